@@ -1,0 +1,149 @@
+/**
+ * Every failure a caller may want to tell apart: `err.code` is stable, the text is for people and says
+ * what to do next. One static factory per code, so that the list below is the list of codes.
+ */
+export class SeaportError extends Error {
+  readonly code: string
+
+  private constructor(code: string, text: string, options?: { cause?: unknown }) {
+    super(`${code}: ${text}`, options)
+    this.name = 'SeaportError'
+    this.code = code
+  }
+
+  /** The text without its code. */
+  get text(): string {
+    return this.message.slice(this.code.length + 2)
+  }
+
+  // What a caller got wrong.
+
+  /** An option is missing, or has a value of the wrong kind. */
+  static USAGE(text: string) {
+    return new SeaportError('USAGE', text)
+  }
+
+  /** A key or seed that is not 32 bytes of hex or z-base-32. */
+  static BAD_KEY(text: string) {
+    return new SeaportError('BAD_KEY', text)
+  }
+
+  /** A role, version or range that cannot be read, or an inexact version where an exact one is needed. */
+  static BAD_ROLE(text: string) {
+    return new SeaportError('BAD_ROLE', text)
+  }
+
+  /** A configuration file that cannot be read. */
+  static BAD_CONFIG(text: string, cause?: unknown) {
+    return new SeaportError('BAD_CONFIG', text, { cause })
+  }
+
+  // What the machine would not give.
+
+  /** The public DHT was asked for while `HYPERSEAPORT_OFFLINE=1`. */
+  static OFFLINE(text: string) {
+    return new SeaportError('OFFLINE', text)
+  }
+
+  /** A local port that something else listens on, or that may not be bound. */
+  static PORT_IN_USE(text: string, cause?: unknown) {
+    return new SeaportError('PORT_IN_USE', text, { cause })
+  }
+
+  /** A local address that cannot be listened on for another reason than its being taken. */
+  static LISTEN_FAILED(text: string, cause?: unknown) {
+    return new SeaportError('LISTEN_FAILED', text, { cause })
+  }
+
+  /** A data folder that another process has open. */
+  static STORAGE_LOCKED(text: string, cause?: unknown) {
+    return new SeaportError('STORAGE_LOCKED', text, { cause })
+  }
+
+  /** A data folder that cannot be opened, read or written. */
+  static STORAGE_FAILED(text: string, cause?: unknown) {
+    return new SeaportError('STORAGE_FAILED', text, { cause })
+  }
+
+  // What the network answered, or did not.
+
+  /** No registrar confirmed in time. */
+  static REGISTRAR_NOT_FOUND(text: string) {
+    return new SeaportError('REGISTRAR_NOT_FOUND', text)
+  }
+
+  /** Neither a registrar nor any replica of the registry, on the network or on disk, in time. */
+  static REGISTRY_NOT_FOUND(text: string) {
+    return new SeaportError('REGISTRY_NOT_FOUND', text)
+  }
+
+  /** Nobody serves what was asked for. */
+  static NO_INSTANCE(text: string, cause?: unknown) {
+    return new SeaportError('NO_INSTANCE', text, { cause })
+  }
+
+  /** Another live process holds the lease of this service key. */
+  static KEY_IN_USE(text: string) {
+    return new SeaportError('KEY_IN_USE', text)
+  }
+
+  /** A message whose proof or signature does not hold. */
+  static BAD_SIGNATURE(text: string) {
+    return new SeaportError('BAD_SIGNATURE', text)
+  }
+
+  /** A record older than one already known. */
+  static STALE_RECORD(text: string) {
+    return new SeaportError('STALE_RECORD', text)
+  }
+
+  /** A record, certificate or frame that breaks its own rules. */
+  static BAD_MESSAGE(text: string) {
+    return new SeaportError('BAD_MESSAGE', text)
+  }
+
+  /** The other side does not know this registry's public key, or says that we do not. */
+  static NOT_A_MEMBER(text: string) {
+    return new SeaportError('NOT_A_MEMBER', text)
+  }
+
+  /** The service's own backend refused the connection or cannot be reached. */
+  static BACKEND_UNREACHABLE(text: string, cause?: unknown) {
+    return new SeaportError('BACKEND_UNREACHABLE', text, { cause })
+  }
+
+  /** The acceptor does not let this key in. */
+  static NOT_ALLOWED(text: string) {
+    return new SeaportError('NOT_ALLOWED', text)
+  }
+
+  /** The acceptor is at its limit, or on its way out. */
+  static REFUSED(text: string) {
+    return new SeaportError('REFUSED', text)
+  }
+
+  /** An instance did not answer an open in time. */
+  static OPEN_TIMEOUT(text: string) {
+    return new SeaportError('OPEN_TIMEOUT', text)
+  }
+
+  /** The link under a stream broke, or could not be made. */
+  static LINK_LOST(text: string, cause?: unknown) {
+    return new SeaportError('LINK_LOST', text, { cause })
+  }
+
+  /** The other end cut the stream. */
+  static STREAM_RESET(text: string, cause?: unknown) {
+    return new SeaportError('STREAM_RESET', text, { cause })
+  }
+
+  /** The object was destroyed while this was under way. */
+  static CLOSED(text: string) {
+    return new SeaportError('CLOSED', text)
+  }
+
+  /** An error of this kind as it came over the wire: a code we may not know, and a text. */
+  static remote(code: string, text: string) {
+    return new SeaportError(/^[A-Z][A-Z_]{1,39}$/.test(code) ? code : 'BAD_MESSAGE', text.slice(0, 500))
+  }
+}

@@ -1,0 +1,53 @@
+import { SeaportError } from './errors.js'
+import { crypto, z32 } from './holepunch.js'
+
+/** An ed25519 key pair made from a 32 byte seed. */
+export interface KeyPair {
+  publicKey: Buffer
+  secretKey: Buffer
+}
+
+const KEY_BYTES = 32
+
+/**
+ * Makes the key pair of a seed, or of a fresh random seed. The same as HyperDHT's: libsodium's
+ * `crypto_sign_seed_keypair`.
+ *
+ * @param seed 32 bytes, or their hex or z-base-32
+ * @throws BAD_KEY if the seed is not that
+ */
+export function KeyPair(seed: Buffer | string = randomSeed()): KeyPair {
+  return crypto.keyPair(parseKey(seed, 'seed'))
+}
+
+/** 32 random bytes. */
+export function randomSeed(): Buffer {
+  return crypto.randomBytes(KEY_BYTES)
+}
+
+/**
+ * Reads a 32 byte key or seed from hex (64 characters) or z-base-32 (52 characters). A seed is never
+ * repeated in the error.
+ *
+ * @param what how the error calls it
+ * @throws BAD_KEY
+ */
+export function parseKey(key: Buffer | Uint8Array | string, what = 'key'): Buffer {
+  if (typeof key !== 'string') {
+    if (key instanceof Uint8Array && key.byteLength === KEY_BYTES) return Buffer.from(key)
+    throw SeaportError.BAD_KEY(`the ${what} must have ${KEY_BYTES} bytes`)
+  }
+  const text = key.trim()
+  if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex')
+  if (/^[ybndrfg8ejkmcpqxot1uwisza345h769]{52}$/i.test(text)) {
+    return Buffer.from(z32.decode(text.toLowerCase())).subarray(0, KEY_BYTES)
+  }
+  throw SeaportError.BAD_KEY(
+    `the ${what} must be 64 characters of hex or 52 of z-base-32, this has ${text.length} characters`
+  )
+}
+
+/** A key as people see it. */
+export function toHex(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('hex')
+}

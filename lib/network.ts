@@ -1,0 +1,203 @@
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { SeaportError } from './errors.js'
+import { type Address, HyperDHT, Hyperswarm, type KeyPairLike, ReadyResource } from './holepunch.js'
+
+/** Where a process meets others. */
+export interface NetworkOptions {
+  /** Nodes of a private DHT, as `host:port[,host:port…]` or addresses. Default: the public DHT. */
+  bootstrap?: string | Address[] | undefined
+  /** Address the DHT node binds and advertises. Default: loopback if every bootstrap node is there, else all. */
+  host?: string | undefined
+}
+
+const DEFAULT_BOOTSTRAP_PORT = 49737
+const LOOPBACK = '127.0.0.1'
+/** A registrar holds a connection per service process and many replicas; Hyperswarm's default is 64. */
+const MAX_PEERS = 4096
+/** Hyperswarm's default is 3, which queues a newcomer behind dead peers. */
+const MAX_PARALLEL = 24
+/** Retries of a known peer, in ms, by how often it failed. */
+const RECONNECT_BACKOFFS_MS = [500, 1000, 2000, 2000]
+const RECONNECT_JITTER_MS = 250
+
+/**
+ * One DHT node, shared by all in this process who ask for the same bootstrap nodes and host. Who
+ * acquires it must release it; the last one closes it.
+ */
+export class Network extends ReadyResource {
+  static readonly #shared = new Map<string, Network>()
+
+  readonly dht: HyperDHT
+  readonly #id: string
+  #users = 0
+
+  /** @throws OFFLINE, USAGE */
+  static acquire(options: NetworkOptions = {}): Network {
+    const bootstrap = readBootstrap(options.bootstrap)
+    const host = options.host ?? (bootstrap?.every(isLoopback) ? LOOPBACK : undefined)
+    const id = JSON.stringify([bootstrap, host])
+    const network = Network.#shared.get(id) ?? new Network(id, bootstrap, host)
+    Network.#shared.set(id, network)
+    network.#users++
+    return network
+  }
+
+  private constructor(id: string, bootstrap: Address[] | undefined, host: string | undefined) {
+    super()
+    this.#id = id
+    this.dht = new HyperDHT({
+      ...(bootstrap === undefined ? {} : { bootstrap }),
+      ...(host === undefined ? {} : { host })
+    })
+  }
+
+  override async _open() {
+    await this.dht.ready()
+  }
+
+  override async _close() {
+    await this.dht.destroy()
+  }
+
+  /** A swarm of its own key on the shared node. */
+  swarm(keyPair: KeyPairLike, firewall?: (remotePublicKey: Buffer) => boolean): Hyperswarm {
+    return new Hyperswarm({
+      dht: withoutDestroy(this.dht),
+      keyPair,
+      maxPeers: MAX_PEERS,
+      maxParallel: MAX_PARALLEL,
+      backoffs: RECONNECT_BACKOFFS_MS,
+      jitter: RECONNECT_JITTER_MS,
+      ...(firewall ? { firewall } : {})
+    })
+  }
+
+  /** Gives back what `acquire` gave. */
+  async release() {
+    if (--this.#users > 0) return
+    if (Network.#shared.get(this.#id) === this) Network.#shared.delete(this.#id)
+    await this.close()
+  }
+}
+
+export interface BootstrapNodeOptions {
+  /** UDP port, 0 for a free one. */
+  port?: number
+  /** Address that others reach this node under; it binds it as well. */
+  host?: string
+}
+
+/** The first node of a private DHT: others name it as their bootstrap. One is enough. */
+export class BootstrapNode extends ReadyResource {
+  readonly #host: string
+  #port: number
+  #dht: HyperDHT | null = null
+
+  constructor({ port = DEFAULT_BOOTSTRAP_PORT, host = LOOPBACK }: BootstrapNodeOptions = {}) {
+    super()
+    this.#port = port
+    this.#host = host
+  }
+
+  /** `host:port`, what others pass as `bootstrap`. */
+  get address(): string {
+    return `${this.#host}:${this.#port}`
+  }
+
+  /** @throws PORT_IN_USE, LISTEN_FAILED */
+  setup() {
+    return this.ready()
+  }
+
+  destroy() {
+    return this.close()
+  }
+
+  override async _open() {
+    this.#port = await probeUdpPort(this.#port, this.#host)
+    this.#dht = HyperDHT.bootstrapper(this.#port, this.#host, { host: this.#host })
+    try {
+      await this.#dht.fullyBootstrapped()
+    } catch (cause) {
+      await this.#dht.destroy()
+      throw listenError(cause, `UDP port ${this.#port} on ${this.#host}`)
+    }
+  }
+
+  override async _close() {
+    await this.#dht?.destroy()
+  }
+}
+
+/**
+ * Turns a failed bind or listen into a coded error.
+ *
+ * @param what what was to be bound, as in `port 80 on 127.0.0.1`
+ */
+export function listenError(cause: unknown, what: string): SeaportError {
+  const code = (cause as NodeJS.ErrnoException | null)?.code
+  if (code === 'EADDRINUSE') return SeaportError.PORT_IN_USE(`${what} is in use, choose another one`, cause)
+  if (code === 'EACCES') {
+    return SeaportError.LISTEN_FAILED(`${what} may not be opened by this user, try one above 1024`, cause)
+  }
+  if (code === 'EADDRNOTAVAIL') {
+    return SeaportError.LISTEN_FAILED(`${what} cannot be opened, this machine does not have that address`, cause)
+  }
+  return SeaportError.LISTEN_FAILED(`${what} cannot be opened (${code ?? (cause as Error)?.message})`, cause)
+}
+
+/**
+ * Reads `host:port[,host:port…]`.
+ *
+ * @throws USAGE
+ */
+export function parseBootstrap(text: string): Address[] {
+  return text
+    .split(',')
+    .filter((part) => part.trim() !== '')
+    .map((part) => {
+      const match = /^([^\s:]+):(\d{1,5})$/.exec(part.trim())
+      const port = Number(match?.[2])
+      if (!match?.[1] || port < 1 || port > 65535) {
+        throw SeaportError.USAGE(`a bootstrap node is host:port, as in 10.0.0.2:49737, not ${JSON.stringify(part)}`)
+      }
+      return { host: match[1], port }
+    })
+}
+
+function readBootstrap(bootstrap: NetworkOptions['bootstrap']): Address[] | undefined {
+  const nodes = typeof bootstrap === 'string' ? parseBootstrap(bootstrap) : bootstrap
+  if (nodes && nodes.length > 0) return nodes
+  if (process.env['HYPERSEAPORT_OFFLINE'] === '1') {
+    throw SeaportError.OFFLINE(
+      'HYPERSEAPORT_OFFLINE=1 forbids the public DHT: name a private node with --bootstrap host:port'
+    )
+  }
+  return undefined
+}
+
+function isLoopback({ host }: Address) {
+  return host === 'localhost' || host.startsWith('127.')
+}
+
+/** A swarm destroys the node it was given; this one is not its to destroy. */
+function withoutDestroy(dht: HyperDHT): HyperDHT {
+  return new Proxy(dht, {
+    get: (target, name) => (name === 'destroy' ? async () => {} : Reflect.get(target, name, target))
+  })
+}
+
+/** HyperDHT takes another port when its own is taken; a bootstrap node's is its address. */
+async function probeUdpPort(port: number, host: string): Promise<number> {
+  const socket = createSocket('udp4')
+  try {
+    socket.bind(port, host)
+    await once(socket, 'listening')
+    return socket.address().port
+  } catch (cause) {
+    throw listenError(cause, `UDP port ${port} on ${host}`)
+  } finally {
+    socket.close()
+  }
+}

@@ -1,0 +1,84 @@
+import { SeaportError } from './errors.js'
+import { KeyPair, parseKey, toHex } from './keys.js'
+import { factory, Lifecycle } from './lifecycle.js'
+import { Network, type NetworkOptions } from './network.js'
+import { Registrar } from './registry/registrar.js'
+import { defaultDir, Storage } from './registry/storage.js'
+
+export interface RegistryOptions extends NetworkOptions {
+  /** The registry's seed: 32 bytes, hex or z-base-32. Whoever holds it is the registry. */
+  seed: Buffer | string
+  /** Folder of this registrar's log. Default: the user's data folder. */
+  dir?: string | undefined
+}
+
+/**
+ * A registrar of the registry with this seed. Run several, anywhere, for a registry that survives any
+ * of them. Emits `registered` and `gone` (a record each) and `notice` (a SeaportError).
+ */
+class RegistryInstance extends Lifecycle {
+  /** The registry's public key: all that services and consumers need. */
+  readonly publicKey: Buffer
+  readonly #network: Network
+  readonly #storage: Storage
+  readonly #registrar: Registrar
+
+  /** @throws BAD_KEY, OFFLINE, USAGE */
+  constructor({ seed, dir, bootstrap, host }: RegistryOptions) {
+    super()
+    const keyPair = KeyPair(parseKey(seed, 'registry seed'))
+    this.publicKey = keyPair.publicKey
+    this.#network = Network.acquire({ bootstrap, host })
+    this.#storage = new Storage({ dir: dir ?? defaultDir(keyPair.publicKey, 'registry') })
+    this.#registrar = new Registrar({ network: this.#network, keyPair, storage: this.#storage })
+    for (const event of ['registered', 'gone', 'notice']) {
+      this.#registrar.on(event, (value) => this.emit(event, value))
+    }
+  }
+
+  /** The public key in hex. */
+  get registryPublicKey(): string {
+    return toHex(this.publicKey)
+  }
+
+  /**
+   * Resolves once others can find it.
+   *
+   * @throws STORAGE_LOCKED, STORAGE_FAILED
+   */
+  async setup(): Promise<this> {
+    await this.ready()
+    return this
+  }
+
+  getStats() {
+    const { stats, replica } = this.#registrar
+    return { ...stats, peers: replica.peering.peers.size, instances: replica.directory.size, logs: replica.logs() }
+  }
+
+  override async _open() {
+    try {
+      await this.#storage.ready()
+      await this.#network.ready()
+      await this.#registrar.ready()
+      if (this.signal.aborted) throw SeaportError.CLOSED('destroyed during setup')
+    } catch (error) {
+      await this.#closeAll()
+      throw error
+    }
+  }
+
+  override async _close() {
+    await this.#closeAll()
+  }
+
+  async #closeAll() {
+    await this.#registrar.close()
+    await this.#storage.close()
+    await this.#network.release()
+  }
+}
+
+export type Registry = RegistryInstance
+/** Makes a registrar; `new` works as well. */
+export const Registry = factory(RegistryInstance)

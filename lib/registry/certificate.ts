@@ -1,0 +1,54 @@
+import { SeaportError } from '../errors.js'
+import type { KeyPair } from '../keys.js'
+import { parseKey, toHex } from '../keys.js'
+import { isObject, type Statement, signStatement, verifyStatement } from './statement.js'
+
+/**
+ * The registry's word that a key is a registrar, and which log is its. It travels over every
+ * connection between participants, so that whoever reaches one replica learns of all logs.
+ */
+export interface Certificate extends Statement {
+  type: typeof CERTIFICATE_TYPE
+  /** The registrar's swarm key, hex. */
+  registrarKey: string
+  /** The key of its log, hex. */
+  logKey: string
+  /** When this log began, ms since 1970. */
+  startedAt: number
+  /** When its registrar last renewed this, ms since 1970. */
+  renewedAt: number
+}
+
+const CERTIFICATE_TYPE = 'hyperseaport/certificate/1'
+
+/** Signs a certificate with the registry's key. */
+export function signCertificate(
+  registry: KeyPair,
+  fields: Pick<Certificate, 'registrarKey' | 'logKey' | 'startedAt' | 'renewedAt'>
+): Certificate {
+  return signStatement(
+    { ...fields, type: CERTIFICATE_TYPE, registry: toHex(registry.publicKey) } as const,
+    registry.secretKey
+  )
+}
+
+/**
+ * Checks a certificate from outside, its signature included.
+ *
+ * @throws BAD_MESSAGE, BAD_SIGNATURE
+ */
+export function checkCertificate(value: unknown, registry: Buffer): Certificate {
+  if (!isObject(value) || value['type'] !== CERTIFICATE_TYPE || typeof value['signature'] !== 'string') {
+    throw SeaportError.BAD_MESSAGE('this is not a certificate')
+  }
+  if (value['registry'] !== toHex(registry)) throw SeaportError.BAD_MESSAGE('the certificate is of another registry')
+  for (const field of ['registrarKey', 'logKey']) parseKey(value[field] as string, field)
+  for (const field of ['startedAt', 'renewedAt']) {
+    if (!Number.isSafeInteger(value[field])) throw SeaportError.BAD_MESSAGE(`the certificate has a bad ${field}`)
+  }
+  const certificate = value as unknown as Certificate
+  if (!verifyStatement(certificate, registry)) {
+    throw SeaportError.BAD_SIGNATURE('the certificate was not signed by the registry')
+  }
+  return certificate
+}

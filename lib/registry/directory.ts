@@ -1,0 +1,243 @@
+import semver from 'semver'
+import { type LogEntry, isPresent, recordOf, type ServiceRecord, type Status, verifyRecord } from './record.js'
+
+/** One instance as it is shown and dialed. */
+export interface Instance {
+  role: string
+  version: string
+  /** Hex. */
+  servicePublicKey: string
+  tags: string[]
+  status: Status
+  /** Whether a registrar that we are connected to holds its lease; else only copies of logs know it. */
+  live: boolean
+  direct: string[]
+  seq: number
+}
+
+export type DirectoryChange = 'up' | 'update' | 'down'
+
+export type DirectoryListener = (change: DirectoryChange, instance: Instance) => void
+
+/** How many versions of a role a range may choose from. */
+export type Versions = 'newest' | 'all'
+
+/**
+ * The merge of all logs, in memory. Of each instance the highest sequence number wins; at the same:
+ * present in a live log, over gone in a live log, over present in a dead log. Everything in it was
+ * signed by its owner; signatures are verified when an entry is first used.
+ */
+export class Directory {
+  /** Entries by log, then by instance. */
+  readonly #logs = new Map<string, Map<string, Entry>>()
+  readonly #live = new Set<string>()
+  /** Instances by role; one that changed its role stands under both. */
+  readonly #roles = new Map<string, Set<string>>()
+  readonly #listeners = new Set<DirectoryListener>()
+  /** What the listeners were last told of each instance. */
+  readonly #told = new Map<string, Instance>()
+
+  /**
+   * Calls the listener after each change, until the function that this returns is called. What is
+   * there already is not told: `list` it.
+   */
+  watch(listener: DirectoryListener): () => void {
+    if (this.#listeners.size === 0) {
+      this.#told.clear()
+      for (const instance of this.list()) this.#told.set(instance.servicePublicKey, instance)
+    }
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Number of instances that are present. */
+  get size(): number {
+    return this.list().length
+  }
+
+  /** Takes changes of one log; null takes an entry out of it. */
+  apply(log: string, changes: Iterable<[key: string, entry: LogEntry | null]>) {
+    const entries = this.#entriesOf(log)
+    for (const [key, entry] of changes) {
+      if (entry === null) this.#forget(entries, key)
+      else {
+        entries.set(key, { entry, valid: undefined })
+        this.#index(recordOf(entry).role, key)
+      }
+      this.#tell(key)
+    }
+  }
+
+  /** Takes a log as a whole. */
+  replace(log: string, entries: Map<string, LogEntry>) {
+    const missing = [...this.#entriesOf(log).keys()].filter((key) => !entries.has(key))
+    this.apply(log, entries)
+    this.apply(
+      log,
+      missing.map((key) => [key, null])
+    )
+  }
+
+  /** Forgets a log. */
+  drop(log: string) {
+    this.#live.delete(log)
+    this.replace(log, new Map())
+    this.#logs.delete(log)
+  }
+
+  /** Says whether the registrar of a log is connected. */
+  setLive(log: string, live: boolean) {
+    if (live === this.#live.has(log)) return
+    if (live) this.#live.add(log)
+    else this.#live.delete(log)
+    for (const key of this.#entriesOf(log).keys()) this.#tell(key)
+  }
+
+  /**
+   * The instances that match, in the order in which they should be tried: those that a live registrar
+   * vouches for first, then the newer version, then by key.
+   *
+   * @param range an npm semver range; prereleases match by npm's rules
+   */
+  resolve(role: string, range: string, versions: Versions = 'newest'): Instance[] {
+    const wanted = new semver.Range(range)
+    const matching = this.#instances(this.#roles.get(role) ?? []).filter(
+      (instance) => instance.role === role && wanted.test(instance.version)
+    )
+    return matching.sort(versions === 'all' ? byTier : (a, b) => byTier(a, b) || byVersion(a, b) || byKey(a, b))
+  }
+
+  /** All instances, by role, newest version first. */
+  list(): Instance[] {
+    const keys = new Set<string>()
+    for (const entries of this.#logs.values()) for (const key of entries.keys()) keys.add(key)
+    return this.#instances(keys).sort((a, b) => compare(a.role, b.role) || byVersion(a, b) || byKey(a, b))
+  }
+
+  /** The names of all roles that have an instance. */
+  roles(): string[] {
+    return [...new Set(this.list().map(({ role }) => role))]
+  }
+
+  /** The entry that counts for an instance, from whichever log. */
+  entry(key: string): LogEntry | null {
+    return this.#winner(key)?.entry ?? null
+  }
+
+  /** The highest sequence number known of a key, 0 if none. */
+  highestSeq(key: string): number {
+    const entry = this.entry(key)
+    return entry === null ? 0 : recordOf(entry).seq
+  }
+
+  #instances(keys: Iterable<string>): Instance[] {
+    const instances: Instance[] = []
+    for (const key of keys) {
+      const instance = this.#instance(key)
+      if (instance) instances.push(instance)
+    }
+    return instances
+  }
+
+  #instance(key: string): Instance | null {
+    const winner = this.#winner(key)
+    return winner && isPresent(winner.entry) ? toInstance(winner.entry, winner.live) : null
+  }
+
+  #winner(key: string): Candidate | null {
+    const candidates: Candidate[] = []
+    for (const [log, entries] of this.#logs) {
+      const entry = entries.get(key)
+      if (entry) candidates.push({ entry: entry.entry, live: this.#live.has(log), source: entry })
+    }
+    candidates.sort(byMerge)
+    return candidates.find(({ source }) => isValid(source)) ?? null
+  }
+
+  #entriesOf(log: string): Map<string, Entry> {
+    let entries = this.#logs.get(log)
+    if (!entries) this.#logs.set(log, (entries = new Map()))
+    return entries
+  }
+
+  #index(role: string, key: string) {
+    const keys = this.#roles.get(role)
+    if (keys) keys.add(key)
+    else this.#roles.set(role, new Set([key]))
+  }
+
+  #forget(entries: Map<string, Entry>, key: string) {
+    const forgotten = entries.get(key)
+    if (!forgotten) return
+    entries.delete(key)
+    for (const others of this.#logs.values()) if (others.has(key)) return
+    const { role } = recordOf(forgotten.entry)
+    const keys = this.#roles.get(role)
+    keys?.delete(key)
+    if (keys?.size === 0) this.#roles.delete(role)
+  }
+
+  #tell(key: string) {
+    if (this.#listeners.size === 0) return
+    const before = this.#told.get(key)
+    const now = this.#instance(key)
+    if (now) this.#told.set(key, now)
+    else this.#told.delete(key)
+    const change = changeOf(before, now)
+    if (change === null) return
+    for (const listener of [...this.#listeners]) listener(change, (now ?? before) as Instance)
+  }
+}
+
+interface Entry {
+  entry: LogEntry
+  /** Whether the owner's signature holds, once somebody asked. */
+  valid: boolean | undefined
+}
+
+interface Candidate {
+  entry: LogEntry
+  live: boolean
+  source: Entry
+}
+
+/** The merge rule: which of two entries of one instance counts comes first. */
+export function byMerge(a: { entry: LogEntry; live: boolean }, b: { entry: LogEntry; live: boolean }): number {
+  return recordOf(b.entry).seq - recordOf(a.entry).seq || rank(b) - rank(a)
+}
+
+function rank({ entry, live }: { entry: LogEntry; live: boolean }): number {
+  return (live ? 2 : 0) + (isPresent(entry) ? 1 : 0)
+}
+
+function changeOf(before: Instance | undefined, now: Instance | null): DirectoryChange | null {
+  if (!now) return before ? 'down' : null
+  if (!before) return 'up'
+  return now.seq !== before.seq || now.live !== before.live ? 'update' : null
+}
+
+function isValid(entry: Entry): boolean {
+  entry.valid ??= verifyRecord(recordOf(entry.entry))
+  return entry.valid
+}
+
+function toInstance(record: ServiceRecord, live: boolean): Instance {
+  const { role, version, key, tags, status, direct, seq } = record
+  return { role, version, servicePublicKey: key, tags, status, live, direct, seq }
+}
+
+function byTier(a: Instance, b: Instance) {
+  return Number(b.live) - Number(a.live)
+}
+
+function byVersion(a: Instance, b: Instance) {
+  return semver.rcompare(a.version, b.version)
+}
+
+function byKey(a: Instance, b: Instance) {
+  return compare(a.servicePublicKey, b.servicePublicKey)
+}
+
+function compare(a: string, b: string) {
+  return a < b ? -1 : a > b ? 1 : 0
+}

@@ -1,0 +1,143 @@
+import { SeaportError } from '../errors.js'
+import { type Hyperbee, type Hypercore, ReadyResource } from '../holepunch.js'
+import { instanceAt, logBee } from './log.js'
+import { checkEntry, type LogEntry, recordOf } from './record.js'
+
+export interface FollowerOptions {
+  core: Hypercore
+  /** The registry's public key. */
+  registry: Buffer
+  /** Blocks that are known to be on disk from an earlier life. */
+  applied?: number
+  onchanges: (changes: Map<string, LogEntry | null>) => void
+  onreplace: (entries: Map<string, LogEntry>) => void
+}
+
+/** Further behind than this, reading all that is there now is cheaper than reading what happened. */
+const MAX_HISTORY = 2000
+/** A block that does not come in this time was cleared, or nobody who has it is connected. */
+const BLOCK_TIMEOUT_MS = 5000
+const RETRY_MS = 1000
+
+/**
+ * Reads one log into the directory, and all that is appended to it. Emits `applied` when it caught up
+ * with a length, `notice` (a SeaportError) when it cannot go on.
+ */
+export class Follower extends ReadyResource {
+  readonly core: Hypercore
+  /** Blocks that are in the directory. */
+  applied = 0
+
+  readonly #bee: Hyperbee<unknown>
+  readonly #registry: Buffer
+  readonly #onDisk: number
+  readonly #onchanges: FollowerOptions['onchanges']
+  readonly #onreplace: FollowerOptions['onreplace']
+  #download: { destroy(): void } | null = null
+  #running = false
+  #retry: NodeJS.Timeout | null = null
+
+  constructor({ core, registry, applied = 0, onchanges, onreplace }: FollowerOptions) {
+    super()
+    this.core = core
+    this.#bee = logBee(core) as Hyperbee<unknown>
+    this.#registry = registry
+    this.#onDisk = applied
+    this.#onchanges = onchanges
+    this.#onreplace = onreplace
+  }
+
+  override async _open() {
+    await this.#bee.ready()
+    this.core.on('append', () => this.#run())
+    this.core.on('truncate', () => this.#startOver())
+    this.core.on('conflict', () => {
+      this.emit('notice', SeaportError.BAD_MESSAGE('a registrar wrote two different logs under one key, ignored from now on'))
+    })
+    const known = Math.min(this.#onDisk, this.core.length)
+    if (known > 0) await this.#rescan(known).catch(() => {})
+    this.#run()
+  }
+
+  override async _close() {
+    if (this.#retry) clearTimeout(this.#retry)
+    this.#download?.destroy()
+    await this.#bee.close()
+  }
+
+  #startOver() {
+    this.applied = 0
+    this.#run()
+  }
+
+  /** One at a time; what is appended meanwhile is seen before it ends. */
+  async #run() {
+    if (this.#running) return
+    this.#running = true
+    try {
+      while (!this.closing && this.core.length > this.applied) await this.#advance(this.core.length)
+    } catch {
+      if (!this.closing) this.#retry = setTimeout(() => this.#run(), RETRY_MS)
+    } finally {
+      this.#running = false
+    }
+  }
+
+  async #advance(length: number) {
+    if (this.applied > 0 && length - this.applied <= MAX_HISTORY) {
+      const changes = await this.#history(length).catch(() => null)
+      if (changes === null) await this.#rescan(length)
+      else this.#onchanges(changes)
+    } else {
+      await this.#rescan(length)
+    }
+    if (this.closing) return
+    this.applied = length
+    // What comes from now on is fetched unasked, so that whoever asks us next finds all of it here.
+    this.#download ??= this.core.download({ start: length, end: -1 })
+    this.emit('applied', length)
+  }
+
+  /** What happened since; of each instance the last word. */
+  async #history(length: number): Promise<Map<string, LogEntry | null>> {
+    const changes = new Map<string, LogEntry | null>()
+    const view = this.#bee.checkout(length)
+    try {
+      const options = { gte: Math.max(this.applied, 1), lt: length, timeout: BLOCK_TIMEOUT_MS }
+      for await (const { type, key, value } of view.createHistoryStream(options)) {
+        const entry = type === 'put' ? this.#read(value) : null
+        if (entry !== null || type === 'del') changes.set(instanceAt(key), entry)
+      }
+      return changes
+    } finally {
+      await view.close()
+    }
+  }
+
+  async #rescan(length: number) {
+    const entries = new Map<string, LogEntry>()
+    const view = this.#bee.checkout(length)
+    try {
+      for await (const { value } of view.createReadStream({}, { timeout: BLOCK_TIMEOUT_MS })) {
+        const entry = this.#read(value)
+        const key = entry && recordOf(entry).key
+        const known = key && entries.get(key)
+        if (key && (!known || recordOf(known).seq < recordOf(entry).seq)) entries.set(key, entry)
+      }
+    } finally {
+      await view.close()
+    }
+    if (this.closing) return
+    this.#onreplace(entries)
+    this.applied = length
+  }
+
+  #read(value: unknown): LogEntry | null {
+    try {
+      return checkEntry(value, this.#registry)
+    } catch (error) {
+      this.emit('notice', error)
+      return null
+    }
+  }
+}

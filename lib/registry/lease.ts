@@ -1,0 +1,143 @@
+import { SeaportError } from '../errors.js'
+import { ReadyResource } from '../holepunch.js'
+import type { KeyPair } from '../keys.js'
+import type { Peer } from './peer.js'
+import { type RecordFields, type ServiceRecord, signRecord } from './record.js'
+import type { Replica } from './replica.js'
+
+export interface LeaseOptions {
+  /** How it reaches the registrars. */
+  replica: Replica
+  /** The service's own. */
+  keyPair: KeyPair
+  fields: Omit<RecordFields, 'seq'>
+  now?: () => number
+}
+
+/** A denied lease is asked for again after this; the reason may have gone away. */
+const RETRY_MS = 2000
+/** Rounds of "there is a newer one" before we believe that somebody else signs with our key. */
+const MAX_STALE_ANSWERS = 3
+/** How long registrars may take to confirm a withdrawal before we leave without. */
+const WITHDRAW_TIMEOUT_MS = 2000
+
+/**
+ * One service's place in the registry: a lease with every registrar in reach, taken again whenever one
+ * comes back. Emits `registered` (the ServiceRecord, and the Peer that confirmed it), `denied` (a
+ * SeaportError) and `lost` when no registrar holds it any more.
+ */
+export class Lease extends ReadyResource {
+  readonly #replica: Replica
+  readonly #keyPair: KeyPair
+  readonly #now: () => number
+  readonly #confirmed = new Map<Peer, ServiceRecord>()
+  readonly #retries = new Map<Peer, NodeJS.Timeout>()
+  readonly #peers = new Set<Peer>()
+  readonly #onregistrar = (peer: Peer) => {
+    this.#peers.add(peer)
+    peer.once('close', () => this.#onclose(peer))
+    this.#hold(peer)
+  }
+  #fields: Omit<RecordFields, 'seq'>
+  #record: ServiceRecord | null = null
+
+  constructor({ replica, keyPair, fields, now = Date.now }: LeaseOptions) {
+    super()
+    this.#replica = replica
+    this.#keyPair = keyPair
+    this.#fields = fields
+    this.#now = now
+  }
+
+  /** The record as it was last signed. */
+  get record(): ServiceRecord | null {
+    return this.#record
+  }
+
+  /** How many registrars hold it. */
+  get registrars(): number {
+    return this.#confirmed.size
+  }
+
+  override async _open() {
+    this.#replica.on('registrar', this.#onregistrar)
+    for (const peer of this.#replica.registrars) this.#onregistrar(peer)
+  }
+
+  /** Withdraws the record wherever it is known. */
+  override async _close() {
+    this.#replica.off('registrar', this.#onregistrar)
+    for (const timer of this.#retries.values()) clearTimeout(timer)
+    if (this.#confirmed.size === 0) return
+    this.#sign({ ...this.#fields, status: 'withdrawn' })
+    const timeout = new Promise<void>((resolve) => {
+      setTimeout(resolve, WITHDRAW_TIMEOUT_MS).unref()
+    })
+    await Promise.race([
+      Promise.allSettled([...this.#confirmed.keys()].map((peer) => peer.lease(this.#keyPair, this.#record))),
+      timeout
+    ])
+  }
+
+  /** Signs other fields and tells all registrars. */
+  update(fields: Partial<Omit<RecordFields, 'seq'>>) {
+    this.#fields = { ...this.#fields, ...fields }
+    if (!this.#record) return
+    this.#sign(this.#fields)
+    for (const peer of this.#peers) this.#hold(peer)
+  }
+
+  async #hold(peer: Peer) {
+    clearTimeout(this.#retries.get(peer))
+    this.#retries.delete(peer)
+    try {
+      const record = await this.#register(peer)
+      if (this.closing || peer.closed) return
+      const isNews = this.#confirmed.get(peer) !== record
+      this.#confirmed.set(peer, record)
+      if (isNews) this.emit('registered', record, peer)
+    } catch (error) {
+      if (this.closing || peer.closed) return
+      this.emit('denied', error)
+      this.#retries.set(
+        peer,
+        setTimeout(() => this.#hold(peer), RETRY_MS)
+      )
+    }
+  }
+
+  /** Asks for the highest sequence number first, then sends a record above it. */
+  async #register(peer: Peer): Promise<ServiceRecord> {
+    let answer = await peer.lease(this.#keyPair, null)
+    for (let stale = 0; stale < MAX_STALE_ANSWERS; stale++) {
+      if (answer.code !== '' && answer.code !== 'STALE_RECORD') throw SeaportError.remote(answer.code, answer.text)
+      if (this.closing) throw SeaportError.CLOSED('the lease is being given up')
+      const record = this.#recordAbove(answer.seq, answer.code === 'STALE_RECORD')
+      answer = await peer.lease(this.#keyPair, record)
+      if (answer.code === '') return record
+    }
+    throw SeaportError.remote(answer.code, answer.text)
+  }
+
+  /** Our record if it is the newest known, else one signed anew, which the other registrars get too. */
+  #recordAbove(seq: number, isStale: boolean): ServiceRecord {
+    if (this.#record && (this.#record.seq > seq || (this.#record.seq === seq && !isStale))) return this.#record
+    const hadRecord = this.#record !== null
+    const record = this.#sign(this.#fields, seq)
+    if (hadRecord) for (const other of this.#confirmed.keys()) this.#hold(other)
+    return record
+  }
+
+  #sign(fields: Omit<RecordFields, 'seq'>, above = 0): ServiceRecord {
+    const seq = Math.max(this.#now(), above + 1, (this.#record?.seq ?? 0) + 1)
+    this.#record = signRecord(this.#replica.registry, this.#keyPair, { ...fields, seq })
+    return this.#record
+  }
+
+  #onclose(peer: Peer) {
+    this.#peers.delete(peer)
+    clearTimeout(this.#retries.get(peer))
+    this.#retries.delete(peer)
+    if (this.#confirmed.delete(peer) && this.#confirmed.size === 0 && !this.closing) this.emit('lost')
+  }
+}

@@ -1,0 +1,203 @@
+import { EventEmitter, once } from 'node:events'
+import { SeaportError } from '../errors.js'
+import {
+  c,
+  type Encoding,
+  type MuxChannel,
+  type MuxMessage,
+  Protomux,
+  type SecretStream
+} from '../holepunch.js'
+import { type KeyPair, toHex } from '../keys.js'
+import {
+  answerEncoding,
+  type LeaseAnswer,
+  type LeaseRequest,
+  type LogNotice,
+  leaseEncoding,
+  leaseProof,
+  logsEncoding,
+  type Ping,
+  pingEncoding,
+  REGISTRY_PROTOCOL
+} from './protocol.js'
+import type { ServiceRecord } from './record.js'
+
+interface PeerEvents {
+  logs: [LogNotice[]]
+  ping: [Ping]
+  pong: []
+  lease: [LeaseRequest]
+  /** The other side broke the protocol; the connection is being closed. */
+  malformed: [SeaportError]
+  close: []
+}
+
+/** Silent beats after which the other side counts as dead: between 3 and 4 intervals. */
+const MAX_SILENT_BEATS = 3
+const REQUEST_TIMEOUT_MS = 10_000
+/** More lease requests than this unanswered, and the other side is flooding us. */
+const MAX_PENDING_REQUESTS = 4096
+/** Uncoded errors of Hyperswarm that are part of its work. */
+const BENIGN = new Set(['Duplicate connection', 'Swarm has been destroyed', 'Stream was destroyed'])
+
+/** Another participant of the registry, on one swarm connection, after the hellos. */
+export class Peer extends EventEmitter<PeerEvents> {
+  readonly connection: SecretStream
+  readonly mux: Protomux
+  /** Its swarm key, hex. */
+  readonly key: string
+  /** When the connection closed because nothing came for too long. */
+  silent = false
+  closed = false
+
+  readonly #registry: Buffer
+  readonly #channel: MuxChannel
+  readonly #logs: MuxMessage<LogNotice[]>
+  readonly #ping: MuxMessage<Ping>
+  readonly #pong: MuxMessage<undefined>
+  readonly #lease: MuxMessage<LeaseRequest>
+  readonly #answer: MuxMessage<LeaseAnswer>
+  readonly #requests = new Map<number, (answer: LeaseAnswer | SeaportError) => void>()
+  #requestId = 0
+  #unanswered = 0
+  #heartbeat: NodeJS.Timeout | null = null
+  #heartbeatInterval = 0
+  #pinging: (() => Ping) | null = null
+  #bytesRead = 0
+  #silentBeats = 0
+
+  constructor(connection: SecretStream, registry: Buffer) {
+    super()
+    this.connection = connection
+    this.key = toHex(connection.remotePublicKey)
+    this.#registry = registry
+    this.mux = Protomux.from(connection)
+    const channel = this.mux.createChannel({ protocol: REGISTRY_PROTOCOL, onclose: () => this.destroy() })
+    if (!channel) throw SeaportError.CLOSED('the connection closed before the channel opened')
+    this.#channel = channel
+    this.#logs = this.#message(logsEncoding, (logs) => this.emit('logs', logs))
+    this.#ping = this.#message(pingEncoding, (ping) => this.#onping(ping))
+    this.#pong = this.#message(c.none, () => this.emit('pong'))
+    this.#lease = this.#message(leaseEncoding, (request) => this.#onlease(request))
+    this.#answer = this.#message(answerEncoding, (answer) => this.#requests.get(answer.id)?.(answer))
+    connection.on('error', (error) => this.#onerror(error))
+    connection.on('close', () => this.#onclose())
+    channel.open()
+  }
+
+  sendLogs(logs: LogNotice[]) {
+    this.#logs.send(logs)
+  }
+
+  /** Pings from now on, as a registrar does, and cuts the connection when nothing comes back. */
+  startPinging(interval: number, ping: () => Ping) {
+    this.#pinging = ping
+    this.#ping.send(ping())
+    this.#beatEvery(interval)
+  }
+
+  /** Whether the other side says anything within `timeout` ms. */
+  async isAlive(timeout: number): Promise<boolean> {
+    if (this.closed || !this.#pinging) return false
+    const pong = once(this, 'pong', { signal: AbortSignal.timeout(timeout) })
+    this.#ping.send(this.#pinging())
+    return pong.then(
+      () => true,
+      () => false
+    )
+  }
+
+  /**
+   * Asks a registrar for the lease of a service key.
+   *
+   * @param record the record to write, none to learn the highest sequence number first
+   * @throws CLOSED, REGISTRAR_NOT_FOUND if no answer came in 10 s
+   */
+  lease(service: KeyPair, record: ServiceRecord | null): Promise<LeaseAnswer> {
+    if (this.closed) return Promise.reject(SeaportError.CLOSED('the registrar is gone'))
+    const id = ++this.#requestId
+    return new Promise((resolve, reject) => {
+      const settle = (answer: LeaseAnswer | SeaportError) => {
+        clearTimeout(timer)
+        this.#requests.delete(id)
+        if (answer instanceof SeaportError) reject(answer)
+        else resolve(answer)
+      }
+      const timer = setTimeout(
+        () => settle(SeaportError.REGISTRAR_NOT_FOUND('the registrar did not answer')),
+        REQUEST_TIMEOUT_MS
+      )
+      this.#requests.set(id, settle)
+      this.#lease.send({
+        id,
+        key: service.publicKey,
+        proof: leaseProof(this.#registry, this.connection.handshakeHash, service),
+        record: record === null ? '' : JSON.stringify(record)
+      })
+    })
+  }
+
+  /** Answers a lease request. */
+  answer(answer: LeaseAnswer) {
+    this.#unanswered--
+    this.#answer.send(answer)
+  }
+
+  destroy(error?: Error) {
+    this.connection.destroy(error)
+  }
+
+  #message<T>(encoding: Encoding<T>, onmessage: (value: T) => void): MuxMessage<T> {
+    return this.#channel.addMessage({ encoding, onmessage })
+  }
+
+  #onping(ping: Ping) {
+    this.#pong.send(undefined)
+    this.#beatEvery(ping.interval)
+    this.emit('ping', ping)
+  }
+
+  #onlease(request: LeaseRequest) {
+    if (++this.#unanswered > MAX_PENDING_REQUESTS) {
+      throw SeaportError.BAD_MESSAGE('too many lease requests at once')
+    }
+    this.emit('lease', request)
+  }
+
+  #beatEvery(interval: number) {
+    if (this.closed || interval === this.#heartbeatInterval) return
+    if (this.#heartbeat) clearInterval(this.#heartbeat)
+    this.#heartbeatInterval = interval
+    this.#heartbeat = setInterval(() => this.#beat(), interval)
+  }
+
+  /** Counts beats, not time: a pause of our own process is one beat long and cuts nobody. */
+  #beat() {
+    const heard = this.connection.rawBytesRead !== this.#bytesRead
+    this.#bytesRead = this.connection.rawBytesRead
+    this.#silentBeats = heard ? 0 : this.#silentBeats + 1
+    if (this.#silentBeats >= MAX_SILENT_BEATS) {
+      this.silent = true
+      return this.destroy()
+    }
+    if (this.#pinging) this.#ping.send(this.#pinging())
+  }
+
+  #onerror(error: Error & { code?: string }) {
+    if (isMalformed(error)) this.emit('malformed', SeaportError.BAD_MESSAGE(`a peer sent a malformed message: ${error.message}`))
+  }
+
+  #onclose() {
+    this.closed = true
+    if (this.#heartbeat) clearInterval(this.#heartbeat)
+    for (const settle of [...this.#requests.values()]) settle(SeaportError.CLOSED('the registrar is gone'))
+    this.emit('close')
+  }
+}
+
+/** Decoders throw plain errors at bytes that make no sense; a transport's errors carry a code. */
+function isMalformed(error: Error & { code?: string }): boolean {
+  if (error instanceof SeaportError) return error.code === 'BAD_MESSAGE'
+  return error.code === undefined && !BENIGN.has(error.message)
+}

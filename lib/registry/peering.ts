@@ -1,0 +1,206 @@
+import { SeaportError } from '../errors.js'
+import { crypto, type Hyperswarm, type PeerDiscovery, ReadyResource, type SecretStream } from '../holepunch.js'
+import { type KeyPair, toHex } from '../keys.js'
+import type { Network } from '../network.js'
+import { exchangeHello } from './hello.js'
+import { Peer } from './peer.js'
+
+export interface PeeringOptions {
+  network: Network
+  /** The registry's public key. */
+  registry: Buffer
+  /** This participant's swarm key. */
+  keyPair: KeyPair
+  /** Registrars are found by all; replicas serve each other. A passer-by only looks. */
+  as: 'registrar' | 'replica' | 'passer-by'
+}
+
+/** Replica peers that one participant looks for. */
+const MAX_REPLICA_PEERS = 8
+/** Lookups while no registrar is connected; the last one repeats. DHT lookups are cheap but not free. */
+const SEARCH_BACKOFFS_MS = [300, 600, 1200, 2000, 2500]
+/** Lookups, and calls at known registrars that are away, while another registrar is connected. */
+const IDLE_SEARCH_MS = 30_000
+const JITTER = 0.2
+/** An attempt to reach a peer that is older than this gives way when that peer calls us. */
+const STALE_ATTEMPT_MS = 500
+/** How long the others may take to acknowledge our goodbye. */
+const GOODBYE_MS = 500
+/** Strangers remembered, so that each is reported once. */
+const MAX_STRANGERS = 1024
+
+/**
+ * Finds the other participants of a registry and keeps in touch: two topics on the DHT, the hello on
+ * every connection, and calls at the registrars it knows by key. Emits `peer` (a Peer) after the
+ * hellos, and `notice` (a SeaportError).
+ */
+export class Peering extends ReadyResource {
+  readonly peers = new Map<string, Peer>()
+  readonly stats = { strangers: 0, malformed: 0 }
+
+  readonly #registry: Buffer
+  readonly #swarm: Hyperswarm
+  readonly #as: PeeringOptions['as']
+  readonly #discoveries: PeerDiscovery[] = []
+  readonly #registrars = new Set<string>()
+  readonly #attempts = new Map<SecretStream, number>()
+  readonly #reported = new Set<string>()
+  #search: NodeJS.Timeout | null = null
+  #searches = 0
+
+  constructor({ network, registry, keyPair, as }: PeeringOptions) {
+    super()
+    this.#registry = registry
+    this.#as = as
+    this.#swarm = network.swarm(keyPair, (key) => this.#yieldTo(key))
+    this.#swarm.on('connection', (connection: SecretStream) => this.#onconnection(connection))
+    this.#swarm.on('update', () => this.#trackAttempts())
+  }
+
+  /** Registrars that are connected. */
+  get connectedRegistrars(): Peer[] {
+    return [...this.peers.values()].filter((peer) => this.#registrars.has(peer.key))
+  }
+
+  /** Calls at a registrar now if it is away, and again from time to time. */
+  addRegistrar(key: string) {
+    if (key === toHex(this.#swarm.keyPair.publicKey)) return
+    this.#registrars.add(key)
+    if (this.opening && !this.closing) this.#call(key)
+  }
+
+  override async _open() {
+    const replicas = topic('replicas', this.#registry)
+    const registrars = topic('registrars', this.#registry)
+    this.#discoveries.push(
+      this.#swarm.join(registrars, { server: this.#as === 'registrar', client: true }),
+      this.#swarm.join(replicas, {
+        server: this.#as === 'replica',
+        client: true,
+        ...(this.#as === 'registrar' ? {} : { limit: MAX_REPLICA_PEERS })
+      })
+    )
+    for (const key of this.#registrars) this.#call(key)
+    this.#searchSoon()
+  }
+
+  /** Resolves when others can find us. */
+  async announced() {
+    await Promise.all(this.#discoveries.map((discovery) => discovery.flushed()))
+  }
+
+  override async _close() {
+    if (this.#search) clearTimeout(this.#search)
+    await this.#sayGoodbye()
+    await this.#swarm.destroy()
+  }
+
+  #onconnection(connection: SecretStream) {
+    const remote = toHex(connection.remotePublicKey)
+    connection.on('error', () => {})
+    exchangeHello(connection, this.#registry, {
+      onhello: () => this.#onhello(connection),
+      ondenied: (reason) => {
+        this.stats.strangers++
+        this.#report(remote, reason)
+      }
+    })
+  }
+
+  #onhello(connection: SecretStream) {
+    if (this.closing || connection.destroying) return connection.destroy()
+    const peer = new Peer(connection, this.#registry)
+    this.peers.set(peer.key, peer)
+    peer.on('malformed', (error) => {
+      this.stats.malformed++
+      this.#report(peer.key, error)
+    })
+    peer.on('close', () => {
+      if (this.peers.get(peer.key) === peer) this.peers.delete(peer.key)
+      if (this.closing || !this.#registrars.has(peer.key)) return
+      this.#swarm.joinPeer(connection.remotePublicKey)
+      this.#searchSoon()
+    })
+    this.emit('peer', peer)
+  }
+
+  /** Each stranger is reported once. */
+  #report(remote: string, error: SeaportError) {
+    const id = `${remote} ${error.code}`
+    if (this.#reported.has(id)) return
+    if (this.#reported.size >= MAX_STRANGERS) this.#reported.clear()
+    this.#reported.add(id)
+    this.emit('notice', SeaportError.remote(error.code, `${error.text} (${remote.slice(0, 8)}…), dropped`))
+  }
+
+  /** Starts searching afresh, soonest first. */
+  #searchSoon() {
+    if (!this.opening || this.closing) return
+    this.#searches = 0
+    this.#scheduleSearch()
+  }
+
+  #scheduleSearch() {
+    if (this.#search) clearTimeout(this.#search)
+    const backoff = SEARCH_BACKOFFS_MS[Math.min(this.#searches++, SEARCH_BACKOFFS_MS.length - 1)] as number
+    const delay = this.#isSearching ? backoff : IDLE_SEARCH_MS
+    this.#search = setTimeout(() => this.#searchOnce(), delay * (1 + JITTER * Math.random()))
+  }
+
+  /** A registrar is not searching for others as long as it can do its own work. */
+  get #isSearching(): boolean {
+    return this.connectedRegistrars.length === 0 && (this.#as !== 'registrar' || this.#searches <= 3)
+  }
+
+  #searchOnce() {
+    for (const key of this.#registrars) if (!this.peers.has(key)) this.#call(key)
+    for (const discovery of this.#discoveries) discovery.refresh().catch(() => {})
+    this.#scheduleSearch()
+  }
+
+  /** Hyperswarm repeats its calls at explicit peers every 2 s: too often unless we need that one. */
+  #call(key: string) {
+    const publicKey = Buffer.from(key, 'hex')
+    this.#swarm.joinPeer(publicKey)
+    if (!this.#isSearching) this.#swarm.leavePeer(publicKey)
+  }
+
+  /** Ends all connections, so that the others know at once, and waits a moment for them to answer. */
+  async #sayGoodbye() {
+    const open = [...this.#swarm.connections]
+    const closed = Promise.all(open.map((connection) => new Promise((resolve) => connection.once('close', resolve))))
+    for (const connection of open) connection.end()
+    const timer = setTimeout(() => {
+      for (const connection of open) connection.destroy()
+    }, GOODBYE_MS)
+    await closed
+    clearTimeout(timer)
+  }
+
+  #trackAttempts() {
+    const now = Date.now()
+    if (this.#swarm.connecting === 0) return this.#attempts.clear()
+    for (const connection of this.#attempts.keys()) {
+      if (connection.connected || connection.destroyed) this.#attempts.delete(connection)
+    }
+    for (const connection of this.#swarm._allConnections) {
+      if (!connection.connected && !this.#attempts.has(connection)) this.#attempts.set(connection, now)
+    }
+  }
+
+  /**
+   * Hyperswarm keeps our own attempt when both sides call each other, even one that began before the
+   * other side came back and will only time out after 4 s. Runs as the swarm's firewall, the one hook
+   * before that choice; lets everybody in.
+   */
+  #yieldTo(key: Buffer): boolean {
+    const attempt = this.#swarm?._allConnections.get(key)
+    const since = attempt && this.#attempts.get(attempt)
+    if (since !== undefined && Date.now() - since > STALE_ATTEMPT_MS) attempt?.destroy()
+    return false
+  }
+}
+
+function topic(name: string, registry: Buffer): Buffer {
+  return crypto.hash([Buffer.from(`hyperseaport/${name}/1`), registry])
+}

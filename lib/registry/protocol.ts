@@ -1,0 +1,152 @@
+import { SeaportError } from '../errors.js'
+import { c, crypto, type Encoding, type State } from '../holepunch.js'
+import type { KeyPair } from '../keys.js'
+import { MAX_RECORD_BYTES } from './record.js'
+
+/**
+ * What participants say to each other once the hellos are through, on one Protomux channel:
+ *
+ *     replica                                  registrar
+ *        │ ◀──────── logs (both ways) ────────────▶ │   certificates, and how much of each log one has
+ *        │ ◀──────── ping {interval, length} ────── │   also tells that the registrar is live
+ *        │ ──────── pong ────────────────────────▶  │
+ *        │ ──────── lease {key, proof, record?} ──▶ │   without a record: take the lease, tell the highest seq
+ *        │ ◀──────── answer {code, seq} ─────────── │
+ *
+ * Beside it, Hypercore's own channels replicate the logs.
+ */
+export const REGISTRY_PROTOCOL = 'hyperseaport/registry/1'
+
+/** A certificate, and how many blocks of its log the sender can serve. */
+export interface LogNotice {
+  certificate: unknown
+  length: number
+}
+
+export interface Ping {
+  /** How often pings come, in ms. */
+  interval: number
+  /** Blocks in the registrar's own log. */
+  length: number
+}
+
+export interface LeaseRequest {
+  id: number
+  /** The service's public key. */
+  key: Buffer
+  /** Its signature over this very connection. */
+  proof: Buffer
+  /** The record as JSON, or '' to take the lease without one yet. */
+  record: string
+}
+
+export interface LeaseAnswer {
+  id: number
+  /** '' if granted, else an error code. */
+  code: string
+  text: string
+  /** Highest sequence number known of the key, 0 if none. */
+  seq: number
+}
+
+const LEASE_TYPE = Buffer.from('hyperseaport/lease/1')
+const MAX_LOGS_BYTES = 256 * 1024
+const MAX_CODE_BYTES = 40
+const MAX_TEXT_BYTES = 1024
+const MAX_INTERVAL_MS = 60_000
+const MIN_INTERVAL_MS = 50
+
+/** Proves to hold a service key, on one connection of one registry only. */
+export function leaseProof(registry: Buffer, handshakeHash: Buffer, service: KeyPair): Buffer {
+  return crypto.sign(leaseBytes(registry, handshakeHash), service.secretKey)
+}
+
+/** Whether the proof was made with the key, for this connection. */
+export function verifyLeaseProof(registry: Buffer, handshakeHash: Buffer, request: LeaseRequest): boolean {
+  return crypto.verify(leaseBytes(registry, handshakeHash), request.proof, request.key)
+}
+
+function leaseBytes(registry: Buffer, handshakeHash: Buffer): Buffer {
+  return crypto.hash([LEASE_TYPE, registry, handshakeHash])
+}
+
+export const logsEncoding: Encoding<LogNotice[]> = {
+  preencode: (state, logs) => c.string.preencode(state, JSON.stringify(logs)),
+  encode: (state, logs) => c.string.encode(state, JSON.stringify(logs)),
+  decode(state) {
+    const logs: unknown = JSON.parse(text(state, MAX_LOGS_BYTES))
+    if (!Array.isArray(logs) || !logs.every((log) => Number.isSafeInteger(log?.length) && log.length >= 0)) {
+      throw SeaportError.BAD_MESSAGE('a list of logs is malformed')
+    }
+    return logs
+  }
+}
+
+export const pingEncoding: Encoding<Ping> = {
+  preencode(state, { interval, length }) {
+    c.uint.preencode(state, interval)
+    c.uint.preencode(state, length)
+  },
+  encode(state, { interval, length }) {
+    c.uint.encode(state, interval)
+    c.uint.encode(state, length)
+  },
+  decode(state) {
+    const interval = Math.min(Math.max(c.uint.decode(state), MIN_INTERVAL_MS), MAX_INTERVAL_MS)
+    return { interval, length: c.uint.decode(state) }
+  }
+}
+
+export const leaseEncoding: Encoding<LeaseRequest> = {
+  preencode(state, { id, key, proof, record }) {
+    c.uint.preencode(state, id)
+    c.fixed32.preencode(state, key)
+    c.fixed64.preencode(state, proof)
+    c.string.preencode(state, record)
+  },
+  encode(state, { id, key, proof, record }) {
+    c.uint.encode(state, id)
+    c.fixed32.encode(state, key)
+    c.fixed64.encode(state, proof)
+    c.string.encode(state, record)
+  },
+  decode(state) {
+    return {
+      id: c.uint.decode(state),
+      key: Buffer.from(c.fixed32.decode(state)),
+      proof: Buffer.from(c.fixed64.decode(state)),
+      record: text(state, MAX_RECORD_BYTES)
+    }
+  }
+}
+
+export const answerEncoding: Encoding<LeaseAnswer> = {
+  preencode(state, { id, code, text, seq }) {
+    c.uint.preencode(state, id)
+    c.string.preencode(state, code)
+    c.string.preencode(state, text)
+    c.uint.preencode(state, seq)
+  },
+  encode(state, { id, code, text, seq }) {
+    c.uint.encode(state, id)
+    c.string.encode(state, code)
+    c.string.encode(state, text)
+    c.uint.encode(state, seq)
+  },
+  decode(state) {
+    return {
+      id: c.uint.decode(state),
+      code: text(state, MAX_CODE_BYTES),
+      text: text(state, MAX_TEXT_BYTES),
+      seq: c.uint.decode(state)
+    }
+  }
+}
+
+/** A string whose length was checked before it was made. */
+function text(state: State, max: number): string {
+  const peek = { ...state }
+  const length = c.uint.decode(peek)
+  if (length > max) throw SeaportError.BAD_MESSAGE(`a field of ${length} bytes, at most ${max} are taken`)
+  return c.string.decode(state)
+}

@@ -1,0 +1,155 @@
+import { SeaportError } from '../errors.js'
+import type { KeyPair } from '../keys.js'
+import { toHex } from '../keys.js'
+import { isExactVersion, isRoleName } from '../role.js'
+import { isObject, type Statement, signStatement, verifyStatement } from './statement.js'
+
+/** What the owner says of its instance; `withdrawn` ends it. */
+export type Status = 'passing' | 'failing' | 'draining' | 'withdrawn'
+
+/** One instance as its owner signed it. Keys are hex. Fields of later versions pass through unread. */
+export interface ServiceRecord extends Statement {
+  type: typeof RECORD_TYPE
+  /** The service's public key: its address, and the only signer of this record. */
+  key: string
+  role: string
+  version: string
+  tags: string[]
+  status: Status
+  /** Addresses of the direct path, `host:port`. */
+  direct: string[]
+  /** Greater in every later record of the same key; usually the ms since 1970 when it was signed. */
+  seq: number
+}
+
+/** What a log holds for an instance: its record, or that its lease was lost (and the record it was for). */
+export type LogEntry = ServiceRecord | Gone
+
+/** A registrar's word that nobody holds the lease of this record any more. */
+export interface Gone {
+  type: typeof GONE_TYPE
+  record: ServiceRecord
+}
+
+/** What the owner chooses; the rest follows from its key and the registry. */
+export type RecordFields = Pick<ServiceRecord, 'role' | 'version' | 'tags' | 'status' | 'direct' | 'seq'>
+
+/** Largest record, in bytes of JSON. */
+export const MAX_RECORD_BYTES = 4096
+/** Greatest sequence number taken; leaves room above, so that no owner can lock itself out. */
+export const MAX_SEQ = 2 ** 52
+
+const RECORD_TYPE = 'hyperseaport/record/1'
+const GONE_TYPE = 'hyperseaport/gone/1'
+const MAX_TAGS = 16
+const MAX_TAG_LENGTH = 64
+const MAX_DIRECT = 8
+const STATUSES = new Set<unknown>(['passing', 'failing', 'draining', 'withdrawn'])
+
+/** Signs a record with the service's own key. */
+export function signRecord(registry: Buffer, keyPair: KeyPair, fields: RecordFields): ServiceRecord {
+  const record = signStatement(
+    { ...fields, type: RECORD_TYPE, registry: toHex(registry), key: toHex(keyPair.publicKey) } as const,
+    keyPair.secretKey
+  )
+  return checkRecord(record, registry)
+}
+
+/** Whether the record's own key signed it. Takes about 50 µs. */
+export function verifyRecord(record: ServiceRecord): boolean {
+  return verifyStatement(record, Buffer.from(record.key, 'hex'))
+}
+
+/** Marks a record whose lease was lost. */
+export function gone(record: ServiceRecord): Gone {
+  return { type: GONE_TYPE, record }
+}
+
+/** Whether an entry says that the instance is there. */
+export function isPresent(entry: LogEntry): entry is ServiceRecord {
+  return entry.type === RECORD_TYPE && entry.status !== 'withdrawn'
+}
+
+/** The owner's latest word in an entry. */
+export function recordOf(entry: LogEntry): ServiceRecord {
+  return entry.type === GONE_TYPE ? entry.record : entry
+}
+
+/**
+ * Reads a record from the wire. Checks everything but the signature.
+ *
+ * @throws BAD_MESSAGE
+ */
+export function parseRecord(json: string, registry: Buffer): ServiceRecord {
+  if (Buffer.byteLength(json) > MAX_RECORD_BYTES) {
+    throw SeaportError.BAD_MESSAGE(`a record has at most ${MAX_RECORD_BYTES} bytes, shorten its tags`)
+  }
+  return checkRecord(parseJson(json), registry)
+}
+
+/**
+ * Reads an entry of a log. Checks everything but the signature.
+ *
+ * @throws BAD_MESSAGE
+ */
+export function checkEntry(value: unknown, registry: Buffer): LogEntry {
+  if (isObject(value) && value['type'] === GONE_TYPE) return gone(checkRecord(value['record'], registry))
+  return checkRecord(value, registry)
+}
+
+/**
+ * Checks tags as a user gives them.
+ *
+ * @throws USAGE
+ */
+export function checkTags(tags: readonly string[]): string[] {
+  if (!areTags(tags)) {
+    throw SeaportError.USAGE(`at most ${MAX_TAGS} tags of 1 to ${MAX_TAG_LENGTH} printable characters each`)
+  }
+  return [...tags]
+}
+
+function checkRecord(value: unknown, registry: Buffer): ServiceRecord {
+  if (!isObject(value)) throw SeaportError.BAD_MESSAGE('a record is a JSON object')
+  const bad = (field: string) => SeaportError.BAD_MESSAGE(`the record has a bad ${field}`)
+  if (value['type'] !== RECORD_TYPE) throw bad('type')
+  if (value['registry'] !== toHex(registry)) throw bad('registry')
+  if (!isHex(value['key'], 32)) throw bad('key')
+  if (!isHex(value['signature'], 64)) throw bad('signature')
+  if (!isRoleName(value['role'])) throw bad('role')
+  if (!isExactVersion(value['version'])) throw bad('version')
+  if (!areTags(value['tags'])) throw bad('tags')
+  if (!STATUSES.has(value['status'])) throw bad('status')
+  if (!areAddresses(value['direct'])) throw bad('direct')
+  if (!isSeq(value['seq'])) throw bad('seq')
+  if (Buffer.byteLength(JSON.stringify(value)) > MAX_RECORD_BYTES) throw bad('size')
+  return value as unknown as ServiceRecord
+}
+
+function parseJson(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    throw SeaportError.BAD_MESSAGE('a record is a JSON object')
+  }
+}
+
+function isHex(value: unknown, bytes: number): value is string {
+  return typeof value === 'string' && value.length === bytes * 2 && /^[0-9a-f]*$/.test(value)
+}
+
+function isSeq(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) > 0 && (value as number) <= MAX_SEQ
+}
+
+function areTags(value: unknown): value is string[] {
+  return isListOf(value, MAX_TAGS, (tag) => tag.length >= 1 && tag.length <= MAX_TAG_LENGTH && !/\p{Cc}/u.test(tag))
+}
+
+function areAddresses(value: unknown): value is string[] {
+  return isListOf(value, MAX_DIRECT, (address) => /^[^\s]{1,255}:\d{1,5}$/.test(address))
+}
+
+function isListOf(value: unknown, max: number, check: (item: string) => boolean): value is string[] {
+  return Array.isArray(value) && value.length <= max && value.every((item) => typeof item === 'string' && check(item))
+}

@@ -1,0 +1,279 @@
+import { SeaportError } from '../errors.js'
+import { ReadyResource } from '../holepunch.js'
+import { type KeyPair, toHex } from '../keys.js'
+import type { Network } from '../network.js'
+import { signCertificate } from './certificate.js'
+import { Log } from './log.js'
+import type { Peer } from './peer.js'
+import { type LeaseAnswer, type LeaseRequest, verifyLeaseProof } from './protocol.js'
+import { gone, isPresent, parseRecord, recordOf, type ServiceRecord, verifyRecord } from './record.js'
+import { Replica } from './replica.js'
+import type { Storage } from './storage.js'
+
+export interface RegistrarOptions {
+  network: Network
+  /** The registry's own key pair. */
+  keyPair: KeyPair
+  /** Open, and closed by whoever opened it. */
+  storage: Storage
+  /** How often leases are checked, in ms: a crash is noticed after 3 to 4 of these. */
+  heartbeat?: number
+  /** How long a connection that was closed properly may take to come back, in ms. */
+  returnGrace?: number
+  /** How long owners may take to find a registrar that was restarted, in ms. */
+  restartGrace?: number
+}
+
+interface Lease {
+  peer: Peer
+  /** None until the owner sent one. */
+  record: ServiceRecord | null
+}
+
+const HEARTBEAT_MS = 1000
+const RETURN_GRACE_MS = 1500
+const RESTART_GRACE_MS = 10_000
+/** How long the holder of a key has to show that it lives when another asks for its lease. */
+const HOLDER_ANSWER_MS = 1000
+const RENEW_CERTIFICATE_MS = 60 * 60 * 1000
+
+/**
+ * A process that holds the registry's seed and writes a log of its own: it takes leases, records what
+ * their owners signed, and writes *gone* when a lease is lost. Emits `registered` and `gone` (a
+ * ServiceRecord each) and `notice` (a SeaportError).
+ */
+export class Registrar extends ReadyResource {
+  readonly stats = { leases: 0, granted: 0, denied: 0, lost: 0 }
+
+  readonly #options: Required<Pick<RegistrarOptions, 'heartbeat' | 'returnGrace' | 'restartGrace'>>
+  readonly #network: Network
+  readonly #keyPair: KeyPair
+  readonly #storage: Storage
+  readonly #leases = new Map<string, Lease>()
+  /** Instances whose owner has until then to come back. */
+  readonly #graces = new Map<string, NodeJS.Timeout>()
+  /** Requests for one key are handled one after the other. */
+  readonly #turns = new Map<string, Promise<void>>()
+  #replica: Replica | null = null
+  #log: Log | null = null
+  #renewal: NodeJS.Timeout | null = null
+  #stopWatching: () => void = () => {}
+
+  constructor({ network, keyPair, storage, ...options }: RegistrarOptions) {
+    super()
+    this.#network = network
+    this.#keyPair = keyPair
+    this.#storage = storage
+    this.#options = {
+      heartbeat: options.heartbeat ?? HEARTBEAT_MS,
+      returnGrace: options.returnGrace ?? RETURN_GRACE_MS,
+      restartGrace: options.restartGrace ?? RESTART_GRACE_MS
+    }
+  }
+
+  get replica(): Replica {
+    if (!this.#replica) throw SeaportError.CLOSED('the registrar is not open')
+    return this.#replica
+  }
+
+  override async _open() {
+    const { store } = this.#storage
+    const core = store.get({ name: 'log' })
+    this.#log = new Log(core)
+    await this.#log.ready()
+    const swarmKeyPair = await store.createKeyPair('registrar')
+    const registry = this.#keyPair.publicKey
+    const replica = new Replica({
+      network: this.#network,
+      registry,
+      storage: this.#storage,
+      keyPair: swarmKeyPair,
+      as: 'registrar'
+    })
+    this.#replica = replica
+    replica.on('peer', (peer: Peer) => this.#onpeer(peer))
+    replica.on('notice', (notice) => this.emit('notice', notice))
+    await this.#certify(toHex(swarmKeyPair.publicKey), toHex(core.key))
+    replica.setOwnLog(toHex(core.key))
+    this.#awaitOwners()
+    await replica.ready()
+    this.#stopWatching = replica.directory.watch((change, { servicePublicKey }) => {
+      if (change === 'down') this.#copyGone(servicePublicKey)
+    })
+    await replica.peering.announced()
+  }
+
+  override async _close() {
+    this.#stopWatching()
+    if (this.#renewal) clearInterval(this.#renewal)
+    for (const timer of this.#graces.values()) clearTimeout(timer)
+    this.#graces.clear()
+    await this.#replica?.close()
+    await Promise.allSettled(this.#turns.values())
+    await this.#log?.close()
+  }
+
+  async #certify(registrarKey: string, logKey: string) {
+    const known = this.#storage.memory.certificates.find(
+      (certificate) => (certificate as { logKey?: string }).logKey === logKey
+    ) as { startedAt?: number } | undefined
+    const startedAt = known?.startedAt ?? Date.now()
+    const renew = () =>
+      this.replica.addCertificate(
+        signCertificate(this.#keyPair, { registrarKey, logKey, startedAt, renewedAt: Date.now() })
+      )
+    await renew()
+    this.#renewal = setInterval(() => renew().catch((notice) => this.emit('notice', notice)), RENEW_CERTIFICATE_MS)
+  }
+
+  get #ownLog(): Log {
+    return this.#log as Log
+  }
+
+  /** After a restart the log is kept; the owners come back by themselves, or their records go. */
+  #awaitOwners() {
+    for (const entry of this.#ownLog.entries()) {
+      if (isPresent(entry)) this.#giveGrace(entry.key, this.#options.restartGrace)
+    }
+  }
+
+  #onpeer(peer: Peer) {
+    peer.startPinging(this.#options.heartbeat, () => ({
+      interval: this.#options.heartbeat,
+      length: this.#ownLog.length
+    }))
+    peer.on('lease', (request) => this.#onrequest(peer, request))
+    peer.on('close', () => this.#onpeerclose(peer))
+  }
+
+  #onrequest(peer: Peer, request: LeaseRequest) {
+    const key = toHex(request.key)
+    const answer = (code: string, text: string) => {
+      if (!peer.closed) peer.answer({ id: request.id, code, text, seq: this.#highestSeq(key) })
+    }
+    this.#inTurn(key, async () => {
+      try {
+        await this.#take(peer, key, request)
+        this.stats.granted++
+        answer('', '')
+      } catch (error) {
+        this.stats.denied++
+        if (error instanceof SeaportError) return answer(error.code, error.text)
+        answer('STORAGE_FAILED', 'the registrar cannot write its log')
+        this.emit('notice', SeaportError.STORAGE_FAILED(`a record was not written (${(error as Error).message})`, error))
+      }
+    })
+  }
+
+  async #inTurn(key: string, act: () => Promise<void>) {
+    const turn = (this.#turns.get(key) ?? Promise.resolve()).then(act)
+    this.#turns.set(key, turn)
+    await turn
+    if (this.#turns.get(key) === turn) this.#turns.delete(key)
+  }
+
+  async #take(peer: Peer, key: string, request: LeaseRequest) {
+    const { publicKey: registry } = this.#keyPair
+    if (!verifyLeaseProof(registry, peer.connection.handshakeHash, request)) {
+      throw SeaportError.BAD_SIGNATURE('the lease was not asked for by the holder of its key')
+    }
+    const record = request.record === '' ? null : this.#read(request.record, key)
+    await this.#displace(peer, key)
+    if (peer.closed) throw SeaportError.CLOSED('the connection closed')
+    if (record) await this.#write(record)
+    if (record && !isPresent(record)) this.#leases.delete(key)
+    else this.#leases.set(key, { peer, record: record ?? this.#leases.get(key)?.record ?? null })
+    this.#endGrace(key)
+    this.stats.leases = this.#leases.size
+    if (record && isPresent(record)) this.emit('registered', record)
+  }
+
+  #read(json: string, key: string): ServiceRecord {
+    const record = parseRecord(json, this.#keyPair.publicKey)
+    if (record.key !== key || !verifyRecord(record)) {
+      throw SeaportError.BAD_SIGNATURE('the record was not signed by the key it is for')
+    }
+    return record
+  }
+
+  /** One process at a time holds a lease; a dead holder gives way, a live one does not. */
+  async #displace(peer: Peer, key: string) {
+    const holder = this.#leases.get(key)?.peer
+    if (!holder || holder === peer || holder.key === peer.key || holder.closed) return
+    if (await holder.isAlive(HOLDER_ANSWER_MS)) {
+      throw SeaportError.KEY_IN_USE('another running process serves under this key; stop it, or give this one another seed')
+    }
+  }
+
+  async #write(record: ServiceRecord) {
+    const known = this.replica.directory.entry(record.key)
+    const own = this.#ownLog.get(record.key)
+    const highest = this.#highestSeq(record.key)
+    const isCurrent = [known, own].some((entry) => entry && recordOf(entry).signature === record.signature)
+    if (record.seq < highest || (record.seq === highest && !isCurrent)) {
+      throw SeaportError.STALE_RECORD(`a record with sequence number ${highest} is known already`)
+    }
+    if (own && isPresent(own) && own.signature === record.signature) return
+    await this.#ownLog.put(record)
+  }
+
+  #highestSeq(key: string): number {
+    const own = this.#ownLog.get(key)
+    return Math.max(this.replica.directory.highestSeq(key), own ? recordOf(own).seq : 0)
+  }
+
+  #onpeerclose(peer: Peer) {
+    for (const [key, lease] of this.#leases) {
+      if (lease.peer !== peer) continue
+      this.#leases.delete(key)
+      this.#giveGrace(key, peer.silent ? 0 : this.#options.returnGrace)
+    }
+    this.stats.leases = this.#leases.size
+  }
+
+  #giveGrace(key: string, ms: number) {
+    this.#endGrace(key)
+    if (this.closing) return
+    this.#graces.set(
+      key,
+      setTimeout(() => {
+        this.#graces.delete(key)
+        this.#inTurn(key, () => this.#lose(key))
+      }, ms)
+    )
+  }
+
+  #endGrace(key: string) {
+    clearTimeout(this.#graces.get(key))
+    this.#graces.delete(key)
+  }
+
+  async #lose(key: string) {
+    const entry = this.#ownLog.get(key)
+    if (!entry || !isPresent(entry) || this.#leases.has(key) || this.closing) return
+    this.stats.lost++
+    await this.#writeGone(entry)
+  }
+
+  /** What another registrar knows to be gone is gone here too, unless its owner holds a lease here. */
+  #copyGone(key: string) {
+    if (this.#leases.has(key)) return
+    this.#inTurn(key, async () => {
+      const known = this.replica.directory.entry(key)
+      const own = this.#ownLog.get(key)
+      if (!known || isPresent(known) || this.#leases.has(key) || this.closing) return
+      if (!own || recordOf(own).seq > recordOf(known).seq || !isPresent(own)) return
+      this.#endGrace(key)
+      await this.#ownLog.put(known)
+    })
+  }
+
+  async #writeGone(record: ServiceRecord) {
+    try {
+      await this.#ownLog.put(gone(record))
+      this.emit('gone', record)
+    } catch (error) {
+      this.emit('notice', SeaportError.STORAGE_FAILED(`a lost lease was not written (${(error as Error).message})`, error))
+    }
+  }
+}

@@ -1,0 +1,263 @@
+import { SeaportError } from '../errors.js'
+import { ReadyResource } from '../holepunch.js'
+import { KeyPair, toHex } from '../keys.js'
+import type { Network } from '../network.js'
+import { type Certificate, checkCertificate } from './certificate.js'
+import { Directory } from './directory.js'
+import { Follower } from './follower.js'
+import type { Peer } from './peer.js'
+import { Peering, type PeeringOptions } from './peering.js'
+import type { LogNotice, Ping } from './protocol.js'
+import type { Storage } from './storage.js'
+
+export interface ReplicaOptions {
+  network: Network
+  /** The registry's public key. */
+  registry: Buffer
+  /** Open, and closed by whoever opened it. */
+  storage: Storage
+  keyPair?: KeyPair
+  as?: PeeringOptions['as']
+  /** How long to look for a live registrar before an older copy of the directory will do, in ms. */
+  patience?: number
+}
+
+/** How long to look for a live registrar before an older copy of the directory will do. */
+const PATIENCE_MS = 2000
+/** The memory is written this long after it changed; a crash costs a rescan, no more. */
+const SAVE_DELAY_MS = 1000
+/** A log whose registrar did not renew its certificate for so long is dropped, while another is live. */
+const FORGET_LOG_AFTER_MS = 30 * 24 * 60 * 60 * 1000
+
+/**
+ * A participant's copies of the logs, on disk and merged in memory, kept up to date by whoever has
+ * them and served to whoever asks. Emits `registrar` (a Peer, when one is live), `registrar-lost`
+ * (a Peer), `synced` (once), `peer` (a Peer) and `notice` (a SeaportError).
+ */
+export class Replica extends ReadyResource {
+  readonly directory = new Directory()
+  readonly registry: Buffer
+  readonly peering: Peering
+
+  readonly #storage: Storage
+  readonly #patience: number
+  readonly #certificates = new Map<string, Certificate>()
+  readonly #followers = new Map<string, Follower>()
+  /** Live registrars, by their swarm key. */
+  readonly #live = new Map<string, Peer>()
+  /** What peers said they can serve of each log, in blocks. */
+  readonly #offered = new Map<string, number>()
+  #impatient = false
+  #patienceTimer: NodeJS.Timeout | null = null
+  #saveTimer: NodeJS.Timeout | null = null
+  #synced: Promise<void>
+  #resolveSynced!: () => void
+  #isSynced = false
+
+  constructor({ network, registry, storage, keyPair = KeyPair(), as = 'replica', patience = PATIENCE_MS }: ReplicaOptions) {
+    super()
+    this.registry = registry
+    this.#storage = storage
+    this.#patience = patience
+    this.#synced = new Promise((resolve) => {
+      this.#resolveSynced = resolve
+    })
+    this.peering = new Peering({ network, registry, keyPair, as })
+    this.peering.on('peer', (peer: Peer) => this.#onpeer(peer))
+    this.peering.on('notice', (notice) => this.emit('notice', notice))
+  }
+
+  /** Registrars that are connected and heard of within the last beats. */
+  get registrars(): Peer[] {
+    return [...this.#live.values()]
+  }
+
+  /** Whether the directory is as good as it gets: a live registrar's, or the best copy in reach. */
+  get isSynced(): boolean {
+    return this.#isSynced
+  }
+
+  /** Resolves when the directory is as good as it gets; never if nothing is found. */
+  synced(): Promise<void> {
+    return this.#synced
+  }
+
+  /** Blocks of each known log: in the directory, and offered by others. */
+  logs(): { logKey: string; registrarKey: string; applied: number; offered: number; live: boolean }[] {
+    return [...this.#certificates.values()].map(({ logKey, registrarKey }) => ({
+      logKey,
+      registrarKey,
+      applied: this.#followers.get(logKey)?.applied ?? 0,
+      offered: this.#offered.get(logKey) ?? 0,
+      live: this.#live.has(registrarKey)
+    }))
+  }
+
+  override async _open() {
+    for (const certificate of this.#storage.memory.certificates) {
+      try {
+        await this.addCertificate(checkCertificate(certificate, this.registry))
+      } catch (notice) {
+        this.emit('notice', notice)
+      }
+    }
+    await this.peering.ready()
+    this.#patienceTimer = setTimeout(() => {
+      this.#impatient = true
+      this.#checkSynced()
+    }, this.#patience)
+  }
+
+  override async _close() {
+    if (this.#patienceTimer) clearTimeout(this.#patienceTimer)
+    await this.peering.close()
+    for (const follower of this.#followers.values()) await follower.close()
+    if (this.#saveTimer) clearTimeout(this.#saveTimer)
+    if (this.opened) await this.#save()
+  }
+
+  /** Follows the log of a certificate from now on, and tells the others of it. */
+  async addCertificate(certificate: Certificate, from?: Peer) {
+    const { logKey, registrarKey, renewedAt } = certificate
+    const known = this.#certificates.get(logKey)
+    if (known && known.renewedAt >= renewedAt) return
+    this.#certificates.set(logKey, certificate)
+    this.peering.addRegistrar(registrarKey)
+    this.#saveSoon()
+    for (const peer of this.peering.peers.values()) {
+      if (peer !== from) peer.sendLogs([{ certificate, length: this.#lengthOf(logKey) }])
+    }
+    if (!known) await this.#follow(logKey)
+  }
+
+  /** Treats a log as live although nobody pings for it: our own. */
+  setOwnLog(logKey: string) {
+    this.directory.setLive(logKey, true)
+    this.#offered.set(logKey, 0)
+  }
+
+  async #follow(logKey: string) {
+    const follower = new Follower({
+      core: this.#storage.store.get({ key: Buffer.from(logKey, 'hex') }),
+      registry: this.registry,
+      applied: this.#storage.memory.applied[logKey] ?? 0,
+      onchanges: (changes) => this.directory.apply(logKey, changes),
+      onreplace: (entries) => this.directory.replace(logKey, entries)
+    })
+    this.#followers.set(logKey, follower)
+    follower.on('notice', (notice) => this.emit('notice', notice))
+    follower.on('applied', () => {
+      this.#saveSoon()
+      this.#checkSynced()
+    })
+    await follower.ready()
+  }
+
+  #onpeer(peer: Peer) {
+    this.#storage.store.replicate(peer.mux)
+    peer.on('logs', (logs) => this.#onlogs(peer, logs))
+    peer.on('ping', (ping) => this.#onping(peer, ping))
+    peer.on('close', () => this.#onpeerclose(peer))
+    peer.sendLogs(this.#notices())
+    this.emit('peer', peer)
+  }
+
+  #onlogs(peer: Peer, logs: LogNotice[]) {
+    for (const { certificate, length } of logs) {
+      try {
+        const checked = checkCertificate(certificate, this.registry)
+        this.#offered.set(checked.logKey, Math.max(length, this.#offered.get(checked.logKey) ?? 0))
+        this.addCertificate(checked, peer).catch((notice) => this.emit('notice', notice))
+      } catch (error) {
+        peer.emit('malformed', SeaportError.BAD_MESSAGE(`a peer passed on a bad certificate: ${(error as Error).message}`))
+        peer.destroy()
+        return
+      }
+    }
+    this.#checkSynced()
+  }
+
+  #onping(peer: Peer, { length }: Ping) {
+    const certificate = this.#certificateOf(peer.key)
+    if (!certificate) return
+    this.#offered.set(certificate.logKey, length)
+    if (this.#live.get(peer.key) === peer) return
+    this.#live.set(peer.key, peer)
+    this.directory.setLive(certificate.logKey, true)
+    this.#checkSynced()
+    this.#forgetOldLogs()
+    this.emit('registrar', peer)
+  }
+
+  #onpeerclose(peer: Peer) {
+    if (this.#live.get(peer.key) !== peer) return
+    this.#live.delete(peer.key)
+    const certificate = this.#certificateOf(peer.key)
+    if (certificate) this.directory.setLive(certificate.logKey, false)
+    this.emit('registrar-lost', peer)
+  }
+
+  /** A registrar that lost its disk has a new log under a new key, so a key stands for one log. */
+  #certificateOf(registrarKey: string): Certificate | undefined {
+    let newest: Certificate | undefined
+    for (const certificate of this.#certificates.values()) {
+      if (certificate.registrarKey === registrarKey && (!newest || certificate.startedAt > newest.startedAt)) {
+        newest = certificate
+      }
+    }
+    return newest
+  }
+
+  #notices(): LogNotice[] {
+    return [...this.#certificates.values()].map((certificate) => ({
+      certificate,
+      length: this.#lengthOf(certificate.logKey)
+    }))
+  }
+
+  #lengthOf(logKey: string): number {
+    return this.#followers.get(logKey)?.applied ?? 0
+  }
+
+  #checkSynced() {
+    if (this.#isSynced || !this.#isAsGoodAsItGets()) return
+    this.#isSynced = true
+    this.#resolveSynced()
+    this.emit('synced')
+  }
+
+  #isAsGoodAsItGets(): boolean {
+    const hasAll = (logKey: string) => this.#lengthOf(logKey) >= (this.#offered.get(logKey) ?? 0)
+    const live = this.logs().filter(({ live }) => live)
+    if (live.length > 0) return live.every(({ logKey }) => hasAll(logKey))
+    return this.#impatient && this.#certificates.size > 0 && [...this.#certificates.keys()].every(hasAll)
+  }
+
+  #forgetOldLogs() {
+    const live = this.logs().filter(({ live }) => live)
+    const oldest = Date.now() - FORGET_LOG_AFTER_MS
+    for (const { logKey, registrarKey, renewedAt } of [...this.#certificates.values()]) {
+      if (renewedAt > oldest || live.length === 0 || this.#live.has(registrarKey)) continue
+      this.#certificates.delete(logKey)
+      this.directory.drop(logKey)
+      this.#followers.get(logKey)?.close().catch(() => {})
+      this.#followers.delete(logKey)
+      this.#saveSoon()
+    }
+  }
+
+  #saveSoon() {
+    if (this.#saveTimer || this.closing) return
+    this.#saveTimer = setTimeout(() => {
+      this.#saveTimer = null
+      this.#save().catch((notice) => this.emit('notice', notice))
+    }, SAVE_DELAY_MS)
+  }
+
+  async #save() {
+    const { memory } = this.#storage
+    memory.certificates = [...this.#certificates.values()]
+    memory.applied = Object.fromEntries([...this.#followers].map(([logKey, { applied }]) => [logKey, applied]))
+    await this.#storage.save()
+  }
+}

@@ -1,0 +1,44 @@
+import { crypto } from '../holepunch.js'
+import { toHex } from '../keys.js'
+
+/**
+ * A signed JSON object. The type comes with the signature so that nothing signed as one thing can be
+ * read as another, and the registry so that nothing can be replayed in another.
+ */
+export interface Statement {
+  type: string
+  registry: string
+  signature: string
+}
+
+/** Signs all fields of a statement. */
+export function signStatement<T extends Omit<Statement, 'signature'>>(
+  fields: T,
+  secretKey: Buffer
+): T & Statement {
+  return { ...fields, signature: toHex(crypto.sign(signedBytes(fields), secretKey)) }
+}
+
+/** Whether the signature is the signer's, over all other fields. */
+export function verifyStatement(statement: Statement, signer: Buffer): boolean {
+  const { signature, ...fields } = statement
+  const bytes = Buffer.from(signature, 'hex')
+  return bytes.byteLength === SIGNATURE_BYTES && crypto.verify(signedBytes(fields), bytes, signer)
+}
+
+/** Whether a value from outside is an object (no array, no null). */
+export function isObject(value: unknown): value is { [field: string]: unknown } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+const SIGNATURE_BYTES = 64
+
+/** JSON with sorted keys, which for the values in our statements is RFC 8785 (JCS). */
+function signedBytes(fields: object): Buffer {
+  return Buffer.from(JSON.stringify(fields, sortKeys))
+}
+
+function sortKeys(_key: string, value: unknown): unknown {
+  if (!isObject(value)) return value
+  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, value[key]]))
+}

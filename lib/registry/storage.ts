@@ -1,0 +1,121 @@
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { SeaportError } from '../errors.js'
+import { Corestore, ReadyResource } from '../holepunch.js'
+import { toHex } from '../keys.js'
+
+export interface StorageOptions {
+  dir: string
+  /** Use a temporary folder where this one is in use by another process. */
+  fallback?: boolean
+}
+
+/** What a participant remembers beside the logs. */
+export interface Memory {
+  certificates: unknown[]
+  /** Blocks of each log that were read into the directory, by log key. */
+  applied: { [logKey: string]: number }
+}
+
+const MEMORY_FILE = 'registry.json'
+/** Only this user may read what the registry's members alone should see. */
+const PRIVATE_FOLDER = 0o700
+const PRIVATE_FILE = 0o600
+
+/** The folder where a kind of participant keeps its copy of a registry, by default. */
+export function defaultDir(registry: Buffer, verb: string): string {
+  return join(dataHome(), 'hyperseaport', toHex(registry), verb)
+}
+
+/** A participant's folder: the logs in a Corestore, and beside it what it remembers. */
+export class Storage extends ReadyResource {
+  /** The folder in use. */
+  dir: string
+  /** Whether that is a temporary one, which goes when this is closed. */
+  temporary = false
+  memory: Memory = { certificates: [], applied: {} }
+
+  readonly #fallback: boolean
+  #store: Corestore | null = null
+  #saving: Promise<void> = Promise.resolve()
+
+  constructor({ dir, fallback = false }: StorageOptions) {
+    super()
+    this.dir = dir
+    this.#fallback = fallback
+  }
+
+  get store(): Corestore {
+    if (!this.#store) throw SeaportError.CLOSED('the storage is not open')
+    return this.#store
+  }
+
+  /** @throws STORAGE_LOCKED, STORAGE_FAILED */
+  override async _open() {
+    try {
+      this.#store = await openStore(this.dir)
+    } catch (error) {
+      if (!this.#fallback || (error as SeaportError).code !== 'STORAGE_LOCKED') throw error
+      this.dir = await mkdtemp(join(tmpdir(), 'hyperseaport-'))
+      this.temporary = true
+      this.#store = await openStore(this.dir)
+    }
+    this.memory = await this.#load()
+  }
+
+  override async _close() {
+    await this.#saving
+    await this.#store?.close()
+    if (this.temporary) await rm(this.dir, { recursive: true, force: true })
+  }
+
+  /** Writes the memory as a whole; a crash leaves the old one or the new one. */
+  async save() {
+    const save = async () => {
+      const file = join(this.dir, MEMORY_FILE)
+      await writeFile(`${file}.new`, JSON.stringify(this.memory, null, 2), { mode: PRIVATE_FILE })
+      await rename(`${file}.new`, file)
+    }
+    this.#saving = this.#saving.then(save, save)
+    await this.#saving
+  }
+
+  /** A memory that cannot be read is as good as none: the network knows the rest. */
+  async #load(): Promise<Memory> {
+    try {
+      const { certificates, applied } = JSON.parse(await readFile(join(this.dir, MEMORY_FILE), 'utf8'))
+      return { certificates: [...certificates], applied: { ...applied } }
+    } catch {
+      return { certificates: [], applied: {} }
+    }
+  }
+}
+
+async function openStore(dir: string): Promise<Corestore> {
+  try {
+    await mkdir(dir, { recursive: true, mode: PRIVATE_FOLDER })
+  } catch (cause) {
+    throw SeaportError.STORAGE_FAILED(`the folder ${dir} cannot be made (${(cause as Error).message})`, cause)
+  }
+  const store = new Corestore(join(dir, 'store'))
+  try {
+    await store.ready()
+    return store
+  } catch (cause) {
+    await store.close().catch(() => {})
+    const { message } = cause as Error
+    if (/could not be locked|lock file|No locks available/i.test(message)) {
+      throw SeaportError.STORAGE_LOCKED(`the folder ${dir} is in use by another process, choose another with --dir`, cause)
+    }
+    throw SeaportError.STORAGE_FAILED(`the folder ${dir} cannot be opened (${message})`, cause)
+  }
+}
+
+function dataHome(): string {
+  const { XDG_DATA_HOME, LOCALAPPDATA } = process.env
+  if (XDG_DATA_HOME) return XDG_DATA_HOME
+  if (process.platform === 'darwin') return join(homedir(), 'Library', 'Application Support')
+  if (process.platform === 'win32') return LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local')
+  return join(homedir(), '.local', 'share')
+}
