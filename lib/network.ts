@@ -22,34 +22,37 @@ const RECONNECT_BACKOFFS_MS = [500, 1000, 2000, 2000]
 const RECONNECT_JITTER_MS = 250
 
 /**
- * One DHT node, shared by all in this process who ask for the same bootstrap nodes and host. Who
- * acquires it must release it; the last one closes it.
+ * A DHT node. `acquire` gives the one that is shared by all in this process who ask for the same
+ * bootstrap nodes and host; who acquires it must release it, and the last one closes it.
  */
 export class Network extends ReadyResource {
   static readonly #shared = new Map<string, Network>()
 
   readonly dht: HyperDHT
-  readonly #id: string
-  #users = 0
+  #users = 1
 
   /** @throws OFFLINE, USAGE */
-  static acquire(options: NetworkOptions = {}): Network {
+  constructor(options: NetworkOptions = {}) {
+    super()
     const bootstrap = readBootstrap(options.bootstrap)
     const host = options.host ?? (bootstrap?.every(isLoopback) ? LOOPBACK : undefined)
-    const id = JSON.stringify([bootstrap, host])
-    const network = Network.#shared.get(id) ?? new Network(id, bootstrap, host)
-    Network.#shared.set(id, network)
-    network.#users++
-    return network
-  }
-
-  private constructor(id: string, bootstrap: Address[] | undefined, host: string | undefined) {
-    super()
-    this.#id = id
     this.dht = new HyperDHT({
       ...(bootstrap === undefined ? {} : { bootstrap }),
       ...(host === undefined ? {} : { host })
     })
+  }
+
+  /** @throws OFFLINE, USAGE */
+  static acquire({ bootstrap, host }: NetworkOptions = {}): Network {
+    const id = JSON.stringify([bootstrap, host])
+    const shared = Network.#shared.get(id)
+    if (shared && !shared.closing) {
+      shared.#users++
+      return shared
+    }
+    const network = new Network({ bootstrap, host })
+    Network.#shared.set(id, network)
+    return network
   }
 
   override async _open() {
@@ -73,11 +76,9 @@ export class Network extends ReadyResource {
     })
   }
 
-  /** Gives back what `acquire` gave. */
+  /** Gives back what `acquire` or `new` gave. */
   async release() {
-    if (--this.#users > 0) return
-    if (Network.#shared.get(this.#id) === this) Network.#shared.delete(this.#id)
-    await this.close()
+    if (--this.#users === 0) await this.close()
   }
 }
 

@@ -12,6 +12,8 @@ export interface LeaseOptions {
   keyPair: KeyPair
   fields: Omit<RecordFields, 'seq'>
   now?: () => number
+  /** When a denied lease is asked for again, in ms. */
+  retry?: number
 }
 
 /** A denied lease is asked for again after this; the reason may have gone away. */
@@ -30,6 +32,7 @@ export class Lease extends ReadyResource {
   readonly #replica: Replica
   readonly #keyPair: KeyPair
   readonly #now: () => number
+  readonly #retry: number
   readonly #confirmed = new Map<Peer, ServiceRecord>()
   readonly #retries = new Map<Peer, NodeJS.Timeout>()
   readonly #peers = new Set<Peer>()
@@ -41,12 +44,13 @@ export class Lease extends ReadyResource {
   #fields: Omit<RecordFields, 'seq'>
   #record: ServiceRecord | null = null
 
-  constructor({ replica, keyPair, fields, now = Date.now }: LeaseOptions) {
+  constructor({ replica, keyPair, fields, now = Date.now, retry = RETRY_MS }: LeaseOptions) {
     super()
     this.#replica = replica
     this.#keyPair = keyPair
     this.#fields = fields
     this.#now = now
+    this.#retry = retry
   }
 
   /** The record as it was last signed. */
@@ -101,7 +105,7 @@ export class Lease extends ReadyResource {
       this.emit('denied', error)
       this.#retries.set(
         peer,
-        setTimeout(() => this.#hold(peer), RETRY_MS)
+        setTimeout(() => this.#hold(peer), this.#retry)
       )
     }
   }

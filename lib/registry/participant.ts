@@ -29,22 +29,24 @@ export class Participant extends ReadyResource {
   readonly storage: Storage
   readonly replica: Replica
 
-  readonly #id: string
-  #users = 0
+  #users = 1
 
   /** @throws OFFLINE, USAGE */
   static acquire(options: ParticipantOptions): Participant {
     const { registry, bootstrap, host, dir, as } = options
     const id = JSON.stringify([toHex(registry), bootstrap, host, dir, as])
-    const participant = Participant.#shared.get(id) ?? new Participant(id, options)
+    const shared = Participant.#shared.get(id)
+    if (shared && !shared.closing) {
+      shared.#users++
+      return shared
+    }
+    const participant = new Participant(options)
     Participant.#shared.set(id, participant)
-    participant.#users++
     return participant
   }
 
-  private constructor(id: string, { registry, bootstrap, host, dir, verb, as = 'replica' }: ParticipantOptions) {
+  private constructor({ registry, bootstrap, host, dir, verb, as = 'replica' }: ParticipantOptions) {
     super()
-    this.#id = id
     this.network = Network.acquire({ bootstrap, host })
     this.storage = new Storage({ dir: dir ?? defaultDir(registry, verb), fallback: true })
     this.replica = new Replica({ network: this.network, registry, storage: this.storage, keyPair: this.keyPair, as })
@@ -69,9 +71,7 @@ export class Participant extends ReadyResource {
 
   /** Gives back what `acquire` gave. */
   async release() {
-    if (--this.#users > 0) return
-    if (Participant.#shared.get(this.#id) === this) Participant.#shared.delete(this.#id)
-    await this.close()
+    if (--this.#users === 0) await this.close()
   }
 
   async #closeAll() {
