@@ -98,8 +98,8 @@ export class SeaportError extends Error {
   }
 
   /** A record, certificate or frame that breaks its own rules. */
-  static BAD_MESSAGE(text: string) {
-    return new SeaportError('BAD_MESSAGE', text)
+  static BAD_MESSAGE(text: string, cause?: unknown) {
+    return new SeaportError('BAD_MESSAGE', text, { cause })
   }
 
   /** The other side does not know this registry's public key, or says that we do not. */
