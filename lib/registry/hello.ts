@@ -16,7 +16,7 @@ const HELLO = 1
 const DENIED = 2
 const HELLO_BYTES = 33
 const MAX_DENIAL_BYTES = 256
-const HELLO_TIMEOUT_MS = 10_000
+const HELLO_TIMEOUT_MS = 5000
 /** How long a denial may take to reach the other side before the connection is cut. */
 const DENIAL_LINGER_MS = 1000
 

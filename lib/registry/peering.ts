@@ -19,6 +19,8 @@ export interface PeeringOptions {
 const MAX_REPLICA_PEERS = 8
 /** Lookups while no registrar is connected; the last one repeats. DHT lookups are cheap but not free. */
 const SEARCH_BACKOFFS_MS = [300, 600, 1200, 2000, 2500]
+/** Lookups in a row after a registrar was lost, even if another is connected. */
+const EAGER_SEARCHES = 4
 /** Lookups, and calls at known registrars that are away, while another registrar is connected. */
 const IDLE_SEARCH_MS = 30_000
 const JITTER = 0.2
@@ -43,7 +45,8 @@ export class Peering extends ReadyResource {
   readonly #as: PeeringOptions['as']
   readonly #discoveries: PeerDiscovery[] = []
   readonly #registrars = new Set<string>()
-  readonly #attempts = new Map<SecretStream, number>()
+  /** When our own calls began, ms since 1970. */
+  readonly #attempts = new WeakMap<SecretStream, number>()
   readonly #reported = new Set<string>()
   #search: NodeJS.Timeout | null = null
   #searches = 0
@@ -117,9 +120,7 @@ export class Peering extends ReadyResource {
     })
     peer.on('close', () => {
       if (this.peers.get(peer.key) === peer) this.peers.delete(peer.key)
-      if (this.closing || !this.#registrars.has(peer.key)) return
-      this.#swarm.joinPeer(connection.remotePublicKey)
-      this.#searchSoon()
+      if (this.#registrars.has(peer.key)) this.#searchSoon()
     })
     this.emit('peer', peer)
   }
@@ -143,13 +144,13 @@ export class Peering extends ReadyResource {
   #scheduleSearch() {
     if (this.#search) clearTimeout(this.#search)
     const backoff = SEARCH_BACKOFFS_MS[Math.min(this.#searches++, SEARCH_BACKOFFS_MS.length - 1)] as number
-    const delay = this.#isSearching ? backoff : IDLE_SEARCH_MS
+    const delay = this.#isSearching || this.#searches <= EAGER_SEARCHES ? backoff : IDLE_SEARCH_MS
     this.#search = setTimeout(() => this.#searchOnce(), delay * (1 + JITTER * Math.random()))
   }
 
   /** A registrar is not searching for others as long as it can do its own work. */
   get #isSearching(): boolean {
-    return this.connectedRegistrars.length === 0 && (this.#as !== 'registrar' || this.#searches <= 3)
+    return this.connectedRegistrars.length === 0 && this.#as !== 'registrar'
   }
 
   #searchOnce() {
@@ -178,25 +179,23 @@ export class Peering extends ReadyResource {
   }
 
   #trackAttempts() {
-    const now = Date.now()
-    if (this.#swarm.connecting === 0) return this.#attempts.clear()
-    for (const connection of this.#attempts.keys()) {
-      if (connection.connected || connection.destroyed) this.#attempts.delete(connection)
-    }
+    if (this.#swarm.connecting === 0) return
     for (const connection of this.#swarm._allConnections) {
-      if (!connection.connected && !this.#attempts.has(connection)) this.#attempts.set(connection, now)
+      if (!this.#attempts.has(connection)) this.#attempts.set(connection, Date.now())
     }
   }
 
   /**
    * Hyperswarm keeps our own attempt when both sides call each other, even one that began before the
-   * other side came back and will only time out after 4 s. Runs as the swarm's firewall, the one hook
-   * before that choice; lets everybody in.
+   * other side came back and would only time out seconds later. Runs as the swarm's firewall, the one
+   * hook before that choice; lets everybody in, until we are leaving ourselves.
    */
   #yieldTo(key: Buffer): boolean {
+    if (this.closing) return true
     const attempt = this.#swarm?._allConnections.get(key)
     const since = attempt && this.#attempts.get(attempt)
-    if (since !== undefined && Date.now() - since > STALE_ATTEMPT_MS) attempt?.destroy()
+    const isStale = since !== undefined && Date.now() - since > STALE_ATTEMPT_MS
+    if (isStale && !this.peers.has(toHex(key))) attempt?.destroy()
     return false
   }
 }
