@@ -144,6 +144,9 @@ export class SeaportError extends Error {
 
   /** An error of this kind as it came over the wire: a code we may not know, and a text. */
   static remote(code: string, text: string) {
-    return new SeaportError(/^[A-Z][A-Z_]{1,39}$/.test(code) ? code : 'BAD_MESSAGE', text.slice(0, 500))
+    return new SeaportError(
+      /^[A-Z][A-Z_]{1,39}$/.test(code) ? code : 'BAD_MESSAGE',
+      text.slice(0, 500)
+    )
   }
 }

@@ -60,7 +60,10 @@ interface HypercoreCrypto {
 
 export const crypto = require('hypercore-crypto') as HypercoreCrypto
 
-export const z32 = require('z32') as { encode(b: Uint8Array): string; decode(s: string): Uint8Array }
+export const z32 = require('z32') as {
+  encode(b: Uint8Array): string
+  decode(s: string): Uint8Array
+}
 
 // lifecycle
 
@@ -102,6 +105,8 @@ export interface SecretStream extends EventEmitter {
   readonly destroying: boolean
   readonly destroyed: boolean
   userData: unknown
+  /** Bytes written and not yet handed on. Not documented. */
+  readonly _writableState: { readonly buffered: number }
   write(data: Uint8Array): boolean
   end(): void
   pause(): void
@@ -165,7 +170,10 @@ export interface Protomux {
   cork(): void
   uncork(): void
   createChannel<H = undefined>(options: ChannelOptions<H>): MuxChannel | null
-  pair(options: { protocol: string; id?: Buffer | null }, notify: (id: Buffer | null) => void | Promise<void>): void
+  pair(
+    options: { protocol: string; id?: Buffer | null },
+    notify: (id: Buffer | null) => void | Promise<void>
+  ): void
   unpair(options: { protocol: string; id?: Buffer | null }): void
   destroy(error?: Error): void
 }
@@ -237,7 +245,10 @@ export interface Hyperswarm extends EventEmitter {
   readonly _allConnections: Iterable<SecretStream> & { get(key: Buffer): SecretStream | undefined }
   /** Outgoing connections that are being made. */
   readonly connecting: number
-  join(topic: Buffer, options: { server?: boolean; client?: boolean; limit?: number }): PeerDiscovery
+  join(
+    topic: Buffer,
+    options: { server?: boolean; client?: boolean; limit?: number }
+  ): PeerDiscovery
   joinPeer(key: Buffer): void
   leavePeer(key: Buffer): void
   flush(): Promise<boolean>
@@ -316,13 +327,26 @@ export interface Hyperbee<V> {
   get(key: string): Promise<BeeEntry<V> | null>
   batch(): BeeBatch<V>
   checkout(version: number): Hyperbee<V>
-  createReadStream(range?: BeeRange, options?: { wait?: boolean; timeout?: number }): AsyncIterable<BeeEntry<V>> & Readable
-  createHistoryStream(options?: { gte?: number; gt?: number; lt?: number; limit?: number }): AsyncIterable<BeeHistoryEntry<V>> & Readable
+  createReadStream(
+    range?: BeeRange,
+    options?: { wait?: boolean; timeout?: number }
+  ): AsyncIterable<BeeEntry<V>> & Readable
+  createHistoryStream(options?: {
+    gte?: number
+    gt?: number
+    lt?: number
+    limit?: number
+  }): AsyncIterable<BeeHistoryEntry<V>> & Readable
 }
 
 export const Hyperbee = require('hyperbee') as {
   new <V>(
     core: Hypercore,
-    options: { keyEncoding: 'utf-8'; valueEncoding: 'json' | 'utf-8' | 'binary'; extension?: boolean; autoUpdate?: boolean }
+    options: {
+      keyEncoding: 'utf-8'
+      valueEncoding: 'json' | 'utf-8' | 'binary'
+      extension?: boolean
+      autoUpdate?: boolean
+    }
   ): Hyperbee<V>
 }

@@ -32,7 +32,8 @@ export abstract class Lifecycle extends ReadyResource {
    */
   protected waitFor<T>(promise: Promise<T>, timeout: number, late: () => SeaportError): Promise<T> {
     return new Promise((resolve, reject) => {
-      const timer = timeout === Infinity ? null : setTimeout(() => settle(() => reject(late())), timeout)
+      const timer =
+        timeout === Infinity ? null : setTimeout(() => settle(() => reject(late())), timeout)
       const onabort = () => settle(() => reject(this.signal.reason))
       const settle = (end: () => void) => {
         if (timer) clearTimeout(timer)

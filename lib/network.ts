@@ -1,7 +1,14 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { SeaportError } from './errors.js'
-import { type Address, HyperDHT, Hyperswarm, type KeyPairLike, ReadyResource } from './holepunch.js'
+import {
+  type Address,
+  HyperDHT,
+  type HyperDHTOptions,
+  Hyperswarm,
+  type KeyPairLike,
+  ReadyResource
+} from './holepunch.js'
 
 /** Where a process meets others. */
 export interface NetworkOptions {
@@ -28,7 +35,8 @@ const RECONNECT_JITTER_MS = 250
 export class Network extends ReadyResource {
   static readonly #shared = new Map<string, Network>()
 
-  readonly dht: HyperDHT
+  readonly #options: HyperDHTOptions
+  #dht: HyperDHT | null = null
   #users = 1
 
   /** @throws OFFLINE, USAGE */
@@ -36,10 +44,10 @@ export class Network extends ReadyResource {
     super()
     const bootstrap = readBootstrap(options.bootstrap)
     const host = options.host ?? (bootstrap?.every(isLoopback) ? LOOPBACK : undefined)
-    this.dht = new HyperDHT({
+    this.#options = {
       ...(bootstrap === undefined ? {} : { bootstrap }),
       ...(host === undefined ? {} : { host })
-    })
+    }
   }
 
   /** @throws OFFLINE, USAGE */
@@ -55,12 +63,18 @@ export class Network extends ReadyResource {
     return network
   }
 
+  get dht(): HyperDHT {
+    if (!this.#dht) throw SeaportError.CLOSED('the network is not open')
+    return this.#dht
+  }
+
   override async _open() {
-    await this.dht.ready()
+    this.#dht = new HyperDHT(this.#options)
+    await this.#dht.ready()
   }
 
   override async _close() {
-    await this.dht.destroy()
+    await this.#dht?.destroy()
   }
 
   /** A swarm of its own key on the shared node. */
@@ -138,14 +152,24 @@ export class BootstrapNode extends ReadyResource {
  */
 export function listenError(cause: unknown, what: string): SeaportError {
   const code = (cause as NodeJS.ErrnoException | null)?.code
-  if (code === 'EADDRINUSE') return SeaportError.PORT_IN_USE(`${what} is in use, choose another one`, cause)
+  if (code === 'EADDRINUSE')
+    return SeaportError.PORT_IN_USE(`${what} is in use, choose another one`, cause)
   if (code === 'EACCES') {
-    return SeaportError.LISTEN_FAILED(`${what} may not be opened by this user, try one above 1024`, cause)
+    return SeaportError.LISTEN_FAILED(
+      `${what} may not be opened by this user, try one above 1024`,
+      cause
+    )
   }
   if (code === 'EADDRNOTAVAIL') {
-    return SeaportError.LISTEN_FAILED(`${what} cannot be opened, this machine does not have that address`, cause)
+    return SeaportError.LISTEN_FAILED(
+      `${what} cannot be opened, this machine does not have that address`,
+      cause
+    )
   }
-  return SeaportError.LISTEN_FAILED(`${what} cannot be opened (${code ?? (cause as Error)?.message})`, cause)
+  return SeaportError.LISTEN_FAILED(
+    `${what} cannot be opened (${code ?? (cause as Error)?.message})`,
+    cause
+  )
 }
 
 /**
@@ -161,7 +185,9 @@ export function parseBootstrap(text: string): Address[] {
       const match = /^([^\s:]+):(\d{1,5})$/.exec(part.trim())
       const port = Number(match?.[2])
       if (!match?.[1] || port < 1 || port > 65535) {
-        throw SeaportError.USAGE(`a bootstrap node is host:port, as in 10.0.0.2:49737, not ${JSON.stringify(part)}`)
+        throw SeaportError.USAGE(
+          `a bootstrap node is host:port, as in 10.0.0.2:49737, not ${JSON.stringify(part)}`
+        )
       }
       return { host: match[1], port }
     })
@@ -170,7 +196,7 @@ export function parseBootstrap(text: string): Address[] {
 function readBootstrap(bootstrap: NetworkOptions['bootstrap']): Address[] | undefined {
   const nodes = typeof bootstrap === 'string' ? parseBootstrap(bootstrap) : bootstrap
   if (nodes && nodes.length > 0) return nodes
-  if (process.env['HYPERSEAPORT_OFFLINE'] === '1') {
+  if (process.env.HYPERSEAPORT_OFFLINE === '1') {
     throw SeaportError.OFFLINE(
       'HYPERSEAPORT_OFFLINE=1 forbids the public DHT: name a private node with --bootstrap host:port'
     )

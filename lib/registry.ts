@@ -53,7 +53,12 @@ class RegistryInstance extends Lifecycle {
 
   getStats() {
     const { stats, replica } = this.#registrar
-    return { ...stats, peers: replica.peering.peers.size, instances: replica.directory.size, logs: replica.logs() }
+    return {
+      ...stats,
+      peers: replica.peering.peers.size,
+      instances: replica.directory.size,
+      logs: replica.logs()
+    }
   }
 
   override async _open() {

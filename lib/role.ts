@@ -47,7 +47,9 @@ export function parseRoleRange(text: string): RoleRange {
   const { name, rest } = split(text)
   const range = rest === null || rest.trim() === '' ? '*' : rest.trim()
   if (semver.validRange(range) === null) {
-    throw SeaportError.BAD_ROLE(`${show(range)} is not a semver range, try ${show(name)}@1.x or ${show(name)}@^1.2.0`)
+    throw SeaportError.BAD_ROLE(
+      `${show(range)} is not a semver range, try ${show(name)}@1.x or ${show(name)}@^1.2.0`
+    )
   }
   return { role: name, range }
 }
@@ -59,7 +61,11 @@ export function isRoleName(name: unknown): name is string {
 
 /** Whether a text is one exact version in npm's normal form. */
 export function isExactVersion(version: unknown): version is string {
-  return typeof version === 'string' && version.length <= MAX_ROLE_LENGTH && semver.valid(version) === version
+  return (
+    typeof version === 'string' &&
+    version.length <= MAX_ROLE_LENGTH &&
+    semver.valid(version) === version
+  )
 }
 
 function split(text: string): { name: string; rest: string | null } {
@@ -70,7 +76,9 @@ function split(text: string): { name: string; rest: string | null } {
   const name = at === -1 ? text : text.slice(0, at)
   const rest = at === -1 ? null : text.slice(at + 1)
   if (text.length > MAX_ROLE_LENGTH) {
-    throw SeaportError.BAD_ROLE(`a role has at most ${MAX_ROLE_LENGTH} characters, this has ${text.length}`)
+    throw SeaportError.BAD_ROLE(
+      `a role has at most ${MAX_ROLE_LENGTH} characters, this has ${text.length}`
+    )
   }
   if (!isRoleName(name)) {
     throw SeaportError.BAD_ROLE(
@@ -82,6 +90,8 @@ function split(text: string): { name: string; rest: string | null } {
 
 /** Foreign text in an error: quoted, escaped, cut. */
 function show(text: string): string {
-  const shown = JSON.stringify(text.length > SHOWN_LENGTH ? `${text.slice(0, SHOWN_LENGTH)}…` : text)
+  const shown = JSON.stringify(
+    text.length > SHOWN_LENGTH ? `${text.slice(0, SHOWN_LENGTH)}…` : text
+  )
   return shown === `"${text}"` ? text : shown
 }

@@ -55,7 +55,13 @@ export class Testbed {
   async registrar(options: Partial<RegistrarOptions> & { dir?: string } = {}): Promise<Registrar> {
     const storage = await this.storage(options.dir)
     const network = options.network ?? (await this.network())
-    const registrar = new Registrar({ network, keyPair: this.keyPair, storage, ...TEST_TIMES, ...options })
+    const registrar = new Registrar({
+      network,
+      keyPair: this.keyPair,
+      storage,
+      ...TEST_TIMES,
+      ...options
+    })
     this.teardown(() => registrar.close())
     registrar.on('close', () => storage.close())
     await registrar.ready()
@@ -86,7 +92,14 @@ export class Testbed {
     const lease = new Lease({
       replica,
       keyPair,
-      fields: { role: 'couchdb', version: '3.2.2', tags: [], status: 'passing', direct: [], ...fields }
+      fields: {
+        role: 'couchdb',
+        version: '3.2.2',
+        tags: [],
+        status: 'passing',
+        direct: [],
+        ...fields
+      }
     })
     this.teardown(() => lease.close())
     const registered = once(lease, 'registered')
@@ -108,7 +121,10 @@ export class Testbed {
 }
 
 /** Resolves once the directory shows what is asked for. */
-export function shows(directory: Directory, condition: (instances: Instance[]) => boolean): Promise<Instance[]> {
+export function shows(
+  directory: Directory,
+  condition: (instances: Instance[]) => boolean
+): Promise<Instance[]> {
   return new Promise((resolve) => {
     const check = () => {
       const instances = directory.list()

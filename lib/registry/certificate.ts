@@ -38,13 +38,15 @@ export function signCertificate(
  * @throws BAD_MESSAGE, BAD_SIGNATURE
  */
 export function checkCertificate(value: unknown, registry: Buffer): Certificate {
-  if (!isObject(value) || value['type'] !== CERTIFICATE_TYPE || typeof value['signature'] !== 'string') {
+  if (!isObject(value) || value.type !== CERTIFICATE_TYPE || typeof value.signature !== 'string') {
     throw SeaportError.BAD_MESSAGE('this is not a certificate')
   }
-  if (value['registry'] !== toHex(registry)) throw SeaportError.BAD_MESSAGE('the certificate is of another registry')
+  if (value.registry !== toHex(registry))
+    throw SeaportError.BAD_MESSAGE('the certificate is of another registry')
   for (const field of ['registrarKey', 'logKey']) parseKey(value[field] as string, field)
   for (const field of ['startedAt', 'renewedAt']) {
-    if (!Number.isSafeInteger(value[field])) throw SeaportError.BAD_MESSAGE(`the certificate has a bad ${field}`)
+    if (!Number.isSafeInteger(value[field]))
+      throw SeaportError.BAD_MESSAGE(`the certificate has a bad ${field}`)
   }
   const certificate = value as unknown as Certificate
   if (!verifyStatement(certificate, registry)) {

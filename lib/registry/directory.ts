@@ -1,5 +1,12 @@
 import semver from 'semver'
-import { type LogEntry, isPresent, recordOf, type ServiceRecord, type Status, verifyRecord } from './record.js'
+import {
+  isPresent,
+  type LogEntry,
+  recordOf,
+  type ServiceRecord,
+  type Status,
+  verifyRecord
+} from './record.js'
 
 /** One instance as it is shown and dialed. */
 export interface Instance {
@@ -104,14 +111,18 @@ export class Directory {
     const matching = this.#instances(this.#roles.get(role) ?? []).filter(
       (instance) => instance.role === role && wanted.test(instance.version)
     )
-    return matching.sort(versions === 'all' ? byTier : (a, b) => byTier(a, b) || byVersion(a, b) || byKey(a, b))
+    return matching.sort(
+      versions === 'all' ? byTier : (a, b) => byTier(a, b) || byVersion(a, b) || byKey(a, b)
+    )
   }
 
   /** All instances, by role, newest version first. */
   list(): Instance[] {
     const keys = new Set<string>()
     for (const entries of this.#logs.values()) for (const key of entries.keys()) keys.add(key)
-    return this.#instances(keys).sort((a, b) => compare(a.role, b.role) || byVersion(a, b) || byKey(a, b))
+    return this.#instances(keys).sort(
+      (a, b) => compare(a.role, b.role) || byVersion(a, b) || byKey(a, b)
+    )
   }
 
   /** The names of all roles that have an instance. */
@@ -155,8 +166,8 @@ export class Directory {
   }
 
   #entriesOf(log: string): Map<string, Entry> {
-    let entries = this.#logs.get(log)
-    if (!entries) this.#logs.set(log, (entries = new Map()))
+    const entries = this.#logs.get(log) ?? new Map<string, Entry>()
+    this.#logs.set(log, entries)
     return entries
   }
 
@@ -202,7 +213,10 @@ interface Candidate {
 }
 
 /** The merge rule: which of two entries of one instance counts comes first. */
-export function byMerge(a: { entry: LogEntry; live: boolean }, b: { entry: LogEntry; live: boolean }): number {
+export function byMerge(
+  a: { entry: LogEntry; live: boolean },
+  b: { entry: LogEntry; live: boolean }
+): number {
   return recordOf(b.entry).seq - recordOf(a.entry).seq || rank(b) - rank(a)
 }
 

@@ -49,14 +49,19 @@ export class Follower extends ReadyResource {
 
   override async _open() {
     await this.#bee.ready()
-    this.core.on('append', () => this.#run())
+    this.core.on('append', () => void this.#run())
     this.core.on('truncate', () => this.#startOver())
     this.core.on('conflict', () => {
-      this.emit('notice', SeaportError.BAD_MESSAGE('a registrar wrote two different logs under one key, ignored from now on'))
+      this.emit(
+        'notice',
+        SeaportError.BAD_MESSAGE(
+          'a registrar wrote two different logs under one key, ignored from now on'
+        )
+      )
     })
     const known = Math.min(this.#onDisk, this.core.length)
     if (known > 0) await this.#rescan(known).catch(() => {})
-    this.#run()
+    await this.#run()
   }
 
   override async _close() {
@@ -67,7 +72,7 @@ export class Follower extends ReadyResource {
 
   #startOver() {
     this.applied = 0
-    this.#run()
+    void this.#run()
   }
 
   /** One at a time; what is appended meanwhile is seen before it ends. */

@@ -56,15 +56,23 @@ export function exchangeHello(
 
   connection.on('data', ondata)
   connection.on('close', settle)
-  connection.write(Buffer.concat([Buffer.of(HELLO), proof(connection, registry, connection.isInitiator)]))
+  connection.write(
+    Buffer.concat([Buffer.of(HELLO), proof(connection, registry, connection.isInitiator)])
+  )
 }
 
 function proof(connection: SecretStream, registry: Buffer, byInitiator: boolean): Buffer {
-  return crypto.hash([HELLO_TYPE, registry, connection.handshakeHash, Buffer.of(byInitiator ? 1 : 0)])
+  return crypto.hash([
+    HELLO_TYPE,
+    registry,
+    connection.handshakeHash,
+    Buffer.of(byInitiator ? 1 : 0)
+  ])
 }
 
 function readHello(frame: Buffer, expected: Buffer): SeaportError | null {
-  if (frame[0] === HELLO && frame.byteLength === HELLO_BYTES && frame.subarray(1).equals(expected)) return null
+  if (frame[0] === HELLO && frame.byteLength === HELLO_BYTES && frame.subarray(1).equals(expected))
+    return null
   if (frame[0] === DENIED && frame.byteLength <= MAX_DENIAL_BYTES) {
     return SeaportError.remote(frame.subarray(1).toString(), 'a peer turned our hello down')
   }

@@ -39,7 +39,7 @@ export class Lease extends ReadyResource {
   readonly #onregistrar = (peer: Peer) => {
     this.#peers.add(peer)
     peer.once('close', () => this.#onclose(peer))
-    this.#hold(peer)
+    void this.#hold(peer)
   }
   #fields: Omit<RecordFields, 'seq'>
   #record: ServiceRecord | null = null
@@ -78,7 +78,9 @@ export class Lease extends ReadyResource {
       setTimeout(resolve, WITHDRAW_TIMEOUT_MS).unref()
     })
     await Promise.race([
-      Promise.allSettled([...this.#confirmed.keys()].map((peer) => peer.lease(this.#keyPair, this.#record))),
+      Promise.allSettled(
+        [...this.#confirmed.keys()].map((peer) => peer.lease(this.#keyPair, this.#record))
+      ),
       timeout
     ])
   }
@@ -88,9 +90,10 @@ export class Lease extends ReadyResource {
     this.#fields = { ...this.#fields, ...fields }
     if (!this.#record) return
     this.#sign(this.#fields)
-    for (const peer of this.#peers) this.#hold(peer)
+    for (const peer of this.#peers) void this.#hold(peer)
   }
 
+  /** Never rejects: what goes wrong is told by events, and tried again. */
   async #hold(peer: Peer) {
     clearTimeout(this.#retries.get(peer))
     this.#retries.delete(peer)
@@ -114,7 +117,8 @@ export class Lease extends ReadyResource {
   async #register(peer: Peer): Promise<ServiceRecord> {
     let answer = await peer.lease(this.#keyPair, null)
     for (let stale = 0; stale < MAX_STALE_ANSWERS; stale++) {
-      if (answer.code !== '' && answer.code !== 'STALE_RECORD') throw SeaportError.remote(answer.code, answer.text)
+      if (answer.code !== '' && answer.code !== 'STALE_RECORD')
+        throw SeaportError.remote(answer.code, answer.text)
       if (this.closing) throw SeaportError.CLOSED('the lease is being given up')
       const record = this.#recordAbove(answer.seq, answer.code === 'STALE_RECORD')
       answer = await peer.lease(this.#keyPair, record)
@@ -125,10 +129,11 @@ export class Lease extends ReadyResource {
 
   /** Our record if it is the newest known, else one signed anew, which the other registrars get too. */
   #recordAbove(seq: number, isStale: boolean): ServiceRecord {
-    if (this.#record && (this.#record.seq > seq || (this.#record.seq === seq && !isStale))) return this.#record
+    if (this.#record && (this.#record.seq > seq || (this.#record.seq === seq && !isStale)))
+      return this.#record
     const hadRecord = this.#record !== null
     const record = this.#sign(this.#fields, seq)
-    if (hadRecord) for (const other of this.#confirmed.keys()) this.#hold(other)
+    if (hadRecord) for (const other of this.#confirmed.keys()) void this.#hold(other)
     return record
   }
 
@@ -142,6 +147,7 @@ export class Lease extends ReadyResource {
     this.#peers.delete(peer)
     clearTimeout(this.#retries.get(peer))
     this.#retries.delete(peer)
-    if (this.#confirmed.delete(peer) && this.#confirmed.size === 0 && !this.closing) this.emit('lost')
+    if (this.#confirmed.delete(peer) && this.#confirmed.size === 0 && !this.closing)
+      this.emit('lost')
   }
 }

@@ -9,8 +9,7 @@ export class Log extends ReadyResource {
   readonly stats = { writes: 0, batches: 0 }
 
   readonly #bee: Hyperbee<LogEntry>
-  /** Where each instance stands, since role and version are part of the place. */
-  readonly #entries = new Map<string, { place: string; entry: LogEntry }>()
+  readonly #entries = new Map<string, Placed>()
   #queue: Write[] = []
   #writing: Promise<void> | null = null
 
@@ -25,7 +24,8 @@ export class Log extends ReadyResource {
       const key = recordOf(value).key
       // A crash between the two halves of a move cannot happen (one batch), but an old folder may hold both.
       const known = this.#entries.get(key)
-      if (!known || recordOf(known.entry).seq <= recordOf(value).seq) this.#entries.set(key, { place, entry: value })
+      if (!known || recordOf(known.entry).seq <= recordOf(value).seq)
+        this.#entries.set(key, { place, entry: value })
     }
   }
 
@@ -51,11 +51,11 @@ export class Log extends ReadyResource {
   put(entry: LogEntry): Promise<void> {
     const place = placeOf(entry)
     const { key } = recordOf(entry)
-    const before = this.#entries.get(key)?.place
+    const before = this.#entries.get(key)
     this.#entries.set(key, { place, entry })
     this.stats.writes++
     return new Promise((resolve, reject) => {
-      this.#queue.push({ place, entry, moved: before !== undefined && before !== place ? before : null, resolve, reject })
+      this.#queue.push({ key, place, entry, before, resolve, reject })
       this.#writing ??= this.#write().finally(() => {
         this.#writing = null
       })
@@ -68,25 +68,37 @@ export class Log extends ReadyResource {
       this.#queue = []
       try {
         const batch = this.#bee.batch()
-        for (const { place, entry, moved } of writes) {
-          if (moved !== null) await batch.del(moved)
+        for (const { place, entry, before } of writes) {
+          if (before && before.place !== place) await batch.del(before.place)
           await batch.put(place, entry)
         }
         await batch.flush()
         this.stats.batches++
         for (const { resolve } of writes) resolve()
       } catch (error) {
-        for (const { reject } of writes) reject(error)
+        for (const write of writes.reverse()) this.#undo(write, error)
       }
     }
   }
+
+  /** What was not written was not said. */
+  #undo({ key, before, reject }: Write, error: unknown) {
+    if (before) this.#entries.set(key, before)
+    else this.#entries.delete(key)
+    reject(error)
+  }
 }
 
-interface Write {
+interface Placed {
+  /** Its key in the bee; role and version are part of it. */
   place: string
   entry: LogEntry
-  /** The place that the instance leaves, if its role or version changed. */
-  moved: string | null
+}
+
+interface Write extends Placed {
+  key: string
+  /** What the instance's entry was; at another place if its role or version changed. */
+  before: Placed | undefined
   resolve: () => void
   reject: (error: unknown) => void
 }

@@ -45,11 +45,24 @@ export class Participant extends ReadyResource {
     return participant
   }
 
-  private constructor({ registry, bootstrap, host, dir, verb, as = 'replica' }: ParticipantOptions) {
+  private constructor({
+    registry,
+    bootstrap,
+    host,
+    dir,
+    verb,
+    as = 'replica'
+  }: ParticipantOptions) {
     super()
     this.network = Network.acquire({ bootstrap, host })
     this.storage = new Storage({ dir: dir ?? defaultDir(registry, verb), fallback: true })
-    this.replica = new Replica({ network: this.network, registry, storage: this.storage, keyPair: this.keyPair, as })
+    this.replica = new Replica({
+      network: this.network,
+      registry,
+      storage: this.storage,
+      keyPair: this.keyPair,
+      as
+    })
     this.replica.on('notice', (notice) => this.emit('notice', notice))
   }
 

@@ -73,14 +73,19 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.key = toHex(connection.remotePublicKey)
     this.#registry = registry
     this.mux = Protomux.from(connection)
-    const channel = this.mux.createChannel({ protocol: REGISTRY_PROTOCOL, onclose: () => this.destroy() })
+    const channel = this.mux.createChannel({
+      protocol: REGISTRY_PROTOCOL,
+      onclose: () => this.destroy()
+    })
     if (!channel) throw SeaportError.CLOSED('the connection closed before the channel opened')
     this.#channel = channel
     this.#logs = this.#message(logsEncoding, (logs) => this.emit('logs', logs))
     this.#ping = this.#message(pingEncoding, (ping) => this.#onping(ping))
     this.#pong = this.#message(c.none, () => this.emit('pong'))
     this.#lease = this.#message(leaseEncoding, (request) => this.#onlease(request))
-    this.#answer = this.#message(answerEncoding, (answer) => this.#requests.get(answer.id)?.(answer))
+    this.#answer = this.#message(answerEncoding, (answer) =>
+      this.#requests.get(answer.id)?.(answer)
+    )
     connection.on('error', (error) => this.#onerror(error))
     connection.on('close', () => this.#onclose())
     channel.open()
@@ -185,13 +190,18 @@ export class Peer extends EventEmitter<PeerEvents> {
   }
 
   #onerror(error: Error & { code?: string }) {
-    if (isMalformed(error)) this.emit('malformed', SeaportError.BAD_MESSAGE(`a peer sent a malformed message: ${error.message}`))
+    if (isMalformed(error))
+      this.emit(
+        'malformed',
+        SeaportError.BAD_MESSAGE(`a peer sent a malformed message: ${error.message}`)
+      )
   }
 
   #onclose() {
     this.closed = true
     if (this.#heartbeat) clearInterval(this.#heartbeat)
-    for (const settle of [...this.#requests.values()]) settle(SeaportError.CLOSED('the registrar is gone'))
+    for (const settle of [...this.#requests.values()])
+      settle(SeaportError.CLOSED('the registrar is gone'))
     this.emit('close')
   }
 }

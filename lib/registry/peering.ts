@@ -1,5 +1,11 @@
 import { SeaportError } from '../errors.js'
-import { crypto, type Hyperswarm, type PeerDiscovery, ReadyResource, type SecretStream } from '../holepunch.js'
+import {
+  crypto,
+  type Hyperswarm,
+  type PeerDiscovery,
+  ReadyResource,
+  type SecretStream
+} from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
 import type { Network } from '../network.js'
 import { exchangeHello } from './hello.js'
@@ -41,13 +47,15 @@ export class Peering extends ReadyResource {
   readonly stats = { strangers: 0, malformed: 0 }
 
   readonly #registry: Buffer
-  readonly #swarm: Hyperswarm
+  readonly #network: Network
+  readonly #keyPair: KeyPair
   readonly #as: PeeringOptions['as']
   readonly #discoveries: PeerDiscovery[] = []
   readonly #registrars = new Set<string>()
   /** When our own calls began, ms since 1970. */
   readonly #attempts = new WeakMap<SecretStream, number>()
   readonly #reported = new Set<string>()
+  #opened: Hyperswarm | null = null
   #search: NodeJS.Timeout | null = null
   #searches = 0
 
@@ -55,9 +63,13 @@ export class Peering extends ReadyResource {
     super()
     this.#registry = registry
     this.#as = as
-    this.#swarm = network.swarm(keyPair, (key) => this.#yieldTo(key))
-    this.#swarm.on('connection', (connection: SecretStream) => this.#onconnection(connection))
-    this.#swarm.on('update', () => this.#trackAttempts())
+    this.#network = network
+    this.#keyPair = keyPair
+  }
+
+  get #swarm(): Hyperswarm {
+    if (!this.#opened) throw SeaportError.CLOSED('not looking for others yet')
+    return this.#opened
   }
 
   /** Registrars that are connected. */
@@ -67,12 +79,15 @@ export class Peering extends ReadyResource {
 
   /** Calls at a registrar now if it is away, and again from time to time. */
   addRegistrar(key: string) {
-    if (key === toHex(this.#swarm.keyPair.publicKey)) return
+    if (key === toHex(this.#keyPair.publicKey)) return
     this.#registrars.add(key)
-    if (this.opening && !this.closing) this.#call(key)
+    if (this.#opened && !this.closing) this.#call(key)
   }
 
   override async _open() {
+    this.#opened = this.#network.swarm(this.#keyPair, (key) => this.#yieldTo(key))
+    this.#swarm.on('connection', (connection: SecretStream) => this.#onconnection(connection))
+    this.#swarm.on('update', () => this.#trackAttempts())
     const replicas = topic('replicas', this.#registry)
     const registrars = topic('registrars', this.#registry)
     this.#discoveries.push(
@@ -93,6 +108,7 @@ export class Peering extends ReadyResource {
   }
 
   override async _close() {
+    if (!this.#opened) return
     if (this.#search) clearTimeout(this.#search)
     await this.#sayGoodbye()
     await this.#swarm.destroy()
@@ -131,19 +147,24 @@ export class Peering extends ReadyResource {
     if (this.#reported.has(id)) return
     if (this.#reported.size >= MAX_STRANGERS) this.#reported.clear()
     this.#reported.add(id)
-    this.emit('notice', SeaportError.remote(error.code, `${error.text} (${remote.slice(0, 8)}…), dropped`))
+    this.emit(
+      'notice',
+      SeaportError.remote(error.code, `${error.text} (${remote.slice(0, 8)}…), dropped`)
+    )
   }
 
   /** Starts searching afresh, soonest first. */
   #searchSoon() {
-    if (!this.opening || this.closing) return
+    if (!this.#opened || this.closing) return
     this.#searches = 0
     this.#scheduleSearch()
   }
 
   #scheduleSearch() {
     if (this.#search) clearTimeout(this.#search)
-    const backoff = SEARCH_BACKOFFS_MS[Math.min(this.#searches++, SEARCH_BACKOFFS_MS.length - 1)] as number
+    const backoff = SEARCH_BACKOFFS_MS[
+      Math.min(this.#searches++, SEARCH_BACKOFFS_MS.length - 1)
+    ] as number
     const delay = this.#isSearching || this.#searches <= EAGER_SEARCHES ? backoff : IDLE_SEARCH_MS
     this.#search = setTimeout(() => this.#searchOnce(), delay * (1 + JITTER * Math.random()))
   }
@@ -169,7 +190,9 @@ export class Peering extends ReadyResource {
   /** Ends all connections, so that the others know at once, and waits a moment for them to answer. */
   async #sayGoodbye() {
     const open = [...this.#swarm.connections]
-    const closed = Promise.all(open.map((connection) => new Promise((resolve) => connection.once('close', resolve))))
+    const closed = Promise.all(
+      open.map((connection) => new Promise((resolve) => connection.once('close', resolve)))
+    )
     for (const connection of open) connection.end()
     const timer = setTimeout(() => {
       for (const connection of open) connection.destroy()
@@ -192,7 +215,7 @@ export class Peering extends ReadyResource {
    */
   #yieldTo(key: Buffer): boolean {
     if (this.closing) return true
-    const attempt = this.#swarm?._allConnections.get(key)
+    const attempt = this.#swarm._allConnections.get(key)
     const since = attempt && this.#attempts.get(attempt)
     const isStale = since !== undefined && Date.now() - since > STALE_ATTEMPT_MS
     if (isStale && !this.peers.has(toHex(key))) attempt?.destroy()

@@ -62,7 +62,11 @@ export function leaseProof(registry: Buffer, handshakeHash: Buffer, service: Key
 }
 
 /** Whether the proof was made with the key, for this connection. */
-export function verifyLeaseProof(registry: Buffer, handshakeHash: Buffer, request: LeaseRequest): boolean {
+export function verifyLeaseProof(
+  registry: Buffer,
+  handshakeHash: Buffer,
+  request: LeaseRequest
+): boolean {
   return crypto.verify(leaseBytes(registry, handshakeHash), request.proof, request.key)
 }
 
@@ -75,7 +79,10 @@ export const logsEncoding: Encoding<LogNotice[]> = {
   encode: (state, logs) => c.string.encode(state, JSON.stringify(logs)),
   decode(state) {
     const logs: unknown = JSON.parse(text(state, MAX_LOGS_BYTES))
-    if (!Array.isArray(logs) || !logs.every((log) => Number.isSafeInteger(log?.length) && log.length >= 0)) {
+    if (
+      !Array.isArray(logs) ||
+      !logs.every((log) => Number.isSafeInteger(log?.length) && log.length >= 0)
+    ) {
       throw SeaportError.BAD_MESSAGE('a list of logs is malformed')
     }
     return logs
@@ -147,6 +154,7 @@ export const answerEncoding: Encoding<LeaseAnswer> = {
 function text(state: State, max: number): string {
   const peek = { ...state }
   const length = c.uint.decode(peek)
-  if (length > max) throw SeaportError.BAD_MESSAGE(`a field of ${length} bytes, at most ${max} are taken`)
+  if (length > max)
+    throw SeaportError.BAD_MESSAGE(`a field of ${length} bytes, at most ${max} are taken`)
   return c.string.decode(state)
 }

@@ -32,7 +32,10 @@ export interface Gone {
 }
 
 /** What the owner chooses; the rest follows from its key and the registry. */
-export type RecordFields = Pick<ServiceRecord, 'role' | 'version' | 'tags' | 'status' | 'direct' | 'seq'>
+export type RecordFields = Pick<
+  ServiceRecord,
+  'role' | 'version' | 'tags' | 'status' | 'direct' | 'seq'
+>
 
 /** Largest record, in bytes of JSON. */
 export const MAX_RECORD_BYTES = 4096
@@ -47,9 +50,18 @@ const MAX_DIRECT = 8
 const STATUSES = new Set<unknown>(['passing', 'failing', 'draining', 'withdrawn'])
 
 /** Signs a record with the service's own key. */
-export function signRecord(registry: Buffer, keyPair: KeyPair, fields: RecordFields): ServiceRecord {
+export function signRecord(
+  registry: Buffer,
+  keyPair: KeyPair,
+  fields: RecordFields
+): ServiceRecord {
   const record = signStatement(
-    { ...fields, type: RECORD_TYPE, registry: toHex(registry), key: toHex(keyPair.publicKey) } as const,
+    {
+      ...fields,
+      type: RECORD_TYPE,
+      registry: toHex(registry),
+      key: toHex(keyPair.publicKey)
+    } as const,
     keyPair.secretKey
   )
   return checkRecord(record, registry)
@@ -82,7 +94,9 @@ export function recordOf(entry: LogEntry): ServiceRecord {
  */
 export function parseRecord(json: string, registry: Buffer): ServiceRecord {
   if (Buffer.byteLength(json) > MAX_RECORD_BYTES) {
-    throw SeaportError.BAD_MESSAGE(`a record has at most ${MAX_RECORD_BYTES} bytes, shorten its tags`)
+    throw SeaportError.BAD_MESSAGE(
+      `a record has at most ${MAX_RECORD_BYTES} bytes, shorten its tags`
+    )
   }
   return checkRecord(parseJson(json), registry)
 }
@@ -93,7 +107,7 @@ export function parseRecord(json: string, registry: Buffer): ServiceRecord {
  * @throws BAD_MESSAGE
  */
 export function checkEntry(value: unknown, registry: Buffer): LogEntry {
-  if (isObject(value) && value['type'] === GONE_TYPE) return gone(checkRecord(value['record'], registry))
+  if (isObject(value) && value.type === GONE_TYPE) return gone(checkRecord(value.record, registry))
   return checkRecord(value, registry)
 }
 
@@ -104,7 +118,9 @@ export function checkEntry(value: unknown, registry: Buffer): LogEntry {
  */
 export function checkTags(tags: readonly string[]): string[] {
   if (!areTags(tags)) {
-    throw SeaportError.USAGE(`at most ${MAX_TAGS} tags of 1 to ${MAX_TAG_LENGTH} printable characters each`)
+    throw SeaportError.USAGE(
+      `at most ${MAX_TAGS} tags of 1 to ${MAX_TAG_LENGTH} printable characters each`
+    )
   }
   return [...tags]
 }
@@ -112,16 +128,16 @@ export function checkTags(tags: readonly string[]): string[] {
 function checkRecord(value: unknown, registry: Buffer): ServiceRecord {
   if (!isObject(value)) throw SeaportError.BAD_MESSAGE('a record is a JSON object')
   const bad = (field: string) => SeaportError.BAD_MESSAGE(`the record has a bad ${field}`)
-  if (value['type'] !== RECORD_TYPE) throw bad('type')
-  if (value['registry'] !== toHex(registry)) throw bad('registry')
-  if (!isHex(value['key'], 32)) throw bad('key')
-  if (!isHex(value['signature'], 64)) throw bad('signature')
-  if (!isRoleName(value['role'])) throw bad('role')
-  if (!isExactVersion(value['version'])) throw bad('version')
-  if (!areTags(value['tags'])) throw bad('tags')
-  if (!STATUSES.has(value['status'])) throw bad('status')
-  if (!areAddresses(value['direct'])) throw bad('direct')
-  if (!isSeq(value['seq'])) throw bad('seq')
+  if (value.type !== RECORD_TYPE) throw bad('type')
+  if (value.registry !== toHex(registry)) throw bad('registry')
+  if (!isHex(value.key, 32)) throw bad('key')
+  if (!isHex(value.signature, 64)) throw bad('signature')
+  if (!isRoleName(value.role)) throw bad('role')
+  if (!isExactVersion(value.version)) throw bad('version')
+  if (!areTags(value.tags)) throw bad('tags')
+  if (!STATUSES.has(value.status)) throw bad('status')
+  if (!areAddresses(value.direct)) throw bad('direct')
+  if (!isSeq(value.seq)) throw bad('seq')
   if (Buffer.byteLength(JSON.stringify(value)) > MAX_RECORD_BYTES) throw bad('size')
   return value as unknown as ServiceRecord
 }
@@ -143,13 +159,25 @@ function isSeq(value: unknown): value is number {
 }
 
 function areTags(value: unknown): value is string[] {
-  return isListOf(value, MAX_TAGS, (tag) => tag.length >= 1 && tag.length <= MAX_TAG_LENGTH && !/\p{Cc}/u.test(tag))
+  return isListOf(
+    value,
+    MAX_TAGS,
+    (tag) => tag.length >= 1 && tag.length <= MAX_TAG_LENGTH && !/\p{Cc}/u.test(tag)
+  )
 }
 
 function areAddresses(value: unknown): value is string[] {
   return isListOf(value, MAX_DIRECT, (address) => /^[^\s]{1,255}:\d{1,5}$/.test(address))
 }
 
-function isListOf(value: unknown, max: number, check: (item: string) => boolean): value is string[] {
-  return Array.isArray(value) && value.length <= max && value.every((item) => typeof item === 'string' && check(item))
+function isListOf(
+  value: unknown,
+  max: number,
+  check: (item: string) => boolean
+): value is string[] {
+  return (
+    Array.isArray(value) &&
+    value.length <= max &&
+    value.every((item) => typeof item === 'string' && check(item))
+  )
 }

@@ -5,8 +5,15 @@ import type { Network } from '../network.js'
 import { signCertificate } from './certificate.js'
 import { Log } from './log.js'
 import type { Peer } from './peer.js'
-import { type LeaseAnswer, type LeaseRequest, verifyLeaseProof } from './protocol.js'
-import { gone, isPresent, parseRecord, recordOf, type ServiceRecord, verifyRecord } from './record.js'
+import { type LeaseRequest, verifyLeaseProof } from './protocol.js'
+import {
+  gone,
+  isPresent,
+  parseRecord,
+  recordOf,
+  type ServiceRecord,
+  verifyRecord
+} from './record.js'
 import { Replica } from './replica.js'
 import type { Storage } from './storage.js'
 
@@ -52,7 +59,6 @@ export class Registrar extends ReadyResource {
   readonly #leases = new Map<string, Lease>()
   /** Instances whose owner has until then to come back. */
   readonly #graces = new Map<string, NodeJS.Timeout>()
-  /** Requests for one key are handled one after the other. */
   readonly #turns = new Map<string, Promise<void>>()
   #replica: Replica | null = null
   #log: Log | null = null
@@ -109,7 +115,7 @@ export class Registrar extends ReadyResource {
     for (const timer of this.#graces.values()) clearTimeout(timer)
     this.#graces.clear()
     await this.#replica?.close()
-    await Promise.allSettled(this.#turns.values())
+    await Promise.all(this.#turns.values())
     await this.#log?.close()
   }
 
@@ -123,7 +129,10 @@ export class Registrar extends ReadyResource {
         signCertificate(this.#keyPair, { registrarKey, logKey, startedAt, renewedAt: Date.now() })
       )
     await renew()
-    this.#renewal = setInterval(() => renew().catch((notice) => this.emit('notice', notice)), RENEW_CERTIFICATE_MS)
+    this.#renewal = setInterval(
+      () => renew().catch((notice) => this.emit('notice', notice)),
+      RENEW_CERTIFICATE_MS
+    )
   }
 
   get #ownLog(): Log {
@@ -160,16 +169,20 @@ export class Registrar extends ReadyResource {
         this.stats.denied++
         if (error instanceof SeaportError) return answer(error.code, error.text)
         answer('STORAGE_FAILED', 'the registrar cannot write its log')
-        this.emit('notice', SeaportError.STORAGE_FAILED(`a record was not written (${(error as Error).message})`, error))
+        throw error
       }
     })
   }
 
-  async #inTurn(key: string, act: () => Promise<void>) {
-    const turn = (this.#turns.get(key) ?? Promise.resolve()).then(act)
+  /** What concerns one key is done in the order in which it came. */
+  #inTurn(key: string, act: () => Promise<void>) {
+    const turn = (this.#turns.get(key) ?? Promise.resolve())
+      .then(act)
+      .catch((cause) => this.emit('notice', storageFailed(cause)))
+      .then(() => {
+        if (this.#turns.get(key) === turn) this.#turns.delete(key)
+      })
     this.#turns.set(key, turn)
-    await turn
-    if (this.#turns.get(key) === turn) this.#turns.delete(key)
   }
 
   async #take(peer: Peer, key: string, request: LeaseRequest) {
@@ -201,7 +214,9 @@ export class Registrar extends ReadyResource {
     const holder = this.#leases.get(key)?.peer
     if (!holder || holder === peer || holder.key === peer.key || holder.closed) return
     if (await holder.isAlive(HOLDER_ANSWER_MS)) {
-      throw SeaportError.KEY_IN_USE('another running process serves under this key; stop it, or give this one another seed')
+      throw SeaportError.KEY_IN_USE(
+        'another running process serves under this key; stop it, or give this one another seed'
+      )
     }
   }
 
@@ -209,7 +224,9 @@ export class Registrar extends ReadyResource {
     const known = this.replica.directory.entry(record.key)
     const own = this.#ownLog.get(record.key)
     const highest = this.#highestSeq(record.key)
-    const isCurrent = [known, own].some((entry) => entry && recordOf(entry).signature === record.signature)
+    const isCurrent = [known, own].some(
+      (entry) => entry && recordOf(entry).signature === record.signature
+    )
     if (record.seq < highest || (record.seq === highest && !isCurrent)) {
       throw SeaportError.STALE_RECORD(`a record with sequence number ${highest} is known already`)
     }
@@ -252,7 +269,8 @@ export class Registrar extends ReadyResource {
     const entry = this.#ownLog.get(key)
     if (!entry || !isPresent(entry) || this.#leases.has(key) || this.closing) return
     this.stats.lost++
-    await this.#writeGone(entry)
+    await this.#ownLog.put(gone(entry))
+    this.emit('gone', entry)
   }
 
   /** What another registrar knows to be gone is gone here too, unless its owner holds a lease here. */
@@ -267,13 +285,11 @@ export class Registrar extends ReadyResource {
       await this.#ownLog.put(known)
     })
   }
+}
 
-  async #writeGone(record: ServiceRecord) {
-    try {
-      await this.#ownLog.put(gone(record))
-      this.emit('gone', record)
-    } catch (error) {
-      this.emit('notice', SeaportError.STORAGE_FAILED(`a lost lease was not written (${(error as Error).message})`, error))
-    }
-  }
+function storageFailed(cause: unknown): SeaportError {
+  return SeaportError.STORAGE_FAILED(
+    `the log cannot be written (${(cause as Error)?.message})`,
+    cause
+  )
 }

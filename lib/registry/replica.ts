@@ -1,6 +1,6 @@
 import { SeaportError } from '../errors.js'
 import { ReadyResource } from '../holepunch.js'
-import { KeyPair, toHex } from '../keys.js'
+import { KeyPair } from '../keys.js'
 import type { Network } from '../network.js'
 import { type Certificate, checkCertificate } from './certificate.js'
 import { Directory } from './directory.js'
@@ -54,7 +54,14 @@ export class Replica extends ReadyResource {
   #resolveSynced!: () => void
   #isSynced = false
 
-  constructor({ network, registry, storage, keyPair = KeyPair(), as = 'replica', patience = PATIENCE_MS }: ReplicaOptions) {
+  constructor({
+    network,
+    registry,
+    storage,
+    keyPair = KeyPair(),
+    as = 'replica',
+    patience = PATIENCE_MS
+  }: ReplicaOptions) {
     super()
     this.registry = registry
     this.#storage = storage
@@ -83,7 +90,13 @@ export class Replica extends ReadyResource {
   }
 
   /** Blocks of each known log: in the directory, and offered by others. */
-  logs(): { logKey: string; registrarKey: string; applied: number; offered: number; live: boolean }[] {
+  logs(): {
+    logKey: string
+    registrarKey: string
+    applied: number
+    offered: number
+    live: boolean
+  }[] {
     return [...this.#certificates.values()].map(({ logKey, registrarKey }) => ({
       logKey,
       registrarKey,
@@ -169,7 +182,12 @@ export class Replica extends ReadyResource {
         this.#offered.set(checked.logKey, Math.max(length, this.#offered.get(checked.logKey) ?? 0))
         this.addCertificate(checked, peer).catch((notice) => this.emit('notice', notice))
       } catch (error) {
-        peer.emit('malformed', SeaportError.BAD_MESSAGE(`a peer passed on a bad certificate: ${(error as Error).message}`))
+        peer.emit(
+          'malformed',
+          SeaportError.BAD_MESSAGE(
+            `a peer passed on a bad certificate: ${(error as Error).message}`
+          )
+        )
         peer.destroy()
         return
       }
@@ -201,7 +219,10 @@ export class Replica extends ReadyResource {
   #certificateOf(registrarKey: string): Certificate | undefined {
     let newest: Certificate | undefined
     for (const certificate of this.#certificates.values()) {
-      if (certificate.registrarKey === registrarKey && (!newest || certificate.startedAt > newest.startedAt)) {
+      if (
+        certificate.registrarKey === registrarKey &&
+        (!newest || certificate.startedAt > newest.startedAt)
+      ) {
         newest = certificate
       }
     }
@@ -230,7 +251,9 @@ export class Replica extends ReadyResource {
     const hasAll = (logKey: string) => this.#lengthOf(logKey) >= (this.#offered.get(logKey) ?? 0)
     const live = this.logs().filter(({ live }) => live)
     if (live.length > 0) return live.every(({ logKey }) => hasAll(logKey))
-    return this.#impatient && this.#certificates.size > 0 && [...this.#certificates.keys()].every(hasAll)
+    return (
+      this.#impatient && this.#certificates.size > 0 && [...this.#certificates.keys()].every(hasAll)
+    )
   }
 
   #forgetOldLogs() {
@@ -240,7 +263,10 @@ export class Replica extends ReadyResource {
       if (renewedAt > oldest || live.length === 0 || this.#live.has(registrarKey)) continue
       this.#certificates.delete(logKey)
       this.directory.drop(logKey)
-      this.#followers.get(logKey)?.close().catch(() => {})
+      this.#followers
+        .get(logKey)
+        ?.close()
+        .catch(() => {})
       this.#followers.delete(logKey)
       this.#saveSoon()
     }
@@ -257,7 +283,9 @@ export class Replica extends ReadyResource {
   async #save() {
     const { memory } = this.#storage
     memory.certificates = [...this.#certificates.values()]
-    memory.applied = Object.fromEntries([...this.#followers].map(([logKey, { applied }]) => [logKey, applied]))
+    memory.applied = Object.fromEntries(
+      [...this.#followers].map(([logKey, { applied }]) => [logKey, applied])
+    )
     await this.#storage.save()
   }
 }

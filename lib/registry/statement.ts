@@ -40,5 +40,9 @@ function signedBytes(fields: object): Buffer {
 
 function sortKeys(_key: string, value: unknown): unknown {
   if (!isObject(value)) return value
-  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, value[key]]))
+  return Object.fromEntries(
+    Object.keys(value)
+      .sort()
+      .map((key) => [key, value[key]])
+  )
 }

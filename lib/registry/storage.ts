@@ -84,7 +84,9 @@ export class Storage extends ReadyResource {
   /** A memory that cannot be read is as good as none: the network knows the rest. */
   async #load(): Promise<Memory> {
     try {
-      const { certificates, applied } = JSON.parse(await readFile(join(this.dir, MEMORY_FILE), 'utf8'))
+      const { certificates, applied } = JSON.parse(
+        await readFile(join(this.dir, MEMORY_FILE), 'utf8')
+      )
       return { certificates: [...certificates], applied: { ...applied } }
     } catch {
       return { certificates: [], applied: {} }
@@ -96,7 +98,10 @@ async function openStore(dir: string): Promise<Corestore> {
   try {
     await mkdir(dir, { recursive: true, mode: PRIVATE_FOLDER })
   } catch (cause) {
-    throw SeaportError.STORAGE_FAILED(`the folder ${dir} cannot be made (${(cause as Error).message})`, cause)
+    throw SeaportError.STORAGE_FAILED(
+      `the folder ${dir} cannot be made (${(cause as Error).message})`,
+      cause
+    )
   }
   const store = new Corestore(join(dir, 'store'))
   try {
@@ -106,7 +111,10 @@ async function openStore(dir: string): Promise<Corestore> {
     await store.close().catch(() => {})
     const { message } = cause as Error
     if (/could not be locked|lock file|No locks available/i.test(message)) {
-      throw SeaportError.STORAGE_LOCKED(`the folder ${dir} is in use by another process, choose another with --dir`, cause)
+      throw SeaportError.STORAGE_LOCKED(
+        `the folder ${dir} is in use by another process, choose another with --dir`,
+        cause
+      )
     }
     throw SeaportError.STORAGE_FAILED(`the folder ${dir} cannot be opened (${message})`, cause)
   }

@@ -21,13 +21,21 @@ function record(fields: Partial<RecordFields> = {}, keyPair = KeyPair()) {
 
 function directoryOf(log: string, entries: LogEntry[]): Directory {
   const directory = new Directory()
-  directory.apply(log, entries.map((entry) => [entry.type === 'hyperseaport/gone/1' ? entry.record.key : entry.key, entry]))
+  directory.apply(
+    log,
+    entries.map((entry) => [
+      entry.type === 'hyperseaport/gone/1' ? entry.record.key : entry.key,
+      entry
+    ])
+  )
   return directory
 }
 
 const small = fc.integer({ min: 0, max: 3 })
 const prerelease = fc.constantFrom('', '', '', '-alpha', '-alpha.1', '-beta.2', '-rc.1', '-0')
-const version = fc.tuple(small, small, small, prerelease).map(([a, b, c, pre]) => `${a}.${b}.${c}${pre}`)
+const version = fc
+  .tuple(small, small, small, prerelease)
+  .map(([a, b, c, pre]) => `${a}.${b}.${c}${pre}`)
 const partial = fc.oneof(
   version,
   fc.tuple(small, small).map(([a, b]) => `${a}.${b}`),
@@ -38,14 +46,19 @@ const partial = fc.oneof(
 const comparator = fc.oneof(
   partial,
   fc.constantFrom('*', 'x', ''),
-  fc.tuple(fc.constantFrom('^', '~', '>=', '<=', '<', '>', '=', '>= ', '< '), partial).map(([op, v]) => `${op}${v}`)
+  fc
+    .tuple(fc.constantFrom('^', '~', '>=', '<=', '<', '>', '=', '>= ', '< '), partial)
+    .map(([op, v]) => `${op}${v}`)
 )
 const simple = fc.oneof(
   comparator,
   fc.tuple(comparator, comparator).map(([a, b]) => `${a} ${b}`),
   fc.tuple(partial, partial).map(([a, b]) => `${a} - ${b}`)
 )
-const range = fc.oneof(simple, fc.tuple(simple, simple).map(([a, b]) => `${a} || ${b}`))
+const range = fc.oneof(
+  simple,
+  fc.tuple(simple, simple).map(([a, b]) => `${a} || ${b}`)
+)
 
 t.test('a range resolves to exactly the versions that npm says, newest first', (t) => {
   const signed = new Map<string, LogEntry>()
@@ -94,19 +107,22 @@ t.test('of two entries of an instance the higher sequence number wins, whatever 
   t.end()
 })
 
-t.test('gone in a live log hides what only a dead log lists, but not what another live log holds', (t) => {
-  const one = record()
-  const directory = new Directory()
-  directory.apply('dead', [[one.key, one]])
-  t.equal(directory.size, 1, 'known only from a dead registrar is better than nothing')
-  t.equal(directory.list()[0]?.live, false)
-  directory.apply('live', [[one.key, gone(one)]])
-  directory.setLive('live', true)
-  t.equal(directory.size, 0)
-  directory.setLive('dead', true)
-  t.equal(directory.size, 1, 'its registrar came back and holds the lease')
-  t.end()
-})
+t.test(
+  'gone in a live log hides what only a dead log lists, but not what another live log holds',
+  (t) => {
+    const one = record()
+    const directory = new Directory()
+    directory.apply('dead', [[one.key, one]])
+    t.equal(directory.size, 1, 'known only from a dead registrar is better than nothing')
+    t.equal(directory.list()[0]?.live, false)
+    directory.apply('live', [[one.key, gone(one)]])
+    directory.setLive('live', true)
+    t.equal(directory.size, 0)
+    directory.setLive('dead', true)
+    t.equal(directory.size, 1, 'its registrar came back and holds the lease')
+    t.end()
+  }
+)
 
 t.test('instances that only dead logs know are tried last, even if they are newer', (t) => {
   const [old, young] = [record({ version: '1.0.0' }), record({ version: '1.1.0' })]
@@ -147,7 +163,9 @@ t.test('a watcher is told each change once, and what was there before is not tol
   const keyPair = KeyPair()
   const one = record({}, keyPair)
   const directory = directoryOf('log', [record({ role: 'known' })])
-  const stop = directory.watch((change, { role, version }) => told.push([change, `${role}@${version}`]))
+  const stop = directory.watch((change, { role, version }) =>
+    told.push([change, `${role}@${version}`])
+  )
   directory.apply('log', [[one.key, one]])
   directory.apply('other', [[one.key, one]])
   const two = record({ version: '2.0.0', seq: 2 }, keyPair)
