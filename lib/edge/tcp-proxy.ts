@@ -1,0 +1,131 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { ReadyResource } from '../holepunch.js'
+import { cut, pipe } from '../link/pipe.js'
+import { listenError } from '../network.js'
+
+export interface TcpProxyOptions {
+  /** 0 for a free one. */
+  port?: number
+  host?: string
+  /** Opens a stream for one connection. The signal ends it when the client hangs up. */
+  dial: (options: { signal: AbortSignal }) => Promise<Duplex>
+  /** Connections at a time. Beyond, new ones are closed at once. */
+  maxConnections?: number
+}
+
+const LOOPBACK = '127.0.0.1'
+const MAX_CONNECTIONS = 16_384
+const BACKLOG = 4096
+
+/**
+ * A local TCP port in front of a dialer: each connection becomes a stream. A connection for which no
+ * stream can be opened is reset. Emits `refused` (a SeaportError) for each of those.
+ */
+export class TcpProxy extends ReadyResource {
+  readonly host: string
+  readonly stats = {
+    /** Connections now, and all that were joined with a stream. */
+    connections: 0,
+    connected: 0,
+    /** Connections for which there was no stream. */
+    refused: 0,
+    /** Connections that were cut, by either end, before they had ended. */
+    reset: 0
+  }
+
+  readonly #dial: TcpProxyOptions['dial']
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+  #port: number
+
+  constructor({
+    port = 0,
+    host = LOOPBACK,
+    dial,
+    maxConnections = MAX_CONNECTIONS
+  }: TcpProxyOptions) {
+    super()
+    this.#port = port
+    this.host = host
+    this.#dial = dial
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+      this.#onconnection(socket)
+    )
+    this.#server.maxConnections = maxConnections
+  }
+
+  /** The port it listens on, or will try to. */
+  get port(): number {
+    return this.#port
+  }
+
+  /** @throws PORT_IN_USE, LISTEN_FAILED */
+  setup(): Promise<void> {
+    return this.ready()
+  }
+
+  destroy(): Promise<void> {
+    return this.close()
+  }
+
+  /**
+   * Finds out early whether the port can be listened on, and leaves it closed.
+   *
+   * @throws PORT_IN_USE, LISTEN_FAILED
+   */
+  async check() {
+    const probe = createServer()
+    await this.#listen(probe)
+    probe.close()
+    await once(probe, 'close')
+  }
+
+  override async _open() {
+    await this.#listen(this.#server)
+    this.#port = (this.#server.address() as AddressInfo).port
+  }
+
+  /** Cuts the connections that are open. */
+  override async _close() {
+    if (!this.#server.listening) return
+    this.#server.close()
+    for (const socket of this.#sockets) socket.resetAndDestroy()
+    await once(this.#server, 'close')
+  }
+
+  async #listen(server: Server) {
+    try {
+      server.listen({ port: this.#port, host: this.host, backlog: BACKLOG })
+      await once(server, 'listening')
+    } catch (cause) {
+      throw listenError(cause, `port ${this.#port} on ${this.host}`)
+    }
+  }
+
+  /** Never rejects. */
+  async #onconnection(socket: Socket) {
+    const hangUp = new AbortController()
+    const onclose = () => {
+      this.#sockets.delete(socket)
+      this.stats.connections--
+      hangUp.abort()
+    }
+    this.#sockets.add(socket)
+    this.stats.connections++
+    socket.on('error', () => {})
+    socket.on('close', onclose)
+    try {
+      // Until then a little is read, so that a hang-up is seen, but nothing is taken from the socket.
+      const stream = await this.#dial({ signal: hangUp.signal })
+      this.stats.connected++
+      if ((await pipe(socket, stream)) !== null) this.stats.reset++
+    } catch (error) {
+      if (hangUp.signal.aborted) return
+      this.stats.refused++
+      cut(socket, error as Error)
+      this.emit('refused', error)
+    }
+  }
+}

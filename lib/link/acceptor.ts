@@ -1,0 +1,141 @@
+import type { Duplex } from 'node:stream'
+import { SeaportError } from '../errors.js'
+import { type DHTServer, type HyperDHT, ReadyResource, type SecretStream } from '../holepunch.js'
+import { type KeyPair, toHex } from '../keys.js'
+import type { IncomingStream } from './incoming-stream.js'
+import { Link } from './link.js'
+import { cut, pipe } from './pipe.js'
+
+export interface AcceptorOptions {
+  /** Not closed by the acceptor. */
+  dht: HyperDHT
+  /** The service's identity, which links are made to. */
+  keyPair: KeyPair
+  /** Connects to the backend, once for each stream. What it throws, the opener is told. */
+  connect: (options: { signal: AbortSignal }) => Promise<Duplex>
+  /** Whether a key may open streams; an error says why not. Asked for each stream. Default: all may. */
+  authorize?: (remotePublicKey: Buffer) => boolean | SeaportError
+  /** Links at a time. */
+  maxLinks?: number
+  /** Streams at a time on one link, those that wait for the backend included. */
+  maxStreams?: number
+}
+
+const MAX_LINKS = 4096
+const MAX_STREAMS = 4096
+
+/**
+ * Takes links to a service's key and connects the streams on them to its backend. An opener hears
+ * *connected* only when the backend is, and nothing of what it sends is read before. Emits `refused`
+ * (a SeaportError: a stream that was not connected) and `notice` (a SeaportError: a link that was
+ * dropped for what it sent).
+ */
+export class Acceptor extends ReadyResource {
+  readonly stats = { links: 0, accepted: 0, refused: 0, reset: 0 }
+
+  readonly #keyPair: KeyPair
+  readonly #connect: AcceptorOptions['connect']
+  readonly #authorize: NonNullable<AcceptorOptions['authorize']>
+  readonly #maxLinks: number
+  readonly #maxStreams: number
+  readonly #server: DHTServer
+  readonly #links = new Set<Link>()
+
+  constructor({
+    dht,
+    keyPair,
+    connect,
+    authorize = () => true,
+    maxLinks = MAX_LINKS,
+    maxStreams = MAX_STREAMS
+  }: AcceptorOptions) {
+    super()
+    this.#keyPair = keyPair
+    this.#connect = connect
+    this.#authorize = authorize
+    this.#maxLinks = maxLinks
+    this.#maxStreams = maxStreams
+    this.#server = dht.createServer({ firewall: () => this.#isFull }, (connection) =>
+      this.#onconnection(connection)
+    )
+  }
+
+  get publicKey(): Buffer {
+    return this.#keyPair.publicKey
+  }
+
+  /** Streams that are open, or wait for the backend. */
+  get streams(): number {
+    let streams = 0
+    for (const link of this.#links) streams += link.size
+    return streams
+  }
+
+  override async _open() {
+    await this.#server.listen(this.#keyPair)
+  }
+
+  /** Cuts all links. (What is to end in order before that has its place here.) */
+  override async _close() {
+    const reason = SeaportError.LINK_LOST('the service is closing')
+    for (const link of this.#links) link.destroy(reason)
+    await this.#server.close()
+  }
+
+  get #isFull(): boolean {
+    return this.#links.size >= this.#maxLinks
+  }
+
+  #onconnection(connection: SecretStream) {
+    if (this.closing || this.#isFull) {
+      connection.on('error', () => {})
+      return connection.destroy()
+    }
+    const link = new Link(connection, {
+      maxStreams: this.#maxStreams,
+      onincoming: (incoming) => this.#onincoming(link, incoming)
+    })
+    this.#links.add(link)
+    this.stats.links++
+    link.on('notice', (error) => this.emit('notice', error))
+    link.on('close', () => {
+      this.#links.delete(link)
+      this.stats.links--
+    })
+  }
+
+  /** Answers one open: may it, does the backend take it, then joins the two. Never rejects. */
+  async #onincoming(link: Link, incoming: IncomingStream) {
+    try {
+      this.#check(link.remotePublicKey)
+      const backend = await this.#connect({ signal: incoming.signal })
+      const stream = incoming.accept()
+      if (stream === null) return cut(backend, SeaportError.STREAM_RESET('the opener gave up'))
+      this.stats.accepted++
+      if ((await pipe(stream, backend)) !== null) this.stats.reset++
+    } catch (error) {
+      this.#refuse(incoming, error)
+    }
+  }
+
+  #check(key: Buffer) {
+    if (this.closing) throw SeaportError.REFUSED('the service is closing')
+    const answer = this.#authorize(key)
+    if (answer instanceof SeaportError) throw answer
+    if (!answer) throw SeaportError.NOT_ALLOWED(`the service does not let ${toHex(key)} in`)
+  }
+
+  #refuse(incoming: IncomingStream, error: unknown) {
+    if (incoming.isAnswered) return
+    const reason =
+      error instanceof SeaportError
+        ? error
+        : SeaportError.BACKEND_UNREACHABLE(
+            `the backend cannot be reached (${(error as Error)?.message})`,
+            error
+          )
+    this.stats.refused++
+    incoming.refuse(reason)
+    this.emit('refused', reason)
+  }
+}

@@ -1,0 +1,57 @@
+import type { SeaportError } from '../errors.js'
+import type { LinkStream } from './stream.js'
+
+/** What an incoming stream needs of those who carry it. */
+export interface Answering {
+  accept(incoming: IncomingStream): LinkStream
+  refuse(incoming: IncomingStream, error: SeaportError): void
+}
+
+/** A stream that the other side asks for. It waits until it is accepted or refused, once. */
+export class IncomingStream {
+  readonly id: number
+  /** What may be sent to the opener. */
+  readonly credit: number
+  readonly #streams: Answering
+  #abort: AbortController | null = null
+  #reason: SeaportError | null = null
+  #isAnswered = false
+
+  constructor(streams: Answering, id: number, credit: number) {
+    this.#streams = streams
+    this.id = id
+    this.credit = credit
+  }
+
+  /** Whether it was accepted or refused, or has been given up. */
+  get isAnswered(): boolean {
+    return this.#isAnswered
+  }
+
+  /** Aborted when the opener gives up, or the link is lost. */
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.#reason) this.#abort.abort(this.#reason)
+    return this.#abort.signal
+  }
+
+  /** Tells the opener that it is connected. Only after that it sends. Null if it gave up. */
+  accept(): LinkStream | null {
+    if (this.#isAnswered) return null
+    this.#isAnswered = true
+    return this.#streams.accept(this)
+  }
+
+  refuse(error: SeaportError) {
+    if (this.#isAnswered) return
+    this.#isAnswered = true
+    this.#streams.refuse(this, error)
+  }
+
+  /** For `Streams`. */
+  abort(reason: SeaportError) {
+    this.#isAnswered = true
+    this.#reason = reason
+    this.#abort?.abort(reason)
+  }
+}

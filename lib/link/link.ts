@@ -1,0 +1,239 @@
+import { EventEmitter } from 'node:events'
+import type { Duplex } from 'node:stream'
+import { SeaportError } from '../errors.js'
+import { Protomux, type SecretStream } from '../holepunch.js'
+import { toHex } from '../keys.js'
+import { Heartbeat } from './heartbeat.js'
+import type { IncomingStream } from './incoming-stream.js'
+import { Streams } from './streams.js'
+
+export interface LinkOptions {
+  /** Streams at a time, those being opened included. */
+  maxStreams?: number
+  /** Gives up making the connection after so many ms. */
+  connectTimeout?: number
+  /** Looks for a sign of life each so many ms while streams are open. */
+  heartbeat?: number
+  /** Is lost when silent for so many ms. */
+  deadAfter?: number
+  /** The other side wants a stream: `accept` or `refuse` it. Without this, all are refused. */
+  onincoming?: (incoming: IncomingStream) => void
+}
+
+export interface OpenOptions {
+  /** For the answer, in ms, from when the link is connected. */
+  timeout?: number | undefined
+  signal?: AbortSignal | undefined
+}
+
+/** HyperDHT alone gives up on a dead key after 4 s, and needs a few to punch through two NATs. */
+const CONNECT_TIMEOUT_MS = 10_000
+export const OPEN_TIMEOUT_MS = 2000
+/** No message of any protocol on a link is larger. The connection itself would take 16 MiB. */
+const MAX_MESSAGE_BYTES = 256 * 1024
+/** Written and not taken by the other side, who keeps asking. What we send by ourselves stays far below. */
+const MAX_BACKLOG_BYTES = 4 * 1024 * 1024
+
+/**
+ * One encrypted connection to a remote key, with streams on it. Both sides have one. Emits `close`
+ * (a SeaportError that says why), and before it `notice` (the same) if the other side broke the
+ * protocol.
+ */
+export class Link extends EventEmitter<{ close: [SeaportError]; notice: [SeaportError] }> {
+  readonly connection: SecretStream
+  /** For the other protocols on this connection. */
+  readonly mux: Protomux
+  readonly #streams: Streams
+  readonly #heartbeat: Heartbeat
+  #connecting: NodeJS.Timeout | null = null
+  #isConnected = false
+  #closed: SeaportError | null = null
+  #reason: unknown = null
+  #busyAt = performance.now()
+
+  constructor(connection: SecretStream, options: LinkOptions = {}) {
+    super()
+    const {
+      connectTimeout = CONNECT_TIMEOUT_MS,
+      heartbeat,
+      deadAfter,
+      maxStreams,
+      onincoming
+    } = options
+    this.connection = connection
+    // Ahead of Protomux, which would decode a message of any size.
+    connection.on('data', (message: Buffer) => this.#checkMessage(message))
+    this.mux = Protomux.from(connection)
+    this.#heartbeat = new Heartbeat({
+      isNeeded: () => this.#streams.size > 0,
+      ping: () => this.#streams.ping(0),
+      ondead: () => this.destroy(SeaportError.LINK_LOST(`${this.#name} does not answer any more`)),
+      interval: heartbeat,
+      deadAfter
+    })
+    this.#streams = new Streams({
+      mux: this.mux,
+      maxStreams,
+      onincoming,
+      onheard: () => this.#heartbeat.heard(),
+      onbusy: () => this.#isConnected && this.#heartbeat.start(),
+      onclose: () => this.destroy(SeaportError.LINK_LOST(`${this.#name} closed the link`))
+    })
+
+    connection.on('error', (error: Error) => {
+      this.#reason ??= error
+    })
+    connection.on('close', () => this.#onclose())
+    if (connection.destroyed) queueMicrotask(() => this.#onclose())
+    else if (connection.connected) this.#onconnect()
+    else {
+      connection.once('connect', () => this.#onconnect())
+      this.#connecting = setTimeout(() => this.#onconnecttimeout(connectTimeout), connectTimeout)
+    }
+  }
+
+  get remotePublicKey(): Buffer {
+    return this.connection.remotePublicKey
+  }
+
+  get isConnected(): boolean {
+    return this.#isConnected && !this.#closed
+  }
+
+  get isClosed(): boolean {
+    return this.#closed !== null
+  }
+
+  /** Whether it left us without an answer for a while: not to be chosen while there are others. */
+  get isSuspect(): boolean {
+    return this.#heartbeat.isSilent
+  }
+
+  /** Streams, those being opened included. */
+  get size(): number {
+    return this.#streams.size
+  }
+
+  /** For how long it has had no streams, in ms. */
+  get idleFor(): number {
+    if (this.size > 0) this.#busyAt = performance.now()
+    return performance.now() - this.#busyAt
+  }
+
+  get stats() {
+    return { ...this.#streams.stats, streams: this.#streams.size }
+  }
+
+  /**
+   * Opens a stream. Resolves when the other side is connected to its backend.
+   *
+   * @throws OPEN_TIMEOUT, LINK_LOST, what the other side refused with (BACKEND_UNREACHABLE,
+   *   NOT_ALLOWED, REFUSED…), or the signal's reason
+   */
+  open({ timeout = OPEN_TIMEOUT_MS, signal }: OpenOptions = {}): Promise<Duplex> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return reject(this.#closed)
+      if (signal?.aborted) return reject(signal.reason)
+      this.#busyAt = performance.now()
+      let timer: NodeJS.Timeout | null = null
+      const startTimer = () => {
+        timer = setTimeout(ontimeout, timeout)
+      }
+      const settle = () => {
+        if (timer) clearTimeout(timer)
+        this.connection.off('connect', startTimer)
+        signal?.removeEventListener('abort', onabort)
+      }
+      const onabort = () => {
+        settle()
+        giveUp('CLOSED')
+        reject(signal?.reason)
+      }
+      const ontimeout = () => {
+        settle()
+        giveUp('OPEN_TIMEOUT')
+        reject(SeaportError.OPEN_TIMEOUT(`${this.#name} did not answer within ${timeout} ms`))
+        this.#destroyIfDead()
+      }
+      const giveUp = this.#streams.open((answer) => {
+        settle()
+        if (answer instanceof SeaportError) reject(answer)
+        else resolve(answer)
+      })
+      signal?.addEventListener('abort', onabort, { once: true })
+      if (this.#isConnected) startTimer()
+      else this.connection.once('connect', startTimer)
+    })
+  }
+
+  /** Cuts the link and all that is on it. */
+  destroy(error: SeaportError = SeaportError.LINK_LOST(`the link to ${this.#name} was closed`)) {
+    if (this.#closed) return
+    this.#reason ??= error
+    this.connection.destroy()
+    this.#onclose()
+  }
+
+  #onconnect() {
+    if (this.#closed) return
+    this.#isConnected = true
+    if (this.#connecting) clearTimeout(this.#connecting)
+    if (this.size > 0) this.#heartbeat.start()
+  }
+
+  #onconnecttimeout(timeout: number) {
+    this.destroy(SeaportError.LINK_LOST(`no connection to ${this.#name} within ${timeout} ms`))
+  }
+
+  /** When even an open was not answered, and no stream would be cut, there is nothing to wait for. */
+  #destroyIfDead() {
+    if (!this.isSuspect || this.#streams.hasConnected) return
+    this.destroy(SeaportError.LINK_LOST(`${this.#name} does not answer`))
+  }
+
+  #checkMessage(message: Buffer) {
+    if (message.byteLength > MAX_MESSAGE_BYTES) {
+      this.mux.destroy(SeaportError.BAD_MESSAGE(`a message of ${message.byteLength} bytes`))
+    } else if (this.connection._writableState.buffered > MAX_BACKLOG_BYTES) {
+      this.mux.destroy(SeaportError.BAD_MESSAGE('answers that the other side does not take'))
+    }
+  }
+
+  #onclose() {
+    if (this.#closed) return
+    this.#closed = this.#explain()
+    this.#heartbeat.stop()
+    if (this.#connecting) clearTimeout(this.#connecting)
+    if (this.#closed.code === 'BAD_MESSAGE') this.emit('notice', this.#closed)
+    this.#streams.close(this.#closed)
+    this.emit('close', this.#closed)
+  }
+
+  #explain(): SeaportError {
+    const reason = this.#reason
+    if (reason instanceof SeaportError) return reason
+    const code = (reason as NodeJS.ErrnoException | null)?.code
+    if (!this.#isConnected) {
+      return SeaportError.LINK_LOST(
+        `no connection to ${this.#name} could be made (${code ?? 'no reason given'})`,
+        reason
+      )
+    }
+    // The stack's own errors have codes; without one, the other side sent what could not be decoded.
+    if (reason instanceof Error && code === undefined) {
+      return SeaportError.BAD_MESSAGE(
+        `${this.#name} sent what cannot be read (${reason.message})`,
+        reason
+      )
+    }
+    return SeaportError.LINK_LOST(
+      `the link to ${this.#name} broke (${code ?? 'it was closed there'})`,
+      reason
+    )
+  }
+
+  get #name(): string {
+    const key = this.connection.remotePublicKey
+    return key ? `${toHex(key).slice(0, 8)}…` : 'the other side'
+  }
+}

@@ -1,0 +1,345 @@
+import { SeaportError } from '../errors.js'
+import type { MuxChannel, MuxMessage, Protomux } from '../holepunch.js'
+import {
+  BLOCKED,
+  CONNECTED,
+  CREDIT,
+  costOf,
+  DATA,
+  END,
+  type Frame,
+  OPEN,
+  type OutgoingFrame,
+  PING,
+  PONG,
+  packetEncoding,
+  REFUSED,
+  RESET,
+  readPacket
+} from './frames.js'
+import { type Answering, IncomingStream } from './incoming-stream.js'
+import { Outbox } from './outbox.js'
+import { type Carrier, LinkStream } from './stream.js'
+import { type Budget, LINK_BUDGET, Window } from './window.js'
+
+/**
+ * Byte streams on a connection, `hyperseaport/stream/1`.
+ *
+ *     opener                                acceptor
+ *       ── open (window) ────────────────────▶   connects to its backend, then
+ *       ◀──────────────────── connected (window) ──   or: refused (code, text)
+ *       ── data, data, … ────────────────────▶
+ *       ◀───────────────────────────── credit ──   as its reader reads
+ *       ── end ──────────────────────────────▶   the other direction stays open
+ *       ◀──────────────────── data, data, end ──
+ *
+ * The opener sends no data before *connected*, so an open may be given up and tried elsewhere, and
+ * bytes reach one backend only. Either side may cut a stream at any time with *reset*.
+ *
+ * Both sides may open. The connection's initiator counts its streams 1, 3, 5…, the other 2, 4, 6…,
+ * and a number is never used twice, so no frame can be taken for another stream's.
+ *
+ * All streams share one Protomux channel. With a channel each, Protomux would drop frames for
+ * streams that never were without telling, keep an entry for every open that was given up, and queue
+ * unanswered opens without bound; here all of these have a limit, and whoever breaks one is cut off.
+ */
+export const STREAM_PROTOCOL = 'hyperseaport/stream/1'
+
+/** Streams on one link, those being opened included. */
+export const MAX_STREAMS = 4096
+
+export interface StreamsOptions {
+  mux: Protomux
+  maxStreams?: number | undefined
+  /** The other side wants a stream: `accept` or `refuse` it. Without this, all are refused. */
+  onincoming?: ((incoming: IncomingStream) => void) | undefined
+  /** Something was heard from the other side. */
+  onheard?: () => void
+  onpong?: (token: number) => void
+  /** The first stream after none was opened. */
+  onbusy?: () => void
+  /** The other side does not speak this protocol, or not any more. */
+  onclose?: () => void
+}
+
+export type OpenAnswer = (answer: LinkStream | SeaportError) => void
+
+/** A stream that we asked for. */
+interface Opening {
+  window: Window
+  onanswer: OpenAnswer
+}
+
+export class Streams implements Carrier, Answering {
+  readonly stats = {
+    /** Streams that we opened and that were connected, and those that were not. */
+    opened: 0,
+    failed: 0,
+    /** Streams of the other side that were connected, and those that were not. */
+    accepted: 0,
+    refused: 0,
+    bytesSent: 0,
+    bytesReceived: 0
+  }
+
+  readonly #options: StreamsOptions
+  readonly #maxStreams: number
+  readonly #channel: MuxChannel | null
+  readonly #message: MuxMessage<OutgoingFrame[] | Buffer> | null
+  readonly #outbox: Outbox
+  readonly #streams = new Map<number, LinkStream | Opening | IncomingStream>()
+  readonly #budget: Budget = { left: LINK_BUDGET }
+  readonly #parity: number
+  #lastLocalId: number
+  #lastRemoteId: number
+  /** Credit that the other side may still use on streams that were cut here. */
+  #strays = 0
+  #closed: SeaportError | null = null
+
+  constructor(options: StreamsOptions) {
+    const { mux, maxStreams = MAX_STREAMS } = options
+    this.#options = options
+    this.#maxStreams = maxStreams
+    this.#parity = mux.stream.isInitiator ? 1 : 0
+    this.#lastLocalId = mux.stream.isInitiator ? -1 : 0
+    this.#lastRemoteId = mux.stream.isInitiator ? 0 : -1
+    this.#outbox = new Outbox({
+      send: (frames) => this.#send(frames),
+      onoverflow: () =>
+        mux.destroy(SeaportError.BAD_MESSAGE('answers that the other side does not take'))
+    })
+    this.#channel = mux.createChannel({
+      protocol: STREAM_PROTOCOL,
+      onclose: () => options.onclose?.(),
+      ondrain: () => this.#outbox.drain()
+    })
+    this.#message =
+      this.#channel?.addMessage({
+        encoding: packetEncoding,
+        onmessage: (packet) => this.#onpacket(packet as Buffer)
+      }) ?? null
+    this.#channel?.open()
+  }
+
+  /** Streams, those being opened included. */
+  get size(): number {
+    return this.#streams.size
+  }
+
+  /** Whether any stream is connected. */
+  get hasConnected(): boolean {
+    for (const stream of this.#streams.values()) if (stream instanceof LinkStream) return true
+    return false
+  }
+
+  /**
+   * Asks for a stream. The answer comes once: the stream, or why there is none.
+   *
+   * @returns gives up waiting, with a code for the other side
+   */
+  open(onanswer: OpenAnswer): (code: string) => void {
+    if (this.#closed || this.#streams.size >= this.#maxStreams) {
+      onanswer(
+        this.#closed ?? SeaportError.REFUSED(`the link carries ${this.#maxStreams} streams already`)
+      )
+      return () => {}
+    }
+    this.#lastLocalId += 2
+    const id = this.#lastLocalId
+    const opening: Opening = { window: new Window(this.#budget), onanswer }
+    this.#add(id, opening)
+    this.#outbox.push({ type: OPEN, id, window: opening.window.size })
+    return (code) => {
+      if (this.#streams.get(id) !== opening) return
+      this.stats.failed++
+      this.#forgo(id, opening.window, code)
+      opening.window.release()
+    }
+  }
+
+  ping(token: number) {
+    this.#outbox.push({ type: PING, id: token })
+  }
+
+  /** Ends all streams. */
+  close(error: SeaportError) {
+    if (this.#closed) return
+    this.#closed = error
+    this.#outbox.close()
+    const streams = [...this.#streams.values()]
+    this.#streams.clear()
+    for (const stream of streams) {
+      if (stream instanceof LinkStream) stream.destroy(error)
+      else if (stream instanceof IncomingStream) stream.abort(error)
+      else stream.onanswer(error)
+    }
+  }
+
+  // What an incoming stream asks of those who carry it.
+
+  accept(incoming: IncomingStream): LinkStream {
+    this.stats.accepted++
+    const { id, credit } = incoming
+    const window = new Window(this.#budget)
+    const stream = new LinkStream({ id, carrier: this, credit, window })
+    this.#streams.set(id, stream)
+    this.#outbox.push({ type: CONNECTED, id, window: window.size })
+    return stream
+  }
+
+  refuse({ id }: IncomingStream, { code, text }: SeaportError) {
+    this.stats.refused++
+    this.#streams.delete(id)
+    this.#outbox.push({ type: REFUSED, id, code, text })
+  }
+
+  // What a stream asks of those who carry it.
+
+  schedule(stream: LinkStream) {
+    if (this.#streams.get(stream.id) === stream) this.#outbox.schedule(stream)
+  }
+
+  cut(stream: LinkStream, code: string) {
+    if (this.#streams.get(stream.id) !== stream) return
+    this.#outbox.forget(stream)
+    this.#strays += stream.window
+    this.#streams.delete(stream.id)
+    this.#outbox.push({ type: RESET, id: stream.id, code })
+  }
+
+  finish(stream: LinkStream) {
+    this.#streams.delete(stream.id)
+  }
+
+  #send(frames: OutgoingFrame[]): boolean {
+    for (const frame of frames) if (frame.type === DATA) this.stats.bytesSent += frame.byteLength
+    return this.#message?.send(frames) ?? false
+  }
+
+  #onpacket(packet: Buffer) {
+    this.#options.onheard?.()
+    for (const frame of readPacket(packet)) {
+      if (this.#closed) return
+      this.#onframe(frame)
+    }
+  }
+
+  #onframe(frame: Frame) {
+    if (frame.type === PING) return this.#outbox.push({ type: PONG, id: frame.id })
+    if (frame.type === PONG) return this.#options.onpong?.(frame.id)
+    if (frame.type === OPEN) return this.#onopen(frame.id, frame.window)
+
+    const stream = this.#streams.get(frame.id)
+    if (stream === undefined) return this.#onstray(frame)
+    if (stream instanceof LinkStream) return this.#onstreamframe(stream, frame)
+    if (stream instanceof IncomingStream) {
+      if (frame.type !== RESET) throw outOfPlace(frame)
+      this.#streams.delete(frame.id)
+      return stream.abort(
+        SeaportError.STREAM_RESET(`the opener gave up (${printable(frame.code)})`)
+      )
+    }
+    this.#onanswer(stream, frame)
+  }
+
+  #onopen(id: number, credit: number) {
+    if (id !== this.#lastRemoteId + 2) throw SeaportError.BAD_MESSAGE(`an open numbered ${id}`)
+    this.#lastRemoteId = id
+    const incoming = new IncomingStream(this, id, credit)
+    if (this.#streams.size >= this.#maxStreams) {
+      return incoming.refuse(
+        SeaportError.REFUSED(`the link carries ${this.#maxStreams} streams already`)
+      )
+    }
+    this.#add(id, incoming)
+    if (this.#options.onincoming) this.#options.onincoming(incoming)
+    else incoming.refuse(SeaportError.REFUSED('nothing is served here'))
+  }
+
+  #onanswer({ window, onanswer }: Opening, frame: Frame) {
+    switch (frame.type) {
+      case CONNECTED: {
+        const stream = new LinkStream({ id: frame.id, carrier: this, credit: frame.window, window })
+        this.#streams.set(frame.id, stream)
+        this.stats.opened++
+        return onanswer(stream)
+      }
+      case REFUSED:
+        return this.#fail(frame.id, window, onanswer, SeaportError.remote(frame.code, frame.text))
+      case RESET:
+        return this.#fail(frame.id, window, onanswer, resetError(frame.code))
+      default:
+        throw outOfPlace(frame)
+    }
+  }
+
+  #fail(id: number, window: Window, onanswer: OpenAnswer, error: SeaportError) {
+    this.#streams.delete(id)
+    window.release()
+    this.stats.failed++
+    onanswer(error)
+  }
+
+  #onstreamframe(stream: LinkStream, frame: Frame) {
+    switch (frame.type) {
+      case DATA:
+        this.stats.bytesReceived += frame.bytes.byteLength
+        if (!stream.receiveData(frame.bytes))
+          throw SeaportError.BAD_MESSAGE('data beyond its window or its end')
+        return
+      case CREDIT:
+        if (!stream.receiveCredit(frame.amount))
+          throw SeaportError.BAD_MESSAGE('credit without end')
+        return
+      case BLOCKED:
+        return stream.receiveBlocked()
+      case END:
+        if (!stream.receiveEnd()) throw SeaportError.BAD_MESSAGE('a second end')
+        return
+      case RESET:
+        this.#streams.delete(frame.id)
+        this.#outbox.forget(stream)
+        stream.destroy(resetError(frame.code))
+        return
+      default:
+        throw outOfPlace(frame)
+    }
+  }
+
+  /** A frame of a stream that is not, or no longer. What was under way when we cut it is no offence. */
+  #onstray(frame: Frame) {
+    const isLocal = frame.id % 2 === this.#parity
+    if (frame.id === 0 || frame.id > (isLocal ? this.#lastLocalId : this.#lastRemoteId)) {
+      throw SeaportError.BAD_MESSAGE(`a frame of stream ${frame.id}, which never was`)
+    }
+    if (frame.type !== DATA) return
+    this.#strays -= costOf(frame.bytes.byteLength)
+    if (this.#strays < 0)
+      throw SeaportError.BAD_MESSAGE(`data of stream ${frame.id}, which is over`)
+  }
+
+  /** Cuts a stream that has not been connected. */
+  #forgo(id: number, window: Window, code: string) {
+    this.#strays += window.open
+    this.#streams.delete(id)
+    this.#outbox.push({ type: RESET, id, code })
+  }
+
+  #add(id: number, stream: Opening | IncomingStream) {
+    this.#streams.set(id, stream)
+    if (this.#streams.size === 1) this.#options.onbusy?.()
+  }
+}
+
+function resetError(code: string): SeaportError {
+  return SeaportError.STREAM_RESET(`the other side cut the stream (${printable(code)})`)
+}
+
+function outOfPlace({ type, id }: Frame): SeaportError {
+  return SeaportError.BAD_MESSAGE(`a frame of type ${type} out of place, on stream ${id}`)
+}
+
+/** A code of the other side that may stand in a log. */
+function printable(code: string): string {
+  return SeaportError.remote(code, '').code
+}
