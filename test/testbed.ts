@@ -19,6 +19,7 @@ import { Storage } from '../lib/registry/storage.js'
 export class Testbed {
   readonly keyPair = KeyPair()
   readonly #t: Test
+  readonly #storages = new Map<Registrar | Replica, Storage>()
   readonly #bootstrap = new BootstrapNode({ port: 0 })
 
   private constructor(t: Test) {
@@ -62,8 +63,8 @@ export class Testbed {
       ...TEST_TIMES,
       ...options
     })
-    this.teardown(() => registrar.close())
-    registrar.on('close', () => storage.close())
+    this.#storages.set(registrar, storage)
+    this.teardown(() => this.close(registrar))
     await registrar.ready()
     return registrar
   }
@@ -78,8 +79,8 @@ export class Testbed {
       patience: PATIENCE_MS,
       ...options
     })
-    this.teardown(() => replica.close())
-    replica.on('close', () => storage.close())
+    this.#storages.set(replica, storage)
+    this.teardown(() => this.close(replica))
     await replica.ready()
     return replica
   }
@@ -106,6 +107,12 @@ export class Testbed {
     await lease.ready()
     await registered
     return lease
+  }
+
+  /** Closes a registrar or replica and its storage, so that another may open the folder. */
+  async close(participant: Registrar | Replica) {
+    await participant.close()
+    await this.#storages.get(participant)?.close()
   }
 
   async storage(dir?: string): Promise<Storage> {

@@ -27,6 +27,8 @@ export class Follower extends ReadyResource {
   readonly core: Hypercore
   /** Blocks that are in the directory. */
   applied = 0
+  /** Blocks that a connected peer said it has; of what lies beyond perhaps nobody has all. */
+  offered = 0
 
   readonly #bee: Hyperbee<unknown>
   readonly #registry: Buffer
@@ -61,7 +63,7 @@ export class Follower extends ReadyResource {
     })
     const known = Math.min(this.#onDisk, this.core.length)
     if (known > 0) await this.#rescan(known).catch(() => {})
-    await this.#run()
+    void this.#run()
   }
 
   override async _close() {
@@ -80,12 +82,17 @@ export class Follower extends ReadyResource {
     if (this.#running) return
     this.#running = true
     try {
-      while (!this.closing && this.core.length > this.applied) await this.#advance(this.core.length)
+      while (!this.closing && this.core.length > this.applied) await this.#advance(this.#next)
     } catch {
       if (!this.closing) this.#retry = setTimeout(() => this.#run(), RETRY_MS)
     } finally {
       this.#running = false
     }
+  }
+
+  get #next(): number {
+    const isOnTheWay = this.offered > this.applied && this.offered < this.core.length
+    return isOnTheWay ? this.offered : this.core.length
   }
 
   async #advance(length: number) {

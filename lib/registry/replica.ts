@@ -45,8 +45,6 @@ export class Replica extends ReadyResource {
   readonly #followers = new Map<string, Follower>()
   /** Live registrars, by their swarm key. */
   readonly #live = new Map<string, Peer>()
-  /** What peers said they can serve of each log, in blocks. */
-  readonly #offered = new Map<string, number>()
   #impatient = false
   #patienceTimer: NodeJS.Timeout | null = null
   #saveTimer: NodeJS.Timeout | null = null
@@ -101,7 +99,7 @@ export class Replica extends ReadyResource {
       logKey,
       registrarKey,
       applied: this.#followers.get(logKey)?.applied ?? 0,
-      offered: this.#offered.get(logKey) ?? 0,
+      offered: this.#offeredOf(logKey),
       live: this.#live.has(registrarKey)
     }))
   }
@@ -146,7 +144,6 @@ export class Replica extends ReadyResource {
   /** Treats a log as live although nobody pings for it: our own. */
   setOwnLog(logKey: string) {
     this.directory.setLive(logKey, true)
-    this.#offered.set(logKey, 0)
   }
 
   async #follow(logKey: string) {
@@ -179,8 +176,8 @@ export class Replica extends ReadyResource {
     for (const { certificate, length } of logs) {
       try {
         const checked = checkCertificate(certificate, this.registry)
-        this.#offered.set(checked.logKey, Math.max(length, this.#offered.get(checked.logKey) ?? 0))
         this.addCertificate(checked, peer).catch((notice) => this.emit('notice', notice))
+        this.#offer(checked.logKey, length)
       } catch (error) {
         peer.emit(
           'malformed',
@@ -198,7 +195,7 @@ export class Replica extends ReadyResource {
   #onping(peer: Peer, { length }: Ping) {
     const certificate = this.#certificateOf(peer.key)
     if (!certificate) return
-    this.#offered.set(certificate.logKey, length)
+    this.#offer(certificate.logKey, length)
     if (this.#live.get(peer.key) === peer) return
     this.#live.set(peer.key, peer)
     this.directory.setLive(certificate.logKey, true)
@@ -236,6 +233,15 @@ export class Replica extends ReadyResource {
     }))
   }
 
+  #offer(logKey: string, length: number) {
+    const follower = this.#followers.get(logKey)
+    if (follower) follower.offered = Math.max(follower.offered, length)
+  }
+
+  #offeredOf(logKey: string): number {
+    return this.#followers.get(logKey)?.offered ?? 0
+  }
+
   #lengthOf(logKey: string): number {
     return this.#followers.get(logKey)?.applied ?? 0
   }
@@ -248,7 +254,7 @@ export class Replica extends ReadyResource {
   }
 
   #isAsGoodAsItGets(): boolean {
-    const hasAll = (logKey: string) => this.#lengthOf(logKey) >= (this.#offered.get(logKey) ?? 0)
+    const hasAll = (logKey: string) => this.#lengthOf(logKey) >= this.#offeredOf(logKey)
     const live = this.logs().filter(({ live }) => live)
     if (live.length > 0) return live.every(({ logKey }) => hasAll(logKey))
     return (

@@ -1,0 +1,256 @@
+import { EventEmitter } from 'node:events'
+import type { Duplex } from 'node:stream'
+import { Dialer } from './dialer.js'
+import { TcpProxy } from './edge/tcp-proxy.js'
+import { SeaportError } from './errors.js'
+import { parseKey } from './keys.js'
+import { factory, Lifecycle } from './lifecycle.js'
+import { LinkPool } from './link/pool.js'
+import type { NetworkOptions } from './network.js'
+import type { DirectoryListener, Instance } from './registry/directory.js'
+import { Participant } from './registry/participant.js'
+import { parseRoleRange, type RoleRange } from './role.js'
+import { temporaryNotice } from './service.js'
+
+export interface ConsumerOptions extends NetworkOptions {
+  /** Hex, z-base-32 or 32 bytes. */
+  registryPublicKey: Buffer | string
+  /** Local port of each role's proxy, in the order of the roles. Default: free ones. */
+  ports?: number[] | undefined
+  /** Address the proxies listen on. Default: loopback. */
+  listen?: string | undefined
+  /** Folder of this process's replica. Default: the user's data folder. */
+  dir?: string | undefined
+  /** What it is called in the default folder. */
+  verb?: string | undefined
+  /** Whether to serve the replica to others for as long as this lives. Default: true. */
+  serve?: boolean | undefined
+  /** How long `setup()` waits for the registry and for an instance of each role, in ms; Infinity to wait on. */
+  timeout?: number | undefined
+}
+
+const SETUP_TIMEOUT_MS = 30_000
+const LOOPBACK = '127.0.0.1'
+
+/**
+ * What some roles' instances are reached through, one entry a role. Emits `connecting`, `connected` (the
+ * directory is ready), `waiting` (the role ranges nobody serves yet), `found` (an Instance, its entry),
+ * `listening` (an entry), `refused` (a SeaportError, the entry: a connection that found no instance)
+ * and `notice` (a SeaportError).
+ */
+class ConsumerInstance extends Lifecycle {
+  readonly entries: readonly ConsumerEntry[]
+
+  readonly #timeout: number
+  readonly #participant: Participant
+  readonly #pool: LinkPool
+
+  /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
+  constructor(roles: string[], options: ConsumerOptions) {
+    super()
+    const {
+      registryPublicKey,
+      ports = [],
+      listen = LOOPBACK,
+      dir,
+      verb = 'consumer',
+      serve = true,
+      bootstrap,
+      host
+    } = options
+    const wanted = roles.map(parseRoleRange)
+    const registry = parseKey(registryPublicKey, 'registry public key')
+    this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
+    const as = serve ? 'replica' : 'passer-by'
+    this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb, as })
+    const { network, keyPair } = this.#participant
+    this.#pool = new LinkPool({ connect: (key) => network.dht.connect(key, { keyPair }) })
+    this.entries = wanted.map((role, i) => {
+      const resolve = () => this.#participant.replica.directory.resolve(role.role, role.range)
+      const dialer = new Dialer({ role: `${role.role}@${role.range}`, pool: this.#pool, resolve })
+      const proxy = new TcpProxy({
+        port: ports[i] ?? 0,
+        host: listen,
+        dial: (options) => dialer.dial(options)
+      })
+      const entry = new ConsumerEntry(role, resolve, dialer, proxy)
+      proxy.on('refused', (error) => this.emit('refused', error, entry))
+      return entry
+    })
+  }
+
+  /**
+   * Resolves with an entry for each role, in the order of the roles, once each has an instance.
+   *
+   * @throws REGISTRY_NOT_FOUND, NO_INSTANCE, PORT_IN_USE, CLOSED
+   */
+  async setup(): Promise<readonly ConsumerEntry[]> {
+    await this.ready()
+    return this.entries
+  }
+
+  /**
+   * The instances that are known now: of one role range, in the order in which they would be tried, or
+   * all, by role and version.
+   *
+   * @throws BAD_ROLE
+   */
+  list(role?: string): Instance[] {
+    const { directory } = this.#participant.replica
+    if (role === undefined) return directory.list()
+    const wanted = parseRoleRange(role)
+    return directory.resolve(wanted.role, wanted.range)
+  }
+
+  /** Calls the listener after each change of any instance, until the returned function is called. */
+  watch(listener: DirectoryListener): () => void {
+    return this.#participant.replica.directory.watch(listener)
+  }
+
+  /** The registry's logs, and how much of each is here. */
+  getStats() {
+    const { replica } = this.#participant
+    return {
+      registrars: replica.registrars.length,
+      peers: replica.peering.peers.size,
+      logs: replica.logs()
+    }
+  }
+
+  override async _open() {
+    const deadline = Date.now() + this.#timeout
+    this.#participant.on('notice', this.#onnotice)
+    try {
+      this.emit('connecting')
+      for (const { proxy } of this.entries) await proxy.check()
+      await this.#participant.ready()
+      if (this.#participant.storage.temporary)
+        this.emit('notice', temporaryNotice(this.#participant.storage.dir))
+      await this.waitFor(this.#participant.replica.synced(), deadline - Date.now(), lateRegistry)
+      this.emit('connected')
+      await this.waitFor(this.#allFound(), deadline - Date.now(), () => this.#missing())
+    } catch (error) {
+      await this.#closeAll()
+      throw error
+    }
+  }
+
+  override async _close() {
+    await this.#closeAll()
+  }
+
+  async #closeAll() {
+    for (const { proxy } of this.entries) await proxy.close()
+    await this.#pool.close()
+    this.#participant.off('notice', this.#onnotice)
+    await this.#participant.release()
+  }
+
+  readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
+
+  /** Each entry listens as soon as its first instance is there, whatever the others wait for. */
+  async #allFound() {
+    const waiting = this.entries.filter((entry) => entry.instances().length === 0)
+    if (waiting.length > 0) this.emit('waiting', waiting.map(String))
+    await Promise.all(
+      this.entries.map(async (entry) => {
+        const instance = await this.#firstInstance(entry)
+        if (this.signal.aborted) return
+        this.emit('found', instance, entry)
+        await entry.proxy.ready()
+        this.emit('listening', entry, instance)
+      })
+    )
+  }
+
+  #firstInstance(entry: ConsumerEntry): Promise<Instance> {
+    return new Promise((resolve) => {
+      const check = () => {
+        const [instance] = entry.instances()
+        if (!instance) return
+        stop()
+        resolve(instance)
+      }
+      const stop = this.#participant.replica.directory.watch(check)
+      check()
+    })
+  }
+
+  #missing(): SeaportError {
+    const missing = this.entries.filter((entry) => entry.instances().length === 0).map(String)
+    const others = this.#participant.replica.directory.roles()
+    const hint =
+      others.length > 0
+        ? `; the registry has ${others.slice(0, 10).join(', ')}`
+        : '; the registry is empty'
+    return SeaportError.NO_INSTANCE(`nobody serves ${missing.join(', ')} yet${hint}`)
+  }
+}
+
+/** One role of a consumer: a local port, a URL, or streams without either. */
+class ConsumerEntry extends EventEmitter {
+  readonly role: string
+  readonly range: string
+  /** Not for callers: the consumer opens and closes it. */
+  readonly proxy: TcpProxy
+  /** The instances that match now, in the order in which they would be tried. */
+  readonly instances: () => Instance[]
+  readonly #dialer: Dialer
+
+  constructor(
+    { role, range }: RoleRange,
+    instances: () => Instance[],
+    dialer: Dialer,
+    proxy: TcpProxy
+  ) {
+    super()
+    this.role = role
+    this.range = range
+    this.instances = instances
+    this.#dialer = dialer
+    this.proxy = proxy
+  }
+
+  /** The local port. */
+  get port(): number {
+    return this.proxy.port
+  }
+
+  /** Where an HTTP client finds the service, as in `http://127.0.0.1:40123`. */
+  get url(): string {
+    const { host } = this.proxy
+    return `http://${host.includes(':') ? `[${host}]` : host}:${this.port}`
+  }
+
+  /**
+   * Opens a stream to an instance, without a local port.
+   *
+   * @throws NO_INSTANCE with what each instance answered
+   */
+  connect({ signal }: { signal?: AbortSignal } = {}): Promise<Duplex> {
+    return this.#dialer.dial(signal ? { signal } : {})
+  }
+
+  getStats() {
+    return {
+      instances: this.instances().length,
+      proxy: { ...this.proxy.stats },
+      dialer: { ...this.#dialer.stats }
+    }
+  }
+
+  override toString(): string {
+    return `${this.role}@${this.range}`
+  }
+}
+
+export type Consumer = ConsumerInstance
+export type { ConsumerEntry }
+/** Makes a consumer of some roles; `new` works as well. */
+export const Consumer = factory(ConsumerInstance)
+
+function lateRegistry(): SeaportError {
+  return SeaportError.REGISTRY_NOT_FOUND(
+    'neither a registrar nor a replica of this registry answered in time; is the key right, and the DHT the same?'
+  )
+}

@@ -1,0 +1,7 @@
+export { Consumer, type ConsumerEntry, type ConsumerOptions } from './consumer.js'
+export { SeaportError } from './errors.js'
+export { KeyPair } from './keys.js'
+export type { DirectoryChange, DirectoryListener, Instance } from './registry/directory.js'
+export type { ServiceRecord, Status } from './registry/record.js'
+export { Registry, type RegistryOptions } from './registry.js'
+export { Service, type ServiceOptions } from './service.js'
