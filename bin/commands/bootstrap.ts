@@ -1,0 +1,61 @@
+import { isIPv4 } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { SeaportError } from '../../lib/errors.js'
+import { BootstrapNode } from '../../lib/network.js'
+import type { Command } from '../command.js'
+import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
+
+const DEFAULT_PORT = 49737
+const LOOPBACK = '127.0.0.1'
+
+/** Runs the first node of a private DHT. */
+export const bootstrap: Command = {
+  verb: 'bootstrap',
+  describe: 'Run the first node of a private DHT, for a LAN or an island',
+  flags: {
+    port: {
+      alias: 'p',
+      describe: 'UDP port, 0 for a free one',
+      otherwise: `${DEFAULT_PORT}`
+    },
+    host: {
+      describe: 'Address that others reach this node under',
+      otherwise: `${LOOPBACK}, for this machine only`
+    },
+    json: JSON_FLAG,
+    ...COMMON_FLAGS
+  },
+  examples: [
+    ['bootstrap', 'An island of this machine alone'],
+    ['bootstrap --host 192.168.1.10', 'An island of everyone who reaches that address']
+  ],
+
+  async run(settings, lifetime) {
+    const port = settings.listenPort('port', DEFAULT_PORT)
+    const host = settings.text('host', LOOPBACK)
+    if (!isIPv4(host) || host === '0.0.0.0') {
+      throw SeaportError.USAGE(
+        `--host must be an IPv4 address that others reach, not ${JSON.stringify(host)}`
+      )
+    }
+
+    const node = lifetime.own(new BootstrapNode({ port, host }))
+    await node.setup()
+    const { address } = node
+    console.log(
+      settings.on('json') ? JSON.stringify({ bootstrap: address }) : `bootstrap=${address}`
+    )
+    console.error(`join it with --bootstrap ${address}`)
+    if (host === LOOPBACK) console.error(`only this machine reaches it${alternatives()}`)
+    await lifetime.untilStopped()
+  }
+}
+
+/** Addresses that would let others in. */
+function alternatives(): string {
+  const addresses = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter(({ family, internal }) => family === 'IPv4' && !internal)
+    .map(({ address }) => `--host ${address}`)
+  return addresses.length > 0 ? `, others with ${addresses.join(' or ')}` : ''
+}

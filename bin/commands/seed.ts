@@ -1,0 +1,68 @@
+import { chmodSync, writeFileSync } from 'node:fs'
+import { SeaportError } from '../../lib/errors.js'
+import { KeyPair, randomSeed, toHex } from '../../lib/keys.js'
+import type { Command } from '../command.js'
+import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
+
+const OWNER_ONLY = 0o600
+
+/** Makes an identity: what it prints is a config file. */
+export const seed: Command = {
+  verb: 'seed',
+  describe: 'Make the identity of a new registry',
+  flags: {
+    // Only as a flag: with a seed in the config file, `seed` must still make a new one.
+    registrySeed: {
+      describe: 'Print the pair of this seed, or @file, instead of a new one',
+      commandLineOnly: true
+    },
+    out: {
+      describe: 'Write to this file, readable by you alone, instead of printing',
+      commandLineOnly: true
+    },
+    force: {
+      kind: 'switch',
+      describe: 'Let --out replace a file',
+      commandLineOnly: true
+    },
+    json: JSON_FLAG,
+    ...COMMON_FLAGS
+  },
+  examples: [
+    ['seed --out ~/.config/hyperseaport', 'Make a registry, and its config file'],
+    ['seed --registrySeed @seed.txt', 'Show the public key of a seed']
+  ],
+
+  async run(settings) {
+    const secret = settings.key('registrySeed', undefined) ?? randomSeed()
+    const out = settings.text('out', undefined)
+    const pair = {
+      registrySeed: toHex(secret),
+      registryPublicKey: toHex(KeyPair(secret).publicKey)
+    }
+    const text = settings.on('json')
+      ? JSON.stringify(pair, null, 2)
+      : `registrySeed=${pair.registrySeed}\nregistryPublicKey=${pair.registryPublicKey}`
+    if (out === undefined) {
+      console.log(text)
+      return
+    }
+    writeSecret(out, `${text}\n`, settings.on('force'))
+    console.error(`wrote ${out}, keep it secret`)
+    console.error(`registryPublicKey=${pair.registryPublicKey}`)
+  }
+}
+
+function writeSecret(path: string, text: string, replace: boolean) {
+  try {
+    writeFileSync(path, text, { mode: OWNER_ONLY, flag: replace ? 'w' : 'wx' })
+    // The mode above is for a new file only.
+    chmodSync(path, OWNER_ONLY)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'EEXIST') {
+      throw SeaportError.USAGE(`${path} exists and may hold a seed you need, --force replaces it`)
+    }
+    throw SeaportError.STORAGE_FAILED(`${path} cannot be written (${code})`, cause)
+  }
+}

@@ -1,0 +1,46 @@
+import { type NetworkOptions, parseBootstrap } from '../lib/network.js'
+import type { Flag } from './command.js'
+import type { Settings } from './settings.js'
+
+/** Flags of every verb. */
+export const COMMON_FLAGS = {
+  config: {
+    describe: 'Config file, INI or JSON',
+    otherwise: 'nearest .hyperseaportrc, then ~/.config/hyperseaport'
+  },
+  verbose: { kind: 'switch', describe: 'Say more, with stack traces' }
+} satisfies Record<string, Flag>
+
+/** Flags of the verbs that join the network. */
+export const NETWORK_FLAGS = {
+  bootstrap: {
+    kind: 'list',
+    describe: 'Nodes of a private DHT, host:port[,host:port…]',
+    otherwise: 'the public DHT'
+  },
+  host: {
+    describe: 'Address the DHT node binds and advertises',
+    otherwise: 'every address, or loopback if all bootstrap nodes are there'
+  }
+} satisfies Record<string, Flag>
+
+export const DIR_FLAG = {
+  describe: 'Folder to keep data in',
+  otherwise: 'one per registry and verb, in the place the platform has for data'
+} satisfies Flag
+
+export const JSON_FLAG = { kind: 'switch', describe: 'Print JSON' } satisfies Flag
+
+export const REGISTRY_PUBLIC_KEY_FLAG = {
+  describe: 'The registry, its public key or @file',
+  needed: "what 'hyperseaport registry' printed"
+} satisfies Flag
+
+/** @throws USAGE */
+export function networkOptions(settings: Settings): NetworkOptions {
+  const nodes = settings.list('bootstrap')
+  return {
+    bootstrap: nodes.length > 0 ? parseBootstrap(nodes.join(',')) : undefined,
+    host: settings.text('host', undefined)
+  }
+}

@@ -1,0 +1,63 @@
+#!/usr/bin/env node
+import { SeaportError } from '../lib/errors.js'
+import { parseArguments } from './arguments.js'
+import { bootstrap } from './commands/bootstrap.js'
+import { seed } from './commands/seed.js'
+import { readConfig } from './config.js'
+import { Lifetime } from './lifetime.js'
+import { Settings } from './settings.js'
+
+/** The first is the one that a command line without a verb means. */
+const COMMANDS = [bootstrap, seed]
+
+const EXIT_FAILURE = 1
+const EXIT_USAGE = 2
+const EXIT_BY_SIGNAL = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }
+const USAGE_CODES = ['USAGE', 'BAD_KEY', 'BAD_ROLE', 'BAD_CONFIG']
+
+const lifetime = new Lifetime()
+let verbose = false
+
+process.on('uncaughtException', fail)
+// Whoever read our output has left, as `head` does: not a failure, but nobody to go on for.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') fail(error)
+  else lifetime.stop().catch(fail)
+})
+for (const [signal, code] of Object.entries(EXIT_BY_SIGNAL)) {
+  process.on(signal, () => {
+    if (lifetime.stopped) process.exit(code)
+    lifetime.stop().catch(fail)
+  })
+}
+
+try {
+  await main(process.argv.slice(2))
+} catch (error) {
+  // What was cut short by a stop failed on purpose.
+  if (!lifetime.stopped) fail(error)
+}
+process.exit()
+
+async function main(line: string[]) {
+  const parsed = parseArguments(line, COMMANDS)
+  if (typeof parsed === 'string') return console.log(parsed)
+  const { command, values } = parsed
+  const environment = new Settings(command, values, process.env, null)
+  const config = readConfig(environment.text('config', undefined))
+  const settings = new Settings(command, values, process.env, config)
+  verbose = settings.on('verbose')
+  try {
+    await command.run(settings, lifetime)
+  } finally {
+    await lifetime.end()
+  }
+}
+
+/** One line, `CODE: text`. */
+function fail(error: unknown): never {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error))
+  console.error(verbose ? stack : message.replaceAll(/\s*\n\s*/g, ' '))
+  const misused = error instanceof SeaportError && USAGE_CODES.includes(error.code)
+  process.exit(misused ? EXIT_USAGE : EXIT_FAILURE)
+}

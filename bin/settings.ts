@@ -1,0 +1,193 @@
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, resolve } from 'node:path'
+import { SeaportError } from '../lib/errors.js'
+import { parseKey } from '../lib/keys.js'
+import type { Command, Flag } from './command.js'
+import { type Config, parseConfig } from './config.js'
+
+/** Values from one place. Names are folded, so that HYPERSEAPORT_REGISTRY_SEED is registrySeed. */
+interface Layer {
+  /** How an error names the place. */
+  from: string
+  /** Relative files are named from here. */
+  folder: string
+  values: Map<string, string[]>
+}
+
+const MAX_PORT = 65535
+
+/**
+ * What a command was told: by the command line, else the environment, else a config file.
+ *
+ * Each reader takes a fallback for a flag that nobody gave; without one the flag is needed, and its
+ * absence a usage error.
+ */
+export class Settings {
+  readonly #command: Command
+  readonly #layers: Layer[]
+
+  constructor(
+    command: Command,
+    commandLine: Record<string, string[]>,
+    environment: NodeJS.ProcessEnv,
+    config: Config | null
+  ) {
+    this.#command = command
+    const here = process.cwd()
+    this.#layers = [
+      { from: '', folder: here, values: foldNames(commandLine) },
+      { from: 'the environment', folder: here, values: foldNames(ourVariables(environment)) }
+    ]
+    if (config) {
+      const { path, values } = config
+      this.#layers.push({ from: path, folder: dirname(path), values: foldNames(values) })
+    }
+  }
+
+  text(name: string): string
+  text<T>(name: string, fallback: T): string | T
+  text(name: string, ...fallback: unknown[]) {
+    return this.#read(name, fallback, (text) => text)
+  }
+
+  /** A port to connect to. */
+  port(name: string): number
+  port<T>(name: string, fallback: T): number | T
+  port(name: string, ...fallback: unknown[]) {
+    return this.#read(name, fallback, (text) => parsePort(text, 1))
+  }
+
+  /** A port to listen on, where 0 asks for a free one. */
+  listenPort(name: string): number
+  listenPort<T>(name: string, fallback: T): number | T
+  listenPort(name: string, ...fallback: unknown[]) {
+    return this.#read(name, fallback, (text) => parsePort(text, 0))
+  }
+
+  /** A `host:port`, with an IPv6 host in brackets. */
+  address(name: string): { host: string; port: number }
+  address<T>(name: string, fallback: T): { host: string; port: number } | T
+  address(name: string, ...fallback: unknown[]) {
+    return this.#read(name, fallback, (text) => {
+      const match = /^(?:\[([^\]\s]+)\]|([^\s:]+)):(.*)$/.exec(text)
+      const host = match?.[1] ?? match?.[2]
+      if (!host) throw SeaportError.USAGE(`must be host:port, not ${JSON.stringify(text)}`)
+      return { host, port: parsePort(match?.[3] ?? '', 1) }
+    })
+  }
+
+  /** A key or seed, itself or as `@file` that holds it. */
+  key(name: string): Buffer
+  key<T>(name: string, fallback: T): Buffer | T
+  key(name: string, ...fallback: unknown[]) {
+    return this.#read(name, fallback, (text, { folder }) =>
+      text.startsWith('@')
+        ? parseKey(keyInFile(name, resolve(folder, expandHome(text.slice(1)))), name)
+        : parseKey(text, name)
+    )
+  }
+
+  /** Every value of a flag that may be repeated; outside the command line, separated by commas. */
+  list(name: string): string[] {
+    const found = this.#find(name)
+    if (!found) return []
+    if (found.layer.from === '') return found.texts
+    return found.texts.flatMap((text) => text.split(',')).map((text) => text.trim())
+  }
+
+  /** Whether a switch is on. */
+  on(name: string): boolean {
+    return this.#read(name, [false], (text) => {
+      if (/^(true|yes|on|1)$/i.test(text)) return true
+      if (/^(false|no|off|0)$/i.test(text)) return false
+      throw SeaportError.USAGE(`must be true or false, not ${JSON.stringify(text)}`)
+    })
+  }
+
+  #read<T>(name: string, fallback: unknown[], read: (text: string, layer: Layer) => T): T {
+    const found = this.#find(name)
+    if (!found) {
+      if (fallback.length > 0) return fallback[0] as T
+      throw this.#refuse(`--${name} is missing: ${this.#flag(name).needed ?? 'it is needed'}`)
+    }
+    const { texts, layer } = found
+    const shown = layer.from === '' ? `--${name}` : `--${name} (from ${layer.from})`
+    if (texts.length > 1) throw this.#refuse(`${shown} can have one value only`)
+    const text = texts[0]?.trim() ?? ''
+    if (text === '') throw this.#refuse(`${shown} needs a value`)
+    try {
+      return read(text, layer)
+    } catch (error) {
+      if (!(error instanceof SeaportError) || error.code !== 'USAGE') throw error
+      throw this.#refuse(`${shown} ${error.text}`)
+    }
+  }
+
+  #find(name: string): { texts: string[]; layer: Layer } | null {
+    const layers = this.#flag(name).commandLineOnly ? this.#layers.slice(0, 1) : this.#layers
+    for (const layer of layers) {
+      const texts = layer.values.get(foldName(name))
+      if (texts) return { texts, layer }
+    }
+    return null
+  }
+
+  #flag(name: string): Flag {
+    const flag = this.#command.flags[name]
+    if (!flag) throw new Error(`${this.#command.verb} reads --${name} but does not declare it`)
+    return flag
+  }
+
+  #refuse(text: string): SeaportError {
+    return SeaportError.USAGE(`${text}. Run 'hyperseaport ${this.#command.verb} --help'.`)
+  }
+}
+
+/** A name as it compares: the environment has no case, and files may use dashes. */
+export function foldName(name: string): string {
+  return name.toLowerCase().replaceAll(/[-_]/g, '')
+}
+
+function foldNames(values: Record<string, string[]>): Map<string, string[]> {
+  return new Map(Object.entries(values).map(([name, texts]) => [foldName(name), texts]))
+}
+
+/** `HYPERSEAPORT_REGISTRY_SEED`, `hyperseaport_registrySeed`…; an empty variable counts as unset. */
+function ourVariables(environment: NodeJS.ProcessEnv): Record<string, string[]> {
+  const values: Record<string, string[]> = {}
+  for (const [variable, text] of Object.entries(environment)) {
+    const name = /^hyperseaport_(.+)$/i.exec(variable)?.[1]
+    if (name && text) values[name] = [text]
+  }
+  return values
+}
+
+function parsePort(text: string, lowest: number): number {
+  const port = Number(text)
+  if (/^\d{1,5}$/.test(text) && port >= lowest && port <= MAX_PORT) return port
+  throw SeaportError.USAGE(
+    `must be a port from ${lowest} to ${MAX_PORT}, not ${JSON.stringify(text)}`
+  )
+}
+
+/** A file holds the bare key, or is a config file, such as `seed` writes, that has it. */
+function keyInFile(name: string, path: string): string {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8').trim()
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw SeaportError.USAGE(`names a file that cannot be read: ${path} (${code})`)
+  }
+  if (!/[={]/.test(text)) return text
+  const values = foldNames(parseConfig(text, path))
+  // Any seed may come from `hyperseaport seed`, which calls all of them registrySeed.
+  const found = values.get(foldName(name)) ?? (name === 'seed' ? values.get('registryseed') : null)
+  if (found?.[0]) return found[0]
+  throw SeaportError.USAGE(`names a file without ${name}: ${path}`)
+}
+
+function expandHome(path: string): string {
+  return path.startsWith('~/') ? homedir() + path.slice(1) : path
+}
