@@ -27,6 +27,10 @@ export interface DialerOptions {
 export interface DialOptions {
   /** Ends the dial, and whatever attempt is under way. */
   signal?: AbortSignal
+  /** Instances to try only when no other is left, by key in hex. */
+  avoid?: ReadonlySet<string>
+  /** Opens the stream to the instance whose turn it is. Default: the pool does. */
+  open?: LinkPool['open']
 }
 
 /** What became of one attempt. */
@@ -81,14 +85,14 @@ export class Dialer {
    *
    * @throws NO_INSTANCE, which says what became of each, or the signal's reason
    */
-  async dial({ signal }: DialOptions = {}): Promise<Duplex> {
+  async dial({ signal, ...attempts }: DialOptions = {}): Promise<Duplex> {
     signal?.throwIfAborted()
     const ending = new AbortController()
     const onabort = () => ending.abort(signal?.reason)
     const timer = setTimeout(() => ending.abort(this.#late()), this.#dialTimeout)
     signal?.addEventListener('abort', onabort)
     try {
-      return await this.#tryEach(ending.signal)
+      return await this.#tryEach(ending.signal, attempts)
     } catch (error) {
       signal?.throwIfAborted()
       this.stats.failed++
@@ -99,11 +103,11 @@ export class Dialer {
     }
   }
 
-  async #tryEach(signal: AbortSignal): Promise<Duplex> {
+  async #tryEach(signal: AbortSignal, { avoid, open }: DialOptions): Promise<Duplex> {
     const failures: Failure[] = []
-    for (const candidate of this.#order()) {
+    for (const candidate of this.#order(avoid)) {
       try {
-        const stream = await this.#attempt(candidate, signal)
+        const stream = await this.#attempt(candidate, signal, open)
         this.stats.dialed++
         return stream
       } catch (error) {
@@ -115,16 +119,20 @@ export class Dialer {
     throw this.#noInstance(failures)
   }
 
-  /** The balancer's order, except that those whose link has fallen silent come last. */
-  #order(): Candidate[] {
+  /** The balancer's order, except that those whose link has fallen silent, or to avoid, come last. */
+  #order(avoid: ReadonlySet<string> | undefined): Candidate[] {
     const ordered = this.#balancer(this.#resolve(), this.#dials++)
-    const isSuspect = ({ servicePublicKey }: Candidate) =>
-      this.#pool.isSuspect(Buffer.from(servicePublicKey, 'hex'))
-    return [...ordered.filter((candidate) => !isSuspect(candidate)), ...ordered.filter(isSuspect)]
+    const isLast = ({ servicePublicKey }: Candidate) =>
+      avoid?.has(servicePublicKey) || this.#pool.isSuspect(Buffer.from(servicePublicKey, 'hex'))
+    return [...ordered.filter((candidate) => !isLast(candidate)), ...ordered.filter(isLast)]
   }
 
-  #attempt({ servicePublicKey }: Candidate, signal: AbortSignal): Promise<Duplex> {
-    return this.#pool.open(Buffer.from(servicePublicKey, 'hex'), {
+  #attempt(
+    { servicePublicKey }: Candidate,
+    signal: AbortSignal,
+    open: LinkPool['open'] = (key, options) => this.#pool.open(key, options)
+  ): Promise<Duplex> {
+    return open(Buffer.from(servicePublicKey, 'hex'), {
       timeout: this.#openTimeout,
       signal
     })

@@ -38,8 +38,10 @@ export class Directory {
   /** Entries by log, then by instance. */
   readonly #logs = new Map<string, Map<string, Entry>>()
   readonly #live = new Set<string>()
-  /** Instances by role; one that changed its role stands under both. */
-  readonly #roles = new Map<string, Set<string>>()
+  /** One that changed its role stands under both. */
+  readonly #roles = new Map<string, Role>()
+  /** The entry that counts of each instance, once somebody asked. */
+  readonly #winners = new Map<string, Candidate | null>()
   readonly #listeners = new Set<DirectoryListener>()
   /** What the listeners were last told of each instance. */
   readonly #told = new Map<string, Instance>()
@@ -51,7 +53,7 @@ export class Directory {
   watch(listener: DirectoryListener): () => void {
     if (this.#listeners.size === 0) {
       this.#told.clear()
-      for (const instance of this.list()) this.#told.set(instance.servicePublicKey, instance)
+      for (const instance of this.#all()) this.#told.set(instance.servicePublicKey, instance)
     }
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -59,17 +61,19 @@ export class Directory {
 
   /** Number of instances that are present. */
   get size(): number {
-    return this.list().length
+    return this.#all().length
   }
 
   /** Takes changes of one log; null takes an entry out of it. */
   apply(log: string, changes: Iterable<[key: string, entry: LogEntry | null]>) {
     const entries = this.#entriesOf(log)
     for (const [key, entry] of changes) {
-      if (entry === null) this.#forget(entries, key)
+      this.#forgetAnswers(key)
+      if (entry === null) this.#remove(entries, key)
       else {
         entries.set(key, { entry, valid: undefined })
-        this.#index(recordOf(entry).role, key)
+        this.#roleOf(entry).keys.add(key)
+        this.#forgetAnswers(key)
       }
       this.#tell(key)
     }
@@ -97,7 +101,10 @@ export class Directory {
     if (live === this.#live.has(log)) return
     if (live) this.#live.add(log)
     else this.#live.delete(log)
-    for (const key of this.#entriesOf(log).keys()) this.#tell(key)
+    for (const key of this.#entriesOf(log).keys()) {
+      this.#forgetAnswers(key)
+      this.#tell(key)
+    }
   }
 
   /**
@@ -106,28 +113,38 @@ export class Directory {
    *
    * @param range an npm semver range; prereleases match by npm's rules
    */
-  resolve(role: string, range: string, versions: Versions = 'newest'): Instance[] {
-    const wanted = new semver.Range(range)
-    const matching = this.#instances(this.#roles.get(role) ?? []).filter(
-      (instance) => instance.role === role && wanted.test(instance.version)
-    )
-    return matching.sort(
-      versions === 'all' ? byTier : (a, b) => byTier(a, b) || byVersion(a, b) || byKey(a, b)
-    )
+  resolve(role: string, range: string, versions: Versions = 'newest'): readonly Instance[] {
+    const known = this.#roles.get(role)
+    if (!known) return []
+    const question = `${versions} ${range}`
+    const answer = known.answers.get(question) ?? this.#match(role, known, range, versions)
+    known.answers.set(question, answer)
+    return answer
   }
 
   /** All instances, by role, newest version first. */
   list(): Instance[] {
-    const keys = new Set<string>()
-    for (const entries of this.#logs.values()) for (const key of entries.keys()) keys.add(key)
-    return this.#instances(keys).sort(
-      (a, b) => compare(a.role, b.role) || byVersion(a, b) || byKey(a, b)
-    )
+    return this.#all().sort((a, b) => compare(a.role, b.role) || byVersion(a, b) || byKey(a, b))
   }
 
   /** The names of all roles that have an instance. */
   roles(): string[] {
-    return [...new Set(this.list().map(({ role }) => role))]
+    return [...new Set(this.#all().map(({ role }) => role))].sort()
+  }
+
+  /** An instance, if it is present. */
+  get(key: string): Instance | null {
+    return this.#instance(key)
+  }
+
+  /** The versions of a role that some log knows, of instances that are gone too. */
+  knownVersions(role: string): string[] {
+    const versions = new Set<string>()
+    for (const key of this.#roles.get(role) ?? []) {
+      const entry = this.entry(key)
+      if (entry && recordOf(entry).role === role) versions.add(recordOf(entry).version)
+    }
+    return [...versions]
   }
 
   /** The entry that counts for an instance, from whichever log. */
@@ -139,6 +156,22 @@ export class Directory {
   highestSeq(key: string): number {
     const entry = this.entry(key)
     return entry === null ? 0 : recordOf(entry).seq
+  }
+
+  #match(name: string, role: Role, range: string, versions: Versions): Instance[] {
+    const wanted = new semver.Range(range)
+    const matching = this.#instances(role.keys).filter(
+      (instance) => instance.role === name && wanted.test(instance.version)
+    )
+    const byPreference =
+      versions === 'all' ? byKey : (a: Instance, b: Instance) => byVersion(a, b) || byKey(a, b)
+    return matching.sort((a, b) => byTier(a, b) || byPreference(a, b))
+  }
+
+  #all(): Instance[] {
+    const keys = new Set<string>()
+    for (const role of this.#roles.values()) for (const key of role.keys) keys.add(key)
+    return this.#instances(keys)
   }
 
   #instances(keys: Iterable<string>): Instance[] {
@@ -156,13 +189,25 @@ export class Directory {
   }
 
   #winner(key: string): Candidate | null {
+    const known = this.#winners.get(key)
+    if (known !== undefined) return known
     const candidates: Candidate[] = []
     for (const [log, entries] of this.#logs) {
-      const entry = entries.get(key)
-      if (entry) candidates.push({ entry: entry.entry, live: this.#live.has(log), source: entry })
+      const source = entries.get(key)
+      if (source) candidates.push({ entry: source.entry, live: this.#live.has(log), source })
     }
-    candidates.sort(byMerge)
-    return candidates.find(({ source }) => isValid(source)) ?? null
+    const winner = candidates.sort(byMerge).find(({ source }) => isValid(source)) ?? null
+    this.#winners.set(key, winner)
+    return winner
+  }
+
+  /** What was answered with the help of an instance is no longer so. */
+  #forgetAnswers(key: string) {
+    this.#winners.delete(key)
+    for (const entries of this.#logs.values()) {
+      const known = entries.get(key)
+      if (known) this.#roleOf(known.entry).answers.clear()
+    }
   }
 
   #entriesOf(log: string): Map<string, Entry> {
@@ -171,21 +216,22 @@ export class Directory {
     return entries
   }
 
-  #index(role: string, key: string) {
-    const keys = this.#roles.get(role)
-    if (keys) keys.add(key)
-    else this.#roles.set(role, new Set([key]))
+  #roleOf(entry: LogEntry): Role {
+    const { role: name } = recordOf(entry)
+    const role = this.#roles.get(name) ?? { keys: new Set(), answers: new Map() }
+    this.#roles.set(name, role)
+    return role
   }
 
-  #forget(entries: Map<string, Entry>, key: string) {
-    const forgotten = entries.get(key)
-    if (!forgotten) return
+  #remove(entries: Map<string, Entry>, key: string) {
+    const removed = entries.get(key)
+    if (!removed) return
     entries.delete(key)
     for (const others of this.#logs.values()) if (others.has(key)) return
-    const { role } = recordOf(forgotten.entry)
-    const keys = this.#roles.get(role)
-    keys?.delete(key)
-    if (keys?.size === 0) this.#roles.delete(role)
+    const role = this.#roleOf(removed.entry)
+    role.keys.delete(key)
+    this.#winners.delete(key)
+    if (role.keys.size === 0) this.#roles.delete(recordOf(removed.entry).role)
   }
 
   #tell(key: string) {
@@ -198,6 +244,12 @@ export class Directory {
     if (change === null) return
     for (const listener of [...this.#listeners]) listener(change, (now ?? before) as Instance)
   }
+}
+
+interface Role {
+  keys: Set<string>
+  /** What was resolved before, by question, until one of its instances changes. */
+  answers: Map<string, Instance[]>
 }
 
 interface Entry {
