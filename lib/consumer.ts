@@ -95,7 +95,7 @@ class ConsumerInstance extends Lifecycle {
    *
    * @throws BAD_ROLE
    */
-  list(role?: string): Instance[] {
+  list(role?: string): readonly Instance[] {
     const { directory } = this.#participant.replica
     if (role === undefined) return directory.list()
     const wanted = parseRoleRange(role)
@@ -194,12 +194,12 @@ class ConsumerEntry extends EventEmitter {
   /** Not for callers: the consumer opens and closes it. */
   readonly proxy: TcpProxy
   /** The instances that match now, in the order in which they would be tried. */
-  readonly instances: () => Instance[]
+  readonly instances: () => readonly Instance[]
   readonly #dialer: Dialer
 
   constructor(
     { role, range }: RoleRange,
-    instances: () => Instance[],
+    instances: () => readonly Instance[],
     dialer: Dialer,
     proxy: TcpProxy
   ) {

@@ -29,6 +29,9 @@ export type DirectoryListener = (change: DirectoryChange, instance: Instance) =>
 /** How many versions of a role a range may choose from. */
 export type Versions = 'newest' | 'all'
 
+/** Different ranges of one role whose answers are kept; whoever may ask might ask for many. */
+const MAX_ANSWERS = 64
+
 /**
  * The merge of all logs, in memory. Of each instance the highest sequence number wins; at the same:
  * present in a live log, over gone in a live log, over present in a dead log. Everything in it was
@@ -118,6 +121,7 @@ export class Directory {
     if (!known) return []
     const question = `${versions} ${range}`
     const answer = known.answers.get(question) ?? this.#match(role, known, range, versions)
+    if (known.answers.size >= MAX_ANSWERS) known.answers.clear()
     known.answers.set(question, answer)
     return answer
   }
@@ -140,7 +144,7 @@ export class Directory {
   /** The versions of a role that some log knows, of instances that are gone too. */
   knownVersions(role: string): string[] {
     const versions = new Set<string>()
-    for (const key of this.#roles.get(role) ?? []) {
+    for (const key of this.#roles.get(role)?.keys ?? []) {
       const entry = this.entry(key)
       if (entry && recordOf(entry).role === role) versions.add(recordOf(entry).version)
     }
