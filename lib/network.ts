@@ -22,6 +22,13 @@ const DEFAULT_BOOTSTRAP_PORT = 49737
 const LOOPBACK = '127.0.0.1'
 /** A registrar holds a connection per service process and many replicas; Hyperswarm's default is 64. */
 const MAX_PEERS = 4096
+/**
+ * HyperDHT takes itself for firewalled until a few nodes have told it otherwise. On loopback nothing is,
+ * and a lone bootstrap node is not a few: two processes would punch holes, give up for want of
+ * evidence, and that would now and then cut the direct path that they had just found (measured: up to
+ * half of the connections, seen as connected by one side only).
+ */
+const NO_NAT = false
 /** Hyperswarm's default is 3, which queues a newcomer behind dead peers. */
 const MAX_PARALLEL = 24
 /** Retries of a known peer, in ms, by how often it failed. */
@@ -46,7 +53,8 @@ export class Network extends ReadyResource {
     const host = options.host ?? (bootstrap?.every(isLoopback) ? LOOPBACK : undefined)
     this.#options = {
       ...(bootstrap === undefined ? {} : { bootstrap }),
-      ...(host === undefined ? {} : { host })
+      ...(host === undefined ? {} : { host }),
+      ...(host === LOOPBACK ? { firewalled: NO_NAT } : {})
     }
   }
 
