@@ -82,14 +82,14 @@ function check({ command, argv }: { command: Command; argv: Argv }, commands: Co
   const verbs = commands.map(({ verb }) => verb)
   // yargs takes a word that is no verb for an argument of the default command.
   if (verb !== undefined && !verbs.includes(verb)) {
-    throw SeaportError.USAGE(
-      `unknown verb ${verb}${nearest(verb, verbs)} Run '${PROGRAM} --help'.`
-    )
+    throw SeaportError.USAGE(`unknown verb ${verb}${nearest(verb, verbs)} Run '${PROGRAM} --help'.`)
   }
   const advice = `Run '${PROGRAM} ${command.verb} --help'.`
   for (const name of Object.keys(flags)) {
-    if (name in command.flags) continue
-    const owners = commands.filter(({ flags }) => name in flags).map(({ verb }) => verb)
+    if (Object.hasOwn(command.flags, name)) continue
+    const owners = commands
+      .filter(({ flags }) => Object.hasOwn(flags, name))
+      .map(({ verb }) => verb)
     const ending =
       owners.length > 0
         ? `, it belongs to ${owners.join(', ')}.`

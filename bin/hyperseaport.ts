@@ -2,13 +2,20 @@
 import { SeaportError } from '../lib/errors.js'
 import { parseArguments } from './arguments.js'
 import { bootstrap } from './commands/bootstrap.js'
+import { demo } from './commands/demo.js'
+import { list } from './commands/list.js'
+import { proxy } from './commands/proxy.js'
+import { registry } from './commands/registry.js'
 import { seed } from './commands/seed.js'
-import { readConfig } from './config.js'
+import { service } from './commands/service.js'
+import { watch } from './commands/watch.js'
+import { type Config, readConfig } from './config.js'
 import { Lifetime } from './lifetime.js'
-import { Settings } from './settings.js'
+import { foldName, Settings } from './settings.js'
+import { say } from './talk.js'
 
 /** The first is the one that a command line without a verb means. */
-const COMMANDS = [bootstrap, seed]
+const COMMANDS = [registry, service, proxy, list, watch, bootstrap, demo, seed]
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
@@ -45,12 +52,21 @@ async function main(line: string[]) {
   const { command, values } = parsed
   const environment = new Settings(command, values, process.env, null)
   const config = readConfig(environment.text('config', undefined))
+  if (config) warnOfUnknownKeys(config)
   const settings = new Settings(command, values, process.env, config)
   verbose = settings.on('verbose')
   try {
     await command.run(settings, lifetime)
   } finally {
     await lifetime.end()
+  }
+}
+
+/** A file serves all verbs, so what is another's is left alone, but what is nobody's is a slip. */
+function warnOfUnknownKeys({ path, values }: Config) {
+  const known = COMMANDS.flatMap(({ flags }) => Object.keys(flags).map(foldName))
+  for (const key of Object.keys(values)) {
+    if (!known.includes(foldName(key))) say(`${path}: ${key} is unknown to every verb`)
   }
 }
 

@@ -65,18 +65,6 @@ export class Settings {
     return this.#read(name, fallback, (text) => parsePort(text, 0))
   }
 
-  /** A `host:port`, with an IPv6 host in brackets. */
-  address(name: string): { host: string; port: number }
-  address<T>(name: string, fallback: T): { host: string; port: number } | T
-  address(name: string, ...fallback: unknown[]) {
-    return this.#read(name, fallback, (text) => {
-      const match = /^(?:\[([^\]\s]+)\]|([^\s:]+)):(.*)$/.exec(text)
-      const host = match?.[1] ?? match?.[2]
-      if (!host) throw SeaportError.USAGE(`must be host:port, not ${JSON.stringify(text)}`)
-      return { host, port: parsePort(match?.[3] ?? '', 1) }
-    })
-  }
-
   /** A key or seed, itself or as `@file` that holds it. */
   key(name: string): Buffer
   key<T>(name: string, fallback: T): Buffer | T

@@ -1,0 +1,123 @@
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Consumer, type ConsumerEntry, Registry, Service } from '../../lib/index.js'
+import { randomSeed } from '../../lib/keys.js'
+import { BootstrapNode } from '../../lib/network.js'
+import type { Command } from '../command.js'
+import { COMMON_FLAGS } from '../flags.js'
+import type { Lifetime } from '../lifetime.js'
+
+/** What is served: two versions, and one of them twice. */
+const SERVICES = [
+  { role: 'hello@1.0.0', says: 'hello from 1.0.0, the first instance' },
+  { role: 'hello@1.0.0', says: 'hello from 1.0.0, the second instance' },
+  { role: 'hello@2.0.0', says: 'hello from 2.0.0' }
+]
+const RANGES = ['hello@1.x', 'hello@2.x', 'hello']
+
+/** All of it in one process, on loopback, with nothing left behind. */
+export const demo: Command = {
+  verb: 'demo',
+  describe: 'See it all at work on this machine, with sample services',
+  flags: {
+    once: { kind: 'switch', describe: 'Walk through it, check every answer, and end' },
+    ...COMMON_FLAGS
+  },
+  examples: [
+    ['demo', 'Start it, and try what it prints'],
+    ['demo --once', 'Watch it try by itself']
+  ],
+
+  async run(settings, lifetime) {
+    const isWalk = settings.on('once')
+    const folder = lifetime.own(await temporaryFolder())
+    const seed = randomSeed()
+
+    const node = lifetime.own(new BootstrapNode({ port: 0 }))
+    await node.setup()
+    const bootstrap = node.address
+    console.log(`a private DHT        bootstrap=${bootstrap}`)
+
+    const registry = lifetime.own(Registry({ seed, dir: join(folder.path, 'registry'), bootstrap }))
+    await registry.setup()
+    const { registryPublicKey } = registry
+    console.log(`a registry           registryPublicKey=${registryPublicKey}`)
+
+    const services: { destroy(): Promise<void> }[] = []
+    for (const [index, { role, says }] of SERVICES.entries()) {
+      const port = await serve(says, lifetime)
+      const dir = join(folder.path, `service-${index}`)
+      const service = lifetime.own(Service({ registryPublicKey, role, port, dir, bootstrap }))
+      await service.setup()
+      services.push(service)
+      console.log(`a service            ${role} on ${service.servicePublicKey}`)
+    }
+
+    const dir = join(folder.path, 'consumer')
+    const consumer = lifetime.own(Consumer(RANGES, { registryPublicKey, dir, bootstrap }))
+    const entries = await consumer.setup()
+    for (const entry of entries) console.log(`a proxy for ${String(entry).padEnd(8)} ${entry.url}`)
+
+    if (isWalk) return walk(entries, services)
+    console.log('\nTry:\n')
+    for (const { url } of entries) console.log(`  curl ${url}`)
+    console.log(
+      `  hyperseaport list --bootstrap ${bootstrap} --registryPublicKey ${registryPublicKey}`
+    )
+    console.log('\nCtrl-C ends it.')
+    await lifetime.untilStopped()
+  }
+}
+
+/** Asks for every range, and again after the first service has left. */
+async function walk(
+  [ones, twos, any]: readonly ConsumerEntry[],
+  [first]: { destroy(): Promise<void> }[]
+) {
+  if (!ones || !twos || !any || !first) throw new Error('the demo is incomplete')
+  const [one, other, two] = SERVICES.map(({ says }) => says)
+  console.log('\nBoth instances of 1.0.0 take turns:')
+  const turns = [await ask(ones), await ask(ones)]
+  expect(turns.sort(), [one, other])
+  console.log('\nA range is answered by the newest version in it:')
+  expect([await ask(twos), await ask(any)], [two, two])
+  console.log('\nThe first instance leaves, and the second takes over:')
+  await first.destroy()
+  expect([await ask(ones), await ask(ones)], [other, other])
+  console.log('\nAll answers were right.')
+}
+
+async function ask(entry: ConsumerEntry): Promise<string> {
+  const response = await fetch(entry.url, { headers: { connection: 'close' } })
+  const answer = (await response.text()).trim()
+  console.log(`  curl ${entry.url}  # ${entry}\n    ${answer}`)
+  return answer
+}
+
+function expect(answers: string[], right: (string | undefined)[]) {
+  if (answers.join() === right.join()) return
+  throw new Error(`the demo went wrong: got ${answers.join()}, not ${right.join()}`)
+}
+
+/** The sample service. */
+async function serve(says: string, lifetime: Lifetime): Promise<number> {
+  const server = createServer((_request, response) => response.end(`${says}\n`))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  lifetime.own({
+    async destroy() {
+      server.close()
+      server.closeAllConnections()
+    }
+  })
+  return (server.address() as AddressInfo).port
+}
+
+async function temporaryFolder() {
+  const path = await mkdtemp(join(tmpdir(), 'hyperseaport-demo-'))
+  return { path, destroy: () => rm(path, { recursive: true, force: true }) }
+}

@@ -1,0 +1,81 @@
+import { inspect } from 'node:util'
+import { Consumer, type ConsumerEntry, type Instance } from '../../lib/index.js'
+import { toHex } from '../../lib/keys.js'
+import { parseRoleRange } from '../../lib/role.js'
+import type { Command } from '../command.js'
+import {
+  COMMON_FLAGS,
+  DIR_FLAG,
+  NETWORK_FLAGS,
+  networkOptions,
+  REGISTRY_PUBLIC_KEY_FLAG
+} from '../flags.js'
+import { say, waitAloud } from '../talk.js'
+
+const LOOPBACK = '127.0.0.1'
+
+/** Brings a service to a local port. */
+export const proxy: Command = {
+  verb: 'proxy',
+  describe: 'Bring a service, wherever it runs, to a local port',
+  flags: {
+    port: {
+      alias: 'p',
+      describe: 'Local port to listen on, 0 for a free one',
+      needed: 'the local port to listen on, or 0 for a free one'
+    },
+    role: {
+      alias: 'r',
+      describe: 'Name and semver range',
+      needed: 'the name and semver range of a service, as in couchdb@3.x'
+    },
+    registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
+    listen: { describe: 'Local address to listen on', otherwise: LOOPBACK },
+    dir: DIR_FLAG,
+    ...NETWORK_FLAGS,
+    ...COMMON_FLAGS
+  },
+  examples: [
+    ['proxy -p 5985 -r couchdb@3.x --registryPublicKey 5b64…', 'Any couchdb 3, on port 5985'],
+    ['proxy -p 0 -r @team/api@^1.2.0', 'On a free port; the key is configured']
+  ],
+
+  async run(settings, lifetime) {
+    const port = settings.listenPort('port')
+    const role = settings.text('role')
+    parseRoleRange(role)
+    const registryPublicKey = settings.key('registryPublicKey')
+
+    const consumer = lifetime.own(
+      Consumer([role], {
+        registryPublicKey,
+        ports: [port],
+        listen: settings.text('listen', LOOPBACK),
+        dir: settings.text('dir', undefined),
+        verb: 'proxy',
+        timeout: Infinity,
+        ...networkOptions(settings)
+      })
+    )
+    let waitingFor = `the registry ${toHex(registryPublicKey)}`
+    consumer.on('connecting', () => {
+      console.log(`connecting to registry ${toHex(registryPublicKey)}`)
+    })
+    consumer.on('connected', () => {
+      console.log('connected to registry')
+      waitingFor = `an instance of ${role}`
+    })
+    consumer.on('waiting', () => console.log(`waiting for an instance of ${role}`))
+    consumer.on('found', (instance: Instance) => {
+      console.log(`found service ${inspect(instance, { breakLength: Infinity })}`)
+    })
+    consumer.on('listening', (entry: ConsumerEntry, { servicePublicKey }: Instance) => {
+      console.log(`proxy from  ${entry.port} to p2p service ${servicePublicKey}`)
+    })
+    for (const event of ['refused', 'notice']) {
+      consumer.on(event, (error: Error) => say(error.message))
+    }
+    await waitAloud(consumer.setup(), () => `still searching for ${waitingFor}`)
+    await lifetime.untilStopped()
+  }
+}

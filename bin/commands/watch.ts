@@ -1,0 +1,76 @@
+import semver from 'semver'
+import { Consumer, type DirectoryChange, type Instance } from '../../lib/index.js'
+import { toHex } from '../../lib/keys.js'
+import { parseRoleRange } from '../../lib/role.js'
+import type { Command } from '../command.js'
+import {
+  COMMON_FLAGS,
+  DIR_FLAG,
+  JSON_FLAG,
+  NETWORK_FLAGS,
+  networkOptions,
+  REGISTRY_PUBLIC_KEY_FLAG
+} from '../flags.js'
+import { say, waitAloud } from '../talk.js'
+
+/** Shows what is registered now, and every change from then on. */
+export const watch: Command = {
+  verb: 'watch',
+  positional: 'role',
+  describe: 'Show instances as they come, change and go',
+  flags: {
+    role: { alias: 'r', describe: 'Name and semver range', otherwise: 'all' },
+    registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
+    json: { ...JSON_FLAG, describe: 'Print a line of JSON for each change' },
+    dir: DIR_FLAG,
+    ...NETWORK_FLAGS,
+    ...COMMON_FLAGS
+  },
+  examples: [
+    ['watch', 'Everything that happens'],
+    ['watch couchdb@3.x --json', 'What happens to one role, for a program to read']
+  ],
+
+  async run(settings, lifetime) {
+    const role = settings.text('role', undefined)
+    const matches = role === undefined ? () => true : matcher(role)
+    const registryPublicKey = settings.key('registryPublicKey')
+    const json = settings.on('json')
+    const show = (change: DirectoryChange, instance: Instance) => {
+      if (matches(instance)) console.log(json ? toJson(change, instance) : toLine(change, instance))
+    }
+
+    const consumer = lifetime.own(
+      Consumer([], {
+        registryPublicKey,
+        dir: settings.text('dir', undefined),
+        verb: 'watch',
+        timeout: Infinity,
+        ...networkOptions(settings)
+      })
+    )
+    consumer.on('notice', (notice: Error) => say(notice.message))
+    await waitAloud(
+      consumer.setup(),
+      () => `still searching for the registry ${toHex(registryPublicKey)}`
+    )
+    for (const instance of consumer.list()) show('up', instance)
+    consumer.watch(show)
+    await lifetime.untilStopped()
+  }
+}
+
+function matcher(text: string): (instance: Instance) => boolean {
+  const { role, range } = parseRoleRange(text)
+  return (instance) => instance.role === role && semver.satisfies(instance.version, range)
+}
+
+function toJson(change: DirectoryChange, instance: Instance): string {
+  return JSON.stringify({ change, ...instance })
+}
+
+function toLine(change: DirectoryChange, instance: Instance): string {
+  const { role, version, status, live, servicePublicKey, tags } = instance
+  const seen = live ? status : `${status} (last known)`
+  return [change.padEnd(6), `${role}@${version}`, seen, servicePublicKey, ...tags].join(' ')
+}
