@@ -1,0 +1,52 @@
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import t from 'tap'
+import { Cli } from './cli.js'
+
+t.test('bootstrap prints its address, and how to join it', async (t) => {
+  const cli = new Cli(t)
+  const node = cli.start(['bootstrap', '--port', '0'])
+  const address = await node.waitForLine('bootstrap=')
+  t.match(address, /^127\.0\.0\.1:\d+$/)
+  await node.waitForTalk(`join it with --bootstrap ${address}`)
+  await node.waitForTalk('only this machine reaches it')
+})
+
+t.test('a signal ends it with 0', async (t) => {
+  const cli = new Cli(t)
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const node = cli.start(['bootstrap', '--port', '0'])
+    await node.waitForLine('bootstrap=')
+    t.match(await node.kill(signal), { code: 0, signal: null }, signal)
+  }
+})
+
+t.test('what it prints is a config file that others join it with', async (t) => {
+  const cli = new Cli(t)
+  const node = cli.start(['bootstrap', '--port', '0', '--json'])
+  const address = JSON.parse(await node.waitForLine('')).bootstrap
+  cli.write('.hyperseaportrc', `bootstrap=${address}`)
+  const registry = cli.start(['registry', '--registrySeed', '01'.repeat(32)])
+  t.match(await registry.waitForLine('registryPublicKey='), /^[0-9a-f]{64}$/)
+})
+
+t.test('a port that is taken is refused with a code', async (t) => {
+  const socket = createSocket('udp4').bind(0, '127.0.0.1')
+  t.teardown(() => socket.close())
+  await once(socket, 'listening')
+  const { port } = socket.address()
+  const { code, stdout, stderr } = await new Cli(t).run(['bootstrap', '--port', `${port}`])
+  t.equal(code, 1)
+  t.equal(stdout, '')
+  t.match(stderr, /^PORT_IN_USE: .*\n$/)
+  t.match(stderr, `${port}`)
+})
+
+t.test('an address that nobody can reach is refused', async (t) => {
+  const cli = new Cli(t)
+  for (const host of ['0.0.0.0', 'example.org', '::1']) {
+    const { code, stderr } = await cli.run(['bootstrap', '--host', host])
+    t.equal(code, 2, host)
+    t.match(stderr, /^USAGE: --host must be an IPv4 address .*\n$/)
+  }
+})

@@ -1,0 +1,174 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { EventEmitter, once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Test } from 'tap'
+
+const PROGRAM = resolve(import.meta.dirname, '../../bin/hyperseaport.js')
+const LINE_TIMEOUT_MS = 15_000
+
+export interface Outcome {
+  code: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+}
+
+export interface CliOptions {
+  /** Working folder. Default: the home. */
+  cwd?: string
+  env?: Record<string, string>
+}
+
+/**
+ * The real binary, run for one test in a home of its own: nothing of the machine's configuration is
+ * seen, and nothing is left behind. What still runs at the test's end is killed.
+ */
+export class Cli {
+  readonly home: string
+  readonly #env: Record<string, string> = {}
+  readonly #running = new Set<Running>()
+
+  constructor(t: Test) {
+    this.home = mkdtempSync(join(tmpdir(), 'hyperseaport-cli-'))
+    t.teardown(async () => {
+      await Promise.all([...this.#running].map((running) => running.kill('SIGKILL')))
+      rmSync(this.home, { recursive: true, force: true })
+    })
+  }
+
+  /** A path in the home. */
+  path(name: string): string {
+    return join(this.home, name)
+  }
+
+  /** Writes a file in the home, and returns its path. */
+  write(name: string, text: string): string {
+    const path = this.path(name)
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, text)
+    return path
+  }
+
+  /** Sets an environment variable of everything that is started from now on. */
+  setEnv(name: string, value: string) {
+    this.#env[name] = value
+  }
+
+  /** Runs a command to its end. */
+  async run(args: string[], options?: CliOptions): Promise<Outcome> {
+    return this.start(args, options).outcome
+  }
+
+  /** Starts a command that runs until it is told to stop. */
+  start(args: string[], { cwd = this.home, env = {} }: CliOptions = {}): Running {
+    // tap puts a loader of its own into every child's NODE_OPTIONS, which doubles its start and its
+    // memory. `env` takes it out, and then becomes node: the pid stays.
+    const line = ['-u', 'NODE_OPTIONS', process.execPath, PROGRAM, ...args]
+    const child = spawn('env', line, {
+      cwd,
+      env: { ...cleanEnvironment(this.home), ...this.#env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe']
+    })
+    const running = new Running(child, args)
+    this.#running.add(running)
+    child.once('exit', () => this.#running.delete(running))
+    return running
+  }
+
+  /** Starts a private DHT of one node; everything that is started from now on joins it. */
+  async island(): Promise<string> {
+    const node = this.start(['bootstrap', '--port', '0'])
+    const address = await node.waitForLine('bootstrap=')
+    this.setEnv('HYPERSEAPORT_BOOTSTRAP', address)
+    return address
+  }
+}
+
+/** A command that was started. */
+export class Running {
+  readonly outcome: Promise<Outcome>
+  /** Lines of stdout and of stderr, so far. */
+  readonly lines = { stdout: [] as string[], stderr: [] as string[] }
+
+  readonly #child: ChildProcess
+  readonly #args: string[]
+  /** Emits `change` for each line, and at the end. */
+  readonly #changes = new EventEmitter()
+  #ended = false
+
+  constructor(child: ChildProcess, args: string[]) {
+    this.#child = child
+    this.#args = args
+    for (const name of ['stdout', 'stderr'] as const) {
+      const stream = child[name]
+      if (!stream) throw new Error(`${name} must be a pipe`)
+      createInterface(stream).on('line', (line) => {
+        this.lines[name].push(line)
+        this.#changes.emit('change')
+      })
+    }
+    this.outcome = once(child, 'close').then(([code, signal]) => {
+      this.#ended = true
+      this.#changes.emit('change')
+      return { code, signal, stdout: this.#text('stdout'), stderr: this.#text('stderr') }
+    })
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  /**
+   * Waits for a line of stdout that begins like this.
+   *
+   * @returns what follows
+   */
+  async waitForLine(beginning: string, timeout = LINE_TIMEOUT_MS): Promise<string> {
+    return this.#waitFor('stdout', beginning, timeout)
+  }
+
+  /** The same on stderr, where the talk is. */
+  async waitForTalk(beginning: string, timeout = LINE_TIMEOUT_MS): Promise<string> {
+    return this.#waitFor('stderr', beginning, timeout)
+  }
+
+  /** Sends a signal and waits for the end. */
+  async kill(signal: NodeJS.Signals = 'SIGTERM'): Promise<Outcome> {
+    this.#child.kill(signal)
+    return this.outcome
+  }
+
+  async #waitFor(name: 'stdout' | 'stderr', beginning: string, timeout: number): Promise<string> {
+    const signal = AbortSignal.timeout(timeout)
+    for (;;) {
+      const line = this.lines[name].find((line) => line.startsWith(beginning))
+      if (line !== undefined) return line.slice(beginning.length)
+      if (this.#ended) throw this.#missing(beginning, 'before it ended')
+      await once(this.#changes, 'change', { signal }).catch(() => {
+        throw this.#missing(beginning, `in ${timeout} ms`)
+      })
+    }
+  }
+
+  #missing(beginning: string, when: string): Error {
+    return new Error(
+      `hyperseaport ${this.#args.join(' ')} did not print ${JSON.stringify(beginning)} ${when}; ` +
+        `stdout: ${this.#text('stdout')} stderr: ${this.#text('stderr')}`
+    )
+  }
+
+  #text(name: 'stdout' | 'stderr'): string {
+    return this.lines[name].map((line) => `${line}\n`).join('')
+  }
+}
+
+/** Ours without what tap and the person at this machine have set. */
+function cleanEnvironment(home: string): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(hyperseaport_|xdg_|tap|_tapjs_)/i.test(name)
+  )
+  return { ...Object.fromEntries(kept), HOME: home, HYPERSEAPORT_OFFLINE: '1' }
+}

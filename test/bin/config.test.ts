@@ -1,0 +1,145 @@
+import t from 'tap'
+import { KeyPair, toHex } from '../../lib/keys.js'
+import { Cli, type CliOptions } from './cli.js'
+
+/** Seeds, by where they are configured; the public key that `registry` prints tells which one won. */
+const SEEDS = {
+  flag: '01'.repeat(32),
+  environment: '02'.repeat(32),
+  named: '03'.repeat(32),
+  nearby: '04'.repeat(32),
+  user: '05'.repeat(32)
+}
+
+t.test('flags go before the environment, and that before the config file', async (t) => {
+  const cli = new Cli(t)
+  await cli.island()
+  cli.write('.config/hyperseaport', `registrySeed=${SEEDS.user}`)
+  const env = { HYPERSEAPORT_REGISTRY_SEED: SEEDS.environment }
+  t.equal(await seedInUse(cli), SEEDS.user)
+  t.equal(await seedInUse(cli, [], { env }), SEEDS.environment)
+  t.equal(await seedInUse(cli, ['--registrySeed', SEEDS.flag], { env }), SEEDS.flag)
+})
+
+t.test('the file named goes before the nearest one, and that before the user’s', async (t) => {
+  const cli = new Cli(t)
+  await cli.island()
+  cli.write('.config/hyperseaport/config', `registrySeed=${SEEDS.user}`)
+  cli.write('project/.hyperseaportrc', `registrySeed=${SEEDS.nearby}`)
+  cli.write('project/src/deep/file', '')
+  const cwd = cli.path('project/src/deep')
+  const named = cli.write('named.ini', `registrySeed=${SEEDS.named}`)
+  t.equal(await seedInUse(cli), SEEDS.user)
+  t.equal(await seedInUse(cli, [], { cwd }), SEEDS.nearby)
+  t.equal(await seedInUse(cli, ['--config', named], { cwd }), SEEDS.named)
+  t.equal(await seedInUse(cli, [], { cwd, env: { HYPERSEAPORT_CONFIG: named } }), SEEDS.named)
+})
+
+t.test('the user’s file is where XDG_CONFIG_HOME says', async (t) => {
+  const cli = new Cli(t)
+  await cli.island()
+  cli.write('.config/hyperseaport', `registrySeed=${SEEDS.nearby}`)
+  cli.write('elsewhere/hyperseaport', `registrySeed=${SEEDS.user}`)
+  const env = { XDG_CONFIG_HOME: cli.path('elsewhere') }
+  t.equal(await seedInUse(cli, [], { env }), SEEDS.user)
+})
+
+t.test('the environment has no case, and underscores are free', async (t) => {
+  const cli = new Cli(t)
+  await cli.island()
+  for (const name of [
+    'HYPERSEAPORT_REGISTRY_SEED',
+    'HYPERSEAPORT_REGISTRYSEED',
+    'hyperseaport_registrySeed'
+  ]) {
+    t.equal(await seedInUse(cli, [], { env: { [name]: SEEDS.environment } }), SEEDS.environment)
+  }
+})
+
+t.test('an empty variable counts as unset', async (t) => {
+  const cli = new Cli(t)
+  const { stderr } = await cli.run(['registry'], { env: { HYPERSEAPORT_REGISTRY_SEED: '' } })
+  t.match(stderr, /^USAGE: --registrySeed is missing/)
+})
+
+t.test('INI may have comments, spaces, dashes and lists; JSON says the same', async (t) => {
+  const cli = new Cli(t)
+  const bootstrap = await cli.island()
+  const registryPublicKey = publicKeyOf(SEEDS.user)
+  cli.start(['registry', '--registrySeed', SEEDS.user])
+  cli.write(
+    'ini',
+    `; a comment\n# another\n\nregistry-public-key = ${registryPublicKey}\nport=9\nrole=ini@1.0.0\n` +
+      `tag[]=red\ntag[]=blue\nbootstrap=${bootstrap}\n`
+  )
+  const json = { registryPublicKey, port: 9, role: 'json@1.0.0', tag: ['red', 'blue'], bootstrap }
+  cli.write('json', JSON.stringify({ ...json, bootstrap: [bootstrap] }))
+  for (const name of ['ini', 'json']) {
+    const service = cli.start(['service', '--config', name, '--dir', `${name}-data`], {
+      env: { HYPERSEAPORT_BOOTSTRAP: '' }
+    })
+    const registered = await service.waitForLine('registered service ')
+    t.match(registered, `role: '${name}', version: '1.0.0'`)
+    t.match(registered, "[ 'red', 'blue' ]")
+  }
+})
+
+t.test('what seed prints is all that registry needs', async (t) => {
+  const cli = new Cli(t)
+  await cli.island()
+  const { stdout } = await cli.run(['seed'])
+  cli.write('.config/hyperseaport', stdout)
+  const registry = cli.start([])
+  t.match(stdout, `registryPublicKey=${await registry.waitForLine('registryPublicKey=')}\n`)
+})
+
+t.test('a file that cannot be read is named with what is wrong', async (t) => {
+  const cli = new Cli(t)
+  const refusals: [name: string, text: string, problem: RegExp][] = [
+    ['ini', 'registrySeed=1\nnonsense\n', /line 2 is not key=value/],
+    ['section', '[registry]\nregistrySeed=1\n', /line 1 is not key=value/],
+    ['json', '{ "registrySeed": ', /not valid JSON/],
+    ['nested', '{ "registry": { "seed": 1 } }', /registry must be a text/],
+    ['null', '{ "registrySeed": null }', /registrySeed must be a text/]
+  ]
+  for (const [name, text, problem] of refusals) {
+    const path = cli.write(name, text)
+    const { code, stderr } = await cli.run(['registry', '--config', path])
+    t.equal(code, 2, name)
+    t.match(stderr, /^BAD_CONFIG: .*\n$/)
+    t.match(stderr, path)
+    t.match(stderr, problem)
+  }
+  const { code, stderr } = await cli.run(['registry', '--config', 'absent'])
+  t.equal(code, 2)
+  t.match(stderr, /^BAD_CONFIG: .*absent: cannot be read \(ENOENT\)\n$/)
+})
+
+t.test('an error names the place its value came from', async (t) => {
+  const cli = new Cli(t)
+  const path = cli.write('.hyperseaportrc', 'port=high\n')
+  t.match((await cli.run(['bootstrap'])).stderr, `USAGE: --port (from ${path}) must be`)
+  const env = { HYPERSEAPORT_PORT: 'low' }
+  const { stderr } = await cli.run(['bootstrap'], { env })
+  t.match(stderr, 'USAGE: --port (from the environment) must be')
+})
+
+t.test('keys of other verbs are left alone, and those of none are pointed out', async (t) => {
+  const cli = new Cli(t)
+  const path = cli.write('.hyperseaportrc', 'role=couchdb@1.x\nprot=80\n')
+  const { code, stderr } = await cli.run(['seed'])
+  t.equal(code, 0)
+  t.equal(stderr, `${path}: prot is unknown to every verb\n`)
+})
+
+/** Which of the seeds a registry comes up with. */
+async function seedInUse(cli: Cli, args: string[] = [], options: CliOptions = {}) {
+  const registry = cli.start(['registry', ...args], options)
+  const publicKey = await registry.waitForLine('registryPublicKey=')
+  await registry.kill()
+  return Object.values(SEEDS).find((seed) => publicKeyOf(seed) === publicKey)
+}
+
+function publicKeyOf(seed: string): string {
+  return toHex(KeyPair(seed).publicKey)
+}

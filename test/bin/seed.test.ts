@@ -1,0 +1,83 @@
+import { readFileSync, statSync } from 'node:fs'
+import t from 'tap'
+import { Cli } from './cli.js'
+
+/** The pair in the first README. */
+const SEED = 'c84c7034a0309479299d81468b7bc59592a96b3a919fd1ff159aea1879407382'
+const PUBLIC_KEY = '5b64a8956d8f2404c4f4b4e6f402ef439f610f7fe297718093641359130b0d45'
+const PAIR = `registrySeed=${SEED}\nregistryPublicKey=${PUBLIC_KEY}\n`
+
+t.test('seed prints another pair each time', async (t) => {
+  const cli = new Cli(t)
+  const first = await cli.run(['seed'])
+  const second = await cli.run(['seed'])
+  t.match(first, { code: 0, stderr: '' })
+  t.match(first.stdout, /^registrySeed=[0-9a-f]{64}\nregistryPublicKey=[0-9a-f]{64}\n$/)
+  t.not(first.stdout, second.stdout)
+})
+
+t.test('seed shows the pair of a seed that it is given', async (t) => {
+  const cli = new Cli(t)
+  const { code, stdout } = await cli.run(['seed', '--registrySeed', SEED])
+  t.equal(code, 0)
+  t.equal(stdout, PAIR)
+})
+
+t.test('a seed is read from a file, bare, as INI, as JSON, and in z-base-32', async (t) => {
+  const cli = new Cli(t)
+  cli.write('bare', `${SEED}\n`)
+  cli.write('ini', PAIR)
+  cli.write('json', JSON.stringify({ registrySeed: SEED }))
+  cli.write('z32', '3bg8ypfygnk81kc7ofdes66f1sjk14341gx7d9aiumibo6kyqqby\n')
+  for (const name of ['bare', 'ini', 'json', 'z32', '~/ini']) {
+    const { stdout } = await cli.run(['seed', '--registrySeed', `@${name}`])
+    t.equal(stdout, PAIR, name)
+  }
+})
+
+t.test('seed makes a new pair although another is configured', async (t) => {
+  const cli = new Cli(t)
+  cli.write('.config/hyperseaport', PAIR)
+  cli.setEnv('HYPERSEAPORT_REGISTRY_SEED', SEED)
+  const { code, stdout } = await cli.run(['seed'])
+  t.equal(code, 0)
+  t.notMatch(stdout, SEED)
+})
+
+t.test('seed prints JSON', async (t) => {
+  const cli = new Cli(t)
+  const { stdout } = await cli.run(['seed', '--json', '--registrySeed', SEED])
+  t.same(JSON.parse(stdout), { registrySeed: SEED, registryPublicKey: PUBLIC_KEY })
+})
+
+t.test('seed writes a file that only its owner reads, and talks on stderr', async (t) => {
+  const cli = new Cli(t)
+  const { code, stdout, stderr } = await cli.run(['seed', '--registrySeed', SEED, '--out', 'mine'])
+  t.equal(code, 0)
+  t.equal(stdout, '')
+  t.match(stderr, `registryPublicKey=${PUBLIC_KEY}`)
+  t.notMatch(stderr, SEED)
+  t.equal(readFileSync(cli.path('mine'), 'utf8'), PAIR)
+  t.equal(statSync(cli.path('mine')).mode & 0o777, 0o600)
+})
+
+t.test('seed replaces a file only when it is forced', async (t) => {
+  const cli = new Cli(t)
+  cli.write('mine', 'precious')
+  const refused = await cli.run(['seed', '--out', 'mine'])
+  t.equal(refused.code, 2)
+  t.match(refused.stderr, /^USAGE: mine exists .*--force.*\n$/)
+  t.equal(readFileSync(cli.path('mine'), 'utf8'), 'precious')
+
+  const forced = await cli.run(['seed', '--out', 'mine', '--force'])
+  t.equal(forced.code, 0)
+  t.match(readFileSync(cli.path('mine'), 'utf8'), /^registrySeed=/)
+  t.equal(statSync(cli.path('mine')).mode & 0o777, 0o600)
+})
+
+t.test('seed says why it cannot write', async (t) => {
+  const cli = new Cli(t)
+  const { code, stderr } = await cli.run(['seed', '--out', 'nowhere/mine'])
+  t.equal(code, 1)
+  t.match(stderr, /^STORAGE_FAILED: nowhere\/mine cannot be written \(ENOENT\)\n$/)
+})

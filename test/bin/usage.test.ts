@@ -1,0 +1,105 @@
+import t from 'tap'
+import { Cli } from './cli.js'
+
+const KEY = '5b64a8956d8f2404c4f4b4e6f402ef439f610f7fe297718093641359130b0d45'
+const SERVICE = ['service', '--registryPublicKey', KEY]
+const PROXY = ['proxy', '--registryPublicKey', KEY]
+
+/** Command lines, and the one line that they are refused with. */
+const REFUSALS: [args: string[], line: RegExp][] = [
+  [['prxy'], /^USAGE: unknown verb prxy, did you mean proxy\? Run 'hyperseaport --help'\.$/],
+  [['telescope'], /^USAGE: unknown verb telescope\. Run 'hyperseaport --help'\.$/],
+  [['--prot', '80'], /^USAGE: unknown flag --prot\. Run 'hyperseaport registry --help'\.$/],
+  [
+    ['proxy', '--prot', '80'],
+    /^USAGE: unknown flag --prot, did you mean --port\? Run 'hyperseaport proxy --help'\.$/
+  ],
+  [['seed', '--port', '80'], /^USAGE: unknown flag --port, it belongs to service, .* Run/],
+  [['proxy', '-z'], /^USAGE: unknown flag -z/],
+  [['seed', 'twice'], /^USAGE: unexpected argument "twice"/],
+  [['list', 'couchdb', 'redis'], /^USAGE: unexpected argument "redis"/],
+  [['registry'], /^USAGE: --registrySeed is missing: make one with 'hyperseaport seed/],
+  [[], /^USAGE: --registrySeed is missing/],
+  [['registry', '--registrySeed', 'short'], /^BAD_KEY: .* this has 5 characters$/],
+  [['registry', '--registrySeed', '@nowhere'], /^USAGE: --registrySeed names a file .*nowhere/],
+  [[...SERVICE, '-r', 'couchdb@3.2.2'], /^USAGE: --port is missing: .*--target host:port/],
+  [[...SERVICE, '-p', '5984'], /^USAGE: --role is missing: .*couchdb@3\.2\.2/],
+  [[...SERVICE, '-p', 'http', '-r', 'a@1.0.0'], /^USAGE: --port must be a port .* not "http"/],
+  [[...SERVICE, '-p', '0', '-r', 'a@1.0.0'], /^USAGE: --port must be a port from 1 to 65535/],
+  [[...SERVICE, '-p', '65536', '-r', 'a@1.0.0'], /^USAGE: --port must be a port/],
+  [[...SERVICE, '-p', '-1', '-r', 'a@1.0.0'], /^USAGE: --port must be a port/],
+  [[...SERVICE, '-p', '-r', 'a@1.0.0'], /^USAGE: --port needs a value/],
+  [[...SERVICE, '-p', '1', '-p', '2', '-r', 'a@1.0.0'], /^USAGE: --port can have one value/],
+  [[...SERVICE, '--target', 'nowhere', '-r', 'a@1.0.0'], /^USAGE: .*host:port.*"nowhere"/],
+  [[...SERVICE, '-p', '5984', '-r', 'bad@1.x'], /^BAD_ROLE: .*exact version.*bad@1\.0\.0/],
+  [[...SERVICE, '-p', '5984', '-r', 'bad'], /^BAD_ROLE: .*exact version/],
+  [[...SERVICE, '-p', '5984', '-r', 'a b@1.0.0'], /^BAD_ROLE: .*not a role name/],
+  [[...SERVICE, '-p', '1', '-r', 'a@1.0.0', '--seed', 'x'], /^BAD_KEY: the seed/],
+  [['service', '-p', '5984', '-r', 'a@1.0.0'], /^USAGE: --registryPublicKey is missing: /],
+  [
+    ['service', '-p', '5984', '-r', 'a@1.0.0', '--registryPublicKey', KEY.slice(1)],
+    /^BAD_KEY: the registryPublicKey must be 64 characters of hex .* this has 63 characters$/
+  ],
+  [[...PROXY, '-r', 'couchdb@3.x'], /^USAGE: --port is missing: the local port/],
+  [[...PROXY, '-p', '5985'], /^USAGE: --role is missing: .*couchdb@3\.x/],
+  [[...PROXY, '-p', '5985', '-r', 'couchdb@three'], /^BAD_ROLE: three is not a semver range/],
+  [['list', 'couchdb@three', '--registryPublicKey', KEY], /^BAD_ROLE: /],
+  [['watch', '--registryPublicKey', 'zz'], /^BAD_KEY: /],
+  [
+    ['list', '--registryPublicKey', KEY, '--bootstrap', 'nowhere'],
+    /^USAGE: a bootstrap node is host:port.*"nowhere"/
+  ]
+]
+
+t.test('a misuse exits with 2 and one helpful line', async (t) => {
+  const cli = new Cli(t)
+  for (const [args, line] of REFUSALS) {
+    const { code, stdout, stderr } = await cli.run(args)
+    t.equal(code, 2, args.join(' '))
+    t.equal(stdout, '')
+    t.match(stderr.replace(/\n$/, ''), line)
+    t.equal(stderr.split('\n').length, 2, 'one line')
+  }
+})
+
+t.test('the public DHT is not touched while offline', async (t) => {
+  const { code, stderr } = await new Cli(t).run(['list', '--registryPublicKey', KEY])
+  t.equal(code, 1)
+  t.match(stderr, /^OFFLINE: .*--bootstrap.*\n$/)
+})
+
+t.test('an error has a stack only when asked to say more', async (t) => {
+  const cli = new Cli(t)
+  const args = ['list', '--registryPublicKey', KEY]
+  t.notMatch((await cli.run(args)).stderr, /^ {4}at /m)
+  t.match((await cli.run([...args, '--verbose'])).stderr, /^ {4}at /m)
+})
+
+t.test('every verb has help with examples', async (t) => {
+  const cli = new Cli(t)
+  const verbs = ['registry', 'service', 'proxy', 'list', 'watch', 'bootstrap', 'demo', 'seed']
+  const { code, stdout } = await cli.run(['--help'])
+  t.equal(code, 0)
+  for (const verb of verbs) {
+    t.match(stdout, new RegExp(`hyperseaport ${verb}`))
+    const help = await cli.run([verb, '--help'])
+    t.match(help, { code: 0, stderr: '' }, verb)
+    t.match(help.stdout, /Examples:/)
+  }
+  const help = await cli.run(['proxy', '-h'])
+  t.match(help.stdout, 'semver range')
+  t.same(await cli.run(['help', 'proxy']), help)
+})
+
+t.test('the version is the package’s', async (t) => {
+  const { code, stdout } = await new Cli(t).run(['--version'])
+  t.equal(code, 0)
+  t.match(stdout, /^\d+\.\d+\.\d+\n$/)
+})
+
+t.test('flags are taken with dashes too', async (t) => {
+  const seed = '01'.repeat(32)
+  const { code, stdout } = await new Cli(t).run(['seed', '--registry-seed', seed])
+  t.equal(code, 0)
+  t.match(stdout, `registrySeed=${seed}`)
+})
