@@ -35,7 +35,7 @@ const LOOPBACK = '127.0.0.1'
 /**
  * What some roles' instances are reached through, one entry a role. Emits `connecting`, `connected` (the
  * directory is ready), `waiting` (the role ranges nobody serves yet), `found` (an Instance, its entry),
- * `listening` (an entry), `refused` (a SeaportError, the entry: a connection that found no instance)
+ * `listening` (an entry), `denied` (a SeaportError: the registry does not let us in), `refused` (a SeaportError, the entry: a connection that found no instance)
  * and `notice` (a SeaportError).
  */
 class ConsumerInstance extends Lifecycle {
@@ -44,6 +44,7 @@ class ConsumerInstance extends Lifecycle {
   readonly #timeout: number
   readonly #participant: Participant
   readonly #pool: LinkPool
+  #denial: SeaportError | null = null
 
   /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
   constructor(roles: string[], options: ConsumerOptions) {
@@ -63,8 +64,7 @@ class ConsumerInstance extends Lifecycle {
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     const as = serve ? 'replica' : 'passer-by'
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb, as })
-    const { network, keyPair } = this.#participant
-    this.#pool = new LinkPool({ connect: (key) => network.dht.connect(key, { keyPair }) })
+    this.#pool = new LinkPool({ connect: (key) => this.#participant.connect(key) })
     this.entries = wanted.map((role, i) => {
       const resolve = () => this.#participant.replica.directory.resolve(role.role, role.range)
       const dialer = new Dialer({ role: `${role.role}@${role.range}`, pool: this.#pool, resolve })
@@ -120,13 +120,18 @@ class ConsumerInstance extends Lifecycle {
   override async _open() {
     const deadline = Date.now() + this.#timeout
     this.#participant.on('notice', this.#onnotice)
+    this.#participant.on('denied', this.#ondenied)
     try {
       this.emit('connecting')
       for (const { proxy } of this.entries) await proxy.check()
       await this.#participant.ready()
       if (this.#participant.storage.temporary)
         this.emit('notice', temporaryNotice(this.#participant.storage.dir))
-      await this.waitFor(this.#participant.replica.synced(), deadline - Date.now(), lateRegistry)
+      await this.waitFor(
+        this.#participant.replica.synced(),
+        deadline - Date.now(),
+        () => this.#denial ?? lateRegistry()
+      )
       this.emit('connected')
       await this.waitFor(this.#allFound(), deadline - Date.now(), () => this.#missing())
     } catch (error) {
@@ -143,10 +148,16 @@ class ConsumerInstance extends Lifecycle {
     for (const { proxy } of this.entries) await proxy.close()
     await this.#pool.close()
     this.#participant.off('notice', this.#onnotice)
+    this.#participant.off('denied', this.#ondenied)
     await this.#participant.release()
   }
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
+
+  readonly #ondenied = (reason: SeaportError) => {
+    this.#denial = reason
+    this.emit('denied', reason)
+  }
 
   /** Each entry listens as soon as its first instance is there, whatever the others wait for. */
   async #allFound() {

@@ -107,6 +107,11 @@ export class SeaportError extends Error {
     return new SeaportError('NOT_A_MEMBER', text)
   }
 
+  /** A private registry in which this key has no grant for what it asked. */
+  static NOT_GRANTED(text: string) {
+    return new SeaportError('NOT_GRANTED', text)
+  }
+
   /** The service's own backend refused the connection or cannot be reached. */
   static BACKEND_UNREACHABLE(text: string, cause?: unknown) {
     return new SeaportError('BACKEND_UNREACHABLE', text, { cause })

@@ -10,6 +10,8 @@ export interface RegistryOptions extends NetworkOptions {
   seed: Buffer | string
   /** Folder of this registrar's log. Default: the user's data folder. */
   dir?: string | undefined
+  /** Admit only keys with a grant. Holds as long as any registrar of this registry says so. */
+  private?: boolean | undefined
 }
 
 /**
@@ -24,13 +26,18 @@ class RegistryInstance extends Lifecycle {
   readonly #registrar: Registrar
 
   /** @throws BAD_KEY, OFFLINE, USAGE */
-  constructor({ seed, dir, bootstrap, host }: RegistryOptions) {
+  constructor({ seed, dir, bootstrap, host, private: isPrivate = false }: RegistryOptions) {
     super()
     const keyPair = KeyPair(parseKey(seed, 'registry seed'))
     this.publicKey = keyPair.publicKey
     this.#network = Network.acquire({ bootstrap, host })
     this.#storage = new Storage({ dir: dir ?? defaultDir(keyPair.publicKey, 'registry') })
-    this.#registrar = new Registrar({ network: this.#network, keyPair, storage: this.#storage })
+    this.#registrar = new Registrar({
+      network: this.#network,
+      keyPair,
+      storage: this.#storage,
+      private: isPrivate
+    })
     for (const event of ['registered', 'gone', 'notice']) {
       this.#registrar.on(event, (value) => this.emit(event, value))
     }

@@ -1,9 +1,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { SeaportError } from './errors.js'
-import { KeyPair, parseKey, randomSeed, toHex } from './keys.js'
+import { type KeyPair, parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
 import { Acceptor } from './link/acceptor.js'
 import { type Backend, connectBackend, parseBackend } from './link/backend.js'
@@ -11,7 +9,7 @@ import type { NetworkOptions } from './network.js'
 import { Lease } from './registry/lease.js'
 import { Participant } from './registry/participant.js'
 import { checkTags, type ServiceRecord } from './registry/record.js'
-import { defaultDir } from './registry/storage.js'
+import { keepKeyPair } from './registry/storage.js'
 import { parseServiceRole, type ServiceRole } from './role.js'
 
 export interface ServiceOptions extends NetworkOptions {
@@ -52,12 +50,12 @@ class ServiceInstance extends Lifecycle {
   readonly #backend: Backend
   readonly #tags: string[]
   readonly #allow: Set<string> | null
-  readonly #dir: string | undefined
   readonly #timeout: number
   readonly #participant: Participant
   #keyPair: KeyPair | undefined
   #acceptor: Acceptor | null = null
   #lease: Lease | null = null
+  #denial: SeaportError | null = null
 
   /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
   constructor(options: ServiceOptions) {
@@ -80,7 +78,6 @@ class ServiceInstance extends Lifecycle {
     this.#keyPair = keyPair
     this.#tags = checkTags(tags)
     this.#allow = allow ? new Set(allow.map((key) => toHex(parseKey(key, 'allowed key')))) : null
-    this.#dir = dir
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     this.#participant = Participant.acquire({
       registry: this.#registry,
@@ -121,12 +118,15 @@ class ServiceInstance extends Lifecycle {
   }
 
   override async _open() {
+    const { membership, storage, replica } = this.#participant
     this.#participant.on('notice', this.#onnotice)
+    this.#participant.on('denied', this.#ondenied)
+    replica.on('rights', this.#onrights)
     try {
-      await this.#participant.ready()
-      if (this.#participant.storage.temporary)
-        this.emit('notice', temporaryNotice(this.#participant.storage.dir))
       this.#keyPair ??= await this.#keepKey()
+      membership.addIdentity(this.#keyPair)
+      await this.#participant.ready()
+      if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
       await this.#probe()
       await this.#accept(this.#keyPair)
       this.emit('listening')
@@ -145,10 +145,19 @@ class ServiceInstance extends Lifecycle {
     await this.#lease?.close()
     await this.#acceptor?.close()
     this.#participant.off('notice', this.#onnotice)
+    this.#participant.off('denied', this.#ondenied)
+    this.#participant.replica.off('rights', this.#onrights)
     await this.#participant.release()
   }
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
+
+  readonly #ondenied = (reason: SeaportError) => {
+    this.#denial = reason
+    this.emit('denied', reason)
+  }
+
+  readonly #onrights = () => this.#acceptor?.recheck()
 
   async #accept(keyPair: KeyPair) {
     this.#acceptor = new Acceptor({
@@ -162,8 +171,15 @@ class ServiceInstance extends Lifecycle {
     await this.waitFor(this.#acceptor.ready(), Infinity, lateRegistrar)
   }
 
-  #authorize(key: Buffer): boolean {
-    return this.#allow === null || this.#allow.has(toHex(key))
+  #authorize(key: Buffer): boolean | SeaportError {
+    const consumer = toHex(key)
+    if (this.#allow && !this.#allow.has(consumer)) return false
+    const { grants } = this.#participant.membership
+    if (grants.allows(consumer, { kind: 'consume', ...this.role })) return true
+    const { role, version } = this.role
+    return SeaportError.NOT_GRANTED(
+      `this registry is private, and ${consumer} may not consume ${role}@${version}`
+    )
   }
 
   async #register(keyPair: KeyPair) {
@@ -181,11 +197,11 @@ class ServiceInstance extends Lifecycle {
     })
     settled.catch(() => {})
     lease.on('registered', (record) => this.emit('registered', record))
-    lease.on('denied', (error) => this.emit('denied', error))
+    lease.on('denied', this.#ondenied)
     lease.on('lost', () => this.emit('lost'))
     this.emit('connecting')
     await lease.ready()
-    await this.waitFor(settled, this.#timeout, lateRegistrar)
+    await this.waitFor(settled, this.#timeout, () => this.#denial ?? lateRegistrar())
   }
 
   /** Two servers of one key would steal each other's callers, so ask whether one is there first. */
@@ -208,20 +224,13 @@ class ServiceInstance extends Lifecycle {
   }
 
   /** A service keeps its address over restarts, without being told a seed. */
-  async #keepKey(): Promise<KeyPair> {
-    const dir = join(this.#dir ?? defaultDir(this.#registry, VERB), 'keys')
+  #keepKey(): Promise<KeyPair> {
     const { role, version } = this.role
     const name = `${role}@${version} ${this.#backend.host}:${this.#backend.port}`
-    const file = join(dir, createHash('sha256').update(name).digest('hex').slice(0, 32))
-    await mkdir(dir, { recursive: true, mode: 0o700 })
-    try {
-      await writeFile(file, `${toHex(randomSeed())}\n`, { mode: 0o600, flag: 'wx' })
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
-        throw SeaportError.STORAGE_FAILED(`the service's key cannot be kept in ${dir}`, error)
-      }
-    }
-    return KeyPair(await readFile(file, 'utf8'))
+    return keepKeyPair(
+      this.#participant.dir,
+      createHash('sha256').update(name).digest('hex').slice(0, 32)
+    )
   }
 }
 

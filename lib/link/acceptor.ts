@@ -71,6 +71,18 @@ export class Acceptor extends ReadyResource {
     return streams
   }
 
+  /** Cuts the links of those who may not open streams any more. */
+  recheck() {
+    for (const link of this.#links) {
+      const answer = this.#authorize(link.remotePublicKey)
+      if (answer !== true) {
+        link.destroy(
+          answer || SeaportError.NOT_ALLOWED('the service does not let this key in any more')
+        )
+      }
+    }
+  }
+
   override async _open() {
     await this.#server.listen(this.#keyPair)
   }

@@ -13,6 +13,8 @@ export interface Certificate extends Statement {
   registrarKey: string
   /** The key of its log, hex. */
   logKey: string
+  /** Whether the registry admits only keys with a grant. */
+  private: boolean
   /** When this log began, ms since 1970. */
   startedAt: number
   /** When its registrar last renewed this, ms since 1970. */
@@ -24,7 +26,7 @@ const CERTIFICATE_TYPE = 'hyperseaport/certificate/1'
 /** Signs a certificate with the registry's key. */
 export function signCertificate(
   registry: KeyPair,
-  fields: Pick<Certificate, 'registrarKey' | 'logKey' | 'startedAt' | 'renewedAt'>
+  fields: Pick<Certificate, 'registrarKey' | 'logKey' | 'private' | 'startedAt' | 'renewedAt'>
 ): Certificate {
   return signStatement(
     { ...fields, type: CERTIFICATE_TYPE, registry: toHex(registry.publicKey) } as const,
@@ -47,6 +49,9 @@ export function checkCertificate(value: unknown, registry: Buffer): Certificate 
   for (const field of ['startedAt', 'renewedAt']) {
     if (!Number.isSafeInteger(value[field]))
       throw SeaportError.BAD_MESSAGE(`the certificate has a bad ${field}`)
+  }
+  if (typeof value.private !== 'boolean') {
+    throw SeaportError.BAD_MESSAGE('the certificate does not say whether the registry is private')
   }
   const certificate = value as unknown as Certificate
   if (!verifyStatement(certificate, registry)) {

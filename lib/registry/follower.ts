@@ -1,5 +1,6 @@
 import { SeaportError } from '../errors.js'
 import { type Hyperbee, type Hypercore, ReadyResource } from '../holepunch.js'
+import { checkGrantStatement, type GrantStatement } from './grant.js'
 import { instanceAt, logBee } from './log.js'
 import { checkEntry, type LogEntry, recordOf } from './record.js'
 
@@ -11,6 +12,8 @@ export interface FollowerOptions {
   applied?: number
   onchanges: (changes: Map<string, LogEntry | null>) => void
   onreplace: (entries: Map<string, LogEntry>) => void
+  /** Grants are never taken out of a log: a revocation ends them. */
+  ongrant: (statement: GrantStatement) => void
 }
 
 /** Further behind than this, reading all that is there now is cheaper than reading what happened. */
@@ -35,11 +38,12 @@ export class Follower extends ReadyResource {
   readonly #onDisk: number
   readonly #onchanges: FollowerOptions['onchanges']
   readonly #onreplace: FollowerOptions['onreplace']
+  readonly #ongrant: FollowerOptions['ongrant']
   #download: { destroy(): void } | null = null
   #running = false
   #retry: NodeJS.Timeout | null = null
 
-  constructor({ core, registry, applied = 0, onchanges, onreplace }: FollowerOptions) {
+  constructor({ core, registry, applied = 0, onchanges, onreplace, ongrant }: FollowerOptions) {
     super()
     this.core = core
     this.#bee = logBee(core) as Hyperbee<unknown>
@@ -47,6 +51,7 @@ export class Follower extends ReadyResource {
     this.#onDisk = applied
     this.#onchanges = onchanges
     this.#onreplace = onreplace
+    this.#ongrant = ongrant
   }
 
   override async _open() {
@@ -117,8 +122,9 @@ export class Follower extends ReadyResource {
     try {
       const options = { gte: Math.max(this.applied, 1), lt: length, timeout: BLOCK_TIMEOUT_MS }
       for await (const { type, key, value } of view.createHistoryStream(options)) {
-        const entry = type === 'put' ? this.#read(value) : null
-        if (entry !== null || type === 'del') changes.set(instanceAt(key), entry)
+        const instance = instanceAt(key)
+        const entry = type === 'put' ? this.#read(key, value) : null
+        if (instance && (entry !== null || type === 'del')) changes.set(instance, entry)
       }
       return changes
     } finally {
@@ -130,8 +136,11 @@ export class Follower extends ReadyResource {
     const entries = new Map<string, LogEntry>()
     const view = this.#bee.checkout(length)
     try {
-      for await (const { value } of view.createReadStream({}, { timeout: BLOCK_TIMEOUT_MS })) {
-        const entry = this.#read(value)
+      for await (const { key: place, value } of view.createReadStream(
+        {},
+        { timeout: BLOCK_TIMEOUT_MS }
+      )) {
+        const entry = this.#read(place, value)
         const key = entry && recordOf(entry).key
         const known = key && entries.get(key)
         if (key && (!known || recordOf(known).seq < recordOf(entry).seq)) entries.set(key, entry)
@@ -144,12 +153,14 @@ export class Follower extends ReadyResource {
     this.applied = length
   }
 
-  #read(value: unknown): LogEntry | null {
+  /** A record; a grant is passed on here, and what is neither is left out. */
+  #read(place: string, value: unknown): LogEntry | null {
     try {
-      return checkEntry(value, this.#registry)
+      if (instanceAt(place) !== null) return checkEntry(value, this.#registry)
+      this.#ongrant(checkGrantStatement(value, this.#registry))
     } catch (error) {
       this.emit('notice', error)
-      return null
     }
+    return null
   }
 }

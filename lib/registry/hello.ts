@@ -2,29 +2,37 @@ import { SeaportError } from '../errors.js'
 import { crypto, type SecretStream } from '../holepunch.js'
 
 /**
- * The first message each way on every swarm connection:
+ * What is said first, each way, on every swarm connection:
  *
  *     A ── hello: hash(type, registry public key, handshake hash, side) ──▶ B
- *     A ◀── the same, of the other side ───────────────────────────────────  B
+ *     A ◀───────────────────────── the same, of the other side ──────────── B
+ *     A ── credentials: which keys and grants stand behind it ────────────▶ B
+ *     A ◀───────────────────────── the same, of the other side ──────────── B
  *
- * It proves knowledge of the registry's public key without showing it, and is worthless on any other
- * connection. Until it came nothing else is sent or read, so who merely saw the topic on the DHT
- * learns nothing and reaches no other code of ours. A wrong one is answered with a code.
+ * The hello proves knowledge of the registry's public key without showing it, and is worthless on any
+ * other connection. Until it came nothing else is sent or read, so who merely saw the topic on the DHT
+ * learns nothing and reaches no other code of ours. A wrong one, or credentials that do not suffice,
+ * is answered with a code.
  */
 const HELLO_TYPE = Buffer.from('hyperseaport/hello/1')
 const HELLO = 1
 const DENIED = 2
-const HELLO_BYTES = 33
+const CREDENTIALS = 3
 const MAX_DENIAL_BYTES = 256
 const HELLO_TIMEOUT_MS = 5000
 /** How long a denial may take to reach the other side before the connection is cut. */
 const DENIAL_LINGER_MS = 1000
 
 export interface HelloOptions {
-  /** Runs in the same tick in which the other side's proof arrived, before anything that follows it. */
-  onhello: () => void
-  /** The other side has no proof, or denied ours. The connection is being closed. */
-  ondenied: (reason: SeaportError) => void
+  /** What goes to who has proven to know the registry. */
+  credentials?: () => Buffer
+  /**
+   * Runs in the same tick in which the other side's credentials arrived, before anything that follows
+   * them. What it throws, the other side is denied with.
+   */
+  onhello: (credentials: Buffer) => void
+  /** The other side has no proof, or denied us. The connection is being closed. */
+  ondenied: (reason: SeaportError, byRemote: boolean) => void
   timeout?: number
 }
 
@@ -32,8 +40,14 @@ export interface HelloOptions {
 export function exchangeHello(
   connection: SecretStream,
   registry: Buffer,
-  { onhello, ondenied, timeout = HELLO_TIMEOUT_MS }: HelloOptions
+  {
+    credentials = () => Buffer.alloc(0),
+    onhello,
+    ondenied,
+    timeout = HELLO_TIMEOUT_MS
+  }: HelloOptions
 ): void {
+  let isKnown = false
   const timer = setTimeout(() => {
     settle()
     connection.destroy(SeaportError.NOT_A_MEMBER('no hello came'))
@@ -43,15 +57,31 @@ export function exchangeHello(
     connection.off('data', ondata)
     connection.off('close', settle)
   }
+  const read = (frame: Buffer) => {
+    if (isKnown) {
+      const theirs = readFrame(frame, CREDENTIALS)
+      settle()
+      return onhello(theirs)
+    }
+    if (!readFrame(frame, HELLO).equals(proof(connection, registry, !connection.isInitiator))) {
+      throw SeaportError.NOT_A_MEMBER('a peer on our topic does not know the registry')
+    }
+    isKnown = true
+    connection.write(Buffer.concat([Buffer.of(CREDENTIALS), credentials()]))
+  }
   const ondata = (frame: Buffer) => {
     if (frame.byteLength === 0) return
-    settle()
-    const reason = readHello(frame, proof(connection, registry, !connection.isInitiator))
-    if (reason === null) return onhello()
-    connection.pause()
-    if (frame[0] === HELLO) deny(connection, reason)
-    else connection.destroy()
-    ondenied(reason)
+    try {
+      read(frame)
+    } catch (error) {
+      settle()
+      const reason = error instanceof SeaportError ? error : SeaportError.BAD_MESSAGE(String(error))
+      const byRemote = frame[0] === DENIED
+      connection.pause()
+      if (byRemote) connection.destroy()
+      else deny(connection, reason)
+      ondenied(reason, byRemote)
+    }
   }
 
   connection.on('data', ondata)
@@ -70,17 +100,21 @@ function proof(connection: SecretStream, registry: Buffer, byInitiator: boolean)
   ])
 }
 
-function readHello(frame: Buffer, expected: Buffer): SeaportError | null {
-  if (frame[0] === HELLO && frame.byteLength === HELLO_BYTES && frame.subarray(1).equals(expected))
-    return null
-  if (frame[0] === DENIED && frame.byteLength <= MAX_DENIAL_BYTES) {
-    return SeaportError.remote(frame.subarray(1).toString(), 'a peer turned our hello down')
+/** @throws NOT_A_MEMBER, or what the other side denied us with */
+function readFrame(frame: Buffer, expected: number): Buffer {
+  const body = frame.subarray(1)
+  if (frame[0] === expected) return body
+  if (frame[0] === DENIED && body.byteLength <= MAX_DENIAL_BYTES) {
+    const [, code = '', text = ''] = /^([A-Z_]*)(?:: )?(.*)$/s.exec(body.toString()) ?? []
+    throw SeaportError.remote(code, text || 'a peer turned our hello down')
   }
-  return SeaportError.NOT_A_MEMBER('a peer on our topic does not know the registry')
+  throw SeaportError.NOT_A_MEMBER('a peer on our topic does not know the registry')
 }
 
 function deny(connection: SecretStream, reason: SeaportError) {
-  connection.write(Buffer.concat([Buffer.of(DENIED), Buffer.from(reason.code)]))
+  connection.write(
+    Buffer.concat([Buffer.of(DENIED), Buffer.from(reason.message).subarray(0, MAX_DENIAL_BYTES)])
+  )
   connection.end()
   const timer = setTimeout(() => connection.destroy(), DENIAL_LINGER_MS)
   connection.on('close', () => clearTimeout(timer))

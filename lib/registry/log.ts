@@ -1,14 +1,18 @@
 import { Hyperbee, type Hypercore, ReadyResource } from '../holepunch.js'
+import { type GrantStatement, isGrantStatement, isRevocation } from './grant.js'
 import { type LogEntry, recordOf } from './record.js'
 
+/** What stands in a log. */
+export type LogValue = LogEntry | GrantStatement
+
 /**
- * A registrar's own log: a Hyperbee with one entry per instance. Entries that come while others are
+ * A registrar's own log: a Hyperbee with one entry per instance, and the grants. Entries that come while others are
  * being written leave together in the next batch (group commit).
  */
 export class Log extends ReadyResource {
   readonly stats = { writes: 0, batches: 0 }
 
-  readonly #bee: Hyperbee<LogEntry>
+  readonly #bee: Hyperbee<LogValue>
   readonly #entries = new Map<string, Placed>()
   #queue: Write[] = []
   #writing: Promise<void> | null = null
@@ -21,11 +25,7 @@ export class Log extends ReadyResource {
   override async _open() {
     await this.#bee.ready()
     for await (const { key: place, value } of this.#bee.createReadStream()) {
-      const key = recordOf(value).key
-      // A crash between the two halves of a move cannot happen (one batch), but an old folder may hold both.
-      const known = this.#entries.get(key)
-      if (!known || recordOf(known.entry).seq <= recordOf(value).seq)
-        this.#entries.set(key, { place, entry: value })
+      this.#entries.set(idOf(value), { place, value })
     }
   }
 
@@ -40,22 +40,31 @@ export class Log extends ReadyResource {
 
   /** What the log says of an instance, writes that are under way included. */
   get(key: string): LogEntry | null {
-    return this.#entries.get(key)?.entry ?? null
+    const value = this.#entries.get(key)?.value
+    return value === undefined || isGrantStatement(value) ? null : value
   }
 
+  /** Whether a grant or revocation, or a later one in its place, is there. */
+  has(statement: GrantStatement): boolean {
+    const value = this.#entries.get(idOf(statement))?.value
+    return value !== undefined && isGrantStatement(value) && value.issuedAt >= statement.issuedAt
+  }
+
+  /** What the log says of all instances. */
   entries(): LogEntry[] {
-    return [...this.#entries.values()].map(({ entry }) => entry)
+    const values = [...this.#entries.values()].map(({ value }) => value)
+    return values.filter((value): value is LogEntry => !isGrantStatement(value))
   }
 
-  /** Resolves once the entry would survive a crash of this process. */
-  put(entry: LogEntry): Promise<void> {
-    const place = placeOf(entry)
-    const { key } = recordOf(entry)
-    const before = this.#entries.get(key)
-    this.#entries.set(key, { place, entry })
+  /** Resolves once the value would survive a crash of this process. */
+  put(value: LogValue): Promise<void> {
+    const place = placeOf(value)
+    const id = idOf(value)
+    const before = this.#entries.get(id)
+    this.#entries.set(id, { place, value })
     this.stats.writes++
     return new Promise((resolve, reject) => {
-      this.#queue.push({ key, place, entry, before, resolve, reject })
+      this.#queue.push({ id, place, value, before, resolve, reject })
       this.#writing ??= this.#write().finally(() => {
         this.#writing = null
       })
@@ -68,9 +77,9 @@ export class Log extends ReadyResource {
       this.#queue = []
       try {
         const batch = this.#bee.batch()
-        for (const { place, entry, before } of writes) {
+        for (const { place, value, before } of writes) {
           if (before && before.place !== place) await batch.del(before.place)
-          await batch.put(place, entry)
+          await batch.put(place, value)
         }
         await batch.flush()
         this.stats.batches++
@@ -82,9 +91,9 @@ export class Log extends ReadyResource {
   }
 
   /** What was not written was not said. */
-  #undo({ key, before, reject }: Write, error: unknown) {
-    if (before) this.#entries.set(key, before)
-    else this.#entries.delete(key)
+  #undo({ id, before, reject }: Write, error: unknown) {
+    if (before) this.#entries.set(id, before)
+    else this.#entries.delete(id)
     reject(error)
   }
 }
@@ -92,11 +101,11 @@ export class Log extends ReadyResource {
 interface Placed {
   /** Its key in the bee; role and version are part of it. */
   place: string
-  entry: LogEntry
+  value: LogValue
 }
 
 interface Write extends Placed {
-  key: string
+  id: string
   /** What the instance's entry was; at another place if its role or version changed. */
   before: Placed | undefined
   resolve: () => void
@@ -104,16 +113,24 @@ interface Write extends Placed {
 }
 
 /** Opens a log, own or another's, as any Hyperbee tool would. */
-export function logBee(core: Hypercore): Hyperbee<LogEntry> {
-  return new Hyperbee<LogEntry>(core, { keyEncoding: 'utf-8', valueEncoding: 'json' })
+export function logBee(core: Hypercore): Hyperbee<LogValue> {
+  return new Hyperbee<LogValue>(core, { keyEncoding: 'utf-8', valueEncoding: 'json' })
 }
 
-/** The instance that a place in a log is for. */
-export function instanceAt(place: string): string {
-  return place.slice(place.lastIndexOf('/') + 1)
+/** The instance that a place in a log is for, null if it is for a grant. */
+export function instanceAt(place: string): string | null {
+  return place.startsWith('instance/') ? place.slice(place.lastIndexOf('/') + 1) : null
 }
 
-function placeOf(entry: LogEntry): string {
-  const { role, version, key } = recordOf(entry)
+function placeOf(value: LogValue): string {
+  if (isGrantStatement(value)) {
+    return `${isRevocation(value) ? 'revocation' : 'grant'}/${value.subject}/${value.issuer}`
+  }
+  const { role, version, key } = recordOf(value)
   return `instance/${role}/${version}/${key}`
+}
+
+/** An instance keeps its entry when its place changes. */
+function idOf(value: LogValue): string {
+  return isGrantStatement(value) ? placeOf(value) : recordOf(value).key
 }

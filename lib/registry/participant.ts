@@ -1,9 +1,14 @@
-import { ReadyResource } from '../holepunch.js'
-import { KeyPair, toHex } from '../keys.js'
+import { SeaportError } from '../errors.js'
+import { ReadyResource, type SecretStream } from '../holepunch.js'
+import { type KeyPair, toHex } from '../keys.js'
 import { Network, type NetworkOptions } from '../network.js'
+import { Membership } from './membership.js'
 import type { PeeringOptions } from './peering.js'
 import { Replica } from './replica.js'
-import { defaultDir, Storage } from './storage.js'
+import { defaultDir, keepKeyPair, Storage } from './storage.js'
+
+/** The file name of the process key. */
+export const PROCESS_KEY = 'process'
 
 export interface ParticipantOptions extends NetworkOptions {
   /** The registry's public key. */
@@ -13,28 +18,31 @@ export interface ParticipantOptions extends NetworkOptions {
   /** What it is called in the default folder. */
   verb: string
   as?: PeeringOptions['as']
+  /** The process key. Default: the one that is kept in the folder. */
+  keyPair?: KeyPair | undefined
 }
 
 /**
  * This process as a member of one registry: its key, its connections and its replica, shared by all
  * services and consumers in it. Who acquires it must release it; the last one closes it. Emits
- * `notice` (a SeaportError).
+ * `denied` (a SeaportError: the registry does not let us in) and `notice` (a SeaportError).
  */
 export class Participant extends ReadyResource {
   static readonly #shared = new Map<string, Participant>()
 
-  /** The process key. */
-  readonly keyPair = KeyPair()
   readonly network: Network
+  readonly membership: Membership
   readonly storage: Storage
   readonly replica: Replica
 
+  #ownKeyPair: KeyPair | null
   #users = 1
 
   /** @throws OFFLINE, USAGE */
   static acquire(options: ParticipantOptions): Participant {
-    const { registry, bootstrap, host, dir, as } = options
-    const id = JSON.stringify([toHex(registry), bootstrap, host, dir, as])
+    const { registry, bootstrap, host, dir, as, keyPair } = options
+    const process = keyPair && toHex(keyPair.publicKey)
+    const id = JSON.stringify([toHex(registry), bootstrap, host, dir, as, process])
     const shared = Participant.#shared.get(id)
     if (shared && !shared.closing) {
       shared.#users++
@@ -51,24 +59,40 @@ export class Participant extends ReadyResource {
     host,
     dir,
     verb,
-    as = 'replica'
+    as = 'replica',
+    keyPair
   }: ParticipantOptions) {
     super()
     this.network = Network.acquire({ bootstrap, host })
-    this.storage = new Storage({ dir: dir ?? defaultDir(registry, verb), fallback: true })
+    this.dir = dir ?? defaultDir(registry, verb)
+    this.#ownKeyPair = keyPair ?? null
+    this.storage = new Storage({ dir: this.dir, fallback: true })
+    this.membership = new Membership(registry)
     this.replica = new Replica({
       network: this.network,
       registry,
       storage: this.storage,
-      keyPair: this.keyPair,
+      membership: this.membership,
       as
     })
     this.replica.on('notice', (notice) => this.emit('notice', notice))
+    this.replica.on('denied', (reason) => this.emit('denied', reason))
   }
 
   /** @throws STORAGE_FAILED */
+  /** The process key: what is granted to this process is granted to it. Kept in its folder. */
+  get keyPair(): KeyPair {
+    if (!this.#ownKeyPair) throw SeaportError.CLOSED('the participant is not open')
+    return this.#ownKeyPair
+  }
+
+  /** What others in this process may want to keep beside the replica. */
+  readonly dir: string
+
   override async _open() {
     try {
+      this.#ownKeyPair ??= await keepKeyPair(this.dir, PROCESS_KEY)
+      this.membership.addIdentity(this.#ownKeyPair)
       await this.storage.ready()
       await this.network.ready()
       await this.replica.ready()
@@ -80,6 +104,11 @@ export class Participant extends ReadyResource {
 
   override async _close() {
     await this.#closeAll()
+  }
+
+  /** A link to a service, in the name of this process. */
+  connect(servicePublicKey: Buffer): SecretStream {
+    return this.network.dht.connect(servicePublicKey, { keyPair: this.keyPair })
   }
 
   /** Gives back what `acquire` gave. */

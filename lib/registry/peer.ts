@@ -9,9 +9,12 @@ import {
   type SecretStream
 } from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
+import type { GrantStatement } from './grant.js'
 import {
+  type Answer,
   answerEncoding,
-  type LeaseAnswer,
+  type GrantRequest,
+  grantEncoding,
   type LeaseRequest,
   type LogNotice,
   leaseEncoding,
@@ -28,6 +31,7 @@ interface PeerEvents {
   ping: [Ping]
   pong: []
   lease: [LeaseRequest]
+  grant: [GrantRequest]
   /** The other side broke the protocol; the connection is being closed. */
   malformed: [SeaportError]
   close: []
@@ -36,7 +40,7 @@ interface PeerEvents {
 /** Silent beats after which the other side counts as dead: between 3 and 4 intervals. */
 const MAX_SILENT_BEATS = 3
 const REQUEST_TIMEOUT_MS = 10_000
-/** More lease requests than this unanswered, and the other side is flooding us. */
+/** More requests than this unanswered, and the other side is flooding us. */
 const MAX_PENDING_REQUESTS = 4096
 /** Uncoded errors of Hyperswarm that are part of its work. */
 const BENIGN = new Set(['Duplicate connection', 'Swarm has been destroyed', 'Stream was destroyed'])
@@ -47,6 +51,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   readonly mux: Protomux
   /** Its swarm key, hex. */
   readonly key: string
+  readonly identities: ReadonlySet<string>
   /** When the connection closed because nothing came for too long. */
   silent = false
   closed = false
@@ -57,8 +62,9 @@ export class Peer extends EventEmitter<PeerEvents> {
   readonly #ping: MuxMessage<Ping>
   readonly #pong: MuxMessage<undefined>
   readonly #lease: MuxMessage<LeaseRequest>
-  readonly #answer: MuxMessage<LeaseAnswer>
-  readonly #requests = new Map<number, (answer: LeaseAnswer | SeaportError) => void>()
+  readonly #answer: MuxMessage<Answer>
+  readonly #grant: MuxMessage<GrantRequest>
+  readonly #requests = new Map<number, (answer: Answer | SeaportError) => void>()
   #requestId = 0
   #unanswered = 0
   #heartbeat: NodeJS.Timeout | null = null
@@ -67,8 +73,14 @@ export class Peer extends EventEmitter<PeerEvents> {
   #bytesRead = 0
   #silentBeats = 0
 
-  constructor(connection: SecretStream, registry: Buffer) {
+  /** @param identities keys in hex that the other side has proven to hold */
+  constructor(
+    connection: SecretStream,
+    registry: Buffer,
+    identities: ReadonlySet<string> = new Set()
+  ) {
     super()
+    this.identities = identities
     this.connection = connection
     this.key = toHex(connection.remotePublicKey)
     this.#registry = registry
@@ -82,10 +94,11 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#logs = this.#message(logsEncoding, (logs) => this.emit('logs', logs))
     this.#ping = this.#message(pingEncoding, (ping) => this.#onping(ping))
     this.#pong = this.#message(c.none, () => this.emit('pong'))
-    this.#lease = this.#message(leaseEncoding, (request) => this.#onlease(request))
+    this.#lease = this.#message(leaseEncoding, (request) => this.#onrequest('lease', request))
     this.#answer = this.#message(answerEncoding, (answer) =>
       this.#requests.get(answer.id)?.(answer)
     )
+    this.#grant = this.#message(grantEncoding, (request) => this.#onrequest('grant', request))
     connection.on('error', (error) => this.#onerror(error))
     connection.on('close', () => this.#onclose())
     channel.open()
@@ -119,32 +132,29 @@ export class Peer extends EventEmitter<PeerEvents> {
    * @param record the record to write, none to learn the highest sequence number first
    * @throws CLOSED, REGISTRAR_NOT_FOUND if no answer came in 10 s
    */
-  lease(service: KeyPair, record: ServiceRecord | null): Promise<LeaseAnswer> {
-    if (this.closed) return Promise.reject(SeaportError.CLOSED('the registrar is gone'))
-    const id = ++this.#requestId
-    return new Promise((resolve, reject) => {
-      const settle = (answer: LeaseAnswer | SeaportError) => {
-        clearTimeout(timer)
-        this.#requests.delete(id)
-        if (answer instanceof SeaportError) reject(answer)
-        else resolve(answer)
-      }
-      const timer = setTimeout(
-        () => settle(SeaportError.REGISTRAR_NOT_FOUND('the registrar did not answer')),
-        REQUEST_TIMEOUT_MS
-      )
-      this.#requests.set(id, settle)
+  lease(service: KeyPair, record: ServiceRecord | null): Promise<Answer> {
+    const { handshakeHash } = this.connection
+    return this.#request((id) =>
       this.#lease.send({
         id,
         key: service.publicKey,
-        proof: leaseProof(this.#registry, this.connection.handshakeHash, service),
+        proof: leaseProof(this.#registry, handshakeHash, service),
         record: record === null ? '' : JSON.stringify(record)
       })
-    })
+    )
   }
 
-  /** Answers a lease request. */
-  answer(answer: LeaseAnswer) {
+  /**
+   * Asks a registrar to write a grant or revocation.
+   *
+   * @throws CLOSED, REGISTRAR_NOT_FOUND if no answer came in 10 s
+   */
+  grant(statement: GrantStatement): Promise<Answer> {
+    return this.#request((id) => this.#grant.send({ id, statement: JSON.stringify(statement) }))
+  }
+
+  /** Answers a request. */
+  answer(answer: Answer) {
     this.#unanswered--
     this.#answer.send(answer)
   }
@@ -163,11 +173,32 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.emit('ping', ping)
   }
 
-  #onlease(request: LeaseRequest) {
+  #request(send: (id: number) => void): Promise<Answer> {
+    if (this.closed) return Promise.reject(SeaportError.CLOSED('the registrar is gone'))
+    const id = ++this.#requestId
+    return new Promise((resolve, reject) => {
+      const settle = (answer: Answer | SeaportError) => {
+        clearTimeout(timer)
+        this.#requests.delete(id)
+        if (answer instanceof SeaportError) reject(answer)
+        else resolve(answer)
+      }
+      const timer = setTimeout(
+        () => settle(SeaportError.REGISTRAR_NOT_FOUND('the registrar did not answer')),
+        REQUEST_TIMEOUT_MS
+      )
+      this.#requests.set(id, settle)
+      send(id)
+    })
+  }
+
+  #onrequest(kind: 'lease', request: LeaseRequest): void
+  #onrequest(kind: 'grant', request: GrantRequest): void
+  #onrequest(kind: 'lease' | 'grant', request: LeaseRequest & GrantRequest) {
     if (++this.#unanswered > MAX_PENDING_REQUESTS) {
-      throw SeaportError.BAD_MESSAGE('too many lease requests at once')
+      throw SeaportError.BAD_MESSAGE('too many requests at once')
     }
-    this.emit('lease', request)
+    this.emit(kind, request)
   }
 
   #beatEvery(interval: number) {

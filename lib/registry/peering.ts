@@ -9,6 +9,7 @@ import {
 import { type KeyPair, toHex } from '../keys.js'
 import type { Network } from '../network.js'
 import { exchangeHello } from './hello.js'
+import type { Membership } from './membership.js'
 import { Peer } from './peer.js'
 
 export interface PeeringOptions {
@@ -17,6 +18,8 @@ export interface PeeringOptions {
   registry: Buffer
   /** This participant's swarm key. */
   keyPair: KeyPair
+  /** Whom it lets in, and as whom it comes. */
+  membership: Membership
   /** Registrars are found by all; replicas serve each other. A passer-by only looks. */
   as: 'registrar' | 'replica' | 'passer-by'
 }
@@ -40,7 +43,7 @@ const MAX_STRANGERS = 1024
 /**
  * Finds the other participants of a registry and keeps in touch: two topics on the DHT, the hello on
  * every connection, and calls at the registrars it knows by key. Emits `peer` (a Peer) after the
- * hellos, and `notice` (a SeaportError).
+ * hellos, `denied` (a SeaportError: another participant does not let us in) and `notice` (a SeaportError).
  */
 export class Peering extends ReadyResource {
   readonly peers = new Map<string, Peer>()
@@ -49,6 +52,7 @@ export class Peering extends ReadyResource {
   readonly #registry: Buffer
   readonly #network: Network
   readonly #keyPair: KeyPair
+  readonly #membership: Membership
   readonly #as: PeeringOptions['as']
   readonly #discoveries: PeerDiscovery[] = []
   readonly #registrars = new Set<string>()
@@ -59,12 +63,13 @@ export class Peering extends ReadyResource {
   #search: NodeJS.Timeout | null = null
   #searches = 0
 
-  constructor({ network, registry, keyPair, as }: PeeringOptions) {
+  constructor({ network, registry, keyPair, membership, as }: PeeringOptions) {
     super()
     this.#registry = registry
     this.#as = as
     this.#network = network
     this.#keyPair = keyPair
+    this.#membership = membership
   }
 
   get #swarm(): Hyperswarm {
@@ -117,18 +122,22 @@ export class Peering extends ReadyResource {
   #onconnection(connection: SecretStream) {
     const remote = toHex(connection.remotePublicKey)
     connection.on('error', () => {})
+    const { handshakeHash } = connection
     exchangeHello(connection, this.#registry, {
-      onhello: () => this.#onhello(connection),
-      ondenied: (reason) => {
-        this.stats.strangers++
+      credentials: () => this.#membership.credentials(handshakeHash),
+      onhello: (credentials) =>
+        this.#onhello(connection, this.#membership.admit(remote, handshakeHash, credentials)),
+      ondenied: (reason, byRemote) => {
+        if (!byRemote) this.stats.strangers++
         this.#report(remote, reason)
+        if (byRemote) this.emit('denied', reason)
       }
     })
   }
 
-  #onhello(connection: SecretStream) {
+  #onhello(connection: SecretStream, identities: ReadonlySet<string>) {
     if (this.closing || connection.destroying) return connection.destroy()
-    const peer = new Peer(connection, this.#registry)
+    const peer = new Peer(connection, this.#registry, identities)
     this.peers.set(peer.key, peer)
     peer.on('malformed', (error) => {
       this.stats.malformed++
@@ -151,6 +160,11 @@ export class Peering extends ReadyResource {
       'notice',
       SeaportError.remote(error.code, `${error.text} (${remote.slice(0, 8)}…), dropped`)
     )
+  }
+
+  /** Looks for others at once, as something changed that had kept us apart. */
+  searchNow() {
+    this.#searchSoon()
   }
 
   /** Starts searching afresh, soonest first. */

@@ -1,6 +1,7 @@
 import { SeaportError } from '../errors.js'
 import { c, crypto, type Encoding, type State } from '../holepunch.js'
 import type { KeyPair } from '../keys.js'
+import { MAX_GRANT_BYTES } from './grant.js'
 import { MAX_RECORD_BYTES } from './record.js'
 
 /**
@@ -11,7 +12,8 @@ import { MAX_RECORD_BYTES } from './record.js'
  *        │ ◀──────── ping {interval, length} ────── │   also tells that the registrar is live
  *        │ ──────── pong ────────────────────────▶  │
  *        │ ──────── lease {key, proof, record?} ──▶ │   without a record: take the lease, tell the highest seq
- *        │ ◀──────── answer {code, seq} ─────────── │
+ *        │ ──────── grant {statement} ───────────▶  │   an admin's grant or revocation
+ *        │ ◀──────── answer {code, seq} ─────────── │   to either
  *
  * Beside it, Hypercore's own channels replicate the logs.
  */
@@ -40,7 +42,14 @@ export interface LeaseRequest {
   record: string
 }
 
-export interface LeaseAnswer {
+export interface GrantRequest {
+  id: number
+  /** A grant or revocation as JSON. */
+  statement: string
+}
+
+/** To a lease or grant request. */
+export interface Answer {
   id: number
   /** '' if granted, else an error code. */
   code: string
@@ -127,7 +136,19 @@ export const leaseEncoding: Encoding<LeaseRequest> = {
   }
 }
 
-export const answerEncoding: Encoding<LeaseAnswer> = {
+export const grantEncoding: Encoding<GrantRequest> = {
+  preencode(state, { id, statement }) {
+    c.uint.preencode(state, id)
+    c.string.preencode(state, statement)
+  },
+  encode(state, { id, statement }) {
+    c.uint.encode(state, id)
+    c.string.encode(state, statement)
+  },
+  decode: (state) => ({ id: c.uint.decode(state), statement: text(state, MAX_GRANT_BYTES) })
+}
+
+export const answerEncoding: Encoding<Answer> = {
   preencode(state, { id, code, text, seq }) {
     c.uint.preencode(state, id)
     c.string.preencode(state, code)

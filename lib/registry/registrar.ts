@@ -3,9 +3,10 @@ import { ReadyResource } from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
 import type { Network } from '../network.js'
 import { signCertificate } from './certificate.js'
+import { checkGrantStatement, type GrantStatement } from './grant.js'
 import { Log } from './log.js'
 import type { Peer } from './peer.js'
-import { type LeaseRequest, verifyLeaseProof } from './protocol.js'
+import { type GrantRequest, type LeaseRequest, verifyLeaseProof } from './protocol.js'
 import {
   gone,
   isPresent,
@@ -23,6 +24,8 @@ export interface RegistrarOptions {
   keyPair: KeyPair
   /** Open, and closed by whoever opened it. */
   storage: Storage
+  /** Admit only keys with a grant. */
+  private?: boolean
   /** How often leases are checked, in ms: a crash is noticed after 3 to 4 of these. */
   heartbeat?: number
   /** How long a connection that was closed properly may take to come back, in ms. */
@@ -56,6 +59,7 @@ export class Registrar extends ReadyResource {
   readonly #network: Network
   readonly #keyPair: KeyPair
   readonly #storage: Storage
+  readonly #isPrivate: boolean
   readonly #leases = new Map<string, Lease>()
   /** Instances whose owner has until then to come back. */
   readonly #graces = new Map<string, NodeJS.Timeout>()
@@ -63,13 +67,14 @@ export class Registrar extends ReadyResource {
   #replica: Replica | null = null
   #log: Log | null = null
   #renewal: NodeJS.Timeout | null = null
-  #stopWatching: () => void = () => {}
+  readonly #watches: (() => void)[] = []
 
   constructor({ network, keyPair, storage, ...options }: RegistrarOptions) {
     super()
     this.#network = network
     this.#keyPair = keyPair
     this.#storage = storage
+    this.#isPrivate = options.private ?? false
     this.#options = {
       heartbeat: options.heartbeat ?? HEARTBEAT_MS,
       returnGrace: options.returnGrace ?? RETURN_GRACE_MS,
@@ -103,14 +108,18 @@ export class Registrar extends ReadyResource {
     replica.setOwnLog(toHex(core.key))
     this.#awaitOwners()
     await replica.ready()
-    this.#stopWatching = replica.directory.watch((change, { servicePublicKey }) => {
-      if (change === 'down') this.#copyGone(servicePublicKey)
-    })
+    for (const statement of replica.membership.grants.statements()) this.#copyGrant(statement)
+    this.#watches.push(
+      replica.membership.grants.watch((subject) => this.#onrights(subject)),
+      replica.directory.watch((change, { servicePublicKey }) => {
+        if (change === 'down') this.#copyGone(servicePublicKey)
+      })
+    )
     await replica.peering.announced()
   }
 
   override async _close() {
-    this.#stopWatching()
+    for (const stop of this.#watches) stop()
     if (this.#renewal) clearInterval(this.#renewal)
     for (const timer of this.#graces.values()) clearTimeout(timer)
     this.#graces.clear()
@@ -124,10 +133,17 @@ export class Registrar extends ReadyResource {
       (certificate) => (certificate as { logKey?: string }).logKey === logKey
     ) as { startedAt?: number } | undefined
     const startedAt = known?.startedAt ?? Date.now()
-    const renew = () =>
-      this.replica.addCertificate(
-        signCertificate(this.#keyPair, { registrarKey, logKey, startedAt, renewedAt: Date.now() })
-      )
+    const renew = async () => {
+      const certificate = signCertificate(this.#keyPair, {
+        registrarKey,
+        logKey,
+        private: this.#isPrivate,
+        startedAt,
+        renewedAt: Date.now()
+      })
+      this.replica.membership.certificate = certificate
+      await this.replica.addCertificate(certificate)
+    }
     await renew()
     this.#renewal = setInterval(
       () => renew().catch((notice) => this.emit('notice', notice)),
@@ -151,27 +167,40 @@ export class Registrar extends ReadyResource {
       interval: this.#options.heartbeat,
       length: this.#ownLog.length
     }))
-    peer.on('lease', (request) => this.#onrequest(peer, request))
+    peer.on('lease', (request) => this.#onlease(peer, request))
+    peer.on('grant', (request) => this.#ongrant(peer, request))
     peer.on('close', () => this.#onpeerclose(peer))
   }
 
-  #onrequest(peer: Peer, request: LeaseRequest) {
+  #onlease(peer: Peer, request: LeaseRequest) {
     const key = toHex(request.key)
+    this.#inTurn(key, () =>
+      this.#reply(peer, request.id, key, () => this.#take(peer, key, request))
+    )
+  }
+
+  #ongrant(peer: Peer, request: GrantRequest) {
+    this.#inTurn('grants', () =>
+      this.#reply(peer, request.id, '', () => this.#takeGrant(request.statement))
+    )
+  }
+
+  /** Every request is answered, with a code if it failed. */
+  async #reply(peer: Peer, id: number, key: string, act: () => Promise<void>) {
     const answer = (code: string, text: string) => {
-      if (!peer.closed) peer.answer({ id: request.id, code, text, seq: this.#highestSeq(key) })
+      const seq = key === '' ? 0 : this.#highestSeq(key)
+      if (!peer.closed) peer.answer({ id, code, text, seq })
     }
-    this.#inTurn(key, async () => {
-      try {
-        await this.#take(peer, key, request)
-        this.stats.granted++
-        answer('', '')
-      } catch (error) {
-        this.stats.denied++
-        if (error instanceof SeaportError) return answer(error.code, error.text)
-        answer('STORAGE_FAILED', 'the registrar cannot write its log')
-        throw error
-      }
-    })
+    try {
+      await act()
+      this.stats.granted++
+      answer('', '')
+    } catch (error) {
+      this.stats.denied++
+      if (error instanceof SeaportError) return answer(error.code, error.text)
+      answer('STORAGE_FAILED', 'the registrar cannot write its log')
+      throw error
+    }
   }
 
   /** What concerns one key is done in the order in which it came. */
@@ -191,6 +220,7 @@ export class Registrar extends ReadyResource {
       throw SeaportError.BAD_SIGNATURE('the lease was not asked for by the holder of its key')
     }
     const record = request.record === '' ? null : this.#read(request.record, key)
+    if (record) this.#checkMayServe(record)
     await this.#displace(peer, key)
     if (peer.closed) throw SeaportError.CLOSED('the connection closed')
     if (record) await this.#write(record)
@@ -199,6 +229,48 @@ export class Registrar extends ReadyResource {
     this.#endGrace(key)
     this.stats.leases = this.#leases.size
     if (record && isPresent(record)) this.emit('registered', record)
+  }
+
+  #checkMayServe(record: ServiceRecord) {
+    if (!isPresent(record) || this.#mayServe(record)) return
+    const { role, version, key } = record
+    throw SeaportError.NOT_GRANTED(
+      `this registry is private, and ${key} may not serve ${role}@${version}`
+    )
+  }
+
+  #mayServe({ key, role, version }: ServiceRecord): boolean {
+    return this.replica.membership.grants.allows(key, { kind: 'serve', role, version })
+  }
+
+  /** @throws NOT_GRANTED, BAD_MESSAGE, BAD_SIGNATURE */
+  async #takeGrant(json: string) {
+    const statement = checkGrantStatement(parseJson(json), this.#keyPair.publicKey)
+    const { membership } = this.replica
+    if (!membership.grants.isAuthorized(statement)) {
+      throw SeaportError.NOT_GRANTED(`${statement.issuer} may not grant this, or not to that key`)
+    }
+    membership.learn(statement)
+    if (!this.#ownLog.has(statement)) await this.#ownLog.put(statement)
+  }
+
+  /** Grants that another log has are in ours too, so that any one registrar is enough. */
+  #copyGrant(statement: GrantStatement) {
+    this.#inTurn('grants', async () => {
+      if (!this.closing && !this.#ownLog.has(statement)) await this.#ownLog.put(statement)
+    })
+  }
+
+  #onrights(subject: string) {
+    for (const statement of this.replica.membership.grants.statements()) {
+      if (statement.subject === subject) this.#copyGrant(statement)
+    }
+    for (const [key, { record }] of this.#leases) {
+      if (!record || this.#mayServe(record)) continue
+      this.#leases.delete(key)
+      this.#inTurn(key, () => this.#lose(key))
+    }
+    this.stats.leases = this.#leases.size
   }
 
   #read(json: string, key: string): ServiceRecord {
@@ -292,4 +364,12 @@ function storageFailed(cause: unknown): SeaportError {
     `the log cannot be written (${(cause as Error)?.message})`,
     cause
   )
+}
+
+function parseJson(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    throw SeaportError.BAD_MESSAGE('a grant is a JSON object')
+  }
 }

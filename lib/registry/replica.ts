@@ -5,6 +5,8 @@ import type { Network } from '../network.js'
 import { type Certificate, checkCertificate } from './certificate.js'
 import { Directory } from './directory.js'
 import { Follower } from './follower.js'
+import { checkGrantStatement } from './grant.js'
+import { Membership } from './membership.js'
 import type { Peer } from './peer.js'
 import { Peering, type PeeringOptions } from './peering.js'
 import type { LogNotice, Ping } from './protocol.js'
@@ -17,6 +19,7 @@ export interface ReplicaOptions {
   /** Open, and closed by whoever opened it. */
   storage: Storage
   keyPair?: KeyPair
+  membership?: Membership
   as?: PeeringOptions['as']
   /** How long to look for a live registrar before an older copy of the directory will do, in ms. */
   patience?: number
@@ -26,17 +29,21 @@ export interface ReplicaOptions {
 const PATIENCE_MS = 2000
 /** The memory is written this long after it changed; a crash costs a rescan, no more. */
 const SAVE_DELAY_MS = 1000
+/** How often expired grants are looked for. */
+const EXPIRY_CHECK_MS = 5000
 /** A log whose registrar did not renew its certificate for so long is dropped, while another is live. */
 const FORGET_LOG_AFTER_MS = 30 * 24 * 60 * 60 * 1000
 
 /**
  * A participant's copies of the logs, on disk and merged in memory, kept up to date by whoever has
  * them and served to whoever asks. Emits `registrar` (a Peer, when one is live), `registrar-lost`
- * (a Peer), `synced` (once), `peer` (a Peer) and `notice` (a SeaportError).
+ * (a Peer), `synced` (once), `peer` (a Peer), `rights` (somebody may have lost some),
+ * `denied` (a SeaportError: we may not read) and `notice` (a SeaportError).
  */
 export class Replica extends ReadyResource {
   readonly directory = new Directory()
   readonly registry: Buffer
+  readonly membership: Membership
   readonly peering: Peering
 
   readonly #storage: Storage
@@ -47,6 +54,8 @@ export class Replica extends ReadyResource {
   readonly #live = new Map<string, Peer>()
   #impatient = false
   #patienceTimer: NodeJS.Timeout | null = null
+  #expiryTimer: NodeJS.Timeout | null = null
+  #stopWatching: () => void = () => {}
   #saveTimer: NodeJS.Timeout | null = null
   #synced: Promise<void>
   #resolveSynced!: () => void
@@ -57,6 +66,7 @@ export class Replica extends ReadyResource {
     registry,
     storage,
     keyPair = KeyPair(),
+    membership = new Membership(registry),
     as = 'replica',
     patience = PATIENCE_MS
   }: ReplicaOptions) {
@@ -67,8 +77,10 @@ export class Replica extends ReadyResource {
     this.#synced = new Promise((resolve) => {
       this.#resolveSynced = resolve
     })
-    this.peering = new Peering({ network, registry, keyPair, as })
+    this.membership = membership
+    this.peering = new Peering({ network, registry, keyPair, membership, as })
     this.peering.on('peer', (peer: Peer) => this.#onpeer(peer))
+    this.peering.on('denied', (reason) => this.emit('denied', reason))
     this.peering.on('notice', (notice) => this.emit('notice', notice))
   }
 
@@ -112,6 +124,9 @@ export class Replica extends ReadyResource {
         this.emit('notice', notice)
       }
     }
+    for (const statement of this.#storage.memory.grants) this.#remember(statement)
+    this.#stopWatching = this.membership.grants.watch((subject) => this.#onrights(subject))
+    this.#expiryTimer = setInterval(() => this.#cutTheUnwelcome(), EXPIRY_CHECK_MS)
     await this.peering.ready()
     this.#patienceTimer = setTimeout(() => {
       this.#impatient = true
@@ -121,6 +136,8 @@ export class Replica extends ReadyResource {
 
   override async _close() {
     if (this.#patienceTimer) clearTimeout(this.#patienceTimer)
+    if (this.#expiryTimer) clearInterval(this.#expiryTimer)
+    this.#stopWatching()
     await this.peering.close()
     for (const follower of this.#followers.values()) await follower.close()
     if (this.#saveTimer) clearTimeout(this.#saveTimer)
@@ -133,6 +150,7 @@ export class Replica extends ReadyResource {
     const known = this.#certificates.get(logKey)
     if (known && known.renewedAt >= renewedAt) return
     this.#certificates.set(logKey, certificate)
+    this.#setPrivate()
     this.peering.addRegistrar(registrarKey)
     this.#saveSoon()
     for (const peer of this.peering.peers.values()) {
@@ -152,7 +170,8 @@ export class Replica extends ReadyResource {
       registry: this.registry,
       applied: this.#storage.memory.applied[logKey] ?? 0,
       onchanges: (changes) => this.directory.apply(logKey, changes),
-      onreplace: (entries) => this.directory.replace(logKey, entries)
+      onreplace: (entries) => this.directory.replace(logKey, entries),
+      ongrant: (statement) => this.membership.learn(statement)
     })
     this.#followers.set(logKey, follower)
     follower.on('notice', (notice) => this.emit('notice', notice))
@@ -161,6 +180,36 @@ export class Replica extends ReadyResource {
       this.#checkSynced()
     })
     await follower.ready()
+  }
+
+  /** As long as one registrar says so: a mistake on one machine must not open the registry. */
+  #setPrivate() {
+    const { grants } = this.membership
+    grants.isPrivate = [...this.#certificates.values()].some((certificate) => certificate.private)
+    this.#cutTheUnwelcome()
+  }
+
+  #remember(statement: unknown) {
+    try {
+      this.membership.learn(checkGrantStatement(statement, this.registry))
+    } catch (notice) {
+      this.emit('notice', notice)
+    }
+  }
+
+  #onrights(subject: string) {
+    this.#cutTheUnwelcome()
+    if (this.membership.identities.includes(subject)) this.peering.searchNow()
+    this.#saveSoon()
+  }
+
+  /** Whoever may no longer read gets nothing more. */
+  #cutTheUnwelcome() {
+    for (const peer of this.peering.peers.values()) {
+      const isRegistrar = this.#certificateOf(peer.key) !== undefined
+      if (!isRegistrar && !this.membership.mayRead(peer.identities)) peer.destroy()
+    }
+    this.emit('rights')
   }
 
   #onpeer(peer: Peer) {
@@ -289,6 +338,7 @@ export class Replica extends ReadyResource {
   async #save() {
     const { memory } = this.#storage
     memory.certificates = [...this.#certificates.values()]
+    memory.grants = this.membership.grants.statements()
     memory.applied = Object.fromEntries(
       [...this.#followers].map(([logKey, { applied }]) => [logKey, applied])
     )

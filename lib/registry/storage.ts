@@ -3,7 +3,7 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SeaportError } from '../errors.js'
 import { Corestore, ReadyResource } from '../holepunch.js'
-import { toHex } from '../keys.js'
+import { KeyPair, randomSeed, toHex } from '../keys.js'
 
 export interface StorageOptions {
   dir: string
@@ -14,6 +14,7 @@ export interface StorageOptions {
 /** What a participant remembers beside the logs. */
 export interface Memory {
   certificates: unknown[]
+  grants: unknown[]
   /** Blocks of each log that were read into the directory, by log key. */
   applied: { [logKey: string]: number }
 }
@@ -34,7 +35,7 @@ export class Storage extends ReadyResource {
   dir: string
   /** Whether that is a temporary one, which goes when this is closed. */
   temporary = false
-  memory: Memory = { certificates: [], applied: {} }
+  memory: Memory = { certificates: [], grants: [], applied: {} }
 
   readonly #fallback: boolean
   #store: Corestore | null = null
@@ -84,14 +85,34 @@ export class Storage extends ReadyResource {
   /** A memory that cannot be read is as good as none: the network knows the rest. */
   async #load(): Promise<Memory> {
     try {
-      const { certificates, applied } = JSON.parse(
-        await readFile(join(this.dir, MEMORY_FILE), 'utf8')
-      )
-      return { certificates: [...certificates], applied: { ...applied } }
+      const text = await readFile(join(this.dir, MEMORY_FILE), 'utf8')
+      const { certificates, grants = [], applied } = JSON.parse(text)
+      return { certificates: [...certificates], grants: [...grants], applied: { ...applied } }
     } catch {
-      return { certificates: [], applied: {} }
+      return { certificates: [], grants: [], applied: {} }
     }
   }
+}
+
+/**
+ * The key pair that a folder keeps under a name, made on first use.
+ *
+ * @throws STORAGE_FAILED
+ */
+export async function keepKeyPair(dir: string, name: string): Promise<KeyPair> {
+  const file = join(dir, 'keys', name)
+  try {
+    await mkdir(join(dir, 'keys'), { recursive: true, mode: PRIVATE_FOLDER })
+    await writeFile(file, `${toHex(randomSeed())}\n`, { mode: PRIVATE_FILE, flag: 'wx' })
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') {
+      throw SeaportError.STORAGE_FAILED(
+        `no key can be kept in ${dir} (${(cause as Error).message})`,
+        cause
+      )
+    }
+  }
+  return KeyPair(await readFile(file, 'utf8'))
 }
 
 async function openStore(dir: string): Promise<Corestore> {

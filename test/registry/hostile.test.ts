@@ -36,7 +36,7 @@ function closed(connection: SecretStream): Promise<void> {
 
 function hello(connection: SecretStream, registry: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
-    exchangeHello(connection, registry, { onhello: resolve, ondenied: reject })
+    exchangeHello(connection, registry, { onhello: () => resolve(), ondenied: reject })
   })
 }
 
@@ -90,7 +90,7 @@ t.test(
       const frames = received.filter((frame) => frame.byteLength > 0)
       t.equal(frames.length, 2, 'its proof, and the denial')
       t.equal(frames[0]?.byteLength, 33)
-      t.equal(frames[1]?.subarray(1).toString(), 'NOT_A_MEMBER')
+      t.match(frames[1]?.subarray(1).toString(), /^NOT_A_MEMBER: /)
     }
     t.equal(notices.length, 1)
     t.equal(notices[0]?.code, 'NOT_A_MEMBER')
