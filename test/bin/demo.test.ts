@@ -1,0 +1,29 @@
+import { readdirSync } from 'node:fs'
+import t from 'tap'
+import { Cli } from './cli.js'
+
+t.test('demo --once tries everything and finds every answer right', async (t) => {
+  const cli = new Cli(t)
+  const { code, stdout, stderr } = await cli.run(['demo', '--once'])
+  t.equal(stderr, '')
+  t.equal(code, 0)
+  t.match(stdout, /hello from 1\.0\.0.*hello from 2\.0\.0.*All answers were right\.\n$/s)
+})
+
+t.test('demo prints commands that work, and leaves nothing behind', async (t) => {
+  const cli = new Cli(t)
+  const temporary = cli.path('tmp')
+  cli.write('tmp/.keep', '')
+  const demo = cli.start(['demo'], { env: { TMPDIR: temporary } })
+  await demo.waitForLine('Ctrl-C ends it.')
+
+  const url = await demo.waitForLine('  curl ')
+  t.match(await (await fetch(url)).text(), /^hello from 1\.0\.0/)
+  const list = await demo.waitForLine('  hyperseaport list ')
+  const { stdout } = await cli.run(['list', '--json', ...list.split(' ')])
+  t.equal(JSON.parse(stdout).length, 3)
+
+  t.match(await demo.kill('SIGINT'), { code: 0, stderr: '' })
+  t.same(readdirSync(temporary), ['.keep'])
+  t.same(readdirSync(cli.home).sort(), ['.local', 'tmp'], 'what is there is the list’s')
+})
