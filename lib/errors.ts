@@ -147,6 +147,58 @@ export class SeaportError extends Error {
     return new SeaportError('CLOSED', text)
   }
 
+  // What the gateway answers.
+
+  /** A request that cannot be read, or must not be passed on (400). */
+  static BAD_REQUEST(text: string) {
+    return new SeaportError('BAD_REQUEST', text)
+  }
+
+  /** Nobody said who asks, or it was not believed (401). */
+  static UNAUTHORIZED(text: string) {
+    return new SeaportError('UNAUTHORIZED', text)
+  }
+
+  /** Whoever asks may not reach this (403). */
+  static FORBIDDEN(text: string) {
+    return new SeaportError('FORBIDDEN', text)
+  }
+
+  /** A role, instance, domain or page that there is none of (404). */
+  static NOT_FOUND(text: string) {
+    return new SeaportError('NOT_FOUND', text)
+  }
+
+  /** A page of the gateway's own cannot be asked that (405). */
+  static METHOD_NOT_ALLOWED(text: string) {
+    return new SeaportError('METHOD_NOT_ALLOWED', text)
+  }
+
+  /** More bytes than a request may have (413). */
+  static TOO_LARGE(text: string) {
+    return new SeaportError('TOO_LARGE', text)
+  }
+
+  /** A transfer coding that is not understood (501). */
+  static NOT_IMPLEMENTED(text: string) {
+    return new SeaportError('NOT_IMPLEMENTED', text)
+  }
+
+  /** An instance broke off, or its answer is not HTTP (502). */
+  static BAD_GATEWAY(text: string, cause?: unknown) {
+    return new SeaportError('BAD_GATEWAY', text, { cause })
+  }
+
+  /** An instance did not begin to answer in time (504). */
+  static TOO_SLOW(text: string) {
+    return new SeaportError('TOO_SLOW', text)
+  }
+
+  /** A request came back to the gateway that had passed it on (508). */
+  static LOOP(text: string) {
+    return new SeaportError('LOOP', text)
+  }
+
   /** An error of this kind as it came over the wire: a code we may not know, and a text. */
   static remote(code: string, text: string) {
     return new SeaportError(

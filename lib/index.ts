@@ -5,3 +5,4 @@ export type { DirectoryChange, DirectoryListener, Instance } from './registry/di
 export type { ServiceRecord, Status } from './registry/record.js'
 export { Registry, type RegistryOptions } from './registry.js'
 export { Service, type ServiceOptions } from './service.js'
+export { Web, type WebOptions, type WebRules } from './web.js'

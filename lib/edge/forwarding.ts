@@ -1,0 +1,223 @@
+import {
+  type ClientRequest,
+  request as httpRequest,
+  type IncomingMessage,
+  type ServerResponse
+} from 'node:http'
+import type { Duplex } from 'node:stream'
+import { SeaportError } from '../errors.js'
+import type { StreamAgent, StreamRequestOptions } from './agent.js'
+import { type Forwarded, type RawHeaders, requestHeaders } from './headers.js'
+import type { KeptStreams } from './kept-streams.js'
+import { inform, relay } from './relay.js'
+import { RequestBody } from './request-body.js'
+import type { RetryBudget } from './retry-budget.js'
+import type { Upstream } from './upstream.js'
+
+/** What all requests share. */
+export interface ForwardingContext {
+  agent: StreamAgent
+  kept: KeptStreams
+  budget: RetryBudget
+  /** Our entry in Via. */
+  pseudonym: string
+  /** Requests that wait for an answer, to be told when an instance falls silent. */
+  waiting: Set<Forwarding>
+}
+
+export interface ForwardingOptions {
+  request: IncomingMessage
+  response: ServerResponse
+  upstream: Upstream
+  /** What the instance is asked for, with the query. */
+  path: string
+  forwarded: Forwarded
+  /** How long the answer may take to begin, in ms. */
+  timeout: number
+  /** In bytes. */
+  maxBodyBytes: number
+  dropAuthorization: boolean
+  /** Changes the header section of the answer. */
+  amend: (headers: RawHeaders) => RawHeaders
+}
+
+/** RFC 9110 §9.2.2, and those of WebDAV that are. */
+const IDEMPOTENT = new Set([
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'TRACE',
+  'PUT',
+  'DELETE',
+  'PROPFIND',
+  'REPORT',
+  'SEARCH'
+])
+const MAX_ATTEMPTS = 3
+const MAX_ANSWER_HEADER_BYTES = 64 * 1024
+
+/** One request on its way to an instance, to a second one if the first breaks off, and its answer back. */
+export class Forwarding {
+  readonly stats = {
+    /** The instance that it went to last, in hex. */
+    instance: '',
+    attempts: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    /** Until the answer began, in ms. */
+    firstByteMs: 0
+  }
+
+  readonly #context: ForwardingContext
+  readonly #options: ForwardingOptions
+  readonly #body: RequestBody
+  readonly #ending = new AbortController()
+  readonly #avoid = new Set<string>()
+  #attempt: ClientRequest | null = null
+
+  constructor(context: ForwardingContext, options: ForwardingOptions) {
+    this.#context = context
+    this.#options = options
+    this.#body = new RequestBody(options.request, { maxBytes: options.maxBodyBytes })
+  }
+
+  /**
+   * Resolves when the answer is over, whether it reached its end or was cut.
+   *
+   * @throws why there is none: NO_INSTANCE, BAD_GATEWAY, TOO_SLOW, TOO_LARGE; CLOSED if the client left
+   */
+  async run() {
+    const { response, timeout } = this.#options
+    const startedAt = performance.now()
+    const onclose = () => this.#ending.abort(SeaportError.CLOSED('the client left'))
+    const timer = setTimeout(() => this.#ending.abort(tooSlow(timeout)), timeout)
+    response.once('close', onclose)
+    this.#context.budget.deposit()
+    this.#context.waiting.add(this)
+    try {
+      const answer = await this.#ask()
+      this.stats.firstByteMs = performance.now() - startedAt
+      clearTimeout(timer)
+      this.#context.waiting.delete(this)
+      this.stats.bytesOut = await relay(
+        answer,
+        response,
+        this.#context.pseudonym,
+        this.#options.amend
+      )
+    } finally {
+      clearTimeout(timer)
+      this.#context.waiting.delete(this)
+      response.off('close', onclose)
+      this.stats.bytesIn = this.#body.bytes
+      this.#finish()
+    }
+  }
+
+  /** Goes on to another instance if the one that was asked has fallen silent, and the request may be repeated. */
+  onsilence(isSilent: (key: string) => boolean) {
+    const attempt = this.#attempt
+    if (attempt === null || !this.#isRepeatable || !isSilent(this.stats.instance)) return
+    if (this.#options.upstream.instances().length < 2) return
+    attempt.destroy(SeaportError.LINK_LOST('the instance has fallen silent'))
+  }
+
+  /** Asks one instance after the other until one answers. */
+  async #ask(): Promise<IncomingMessage> {
+    for (;;) {
+      const stream = await this.#dial()
+      this.stats.attempts++
+      this.stats.instance = this.#context.kept.keyOf(stream)
+      try {
+        return await this.#askOver(stream)
+      } catch (error) {
+        this.#attempt = null
+        if (this.#ending.signal.aborted) throw this.#ending.signal.reason
+        if (!this.#shouldRetry(error)) throw brokenOff(error)
+        this.#avoid.add(this.stats.instance)
+      }
+    }
+  }
+
+  /** What must not be sent twice goes over a new stream: a kept one may just be closing. */
+  #dial(): Promise<Duplex> {
+    const { kept } = this.#context
+    const isFresh = !this.#isRepeatable || this.stats.attempts > 0
+    return this.#options.upstream.dialer.dial({
+      signal: this.#ending.signal,
+      avoid: this.#avoid,
+      open: isFresh ? kept.openFresh : kept.open
+    })
+  }
+
+  #askOver(stream: Duplex): Promise<IncomingMessage> {
+    const { request, response } = this.#options
+    const { signal } = this.#ending
+    return new Promise((resolve, reject) => {
+      const attempt = this.#send(stream)
+      const onabort = () => attempt.destroy(signal.reason)
+      this.#attempt = attempt
+      signal.addEventListener('abort', onabort)
+      attempt.on('response', (answer) => {
+        this.#attempt = null
+        resolve(answer)
+      })
+      attempt.on('information', (information) => inform(request, response, information))
+      attempt.on('error', reject)
+      attempt.on('close', () => {
+        signal.removeEventListener('abort', onabort)
+        reject(SeaportError.BAD_GATEWAY('the instance broke off'))
+      })
+      this.#body.sendTo(attempt, (error) => this.#ending.abort(error))
+    })
+  }
+
+  #send(stream: Duplex): ClientRequest {
+    const { request, path, forwarded, dropAuthorization } = this.#options
+    const { agent, pseudonym } = this.#context
+    const options: StreamRequestOptions = {
+      agent,
+      stream,
+      path,
+      method: request.method ?? 'GET',
+      headers: requestHeaders(request, { forwarded, pseudonym, dropAuthorization }),
+      setHost: false,
+      maxHeaderSize: MAX_ANSWER_HEADER_BYTES
+    }
+    return httpRequest(options)
+  }
+
+  #shouldRetry(error: unknown): boolean {
+    return (
+      this.#isRepeatable &&
+      isConnectionFailure(error) &&
+      this.stats.attempts < MAX_ATTEMPTS &&
+      this.#context.budget.withdraw()
+    )
+  }
+
+  get #isRepeatable(): boolean {
+    return IDEMPOTENT.has(this.#options.request.method ?? '') && this.#body.isReplayable
+  }
+
+  /** An answer may be over before its request is; else what is under way is cut. */
+  #finish() {
+    if (!this.#options.response.writableFinished) this.#ending.abort(SeaportError.CLOSED('cut'))
+    if (this.#ending.signal.aborted) this.#body.stop()
+  }
+}
+
+/** Whether an attempt ended without an answer, as against with one that cannot be read. */
+function isConnectionFailure(error: unknown): boolean {
+  return !String((error as NodeJS.ErrnoException).code).startsWith('HPE_')
+}
+
+function brokenOff(cause: unknown): SeaportError {
+  return isConnectionFailure(cause)
+    ? SeaportError.BAD_GATEWAY('the instance broke off before it answered', cause)
+    : SeaportError.BAD_GATEWAY('the answer of the instance is not valid HTTP', cause)
+}
+
+function tooSlow(timeout: number): SeaportError {
+  return SeaportError.TOO_SLOW(`the service did not begin to answer within ${timeout / 1000} s`)
+}

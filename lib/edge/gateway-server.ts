@@ -1,0 +1,59 @@
+import { createServer, type Server } from 'node:http'
+import { createSecureServer, type Http2SecureServer } from 'node:http2'
+import type { Socket } from 'node:net'
+import type { CertificateSource } from './certificate.js'
+
+export interface GatewayServerOptions {
+  /** Serves HTTPS with this, HTTP/2 included. */
+  certificate?: CertificateSource | undefined
+  maxHeaderBytes: number
+  /** For the header section of a request, in ms. */
+  headersTimeout: number
+  /** For a request as a whole, in ms; 0 for no end. */
+  requestTimeout: number
+}
+
+/** Longer than the 60 s of the usual load balancers in front, so that they close first. */
+const KEEP_ALIVE_TIMEOUT_MS = 65_000
+const CLIENT_ERRORS: Record<string, string> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout'
+}
+
+/** A server that reads requests to the letter of RFC 9112: what is ambiguous is refused, never guessed. */
+export function makeServer({
+  certificate,
+  maxHeaderBytes,
+  ...timeouts
+}: GatewayServerOptions): Server | Http2SecureServer {
+  const options = {
+    ...timeouts,
+    maxHeaderSize: maxHeaderBytes,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    insecureHTTPParser: false,
+    requireHostHeader: true,
+    noDelay: true
+  }
+  const server = certificate
+    ? createSecureServer({
+        ...options,
+        allowHTTP1: true,
+        settings: { maxHeaderListSize: maxHeaderBytes },
+        SNICallback: (name, done) => done(null, certificate.contextFor(name))
+      })
+    : createServer(options)
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
+    onClientError(error, socket)
+  )
+  return server as Server | Http2SecureServer
+}
+
+/** The client did not speak HTTP, or not well. */
+function onClientError(error: NodeJS.ErrnoException, socket: Socket) {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const status = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request'
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+}

@@ -1,0 +1,175 @@
+import type { IncomingMessage } from 'node:http'
+import type { Http2ServerRequest } from 'node:http2'
+
+/** Header fields as they came: names and values by turns, duplicates and case kept. */
+export type RawHeaders = string[]
+
+/** How the client reached us, for those behind. */
+export interface Forwarded {
+  /** Address of the client. */
+  client: string
+  host: string
+  proto: 'http' | 'https'
+  /** What of the path was ours and is not passed on, as in `/role/couchdb@3.x`. */
+  prefix: string
+  /** Whether the client is a proxy of ours, whose own word on this is kept. */
+  isTrusted: boolean
+}
+
+export interface RequestHeadersOptions {
+  forwarded: Forwarded
+  /** Our entry in Via, without the version. */
+  pseudonym: string
+  /** The protocol to ask the instance to switch to. */
+  upgrade?: string | undefined
+  /** Whether the client's Authorization was for us, and ends here. */
+  dropAuthorization?: boolean | undefined
+}
+
+/** RFC 9110 §7.6.1: about one connection, not the message. The last two are for the proxy itself (§11.7). */
+const HOP_BY_HOP = new Set([
+  'connection',
+  'proxy-connection',
+  'keep-alive',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+  'proxy-authenticate',
+  'proxy-authorization'
+])
+
+/** Of the message itself, whatever a Connection field claims. */
+const NEVER_NAMED = new Set(['host', 'content-length'])
+
+/** Written by us; what an untrusted client says here is dropped. */
+const FORWARDING = [
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-forwarded-port',
+  'x-forwarded-prefix',
+  'x-real-ip'
+]
+
+/** The header section of a request as the instance gets it. */
+export function requestHeaders(
+  request: IncomingMessage,
+  { forwarded, pseudonym, upgrade, dropAuthorization = false }: RequestHeadersOptions
+): RawHeaders {
+  const dropped = namedByConnection(request.rawHeaders)
+  for (const name of FORWARDING) dropped.add(name)
+  dropped.add('via').add('host')
+  if (dropAuthorization) dropped.add('authorization')
+
+  const isHttp2 = request.httpVersionMajor >= 2
+  const headers: RawHeaders = ['Host', forwarded.host]
+  copyHeaders(
+    request.rawHeaders,
+    headers,
+    (name) => dropped.has(name) || (isHttp2 && name === 'cookie')
+  )
+  // HTTP/2 may split cookies over several fields, HTTP/1.1 may not (RFC 9113 §8.2.3).
+  if (isHttp2 && request.headers.cookie) headers.push('Cookie', request.headers.cookie)
+  headers.push(...framing(request))
+  if (/\btrailers\b/i.test(String(request.headers.te ?? ''))) headers.push('TE', 'trailers')
+  if (upgrade !== undefined) headers.push('Connection', 'Upgrade', 'Upgrade', upgrade)
+  return headers.concat(forwardingHeaders(request, forwarded, pseudonym))
+}
+
+/** The header section of an answer as the client gets it. */
+export function responseHeaders(response: IncomingMessage, pseudonym: string): RawHeaders {
+  const dropped = namedByConnection(response.rawHeaders)
+  const headers: RawHeaders = []
+  copyHeaders(response.rawHeaders, headers, (name) => dropped.has(name))
+  headers.push('Via', `${response.httpVersion} ${pseudonym}`)
+  return headers
+}
+
+/** Copies the fields that are end to end. */
+export function copyHeaders(
+  from: readonly string[],
+  to: RawHeaders,
+  isDropped: (name: string) => boolean
+) {
+  for (let i = 0; i < from.length; i += 2) {
+    const name = from[i] as string
+    const folded = name.toLowerCase()
+    if (HOP_BY_HOP.has(folded) || folded.startsWith(':') || isDropped(folded)) continue
+    to.push(name, from[i + 1] as string)
+  }
+}
+
+/** All values of a field, as one list. */
+export function listed(headers: readonly string[], name: string): string[] {
+  const values: string[] = []
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i]?.toLowerCase() === name) values.push(headers[i + 1] as string)
+  }
+  return values
+}
+
+/** Whether a request announces a body. */
+export function hasBody(request: IncomingMessage): boolean {
+  if (request.httpVersionMajor >= 2) return !isEmptyOverHttp2(request)
+  const { 'content-length': length, 'transfer-encoding': coding } = request.headers
+  return coding !== undefined || (length !== undefined && Number(length) > 0)
+}
+
+/** HTTP/2 requests come through node's compatibility layer, which adds the stream. */
+function isEmptyOverHttp2(request: IncomingMessage): boolean {
+  return (request as unknown as Http2ServerRequest).stream.endAfterHeaders
+}
+
+/** The fields that a Connection field declares to be about this connection only. */
+function namedByConnection(headers: readonly string[]): Set<string> {
+  const named = new Set<string>()
+  for (const value of listed(headers, 'connection')) {
+    for (const option of value.split(',')) {
+      const name = option.trim().toLowerCase()
+      if (!NEVER_NAMED.has(name)) named.add(name)
+    }
+  }
+  return named
+}
+
+/** How long the body is, said anew: the coding of one connection does not go over to the next. */
+function framing(request: IncomingMessage): RawHeaders {
+  const length = request.headers['content-length']
+  if (length !== undefined) return []
+  if (hasBody(request)) return ['Transfer-Encoding', 'chunked']
+  // RFC 9110 §8.6: where a body is expected, its absence is said.
+  return ['POST', 'PUT', 'PATCH'].includes(request.method ?? '') ? ['Content-Length', '0'] : []
+}
+
+function forwardingHeaders(
+  request: IncomingMessage,
+  { client, host, proto, prefix, isTrusted }: Forwarded,
+  pseudonym: string
+): RawHeaders {
+  const said = (name: string) => (isTrusted ? listed(request.rawHeaders, name) : [])
+  const version = request.httpVersionMajor >= 2 ? '2.0' : request.httpVersion
+  const node = client.includes(':') ? `"[${client}]"` : client
+  const headers = [
+    'Forwarded',
+    [...said('forwarded'), `for=${node};host=${quote(host)};proto=${proto}`].join(', '),
+    'X-Forwarded-For',
+    [...said('x-forwarded-for'), client].join(', '),
+    'X-Forwarded-Host',
+    said('x-forwarded-host')[0] ?? host,
+    'X-Forwarded-Proto',
+    said('x-forwarded-proto')[0] ?? proto,
+    'Via',
+    [...listed(request.rawHeaders, 'via'), `${version} ${pseudonym}`].join(', ')
+  ]
+  if (prefix !== '') {
+    headers.push('X-Forwarded-Prefix', `${said('x-forwarded-prefix')[0] ?? ''}${prefix}`)
+  }
+  return headers
+}
+
+/** RFC 7239 §4: a value that is no token goes in quotes. */
+function quote(value: string): string {
+  return /^[\w!#$%&'*+.^`|~-]+$/.test(value) ? value : `"${value.replaceAll(/["\\]/g, '\\$&')}"`
+}

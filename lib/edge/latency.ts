@@ -1,0 +1,38 @@
+/** Each bucket reaches this much further than the one before. */
+const GROWTH = 1.15
+/** Where the first bucket ends, in ms. */
+const SMALLEST_MS = 0.1
+const BUCKETS = 100
+
+/** How long things took, in buckets that grow: bounded memory, percentiles within 15 %. */
+export class Latency {
+  readonly #counts = new Uint32Array(BUCKETS)
+  #count = 0
+
+  get count(): number {
+    return this.#count
+  }
+
+  record(ms: number) {
+    const bucket = Math.ceil(Math.log(Math.max(ms, SMALLEST_MS) / SMALLEST_MS) / Math.log(GROWTH))
+    const index = Math.min(bucket, BUCKETS - 1)
+    this.#counts[index] = (this.#counts[index] ?? 0) + 1
+    this.#count++
+  }
+
+  /** The time that a share of all stayed below, in ms; 0 if there was nothing. */
+  percentile(share: number): number {
+    let missing = Math.ceil(this.#count * share)
+    if (missing === 0) return 0
+    for (const [index, count] of this.#counts.entries()) {
+      missing -= count
+      if (missing <= 0) return SMALLEST_MS * GROWTH ** index
+    }
+    return SMALLEST_MS * GROWTH ** BUCKETS
+  }
+
+  reset() {
+    this.#counts.fill(0)
+    this.#count = 0
+  }
+}

@@ -1,0 +1,119 @@
+import semver from 'semver'
+import { Dialer } from '../dialer.js'
+import { SeaportError } from '../errors.js'
+import type { LinkPool } from '../link/pool.js'
+import type { Directory, Instance } from '../registry/directory.js'
+import type { RoleRange } from '../role.js'
+import type { Viewer } from './access.js'
+
+/** Where requests for one target go, as one viewer may reach it. */
+export interface Upstream {
+  /** How errors and logs call it. */
+  name: string
+  dialer: Dialer
+  instances: () => readonly Instance[]
+}
+
+export interface UpstreamsOptions {
+  directory: Directory
+  pool: Pick<LinkPool, 'open' | 'isSuspect'>
+}
+
+/** Different ranges and viewers; whoever may ask might ask for any number of them. */
+const MAX_UPSTREAMS = 1024
+
+/** Finds where a request goes, or why it goes nowhere. Dialers are kept, for what they learn. */
+export class Upstreams {
+  readonly #directory: Directory
+  readonly #pool: UpstreamsOptions['pool']
+  readonly #upstreams = new Map<string, Upstream>()
+
+  constructor({ directory, pool }: UpstreamsOptions) {
+    this.#directory = directory
+    this.#pool = pool
+  }
+
+  /** @throws UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE */
+  ofRole({ role, range }: RoleRange, viewer: Viewer): Upstream {
+    if (!viewer.mayReachRole(role)) throw denied(viewer, role)
+    const name = `${role}@${range}`
+    const upstream = this.#keep(name, viewer, () => this.#directory.resolve(role, range))
+    if (upstream.instances().length > 0) return upstream
+    if (this.#directory.resolve(role, range).length > 0) throw denied(viewer, name)
+    throw this.#missing(role, range)
+  }
+
+  /** @throws UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE */
+  ofInstance(key: string, viewer: Viewer): Upstream {
+    const known = this.#directory.get(key)
+    const name = `instance ${key.slice(0, 8)}…`
+    if (!known && viewer.isAnonymous && !viewer.mayReachAll) throw denied(viewer, name)
+    if (!known && this.#directory.entry(key)) throw SeaportError.NO_INSTANCE(`${name} is gone`)
+    if (!known) throw SeaportError.NOT_FOUND(`the registry has no ${name}`)
+    if (!viewer.mayReach(known.role, known.version)) throw denied(viewer, name)
+    return this.#keep(name, viewer, () => this.#present(key), key)
+  }
+
+  /**
+   * Those of some instances that claim a hostname.
+   *
+   * @throws UNAUTHORIZED, FORBIDDEN, NO_INSTANCE
+   */
+  ofHostname(hostname: string, instances: () => readonly Instance[], viewer: Viewer): Upstream {
+    const upstream = this.#keep(hostname, viewer, instances)
+    if (upstream.instances().length > 0) return upstream
+    if (instances().length > 0) throw denied(viewer, hostname)
+    throw SeaportError.NO_INSTANCE(`nobody serves ${hostname} now`)
+  }
+
+  /** What a viewer may know of. */
+  list(role: RoleRange | null, viewer: Viewer): Instance[] {
+    const instances = role ? this.#directory.resolve(role.role, role.range) : this.#directory.list()
+    return instances.filter((instance) => viewer.mayReach(instance.role, instance.version))
+  }
+
+  #keep(name: string, viewer: Viewer, all: () => readonly Instance[], id = name): Upstream {
+    const key = JSON.stringify([id, viewer.isAnonymous, viewer.name])
+    const kept = this.#upstreams.get(key)
+    if (kept) return kept
+    const instances = viewer.mayReachAll
+      ? all
+      : () => all().filter((instance) => mayReach(viewer, instance))
+    const dialer = new Dialer({ role: name, resolve: instances, pool: this.#pool })
+    const upstream = { name, dialer, instances }
+    if (this.#upstreams.size >= MAX_UPSTREAMS) this.#upstreams.clear()
+    this.#upstreams.set(key, upstream)
+    return upstream
+  }
+
+  /** Forgets what viewers could reach before their list changed. */
+  reset() {
+    this.#upstreams.clear()
+  }
+
+  #present(key: string): Instance[] {
+    const instance = this.#directory.get(key)
+    return instance ? [instance] : []
+  }
+
+  /** A role that was there is away; one that never was is unknown. */
+  #missing(role: string, range: string): SeaportError {
+    const known = this.#directory.knownVersions(role)
+    if (semver.maxSatisfying(known, range) !== null) {
+      return SeaportError.NO_INSTANCE(`nobody serves ${role}@${range} now`)
+    }
+    if (known.length === 0) return SeaportError.NOT_FOUND(`the registry has no ${role}`)
+    const versions = semver.rsort(known).slice(0, 10).join(', ')
+    return SeaportError.NOT_FOUND(`the registry has no ${role}@${range}, but ${versions}`)
+  }
+}
+
+function mayReach(viewer: Viewer, { role, version }: Instance): boolean {
+  return viewer.mayReach(role, version)
+}
+
+function denied(viewer: Viewer, name: string): SeaportError {
+  return viewer.isAnonymous
+    ? SeaportError.UNAUTHORIZED(`${name} needs a token, or a name and password`)
+    : SeaportError.FORBIDDEN(`${viewer.name} may not reach ${name}`)
+}

@@ -1,0 +1,222 @@
+import { AccessList, type AccessListOptions, parseReach } from './edge/access.js'
+import { type CertificateSource, FileCertificate } from './edge/certificate.js'
+import { parseCors } from './edge/cors.js'
+import { DomainTable, parseDomain, parseHostnameRule } from './edge/domains.js'
+import { HttpGateway } from './edge/http-gateway.js'
+import type { GatewayRules } from './edge/router.js'
+import { SeaportError } from './errors.js'
+import { parseKey, toHex } from './keys.js'
+import { factory, Lifecycle } from './lifecycle.js'
+import { LinkPool } from './link/pool.js'
+import type { NetworkOptions } from './network.js'
+import { Participant } from './registry/participant.js'
+import { temporaryNotice } from './service.js'
+
+/** What may be changed while it runs: `update` takes the same. */
+export interface WebRules {
+  /** `api.example.com=api@^2`, wildcards too: these hosts lead to these roles. */
+  domains?: string[] | undefined
+  /** `*.example.com=<key>[+<key>…]`: these services may claim these hosts by a tag `hostname=<host>`. */
+  hostnames?: string[] | undefined
+  /** The text of an access file. Without it, and without `open`, whoever connects may reach all. */
+  access?: string | undefined
+  /** Roles that need no credentials, as in `api@1.x`, or `*`. */
+  open?: string[] | undefined
+  /** `api@1.x=https://app.example.com`: pages from there may call these roles from a browser. */
+  cors?: string[] | undefined
+  /** `api@1.x=5`: how long the answers of these roles may take to begin, in s. */
+  deadlines?: string[] | undefined
+}
+
+export interface WebOptions extends NetworkOptions, WebRules {
+  /** Hex, z-base-32 or 32 bytes. */
+  registryPublicKey: Buffer | string
+  /** 0, the default, for a free one. */
+  port?: number | undefined
+  /** Address to listen on. Default: loopback. Another one needs `access` or `open`. */
+  listen?: string | undefined
+  /** Serves HTTPS, HTTP/2 included: PEM files, read again when they change, or another source. */
+  tls?: { certFile: string; keyFile: string } | CertificateSource | undefined
+  /** How long answers may take to begin, in ms. */
+  deadline?: number | undefined
+  /** Largest body of a request, in bytes. Default: any. */
+  maxBodyBytes?: number | undefined
+  /** Largest header section of a request, in bytes. */
+  maxHeaderBytes?: number | undefined
+  /** How long a request may take to come in, in ms. */
+  requestTimeout?: number | undefined
+  /** Addresses of proxies in front, whose X-Forwarded-* are kept. Those on loopback always are. */
+  trustedProxies?: string[] | undefined
+  /** Folder of this process's replica. Default: the user's data folder. */
+  dir?: string | undefined
+  /** How long `setup()` waits for the registry, in ms; Infinity to wait on. */
+  timeout?: number | undefined
+}
+
+const SETUP_TIMEOUT_MS = 30_000
+const LOOPBACK = '127.0.0.1'
+const PSEUDONYM_LENGTH = 8
+
+/**
+ * The registry's services over HTTP, for whoever has no part in it. Emits `connecting`, `connected` (the
+ * directory is ready), `listening` (a port), `access` (an AccessEntry: a request that is over), `failed`
+ * (an error that was answered with 5xx, its AccessEntry) and `notice` (a SeaportError).
+ */
+class WebInstance extends Lifecycle {
+  readonly #timeout: number
+  readonly #participant: Participant
+  readonly #pool: LinkPool
+  readonly #gateway: HttpGateway
+
+  /** @throws BAD_KEY, BAD_ROLE, BAD_CONFIG, OFFLINE, USAGE */
+  constructor(options: WebOptions) {
+    super()
+    const { registryPublicKey, listen = LOOPBACK, tls, dir, bootstrap, host } = options
+    const registry = parseKey(registryPublicKey, 'registry public key')
+    checkExposure(listen, options)
+    const rules = readRules(options)
+    const certificate = tls && ('certFile' in tls ? new FileCertificate(tls) : tls)
+    this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
+    this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb: 'web' })
+    const { network, keyPair, replica } = this.#participant
+    this.#pool = new LinkPool({ connect: (key) => network.dht.connect(key, { keyPair }) })
+    this.#gateway = new HttpGateway({
+      directory: replica.directory,
+      pool: this.#pool,
+      port: options.port,
+      host: listen,
+      certificate,
+      rules,
+      pseudonym: `hyperseaport-${toHex(keyPair.publicKey).slice(0, PSEUDONYM_LENGTH)}`,
+      timeout: options.deadline,
+      maxBodyBytes: options.maxBodyBytes,
+      maxHeaderBytes: options.maxHeaderBytes,
+      requestTimeout: options.requestTimeout,
+      trustedProxies: options.trustedProxies
+    })
+    for (const event of ['access', 'failed', 'notice']) {
+      this.#gateway.on(event, (...values) => this.emit(event, ...values))
+    }
+  }
+
+  /** The port it listens on. */
+  get port(): number {
+    return this.#gateway.port
+  }
+
+  /** Where it is found, on this machine. */
+  get url(): string {
+    const { host, port, isSecure } = this.#gateway
+    const name = host.includes(':') ? `[${host}]` : host
+    return `${isSecure ? 'https' : 'http'}://${name}:${port}/`
+  }
+
+  /**
+   * Resolves when it listens, with the directory as good as it gets.
+   *
+   * @throws REGISTRY_NOT_FOUND, PORT_IN_USE, LISTEN_FAILED, BAD_CONFIG, CLOSED
+   */
+  async setup(): Promise<this> {
+    await this.ready()
+    return this
+  }
+
+  /**
+   * Puts other rules in place of all those given before. What is under way is not touched.
+   *
+   * @throws BAD_ROLE, BAD_KEY, BAD_CONFIG, USAGE, and leaves everything as it was
+   */
+  update(rules: WebRules) {
+    checkExposure(this.#gateway.host, rules)
+    this.#gateway.update(readRules(rules))
+  }
+
+  getStats() {
+    const { replica } = this.#participant
+    return {
+      gateway: this.#gateway.stats,
+      links: { ...this.#pool.stats },
+      registrars: replica.registrars.length,
+      peers: replica.peering.peers.size,
+      logs: replica.logs()
+    }
+  }
+
+  override async _open() {
+    this.#participant.on('notice', this.#onnotice)
+    try {
+      this.emit('connecting')
+      await this.#gateway.check()
+      await this.#participant.ready()
+      const { storage, replica } = this.#participant
+      if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
+      await this.waitFor(replica.synced(), this.#timeout, lateRegistry)
+      this.emit('connected')
+      await this.#gateway.ready()
+      this.emit('listening', this.port)
+    } catch (error) {
+      await this.#closeAll()
+      throw error
+    }
+  }
+
+  override async _close() {
+    await this.#closeAll()
+  }
+
+  async #closeAll() {
+    await this.#gateway.close()
+    await this.#pool.close()
+    this.#participant.off('notice', this.#onnotice)
+    await this.#participant.release()
+  }
+
+  readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
+}
+
+export type Web = WebInstance
+/** Makes a gateway; `new` works as well. */
+export const Web = factory(WebInstance)
+
+function readRules({
+  domains = [],
+  hostnames = [],
+  access,
+  open = [],
+  cors = [],
+  deadlines = []
+}: WebRules): GatewayRules {
+  const credentials: AccessListOptions = { text: access, open: open.map(parseReach) }
+  return {
+    domains: new DomainTable([...domains.map(parseDomain), ...hostnames.map(parseHostnameRule)]),
+    access: new AccessList(credentials),
+    cors: cors.map(parseCors),
+    deadlines: deadlines.map(parseDeadline)
+  }
+}
+
+/** What loopback keeps to this machine, another address shows to everybody: that has to be said. */
+function checkExposure(listen: string, { access, open = [] }: WebRules) {
+  if (/^(127\.|::1$|localhost$)/.test(listen) || access !== undefined || open.length > 0) return
+  throw SeaportError.USAGE(
+    `listening on ${listen} shows the services to whoever reaches it: say who may (--auth), or what anybody may (--public role@range, or --public '*')`
+  )
+}
+
+/** @throws USAGE, BAD_ROLE */
+function parseDeadline(text: string): GatewayRules['deadlines'][number] {
+  const at = text.lastIndexOf('=')
+  const seconds = Number(text.slice(at + 1))
+  if (at === -1 || !(seconds > 0)) {
+    throw SeaportError.USAGE(
+      `a deadline is role=seconds, as in api@1.x=5, not ${JSON.stringify(text)}`
+    )
+  }
+  return { reach: parseReach(text.slice(0, at).trim()), ms: seconds * 1000 }
+}
+
+function lateRegistry(): SeaportError {
+  return SeaportError.REGISTRY_NOT_FOUND(
+    'neither a registrar nor a replica of this registry answered in time; is the key right, and the DHT the same?'
+  )
+}
