@@ -1,0 +1,138 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import t, { type Test } from 'tap'
+import { Cli, type Running } from './cli.js'
+
+const KEY = /^[0-9a-f]{64}$/
+const ONE_LINE = /^[^\n]*\n$/
+
+t.test('each line of the contract appears, and a client reaches the backend', async (t) => {
+  const { cli, registryPublicKey } = await registryOf(t)
+  const port = await httpBackend(t, 'welcome')
+
+  const service = cli.start(['service', '-p', `${port}`, '-r', 'couchdb@3.2.2', '--tag', 'a'])
+  const key = await service.waitForLine('started p2p service on ')
+  t.match(key, KEY)
+  t.equal(await service.waitForLine('connecting to registry '), registryPublicKey)
+  t.match(await service.waitForLine('registered service {'), "role: 'couchdb', version: '3.2.2'")
+
+  const proxy = cli.start(['proxy', '-p', '0', '-r', 'couchdb@3.x'])
+  t.equal(await proxy.waitForLine('connecting to registry '), registryPublicKey)
+  await proxy.waitForLine('connected to registry')
+  t.match(await proxy.waitForLine('found service {'), key)
+  t.equal(await get(proxy), 'welcome')
+  t.match(await proxy.waitForLine('proxy from  '), new RegExp(`^\\d+ to p2p service ${key}$`))
+
+  const { stdout } = await cli.run(['list', 'couchdb@^3.2.0', '--json'])
+  t.match(JSON.parse(stdout), [
+    { role: 'couchdb', version: '3.2.2', servicePublicKey: key, tags: ['a'], status: 'passing' }
+  ])
+  t.match((await cli.run(['list'])).stdout, /^ROLE .*\ncouchdb +3\.2\.2 +passing.* a\n$/)
+  t.match(await cli.run(['list', 'couchdb@4.x', '--json']), { code: 0, stdout: '[]\n' })
+  t.match(await cli.run(['list', 'couchdb@4.x']), { code: 0, stdout: '', stderr: ONE_LINE })
+})
+
+t.test('a proxy says that it waits, and listens when the first instance comes', async (t) => {
+  const { cli } = await registryOf(t)
+  const proxy = cli.start(['proxy', '-p', '0', '-r', 'hello@^1.0.0'])
+  await proxy.waitForLine('waiting for an instance of hello@^1.0.0')
+  await proxy.waitForTalk('still searching for an instance of hello@^1.0.0')
+  cli.start(['service', '-p', `${await httpBackend(t, 'hello')}`, '-r', 'hello@1.2.0'])
+  t.equal(await get(proxy), 'hello')
+})
+
+t.test('watch shows what is there, what comes and what goes', async (t) => {
+  const { cli } = await registryOf(t)
+  const port = `${await httpBackend(t, 'hello')}`
+  const first = cli.start(['service', '-p', port, '-r', 'hello@1.0.0', '--dir', 'first'])
+  await first.waitForLine('registered service')
+  const watch = cli.start(['watch', 'hello@1.x', '--json'])
+  t.match(JSON.parse(await watch.waitForLine('')), { change: 'up', version: '1.0.0' })
+
+  const second = cli.start(['service', '-p', port, '-r', 'hello@1.1.0', '--dir', 'second'])
+  await watch.waitForLine('{"change":"up","role":"hello","version":"1.1.0"')
+  cli.start(['service', '-p', port, '-r', 'hello@2.0.0', '--dir', 'third'])
+  t.match(await second.kill('SIGTERM'), { code: 0 })
+  await watch.waitForLine('{"change":"down","role":"hello","version":"1.1.0"')
+  t.notMatch(watch.lines.stdout.join(), '2.0.0')
+})
+
+t.test('what is in use is refused with its own code', async (t) => {
+  const { cli } = await registryOf(t)
+  const port = `${await httpBackend(t, 'hello')}`
+  const holder = cli.start(['service', '-p', port, '-r', 'hello@1.0.0', '--seed', '11'.repeat(32)])
+  await holder.waitForLine('registered service')
+
+  const registry = await cli.run([])
+  t.match(registry, { code: 1, stdout: '' })
+  t.match(registry.stderr, /^STORAGE_LOCKED: .*--dir/m)
+
+  const proxy = await cli.run(['proxy', '-p', port, '-r', 'hello'])
+  t.match(proxy, { code: 1 })
+  t.match(proxy.stderr, /^PORT_IN_USE: /m)
+
+  const service = ['service', '-p', port, '-r', 'hello@1.0.0', '--dir', 'other']
+  const twin = await cli.run([...service, '--seed', '11'.repeat(32)])
+  t.match(twin, { code: 1 })
+  t.match(twin.stderr, /^KEY_IN_USE: /m)
+})
+
+t.test('a backend that is not there yet is pointed out', async (t) => {
+  const { cli } = await registryOf(t)
+  const service = cli.start(['service', '-p', `${await freePort()}`, '-r', 'hello@1.0.0'])
+  await service.waitForTalk('BACKEND_UNREACHABLE: nothing listens on ')
+  await service.waitForLine('registered service')
+})
+
+t.test('a registry that nobody runs is searched for aloud, and not for ever', async (t) => {
+  const cli = new Cli(t)
+  await cli.island()
+  cli.setEnv('HYPERSEAPORT_REGISTRY_PUBLIC_KEY', '5b'.repeat(32))
+  const service = cli.start(['service', '-p', '9', '-r', 'hello@1.0.0'])
+  const list = cli.start(['list'])
+  await list.waitForTalk('still searching for the registry 5b5b')
+  await service.waitForTalk('still searching for a registrar of 5b5b')
+  const { code, stdout, stderr } = await list.outcome
+  t.equal(code, 1)
+  t.equal(stdout, '')
+  t.match(stderr, /^REGISTRY_NOT_FOUND: /m)
+  t.match(await service.kill('SIGINT'), { code: 0 }, 'a signal ends the search')
+})
+
+/** A registry on an island, known to everything that is started from now on. */
+async function registryOf(t: Test) {
+  const cli = new Cli(t)
+  await cli.island()
+  await cli.run(['seed', '--out', '.hyperseaportrc'])
+  const registry = cli.start([])
+  const registryPublicKey = await registry.waitForLine('registryPublicKey=')
+  return { cli, registry, registryPublicKey }
+}
+
+async function httpBackend(t: Test, answer: string): Promise<number> {
+  const server = createServer((_request, response) => response.end(answer))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  return (server.address() as AddressInfo).port
+}
+
+async function freePort(): Promise<number> {
+  const server = createTcpServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** What a proxy's port answers. */
+async function get(proxy: Running): Promise<string> {
+  const port = Number.parseInt(await proxy.waitForLine('proxy from  '), 10)
+  const response = await fetch(`http://127.0.0.1:${port}`)
+  return response.text()
+}
