@@ -77,7 +77,7 @@ export class Link extends EventEmitter<{ close: [SeaportError]; notice: [Seaport
       onincoming,
       onheard: () => this.#heartbeat.heard(),
       onbusy: () => this.#isConnected && this.#heartbeat.start(),
-      onclose: () => this.destroy(SeaportError.LINK_LOST(`${this.#name} closed the link`))
+      onclose: () => this.#onprotocolclosed()
     })
 
     connection.on('error', (error: Error) => {
@@ -197,6 +197,12 @@ export class Link extends EventEmitter<{ close: [SeaportError]; notice: [Seaport
     } else if (this.connection._writableState.buffered > MAX_BACKLOG_BYTES) {
       this.mux.destroy(SeaportError.BAD_MESSAGE('answers that the other side does not take'))
     }
+  }
+
+  /** The other side does not speak our protocol; or the connection is closed, which tells itself. */
+  #onprotocolclosed() {
+    if (this.connection.destroying) return
+    this.destroy(SeaportError.LINK_LOST(`${this.#name} carries no streams here`))
   }
 
   #onclose() {
