@@ -8,6 +8,7 @@ import { crypto, type SecretStream } from '../holepunch.js'
  *     A ◀───────────────────────── the same, of the other side ──────────── B
  *     A ── credentials: which keys and grants stand behind it ────────────▶ B
  *     A ◀───────────────────────── the same, of the other side ──────────── B
+ *     A ◀──────────── welcome, or denied with a code, each way ───────────▶ B
  *
  * The hello proves knowledge of the registry's public key without showing it, and is worthless on any
  * other connection. Until it came nothing else is sent or read, so who merely saw the topic on the DHT
@@ -18,6 +19,8 @@ const HELLO_TYPE = Buffer.from('hyperseaport/hello/1')
 const HELLO = 1
 const DENIED = 2
 const CREDENTIALS = 3
+const WELCOME = 4
+const NOTHING = Buffer.alloc(0)
 const MAX_DENIAL_BYTES = 256
 const HELLO_TIMEOUT_MS = 5000
 /** How long a denial may take to reach the other side before the connection is cut. */
@@ -26,12 +29,11 @@ const DENIAL_LINGER_MS = 1000
 export interface HelloOptions {
   /** What goes to who has proven to know the registry. */
   credentials?: () => Buffer
-  /**
-   * Runs in the same tick in which the other side's credentials arrived, before anything that follows
-   * them. What it throws, the other side is denied with.
-   */
-  onhello: (credentials: Buffer) => void
-  /** The other side has no proof, or denied us. The connection is being closed. */
+  /** Checks the other side's credentials. What it throws, the other side is denied with. */
+  admit?: (credentials: Buffer) => void
+  /** Runs in the same tick in which the other side's welcome arrived, before anything that follows it. */
+  onhello: () => void
+  /** One side denied the other. The connection is being closed. */
   ondenied: (reason: SeaportError, byRemote: boolean) => void
   timeout?: number
 }
@@ -41,13 +43,36 @@ export function exchangeHello(
   connection: SecretStream,
   registry: Buffer,
   {
-    credentials = () => Buffer.alloc(0),
+    credentials = () => NOTHING,
+    admit = () => {},
     onhello,
     ondenied,
     timeout = HELLO_TIMEOUT_MS
   }: HelloOptions
 ): void {
-  let isKnown = false
+  const steps: { kind: number; take: (body: Buffer) => void }[] = [
+    {
+      kind: HELLO,
+      take: (body) => {
+        checkProof(connection, registry, body)
+        send(connection, CREDENTIALS, credentials())
+      }
+    },
+    {
+      kind: CREDENTIALS,
+      take: (body) => {
+        admit(body)
+        send(connection, WELCOME, NOTHING)
+      }
+    },
+    {
+      kind: WELCOME,
+      take: () => {
+        settle()
+        onhello()
+      }
+    }
+  ]
   const timer = setTimeout(() => {
     settle()
     connection.destroy(SeaportError.NOT_A_MEMBER('no hello came'))
@@ -57,22 +82,11 @@ export function exchangeHello(
     connection.off('data', ondata)
     connection.off('close', settle)
   }
-  const read = (frame: Buffer) => {
-    if (isKnown) {
-      const theirs = readFrame(frame, CREDENTIALS)
-      settle()
-      return onhello(theirs)
-    }
-    if (!readFrame(frame, HELLO).equals(proof(connection, registry, !connection.isInitiator))) {
-      throw SeaportError.NOT_A_MEMBER('a peer on our topic does not know the registry')
-    }
-    isKnown = true
-    connection.write(Buffer.concat([Buffer.of(CREDENTIALS), credentials()]))
-  }
   const ondata = (frame: Buffer) => {
     if (frame.byteLength === 0) return
     try {
-      read(frame)
+      const step = steps.shift()
+      if (step) step.take(readFrame(frame, step.kind))
     } catch (error) {
       settle()
       const reason = error instanceof SeaportError ? error : SeaportError.BAD_MESSAGE(String(error))
@@ -86,18 +100,21 @@ export function exchangeHello(
 
   connection.on('data', ondata)
   connection.on('close', settle)
-  connection.write(
-    Buffer.concat([Buffer.of(HELLO), proof(connection, registry, connection.isInitiator)])
-  )
+  send(connection, HELLO, proof(connection, registry, connection.isInitiator))
+}
+
+function send(connection: SecretStream, kind: number, body: Buffer) {
+  connection.write(Buffer.concat([Buffer.of(kind), body]))
 }
 
 function proof(connection: SecretStream, registry: Buffer, byInitiator: boolean): Buffer {
-  return crypto.hash([
-    HELLO_TYPE,
-    registry,
-    connection.handshakeHash,
-    Buffer.of(byInitiator ? 1 : 0)
-  ])
+  const side = Buffer.of(byInitiator ? 1 : 0)
+  return crypto.hash([HELLO_TYPE, registry, connection.handshakeHash, side])
+}
+
+function checkProof(connection: SecretStream, registry: Buffer, theirs: Buffer) {
+  if (theirs.equals(proof(connection, registry, !connection.isInitiator))) return
+  throw SeaportError.NOT_A_MEMBER('a peer on our topic does not know the registry')
 }
 
 /** @throws NOT_A_MEMBER, or what the other side denied us with */
@@ -112,9 +129,7 @@ function readFrame(frame: Buffer, expected: number): Buffer {
 }
 
 function deny(connection: SecretStream, reason: SeaportError) {
-  connection.write(
-    Buffer.concat([Buffer.of(DENIED), Buffer.from(reason.message).subarray(0, MAX_DENIAL_BYTES)])
-  )
+  send(connection, DENIED, Buffer.from(reason.message).subarray(0, MAX_DENIAL_BYTES))
   connection.end()
   const timer = setTimeout(() => connection.destroy(), DENIAL_LINGER_MS)
   connection.on('close', () => clearTimeout(timer))

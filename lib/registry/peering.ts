@@ -123,10 +123,13 @@ export class Peering extends ReadyResource {
     const remote = toHex(connection.remotePublicKey)
     connection.on('error', () => {})
     const { handshakeHash } = connection
+    let identities: ReadonlySet<string> = new Set()
     exchangeHello(connection, this.#registry, {
       credentials: () => this.#membership.credentials(handshakeHash),
-      onhello: (credentials) =>
-        this.#onhello(connection, this.#membership.admit(remote, handshakeHash, credentials)),
+      admit: (credentials) => {
+        identities = this.#membership.admit(remote, handshakeHash, credentials)
+      },
+      onhello: () => this.#onhello(connection, identities),
       ondenied: (reason, byRemote) => {
         if (!byRemote) this.stats.strangers++
         this.#report(remote, reason)

@@ -1,0 +1,162 @@
+import { SeaportError } from './errors.js'
+import { KeyPair, parseKey } from './keys.js'
+import { factory, Lifecycle } from './lifecycle.js'
+import type { NetworkOptions } from './network.js'
+import {
+  type Grant,
+  type GrantStatement,
+  type GrantTerms,
+  type Revocation,
+  signGrant,
+  signRevocation
+} from './registry/grant.js'
+import { Participant } from './registry/participant.js'
+
+export interface AdminOptions extends NetworkOptions {
+  /** The registry's seed; or leave it out and administer with this process's key, if that is an admin's. */
+  seed?: Buffer | string | undefined
+  /** Hex, z-base-32 or 32 bytes. Needed without the seed. */
+  registryPublicKey?: Buffer | string | undefined
+  /** Folder of this process's replica and key. Default: the user's data folder. */
+  dir?: string | undefined
+  /** How long to look for a registrar, in ms. */
+  timeout?: number | undefined
+}
+
+const TIMEOUT_MS = 10_000
+const VERB = 'admin'
+
+/** Grants and revokes, in the name of the registry or of one of its admins. */
+class AdminInstance extends Lifecycle {
+  readonly #registry: Buffer
+  readonly #participant: Participant
+  readonly #timeout: number
+  #denial: SeaportError | null = null
+
+  /** @throws BAD_KEY, OFFLINE, USAGE */
+  constructor({
+    seed,
+    registryPublicKey,
+    dir,
+    bootstrap,
+    host,
+    timeout = TIMEOUT_MS
+  }: AdminOptions) {
+    super()
+    const keyPair = seed === undefined ? undefined : KeyPair(parseKey(seed, 'registry seed'))
+    if (!keyPair && registryPublicKey === undefined) {
+      throw SeaportError.USAGE('which registry? Give its seed, or its public key')
+    }
+    this.#registry = keyPair?.publicKey ?? parseKey(registryPublicKey ?? '', 'registry public key')
+    this.#timeout = timeout
+    this.#participant = Participant.acquire({
+      registry: this.#registry,
+      bootstrap,
+      host,
+      dir,
+      verb: VERB,
+      as: 'passer-by',
+      keyPair
+    })
+  }
+
+  /** @throws REGISTRAR_NOT_FOUND, NOT_GRANTED, STORAGE_FAILED, CLOSED */
+  async setup(): Promise<this> {
+    await this.ready()
+    return this
+  }
+
+  /**
+   * Lets a key do something, from now on; it replaces what this issuer granted it before.
+   *
+   * @throws BAD_ROLE, NOT_GRANTED, REGISTRAR_NOT_FOUND
+   */
+  async grant(subject: Buffer | string, terms: Partial<GrantTerms>): Promise<Grant> {
+    const { serve = [], consume = [], admin = false, expiresAt = 0 } = terms
+    const grant = signGrant(this.#registry, this.#issuer, parseKey(subject, 'granted key'), {
+      serve,
+      consume,
+      admin,
+      expiresAt
+    })
+    await this.#write(grant)
+    return grant
+  }
+
+  /**
+   * Ends all grants of a key. Its links and its replication are cut.
+   *
+   * @throws NOT_GRANTED, REGISTRAR_NOT_FOUND
+   */
+  async revoke(subject: Buffer | string): Promise<Revocation> {
+    const revocation = signRevocation(
+      this.#registry,
+      this.#issuer,
+      parseKey(subject, 'revoked key')
+    )
+    await this.#write(revocation)
+    return revocation
+  }
+
+  /** The grants in force, and the keys that were revoked. */
+  list() {
+    const { grants } = this.#participant.membership
+    return { private: grants.isPrivate, ...grants.list() }
+  }
+
+  get #issuer(): KeyPair {
+    return this.#participant.keyPair
+  }
+
+  override async _open() {
+    this.#participant.on('denied', this.#ondenied)
+    try {
+      await this.#participant.ready()
+      const { replica } = this.#participant
+      const found = new Promise<void>((resolve) => {
+        replica.once('registrar', () => resolve())
+      })
+      await this.waitFor(
+        Promise.all([replica.registrars.length > 0 ? null : found, replica.synced()]),
+        this.#timeout,
+        () => this.#denial ?? noRegistrar()
+      )
+    } catch (error) {
+      await this.#closeAll()
+      throw error
+    }
+  }
+
+  override async _close() {
+    await this.#closeAll()
+  }
+
+  async #closeAll() {
+    this.#participant.off('denied', this.#ondenied)
+    await this.#participant.release()
+  }
+
+  readonly #ondenied = (reason: SeaportError) => {
+    this.#denial = reason
+  }
+
+  /** One registrar is enough, the others copy it; but all that are there are told at once. */
+  async #write(statement: GrantStatement) {
+    const { registrars } = this.#participant.replica
+    const answers = await Promise.allSettled(registrars.map((peer) => peer.grant(statement)))
+    const given = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+    const [refusal] = given.filter(({ code }) => code !== '')
+    if (given.some(({ code }) => code === '')) return
+    throw refusal ? SeaportError.remote(refusal.code, refusal.text) : noRegistrar()
+  }
+}
+
+export type Admin = AdminInstance
+/** Makes an administration of a registry; `new` works as well. */
+export const Admin = factory(AdminInstance)
+
+function noRegistrar(): SeaportError {
+  return SeaportError.REGISTRAR_NOT_FOUND(
+    "no registrar answered in time, and grants are theirs to write; is 'hyperseaport registry' running?"
+  )
+}

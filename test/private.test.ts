@@ -1,0 +1,118 @@
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import t, { type Test } from 'tap'
+import { Admin, Consumer, KeyPair, Registry, type SeaportError, Service } from '../lib/index.js'
+import { PROCESS_KEY } from '../lib/registry/participant.js'
+import { keepKeyPair } from '../lib/registry/storage.js'
+import { Testbed } from './testbed.js'
+
+async function privateRegistry(t: Test) {
+  const testbed = await Testbed.make(t)
+  const { bootstrap } = testbed
+  const seed = KeyPair().publicKey
+  const registry = Registry({ seed, dir: await testbed.dir(), bootstrap, private: true })
+  t.teardown(() => registry.destroy())
+  await registry.setup()
+  const { registryPublicKey } = registry
+  const admin = Admin({ seed, bootstrap, dir: await testbed.dir() })
+  t.teardown(() => admin.destroy())
+  await admin.setup()
+  const backend = createServer((socket) => socket.on('error', () => {}).pipe(socket))
+  backend.listen(0, '127.0.0.1')
+  await once(backend, 'listening')
+  t.teardown(() => backend.close())
+  const { port } = backend.address() as AddressInfo
+  return { testbed, registry, admin, seed, port, options: { registryPublicKey, bootstrap } }
+}
+
+t.test(
+  'a key that is granted something gets in without a restart, and out when it is revoked',
+  async (t) => {
+    const { testbed, admin, port, options } = await privateRegistry(t)
+    const keyPair = KeyPair()
+    const role = 'echo@1.0.0'
+    const service = Service({ ...options, role, port, keyPair, dir: await testbed.dir() })
+    t.teardown(() => service.destroy())
+    const refused = once(service, 'denied') as Promise<[SeaportError]>
+    const registered = service.setup()
+    t.equal((await refused)[0].code, 'NOT_GRANTED')
+    await admin.grant(keyPair.publicKey, { serve: ['echo@1.x'] })
+    await registered
+
+    const dir = await testbed.dir()
+    const { publicKey } = await keepKeyPair(dir, PROCESS_KEY)
+    await admin.grant(publicKey, { consume: ['other'] })
+    const consumer = Consumer(['echo@1.x'], { ...options, dir })
+    t.teardown(() => consumer.destroy())
+    const [entry] = await consumer.setup()
+    await t.rejects(
+      async () => entry?.connect(),
+      { message: /NOT_GRANTED/ },
+      'it may look, not connect'
+    )
+    await admin.grant(publicKey, { consume: ['echo@^1'] })
+    const stream = await eventually(async () => entry?.connect())
+    stream?.on('error', () => {})
+    stream?.write('hello')
+    t.equal(String((await once(stream as NonNullable<typeof stream>, 'data'))[0]), 'hello')
+
+    const cut = new Promise((resolve) => stream?.on('close', resolve))
+    await admin.revoke(publicKey)
+    await cut
+    await t.rejects(async () => entry?.connect())
+  }
+)
+
+t.test('a stranger in a private registry is told that it has no grant', async (t) => {
+  const { testbed, options } = await privateRegistry(t)
+  const consumer = Consumer(['echo'], { ...options, dir: await testbed.dir(), timeout: 500 })
+  await t.rejects(consumer.setup(), { code: 'NOT_GRANTED' })
+})
+
+t.test('a service whose grant is revoked is gone from every directory', async (t) => {
+  const { testbed, admin, port, options } = await privateRegistry(t)
+  const keyPair = KeyPair()
+  await admin.grant(keyPair.publicKey, { serve: ['*'] })
+  const service = Service({ ...options, role: 'a@1.0.0', port, keyPair, dir: await testbed.dir() })
+  t.teardown(() => service.destroy())
+  await service.setup()
+  const dir = await testbed.dir()
+  await admin.grant((await keepKeyPair(dir, PROCESS_KEY)).publicKey, {})
+  const reader = Consumer([], { ...options, dir })
+  t.teardown(() => reader.destroy())
+  await reader.setup()
+  t.equal(reader.list().length, 1)
+  const gone = new Promise((resolve) =>
+    reader.watch((change) => change === 'down' && resolve(change))
+  )
+  await admin.revoke(keyPair.publicKey)
+  await gone
+})
+
+t.test('an admin that the registry made grants in its turn, and nobody else does', async (t) => {
+  const { testbed, admin, options } = await privateRegistry(t)
+  const dir = await testbed.dir()
+  const { publicKey } = await keepKeyPair(dir, PROCESS_KEY)
+  await admin.grant(publicKey, { admin: true })
+  const deputy = Admin({ ...options, dir })
+  t.teardown(() => deputy.destroy())
+  await deputy.setup()
+  const subject = KeyPair().publicKey
+  await deputy.grant(subject, { consume: ['*'] })
+  await t.rejects(deputy.grant(subject, { admin: true }), { code: 'NOT_GRANTED' })
+
+  await admin.grant(publicKey, { consume: ['*'] })
+  await t.rejects(deputy.grant(KeyPair().publicKey, {}), { code: 'NOT_GRANTED' })
+})
+
+/** A grant that a registrar confirmed takes a moment to reach the service. */
+async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await attempt()
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+}
