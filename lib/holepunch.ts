@@ -105,8 +105,8 @@ export interface SecretStream extends EventEmitter {
   readonly destroying: boolean
   readonly destroyed: boolean
   userData: unknown
-  /** Bytes written and not yet handed on. Not documented. */
-  readonly _writableState: { readonly buffered: number }
+  /** Messages written and not yet handed on. Not documented. */
+  readonly _writableState: { readonly queue: { readonly length: number } }
   write(data: Uint8Array): boolean
   end(): void
   pause(): void

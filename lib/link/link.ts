@@ -31,8 +31,11 @@ const CONNECT_TIMEOUT_MS = 10_000
 export const OPEN_TIMEOUT_MS = 2000
 /** No message of any protocol on a link is larger. The connection itself would take 16 MiB. */
 const MAX_MESSAGE_BYTES = 256 * 1024
-/** Written and not taken by the other side, who keeps asking. What we send by ourselves stays far below. */
-const MAX_BACKLOG_BYTES = 4 * 1024 * 1024
+/**
+ * Messages written and not taken by the other side, who keeps asking. Protomux answers by itself, and
+ * whatever the connection takes; what we send stays far below.
+ */
+const MAX_BACKLOG = 16_384
 
 /**
  * One encrypted connection to a remote key, with streams on it. Both sides have one. Emits `close`
@@ -194,7 +197,7 @@ export class Link extends EventEmitter<{ close: [SeaportError]; notice: [Seaport
   #checkMessage(message: Buffer) {
     if (message.byteLength > MAX_MESSAGE_BYTES) {
       this.mux.destroy(SeaportError.BAD_MESSAGE(`a message of ${message.byteLength} bytes`))
-    } else if (this.connection._writableState.buffered > MAX_BACKLOG_BYTES) {
+    } else if (this.connection._writableState.queue.length > MAX_BACKLOG) {
       this.mux.destroy(SeaportError.BAD_MESSAGE('answers that the other side does not take'))
     }
   }
