@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { AccessList, type AccessListOptions, parseReach } from './edge/access.js'
 import { type CertificateSource, FileCertificate } from './edge/certificate.js'
 import { parseCors } from './edge/cors.js'
@@ -5,7 +6,7 @@ import { DomainTable, parseDomain, parseHostnameRule } from './edge/domains.js'
 import { HttpGateway } from './edge/http-gateway.js'
 import type { GatewayRules } from './edge/router.js'
 import { SeaportError } from './errors.js'
-import { parseKey, toHex } from './keys.js'
+import { parseKey } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
 import { LinkPool } from './link/pool.js'
 import type { NetworkOptions } from './network.js'
@@ -55,18 +56,20 @@ export interface WebOptions extends NetworkOptions, WebRules {
 
 const SETUP_TIMEOUT_MS = 30_000
 const LOOPBACK = '127.0.0.1'
-const PSEUDONYM_LENGTH = 8
+const PSEUDONYM_BYTES = 4
 
 /**
  * The registry's services over HTTP, for whoever has no part in it. Emits `connecting`, `connected` (the
- * directory is ready), `listening` (a port), `access` (an AccessEntry: a request that is over), `failed`
- * (an error that was answered with 5xx, its AccessEntry) and `notice` (a SeaportError).
+ * directory is ready), `listening` (a port), `denied` (a SeaportError: the registry does not let us in),
+ * `access` (an AccessEntry: a request that is over), `failed` (an error that was answered with 5xx, its
+ * AccessEntry) and `notice` (a SeaportError).
  */
 class WebInstance extends Lifecycle {
   readonly #timeout: number
   readonly #participant: Participant
   readonly #pool: LinkPool
   readonly #gateway: HttpGateway
+  #denial: SeaportError | null = null
 
   /** @throws BAD_KEY, BAD_ROLE, BAD_CONFIG, OFFLINE, USAGE */
   constructor(options: WebOptions) {
@@ -78,16 +81,15 @@ class WebInstance extends Lifecycle {
     const certificate = tls && ('certFile' in tls ? new FileCertificate(tls) : tls)
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb: 'web' })
-    const { network, keyPair, replica } = this.#participant
-    this.#pool = new LinkPool({ connect: (key) => network.dht.connect(key, { keyPair }) })
+    this.#pool = new LinkPool({ connect: (key) => this.#participant.connect(key) })
     this.#gateway = new HttpGateway({
-      directory: replica.directory,
+      directory: this.#participant.replica.directory,
       pool: this.#pool,
       port: options.port,
       host: listen,
       certificate,
       rules,
-      pseudonym: `hyperseaport-${toHex(keyPair.publicKey).slice(0, PSEUDONYM_LENGTH)}`,
+      pseudonym: `hyperseaport-${randomBytes(PSEUDONYM_BYTES).toString('hex')}`,
       timeout: options.deadline,
       maxBodyBytes: options.maxBodyBytes,
       maxHeaderBytes: options.maxHeaderBytes,
@@ -144,13 +146,14 @@ class WebInstance extends Lifecycle {
 
   override async _open() {
     this.#participant.on('notice', this.#onnotice)
+    this.#participant.on('denied', this.#ondenied)
     try {
       this.emit('connecting')
       await this.#gateway.check()
       await this.#participant.ready()
       const { storage, replica } = this.#participant
       if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
-      await this.waitFor(replica.synced(), this.#timeout, lateRegistry)
+      await this.waitFor(replica.synced(), this.#timeout, () => this.#denial ?? lateRegistry())
       this.emit('connected')
       await this.#gateway.ready()
       this.emit('listening', this.port)
@@ -168,10 +171,16 @@ class WebInstance extends Lifecycle {
     await this.#gateway.close()
     await this.#pool.close()
     this.#participant.off('notice', this.#onnotice)
+    this.#participant.off('denied', this.#ondenied)
     await this.#participant.release()
   }
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
+
+  readonly #ondenied = (reason: SeaportError) => {
+    this.#denial = reason
+    this.emit('denied', reason)
+  }
 }
 
 export type Web = WebInstance
