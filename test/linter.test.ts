@@ -60,7 +60,7 @@ t.test('imports run down the ladder and every other is refused', async (t) => {
   for (const [file, verdicts] of Object.entries(IMPORTS)) {
     sources[file] = Object.keys(verdicts).map((specifier) => `import '${specifier}'`)
   }
-  const refused = await lint(t, 'style/noRestrictedImports', sources)
+  const refused = await lint(t, 'lint/style/noRestrictedImports', sources)
   for (const [file, verdicts] of Object.entries(IMPORTS)) {
     for (const [i, [specifier, verdict]] of Object.entries(verdicts).entries()) {
       const found = refused.includes(`${file}:${i + 1}`) ? 'may not' : 'may'
@@ -70,7 +70,7 @@ t.test('imports run down the ladder and every other is refused', async (t) => {
 })
 
 t.test('imports in a circle are refused', async (t) => {
-  const refused = await lint(t, 'suspicious/noImportCycles', {
+  const refused = await lint(t, 'lint/suspicious/noImportCycles', {
     'lib/keys.ts': ["import './role.js'"],
     'lib/role.ts': ["import './keys.js'"]
   })
@@ -79,8 +79,8 @@ t.test('imports in a circle are refused', async (t) => {
 
 t.test('only bin/ and examples/ print or exit', async (t) => {
   for (const [rule, line] of [
-    ['suspicious/noConsole', "console.log('hello')"],
-    ['nursery/noProcessExit', 'process.exit(1)']
+    ['lint/suspicious/noConsole', "console.log('hello')"],
+    ['plugin', 'process.exit(1)']
   ] as const) {
     const sources = { 'bin/a.ts': [line], 'examples/a.ts': [line], 'lib/a.ts': [line] }
     t.same(await lint(t, rule, sources), ['lib/a.ts:1'], rule)
@@ -88,7 +88,7 @@ t.test('only bin/ and examples/ print or exit', async (t) => {
 })
 
 t.test('a promise nobody waits for is refused', async (t) => {
-  const refused = await lint(t, 'nursery/noFloatingPromises', {
+  const refused = await lint(t, 'lint/nursery/noFloatingPromises', {
     'lib/a.ts': ['async function close() {}', 'await close()', 'close()']
   })
   t.same(refused, ['lib/a.ts:3'])
@@ -98,7 +98,7 @@ t.test('a promise nobody waits for is refused', async (t) => {
 async function lint(t: Test, rule: string, sources: Record<string, string[]>): Promise<string[]> {
   const tree = await mkdtemp(join(tmpdir(), 'hyperseaport-linter-'))
   t.teardown(() => rm(tree, { recursive: true }))
-  for (const config of ['biome.json', 'biome.ladder.json', '.gitignore']) {
+  for (const config of ['biome.json', 'biome.ladder.json', 'biome.exit.grit', '.gitignore']) {
     await cp(join(HOUSE, config), join(tree, config))
   }
   for (const [file, lines] of Object.entries(sources)) {
@@ -110,7 +110,7 @@ async function lint(t: Test, rule: string, sources: Record<string, string[]>): P
     cwd: tree
   }).catch((error: { stdout: string }) => error) // it exits with 1 when it refuses
   const report: { diagnostics: Diagnostic[] } = JSON.parse(stdout)
-  const found = report.diagnostics.filter(({ category }) => category === `lint/${rule}`)
+  const found = report.diagnostics.filter(({ category }) => category === rule)
   return found.map(({ location }) => `${location.path}:${location.start.line}`).sort()
 }
 
