@@ -42,7 +42,7 @@ export class Heartbeat {
     if (this.#timer) return
     this.#hasHeard = false
     this.#silentIntervals = 0
-    this.#timer = setInterval(() => this.#beat(), this.#interval)
+    this.#timer = setInterval(() => this.beat(), this.#interval)
     this.#timer.unref()
   }
 
@@ -57,7 +57,9 @@ export class Heartbeat {
     this.#hasHeard = true
   }
 
-  #beat() {
+  /** An interval has passed. */
+  beat() {
+    if (!this.#timer) return
     if (!this.#options.isNeeded()) return this.stop()
     this.#silentIntervals = this.#hasHeard ? 0 : this.#silentIntervals + 1
     this.#hasHeard = false
