@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join, relative } from 'node:path'
 import { Consumer, type ConsumerEntry, Registry, Service } from '../../lib/index.js'
 import { randomSeed } from '../../lib/keys.js'
 import { BootstrapNode } from '../../lib/network.js'
@@ -66,7 +66,7 @@ export const demo: Command = {
     console.log('\nTry:\n')
     for (const { url } of entries) console.log(`  curl ${url}`)
     console.log(
-      `  hyperseaport list --bootstrap ${bootstrap} --registryPublicKey ${registryPublicKey}`
+      `  ${ourselves()} list --bootstrap ${bootstrap} --registryPublicKey ${registryPublicKey}`
     )
     console.log('\nCtrl-C ends it.')
     await lifetime.untilStopped()
@@ -101,6 +101,12 @@ async function ask(entry: ConsumerEntry): Promise<string> {
 function expect(answers: string[], right: (string | undefined)[]) {
   if (answers.join() === right.join()) return
   throw new Error(`the demo went wrong: got ${answers.join()}, not ${right.join()}`)
+}
+
+/** How this program was called: installed, or from a clone. */
+function ourselves(): string {
+  const path = process.argv[1] ?? ''
+  return basename(path) === 'hyperseaport' ? 'hyperseaport' : `node ${relative('', path)}`
 }
 
 /** The sample service. */

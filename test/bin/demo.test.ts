@@ -19,8 +19,8 @@ t.test('demo prints commands that work, and leaves nothing behind', async (t) =>
 
   const url = await demo.waitForLine('  curl ')
   t.match(await (await fetch(url)).text(), /^hello from 1\.0\.0/)
-  const list = await demo.waitForLine('  hyperseaport list ')
-  const { stdout } = await cli.run(['list', '--json', ...list.split(' ')])
+  const list = await demo.waitForLine('  node ')
+  const { stdout } = await cli.run([...list.split(' ').slice(1), '--json'])
   t.equal(JSON.parse(stdout).length, 3)
 
   t.match(await demo.kill('SIGINT'), { code: 0, stderr: '' })

@@ -1,0 +1,65 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Test } from 'tap'
+import { Cli, type Running } from './cli.js'
+
+/** An instance as `list --json` shows it. */
+export interface Listed {
+  role: string
+  version: string
+  servicePublicKey: string
+  live: boolean
+}
+
+/** A registry with what is needed to use it, all configured as a user would: by a file. */
+export async function registryOf(t: Test) {
+  const cli = new Cli(t)
+  await cli.island()
+  cli.write('.hyperseaportrc', (await cli.run(['seed'])).stdout)
+  const backend = createServer((_, response) => response.end('hello'))
+  backend.listen(0, '127.0.0.1')
+  await once(backend, 'listening')
+  t.teardown(() => backend.close())
+  const { port } = backend.address() as AddressInfo
+
+  let services = 0
+  const start = {
+    port,
+    registry: cli.start(['registry']),
+    async aRegistry(...flags: string[]): Promise<Running> {
+      start.registry = cli.start(['registry', ...flags])
+      await start.registry.waitForLine('registryPublicKey=')
+      return start.registry
+    },
+    async service(role: string, ...flags: string[]): Promise<Running> {
+      const dir = cli.path(`service-${services++}`)
+      const service = cli.start(['service', '-p', `${port}`, '-r', role, '--dir', dir, ...flags])
+      await service.waitForLine('registered service')
+      return service
+    },
+    async proxy(role: string, ...flags: string[]): Promise<{ proxy: Running; port: number }> {
+      const proxy = cli.start(['proxy', '-p', '0', '-r', role, ...flags])
+      return { proxy, port: Number.parseInt(await proxy.waitForLine('proxy from  '), 10) }
+    },
+    /** A watch that has seen what is there. */
+    async watch(): Promise<Running> {
+      const watch = cli.start(['watch', '--json'])
+      await watch.waitForLine('{"change":"up"')
+      return watch
+    }
+  }
+  await start.registry.waitForLine('registryPublicKey=')
+  return { cli, start, registry: start.registry }
+}
+
+export async function list(cli: Cli): Promise<Listed[]> {
+  const { code, stdout, stderr } = await cli.run(['list', '--json'])
+  if (code !== 0) throw new Error(stderr)
+  return JSON.parse(stdout)
+}
+
+export async function get(port: number): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${port}`, { headers: { connection: 'close' } })
+  return response.text()
+}

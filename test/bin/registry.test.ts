@@ -1,0 +1,74 @@
+import t from 'tap'
+import { list, registryOf } from './island.js'
+
+t.test('a service that is told to stop is gone from every list within a second', async (t) => {
+  const { cli, start } = await registryOf(t)
+  const service = await start.service('a@1.0.0')
+  const watch = await start.watch()
+  const since = Date.now()
+  t.match(await service.kill('SIGTERM'), { code: 0 })
+  await watch.waitForLine('{"change":"down"', 1000 - (Date.now() - since))
+  t.strictSame(await list(cli), [])
+})
+
+t.test(
+  'a service that is killed is gone within five seconds, and listed once when it is back',
+  async (t) => {
+    const { cli, start } = await registryOf(t)
+    const seed = '07'.repeat(32)
+    const service = await start.service('a@1.0.0', '--seed', seed)
+    const watch = await start.watch()
+    await service.kill('SIGKILL')
+    await watch.waitForLine('{"change":"down"', 5000)
+    t.strictSame(await list(cli), [])
+
+    const second = await start.service('a@1.0.1', '--seed', seed)
+    t.match(await list(cli), [{ version: '1.0.1' }])
+    await second.kill('SIGKILL')
+    await start.service('a@1.0.2', '--seed', seed)
+    t.match(await list(cli), [{ version: '1.0.2' }], 'back before anybody missed it')
+  }
+)
+
+t.test('two services under one key: the second is told so, and the first goes on', async (t) => {
+  const { cli, start } = await registryOf(t)
+  const seed = '08'.repeat(32)
+  await start.service('a@1.0.0', '--seed', seed)
+  const second = cli.start(['service', '-p', `${start.port}`, '-r', 'a@1.0.1', '--seed', seed])
+  t.match(await second.outcome, { code: 1, stderr: /^KEY_IN_USE: .*\n$/m })
+  t.match(await list(cli), [{ version: '1.0.0' }])
+})
+
+t.test(
+  'a registry that comes back on its folder keeps its records, and is leased from again',
+  async (t) => {
+    const { cli, start, registry } = await registryOf(t)
+    await start.service('a@1.0.0')
+    const watch = await start.watch()
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+      await (signal === 'SIGTERM' ? registry : start.registry).kill(signal)
+      await start.aRegistry()
+      await watch.waitForLine('{"change":"update","role":"a","version":"1.0.0"')
+      t.match(await list(cli), [{ role: 'a', version: '1.0.0', live: true }])
+    }
+    t.notMatch(watch.lines.stdout.join(), '"down"', 'nobody lost sight of it')
+  }
+)
+
+t.test(
+  'a registry that comes back on an empty folder has its services back within five seconds',
+  async (t) => {
+    const { cli, start, registry } = await registryOf(t)
+    await start.service('a@1.0.0')
+    const watch = await start.watch()
+    await registry.kill('SIGKILL')
+    await start.aRegistry('--registryDir', cli.path('empty'))
+    const since = Date.now()
+    for (;;) {
+      const listed = await list(cli)
+      if (listed[0]?.live === true && listed.length === 1) break
+      if (Date.now() - since > 5000) throw new Error(`after 5 s: ${JSON.stringify(listed)}`)
+    }
+    t.notMatch(watch.lines.stdout.join(), '"down"', 'no reader’s session broke')
+  }
+)
