@@ -32,6 +32,7 @@ export class LinkPool extends ReadyResource {
   readonly #linkOptions: LinkOptions
   readonly #idleTimeout: number
   readonly #links = new Map<string, Link>()
+  #isClosed = false
   #sweeper: NodeJS.Timeout | null = null
 
   constructor({ connect, idleTimeout = IDLE_TIMEOUT_MS, ...linkOptions }: LinkPoolOptions) {
@@ -65,13 +66,14 @@ export class LinkPool extends ReadyResource {
   }
 
   override async _close() {
+    this.#isClosed = true
     if (this.#sweeper) clearInterval(this.#sweeper)
     const reason = SeaportError.CLOSED('the pool was closed')
     for (const link of this.#links.values()) link.destroy(reason)
   }
 
   #link(remotePublicKey: Buffer): Link {
-    if (this.closing) throw SeaportError.CLOSED('the pool was closed')
+    if (this.#isClosed) throw SeaportError.CLOSED('the pool was closed')
     const key = toHex(remotePublicKey)
     const existing = this.#links.get(key)
     if (existing && !existing.isClosed) return existing
@@ -81,10 +83,10 @@ export class LinkPool extends ReadyResource {
     this.stats.made++
     this.stats.links++
     link.on('notice', (error) => this.emit('notice', error))
-    link.on('close', () => {
+    link.on('close', ({ code }) => {
       if (this.#links.get(key) === link) this.#links.delete(key)
       this.stats.links--
-      if (!this.closing) this.stats.lost++
+      if (code !== 'CLOSED') this.stats.lost++
     })
     this.#sweepLater()
     return link
@@ -101,7 +103,7 @@ export class LinkPool extends ReadyResource {
 
   #sweep() {
     for (const link of this.#links.values()) {
-      if (link.idleFor >= this.#idleTimeout) link.destroy()
+      if (link.idleFor >= this.#idleTimeout) link.destroy(SeaportError.CLOSED('the link was idle'))
     }
     if (this.#links.size > 0 || !this.#sweeper) return
     clearInterval(this.#sweeper)

@@ -1,0 +1,127 @@
+import { once } from 'node:events'
+import t, { type Test } from 'tap'
+import { KeyPair } from '../../lib/keys.js'
+import type { IncomingStream } from '../../lib/link/incoming-stream.js'
+import { Link } from '../../lib/link/link.js'
+import { LinkPool, type LinkPoolOptions } from '../../lib/link/pool.js'
+import { readAll, secretPair } from './pair.js'
+
+const KEY = KeyPair().publicKey
+const OTHER_KEY = KeyPair().publicKey
+
+t.test('callers at the same time share one link, and so do later ones', async (t) => {
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.end('hello'))
+  const streams = await Promise.all([pool.open(KEY), pool.open(KEY), pool.open(KEY)])
+  streams.push(await pool.open(KEY))
+  for (const stream of streams) t.equal(String(await readAll(stream)), 'hello')
+  t.equal(made.length, 1)
+  t.same(pool.stats, { links: 1, made: 1, lost: 0 })
+})
+
+t.test('each key has a link of its own', async (t) => {
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.end())
+  await Promise.all([pool.open(KEY), pool.open(OTHER_KEY)])
+  t.equal(made.length, 2)
+})
+
+t.test('a link that was lost is made afresh by the next open', async (t) => {
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.end())
+  await pool.open(KEY)
+  made[0]?.link.destroy()
+  await once(made[0]?.near as never, 'close')
+  await pool.open(KEY)
+  t.equal(made.length, 2)
+  t.match(pool.stats, { links: 1, lost: 1 })
+})
+
+t.test('an open that finds its link gone is made again, once, on a new one', async (t) => {
+  const { pool, made } = poolOf(t, (incoming) => {
+    if (made.length === 1 && pool.stats.made === 1 && made[0]?.link.stats.accepted === 1) {
+      made[0].link.destroy()
+    } else incoming.accept()?.end('hello')
+  })
+  await pool.open(KEY)
+  t.equal(String(await readAll(await pool.open(KEY))), 'hello')
+  t.equal(made.length, 2)
+})
+
+t.test('a link that breaks each time is not made for ever', async (t) => {
+  const { pool, made } = poolOf(t, () => made.at(-1)?.link.destroy())
+  await t.rejects(pool.open(KEY), { code: 'LINK_LOST' })
+  t.equal(made.length, 1)
+})
+
+t.test('a dead link is replaced once an open over it went unanswered', async (t) => {
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.end(), { heartbeat: 20 })
+  const stream = await pool.open(KEY)
+  stream.end()
+  await readAll(stream)
+  made[0]?.freeze()
+  const attempt = pool.open(KEY, { timeout: 100 })
+  await t.rejects(attempt, { code: 'OPEN_TIMEOUT' })
+  await pool.open(KEY, { timeout: 5000 })
+  t.equal(made.length, 2)
+})
+
+t.test('a link that falls silent while streams are open is suspect', async (t) => {
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept(), { heartbeat: 20 })
+  await pool.open(KEY)
+  t.notOk(pool.isSuspect(KEY))
+  t.notOk(pool.isSuspect(OTHER_KEY), 'a link that is not there is not suspect')
+  made[0]?.freeze()
+  await t.rejects(pool.open(KEY, { timeout: 100 }), { code: 'OPEN_TIMEOUT' })
+  t.ok(pool.isSuspect(KEY), 'and its streams have some time left')
+})
+
+t.test('an idle link is closed after a while, a used one is not', async (t) => {
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept(), { idleTimeout: 50 })
+  const used = await pool.open(KEY)
+  const idle = await pool.open(OTHER_KEY)
+  idle.destroy()
+  await once(made[1]?.near as never, 'close')
+  t.notOk(used.destroyed)
+  t.equal(pool.stats.links, 1)
+})
+
+t.test('an aborted open leaves the link to the others', async (t) => {
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.end())
+  const abort = new AbortController()
+  const [aborted, open] = [pool.open(KEY, { signal: abort.signal }), pool.open(KEY)]
+  abort.abort(new Error('changed my mind'))
+  await t.rejects(aborted, { message: 'changed my mind' })
+  t.ok(await open)
+  t.equal(made.length, 1)
+})
+
+t.test('a closed pool cuts its links and opens no more', async (t) => {
+  const { pool } = poolOf(t, (incoming) => incoming.id === 1 && incoming.accept())
+  const stream = await pool.open(KEY)
+  const pending = pool.open(KEY)
+  const [refused] = await Promise.all([
+    t.rejects(pending, { code: 'CLOSED' }),
+    once(stream, 'error'),
+    pool.close()
+  ])
+  t.ok(refused)
+  await t.rejects(pool.open(KEY), { code: 'CLOSED' })
+  t.same(pool.stats, { links: 0, made: 1, lost: 0 })
+})
+
+/** A pool whose links all lead here. */
+function poolOf(
+  t: Test,
+  onincoming: (incoming: IncomingStream) => unknown,
+  options: Omit<LinkPoolOptions, 'connect'> = {}
+) {
+  const made: { link: Link; near: unknown; freeze: () => void }[] = []
+  const pool = new LinkPool({
+    connect: () => {
+      const { initiator, responder, freeze } = secretPair(t)
+      made.push({ link: new Link(responder, { onincoming }), near: initiator, freeze })
+      return initiator
+    },
+    ...options
+  })
+  t.teardown(() => pool.close())
+  return { pool, made }
+}
