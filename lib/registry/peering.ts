@@ -11,6 +11,7 @@ import type { Network } from '../network.js'
 import { exchangeHello } from './hello.js'
 import type { Membership } from './membership.js'
 import { Peer } from './peer.js'
+import { Reports } from './reports.js'
 
 export interface PeeringOptions {
   network: Network
@@ -37,8 +38,6 @@ const JITTER = 0.2
 const STALE_ATTEMPT_MS = 500
 /** How long the others may take to acknowledge our goodbye. */
 const GOODBYE_MS = 500
-/** Strangers remembered, so that each is reported once. */
-const MAX_STRANGERS = 1024
 
 /**
  * Finds the other participants of a registry and keeps in touch: two topics on the DHT, the hello on
@@ -58,7 +57,7 @@ export class Peering extends ReadyResource {
   readonly #registrars = new Set<string>()
   /** When our own calls began, ms since 1970. */
   readonly #attempts = new WeakMap<SecretStream, number>()
-  readonly #reported = new Set<string>()
+  readonly #reports = new Reports({ onreport: (notice) => this.emit('notice', notice) })
   #opened: Hyperswarm | null = null
   #search: NodeJS.Timeout | null = null
   #searches = 0
@@ -115,6 +114,7 @@ export class Peering extends ReadyResource {
   override async _close() {
     if (!this.#opened) return
     if (this.#search) clearTimeout(this.#search)
+    this.#reports.close()
     await this.#sayGoodbye()
     await this.#swarm.destroy()
   }
@@ -132,7 +132,7 @@ export class Peering extends ReadyResource {
       onhello: () => this.#onhello(connection, identities),
       ondenied: (reason, byRemote) => {
         if (!byRemote) this.stats.strangers++
-        this.#report(remote, reason)
+        this.#reports.add(remote, reason)
         if (byRemote) this.emit('denied', reason)
       }
     })
@@ -144,25 +144,13 @@ export class Peering extends ReadyResource {
     this.peers.set(peer.key, peer)
     peer.on('malformed', (error) => {
       this.stats.malformed++
-      this.#report(peer.key, error)
+      this.#reports.add(peer.key, error)
     })
     peer.on('close', () => {
       if (this.peers.get(peer.key) === peer) this.peers.delete(peer.key)
       if (this.#registrars.has(peer.key)) this.#searchSoon()
     })
     this.emit('peer', peer)
-  }
-
-  /** Each stranger is reported once. */
-  #report(remote: string, error: SeaportError) {
-    const id = `${remote} ${error.code}`
-    if (this.#reported.has(id)) return
-    if (this.#reported.size >= MAX_STRANGERS) this.#reported.clear()
-    this.#reported.add(id)
-    this.emit(
-      'notice',
-      SeaportError.remote(error.code, `${error.text} (${remote.slice(0, 8)}…), dropped`)
-    )
   }
 
   /** Looks for others at once, as something changed that had kept us apart. */

@@ -15,7 +15,7 @@ export interface Listed {
 /** A registry with what is needed to use it, all configured as a user would: by a file. */
 export async function registryOf(t: Test) {
   const cli = new Cli(t)
-  await cli.island()
+  const bootstrap = await cli.island()
   cli.write('.hyperseaportrc', (await cli.run(['seed'])).stdout)
   const backend = createServer((_, response) => response.end('hello'))
   backend.listen(0, '127.0.0.1')
@@ -49,8 +49,8 @@ export async function registryOf(t: Test) {
       return watch
     }
   }
-  await start.registry.waitForLine('registryPublicKey=')
-  return { cli, start, registry: start.registry }
+  const registryPublicKey = await start.registry.waitForLine('registryPublicKey=')
+  return { cli, start, bootstrap, registry: start.registry, registryPublicKey }
 }
 
 export async function list(cli: Cli): Promise<Listed[]> {
