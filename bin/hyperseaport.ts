@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { SeaportError } from '../lib/errors.js'
 import { parseArguments } from './arguments.js'
+import { access } from './commands/access.js'
 import { bootstrap } from './commands/bootstrap.js'
 import { demo } from './commands/demo.js'
 import { list } from './commands/list.js'
@@ -9,13 +10,14 @@ import { registry } from './commands/registry.js'
 import { seed } from './commands/seed.js'
 import { service } from './commands/service.js'
 import { watch } from './commands/watch.js'
+import { web } from './commands/web.js'
 import { type Config, readConfig } from './config.js'
 import { Lifetime } from './lifetime.js'
 import { foldName, Settings } from './settings.js'
 import { say } from './talk.js'
 
 /** The first is the one that a command line without a verb means. */
-const COMMANDS = [registry, service, proxy, list, watch, bootstrap, demo, seed]
+const COMMANDS = [registry, service, proxy, web, list, watch, bootstrap, demo, seed, access]
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
@@ -34,6 +36,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 for (const [signal, code] of Object.entries(EXIT_BY_SIGNAL)) {
   process.on(signal, () => {
     if (lifetime.stopped) process.exit(code)
+    if (signal === 'SIGHUP' && lifetime.reread) return lifetime.reread()
     lifetime.stop().catch(fail)
   })
 }

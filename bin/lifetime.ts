@@ -7,6 +7,9 @@ interface Destroyable {
 
 /** How long a command runs: until it is done or told to stop. Then what it opened is closed. */
 export class Lifetime {
+  /** What SIGHUP means instead of a stop: to read the configuration again. Never throws. */
+  reread: (() => void) | null = null
+
   readonly #opened: Destroyable[] = []
   readonly #stop = new AbortController()
   #ending: Promise<void> | null = null

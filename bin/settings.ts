@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { SeaportError } from '../lib/errors.js'
 import { parseKey } from '../lib/keys.js'
 import type { Command, Flag } from './command.js'
-import { type Config, parseConfig } from './config.js'
+import { type Config, parseConfig, readConfig } from './config.js'
 
 /** Values from one place. Names are folded, so that HYPERSEAPORT_REGISTRY_SEED is registrySeed. */
 interface Layer {
@@ -26,6 +26,8 @@ const MAX_PORT = 65535
 export class Settings {
   readonly #command: Command
   readonly #layers: Layer[]
+  /** The same settings, as the config file has them now. */
+  readonly reread: () => Settings
 
   constructor(
     command: Command,
@@ -34,6 +36,8 @@ export class Settings {
     config: Config | null
   ) {
     this.#command = command
+    this.reread = () =>
+      new Settings(command, commandLine, environment, config && readConfig(config.path))
     const here = process.cwd()
     this.#layers = [
       { from: '', folder: here, values: foldNames(commandLine) },

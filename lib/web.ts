@@ -1,14 +1,18 @@
 import { randomBytes } from 'node:crypto'
-import { AccessList, type AccessListOptions, parseReach } from './edge/access.js'
+import { AccessList, type AccessListOptions, denied, parseReach } from './edge/access.js'
 import { type CertificateSource, FileCertificate } from './edge/certificate.js'
 import { parseCors } from './edge/cors.js'
+import { dashboardPages } from './edge/dashboard.js'
 import { DomainTable, parseDomain, parseHostnameRule } from './edge/domains.js'
-import { HttpGateway } from './edge/http-gateway.js'
+import { HttpGateway, type Page } from './edge/http-gateway.js'
+import { LiveFeed } from './edge/live-feed.js'
 import type { GatewayRules } from './edge/router.js'
+import { Traffic } from './edge/traffic.js'
 import { SeaportError } from './errors.js'
-import { parseKey } from './keys.js'
+import { parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
 import { LinkPool } from './link/pool.js'
+import { type Measure, Metrics, measuresOf, measuresOfLogs } from './metrics.js'
 import type { NetworkOptions } from './network.js'
 import { Participant } from './registry/participant.js'
 import { temporaryNotice } from './service.js'
@@ -46,6 +50,8 @@ export interface WebOptions extends NetworkOptions, WebRules {
   maxHeaderBytes?: number | undefined
   /** How long a request may take to come in, in ms. */
   requestTimeout?: number | undefined
+  /** Whether there is a dashboard at `/`. Default: true. */
+  dashboard?: boolean | undefined
   /** Addresses of proxies in front, whose X-Forwarded-* are kept. Those on loopback always are. */
   trustedProxies?: string[] | undefined
   /** Folder of this process's replica. Default: the user's data folder. */
@@ -69,6 +75,8 @@ class WebInstance extends Lifecycle {
   readonly #participant: Participant
   readonly #pool: LinkPool
   readonly #gateway: HttpGateway
+  readonly #traffic = new Traffic()
+  readonly #feed: LiveFeed
   #denial: SeaportError | null = null
 
   /** @throws BAD_KEY, BAD_ROLE, BAD_CONFIG, OFFLINE, USAGE */
@@ -82,8 +90,20 @@ class WebInstance extends Lifecycle {
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb: 'web' })
     this.#pool = new LinkPool({ connect: (key) => this.#participant.connect(key) })
+    const { replica } = this.#participant
+    const { directory } = replica
+    this.#feed = new LiveFeed({
+      registryPublicKey: toHex(registry),
+      directory,
+      traffic: this.#traffic,
+      logs: () => replica.logs(),
+      peers: () => replica.peering.peers.size,
+      pathOf: (key) => this.#pool.pathOf(Buffer.from(key, 'hex'))
+    })
     this.#gateway = new HttpGateway({
-      directory: this.#participant.replica.directory,
+      directory,
+      traffic: this.#traffic,
+      pages: this.#pages(options),
       pool: this.#pool,
       port: options.port,
       host: listen,
@@ -144,6 +164,14 @@ class WebInstance extends Lifecycle {
     }
   }
 
+  /** The same as measures, for a scrape. */
+  *measures(): Iterable<Measure> {
+    const { logs, ...stats } = this.getStats()
+    yield* measuresOf('web', stats)
+    yield* measuresOfLogs(logs)
+    yield* this.#traffic.measures()
+  }
+
   override async _open() {
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
@@ -168,11 +196,23 @@ class WebInstance extends Lifecycle {
   }
 
   async #closeAll() {
+    this.#feed.close()
     await this.#gateway.close()
     await this.#pool.close()
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
     await this.#participant.release()
+  }
+
+  /** What is not there for a service. */
+  #pages({ dashboard = true }: WebOptions): Map<string, Page> {
+    const pages = dashboard ? dashboardPages(this.#feed) : new Map<string, Page>()
+    const metrics = new Metrics(() => this.measures())
+    return pages.set('/metrics', async (_request, response, viewer) => {
+      if (!viewer.mayReachAll) throw denied(viewer, 'the metrics')
+      const text = await metrics.render()
+      response.writeHead(200, { 'Content-Type': Metrics.contentType }).end(text)
+    })
   }
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { Consumer, type ConsumerEntry, type Instance } from '../../lib/index.js'
 import { toHex } from '../../lib/keys.js'
+import { measuresOf, measuresOfLogs } from '../../lib/metrics.js'
 import { parseRoleRange } from '../../lib/role.js'
 import type { Command } from '../command.js'
 import {
@@ -10,6 +11,7 @@ import {
   networkOptions,
   REGISTRY_PUBLIC_KEY_FLAG
 } from '../flags.js'
+import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { say, waitAloud } from '../talk.js'
 
 const LOOPBACK = '127.0.0.1'
@@ -32,6 +34,7 @@ export const proxy: Command = {
     registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
     listen: { describe: 'Local address to listen on', otherwise: LOOPBACK },
     dir: DIR_FLAG,
+    metrics: METRICS_FLAG,
     ...NETWORK_FLAGS,
     ...COMMON_FLAGS
   },
@@ -76,6 +79,16 @@ export const proxy: Command = {
       consumer.on(event, (error: Error) => say(error.message))
     }
     await waitAloud(consumer.setup(), () => `still searching for ${waitingFor}`)
+    await serveMetrics(settings, lifetime, () => measures(consumer))
     await lifetime.untilStopped()
+  }
+}
+
+function* measures(consumer: Consumer) {
+  const { logs, ...stats } = consumer.getStats()
+  yield* measuresOf('proxy', stats)
+  yield* measuresOfLogs(logs)
+  for (const entry of consumer.entries) {
+    yield* measuresOf('proxy', entry.getStats(), { role: String(entry) })
   }
 }

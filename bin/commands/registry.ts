@@ -1,9 +1,14 @@
+import { join } from 'node:path'
 import { Registry, type ServiceRecord } from '../../lib/index.js'
 import { KeyPair } from '../../lib/keys.js'
+import { measuresOf, measuresOfLogs } from '../../lib/metrics.js'
 import { defaultDir } from '../../lib/registry/storage.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.js'
+import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { say, waitAloud } from '../talk.js'
+import { checkWebFlags, WEB_FLAGS } from '../web-flags.js'
+import { startWeb } from './web.js'
 
 /** Runs a registrar. */
 export const registry: Command = {
@@ -16,11 +21,15 @@ export const registry: Command = {
     },
     registryDir: { describe: 'Folder to keep the records in, as --dir' },
     dir: DIR_FLAG,
+    web: { describe: 'Also serve HTTP, as the verb web does, on this port; 0 for a free one' },
+    ...WEB_FLAGS,
+    metrics: METRICS_FLAG,
     ...NETWORK_FLAGS,
     ...COMMON_FLAGS
   },
   examples: [
     ['registry', 'With the seed in the config file'],
+    ['registry --web 8777', 'And the web gateway, with its dashboard at http://localhost:8777/'],
     ['registry --registrySeed @seed.txt', 'With a seed in another file']
   ],
 
@@ -31,6 +40,9 @@ export const registry: Command = {
       settings.text('registryDir', undefined) ??
       settings.text('dir', defaultDir(publicKey, 'registry'))
 
+    const web = settings.listenPort('web', null)
+    checkWebFlags(settings)
+
     const registry = lifetime.own(Registry({ seed, dir, ...networkOptions(settings) }))
     registry.on('notice', (notice: Error) => say(notice.message))
     registry.on('registered', (record: ServiceRecord) => say(`registered ${nameOf(record)}`))
@@ -38,8 +50,23 @@ export const registry: Command = {
     say(`storing in ${dir}`)
     await waitAloud(registry.setup(), () => 'still announcing the registry on the DHT')
     console.log(`registryPublicKey=${registry.registryPublicKey}`)
+    if (web !== null) {
+      // One port has the numbers of both.
+      await startWeb(settings, lifetime, {
+        registryPublicKey: publicKey,
+        port: web,
+        dir: join(dir, 'web'),
+        measures: () => measures(registry)
+      })
+    } else await serveMetrics(settings, lifetime, () => measures(registry))
     await lifetime.untilStopped()
   }
+}
+
+function* measures(registry: Registry) {
+  const { logs, ...stats } = registry.getStats()
+  yield* measuresOf('registry', stats)
+  yield* measuresOfLogs(logs)
 }
 
 function nameOf({ role, version, key }: ServiceRecord): string {

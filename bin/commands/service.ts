@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { KeyPair, Service, type ServiceRecord } from '../../lib/index.js'
 import { toHex } from '../../lib/keys.js'
 import { type Backend, connectBackend, parseBackend } from '../../lib/link/backend.js'
+import { measuresOf } from '../../lib/metrics.js'
 import { parseServiceRole } from '../../lib/role.js'
 import type { Command } from '../command.js'
 import {
@@ -11,6 +12,7 @@ import {
   networkOptions,
   REGISTRY_PUBLIC_KEY_FLAG
 } from '../flags.js'
+import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { say, waitAloud } from '../talk.js'
 
 /** Registers what listens on a local port, and lets its consumers in. */
@@ -41,6 +43,7 @@ export const service: Command = {
     },
     tag: { kind: 'list', describe: 'A word to list it with, may be repeated' },
     dir: DIR_FLAG,
+    metrics: METRICS_FLAG,
     ...NETWORK_FLAGS,
     ...COMMON_FLAGS
   },
@@ -92,6 +95,7 @@ export const service: Command = {
       service.setup(),
       () => `still searching for a registrar of ${toHex(registryPublicKey)}`
     )
+    await serveMetrics(settings, lifetime, () => measuresOf('service', service.getStats()))
     await lifetime.untilStopped()
   }
 }

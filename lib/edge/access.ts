@@ -19,6 +19,7 @@ export interface Viewer {
   isAnonymous: boolean
   /** Whether nothing is kept from them. */
   mayReachAll: boolean
+  mayReachNothing: boolean
   mayReachRole(role: string): boolean
   mayReach(role: string, version: string): boolean
 }
@@ -132,6 +133,13 @@ export function parseReach(text: string): Reach {
   }
 }
 
+/** Why a viewer does not get what they asked for. */
+export function denied(viewer: Viewer, name: string): SeaportError {
+  return viewer.isAnonymous
+    ? SeaportError.UNAUTHORIZED(`${name} needs a token, or a name and password`)
+    : SeaportError.FORBIDDEN(`${viewer.name} may not reach ${name}`)
+}
+
 /** A new token, and the line for it. */
 export function makeToken(name: string, roles: string[]): { token: string; line: string } {
   const token = randomBytes(TOKEN_BYTES).toString('base64url')
@@ -171,6 +179,7 @@ function toViewer(name: string, reaches: Reach[], isAnonymous: boolean): Viewer 
     name,
     isAnonymous,
     mayReachAll: reaches.some(({ text }) => text === '*'),
+    mayReachNothing: reaches.length === 0,
     mayReachRole: (role) => reaches.some((reach) => reach.hasRole(role)),
     mayReach: (role, version) => reaches.some((reach) => reach.has(role, version))
   }

@@ -26,7 +26,11 @@ import { forwardUpgrade, isForwardableUpgrade, withoutUpgrade } from './upgrade.
 import { Upstreams } from './upstream.js'
 
 /** A page of the gateway's own. */
-export type Page = (request: IncomingMessage, response: ServerResponse, viewer: Viewer) => void
+export type Page = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  viewer: Viewer
+) => void | Promise<void>
 
 export interface HttpGatewayOptions {
   directory: Directory
@@ -38,6 +42,8 @@ export interface HttpGatewayOptions {
   /** Serves HTTPS with this; the gateway opens and closes it. */
   certificate?: CertificateSource | undefined
   rules?: Partial<GatewayRules> | undefined
+  /** Counts what goes through. Default: one of its own. */
+  traffic?: Traffic | undefined
   /** Pages by path. */
   pages?: ReadonlyMap<string, Page> | undefined
   /** Our name in Via. Must differ from that of other gateways. */
@@ -73,7 +79,7 @@ const BACKLOG = 4096
  */
 export class HttpGateway extends ReadyResource {
   readonly host: string
-  readonly traffic = new Traffic()
+  readonly traffic: Traffic
 
   readonly #options: HttpGatewayOptions
   readonly #server: ReturnType<typeof makeServer>
@@ -92,6 +98,7 @@ export class HttpGateway extends ReadyResource {
     this.#options = options
     this.#port = port
     this.host = host
+    this.traffic = options.traffic ?? new Traffic()
     this.#pages = options.pages ?? new Map()
     this.#upstreams = new Upstreams({ directory, pool })
     const rules = { ...openRules(), ...options.rules }
@@ -209,7 +216,7 @@ export class HttpGateway extends ReadyResource {
         throw SeaportError.METHOD_NOT_ALLOWED('this page can only be read')
       } else if (route.kind === 'list') {
         sendJson(request, response, this.#upstreams.list(route.role, route.viewer))
-      } else this.#show(request, response, route.path, route.viewer)
+      } else await this.#show(request, response, route.path, route.viewer)
     } catch (error) {
       this.#refuse(request, response, error, entry)
     } finally {
@@ -289,11 +296,11 @@ export class HttpGateway extends ReadyResource {
     this.#server.emit(this.isSecure ? 'secureConnection' : 'connection', socket)
   }
 
-  #show(request: IncomingMessage, response: ServerResponse, path: string, viewer: Viewer) {
+  async #show(request: IncomingMessage, response: ServerResponse, path: string, viewer: Viewer) {
     const page = this.#pages.get(path)
     if (!page)
       throw SeaportError.NOT_FOUND(`there is no page ${JSON.stringify(path.slice(0, 100))} here`)
-    page(request, response, viewer)
+    await page(request, response, viewer)
   }
 
   #refuse(request: IncomingMessage, response: ServerResponse, error: unknown, entry: AccessEntry) {

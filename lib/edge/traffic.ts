@@ -1,3 +1,4 @@
+import type { Measure } from '../metrics.js'
 import { Latency } from './latency.js'
 
 /** A request that is over. */
@@ -42,6 +43,12 @@ export class Flow {
   }
 }
 
+const FIELDS = [
+  ['requests', 'Requests for a role'],
+  ['errors', 'Requests for a role that were answered with 5xx'],
+  ['bytesIn', 'Bytes of request bodies for a role'],
+  ['bytesOut', 'Bytes of answer bodies of a role']
+] as const
 const WINDOW_MS = 15_000
 
 /** What went through the gateway, in all, by role and by instance. */
@@ -58,6 +65,27 @@ export class Traffic {
     this.total.record(exchange)
     if (exchange.role !== '') flowOf(this.roles, exchange.role).record(exchange)
     if (exchange.instance !== '') flowOf(this.instances, exchange.instance).record(exchange)
+  }
+
+  /** By role, for a scrape. */
+  *measures(): Iterable<Measure> {
+    for (const [role, flow] of this.roles) {
+      for (const [field, help] of FIELDS) {
+        const name = `hyperseaport_web_role_${field.replace('bytes', 'bytes_').toLowerCase()}`
+        yield { name, help, type: 'counter', labels: { role }, value: flow[field] }
+      }
+      for (const share of [0.5, 0.99]) {
+        const labels = { role, quantile: `${share}` }
+        const value = flow.percentile(share) / 1000
+        yield {
+          name: 'hyperseaport_web_role_latency_seconds',
+          help: 'Until answers began, of late',
+          type: 'gauge',
+          labels,
+          value
+        }
+      }
+    }
   }
 
   /** Forgets what is no longer there. */

@@ -4,7 +4,7 @@ import { SeaportError } from '../errors.js'
 import type { LinkPool } from '../link/pool.js'
 import type { Directory, Instance } from '../registry/directory.js'
 import type { RoleRange } from '../role.js'
-import type { Viewer } from './access.js'
+import { denied, type Viewer } from './access.js'
 
 /** Where requests for one target go, as one viewer may reach it. */
 export interface Upstream {
@@ -110,10 +110,4 @@ export class Upstreams {
 
 function mayReach(viewer: Viewer, { role, version }: Instance): boolean {
   return viewer.mayReach(role, version)
-}
-
-function denied(viewer: Viewer, name: string): SeaportError {
-  return viewer.isAnonymous
-    ? SeaportError.UNAUTHORIZED(`${name} needs a token, or a name and password`)
-    : SeaportError.FORBIDDEN(`${viewer.name} may not reach ${name}`)
 }

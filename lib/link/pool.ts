@@ -65,6 +65,12 @@ export class LinkPool extends ReadyResource {
     return this.#links.get(toHex(remotePublicKey))?.isSuspect ?? false
   }
 
+  /** How the link to a key goes, and how long its packets take there and back in ms, if it is connected. */
+  pathOf(remotePublicKey: Buffer): { kind: 'udx'; rtt: number } | null {
+    const link = this.#links.get(toHex(remotePublicKey))
+    return link?.isConnected ? { kind: 'udx', rtt: link.connection.rawStream.rtt } : null
+  }
+
   override async _close() {
     this.#isClosed = true
     if (this.#sweeper) clearInterval(this.#sweeper)

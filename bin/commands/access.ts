@@ -1,0 +1,89 @@
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { text as readAll } from 'node:stream/consumers'
+import { AccessList, makePerson, makeToken } from '../../lib/edge/access.js'
+import { SeaportError } from '../../lib/errors.js'
+import type { Command } from '../command.js'
+import { COMMON_FLAGS } from '../flags.js'
+
+const OWNER_ONLY = 0o600
+
+/** Keeps the file that `web --auth` reads. */
+export const access: Command = {
+  verb: 'access',
+  describe: 'Give tokens and passwords for the web gateway, kept as hashes in a file',
+  flags: {
+    auth: { describe: 'The file, as for web', needed: 'the file that web --auth reads' },
+    token: { describe: 'Make a token of this name, and print it, once', commandLineOnly: true },
+    person: { describe: 'Give a person of this name the password on stdin', commandLineOnly: true },
+    remove: { describe: 'Take away the token or person of this name', commandLineOnly: true },
+    reach: {
+      kind: 'list',
+      describe: 'Roles they may reach: api@^2, @team/*, or *; repeat it for several',
+      commandLineOnly: true
+    },
+    ...COMMON_FLAGS
+  },
+  examples: [
+    [
+      'access --auth access.txt --token ci --reach "api@^2"',
+      'Print a token; send it as Authorization: Bearer'
+    ],
+    [
+      'access --auth access.txt --person ada --reach "*" < password.txt',
+      'Let Ada in from her browser'
+    ],
+    ['access --auth access.txt --remove ci', 'And no more']
+  ],
+
+  async run(settings) {
+    const file = settings.text('auth')
+    const token = settings.text('token', null)
+    const person = settings.text('person', null)
+    const removed = settings.text('remove', null)
+    const reach = settings.list('reach')
+    const [name, ...others] = [token, person, removed].filter((name) => name !== null)
+    if (name === undefined || others.length > 0) {
+      throw SeaportError.USAGE('say one of --token NAME, --person NAME or --remove NAME')
+    }
+    if (removed === null && reach.length === 0) {
+      throw SeaportError.USAGE(`what may ${name} reach? Say --reach with a role, or '*' for all`)
+    }
+    const lines = readLines(file)
+    const kept = lines.filter((line) => line.split(':')[1] !== name)
+    if (removed !== null) {
+      if (kept.length === lines.length) throw SeaportError.NOT_FOUND(`${file} has no ${name}`)
+      return write(file, kept)
+    }
+    if (person !== null) {
+      const password = (await readAll(process.stdin)).replace(/\r?\n$/, '')
+      if (password === '') throw SeaportError.USAGE('the password is expected on stdin')
+      return write(file, [...kept, await makePerson(name, password, reach)])
+    }
+    const made = makeToken(name, reach)
+    write(file, [...kept, made.line])
+    console.log(made.token)
+  }
+}
+
+function readLines(file: string): string[] {
+  try {
+    return readFileSync(file, 'utf8').split('\n').filter(Boolean)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'ENOENT') return []
+    throw SeaportError.BAD_CONFIG(`${file} cannot be read (${code})`, cause)
+  }
+}
+
+function write(file: string, lines: string[]) {
+  const text = lines.map((line) => `${line}\n`).join('')
+  // Never a file that `web` would not take.
+  new AccessList({ text })
+  try {
+    writeFileSync(file, text, { mode: OWNER_ONLY })
+    chmodSync(file, OWNER_ONLY)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw SeaportError.STORAGE_FAILED(`${file} cannot be written (${code})`, cause)
+  }
+}

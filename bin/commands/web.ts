@@ -1,0 +1,95 @@
+import { type AccessEntry, toJson, toLine } from '../../lib/edge/access-log.js'
+import { Web } from '../../lib/index.js'
+import { toHex } from '../../lib/keys.js'
+import type { Measures } from '../../lib/metrics.js'
+import type { Command } from '../command.js'
+import {
+  COMMON_FLAGS,
+  DIR_FLAG,
+  NETWORK_FLAGS,
+  networkOptions,
+  REGISTRY_PUBLIC_KEY_FLAG
+} from '../flags.js'
+import type { Lifetime } from '../lifetime.js'
+import { METRICS_FLAG, serveMetrics } from '../metrics.js'
+import type { Settings } from '../settings.js'
+import { say, waitAloud } from '../talk.js'
+import { logFormat, WEB_FLAGS, webOptions, webRules } from '../web-flags.js'
+
+/** Serves the registry's services over HTTP, and the dashboard. */
+export const web: Command = {
+  verb: 'web',
+  describe: 'Serve the services over HTTP, by role or domain, and a dashboard',
+  flags: {
+    port: {
+      alias: 'p',
+      describe: 'Port to listen on, 0 for a free one',
+      needed: 'the port to listen on, or 0 for a free one'
+    },
+    registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
+    ...WEB_FLAGS,
+    metrics: METRICS_FLAG,
+    dir: DIR_FLAG,
+    ...NETWORK_FLAGS,
+    ...COMMON_FLAGS
+  },
+  examples: [
+    ['web -p 8777', 'http://localhost:8777/role/couchdb@3.x/, and a dashboard at /'],
+    [
+      'web -p 443 --listen 0.0.0.0 --public "site@1.x" --domain "example.com=site@1.x"',
+      'One role, for everybody'
+    ],
+    ['web -p 8777 --auth access.txt --log json', 'For those in a file, with an access log']
+  ],
+
+  async run(settings, lifetime) {
+    const port = settings.listenPort('port')
+    const registryPublicKey = settings.key('registryPublicKey')
+    await startWeb(settings, lifetime, {
+      registryPublicKey,
+      port,
+      dir: settings.text('dir', undefined)
+    })
+    await lifetime.untilStopped()
+  }
+}
+
+interface WebPlace {
+  registryPublicKey: Buffer
+  port: number
+  dir: string | undefined
+  /** What to show on the metrics port beside the gateway's own numbers. */
+  measures?: Measures
+}
+
+/** Starts a gateway and resolves when it listens. SIGHUP has it read its rules again. */
+export async function startWeb(
+  settings: Settings,
+  lifetime: Lifetime,
+  { registryPublicKey, port, dir, measures = () => [] }: WebPlace
+): Promise<Web> {
+  const format = logFormat(settings)
+  const options = { ...webOptions(settings), ...networkOptions(settings) }
+  const web = lifetime.own(Web({ ...options, registryPublicKey, port, dir, timeout: Infinity }))
+  web.on('connecting', () => console.log(`connecting to registry ${toHex(registryPublicKey)}`))
+  web.on('connected', () => console.log('connected to registry'))
+  web.on('failed', (error: Error) => say(error.message))
+  for (const event of ['denied', 'notice']) web.on(event, (error: Error) => say(error.message))
+  if (format !== null) {
+    const print = format === 'json' ? toJson : toLine
+    web.on('access', (entry: AccessEntry) => console.log(print(entry)))
+  }
+  await serveMetrics(settings, lifetime, () => [...measures(), ...web.measures()])
+  await waitAloud(web.setup(), () => `still searching for the registry ${toHex(registryPublicKey)}`)
+  console.log(`web server listening on port ${web.port}`)
+  say(`see ${web.url}`)
+  lifetime.reread = () => {
+    try {
+      web.update(webRules(settings.reread()))
+      say('read the configuration again')
+    } catch (error) {
+      say(`the configuration stays as it was: ${(error as Error).message}`)
+    }
+  }
+  return web
+}

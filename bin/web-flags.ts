@@ -1,0 +1,127 @@
+import { readFileSync } from 'node:fs'
+import { SeaportError } from '../lib/errors.js'
+import type { WebOptions, WebRules } from '../lib/index.js'
+import type { Flag } from './command.js'
+import type { Settings } from './settings.js'
+
+/** Flags of what serves HTTP: `web`, and `registry` with `--web`. */
+export const WEB_FLAGS = {
+  listen: {
+    describe: 'Address the web server listens on; one that others reach needs --auth or --public',
+    otherwise: '127.0.0.1'
+  },
+  domain: {
+    kind: 'list',
+    describe: 'Hosts of a role, as in api.example.com=api@^2; *.example.com too'
+  },
+  allowHostname: {
+    kind: 'list',
+    describe: 'Who may claim hosts by a tag hostname=<host>: *.example.com=<service key>[+…]'
+  },
+  tlsCert: { describe: 'Serve HTTPS with this certificate (PEM), read again when it changes' },
+  tlsKey: { describe: 'Its private key (PEM)' },
+  auth: { describe: "File of who may reach what, see 'hyperseaport access --help'" },
+  public: { kind: 'list', describe: 'What needs no credentials: api@1.x, @team/*, or * for all' },
+  cors: {
+    kind: 'list',
+    describe: 'Pages that may call a role: api@1.x=https://app.example.com, or =*'
+  },
+  timeout: {
+    kind: 'list',
+    describe: 'Seconds an answer may take to begin; for a role: api@1.x=5',
+    otherwise: '60'
+  },
+  maxBody: { describe: 'Largest body of a request, in bytes or as in 10m', otherwise: 'any' },
+  maxHeader: {
+    describe: 'Largest header section of a request, in bytes or as in 64k',
+    otherwise: '32k'
+  },
+  maxTime: { describe: 'Seconds a request may take to come in', otherwise: '3600' },
+  trustProxy: {
+    kind: 'list',
+    describe: 'Addresses of proxies in front, whose X-Forwarded-* are kept',
+    otherwise: 'those on loopback'
+  },
+  noDashboard: { kind: 'switch', describe: 'Serve no dashboard at /' },
+  log: { describe: 'Print each request: json or text', otherwise: 'only failures, on stderr' }
+} satisfies Record<string, Flag>
+
+/** What SIGHUP reads again. */
+export function webRules(settings: Settings): WebRules {
+  const auth = settings.text('auth', undefined)
+  return {
+    domains: settings.list('domain'),
+    hostnames: settings.list('allowHostname'),
+    access: auth === undefined ? undefined : readAccess(auth),
+    open: settings.list('public'),
+    cors: settings.list('cors'),
+    deadlines: settings.list('timeout').filter((text) => text.includes('='))
+  }
+}
+
+/** The rest. */
+export function webOptions(settings: Settings): Omit<WebOptions, 'registryPublicKey'> {
+  return {
+    listen: settings.text('listen', undefined),
+    tls: tlsFiles(settings),
+    deadline: seconds(
+      'timeout',
+      settings.list('timeout').find((text) => !text.includes('='))
+    ),
+    maxBodyBytes: bytes('maxBody', settings.text('maxBody', undefined)),
+    maxHeaderBytes: bytes('maxHeader', settings.text('maxHeader', undefined)),
+    requestTimeout: seconds('maxTime', settings.text('maxTime', undefined)),
+    trustedProxies: settings.list('trustProxy'),
+    dashboard: !settings.on('noDashboard'),
+    ...webRules(settings)
+  }
+}
+
+/** Finds usage errors before anything is started. */
+export function checkWebFlags(settings: Settings) {
+  webOptions(settings)
+  logFormat(settings)
+}
+
+/** How to print requests. */
+export function logFormat(settings: Settings): 'json' | 'text' | null {
+  const format = settings.text('log', null)
+  if (format === null || format === 'json' || format === 'text') return format
+  throw SeaportError.USAGE(`--log must be json or text, not ${JSON.stringify(format)}`)
+}
+
+function tlsFiles(settings: Settings) {
+  const certFile = settings.text('tlsCert', undefined)
+  const keyFile = settings.text('tlsKey', undefined)
+  if (certFile && keyFile) return { certFile, keyFile }
+  if (!certFile && !keyFile) return undefined
+  throw SeaportError.USAGE('--tlsCert and --tlsKey are needed together')
+}
+
+function readAccess(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw SeaportError.BAD_CONFIG(`the access file ${path} cannot be read (${code})`, cause)
+  }
+}
+
+function seconds(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  if (!(Number(text) > 0)) {
+    throw SeaportError.USAGE(`--${name} must be a number of seconds, not ${JSON.stringify(text)}`)
+  }
+  return Number(text) * 1000
+}
+
+function bytes(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const [, digits, unit = ''] = /^(\d+)([kmg]?)$/i.exec(text) ?? []
+  if (!(Number(digits) > 0)) {
+    throw SeaportError.USAGE(
+      `--${name} must be a number of bytes, or as in 10m, not ${JSON.stringify(text)}`
+    )
+  }
+  return Number(digits) * 1024 ** ['', 'k', 'm', 'g'].indexOf(unit.toLowerCase())
+}

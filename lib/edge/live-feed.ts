@@ -1,0 +1,156 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Directory, DirectoryChange, Instance } from '../registry/directory.js'
+import type { Viewer } from './access.js'
+import type { Flow, Traffic } from './traffic.js'
+
+/** How far a copy of a registrar's log is. */
+export interface LogView {
+  logKey: string
+  registrarKey: string
+  applied: number
+  offered: number
+  live: boolean
+}
+
+export interface LiveFeedOptions {
+  registryPublicKey: string
+  directory: Directory
+  traffic: Traffic
+  logs: () => LogView[]
+  /** Connections to other participants. */
+  peers: () => number
+  /** How the link to an instance goes, if there is one. */
+  pathOf: (key: string) => { kind: string; rtt: number } | null
+  /** How often numbers are sent, in ms. */
+  interval?: number
+}
+
+/** Requests, of them failed, bytes in and out since the start; p50 and p99 of late, in ms. */
+type FlowNumbers = [number, number, number, number, number, number]
+
+interface Watcher {
+  response: ServerResponse
+  viewer: Viewer
+}
+
+const INTERVAL_MS = 1000
+/** What a watcher may leave unread, in bytes: one that takes nothing is cut, and comes back by itself. */
+const MAX_UNREAD_BYTES = 8 * 1024 * 1024
+const MAX_WATCHERS = 256
+
+/**
+ * What the dashboard shows, as server-sent events: `snapshot` once, `change` for each instance that comes,
+ * changes or goes, and `tick` with the numbers. Nobody is told of what they may not reach.
+ */
+export class LiveFeed {
+  readonly #options: LiveFeedOptions
+  readonly #watchers = new Set<Watcher>()
+  #ticker: NodeJS.Timeout | null = null
+  #stopWatching: () => void = () => {}
+
+  constructor(options: LiveFeedOptions) {
+    this.#options = options
+  }
+
+  /** Tells a client all there is, and all that happens from now on, until it leaves. */
+  attach(_request: IncomingMessage, response: ServerResponse, viewer: Viewer) {
+    if (this.#watchers.size >= MAX_WATCHERS) {
+      response.writeHead(503, { 'Retry-After': '5' }).end()
+      return
+    }
+    response.writeHead(200, {
+      'Content-Type': 'text/event-stream; charset=utf-8',
+      'Cache-Control': 'no-store',
+      'X-Accel-Buffering': 'no'
+    })
+    const watcher = { response, viewer }
+    this.#watchers.add(watcher)
+    response.on('close', () => this.#detach(watcher))
+    response.on('error', () => {})
+    this.#send(watcher, 'snapshot', this.#snapshot(viewer))
+    if (this.#watchers.size === 1) this.#start()
+  }
+
+  close() {
+    for (const { response } of this.#watchers) response.end()
+    this.#stop()
+  }
+
+  #start() {
+    const { directory, interval = INTERVAL_MS } = this.#options
+    this.#stopWatching = directory.watch((change, instance) => this.#onchange(change, instance))
+    this.#ticker = setInterval(() => this.#tick(), interval)
+  }
+
+  #stop() {
+    this.#stopWatching()
+    if (this.#ticker) clearInterval(this.#ticker)
+    this.#ticker = null
+  }
+
+  #detach(watcher: Watcher) {
+    this.#watchers.delete(watcher)
+    if (this.#watchers.size === 0) this.#stop()
+  }
+
+  #onchange(change: DirectoryChange, instance: Instance) {
+    for (const watcher of this.#watchers) {
+      if (!watcher.viewer.mayReach(instance.role, instance.version)) continue
+      this.#send(watcher, 'change', { change, instance })
+    }
+  }
+
+  #tick() {
+    const { directory, traffic } = this.#options
+    const instances = directory.list()
+    const keys = new Set(instances.map(({ servicePublicKey }) => servicePublicKey))
+    traffic.retain(new Set(instances.map(({ role }) => role)), keys)
+    for (const watcher of this.#watchers) this.#send(watcher, 'tick', this.#numbers(watcher.viewer))
+  }
+
+  #snapshot(viewer: Viewer) {
+    const { registryPublicKey, directory } = this.#options
+    return {
+      registry: registryPublicKey,
+      viewer: viewer.name,
+      instances: directory.list().filter(({ role, version }) => viewer.mayReach(role, version)),
+      ...this.#numbers(viewer)
+    }
+  }
+
+  #numbers(viewer: Viewer) {
+    const { directory, traffic, logs, peers, pathOf } = this.#options
+    const isVisible = (key: string) => {
+      const instance = directory.get(key)
+      return instance !== null && viewer.mayReach(instance.role, instance.version)
+    }
+    const keys = [...traffic.instances.keys()].filter(isVisible)
+    return {
+      now: Date.now(),
+      active: viewer.mayReachAll ? traffic.active : null,
+      total: viewer.mayReachAll ? numbersOf(traffic.total) : null,
+      roles: collect([...traffic.roles.keys()].filter(viewer.mayReachRole), traffic.roles),
+      flows: collect(keys, traffic.instances),
+      paths: Object.fromEntries(keys.map((key) => [key, pathOf(key)])),
+      logs: logs(),
+      peers: peers()
+    }
+  }
+
+  #send({ response }: Watcher, event: string, data: unknown) {
+    if (response.writableLength > MAX_UNREAD_BYTES) {
+      response.destroy()
+      return
+    }
+    response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
+  }
+}
+
+function collect(keys: string[], flows: ReadonlyMap<string, Flow>): Record<string, FlowNumbers> {
+  return Object.fromEntries(keys.map((key) => [key, numbersOf(flows.get(key) as Flow)]))
+}
+
+function numbersOf(flow: Flow): FlowNumbers {
+  const { requests, errors, bytesIn, bytesOut } = flow
+  return [requests, errors, bytesIn, bytesOut, flow.percentile(0.5), flow.percentile(0.99)]
+}
