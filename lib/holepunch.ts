@@ -206,7 +206,10 @@ export interface HyperDHT extends EventEmitter {
     options?: { keyPair?: KeyPairLike; relayAddresses?: Address[]; localConnection?: boolean }
   ): SecretStream
   createServer(
-    options: { firewall?: (remotePublicKey: Buffer, payload: unknown) => boolean },
+    options: {
+      firewall?: (remotePublicKey: Buffer, payload: unknown) => boolean
+      handshakeClearWait?: number
+    },
     onconnection?: (connection: SecretStream) => void
   ): DHTServer
   destroy(options?: { force?: boolean }): Promise<void>
@@ -261,6 +264,7 @@ export const Hyperswarm = require('hyperswarm') as {
     keyPair?: KeyPairLike
     maxPeers?: number
     maxParallel?: number
+    handshakeClearWait?: number
     backoffs?: number[]
     jitter?: number
     firewall?: (remotePublicKey: Buffer, payload: unknown) => boolean

@@ -29,6 +29,11 @@ const MAX_PEERS = 4096
  * half of the connections, seen as connected by one side only).
  */
 const NO_NAT = false
+/**
+ * How long a server remembers a finished handshake, in case its answer was lost. HyperDHT's 10 s keep
+ * 70 KB per connection, which a crowd that comes and goes turns into hundreds of megabytes.
+ */
+export const HANDSHAKE_MEMORY_MS = 2000
 /** Hyperswarm's default is 3, which queues a newcomer behind dead peers. */
 const MAX_PARALLEL = 24
 /** Retries of a known peer, in ms, by how often it failed. */
@@ -92,6 +97,7 @@ export class Network extends ReadyResource {
       keyPair,
       maxPeers: MAX_PEERS,
       maxParallel: MAX_PARALLEL,
+      handshakeClearWait: HANDSHAKE_MEMORY_MS,
       backoffs: RECONNECT_BACKOFFS_MS,
       jitter: RECONNECT_JITTER_MS,
       ...(firewall ? { firewall } : {})

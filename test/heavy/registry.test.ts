@@ -9,6 +9,8 @@ import { Consumer, KeyPair } from '../../lib/index.js'
 import { Network } from '../../lib/network.js'
 import { get, list, registryOf } from '../bin/island.js'
 
+const MAX_GROWTH_MIB = 60
+
 t.test(
   'with the registry killed, all go on, and newcomers who know only the key find their way',
   async (t) => {
@@ -112,8 +114,10 @@ t.test('ten thousand strangers come and go, and the registry is what it was', as
   const before = rss(registry.pid)
   await knock(network, registrarKey, 10_000)
   t.match(await list(cli), [{ role: 'a', live: true }], 'nobody else was disturbed')
-  const grown = rss(registry.pid) - before
-  t.ok(grown < 60, `${grown.toFixed(0)} MiB more than after the first 500`)
+  const grown = () => rss(registry.pid) - before
+  // What it remembers of finished handshakes goes after a while.
+  for (let left = 15; grown() > MAX_GROWTH_MIB && left > 0; left--) await setTimeout(1000)
+  t.ok(grown() < MAX_GROWTH_MIB, `${grown().toFixed(0)} MiB more than after the first 500`)
   const said = registry.lines.stderr.filter((line) => line.startsWith('NOT_A_MEMBER'))
   t.ok(said.length <= 20, `reported ${said.length} times`)
 })
