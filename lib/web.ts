@@ -184,6 +184,7 @@ class WebInstance extends Lifecycle {
       await this.waitFor(replica.synced(), this.#timeout, () => this.#denial ?? lateRegistry())
       this.emit('connected')
       await this.#gateway.ready()
+      this.#feed.open()
       this.emit('listening', this.port)
     } catch (error) {
       await this.#closeAll()

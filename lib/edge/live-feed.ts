@@ -28,6 +28,12 @@ export interface LiveFeedOptions {
 /** Requests, of them failed, bytes in and out since the start; p50 and p99 of late, in ms. */
 type FlowNumbers = [number, number, number, number, number, number]
 
+/** The counters as they were, by role; '' is the total. */
+interface Moment {
+  now: number
+  flows: Map<string, FlowNumbers>
+}
+
 interface Watcher {
   response: ServerResponse
   viewer: Viewer
@@ -37,6 +43,10 @@ const INTERVAL_MS = 1000
 /** What a watcher may leave unread, in bytes: one that takes nothing is cut, and comes back by itself. */
 const MAX_UNREAD_BYTES = 8 * 1024 * 1024
 const MAX_WATCHERS = 256
+/** Of which the charts are, so that a page has them as soon as it is opened. */
+const HISTORY = 121
+/** How often it is looked for what is no longer there, in ticks. */
+const TIDY_TICKS = 30
 
 /**
  * What the dashboard shows, as server-sent events: `snapshot` once, `change` for each instance that comes,
@@ -45,6 +55,8 @@ const MAX_WATCHERS = 256
 export class LiveFeed {
   readonly #options: LiveFeedOptions
   readonly #watchers = new Set<Watcher>()
+  readonly #history: Moment[] = []
+  #ticks = 0
   #ticker: NodeJS.Timeout | null = null
   #stopWatching: () => void = () => {}
 
@@ -68,29 +80,27 @@ export class LiveFeed {
     response.on('close', () => this.#detach(watcher))
     response.on('error', () => {})
     this.#send(watcher, 'snapshot', this.#snapshot(viewer))
-    if (this.#watchers.size === 1) this.#start()
+    if (this.#watchers.size > 1) return
+    this.#stopWatching = this.#options.directory.watch((change, instance) =>
+      this.#onchange(change, instance)
+    )
+  }
+
+  /** Begins to remember. */
+  open() {
+    const { interval = INTERVAL_MS } = this.#options
+    this.#ticker = setInterval(() => this.#tick(), interval)
   }
 
   close() {
     for (const { response } of this.#watchers) response.end()
-    this.#stop()
-  }
-
-  #start() {
-    const { directory, interval = INTERVAL_MS } = this.#options
-    this.#stopWatching = directory.watch((change, instance) => this.#onchange(change, instance))
-    this.#ticker = setInterval(() => this.#tick(), interval)
-  }
-
-  #stop() {
     this.#stopWatching()
     if (this.#ticker) clearInterval(this.#ticker)
-    this.#ticker = null
   }
 
   #detach(watcher: Watcher) {
     this.#watchers.delete(watcher)
-    if (this.#watchers.size === 0) this.#stop()
+    if (this.#watchers.size === 0) this.#stopWatching()
   }
 
   #onchange(change: DirectoryChange, instance: Instance) {
@@ -101,11 +111,20 @@ export class LiveFeed {
   }
 
   #tick() {
+    const { traffic } = this.#options
+    if (++this.#ticks % TIDY_TICKS === 0) this.#tidy()
+    const flows = new Map([['', numbersOf(traffic.total)]])
+    for (const [role, flow] of traffic.roles) flows.set(role, numbersOf(flow))
+    this.#history.push({ now: Date.now(), flows })
+    if (this.#history.length > HISTORY) this.#history.shift()
+    for (const watcher of this.#watchers) this.#send(watcher, 'tick', this.#numbers(watcher.viewer))
+  }
+
+  #tidy() {
     const { directory, traffic } = this.#options
     const instances = directory.list()
     const keys = new Set(instances.map(({ servicePublicKey }) => servicePublicKey))
     traffic.retain(new Set(instances.map(({ role }) => role)), keys)
-    for (const watcher of this.#watchers) this.#send(watcher, 'tick', this.#numbers(watcher.viewer))
   }
 
   #snapshot(viewer: Viewer) {
@@ -114,6 +133,14 @@ export class LiveFeed {
       registry: registryPublicKey,
       viewer: viewer.name,
       instances: directory.list().filter(({ role, version }) => viewer.mayReach(role, version)),
+      history: this.#history.map(({ now, flows }) => ({
+        now,
+        flows: Object.fromEntries(
+          [...flows].filter(([role]) =>
+            role === '' ? viewer.mayReachAll : viewer.mayReachRole(role)
+          )
+        )
+      })),
       ...this.#numbers(viewer)
     }
   }

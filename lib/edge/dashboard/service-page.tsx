@@ -1,0 +1,69 @@
+import { Copyable } from './copy.js'
+import type { Feed } from './feed.js'
+import { InstanceTable } from './instance-table.js'
+import { Charts } from './overview.js'
+import { rangeOf, type Service } from './services.js'
+
+/** One role: its instances, its traffic, and how to call it. */
+export function ServicePage({
+  feed,
+  service,
+  role
+}: {
+  feed: Feed
+  service: Service | undefined
+  role: string
+}) {
+  const newest = service?.versions[0]?.version
+  return (
+    <>
+      <nav aria-label="Breadcrumb" class="crumbs">
+        <a href="#/">All services</a> <span aria-hidden="true">/</span>{' '}
+        <span aria-current="page">{role}</span>
+      </nav>
+      <h1>{role}</h1>
+      <Charts feed={feed} of={role} />
+      <section class="panel" aria-labelledby="instances">
+        <h2 id="instances">Instances</h2>
+        {service ? (
+          <>
+            <p class="note">
+              {service.versions.map(({ version, instances }) => (
+                <span key={version} class="version">
+                  {version} × {instances.length}
+                </span>
+              ))}
+            </p>
+            <InstanceTable feed={feed} instances={service.instances} />
+          </>
+        ) : (
+          <p class="empty">Nobody serves {role} now.</p>
+        )}
+      </section>
+      <section class="panel" aria-labelledby="calling">
+        <h2 id="calling">How to call it</h2>
+        <Calls role={`${role}@${newest ? rangeOf(newest) : '*'}`} registry={feed.registry} />
+      </section>
+    </>
+  )
+}
+
+function Calls({ role, registry }: { role: string; registry: string }) {
+  const path = encodeURI(role).replaceAll('#', '%23').replaceAll('?', '%3F')
+  return (
+    <>
+      <h3>Through this gateway</h3>
+      <Copyable label="curl" text={`curl '${location.origin}/role/${path}/'`} />
+      <h3>As if it ran on this machine</h3>
+      <Copyable
+        label="hyperseaport proxy"
+        text={`hyperseaport proxy --port 8080 --role '${role}' \\\n  --registryPublicKey ${registry}\ncurl http://localhost:8080/`}
+      />
+      <h3>From Node</h3>
+      <Copyable
+        label="Node"
+        text={`import { Consumer } from 'hyperseaport'\n\nconst consumer = Consumer(['${role}'], {\n  registryPublicKey: '${registry}'\n})\nconst [service] = await consumer.setup()\nconst answer = await fetch(service.url)`}
+      />
+    </>
+  )
+}
