@@ -20,7 +20,7 @@ export interface DialerOptions {
   balancer?: Balancer
   /** How long an instance may take to answer, in ms. */
   openTimeout?: number
-  /** How long all attempts of one dial may take, in ms. */
+  /** How long one dial goes on to further instances, in ms. Each attempt is bounded by itself. */
   dialTimeout?: number
 }
 
@@ -39,8 +39,8 @@ interface Failure {
   error: SeaportError
 }
 
-/** Long enough to find one unreachable key on the DHT, and go on. */
-const DIAL_TIMEOUT_MS = 20_000
+/** Long enough to find two unreachable keys on the DHT, and go on. */
+const DIAL_TIMEOUT_MS = 10_000
 
 /**
  * Turns `role@range` into an open stream: asks the directory, lets the balancer order what it knows,
@@ -85,37 +85,23 @@ export class Dialer {
    *
    * @throws NO_INSTANCE, which says what became of each, or the signal's reason
    */
-  async dial({ signal, ...attempts }: DialOptions = {}): Promise<Duplex> {
-    signal?.throwIfAborted()
-    const ending = new AbortController()
-    const onabort = () => ending.abort(signal?.reason)
-    const timer = setTimeout(() => ending.abort(this.#late()), this.#dialTimeout)
-    signal?.addEventListener('abort', onabort)
-    try {
-      return await this.#tryEach(ending.signal, attempts)
-    } catch (error) {
-      signal?.throwIfAborted()
-      this.stats.failed++
-      throw error
-    } finally {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', onabort)
-    }
-  }
-
-  async #tryEach(signal: AbortSignal, { avoid, open }: DialOptions): Promise<Duplex> {
+  async dial({ signal, avoid, open }: DialOptions = {}): Promise<Duplex> {
+    const deadline = performance.now() + this.#dialTimeout
     const failures: Failure[] = []
     for (const candidate of this.#order(avoid)) {
+      signal?.throwIfAborted()
+      if (failures.length > 0 && performance.now() > deadline) break
       try {
         const stream = await this.#attempt(candidate, signal, open)
         this.stats.dialed++
         return stream
       } catch (error) {
+        signal?.throwIfAborted()
         this.stats.failedAttempts++
         failures.push({ candidate, error: error as SeaportError })
-        if (signal.aborted) break
       }
     }
+    this.stats.failed++
     throw this.#noInstance(failures)
   }
 
@@ -129,17 +115,13 @@ export class Dialer {
 
   #attempt(
     { servicePublicKey }: Candidate,
-    signal: AbortSignal,
+    signal: AbortSignal | undefined,
     open: LinkPool['open'] = (key, options) => this.#pool.open(key, options)
   ): Promise<Duplex> {
     return open(Buffer.from(servicePublicKey, 'hex'), {
       timeout: this.#openTimeout,
       signal
     })
-  }
-
-  #late(): SeaportError {
-    return SeaportError.OPEN_TIMEOUT(`the dial took longer than ${this.#dialTimeout} ms`)
   }
 
   #noInstance(failures: Failure[]): SeaportError {

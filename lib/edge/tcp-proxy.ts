@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { SeaportError } from '../errors.js'
 import { ReadyResource } from '../holepunch.js'
 import { cut, pipe } from '../link/pipe.js'
 import { listenError } from '../network.js'
@@ -18,6 +19,7 @@ export interface TcpProxyOptions {
 const LOOPBACK = '127.0.0.1'
 const MAX_CONNECTIONS = 16_384
 const BACKLOG = 4096
+const HUNG_UP = SeaportError.CLOSED('the client hung up')
 
 /**
  * A local TCP port in front of a dialer: each connection becomes a stream. A connection for which no
@@ -106,19 +108,20 @@ export class TcpProxy extends ReadyResource {
 
   /** Never rejects. */
   async #onconnection(socket: Socket) {
-    const hangUp = new AbortController()
-    const onclose = () => {
-      this.#sockets.delete(socket)
-      this.stats.connections--
-      hangUp.abort()
-    }
     this.#sockets.add(socket)
     this.stats.connections++
     socket.on('error', () => {})
-    socket.on('close', onclose)
+    socket.on('close', () => {
+      this.#sockets.delete(socket)
+      this.stats.connections--
+    })
+    const hangUp = new AbortController()
+    const onhangup = () => hangUp.abort(HUNG_UP)
+    socket.on('close', onhangup)
     try {
       // Until then a little is read, so that a hang-up is seen, but nothing is taken from the socket.
       const stream = await this.#dial({ signal: hangUp.signal })
+      socket.off('close', onhangup)
       this.stats.connected++
       if ((await pipe(socket, stream)) !== null) this.stats.reset++
     } catch (error) {

@@ -49,6 +49,8 @@ export class Link extends EventEmitter<{ close: [SeaportError]; notice: [Seaport
   readonly #streams: Streams
   readonly #heartbeat: Heartbeat
   #connecting: NodeJS.Timeout | null = null
+  /** Opens that wait for the connection: their time runs from then. */
+  readonly #onconnected = new Set<() => void>()
   #isConnected = false
   #closed: SeaportError | null = null
   #reason: unknown = null
@@ -144,7 +146,7 @@ export class Link extends EventEmitter<{ close: [SeaportError]; notice: [Seaport
       }
       const settle = () => {
         if (timer) clearTimeout(timer)
-        this.connection.off('connect', startTimer)
+        this.#onconnected.delete(startTimer)
         signal?.removeEventListener('abort', onabort)
       }
       const onabort = () => {
@@ -165,7 +167,7 @@ export class Link extends EventEmitter<{ close: [SeaportError]; notice: [Seaport
       })
       signal?.addEventListener('abort', onabort, { once: true })
       if (this.#isConnected) startTimer()
-      else this.connection.once('connect', startTimer)
+      else this.#onconnected.add(startTimer)
     })
   }
 
@@ -182,6 +184,8 @@ export class Link extends EventEmitter<{ close: [SeaportError]; notice: [Seaport
     this.#isConnected = true
     if (this.#connecting) clearTimeout(this.#connecting)
     if (this.size > 0) this.#heartbeat.start()
+    for (const startTimer of this.#onconnected) startTimer()
+    this.#onconnected.clear()
   }
 
   #onconnecttimeout(timeout: number) {
