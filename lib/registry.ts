@@ -16,7 +16,7 @@ export interface RegistryOptions extends NetworkOptions {
 
 /**
  * A registrar of the registry with this seed. Run several, anywhere, for a registry that survives any
- * of them. Emits `registered` and `gone` (a record each) and `notice` (a SeaportError).
+ * of them. Emits `registered`, `withdrawn` and `gone` (a record each) and `notice` (a SeaportError).
  */
 class RegistryInstance extends Lifecycle {
   /** The registry's public key: all that services and consumers need. */
@@ -38,7 +38,7 @@ class RegistryInstance extends Lifecycle {
       storage: this.#storage,
       private: isPrivate
     })
-    for (const event of ['registered', 'gone', 'notice']) {
+    for (const event of ['registered', 'withdrawn', 'gone', 'notice']) {
       this.#registrar.on(event, (value) => this.emit(event, value))
     }
   }

@@ -46,6 +46,7 @@ export const registry: Command = {
     const registry = lifetime.own(Registry({ seed, dir, ...networkOptions(settings) }))
     registry.on('notice', (notice: Error) => say(notice.message))
     registry.on('registered', (record: ServiceRecord) => say(`registered ${nameOf(record)}`))
+    registry.on('withdrawn', (record: ServiceRecord) => say(`withdrawn ${nameOf(record)}`))
     registry.on('gone', (record: ServiceRecord) => say(`gone ${nameOf(record)}`))
     say(`storing in ${dir}`)
     await waitAloud(registry.setup(), () => 'still announcing the registry on the DHT')

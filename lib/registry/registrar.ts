@@ -49,8 +49,8 @@ const RENEW_CERTIFICATE_MS = 60 * 60 * 1000
 
 /**
  * A process that holds the registry's seed and writes a log of its own: it takes leases, records what
- * their owners signed, and writes *gone* when a lease is lost. Emits `registered` and `gone` (a
- * ServiceRecord each) and `notice` (a SeaportError).
+ * their owners signed, and writes *gone* when a lease is lost. Emits `registered`, `withdrawn` and
+ * `gone` (a ServiceRecord each) and `notice` (a SeaportError).
  */
 export class Registrar extends ReadyResource {
   readonly stats = { leases: 0, granted: 0, denied: 0, lost: 0 }
@@ -228,7 +228,7 @@ export class Registrar extends ReadyResource {
     else this.#leases.set(key, { peer, record: record ?? this.#leases.get(key)?.record ?? null })
     this.#endGrace(key)
     this.stats.leases = this.#leases.size
-    if (record && isPresent(record)) this.emit('registered', record)
+    if (record) this.emit(isPresent(record) ? 'registered' : 'withdrawn', record)
   }
 
   #checkMayServe(record: ServiceRecord) {
