@@ -32,8 +32,9 @@ export interface LinkStreamOptions {
 }
 
 /** Written ahead of the stream's turn, so that small writes and the end leave together. */
-const SEND_BUFFER_BYTES = 64 * 1024
-const BUFFER_BYTES = 64 * 1024
+const SEND_BUFFER_BYTES = 32 * 1024
+/** What Node buffers on top of that, each way. Small, for there may be thousands of streams. */
+const BUFFER_BYTES = 16 * 1024
 /**
  * Smaller pieces are copied: a slice keeps all of the packet that it came in, and whoever sent many
  * tiny pieces to a reader that stalls would hold far more memory here than its window says.

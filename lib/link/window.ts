@@ -14,9 +14,9 @@ export const MAX_WINDOW = 8 * 1024 * 1024
 /** What a stream gets even when the link's budget is spent. */
 export const MIN_WINDOW = 16 * 1024
 /** What all streams of a link share. */
-export const LINK_BUDGET = 64 * 1024 * 1024
+export const LINK_BUDGET = 32 * 1024 * 1024
 /** A new stream takes at most this part of what is left. */
-const NEWCOMERS_SHARE = 1 / 16
+const NEWCOMERS_SHARE = 1 / 64
 
 /** What is left of a link's budget; less than nothing when many streams hold the minimum. */
 export interface Budget {
