@@ -9,8 +9,16 @@ export interface CertificateSource extends EventEmitter<CertificateEvents> {
   /** Gets ready to answer `contextFor`. */
   open(): Promise<void>
   close(): void
-  /** The certificate for a name, or for clients that name none. */
-  contextFor(serverName: string | null): SecureContext
+  /** The certificate for a name. */
+  contextFor(serverName: string): SecureContext
+  /** The one for clients that name none. */
+  readonly fallback: Pem
+}
+
+/** A certificate and its private key, as PEM. */
+export interface Pem {
+  cert: Buffer
+  key: Buffer
 }
 
 interface CertificateEvents {
@@ -38,6 +46,7 @@ export class FileCertificate extends EventEmitter<CertificateEvents> implements 
   readonly #keyFile: string
   readonly #interval: number
   #context: SecureContext | null = null
+  #pem: Pem | null = null
 
   constructor({ certFile, keyFile, interval = INTERVAL_MS }: FileCertificateOptions) {
     super()
@@ -63,11 +72,17 @@ export class FileCertificate extends EventEmitter<CertificateEvents> implements 
     return this.#context
   }
 
+  get fallback(): Pem {
+    if (!this.#pem) throw SeaportError.CLOSED('the certificate was not read')
+    return this.#pem
+  }
+
   /** @throws BAD_CONFIG if the files cannot be read, or do not belong together */
   async reload() {
     try {
-      const [cert, key] = await Promise.all(this.#files.map((file) => readFile(file)))
-      this.#context = createSecureContext({ cert, key })
+      const pem = { cert: await readFile(this.#certFile), key: await readFile(this.#keyFile) }
+      this.#context = createSecureContext(pem)
+      this.#pem = pem
     } catch (cause) {
       const reason = (cause as Error).message
       throw SeaportError.BAD_CONFIG(`the certificate cannot be used (${reason})`, cause)

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import type { ServerResponse } from 'node:http'
 import { SeaportError } from '../errors.js'
-import type { Page } from './http-gateway.js'
 import type { LiveFeed } from './live-feed.js'
+import type { Page } from './request-handler.js'
 
 /** As `npm run build` leaves them beside this file. */
 const FILES: [path: string, file: string, type: string][] = [

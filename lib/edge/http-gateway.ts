@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2SecureServer } from 'node:http2'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../errors.js'
@@ -7,30 +8,20 @@ import { ReadyResource } from '../holepunch.js'
 import type { LinkPool } from '../link/pool.js'
 import { listenError } from '../network.js'
 import type { Directory } from '../registry/directory.js'
-import { AccessList, type Viewer } from './access.js'
-import { type AccessEntry, accessEntry } from './access-log.js'
+import { AccessList } from './access.js'
 import { StreamAgent } from './agent.js'
 import type { CertificateSource } from './certificate.js'
-import { Cors } from './cors.js'
 import { DomainTable } from './domains.js'
-import { Forwarding, type ForwardingContext } from './forwarding.js'
+import type { ForwardingContext } from './forwarding.js'
 import { makeServer } from './gateway-server.js'
-import type { Forwarded } from './headers.js'
 import { KeptStreams } from './kept-streams.js'
-import { refusalHead, refusalOf, refuse } from './refusal.js'
-import { checkLength } from './request-body.js'
+import { refusalHead, refusalOf } from './refusal.js'
+import { type Page, RequestHandler } from './request-handler.js'
 import { RetryBudget } from './retry-budget.js'
-import { type ForwardRoute, type GatewayRules, Router } from './router.js'
+import { type GatewayRules, Router } from './router.js'
 import { Traffic } from './traffic.js'
-import { forwardUpgrade, isForwardableUpgrade, withoutUpgrade } from './upgrade.js'
+import { isForwardableUpgrade, withoutUpgrade } from './upgrade.js'
 import { Upstreams } from './upstream.js'
-
-/** A page of the gateway's own. */
-export type Page = (
-  request: IncomingMessage,
-  response: ServerResponse,
-  viewer: Viewer
-) => void | Promise<void>
 
 export interface HttpGatewayOptions {
   directory: Directory
@@ -63,7 +54,6 @@ export interface HttpGatewayOptions {
 }
 
 const LOOPBACK = '127.0.0.1'
-const TIMEOUT_MS = 60_000
 const MAX_HEADER_BYTES = 32 * 1024
 const HEADERS_TIMEOUT_MS = 20_000
 /** Long enough for large files over slow lines. */
@@ -87,10 +77,9 @@ export class HttpGateway extends ReadyResource {
   readonly #upstreams: Upstreams
   readonly #router: Router
   readonly #context: ForwardingContext
-  readonly #pages: ReadonlyMap<string, Page>
+  readonly #handler: RequestHandler
   #silenceCheck: NodeJS.Timeout | null = null
   #port: number
-  #onidle: () => void = () => {}
 
   constructor(options: HttpGatewayOptions) {
     super()
@@ -99,13 +88,26 @@ export class HttpGateway extends ReadyResource {
     this.#port = port
     this.host = host
     this.traffic = options.traffic ?? new Traffic()
-    this.#pages = options.pages ?? new Map()
-    this.#upstreams = new Upstreams({ directory, pool })
+    const upstreams = new Upstreams({ directory, pool })
+    this.#upstreams = upstreams
     const rules = { ...openRules(), ...options.rules }
-    this.#router = new Router({ rules, upstreams: this.#upstreams, directory, pseudonym })
+    this.#router = new Router({ rules, upstreams, directory, pseudonym })
     const kept = new KeptStreams({ pool })
     const agent = new StreamAgent({ dial: () => Promise.reject(SeaportError.CLOSED('no stream')) })
     this.#context = { agent, kept, budget: new RetryBudget(), pseudonym, waiting: new Set() }
+    this.#handler = new RequestHandler({
+      router: this.#router,
+      upstreams,
+      context: this.#context,
+      traffic: this.traffic,
+      pages: options.pages ?? new Map(),
+      isSecure: this.isSecure,
+      timeout: options.timeout,
+      maxBodyBytes: options.maxBodyBytes,
+      trustedProxies: options.trustedProxies
+    })
+    this.#handler.on('access', (entry) => this.emit('access', entry))
+    this.#handler.on('failed', (error, entry) => this.emit('failed', error, entry))
     this.#server = makeServer({
       certificate: options.certificate,
       maxHeaderBytes: options.maxHeaderBytes ?? MAX_HEADER_BYTES,
@@ -155,8 +157,7 @@ export class HttpGateway extends ReadyResource {
 
   override async _open() {
     const { certificate } = this.#options
-    await certificate?.open()
-    certificate?.on('notice', (notice) => this.emit('notice', notice))
+    if (certificate) await this.#openCertificate(certificate)
     try {
       await listen(this.#server, this.#port, this.host)
     } catch (error) {
@@ -165,6 +166,15 @@ export class HttpGateway extends ReadyResource {
     }
     this.#port = (this.#server.address() as AddressInfo).port
     this.#silenceCheck = setInterval(() => this.#checkSilence(), SILENCE_CHECK_MS)
+  }
+
+  async #openCertificate(certificate: CertificateSource) {
+    const server = this.#server as Http2SecureServer
+    const useFallback = () => server.setSecureContext(certificate.fallback)
+    certificate.on('notice', (notice) => this.emit('notice', notice))
+    certificate.on('change', useFallback)
+    await certificate.open()
+    useFallback()
   }
 
   /** Takes no more requests, and cuts those that do not end in time. */
@@ -187,162 +197,22 @@ export class HttpGateway extends ReadyResource {
       socket.once('close', () => this.#sockets.delete(socket))
     })
     const onrequest = (request: IncomingMessage, response: ServerResponse) =>
-      this.#onrequest(request, response)
+      this.#handler.onrequest(request, response)
     server.on('request', onrequest as never)
     // The instance decides whether to go on, not we.
     server.on('checkContinue', onrequest as never)
-    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
-      this.#onupgrade(request, socket, head)
-    )
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      if (isForwardableUpgrade(request)) return this.#handler.onupgrade(request, socket, head)
+      // Else the server reads the request again as if it had not asked for another protocol.
+      socket.unshift(withoutUpgrade(request, head))
+      return server.emit(this.isSecure ? 'secureConnection' : 'connection', socket)
+    })
     server.on('connect', (_request: IncomingMessage, socket: Duplex) => {
       socket.on('error', () => {})
       socket.end(
         refusalHead(refusalOf(SeaportError.METHOD_NOT_ALLOWED('this is no forward proxy')))
       )
     })
-  }
-
-  /** Never rejects. */
-  async #onrequest(request: IncomingMessage, response: ServerResponse) {
-    const entry = accessEntry(request)
-    this.traffic.active++
-    response.on('error', () => {})
-    request.on('error', () => {})
-    try {
-      const route = await this.#router.route(request)
-      entry.viewer = route.viewer.name
-      if (route.kind === 'forward') await this.#forward(request, response, route, entry)
-      else if (request.method !== 'GET' && request.method !== 'HEAD') {
-        throw SeaportError.METHOD_NOT_ALLOWED('this page can only be read')
-      } else if (route.kind === 'list') {
-        sendJson(request, response, this.#upstreams.list(route.role, route.viewer))
-      } else await this.#show(request, response, route.path, route.viewer)
-    } catch (error) {
-      this.#refuse(request, response, error, entry)
-    } finally {
-      entry.status = response.headersSent ? response.statusCode : 499
-      this.#over(entry)
-    }
-  }
-
-  async #forward(
-    request: IncomingMessage,
-    response: ServerResponse,
-    route: ForwardRoute,
-    entry: AccessEntry
-  ) {
-    const { upstream, path, isOurAuthorization } = route
-    const { maxBodyBytes = Infinity, timeout = TIMEOUT_MS } = this.#options
-    entry.upstream = upstream.name
-    const cors = Cors.of(this.#router.rules.cors, request, upstream)
-    if (cors?.isPreflight) return cors.answerPreflight(response)
-    checkLength(request, maxBodyBytes)
-    const forwarding = new Forwarding(this.#context, {
-      request,
-      response,
-      upstream,
-      path,
-      forwarded: this.#forwardedOf(request, route),
-      timeout: this.#router.deadlineOf(route) ?? timeout,
-      maxBodyBytes,
-      dropAuthorization: isOurAuthorization,
-      amend: (headers) => cors?.amend(headers) ?? headers
-    })
-    try {
-      await forwarding.run()
-    } finally {
-      Object.assign(entry, forwarding.stats)
-      entry.role = upstream.instances()[0]?.role ?? ''
-    }
-  }
-
-  /** Never rejects. */
-  async #onupgrade(request: IncomingMessage, socket: Duplex, head: Buffer) {
-    socket.on('error', () => {})
-    if (!isForwardableUpgrade(request)) return this.#ignoreUpgrade(request, socket, head)
-    const entry = accessEntry(request)
-    this.traffic.active++
-    try {
-      const route = await this.#router.route(request)
-      if (route.kind !== 'forward') throw SeaportError.BAD_REQUEST('this page speaks HTTP only')
-      entry.viewer = route.viewer.name
-      entry.upstream = route.upstream.name
-      entry.role = route.upstream.instances()[0]?.role ?? ''
-      const { status, instance } = await forwardUpgrade(this.#context, {
-        request,
-        socket,
-        head,
-        upstream: route.upstream,
-        path: route.path,
-        forwarded: this.#forwardedOf(request, route),
-        timeout: this.#router.deadlineOf(route) ?? this.#options.timeout ?? TIMEOUT_MS,
-        dropAuthorization: route.isOurAuthorization
-      })
-      entry.status = status
-      entry.instance = instance
-    } catch (error) {
-      const refusal = refusalOf(error)
-      entry.status = refusal.status
-      this.#report(error, entry)
-      socket.end(refusalHead(refusal))
-    } finally {
-      this.#over(entry)
-    }
-  }
-
-  /** Has the server read the request again as if it had not asked for another protocol. */
-  #ignoreUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer) {
-    socket.unshift(withoutUpgrade(request, head))
-    this.#server.emit(this.isSecure ? 'secureConnection' : 'connection', socket)
-  }
-
-  async #show(request: IncomingMessage, response: ServerResponse, path: string, viewer: Viewer) {
-    const page = this.#pages.get(path)
-    if (!page)
-      throw SeaportError.NOT_FOUND(`there is no page ${JSON.stringify(path.slice(0, 100))} here`)
-    await page(request, response, viewer)
-  }
-
-  #refuse(request: IncomingMessage, response: ServerResponse, error: unknown, entry: AccessEntry) {
-    const refusal = refusalOf(error)
-    this.#report(error, entry)
-    if (response.headersSent) response.destroy()
-    else if (!response.destroyed) refuse(request, response, refusal)
-  }
-
-  #report(error: unknown, entry: AccessEntry) {
-    entry.error = error instanceof SeaportError ? error.code : 'INTERNAL'
-    if (refusalOf(error).status >= 500) this.emit('failed', error, entry)
-  }
-
-  #over(entry: AccessEntry) {
-    entry.ms = Math.round((performance.now() - entry.startedAt) * 10) / 10
-    this.traffic.active--
-    if (entry.upstream !== '') {
-      const { instance, role, status, firstByteMs, bytesIn, bytesOut } = entry
-      this.traffic.record({
-        instance,
-        role,
-        status,
-        ms: firstByteMs || entry.ms,
-        bytesIn,
-        bytesOut
-      })
-    }
-    this.emit('access', entry)
-    if (this.traffic.active === 0) this.#onidle()
-  }
-
-  #forwardedOf(request: IncomingMessage, { host, prefix }: ForwardRoute): Forwarded {
-    const client = (request.socket.remoteAddress ?? '').replace(/^::ffff:/, '')
-    const { trustedProxies = [] } = this.#options
-    return {
-      client,
-      host,
-      prefix,
-      proto: this.isSecure ? 'https' : 'http',
-      isTrusted: /^(127\.|::1$)/.test(client) || trustedProxies.includes(client)
-    }
   }
 
   get isSecure(): boolean {
@@ -356,12 +226,12 @@ export class HttpGateway extends ReadyResource {
 
   #drained(timeout: number): Promise<void> {
     return new Promise((resolve) => {
+      if (this.traffic.active === 0) return resolve()
       const timer = setTimeout(resolve, timeout)
-      this.#onidle = () => {
+      this.#handler.once('idle', () => {
         clearTimeout(timer)
         resolve()
-      }
-      if (this.traffic.active === 0) this.#onidle()
+      })
     })
   }
 }
@@ -377,14 +247,4 @@ async function listen(server: Server, port: number, host: string) {
 
 function openRules(): GatewayRules {
   return { domains: new DomainTable(), access: new AccessList(), cors: [], deadlines: [] }
-}
-
-function sendJson(request: IncomingMessage, response: ServerResponse, value: unknown) {
-  const body = `${JSON.stringify(value)}\n`
-  response.writeHead(200, {
-    'Content-Type': 'application/json; charset=utf-8',
-    'Content-Length': Buffer.byteLength(body),
-    'Cache-Control': 'no-store'
-  })
-  response.end(request.method === 'HEAD' ? undefined : body)
 }

@@ -44,6 +44,8 @@ const TITLES: Record<number, string> = {
 
 /** What an instance says that is there and cannot do its work, as against one that is not there. */
 const BROKEN = new Set(['BACKEND_UNREACHABLE', 'NOT_ALLOWED', 'BAD_MESSAGE'])
+/** After these, who knows where the next request begins (RFC 9112 §11.2). */
+const DISTRUSTED = new Set(['BAD_REQUEST', 'NOT_IMPLEMENTED'])
 const RETRY_AFTER_S = 1
 
 /**
@@ -77,13 +79,13 @@ export function refuse(request: IncomingMessage, response: ServerResponse, refus
   const body = isHtml
     ? page(refusal)
     : `${JSON.stringify({ error: code, status, message: text })}\n`
-  const isClosing = request.httpVersionMajor < 2 && !request.complete
+  // What is left of the request would be read only to be dropped.
+  const isClosing = request.httpVersionMajor < 2 && (!request.complete || DISTRUSTED.has(code))
   response.writeHead(status, {
     'Content-Type': `${isHtml ? 'text/html' : 'application/json'}; charset=utf-8`,
     'Content-Length': Buffer.byteLength(body),
     'Cache-Control': 'no-store',
     ...headers,
-    // What is left of the request would be read only to be dropped.
     ...(isClosing ? { Connection: 'close' } : {})
   })
   response.end(request.method === 'HEAD' ? undefined : body)

@@ -30,7 +30,11 @@ export function relay(
     response.on('drain', () => answer.resume())
     answer.on('end', () => {
       const { rawTrailers } = answer
-      if (rawTrailers.length > 0) response.addTrailers(pairs(rawTrailers) as never)
+      if (rawTrailers.length > 0) {
+        response.addTrailers(
+          (isHttp2(response) ? grouped(rawTrailers) : pairs(rawTrailers)) as never
+        )
+      }
       response.end()
     })
     answer.on('error', () => cut(response))

@@ -17,8 +17,6 @@ import type { Upstream } from './upstream.js'
 export interface UpgradeOptions {
   request: IncomingMessage
   socket: Duplex
-  /** What came after the request's header section. */
-  head: Buffer
   upstream: Upstream
   path: string
   forwarded: Forwarded
@@ -37,8 +35,9 @@ export interface UpgradeOptions {
 export async function forwardUpgrade(
   context: ForwardingContext,
   options: UpgradeOptions
-): Promise<{ status: number; instance: string }> {
+): Promise<{ status: number; instance: string; firstByteMs: number }> {
   const { socket, upstream, timeout } = options
+  const startedAt = performance.now()
   const ending = new AbortController()
   const onclose = () => ending.abort(SeaportError.CLOSED('the client left'))
   const late = SeaportError.TOO_SLOW(
@@ -52,9 +51,10 @@ export async function forwardUpgrade(
     const instance = context.kept.keyOf(stream)
     const answer = await ask(context, options, stream, signal)
     clearTimeout(timer)
+    const firstByteMs = performance.now() - startedAt
     if (answer.statusCode === 101) await join(context, options, answer, stream)
     else await refuse(context, options, answer)
-    return { status: answer.statusCode ?? 502, instance }
+    return { status: answer.statusCode ?? 502, instance, firstByteMs }
   } finally {
     clearTimeout(timer)
     socket.off('close', onclose)
@@ -96,7 +96,7 @@ function ask(
     const onabort = () => attempt.destroy(signal.reason)
     signal.addEventListener('abort', onabort)
     attempt.on('upgrade', (answer, _stream, head) => {
-      stream.unshift(head)
+      if (head.byteLength > 0) stream.unshift(head)
       resolve(answer)
     })
     attempt.on('response', resolve)
@@ -112,14 +112,13 @@ function ask(
 
 async function join(
   { pseudonym }: ForwardingContext,
-  { socket, head }: UpgradeOptions,
+  { socket }: UpgradeOptions,
   answer: IncomingMessage,
   stream: Duplex
 ) {
   const headers = responseHeaders(answer, pseudonym)
   headers.push('Connection', 'Upgrade', 'Upgrade', answer.headers.upgrade ?? '')
   socket.write(headOf(answer, headers), 'latin1')
-  if (head.byteLength > 0) socket.unshift(head)
   await pipe(socket, stream)
 }
 

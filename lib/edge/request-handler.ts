@@ -1,0 +1,210 @@
+import { EventEmitter } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { SeaportError } from '../errors.js'
+import type { Viewer } from './access.js'
+import { type AccessEntry, accessEntry } from './access-log.js'
+import { Cors } from './cors.js'
+import { Forwarding, type ForwardingContext } from './forwarding.js'
+import type { Forwarded } from './headers.js'
+import { refusalHead, refusalOf, refuse } from './refusal.js'
+import { checkLength } from './request-body.js'
+import type { ForwardRoute, Router } from './router.js'
+import type { Traffic } from './traffic.js'
+import { forwardUpgrade } from './upgrade.js'
+import type { Upstreams } from './upstream.js'
+
+/** A page of the gateway's own. */
+export type Page = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  viewer: Viewer
+) => void | Promise<void>
+
+export interface RequestHandlerOptions {
+  router: Router
+  upstreams: Upstreams
+  context: ForwardingContext
+  traffic: Traffic
+  /** Pages by path. */
+  pages: ReadonlyMap<string, Page>
+  /** Whether requests come over TLS. */
+  isSecure: boolean
+  /** How long answers may take to begin, where no rule says otherwise, in ms. */
+  timeout?: number | undefined
+  maxBodyBytes?: number | undefined
+  /** Addresses of proxies in front, beside those on loopback. */
+  trustedProxies?: readonly string[] | undefined
+}
+
+interface RequestHandlerEvents {
+  /** A request is over. */
+  access: [AccessEntry]
+  /** One was answered with 5xx, for this reason. */
+  failed: [unknown, AccessEntry]
+  /** None is under way any more. */
+  idle: []
+}
+
+const TIMEOUT_MS = 60_000
+
+/** Takes each request where it goes, and answers it if it goes nowhere. */
+export class RequestHandler extends EventEmitter<RequestHandlerEvents> {
+  readonly #options: RequestHandlerOptions
+
+  constructor(options: RequestHandlerOptions) {
+    super()
+    this.#options = options
+  }
+
+  /** Never rejects. */
+  async onrequest(request: IncomingMessage, response: ServerResponse) {
+    const entry = accessEntry(request)
+    this.#options.traffic.active++
+    response.on('error', () => {})
+    request.on('error', () => {})
+    try {
+      const route = await this.#options.router.route(request)
+      entry.viewer = route.viewer.name
+      if (route.kind === 'forward') await this.#forward(request, response, route, entry)
+      else if (request.method !== 'GET' && request.method !== 'HEAD') {
+        throw SeaportError.METHOD_NOT_ALLOWED('this page can only be read')
+      } else if (route.kind === 'list') {
+        sendJson(request, response, this.#options.upstreams.list(route.role, route.viewer))
+      } else await this.#show(request, response, route.path, route.viewer)
+    } catch (error) {
+      this.#refuse(request, response, error, entry)
+    } finally {
+      entry.status = response.headersSent ? response.statusCode : 499
+      this.#over(entry)
+    }
+  }
+
+  async #forward(
+    request: IncomingMessage,
+    response: ServerResponse,
+    route: ForwardRoute,
+    entry: AccessEntry
+  ) {
+    const { upstream, path, isOurAuthorization } = route
+    const { router, context, maxBodyBytes = Infinity } = this.#options
+    entry.upstream = upstream.name
+    const cors = Cors.of(router.rules.cors, request, upstream)
+    if (cors?.isPreflight) return cors.answerPreflight(response)
+    checkLength(request, maxBodyBytes)
+    const forwarding = new Forwarding(context, {
+      request,
+      response,
+      upstream,
+      path,
+      forwarded: this.#forwardedOf(request, route),
+      timeout: this.#deadlineOf(route),
+      maxBodyBytes,
+      dropAuthorization: isOurAuthorization,
+      amend: (headers) => cors?.amend(headers) ?? headers
+    })
+    try {
+      await forwarding.run()
+    } finally {
+      Object.assign(entry, forwarding.stats)
+      entry.role = upstream.instances()[0]?.role ?? ''
+    }
+  }
+
+  /** Never rejects. */
+  async onupgrade(request: IncomingMessage, socket: Duplex, head: Buffer) {
+    socket.on('error', () => {})
+    // At once: when nothing is left to read, a stream ends by itself, and takes nothing back after that.
+    if (head.byteLength > 0) socket.unshift(head)
+    const entry = accessEntry(request)
+    this.#options.traffic.active++
+    try {
+      const route = await this.#options.router.route(request)
+      if (route.kind !== 'forward') throw SeaportError.BAD_REQUEST('this page speaks HTTP only')
+      entry.viewer = route.viewer.name
+      entry.upstream = route.upstream.name
+      entry.role = route.upstream.instances()[0]?.role ?? ''
+      const outcome = await forwardUpgrade(this.#options.context, {
+        request,
+        socket,
+        upstream: route.upstream,
+        path: route.path,
+        forwarded: this.#forwardedOf(request, route),
+        timeout: this.#deadlineOf(route),
+        dropAuthorization: route.isOurAuthorization
+      })
+      Object.assign(entry, outcome)
+    } catch (error) {
+      const refusal = refusalOf(error)
+      entry.status = refusal.status
+      this.#report(error, entry)
+      socket.end(refusalHead(refusal))
+    } finally {
+      this.#over(entry)
+    }
+  }
+
+  async #show(request: IncomingMessage, response: ServerResponse, path: string, viewer: Viewer) {
+    const page = this.#options.pages.get(path)
+    if (!page)
+      throw SeaportError.NOT_FOUND(`there is no page ${JSON.stringify(path.slice(0, 100))} here`)
+    await page(request, response, viewer)
+  }
+
+  #refuse(request: IncomingMessage, response: ServerResponse, error: unknown, entry: AccessEntry) {
+    const refusal = refusalOf(error)
+    this.#report(error, entry)
+    if (response.headersSent) response.destroy()
+    else if (!response.destroyed) refuse(request, response, refusal)
+  }
+
+  #report(error: unknown, entry: AccessEntry) {
+    entry.error = error instanceof SeaportError ? error.code : 'INTERNAL'
+    if (refusalOf(error).status >= 500) this.emit('failed', error, entry)
+  }
+
+  #over(entry: AccessEntry) {
+    entry.ms = Math.round((performance.now() - entry.startedAt) * 10) / 10
+    this.#options.traffic.active--
+    if (entry.upstream !== '') {
+      const { instance, role, status, firstByteMs, bytesIn, bytesOut } = entry
+      this.#options.traffic.record({
+        instance,
+        role,
+        status,
+        ms: firstByteMs || entry.ms,
+        bytesIn,
+        bytesOut
+      })
+    }
+    this.emit('access', entry)
+    if (this.#options.traffic.active === 0) this.emit('idle')
+  }
+
+  #forwardedOf(request: IncomingMessage, { host, prefix }: ForwardRoute): Forwarded {
+    const client = (request.socket.remoteAddress ?? '').replace(/^::ffff:/, '')
+    const { trustedProxies = [] } = this.#options
+    return {
+      client,
+      host,
+      prefix,
+      proto: this.#options.isSecure ? 'https' : 'http',
+      isTrusted: /^(127\.|::1$)/.test(client) || trustedProxies.includes(client)
+    }
+  }
+
+  #deadlineOf(route: ForwardRoute): number {
+    const { router, timeout = TIMEOUT_MS } = this.#options
+    return router.deadlineOf(route) ?? timeout
+  }
+}
+
+function sendJson(request: IncomingMessage, response: ServerResponse, value: unknown) {
+  const body = `${JSON.stringify(value)}\n`
+  response.writeHead(200, {
+    'Content-Type': 'application/json; charset=utf-8',
+    'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': 'no-store'
+  })
+  response.end(request.method === 'HEAD' ? undefined : body)
+}
