@@ -293,6 +293,7 @@ export interface Corestore {
   get(options: { name: string } | { key: Buffer }): Hypercore
   createKeyPair(name: string): Promise<KeyPairLike>
   replicate(stream: SecretStream | Protomux): unknown
+  readonly storage: { compact(): Promise<unknown> }
 }
 
 export const Corestore = require('corestore') as {
@@ -330,6 +331,8 @@ export interface Hyperbee<V> {
   close(): Promise<void>
   get(key: string): Promise<BeeEntry<V> | null>
   batch(): BeeBatch<V>
+  /** Clears the blocks that this version does not need. Returns where to go on the next time. */
+  clearUnlinked(options: { gte: number }): Promise<number>
   checkout(version: number): Hyperbee<V>
   createReadStream(
     range?: BeeRange,

@@ -20,11 +20,15 @@ export interface FollowerOptions {
 const MAX_HISTORY = 2000
 /** A block that does not come in this time was cleared, or nobody who has it is connected. */
 const BLOCK_TIMEOUT_MS = 5000
+/** The same for blocks of the history, which the newest version can stand in for. */
+const HISTORY_TIMEOUT_MS = 1500
 const RETRY_MS = 1000
+/** Blocks read before those that were overwritten are cleared from our own disk. */
+const MAX_GARBAGE = 10_000
 
 /**
  * Reads one log into the directory, and all that is appended to it. Emits `applied` when it caught up
- * with a length, `notice` (a SeaportError) when it cannot go on.
+ * with a length, `tidied` when it cleared what is overwritten, `notice` (a SeaportError) when it cannot go on.
  */
 export class Follower extends ReadyResource {
   readonly core: Hypercore
@@ -42,6 +46,7 @@ export class Follower extends ReadyResource {
   #download: { destroy(): void } | null = null
   #running = false
   #retry: NodeJS.Timeout | null = null
+  #cleared = 0
 
   constructor({ core, registry, applied = 0, onchanges, onreplace, ongrant }: FollowerOptions) {
     super()
@@ -113,6 +118,13 @@ export class Follower extends ReadyResource {
     // What comes from now on is fetched unasked, so that whoever asks us next finds all of it here.
     this.#download ??= this.core.download({ start: length, end: -1 })
     this.emit('applied', length)
+    if (length - this.#cleared > MAX_GARBAGE) await this.#tidy()
+  }
+
+  /** Overwritten versions were of use to those who followed from the beginning; there are none. */
+  async #tidy() {
+    this.#cleared = await this.#bee.clearUnlinked({ gte: this.#cleared })
+    this.emit('tidied')
   }
 
   /** What happened since; of each instance the last word. */
@@ -120,7 +132,7 @@ export class Follower extends ReadyResource {
     const changes = new Map<string, LogEntry | null>()
     const view = this.#bee.checkout(length)
     try {
-      const options = { gte: Math.max(this.applied, 1), lt: length, timeout: BLOCK_TIMEOUT_MS }
+      const options = { gte: Math.max(this.applied, 1), lt: length, timeout: HISTORY_TIMEOUT_MS }
       for await (const { type, key, value } of view.createHistoryStream(options)) {
         const instance = instanceAt(key)
         const entry = type === 'put' ? this.#read(key, value) : null

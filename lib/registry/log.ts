@@ -5,21 +5,30 @@ import { type LogEntry, recordOf } from './record.js'
 /** What stands in a log. */
 export type LogValue = LogEntry | GrantStatement
 
+/** Overwritten blocks before it is worth while to clear them, at least and per entry. */
+const MIN_GARBAGE = 5000
+const GARBAGE_PER_ENTRY = 4
+
 /**
  * A registrar's own log: a Hyperbee with one entry per instance, and the grants. Entries that come while others are
  * being written leave together in the next batch (group commit).
  */
 export class Log extends ReadyResource {
-  readonly stats = { writes: 0, batches: 0 }
+  readonly stats = { writes: 0, batches: 0, tidied: 0 }
 
   readonly #bee: Hyperbee<LogValue>
   readonly #entries = new Map<string, Placed>()
+  readonly #compact: () => Promise<unknown>
   #queue: Write[] = []
+  /** Blocks before this are cleared of what no version in use needs. */
+  #cleared = 0
   #writing: Promise<void> | null = null
 
-  constructor(core: Hypercore) {
+  /** @param compact gives the disk back what was cleared */
+  constructor(core: Hypercore, compact: () => Promise<unknown> = async () => {}) {
     super()
     this.#bee = logBee(core)
+    this.#compact = compact
   }
 
   override async _open() {
@@ -52,8 +61,11 @@ export class Log extends ReadyResource {
 
   /** What the log says of all instances. */
   entries(): LogEntry[] {
-    const values = [...this.#entries.values()].map(({ value }) => value)
-    return values.filter((value): value is LogEntry => !isGrantStatement(value))
+    return this.values().filter((value): value is LogEntry => !isGrantStatement(value))
+  }
+
+  values(): LogValue[] {
+    return [...this.#entries.values()].map(({ value }) => value)
   }
 
   /** Resolves once the value would survive a crash of this process. */
@@ -87,7 +99,20 @@ export class Log extends ReadyResource {
       } catch (error) {
         for (const write of writes.reverse()) this.#undo(write, error)
       }
+      if (this.#hasMuchGarbage && !this.closing) await this.#tidy()
     }
+  }
+
+  get #hasMuchGarbage(): boolean {
+    const garbage = this.length - this.#cleared - this.#entries.size
+    return garbage > MIN_GARBAGE && garbage > this.#entries.size * GARBAGE_PER_ENTRY
+  }
+
+  /** Forgets overwritten versions. Readers that still wanted them read the newest instead. */
+  async #tidy() {
+    this.#cleared = await this.#bee.clearUnlinked({ gte: this.#cleared })
+    await this.#compact()
+    this.stats.tidied++
   }
 
   /** What was not written was not said. */

@@ -80,6 +80,8 @@ export class Peer extends EventEmitter<PeerEvents> {
     identities: ReadonlySet<string> = new Set()
   ) {
     super()
+    // Each lease that it carries listens.
+    this.setMaxListeners(0)
     this.identities = identities
     this.connection = connection
     this.key = toHex(connection.remotePublicKey)

@@ -2,9 +2,9 @@ import { SeaportError } from '../errors.js'
 import { ReadyResource } from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
 import type { Network } from '../network.js'
-import { signCertificate } from './certificate.js'
+import { Authorship } from './authorship.js'
 import { checkGrantStatement, type GrantStatement } from './grant.js'
-import { Log } from './log.js'
+import type { Log } from './log.js'
 import type { Peer } from './peer.js'
 import { type GrantRequest, type LeaseRequest, verifyLeaseProof } from './protocol.js'
 import {
@@ -45,6 +45,8 @@ const RETURN_GRACE_MS = 1500
 const RESTART_GRACE_MS = 10_000
 /** How long the holder of a key has to show that it lives when another asks for its lease. */
 const HOLDER_ANSWER_MS = 1000
+/** How long others have, after a restart, to say that they hold more of our log. */
+const INTRODUCTION_MS = 500
 const RENEW_CERTIFICATE_MS = 60 * 60 * 1000
 
 /**
@@ -59,13 +61,15 @@ export class Registrar extends ReadyResource {
   readonly #network: Network
   readonly #keyPair: KeyPair
   readonly #storage: Storage
-  readonly #isPrivate: boolean
+  readonly #authorship: Authorship
   readonly #leases = new Map<string, Lease>()
   /** Instances whose owner has until then to come back. */
   readonly #graces = new Map<string, NodeJS.Timeout>()
   readonly #turns = new Map<string, Promise<void>>()
   #replica: Replica | null = null
-  #log: Log | null = null
+  #isRewound = false
+  /** Resolves when our log may be written to. */
+  #writable: Promise<void> = Promise.resolve()
   #renewal: NodeJS.Timeout | null = null
   readonly #watches: (() => void)[] = []
 
@@ -74,7 +78,7 @@ export class Registrar extends ReadyResource {
     this.#network = network
     this.#keyPair = keyPair
     this.#storage = storage
-    this.#isPrivate = options.private ?? false
+    this.#authorship = new Authorship({ storage, keyPair, isPrivate: options.private ?? false })
     this.#options = {
       heartbeat: options.heartbeat ?? HEARTBEAT_MS,
       returnGrace: options.returnGrace ?? RETURN_GRACE_MS,
@@ -88,24 +92,24 @@ export class Registrar extends ReadyResource {
   }
 
   override async _open() {
-    const { store } = this.#storage
-    const core = store.get({ name: 'log' })
-    this.#log = new Log(core)
-    await this.#log.ready()
-    const swarmKeyPair = await store.createKeyPair('registrar')
-    const registry = this.#keyPair.publicKey
+    await this.#authorship.ready()
     const replica = new Replica({
       network: this.#network,
-      registry,
+      registry: this.#keyPair.publicKey,
       storage: this.#storage,
-      keyPair: swarmKeyPair,
+      keyPair: this.#authorship.registrar,
       as: 'registrar'
     })
     this.#replica = replica
     replica.on('peer', (peer: Peer) => this.#onpeer(peer))
     replica.on('notice', (notice) => this.emit('notice', notice))
-    await this.#certify(toHex(swarmKeyPair.publicKey), toHex(core.key))
-    replica.setOwnLog(toHex(core.key))
+    replica.on('rewound', () => this.#onrewound())
+    this.#writable = this.#ownLog.length > 0 ? this.#introduced(replica) : Promise.resolve()
+    await this.#certify()
+    this.#renewal = setInterval(
+      () => this.#inTurn('certificate', () => this.#certify()),
+      RENEW_CERTIFICATE_MS
+    )
     this.#awaitOwners()
     await replica.ready()
     for (const statement of replica.membership.grants.statements()) this.#copyGrant(statement)
@@ -125,34 +129,43 @@ export class Registrar extends ReadyResource {
     this.#graces.clear()
     await this.#replica?.close()
     await Promise.all(this.#turns.values())
-    await this.#log?.close()
+    await this.#writable
+    await this.#authorship.close()
   }
 
-  async #certify(registrarKey: string, logKey: string) {
-    const known = this.#storage.memory.certificates.find(
-      (certificate) => (certificate as { logKey?: string }).logKey === logKey
-    ) as { startedAt?: number } | undefined
-    const startedAt = known?.startedAt ?? Date.now()
-    const renew = async () => {
-      const certificate = signCertificate(this.#keyPair, {
-        registrarKey,
-        logKey,
-        private: this.#isPrivate,
-        startedAt,
-        renewedAt: Date.now()
+  async #certify() {
+    const certificate = this.#authorship.certify()
+    this.replica.membership.certificate = certificate
+    await this.replica.addCertificate(certificate)
+    this.replica.setOwnLog(this.#authorship.logKey)
+  }
+
+  /** Before anything is written to a log of an earlier run, others have a moment to say if they have more. */
+  #introduced(replica: Replica): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, INTRODUCTION_MS)
+      replica.once('introduced', () => {
+        clearTimeout(timer)
+        resolve()
       })
-      this.replica.membership.certificate = certificate
-      await this.replica.addCertificate(certificate)
-    }
-    await renew()
-    this.#renewal = setInterval(
-      () => renew().catch((notice) => this.emit('notice', notice)),
-      RENEW_CERTIFICATE_MS
-    )
+    })
+  }
+
+  #onrewound() {
+    if (this.#isRewound) return
+    this.#isRewound = true
+    this.#writable = this.#writable
+      .then(() => this.#authorship.beginAnew())
+      .then(() => this.#certify())
+      .then(() => this.emit('notice', rewound()))
+      .catch((cause) => this.emit('notice', storageFailed(cause)))
+      .then(() => {
+        this.#isRewound = false
+      })
   }
 
   get #ownLog(): Log {
-    return this.#log as Log
+    return this.#authorship.log
   }
 
   /** After a restart the log is kept; the owners come back by themselves, or their records go. */
@@ -205,7 +218,7 @@ export class Registrar extends ReadyResource {
 
   /** What concerns one key is done in the order in which it came. */
   #inTurn(key: string, act: () => Promise<void>) {
-    const turn = (this.#turns.get(key) ?? Promise.resolve())
+    const turn = (this.#turns.get(key) ?? this.#writable)
       .then(act)
       .catch((cause) => this.emit('notice', storageFailed(cause)))
       .then(() => {
@@ -357,6 +370,12 @@ export class Registrar extends ReadyResource {
       await this.#ownLog.put(known)
     })
   }
+}
+
+function rewound(): SeaportError {
+  return SeaportError.STORAGE_FAILED(
+    'others hold more of our log than we do, as after a restored backup; a new log was begun, and nothing is lost'
+  )
 }
 
 function storageFailed(cause: unknown): SeaportError {

@@ -38,6 +38,7 @@ const FORGET_LOG_AFTER_MS = 30 * 24 * 60 * 60 * 1000
  * A participant's copies of the logs, on disk and merged in memory, kept up to date by whoever has
  * them and served to whoever asks. Emits `registrar` (a Peer, when one is live), `registrar-lost`
  * (a Peer), `synced` (once), `peer` (a Peer), `rights` (somebody may have lost some),
+ * `introduced` (a peer said what it has), `rewound` (a peer has more of our own log than we have),
  * `denied` (a SeaportError: we may not read) and `notice` (a SeaportError).
  */
 export class Replica extends ReadyResource {
@@ -50,8 +51,9 @@ export class Replica extends ReadyResource {
   readonly #patience: number
   readonly #certificates = new Map<string, Certificate>()
   readonly #followers = new Map<string, Follower>()
-  /** Live registrars, by their swarm key. */
-  readonly #live = new Map<string, Peer>()
+  /** Live registrars, and the log each writes, by their swarm key. */
+  readonly #live = new Map<string, { peer: Peer; logKey: string }>()
+  #ownLogKey: string | null = null
   #impatient = false
   #patienceTimer: NodeJS.Timeout | null = null
   #expiryTimer: NodeJS.Timeout | null = null
@@ -71,6 +73,8 @@ export class Replica extends ReadyResource {
     patience = PATIENCE_MS
   }: ReplicaOptions) {
     super()
+    // Each service of this process listens.
+    this.setMaxListeners(0)
     this.registry = registry
     this.#storage = storage
     this.#patience = patience
@@ -86,7 +90,7 @@ export class Replica extends ReadyResource {
 
   /** Registrars that are connected and heard of within the last beats. */
   get registrars(): Peer[] {
-    return [...this.#live.values()]
+    return [...this.#live.values()].map(({ peer }) => peer)
   }
 
   /** Whether the directory is as good as it gets: a live registrar's, or the best copy in reach. */
@@ -112,7 +116,7 @@ export class Replica extends ReadyResource {
       registrarKey,
       applied: this.#followers.get(logKey)?.applied ?? 0,
       offered: this.#offeredOf(logKey),
-      live: this.#live.has(registrarKey)
+      live: this.#live.get(registrarKey)?.logKey === logKey
     }))
   }
 
@@ -148,7 +152,7 @@ export class Replica extends ReadyResource {
   async addCertificate(certificate: Certificate, from?: Peer) {
     const { logKey, registrarKey, renewedAt } = certificate
     const known = this.#certificates.get(logKey)
-    if (known && known.renewedAt >= renewedAt) return
+    if ((known && known.renewedAt >= renewedAt) || this.#isOutdated(certificate)) return
     this.#certificates.set(logKey, certificate)
     this.#setPrivate()
     this.peering.addRegistrar(registrarKey)
@@ -161,6 +165,8 @@ export class Replica extends ReadyResource {
 
   /** Treats a log as live although nobody pings for it: our own. */
   setOwnLog(logKey: string) {
+    if (this.#ownLogKey !== null) this.directory.setLive(this.#ownLogKey, false)
+    this.#ownLogKey = logKey
     this.directory.setLive(logKey, true)
   }
 
@@ -177,7 +183,11 @@ export class Replica extends ReadyResource {
     follower.on('notice', (notice) => this.emit('notice', notice))
     follower.on('applied', () => {
       this.#saveSoon()
+      this.#forgetOldLogs()
       this.#checkSynced()
+    })
+    follower.on('tidied', () => {
+      this.#storage.store.storage.compact().catch((notice) => this.emit('notice', notice))
     })
     await follower.ready()
   }
@@ -227,6 +237,7 @@ export class Replica extends ReadyResource {
         const checked = checkCertificate(certificate, this.registry)
         this.addCertificate(checked, peer).catch((notice) => this.emit('notice', notice))
         this.#offer(checked.logKey, length)
+        this.#checkRewind(checked.logKey, length)
       } catch (error) {
         peer.emit(
           'malformed',
@@ -238,30 +249,41 @@ export class Replica extends ReadyResource {
         return
       }
     }
+    this.emit('introduced')
     this.#checkSynced()
+  }
+
+  /** Nobody can have more of a log than its writer, unless that one was put back to an older state. */
+  #checkRewind(logKey: string, length: number) {
+    const follower = this.#followers.get(logKey)
+    if (logKey === this.#ownLogKey && follower && length > follower.core.length)
+      this.emit('rewound')
   }
 
   #onping(peer: Peer, { length }: Ping) {
     const certificate = this.#certificateOf(peer.key)
     if (!certificate) return
     this.#offer(certificate.logKey, length)
-    if (this.#live.get(peer.key) === peer) return
-    this.#live.set(peer.key, peer)
-    this.directory.setLive(certificate.logKey, true)
+    const { logKey } = certificate
+    const known = this.#live.get(peer.key)
+    if (known?.peer === peer && known.logKey === logKey) return
+    if (known) this.directory.setLive(known.logKey, false)
+    this.#live.set(peer.key, { peer, logKey })
+    this.directory.setLive(logKey, true)
     this.#checkSynced()
     this.#forgetOldLogs()
-    this.emit('registrar', peer)
+    if (known?.peer !== peer) this.emit('registrar', peer)
   }
 
   #onpeerclose(peer: Peer) {
-    if (this.#live.get(peer.key) !== peer) return
+    const known = this.#live.get(peer.key)
+    if (known?.peer !== peer) return
     this.#live.delete(peer.key)
-    const certificate = this.#certificateOf(peer.key)
-    if (certificate) this.directory.setLive(certificate.logKey, false)
+    this.directory.setLive(known.logKey, false)
     this.emit('registrar-lost', peer)
   }
 
-  /** A registrar that lost its disk has a new log under a new key, so a key stands for one log. */
+  /** The log that a registrar writes now; it may have begun a new one. */
   #certificateOf(registrarKey: string): Certificate | undefined {
     let newest: Certificate | undefined
     for (const certificate of this.#certificates.values()) {
@@ -303,28 +325,36 @@ export class Replica extends ReadyResource {
   }
 
   #isAsGoodAsItGets(): boolean {
-    const hasAll = (logKey: string) => this.#lengthOf(logKey) >= this.#offeredOf(logKey)
     const live = this.logs().filter(({ live }) => live)
-    if (live.length > 0) return live.every(({ logKey }) => hasAll(logKey))
-    return (
-      this.#impatient && this.#certificates.size > 0 && [...this.#certificates.keys()].every(hasAll)
-    )
+    if (live.length > 0) return live.every(({ logKey }) => this.#isRead(logKey))
+    const known = [...this.#certificates.keys()]
+    return this.#impatient && known.length > 0 && known.every((logKey) => this.#isRead(logKey))
+  }
+
+  /** Whether all that anybody offers of a log is in the directory. */
+  #isRead(logKey: string): boolean {
+    return this.#lengthOf(logKey) >= this.#offeredOf(logKey)
   }
 
   #forgetOldLogs() {
-    const live = this.logs().filter(({ live }) => live)
-    const oldest = Date.now() - FORGET_LOG_AFTER_MS
-    for (const { logKey, registrarKey, renewedAt } of [...this.#certificates.values()]) {
-      if (renewedAt > oldest || live.length === 0 || this.#live.has(registrarKey)) continue
+    for (const certificate of [...this.#certificates.values()]) {
+      if (!this.#isOutdated(certificate)) continue
+      const { logKey } = certificate
+      const follower = this.#followers.get(logKey)
       this.#certificates.delete(logKey)
-      this.directory.drop(logKey)
-      this.#followers
-        .get(logKey)
-        ?.close()
-        .catch(() => {})
       this.#followers.delete(logKey)
+      this.directory.drop(logKey)
+      follower?.close().catch((notice) => this.emit('notice', notice))
       this.#saveSoon()
     }
+  }
+
+  /** Its registrar writes another one, or was away for long; and somebody live knows better. */
+  #isOutdated({ logKey, registrarKey, startedAt, renewedAt }: Certificate): boolean {
+    const live = this.#certificates.get(this.#live.get(registrarKey)?.logKey ?? '')
+    if (live) return live.startedAt > startedAt && this.#isRead(live.logKey)
+    const isForgotten = renewedAt < Date.now() - FORGET_LOG_AFTER_MS
+    return isForgotten && this.#live.size > 0 && logKey !== this.#ownLogKey
   }
 
   #saveSoon() {

@@ -17,6 +17,8 @@ export interface Memory {
   grants: unknown[]
   /** Blocks of each log that were read into the directory, by log key. */
   applied: { [logKey: string]: number }
+  /** A registrar's own log: how many it began before, and how its last run ended. */
+  run: { log: number; boot: string; ended: boolean } | null
 }
 
 const MEMORY_FILE = 'registry.json'
@@ -29,13 +31,13 @@ export function defaultDir(registry: Buffer, verb: string): string {
   return join(dataHome(), 'hyperseaport', toHex(registry), verb)
 }
 
-/** A participant's folder: the logs in a Corestore, and beside it what it remembers. */
+/** A participant's folder: the logs in a Corestore, and beside it what it remembers. Emits `notice` (a SeaportError). */
 export class Storage extends ReadyResource {
   /** The folder in use. */
   dir: string
   /** Whether that is a temporary one, which goes when this is closed. */
   temporary = false
-  memory: Memory = { certificates: [], grants: [], applied: {} }
+  memory: Memory = noMemory()
 
   readonly #fallback: boolean
   #store: Corestore | null = null
@@ -55,7 +57,7 @@ export class Storage extends ReadyResource {
   /** @throws STORAGE_LOCKED, STORAGE_FAILED */
   override async _open() {
     try {
-      this.#store = await openStore(this.dir)
+      this.#store = await this.#openHere()
     } catch (error) {
       if (!this.#fallback || (error as SeaportError).code !== 'STORAGE_LOCKED') throw error
       this.dir = await mkdtemp(join(tmpdir(), 'hyperseaport-'))
@@ -63,6 +65,27 @@ export class Storage extends ReadyResource {
       this.#store = await openStore(this.dir)
     }
     this.memory = await this.#load()
+  }
+
+  /**
+   * A folder that was copied, or restored from a backup, is set aside: what it holds may have gone on
+   * elsewhere, and to write where another has written would break every reader.
+   */
+  async #openHere(): Promise<Corestore> {
+    try {
+      return await openStore(this.dir)
+    } catch (error) {
+      if (!isMoved((error as Error).cause)) throw error
+      const aside = join(this.dir, `store-set-aside-${Date.now()}`)
+      await rename(join(this.dir, 'store'), aside)
+      this.emit(
+        'notice',
+        SeaportError.STORAGE_FAILED(
+          `${this.dir} was copied or restored; what it held is kept in ${aside}, and a new one is begun`
+        )
+      )
+      return await openStore(this.dir)
+    }
   }
 
   override async _close() {
@@ -86,10 +109,10 @@ export class Storage extends ReadyResource {
   async #load(): Promise<Memory> {
     try {
       const text = await readFile(join(this.dir, MEMORY_FILE), 'utf8')
-      const { certificates, grants = [], applied } = JSON.parse(text)
-      return { certificates: [...certificates], grants: [...grants], applied: { ...applied } }
+      const { certificates, grants = [], applied, run = null } = JSON.parse(text)
+      return { certificates: [...certificates], grants: [...grants], applied: { ...applied }, run }
     } catch {
-      return { certificates: [], grants: [], applied: {} }
+      return noMemory()
     }
   }
 }
@@ -113,6 +136,15 @@ export async function keepKeyPair(dir: string, name: string): Promise<KeyPair> {
     }
   }
   return KeyPair(await readFile(file, 'utf8'))
+}
+
+/** Hypercore's storage remembers which file on which disk it is. */
+function isMoved(cause: unknown): boolean {
+  return cause instanceof Error && /moved unsafely|device file/i.test(cause.message)
+}
+
+function noMemory(): Memory {
+  return { certificates: [], grants: [], applied: {}, run: null }
 }
 
 async function openStore(dir: string): Promise<Corestore> {

@@ -1,0 +1,114 @@
+import { readFile } from 'node:fs/promises'
+import { ReadyResource } from '../holepunch.js'
+import { type KeyPair, toHex } from '../keys.js'
+import { type Certificate, signCertificate } from './certificate.js'
+import { Log } from './log.js'
+import type { Storage } from './storage.js'
+
+export interface AuthorshipOptions {
+  /** Open, and closed by whoever opened it. */
+  storage: Storage
+  /** The registry's own key pair. */
+  keyPair: KeyPair
+  /** What the certificates say of the registry. */
+  isPrivate: boolean
+  /** Names this run of the machine; another one means that power may have been lost in between. */
+  boot?: () => Promise<string>
+}
+
+/**
+ * Which log is a registrar's own. Normally the one of its last run: what was acknowledged survives
+ * `kill -9`. Not after the machine went down in mid-write, nor if somebody holds more of the log than
+ * we do: then blocks that others have may be missing here, and writing others in their place would
+ * break every reader. A new log is begun then, and what is known goes with it.
+ */
+export class Authorship extends ReadyResource {
+  readonly #storage: Storage
+  readonly #keyPair: KeyPair
+  readonly #isPrivate: boolean
+  readonly #boot: () => Promise<string>
+  #registrar: KeyPair | null = null
+  #log: Log | null = null
+  #logKey = ''
+  #startedAt = 0
+
+  constructor({ storage, keyPair, isPrivate, boot = bootId }: AuthorshipOptions) {
+    super()
+    this.#storage = storage
+    this.#keyPair = keyPair
+    this.#isPrivate = isPrivate
+    this.#boot = boot
+  }
+
+  get log(): Log {
+    return this.#log as Log
+  }
+
+  /** Hex. */
+  get logKey(): string {
+    return this.#logKey
+  }
+
+  /** The registrar's swarm key pair. */
+  get registrar(): KeyPair {
+    return this.#registrar as KeyPair
+  }
+
+  /** A certificate of the log, as of now. */
+  certify(): Certificate {
+    return signCertificate(this.#keyPair, {
+      registrarKey: toHex(this.registrar.publicKey),
+      logKey: this.#logKey,
+      private: this.#isPrivate,
+      startedAt: this.#startedAt,
+      renewedAt: Date.now()
+    })
+  }
+
+  override async _open() {
+    const { memory, store } = this.#storage
+    const boot = await this.#boot()
+    const last = memory.run
+    const isIntact = last === null || last.ended || last.boot === boot
+    memory.run = { log: (last?.log ?? 0) + (isIntact ? 0 : 1), boot, ended: false }
+    await this.#storage.save()
+    this.#registrar = await store.createKeyPair('registrar')
+    await this.#openLog(memory.run.log)
+  }
+
+  override async _close() {
+    await this.#log?.close()
+    const { memory } = this.#storage
+    if (memory.run) memory.run.ended = true
+    await this.#storage.save()
+  }
+
+  /** Begins a new log with all that the old one says. */
+  async beginAnew() {
+    const { run } = this.#storage.memory
+    if (!run) return
+    run.log++
+    await this.#storage.save()
+    const old = this.log
+    await this.#openLog(run.log)
+    await Promise.all(old.values().map((value) => this.log.put(value)))
+    await old.close()
+  }
+
+  async #openLog(number: number) {
+    const { store, memory } = this.#storage
+    const core = store.get({ name: number === 0 ? 'log' : `log-${number}` })
+    const log = new Log(core, () => store.storage.compact())
+    await log.ready()
+    const logKey = toHex(core.key)
+    const known = memory.certificates.find((other) => (other as Certificate).logKey === logKey)
+    this.#startedAt = (known as Certificate | undefined)?.startedAt ?? Date.now()
+    this.#logKey = logKey
+    this.#log = log
+  }
+}
+
+/** Where the system does not tell, each run is taken for the same: other checks remain. */
+async function bootId(): Promise<string> {
+  return readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')
+}

@@ -1,0 +1,86 @@
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { KeyPair } from '../../lib/keys.js'
+import { Authorship } from '../../lib/registry/authorship.js'
+import { shows, Testbed } from '../testbed.js'
+
+t.test(
+  'after the machine went down in mid-write a new log is begun, and else the old one goes on',
+  async (t) => {
+    const testbed = await Testbed.make(t)
+    const dir = await testbed.dir()
+    const keyPair = KeyPair()
+    const run = async (boot: string, { crash = false } = {}) => {
+      const storage = await testbed.storage(dir)
+      const options = { storage, keyPair, isPrivate: false, boot: async () => boot }
+      const authorship = new Authorship(options)
+      await authorship.ready()
+      if (crash) await authorship.log.close()
+      else await authorship.close()
+      await storage.close()
+      return authorship.logKey
+    }
+    const first = await run('one')
+    t.equal(await run('two', { crash: true }), first, 'it had ended in order')
+    t.equal(await run('two', { crash: true }), first, 'killed, but the machine stayed up')
+    t.not(await run('three'), first)
+  }
+)
+
+t.test(
+  'a registrar whose folder was put back to an older state breaks no reader’s session',
+  async (t) => {
+    const testbed = await Testbed.make(t)
+    const [dir, backup] = [await testbed.dir(), await testbed.dir()]
+    const first = await testbed.registrar({ dir })
+    const [owner, reader] = await Promise.all([testbed.replica(), testbed.replica()])
+    const lease = await testbed.lease(owner, { role: 'a' })
+    await shows(reader.directory, (instances) => instances.length === 1)
+    await testbed.close(first)
+    await cp(dir, backup, { recursive: true })
+
+    const second = await testbed.registrar({ dir })
+    for (let i = 0; i < 20; i++) await testbed.lease(owner, { role: 'b' })
+    await shows(reader.directory, (instances) => instances.length === 21)
+    await testbed.close(second)
+
+    await restore(backup, dir)
+    const third = await testbed.registrar({ dir })
+    await shows(reader.directory, (all) => all.length === 21 && all.every(({ live }) => live))
+    lease.update({ tags: ['after'] })
+    await shows(reader.directory, (all) => all.some(({ tags }) => tags[0] === 'after'))
+    const newcomer = await testbed.replica()
+    await newcomer.synced()
+    t.equal(newcomer.directory.size, 21)
+    t.ok(third.replica.directory.size === 21)
+  }
+)
+
+t.test('a copied folder is set aside, and a new registrar begins', async (t) => {
+  const testbed = await Testbed.make(t)
+  const [dir, copy] = [await testbed.dir(), await testbed.dir()]
+  const first = await testbed.registrar({ dir })
+  const owner = await testbed.replica()
+  await testbed.lease(owner)
+  await testbed.close(first)
+  await cp(dir, copy, { recursive: true })
+  const second = await testbed.registrar({ dir: copy })
+  await shows(owner.directory, ([instance]) => instance?.live === true)
+  t.ok((await readdir(copy)).some((name) => name.startsWith('store-set-aside-')))
+  t.not(second.replica.logs().find(({ live }) => live)?.logKey, first.replica.logs()[0]?.logKey)
+})
+
+/** Puts old contents into the same files, as a backup program does. */
+async function restore(from: string, to: string) {
+  await mkdir(to, { recursive: true })
+  const names = await readdir(from, { withFileTypes: true })
+  for (const name of await readdir(to)) {
+    if (!names.some((other) => other.name === name)) await rm(join(to, name), { recursive: true })
+  }
+  for (const entry of names) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)]
+    if (entry.isDirectory()) await restore(source, target)
+    else await writeFile(target, await readFile(source))
+  }
+}
