@@ -89,7 +89,9 @@ export class Forwarding {
   async run() {
     const { response, timeout } = this.#options
     const startedAt = performance.now()
-    const onclose = () => this.#ending.abort(SeaportError.CLOSED('the client left'))
+    const onclose = () => {
+      if (!response.writableFinished) this.#ending.abort(SeaportError.CLOSED('the client left'))
+    }
     const timer = setTimeout(() => this.#ending.abort(tooSlow(timeout)), timeout)
     response.once('close', onclose)
     this.#context.budget.deposit()
@@ -166,7 +168,7 @@ export class Forwarding {
       attempt.on('error', reject)
       attempt.on('close', () => {
         signal.removeEventListener('abort', onabort)
-        reject(SeaportError.BAD_GATEWAY('the instance broke off'))
+        if (this.#attempt === attempt) reject(SeaportError.BAD_GATEWAY('the instance broke off'))
       })
       this.#body.sendTo(attempt, (error) => this.#ending.abort(error))
     })
