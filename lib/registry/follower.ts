@@ -147,6 +147,8 @@ export class Follower extends ReadyResource {
   async #rescan(length: number) {
     const entries = new Map<string, LogEntry>()
     const view = this.#bee.checkout(length)
+    // The walk through the tree asks for one block after the other; fetched ahead, they are there by then.
+    const ahead = this.core.download({ start: 0, end: length })
     try {
       for await (const { key: place, value } of view.createReadStream(
         {},
@@ -158,6 +160,7 @@ export class Follower extends ReadyResource {
         if (key && (!known || recordOf(known).seq < recordOf(entry).seq)) entries.set(key, entry)
       }
     } finally {
+      ahead.destroy()
       await view.close()
     }
     if (this.closing) return
