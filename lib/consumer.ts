@@ -1,6 +1,8 @@
 import { EventEmitter } from 'node:events'
+import type { Agent } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { Dialer } from './dialer.js'
+import { StreamClient } from './edge/stream-client.js'
 import { TcpProxy } from './edge/tcp-proxy.js'
 import { SeaportError } from './errors.js'
 import { parseKey } from './keys.js'
@@ -73,7 +75,8 @@ class ConsumerInstance extends Lifecycle {
         host: listen,
         dial: (options) => dialer.dial(options)
       })
-      const entry = new ConsumerEntry(role, resolve, dialer, proxy)
+      const client = new StreamClient({ dialer, pool: this.#pool, host: role.role })
+      const entry = new ConsumerEntry(role, resolve, dialer, proxy, client)
       proxy.on('refused', (error) => this.emit('refused', error, entry))
       return entry
     })
@@ -145,7 +148,10 @@ class ConsumerInstance extends Lifecycle {
   }
 
   async #closeAll() {
-    for (const { proxy } of this.entries) await proxy.close()
+    for (const { proxy, client } of this.entries) {
+      client.close()
+      await proxy.close()
+    }
     await this.#pool.close()
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
@@ -206,13 +212,16 @@ class ConsumerEntry extends EventEmitter {
   readonly proxy: TcpProxy
   /** The instances that match now, in the order in which they would be tried. */
   readonly instances: () => readonly Instance[]
+  /** As the proxy, not for callers: `agent` and `fetch` are. */
+  readonly client: StreamClient
   readonly #dialer: Dialer
 
   constructor(
     { role, range }: RoleRange,
     instances: () => readonly Instance[],
     dialer: Dialer,
-    proxy: TcpProxy
+    proxy: TcpProxy,
+    client: StreamClient
   ) {
     super()
     this.role = role
@@ -220,6 +229,7 @@ class ConsumerEntry extends EventEmitter {
     this.instances = instances
     this.#dialer = dialer
     this.proxy = proxy
+    this.client = client
   }
 
   /** The local port. */
@@ -240,6 +250,16 @@ class ConsumerEntry extends EventEmitter {
    */
   connect({ signal }: { signal?: AbortSignal } = {}): Promise<Duplex> {
     return this.#dialer.dial(signal ? { signal } : {})
+  }
+
+  /** For `http.request`: its sockets are streams to instances, without a local port. */
+  get agent(): Agent {
+    return this.client.agent
+  }
+
+  /** `fetch` over such streams: a path, or a URL whose host goes into the Host field only. */
+  get fetch(): StreamClient['fetch'] {
+    return this.client.fetch
   }
 
   getStats() {

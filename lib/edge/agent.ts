@@ -2,7 +2,7 @@ import { Agent, type ClientRequest, type RequestOptions } from 'node:http'
 import type { Duplex } from 'node:stream'
 
 /** Opens a stream for one exchange. */
-export type DialExchange = (options: { signal: AbortSignal }) => Promise<Duplex>
+export type DialExchange = (options: { signal: AbortSignal; method: string }) => Promise<Duplex>
 
 export interface StreamAgentOptions {
   /** Asked for each exchange: whether it opens or reuses is its own affair, as is what becomes of it. */
@@ -33,7 +33,7 @@ export class StreamAgent extends Agent {
     const ending = new AbortController()
     const onclose = () => ending.abort()
     request.once('close', onclose)
-    this.#dial({ signal: ending.signal }).then(
+    this.#dial({ signal: ending.signal, method: request.method }).then(
       (stream) => {
         request.off('close', onclose)
         attach(request, stream)

@@ -199,7 +199,7 @@ export class Forwarding {
   }
 
   get #isRepeatable(): boolean {
-    return IDEMPOTENT.has(this.#options.request.method ?? '') && this.#body.isReplayable
+    return isIdempotent(this.#options.request.method ?? '') && this.#body.isReplayable
   }
 
   /** An answer may be over before its request is; else what is under way is cut. */
@@ -207,6 +207,11 @@ export class Forwarding {
     if (!this.#options.response.writableFinished) this.#ending.abort(SeaportError.CLOSED('cut'))
     if (this.#ending.signal.aborted) this.#body.stop()
   }
+}
+
+/** Whether a request may be sent again when nobody knows what became of it. */
+export function isIdempotent(method: string): boolean {
+  return IDEMPOTENT.has(method)
 }
 
 /** Whether an attempt ended without an answer, as against with one that cannot be read. */
