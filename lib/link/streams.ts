@@ -150,10 +150,7 @@ export class Streams implements Carrier, Answering {
     this.#add(id, opening)
     this.#outbox.push({ type: OPEN, id, window: opening.window.size })
     return (code) => {
-      if (this.#streams.get(id) !== opening) return
-      this.stats.failed++
-      this.#forgo(id, opening.window, code)
-      opening.window.release()
+      if (this.#streams.get(id) === opening) this.#giveUp(id, opening, code)
     }
   }
 
@@ -318,9 +315,11 @@ export class Streams implements Carrier, Answering {
       throw SeaportError.BAD_MESSAGE(`data of stream ${frame.id}, which is over`)
   }
 
-  /** Cuts a stream that has not been connected. */
-  #forgo(id: number, window: Window, code: string) {
+  /** The other side may have connected it just now, and use its window. */
+  #giveUp(id: number, { window }: Opening, code: string) {
+    this.stats.failed++
     this.#strays += window.open
+    window.release()
     this.#streams.delete(id)
     this.#outbox.push({ type: RESET, id, code })
   }
