@@ -75,7 +75,12 @@ class ConsumerInstance extends Lifecycle {
         host: listen,
         dial: (options) => dialer.dial(options)
       })
-      const client = new StreamClient({ dialer, pool: this.#pool, host: role.role })
+      const client = new StreamClient({
+        dialer,
+        pool: this.#pool,
+        directory: this.#participant.replica.directory,
+        host: role.role
+      })
       const entry = new ConsumerEntry(role, resolve, dialer, proxy, client)
       proxy.on('refused', (error) => this.emit('refused', error, entry))
       return entry

@@ -12,6 +12,8 @@ export interface StreamAgentOptions {
 /** Options of a request whose stream is open already. */
 export interface StreamRequestOptions extends RequestOptions {
   stream?: Duplex
+  /** Ends the dial: a request that is destroyed before it has a socket tells nobody. */
+  dialSignal?: AbortSignal
 }
 
 /**
@@ -28,22 +30,22 @@ export class StreamAgent extends Agent {
     this.#dial = dial
   }
 
-  addRequest(request: ClientRequest, { stream }: StreamRequestOptions) {
+  addRequest(request: ClientRequest, { stream, dialSignal }: StreamRequestOptions) {
     if (stream) return attach(request, stream)
-    const ending = new AbortController()
-    const onclose = () => ending.abort()
-    request.once('close', onclose)
-    this.#dial({ signal: ending.signal, method: request.method }).then(
-      (stream) => {
-        request.off('close', onclose)
-        attach(request, stream)
-      },
-      (error) => request.destroy(error)
+    const signal = dialSignal ?? NEVER
+    this.#dial({ signal, method: request.method }).then(
+      (stream) => attach(request, stream),
+      (error) => attach(request, null, error)
     )
   }
 }
 
-function attach(request: ClientRequest, stream: Duplex) {
-  // Typed for sockets, but it asks for a stream; see `http.createServer().emit('connection', duplex)`.
-  request.onSocket(stream as Parameters<ClientRequest['onSocket']>[0])
+const NEVER = new AbortController().signal
+
+/** Typed for sockets, but it asks for a stream; with an error instead, as Node's own agents say it. */
+function attach(request: ClientRequest, stream: Duplex | null, error?: Error) {
+  const onsocket = request.onSocket as unknown as OnSocket
+  onsocket.call(request, stream, error)
 }
+
+type OnSocket = (this: ClientRequest, stream: Duplex | null, error?: Error) => void

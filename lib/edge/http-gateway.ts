@@ -79,6 +79,7 @@ export class HttpGateway extends ReadyResource {
   readonly #context: ForwardingContext
   readonly #handler: RequestHandler
   #silenceCheck: NodeJS.Timeout | null = null
+  #stopWatching: () => void = () => {}
   #port: number
 
   constructor(options: HttpGatewayOptions) {
@@ -165,6 +166,7 @@ export class HttpGateway extends ReadyResource {
       throw error
     }
     this.#port = (this.#server.address() as AddressInfo).port
+    this.#stopWatching = this.#options.directory.watch(this.#context.kept.forget)
     this.#silenceCheck = setInterval(() => this.#checkSilence(), SILENCE_CHECK_MS)
   }
 
@@ -180,6 +182,7 @@ export class HttpGateway extends ReadyResource {
   /** Takes no more requests, and cuts those that do not end in time. */
   override async _close() {
     if (this.#silenceCheck) clearInterval(this.#silenceCheck)
+    this.#stopWatching()
     this.#options.certificate?.close()
     this.#context.kept.close()
     if (!this.#server.listening) return

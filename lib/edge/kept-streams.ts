@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import { toHex } from '../keys.js'
 import type { OpenOptions } from '../link/link.js'
 import type { LinkPool } from '../link/pool.js'
+import type { DirectoryChange, Instance } from '../registry/directory.js'
 
 export interface KeptStreamsOptions {
   pool: Pick<LinkPool, 'open'>
@@ -90,10 +91,20 @@ export class KeptStreams {
     return this.#origins.get(stream)?.isUsed ?? false
   }
 
+  /** Gives up the unused streams to an instance that is leaving: it waits for them. */
+  readonly forget = (change: DirectoryChange, { servicePublicKey, status }: Instance) => {
+    if (change !== 'down' && status !== 'draining') return
+    for (const { stream } of [...(this.#idle.get(servicePublicKey) ?? [])]) {
+      this.#drop(servicePublicKey, stream)
+    }
+  }
+
   /** Gives up the streams that are not in use, and keeps none from now on. */
   close() {
     this.#isClosed = true
-    for (const [key, idle] of this.#idle) for (const { stream } of idle) this.#drop(key, stream)
+    for (const [key, idle] of this.#idle) {
+      for (const { stream } of [...idle]) this.#drop(key, stream)
+    }
     this.#stopSweeping()
   }
 

@@ -3,7 +3,8 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Dialer } from '../dialer.js'
 import type { LinkPool } from '../link/pool.js'
-import { StreamAgent } from './agent.js'
+import type { Directory } from '../registry/directory.js'
+import { StreamAgent, type StreamRequestOptions } from './agent.js'
 import { isIdempotent } from './forwarding.js'
 import { KeptStreams } from './kept-streams.js'
 import { pairs } from './request-body.js'
@@ -11,6 +12,7 @@ import { pairs } from './request-body.js'
 export interface StreamClientOptions {
   dialer: Dialer
   pool: Pick<LinkPool, 'open'>
+  directory: Pick<Directory, 'watch'>
   /** What goes into Host where a caller gives only a path. */
   host: string
 }
@@ -24,11 +26,13 @@ export class StreamClient {
   readonly agent: Agent
 
   readonly #kept: KeptStreams
+  readonly #stopWatching: () => void
   readonly #host: string
 
-  constructor({ dialer, pool, host }: StreamClientOptions) {
+  constructor({ dialer, pool, directory, host }: StreamClientOptions) {
     const kept = new KeptStreams({ pool })
     this.#kept = kept
+    this.#stopWatching = directory.watch(kept.forget)
     this.#host = host
     this.agent = new StreamAgent({
       // What must not be sent twice goes over a new stream: a kept one may just be closing.
@@ -49,12 +53,14 @@ export class StreamClient {
     const url = new URL(request.url)
     const { signal } = request
     signal.throwIfAborted()
-    const asking = httpRequest({
+    const options: StreamRequestOptions = {
       agent: this.agent,
+      dialSignal: signal,
       method: request.method,
       path: `${url.pathname}${url.search}`,
       headers: { host: url.host, ...Object.fromEntries(request.headers) }
-    })
+    }
+    const asking = httpRequest(options)
     const onabort = () => asking.destroy(signal.reason)
     signal.addEventListener('abort', onabort)
     asking.once('close', () => signal.removeEventListener('abort', onabort))
@@ -70,6 +76,7 @@ export class StreamClient {
 
   /** Gives up the streams that are not in use. */
   close() {
+    this.#stopWatching()
     this.#kept.close()
   }
 }
