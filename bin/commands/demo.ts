@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join, relative } from 'node:path'
-import { Consumer, type ConsumerEntry, Registry, Service } from '../../lib/index.js'
+import { Consumer, type ConsumerEntry, Registry, Service, Web } from '../../lib/index.js'
 import { randomSeed } from '../../lib/keys.js'
 import { BootstrapNode } from '../../lib/network.js'
 import type { Command } from '../command.js'
@@ -40,11 +40,13 @@ export const demo: Command = {
     const node = lifetime.own(new BootstrapNode({ port: 0 }))
     await node.setup()
     const bootstrap = node.address
-    console.log(`a private DHT        bootstrap=${bootstrap}`)
-
     const registry = lifetime.own(Registry({ seed, dir: join(folder.path, 'registry'), bootstrap }))
     await registry.setup()
     const { registryPublicKey } = registry
+    const web = Web({ registryPublicKey, dir: join(folder.path, 'web'), bootstrap })
+    await lifetime.own(web).setup()
+    console.log(`a dashboard          ${web.url}`)
+    console.log(`a private DHT        bootstrap=${bootstrap}`)
     console.log(`a registry           registryPublicKey=${registryPublicKey}`)
 
     const services: { destroy(): Promise<void> }[] = []
@@ -65,6 +67,7 @@ export const demo: Command = {
     if (isWalk) return walk(entries, services)
     console.log('\nTry:\n')
     for (const { url } of entries) console.log(`  curl ${url}`)
+    for (const range of RANGES) console.log(`  curl ${web.url}role/${range}/`)
     console.log(
       `  ${ourselves()} list --bootstrap ${bootstrap} --registryPublicKey ${registryPublicKey}`
     )
