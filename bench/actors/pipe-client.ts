@@ -1,0 +1,24 @@
+/** The near end of the bare pipe: a DHT connection for each TCP connection. Arguments: bootstrap, key. */
+import { type AddressInfo, createServer } from 'node:net'
+import { HyperDHT } from '../../lib/holepunch.js'
+import { parseKey } from '../../lib/keys.js'
+import { parseBootstrap } from '../../lib/network.js'
+import { untilFinished } from '../child.js'
+import { pipe } from './pipe.js'
+
+const [bootstrap = '', key = ''] = process.argv.slice(2)
+const dht = new HyperDHT({
+  bootstrap: parseBootstrap(bootstrap),
+  host: '127.0.0.1',
+  firewalled: false
+})
+await dht.ready()
+const remote = parseKey(key, 'key of the pipe')
+const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  pipe(socket, dht.connect(remote))
+})
+server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => {
+  console.log(`port=${(server.address() as AddressInfo).port}`)
+})
+await untilFinished()
+process.exit()

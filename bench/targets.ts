@@ -1,0 +1,75 @@
+import { barePipe } from './paths/bare-pipe.js'
+import { direct } from './paths/direct.js'
+import { seaportDirect, seaportUdx } from './paths/seaport.js'
+import { ssh } from './paths/ssh.js'
+import type { Results } from './results.js'
+
+/** What we hold ourselves to. */
+export interface Target {
+  text: string
+  measured: number
+  bound: number
+  isMet: boolean
+}
+
+const UDX = seaportUdx.name
+const TCP = seaportDirect.name
+
+/** The targets that this run can tell about. Those of what was not measured are left out. */
+export function targetsOf(results: Results): Target[] {
+  const targets: Target[] = []
+  const get = (metric: string, path: string) => {
+    const [row = '', name = ''] = metric.split('.')
+    return results.median(row, name, path)
+  }
+  const hold = (text: string, measured: number | null, sign: '≥' | '≤', bound: number) => {
+    if (measured === null || Number.isNaN(measured)) return
+    const isMet = sign === '≥' ? measured >= bound : measured <= bound
+    targets.push({ text: `${text} ${sign} ${bound}`, measured, bound, isMet })
+  }
+  const compare = (
+    metric: string,
+    path: string,
+    sign: '≥' | '≤',
+    bound: number,
+    baseline: string,
+    what: string
+  ) => {
+    const [a, b] = [get(metric, path), get(metric, baseline)]
+    hold(`${path}: ${what} / ${baseline}`, a === null || b === null ? null : a / b, sign, bound)
+  }
+  const keep = 'keep-alive'
+  const each = 'connection per request'
+  compare('http.perRequest', UDX, '≥', 8, barePipe.name, each)
+  compare('http.keepAlive', UDX, '≥', 1.8, barePipe.name, keep)
+  compare('http.perRequest', UDX, '≥', 0.8, ssh.name, each)
+  compare('http.keepAlive', UDX, '≥', 0.8, ssh.name, keep)
+  compare('http.perRequest', TCP, '≥', 1, ssh.name, each)
+  compare('http.keepAlive', TCP, '≥', 1, ssh.name, keep)
+  for (const way of ['up', 'down']) {
+    compare(`bulk.${way}`, UDX, '≥', 0.95, barePipe.name, `bulk ${way}`)
+    compare(`bulk.${way}`, TCP, '≥', 1, ssh.name, `bulk ${way}`)
+    compare(`bulk.${way}`, TCP, '≥', 2.5, UDX, `bulk ${way}`)
+  }
+  for (const path of [UDX, TCP]) {
+    const [warm, bare] = [get('latency.p50', path), get('latency.p50', direct.name)]
+    const beyond = warm === null || bare === null ? null : warm - bare
+    hold(`${path}: warm p50 beyond direct TCP's, in ms`, beyond, '≤', 1)
+    compare('crowd.time', path, '≤', 3, direct.name, '100 at once, time')
+    for (const [id, what] of [
+      ['kill', 'kill -9'],
+      ['stop', 'SIGSTOP']
+    ]) {
+      hold(
+        `${path}: ${what}, failed of those begun after`,
+        get(`failover.${id}FailedNew`, path),
+        '≤',
+        0
+      )
+      hold(`${path}: ${what}, longest, in ms`, get(`failover.${id}Longest`, path), '≤', 1500)
+      hold(`${path}: ${what}, cut on the other`, get(`failover.${id}Harmed`, path), '≤', 0)
+    }
+    hold(`${path}: rolling restarts, failed`, get('failover.rollingFailedNew', path), '≤', 0)
+  }
+  return targets
+}
