@@ -20,6 +20,8 @@ export interface CliOptions {
   /** Working folder. Default: the home. */
   cwd?: string
   env?: Record<string, string>
+  /** Another script than the binary. */
+  program?: string
 }
 
 /**
@@ -63,10 +65,11 @@ export class Cli {
   }
 
   /** Starts a command that runs until it is told to stop. */
-  start(args: string[], { cwd = this.home, env = {} }: CliOptions = {}): Running {
+  start(args: string[], options: CliOptions = {}): Running {
+    const { cwd = this.home, env = {}, program = PROGRAM } = options
     // tap puts a loader of its own into every child's NODE_OPTIONS, which doubles its start and its
     // memory. `env` takes it out, and then becomes node: the pid stays.
-    const line = ['-u', 'NODE_OPTIONS', process.execPath, PROGRAM, ...args]
+    const line = ['-u', 'NODE_OPTIONS', process.execPath, program, ...args]
     const child = spawn('env', line, {
       cwd,
       env: { ...cleanEnvironment(this.home), ...this.#env, ...env },
