@@ -88,7 +88,8 @@ export interface RawStream extends EventEmitter {
   readonly connected: boolean
   readonly remoteHost: string
   readonly remotePort: number
-  readonly rtt: number
+  /** UDX's; a TCP socket does not tell. */
+  readonly rtt?: number
 }
 
 /** An encrypted connection: a streamx Duplex of whole messages. */

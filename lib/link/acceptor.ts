@@ -3,7 +3,7 @@ import { SeaportError } from '../errors.js'
 import { type DHTServer, type HyperDHT, ReadyResource, type SecretStream } from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
 import type { IncomingStream } from './incoming-stream.js'
-import { Link } from './link.js'
+import { Link, type Path } from './link.js'
 import { cut, pipe } from './pipe.js'
 
 export interface AcceptorOptions {
@@ -31,7 +31,15 @@ const MAX_STREAMS = 4096
  * dropped for what it sent).
  */
 export class Acceptor extends ReadyResource {
-  readonly stats = { links: 0, accepted: 0, refused: 0, reset: 0 }
+  readonly stats = {
+    /** Links now, and those of them on the direct path. */
+    links: 0,
+    direct: 0,
+    /** Streams that were connected, that were not, and that were cut before their end. */
+    accepted: 0,
+    refused: 0,
+    reset: 0
+  }
 
   readonly #keyPair: KeyPair
   readonly #connect: AcceptorOptions['connect']
@@ -56,7 +64,7 @@ export class Acceptor extends ReadyResource {
     this.#maxLinks = maxLinks
     this.#maxStreams = maxStreams
     this.#server = dht.createServer({ firewall: () => this.#isFull }, (connection) =>
-      this.#onconnection(connection)
+      this.take(connection, 'dht')
     )
   }
 
@@ -98,21 +106,26 @@ export class Acceptor extends ReadyResource {
     return this.#links.size >= this.#maxLinks
   }
 
-  #onconnection(connection: SecretStream) {
+  /** Takes a connection whose remote key is proven, and that came on this path. */
+  take(connection: SecretStream, path: Path) {
     if (this.closing || this.#isFull) {
       connection.on('error', () => {})
       return connection.destroy()
     }
+    const direct = path === 'direct' ? 1 : 0
     const link = new Link(connection, {
+      path,
       maxStreams: this.#maxStreams,
       onincoming: (incoming) => this.#onincoming(link, incoming)
     })
     this.#links.add(link)
     this.stats.links++
+    this.stats.direct += direct
     link.on('notice', (error) => this.emit('notice', error))
     link.on('close', () => {
       this.#links.delete(link)
       this.stats.links--
+      this.stats.direct -= direct
     })
   }
 

@@ -7,7 +7,13 @@ import { Heartbeat } from './heartbeat.js'
 import type { IncomingStream } from './incoming-stream.js'
 import { Streams } from './streams.js'
 
+/** What carries a link: HyperDHT's UDX, hole-punched, or a TCP connection. */
+export type Path = 'dht' | 'direct'
+
 export interface LinkOptions {
+  path?: Path
+  /** How long packets take there and back in ms, where the connection itself does not measure it. */
+  rtt?: number
   /** Streams at a time, those being opened included. */
   maxStreams?: number
   /** Gives up making the connection after so many ms. */
@@ -37,17 +43,25 @@ const MAX_MESSAGE_BYTES = 256 * 1024
  */
 const MAX_BACKLOG = 16_384
 
+interface LinkEvents {
+  connect: []
+  close: [SeaportError]
+  notice: [SeaportError]
+}
+
 /**
- * One encrypted connection to a remote key, with streams on it. Both sides have one. Emits `close`
- * (a SeaportError that says why), and before it `notice` (the same) if the other side broke the
- * protocol.
+ * One encrypted connection to a remote key, with streams on it. Both sides have one. Emits `connect`,
+ * `close` (a SeaportError that says why), and before it `notice` (the same) if the other side broke
+ * the protocol.
  */
-export class Link extends EventEmitter<{ close: [SeaportError]; notice: [SeaportError] }> {
+export class Link extends EventEmitter<LinkEvents> {
+  readonly path: Path
   readonly connection: SecretStream
   /** For the other protocols on this connection. */
   readonly mux: Protomux
   readonly #streams: Streams
   readonly #heartbeat: Heartbeat
+  readonly #connectRtt: number
   #connecting: NodeJS.Timeout | null = null
   /** Opens that wait for the connection: their time runs from then. */
   readonly #onconnected = new Set<() => void>()
@@ -59,6 +73,8 @@ export class Link extends EventEmitter<{ close: [SeaportError]; notice: [Seaport
   constructor(connection: SecretStream, options: LinkOptions = {}) {
     super()
     const {
+      path = 'dht',
+      rtt = 0,
       connectTimeout = CONNECT_TIMEOUT_MS,
       heartbeat,
       deadAfter,
@@ -66,6 +82,8 @@ export class Link extends EventEmitter<{ close: [SeaportError]; notice: [Seaport
       onincoming
     } = options
     this.connection = connection
+    this.path = path
+    this.#connectRtt = rtt
     // Ahead of Protomux, which would decode a message of any size.
     connection.on('data', (message: Buffer) => this.#checkMessage(message))
     this.mux = Protomux.from(connection)
@@ -112,6 +130,11 @@ export class Link extends EventEmitter<{ close: [SeaportError]; notice: [Seaport
   /** Whether it left us without an answer for a while: not to be chosen while there are others. */
   get isSuspect(): boolean {
     return this.#heartbeat.isSilent
+  }
+
+  /** How long packets take there and back, in ms. */
+  get rtt(): number {
+    return this.connection.rawStream.rtt ?? this.#connectRtt
   }
 
   /** Streams, those being opened included. */
@@ -186,6 +209,7 @@ export class Link extends EventEmitter<{ close: [SeaportError]; notice: [Seaport
     if (this.size > 0) this.#heartbeat.start()
     for (const startTimer of this.#onconnected) startTimer()
     this.#onconnected.clear()
+    this.emit('connect')
   }
 
   #onconnecttimeout(timeout: number) {

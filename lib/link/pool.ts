@@ -2,13 +2,33 @@ import type { Duplex } from 'node:stream'
 import { SeaportError } from '../errors.js'
 import { ReadyResource, type SecretStream } from '../holepunch.js'
 import { toHex } from '../keys.js'
-import { Link, type LinkOptions, type OpenOptions } from './link.js'
+import type { DirectConnector } from './direct-connector.js'
+import { Link, type LinkOptions, type OpenOptions, type Path } from './link.js'
+import { Route, type RouteOptions } from './route.js'
 
-export interface LinkPoolOptions extends Omit<LinkOptions, 'onincoming'> {
+export interface LinkPoolOptions extends Omit<LinkOptions, 'onincoming' | 'path' | 'rtt'> {
   /** Makes a connection to a key, as `dht.connect` does. */
   connect: (remotePublicKey: Buffer) => SecretStream
+  /** Finds and makes direct connections. Default: none are made. */
+  direct?: Pick<DirectConnector, 'isDue' | 'connect'> | undefined
+  /** How long the direct path is tried alone, in ms. */
+  headStart?: number | undefined
+  /** How often is asked whether the direct path is worth a try, in ms. */
+  retryInterval?: number | undefined
   /** Closes links that had no streams for so many ms. */
   idleTimeout?: number
+}
+
+/** A link, as it is shown. */
+export interface LinkView {
+  /** Whom it leads to, hex. */
+  key: string
+  path: Path
+  /** How long packets take there and back, in ms. */
+  rtt: number
+  streams: number
+  /** Left us without an answer for a while. */
+  suspect: boolean
 }
 
 const IDLE_TIMEOUT_MS = 5 * 60_000
@@ -16,28 +36,41 @@ const IDLE_TIMEOUT_MS = 5 * 60_000
 const MAX_SWEEP_INTERVAL_MS = 60_000
 
 /**
- * One link to each remote key, made when it is first needed and kept warm. Emits `notice` (a
- * SeaportError: a link that was dropped for what it sent).
+ * The links to each remote key, made when they are first needed and kept warm: one on each path, of
+ * which the direct one is the better. Emits `notice` (a SeaportError: a link that was dropped for what
+ * it sent).
  */
 export class LinkPool extends ReadyResource {
   readonly stats = {
-    /** Links that are connected or being made. */
+    /** Links that are connected or being made, and those of them on the direct path. */
     links: 0,
+    direct: 0,
     /** Links made, and those that could not be made or broke. */
     made: 0,
     lost: 0
   }
 
   readonly #connect: LinkPoolOptions['connect']
+  readonly #direct: LinkPoolOptions['direct']
   readonly #linkOptions: LinkOptions
+  readonly #routeOptions: Pick<RouteOptions, 'headStart' | 'retryInterval'>
   readonly #idleTimeout: number
-  readonly #links = new Map<string, Link>()
+  readonly #routes = new Map<string, Route>()
   #isClosed = false
   #sweeper: NodeJS.Timeout | null = null
 
-  constructor({ connect, idleTimeout = IDLE_TIMEOUT_MS, ...linkOptions }: LinkPoolOptions) {
+  constructor({
+    connect,
+    direct,
+    headStart,
+    retryInterval,
+    idleTimeout = IDLE_TIMEOUT_MS,
+    ...linkOptions
+  }: LinkPoolOptions) {
     super()
     this.#connect = connect
+    this.#direct = direct
+    this.#routeOptions = { headStart, retryInterval }
     this.#idleTimeout = idleTimeout
     this.#linkOptions = linkOptions
   }
@@ -49,52 +82,92 @@ export class LinkPool extends ReadyResource {
    * @throws OPEN_TIMEOUT, LINK_LOST, CLOSED, what the other side refused with, or the signal's reason
    */
   async open(remotePublicKey: Buffer, options: OpenOptions = {}): Promise<Duplex> {
-    const warm = this.#links.get(toHex(remotePublicKey))
-    if (!warm?.isConnected) return this.#link(remotePublicKey).open(options)
+    const link = await this.#take(remotePublicKey, options.signal)
+    if (!link.isConnected) return link.open(options)
     try {
-      return await warm.open(options)
+      return await link.open(options)
     } catch (error) {
       const isGone = error instanceof SeaportError && error.code === 'LINK_LOST'
       if (!isGone || options.signal?.aborted) throw error
-      return this.#link(remotePublicKey).open(options)
+      return (await this.#take(remotePublicKey, options.signal)).open(options)
     }
   }
 
-  /** Whether the link to a key is there but silent, so that another key should be tried first. */
+  /** Whether the links to a key are there but silent, so that another key should be tried first. */
   isSuspect(remotePublicKey: Buffer): boolean {
-    return this.#links.get(toHex(remotePublicKey))?.isSuspect ?? false
+    return this.#routes.get(toHex(remotePublicKey))?.isSuspect ?? false
   }
 
-  /** How the link to a key goes, and how long its packets take there and back in ms, if it is connected. */
-  pathOf(remotePublicKey: Buffer): { kind: 'udx'; rtt: number } | null {
-    const link = this.#links.get(toHex(remotePublicKey))
-    return link?.isConnected ? { kind: 'udx', rtt: link.connection.rawStream.rtt } : null
+  /** How the next stream to a key goes, and how long its packets take in ms, if a link is connected. */
+  pathOf(remotePublicKey: Buffer): { kind: Path; rtt: number } | null {
+    const link = this.#routes.get(toHex(remotePublicKey))?.current
+    return link ? { kind: link.path, rtt: link.rtt } : null
+  }
+
+  /** The links that are connected. */
+  links(): LinkView[] {
+    return [...this.#routes].flatMap(([key, { links }]) =>
+      links
+        .filter((link) => link.isConnected)
+        .map(({ path, rtt, size, isSuspect }) => ({
+          key,
+          path,
+          rtt,
+          streams: size,
+          suspect: isSuspect
+        }))
+    )
   }
 
   override async _close() {
     this.#isClosed = true
     if (this.#sweeper) clearInterval(this.#sweeper)
     const reason = SeaportError.CLOSED('the pool was closed')
-    for (const link of this.#links.values()) link.destroy(reason)
+    for (const route of this.#routes.values()) route.close(reason)
   }
 
-  #link(remotePublicKey: Buffer): Link {
+  #take(remotePublicKey: Buffer, signal: AbortSignal | undefined): Link | Promise<Link> {
     if (this.#isClosed) throw SeaportError.CLOSED('the pool was closed')
-    const key = toHex(remotePublicKey)
-    const existing = this.#links.get(key)
-    if (existing && !existing.isClosed) return existing
+    const link = this.#routeTo(remotePublicKey).take()
+    return link instanceof Link || !signal ? link : unlessAborted(link, signal)
+  }
 
-    const link = new Link(this.#connect(remotePublicKey), this.#linkOptions)
-    this.#links.set(key, link)
+  #routeTo(remotePublicKey: Buffer): Route {
+    const key = toHex(remotePublicKey)
+    const existing = this.#routes.get(key)
+    if (existing) return existing
+    const route = new Route({
+      makeDht: () => this.#link(this.#connect(remotePublicKey), { path: 'dht' }),
+      makeDirect: (signal) =>
+        this.#direct?.isDue(remotePublicKey) ? this.#linkDirectly(remotePublicKey, signal) : null,
+      onend: () => this.#routes.delete(key),
+      ...this.#routeOptions
+    })
+    this.#routes.set(key, route)
+    this.#sweepLater()
+    return route
+  }
+
+  async #linkDirectly(remotePublicKey: Buffer, signal: AbortSignal): Promise<Link> {
+    const direct = this.#direct as DirectConnector
+    const { connection, rtt } = await direct.connect(remotePublicKey, signal)
+    if (!this.#isClosed) return this.#link(connection, { path: 'direct', rtt })
+    connection.destroy()
+    throw SeaportError.CLOSED('the pool was closed')
+  }
+
+  #link(connection: SecretStream, options: Pick<LinkOptions, 'path' | 'rtt'>): Link {
+    const link = new Link(connection, { ...this.#linkOptions, ...options })
+    const direct = link.path === 'direct' ? 1 : 0
     this.stats.made++
     this.stats.links++
+    this.stats.direct += direct
     link.on('notice', (error) => this.emit('notice', error))
     link.on('close', ({ code }) => {
-      if (this.#links.get(key) === link) this.#links.delete(key)
       this.stats.links--
+      this.stats.direct -= direct
       if (code !== 'CLOSED') this.stats.lost++
     })
-    this.#sweepLater()
     return link
   }
 
@@ -108,11 +181,19 @@ export class LinkPool extends ReadyResource {
   }
 
   #sweep() {
-    for (const link of this.#links.values()) {
-      if (link.idleFor >= this.#idleTimeout) link.destroy(SeaportError.CLOSED('the link was idle'))
-    }
-    if (this.#links.size > 0 || !this.#sweeper) return
+    for (const route of this.#routes.values()) route.sweep(this.#idleTimeout)
+    if (this.#routes.size > 0 || !this.#sweeper) return
     clearInterval(this.#sweeper)
     this.#sweeper = null
   }
+}
+
+/** Stops waiting, whatever the others who wait for the same do. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onabort = () => reject(signal.reason)
+    if (signal.aborted) return onabort()
+    signal.addEventListener('abort', onabort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onabort))
+  })
 }

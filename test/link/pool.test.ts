@@ -15,7 +15,7 @@ t.test('callers at the same time share one link, and so do later ones', async (t
   streams.push(await pool.open(KEY))
   for (const stream of streams) t.equal(String(await readAll(stream)), 'hello')
   t.equal(made.length, 1)
-  t.same(pool.stats, { links: 1, made: 1, lost: 0 })
+  t.same(pool.stats, { links: 1, direct: 0, made: 1, lost: 0 })
 })
 
 t.test('each key has a link of its own', async (t) => {
@@ -104,7 +104,7 @@ t.test('a closed pool cuts its links and opens no more', async (t) => {
   ])
   t.ok(refused)
   await t.rejects(pool.open(KEY), { code: 'CLOSED' })
-  t.same(pool.stats, { links: 0, made: 1, lost: 0 })
+  t.same(pool.stats, { links: 0, direct: 0, made: 1, lost: 0 })
 })
 
 /** A pool whose links all lead here. */
