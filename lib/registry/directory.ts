@@ -156,6 +156,15 @@ export class Directory {
     return this.#winner(key)?.entry ?? null
   }
 
+  /** What a live log other than this one says of an instance, if that is that it is gone. */
+  goneElsewhere(key: string, log: string): LogEntry | null {
+    for (const other of this.#live) {
+      const source = other === log ? undefined : this.#logs.get(other)?.get(key)
+      if (source && !isPresent(source.entry) && isValid(source)) return source.entry
+    }
+    return null
+  }
+
   /** The highest sequence number known of a key, 0 if none. */
   highestSeq(key: string): number {
     const entry = this.entry(key)

@@ -10,6 +10,7 @@ import { type GrantRequest, type LeaseRequest, verifyLeaseProof } from './protoc
 import {
   gone,
   isPresent,
+  type LogEntry,
   parseRecord,
   recordOf,
   type ServiceRecord,
@@ -103,6 +104,8 @@ export class Registrar extends ReadyResource {
     this.#replica = replica
     replica.on('peer', (peer: Peer) => this.#onpeer(peer))
     replica.on('notice', (notice) => this.emit('notice', notice))
+    replica.on('applied', () => this.#reviewGraces())
+    replica.on('registrar', () => this.#reviewGraces())
     replica.on('rewound', () => this.#onrewound())
     this.#writable = this.#ownLog.length > 0 ? this.#introduced(replica) : Promise.resolve()
     await this.#certify()
@@ -363,12 +366,24 @@ export class Registrar extends ReadyResource {
     if (this.#leases.has(key)) return
     this.#inTurn(key, async () => {
       const known = this.replica.directory.entry(key)
-      const own = this.#ownLog.get(key)
-      if (!known || isPresent(known) || this.#leases.has(key) || this.closing) return
-      if (!own || recordOf(own).seq > recordOf(known).seq || !isPresent(own)) return
-      this.#endGrace(key)
-      await this.#ownLog.put(known)
+      if (known && !isPresent(known)) await this.#putGone(key, known)
     })
+  }
+
+  /** A registrar that was up meanwhile knows better whether an owner will come back. */
+  #reviewGraces() {
+    for (const key of this.#graces.keys()) {
+      const gone = this.replica.directory.goneElsewhere(key, this.#authorship.logKey)
+      if (gone) this.#inTurn(key, () => this.#putGone(key, gone))
+    }
+  }
+
+  async #putGone(key: string, known: LogEntry) {
+    const own = this.#ownLog.get(key)
+    if (!own || !isPresent(own) || own.seq > recordOf(known).seq) return
+    if (this.#leases.has(key) || this.closing) return
+    this.#endGrace(key)
+    await this.#ownLog.put(known)
   }
 }
 

@@ -37,7 +37,7 @@ const FORGET_LOG_AFTER_MS = 30 * 24 * 60 * 60 * 1000
 /**
  * A participant's copies of the logs, on disk and merged in memory, kept up to date by whoever has
  * them and served to whoever asks. Emits `registrar` (a Peer, when one is live), `registrar-lost`
- * (a Peer), `synced` (once), `peer` (a Peer), `rights` (somebody may have lost some),
+ * (a Peer), `synced` (once), `applied` (more of some log was read), `peer` (a Peer), `rights` (somebody may have lost some),
  * `introduced` (a peer said what it has), `rewound` (a peer has more of our own log than we have),
  * `denied` (a SeaportError: we may not read) and `notice` (a SeaportError).
  */
@@ -185,6 +185,7 @@ export class Replica extends ReadyResource {
       this.#saveSoon()
       this.#forgetOldLogs()
       this.#checkSynced()
+      this.emit('applied')
     })
     follower.on('tidied', () => {
       this.#storage.store.storage.compact().catch((notice) => this.emit('notice', notice))

@@ -206,3 +206,23 @@ function within<T>(ms: number, promise: Promise<T>): Promise<T> {
     new Promise<never>((_, reject) => setTimeout(() => reject(new Error('late')), ms))
   ])
 }
+
+t.test('a registrar that comes back believes one that stayed up about what is gone', async (t) => {
+  const testbed = await Testbed.make(t)
+  const dir = await testbed.dir()
+  const first = await testbed.registrar({ dir, restartGrace: 60_000 })
+  await testbed.registrar()
+  const [owner, reader] = await Promise.all([testbed.replica(), testbed.replica()])
+  const lease = await testbed.lease(owner)
+  if (lease.registrars < 2) await once(lease, 'registered')
+  await shows(reader.directory, (instances) => instances.length === 1)
+  await testbed.close(first)
+  await testbed.close(owner)
+  await shows(reader.directory, (instances) => instances.length === 0)
+  await testbed.registrar({ dir, restartGrace: 60_000 })
+  await shows(reader.directory, (instances) => instances.length === 0)
+  const newcomer = await testbed.replica()
+  await newcomer.synced()
+  await shows(newcomer.directory, (instances) => instances.length === 0)
+  t.equal(reader.directory.size, 0)
+})
