@@ -29,6 +29,8 @@ export interface Size {
   /** Cold links, and services that register. */
   cold: number
   registrations: number
+  /** How long one waits for what needs time, as a share of what it may need. */
+  patience: number
 }
 
 const FULL: Size = {
@@ -38,7 +40,8 @@ const FULL: Size = {
   rounds: 10,
   consumers: [1, 10, 100],
   cold: 3,
-  registrations: 100
+  registrations: 100,
+  patience: 1
 }
 const QUICK: Size = {
   bulk: 128,
@@ -47,7 +50,8 @@ const QUICK: Size = {
   rounds: 2,
   consumers: [1, 10],
   cold: 1,
-  registrations: 20
+  registrations: 20,
+  patience: 1 / 4
 }
 
 const HELP = `Usage: npm run bench -- [options]

@@ -27,6 +27,8 @@ export interface Row {
   name: string
   title: string
   metrics: Record<string, Metric>
+  /** Whether baselines stand beside it only to be seen, not to be outdone. */
+  isList?: boolean
   run(stage: Stage): Promise<void>
 }
 

@@ -1,8 +1,8 @@
 import type { Result } from './results.js'
 
 /**
- * Writes a row's results as Markdown, a table for each metric that has baselines, and one for all that
- * have none. A ratio is how many times better (or 0.5: half as good), whichever way better is.
+ * Writes a row's results as Markdown: a table for each metric that has baselines, and one for all that
+ * have none, or need none. A ratio is how many times better (or 0.5: half as good), whichever way better is.
  */
 export function tables(title: string, results: Result[], baselines: string[]): string {
   const parts = [`## ${title}`]
@@ -35,14 +35,16 @@ function comparison(group: Result[], baselines: Result[]): string {
 
 function list(results: Result[]): string {
   const paths = [...new Set(results.map(({ path }) => path))]
-  const head = ['', ...paths.flatMap((path) => [path, 'min–max'])]
+  const isOnce = results.every(({ samples }) => samples.length === 1)
+  const columns = (cell: string, range: string) => (isOnce ? [cell] : [cell, range])
+  const head = ['', ...paths.flatMap((path) => columns(path, 'min–max'))]
   const rows = groups(results).map((group) => [
     `${group[0]?.title}${group[0]?.unit ? ` (${group[0].unit})` : ''}`,
     ...paths.flatMap((path) => {
       const result = group.find((one) => one.path === path)
       return result
-        ? [format(result.median), `${format(result.min)}–${format(result.max)}`]
-        : ['', '']
+        ? columns(format(result.median), `${format(result.min)}–${format(result.max)}`)
+        : columns('', '')
     })
   ])
   return table(head, rows)

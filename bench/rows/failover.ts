@@ -66,7 +66,7 @@ async function strike(stage: Stage, kind: PathKind, signal: 'SIGKILL' | 'SIGSTOP
   await after(BEFORE_MS)
   const at = Date.now()
   scene.instances[0]?.signal(signal)
-  await after(AFTER_MS[signal])
+  await after(AFTER_MS[signal] * stage.options.size.patience)
   const { requests, held } = await finish(scene)
   const id = signal === 'SIGKILL' ? 'kill' : 'stop'
   const failed = requests.filter(([, , error]) => error !== null)

@@ -10,7 +10,6 @@ const WIDTH = 4
 const SETTLE_MS = 5000
 /** Longer than any keep-alive. */
 const WATCH_MS = 20_000
-const QUICK_WATCH_MS = 5000
 
 interface Reading {
   packets: number
@@ -39,7 +38,7 @@ export const idle: Row = {
         const more = Array.from({ length: missing }, () => connectedConsumer(stage, path))
         consumers.push(...(await Promise.all(more)))
       }
-      await after(SETTLE_MS)
+      await after(SETTLE_MS * options.size.patience)
       const values = await watch(stage, path, consumers)
       const named = Object.entries(values).map(([name, value]) => [`${name}${count}`, value])
       record(stage, idle, kind, Object.fromEntries(named))
@@ -63,7 +62,7 @@ async function watch({ options }: Stage, path: SeaportPath, consumers: Near[]) {
     serviceCpu: service.cpu,
     consumerCpu: usages.reduce((total, { cpu }) => total + cpu, 0)
   })
-  const duration = options.quick ? QUICK_WATCH_MS : WATCH_MS
+  const duration = WATCH_MS * options.size.patience
   const before = read()
   await after(duration)
   const now = read()

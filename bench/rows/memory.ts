@@ -19,6 +19,7 @@ const ENDS = ['near', 'far'] as const
 export const memory: Row = {
   name: 'memory',
   title: 'Memory (RSS)',
+  isList: true,
   metrics: Object.fromEntries(
     ENDS.flatMap((end) => [
       [`${end}Before`, { title: `${end} end, at first`, unit: 'MiB', better: 'less' }],
@@ -61,7 +62,7 @@ async function measure(stage: Stage, kind: PathKind) {
   gauge.read('AfterBulk', 'rss')
   await load('load-echo', options.size.memoryConnections * share, WIDTH)
   gauge.read('Crowd', 'peak')
-  await after(SETTLE_MS)
+  await after(SETTLE_MS * options.size.patience)
   gauge.read('After', 'rss')
   record(stage, memory, kind, gauge.values)
 
