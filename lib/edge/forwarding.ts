@@ -6,6 +6,8 @@ import {
 } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../errors.js'
+import { toHex } from '../keys.js'
+import type { OpenOptions } from '../link/link.js'
 import type { StreamAgent, StreamRequestOptions } from './agent.js'
 import { type Forwarded, type RawHeaders, requestHeaders } from './headers.js'
 import type { KeptStreams } from './kept-streams.js'
@@ -21,6 +23,8 @@ export interface ForwardingContext {
   budget: RetryBudget
   /** Our entry in Via. */
   pseudonym: string
+  /** Whether there is a link to an instance, so that a stream needs no more than a word. */
+  isLinked: (key: string) => boolean
   /** Requests that wait for an answer, to be told when an instance falls silent. */
   waiting: Set<Forwarding>
 }
@@ -54,6 +58,8 @@ const IDEMPOTENT = new Set([
   'SEARCH'
 ])
 const MAX_ATTEMPTS = 3
+/** Long for an answer over a link that is there, short for whoever waits. */
+const OPEN_PATIENCE_MS = 500
 const MAX_ANSWER_HEADER_BYTES = 64 * 1024
 
 /** One request on its way to an instance, to a second one if the first breaks off, and its answer back. */
@@ -143,13 +149,41 @@ export class Forwarding {
 
   /** What must not be sent twice goes over a new stream: a kept one may just be closing. */
   #dial(): Promise<Duplex> {
-    const { kept } = this.#context
     const isFresh = !this.#isRepeatable || this.stats.attempts > 0
     return this.#options.upstream.dialer.dial({
       signal: this.#ending.signal,
       avoid: this.#avoid,
-      open: isFresh ? kept.openFresh : kept.open
+      open: (key, options = {}) => this.#open(key, options, isFresh)
     })
+  }
+
+  async #open(key: Buffer, options: OpenOptions, isFresh: boolean): Promise<Duplex> {
+    const { kept } = this.#context
+    const stream = isFresh ? null : kept.take(toHex(key))
+    if (stream !== null) return stream
+    return this.#isAlone(toHex(key)) ? kept.openFresh(key, options) : this.#openSoon(key, options)
+  }
+
+  /** A link may be about to break, or take long to make: while another instance has one, it gives way. */
+  async #openSoon(key: Buffer, options: OpenOptions): Promise<Duplex> {
+    const impatience = new AbortController()
+    const late = SeaportError.OPEN_TIMEOUT(`there was no stream within ${OPEN_PATIENCE_MS} ms`)
+    const timer = setTimeout(() => impatience.abort(late), OPEN_PATIENCE_MS)
+    const signal = AbortSignal.any([this.#ending.signal, impatience.signal])
+    try {
+      return await this.#context.kept.openFresh(key, { ...options, signal })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Whether no other instance could take the request at once. */
+  #isAlone(key: string): boolean {
+    const { isLinked } = this.#context
+    const others = this.#options.upstream
+      .instances()
+      .filter((other) => other.servicePublicKey !== key)
+    return !others.some(({ servicePublicKey }) => isLinked(servicePublicKey))
   }
 
   #askOver(stream: Duplex): Promise<IncomingMessage> {

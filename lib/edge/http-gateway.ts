@@ -26,7 +26,7 @@ import { Upstreams } from './upstream.js'
 export interface HttpGatewayOptions {
   directory: Directory
   /** Not closed by the gateway. */
-  pool: Pick<LinkPool, 'open' | 'isSuspect'>
+  pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf'>
   /** 0 for a free one. */
   port?: number | undefined
   host?: string | undefined
@@ -95,7 +95,14 @@ export class HttpGateway extends ReadyResource {
     this.#router = new Router({ rules, upstreams, directory, pseudonym })
     const kept = new KeptStreams({ pool })
     const agent = new StreamAgent({ dial: () => Promise.reject(SeaportError.CLOSED('no stream')) })
-    this.#context = { agent, kept, budget: new RetryBudget(), pseudonym, waiting: new Set() }
+    this.#context = {
+      agent,
+      kept,
+      budget: new RetryBudget(),
+      pseudonym,
+      isLinked: (key) => pool.pathOf(Buffer.from(key, 'hex')) !== null,
+      waiting: new Set()
+    }
     this.#handler = new RequestHandler({
       router: this.#router,
       upstreams,

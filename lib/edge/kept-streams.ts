@@ -65,10 +65,8 @@ export class KeptStreams {
 
   /** A kept stream to an instance, or else a new one. */
   readonly open = (key: Buffer, options?: OpenOptions): Promise<Duplex> => {
-    const stream = this.#take(toHex(key))
-    if (stream === null) return this.openFresh(key, options)
-    this.stats.reused++
-    return Promise.resolve(stream)
+    const stream = this.take(toHex(key))
+    return stream === null ? this.openFresh(key, options) : Promise.resolve(stream)
   }
 
   /** A new stream, over which nothing was sent: for what must not be lost on one that just closed. */
@@ -108,13 +106,15 @@ export class KeptStreams {
     this.#stopSweeping()
   }
 
-  #take(key: string): Duplex | null {
+  /** A kept stream to an instance, by its key in hex. */
+  take(key: string): Duplex | null {
     const idle = this.#idle.get(key)
     const last = idle?.pop()
     if (!idle || !last) return null
     if (idle.length === 0) this.#idle.delete(key)
     last.release()
     this.stats.idle--
+    this.stats.reused++
     return last.stream
   }
 

@@ -1,0 +1,190 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { dashboardPages } from '../../lib/edge/dashboard.js'
+import { HttpGateway } from '../../lib/edge/http-gateway.js'
+import { LiveFeed } from '../../lib/edge/live-feed.js'
+import { Traffic } from '../../lib/edge/traffic.js'
+import { KeyPair } from '../../lib/index.js'
+import { Directory } from '../../lib/registry/directory.js'
+import { signRecord } from '../../lib/registry/record.js'
+import { Harbor } from '../edge/harbor.js'
+
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync'
+]
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const executablePath = findChromium()
+const skip = executablePath === null ? 'chromium is not installed' : false
+
+function findChromium(): string | null {
+  try {
+    return execFileSync('which', ['chromium'], { encoding: 'utf8' }).trim()
+  } catch {
+    return null
+  }
+}
+
+async function open(t: Test, url: string): Promise<Page> {
+  const browser: Browser = await chromium.launch({
+    executablePath: executablePath ?? '',
+    args: FLAGS
+  })
+  t.teardown(() => browser.close())
+  // axe is put into the page, which its own policy would not let in.
+  const page = await browser.newPage({ viewport: { width: 1320, height: 900 }, bypassCSP: true })
+  page.setDefaultTimeout(10_000)
+  page.on('request', (request) => {
+    if (new URL(request.url()).origin !== new URL(url).origin) t.fail(`asked ${request.url()}`)
+  })
+  page.on('pageerror', (error) => t.fail(error.message))
+  await page.goto(url)
+  return page
+}
+
+/** What axe takes for serious. */
+async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(AXE)
+  const found = await page.evaluate('axe.run().then(({ violations }) => violations)')
+  return (found as { id: string; impact: string; help: string; nodes: { html: string }[] }[])
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes[0]?.html}`)
+}
+
+t.test(
+  'the dashboard shows services come, roll over and go, within a second',
+  { skip },
+  async (t) => {
+    const harbor = await Harbor.make(t)
+    const web = await harbor.web()
+    const page = await open(t, web.url)
+    await page.getByText('Nobody is registered yet').waitFor()
+
+    const answer = (_request: unknown, response: { end(text: string): void }) => response.end('ok')
+    const old = await harbor.service('@team/api@1.0.0', answer as never)
+    const registeredAt = Date.now()
+    await page.getByRole('link', { name: '@team/api' }).waitFor()
+    t.ok(Date.now() - registeredAt < 1000, 'seen within a second')
+    await harbor.service('@team/api@1.1.0', answer as never)
+    await page.getByText('1.1.0', { exact: true }).waitFor()
+    const goneAt = Date.now()
+    await old.destroy()
+    await page.getByText('1.0.0', { exact: true }).waitFor({ state: 'detached' })
+    t.ok(Date.now() - goneAt < 2000, 'its end as well')
+
+    for (let i = 0; i < 20; i++) await (await fetch(`${web.url}role/@team/api/`)).text()
+    await page.getByText('req/s').waitFor()
+
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme })
+      t.strictSame(await violations(page), [], `axe, ${colorScheme}`)
+    }
+    await page.keyboard.press('/')
+    await page.keyboard.type('nothing like it')
+    await page.getByText('Nothing matches the search').waitFor()
+    await page.keyboard.press('Control+A')
+    await page.keyboard.press('Delete')
+    await page.getByRole('link', { name: '@team/api' }).focus()
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { name: '@team/api', level: 1 }).waitFor()
+    await page.getByText('/role/@team/api@%5E1.1.0/').waitFor()
+    t.strictSame(await violations(page), [], 'axe, a service')
+  }
+)
+
+t.test('a thousand instances come and go without jank', { skip }, async (t) => {
+  const registry = KeyPair().publicKey
+  const directory = new Directory()
+  const key = 'ab'.repeat(32)
+  directory.setLive(key, true)
+  const records = Array.from({ length: 1000 }, (_, i) =>
+    signRecord(registry, KeyPair(), {
+      role: i < 500 ? 'big' : `role-${i % 60}`,
+      version: `1.${i % 3}.0`,
+      tags: [],
+      status: 'passing',
+      direct: [],
+      seq: Date.now()
+    })
+  )
+  directory.apply(
+    key,
+    records.map((record) => [record.key, record])
+  )
+  const pool = {
+    open: () => Promise.reject(new Error('no link')),
+    isSuspect: () => false,
+    pathOf: () => null
+  }
+  const traffic = new Traffic()
+  const feed = new LiveFeed({
+    registryPublicKey: key,
+    directory,
+    traffic,
+    logs: () => [],
+    peers: () => 0,
+    pathOf: () => null
+  })
+  const gateway = new HttpGateway({ directory, pool, traffic, pages: dashboardPages(feed) })
+  t.teardown(() => gateway.close())
+  t.teardown(() => feed.close())
+  await gateway.ready()
+  feed.open()
+  const page = await open(t, `http://127.0.0.1:${gateway.port}/`)
+  await page.getByText('1000', { exact: true }).waitFor()
+
+  const janks = page.evaluate(watchFrames)
+  for (let round = 0; round < 20; round++) {
+    const some = records.slice(round * 20, round * 20 + 20)
+    directory.apply(
+      key,
+      some.map((record) => [record.key, null])
+    )
+    await page.waitForFunction(
+      `document.querySelector('.counts').textContent.includes('${980} instances')`
+    )
+    directory.apply(
+      key,
+      some.map((record) => [record.key, record])
+    )
+    await page.waitForFunction(
+      `document.querySelector('.counts').textContent.includes('${1000} instances')`
+    )
+  }
+  const longest = await janks
+  t.comment(`longest frame ${Math.round(longest)} ms`)
+  t.ok(longest < 200, `no frame took long (${longest} ms)`)
+
+  await page.getByRole('link', { name: 'big' }).click()
+  await page.getByText('1.2.0 ×').waitFor()
+  const rows = await page.locator('.scroller tbody tr').count()
+  t.ok(rows < 60, `only ${rows} of 500 rows are in the document`)
+  t.strictSame(await violations(page), [], 'axe, 500 instances')
+})
+
+/** The longest pause between two frames within 3 s. */
+function watchFrames(): Promise<number> {
+  return new Promise((resolve) => {
+    const startedAt = performance.now()
+    let last = startedAt
+    let longest = 0
+    const onframe = (now: number) => {
+      longest = Math.max(longest, now - last)
+      last = now
+      if (now - startedAt > 3000) resolve(longest)
+      else
+        (
+          globalThis as unknown as { requestAnimationFrame(f: (now: number) => void): void }
+        ).requestAnimationFrame(onframe)
+    }
+    onframe(performance.now())
+  })
+}

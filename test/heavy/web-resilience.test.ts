@@ -1,0 +1,113 @@
+import { once } from 'node:events'
+import { Agent, createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t, { type Test } from 'tap'
+import { Cli, type Running } from '../bin/cli.js'
+
+const RATE = 200
+const LOAD_MS = 12_000
+
+async function backend(t: Test): Promise<string> {
+  const server = createServer((request, response) => {
+    // Some are always under way.
+    setTimeout(() => request.pipe(response), Math.random() * 20)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `${(server.address() as AddressInfo).port}`
+}
+
+/** A registry, three instances and a gateway, in processes of their own. */
+async function fleet(t: Test) {
+  const cli = new Cli(t)
+  await cli.island()
+  await cli.run(['seed', '--out', cli.path('.hyperseaportrc')])
+  const registry = cli.start(['registry', '--dir', cli.path('registry')])
+  await registry.waitForLine('registryPublicKey=')
+  const port = await backend(t)
+  const start = async (index: number): Promise<Running> => {
+    const dir = cli.path(`service-${index}`)
+    const service = cli.start(['service', '-p', port, '-r', 'api@1.0.0', '--dir', dir])
+    await service.waitForLine('registered service')
+    return service
+  }
+  const services = [await start(0), await start(1), await start(2)]
+  const web = cli.start(['web', '-p', '0', '--dir', cli.path('web')])
+  return { services, start, port: Number(await web.waitForLine('web server listening on port ')) }
+}
+
+interface Outcome {
+  status: number
+  ms: number
+}
+
+/** So many requests a second, whatever becomes of those before. */
+async function load(port: number, method: string, ms: number): Promise<Outcome[]> {
+  const agent = new Agent({ keepAlive: true })
+  const outcomes: Promise<Outcome>[] = []
+  const startedAt = performance.now()
+  await new Promise<void>((resolve) => {
+    const timer = setInterval(() => {
+      const due = Math.min(((performance.now() - startedAt) / 1000) * RATE, (ms / 1000) * RATE)
+      while (outcomes.length < due) outcomes.push(ask(port, method, agent))
+      if (outcomes.length >= (ms / 1000) * RATE) {
+        clearInterval(timer)
+        resolve()
+      }
+    }, 5)
+  })
+  const all = await Promise.all(outcomes)
+  agent.destroy()
+  return all
+}
+
+function ask(port: number, method: string, agent: Agent): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const startedAt = performance.now()
+    const over = (status: number) => resolve({ status, ms: performance.now() - startedAt })
+    const asking = request({ port, host: '127.0.0.1', path: '/role/api@1.x/', method, agent })
+    asking.on('response', (answer) => {
+      answer.resume()
+      answer.on('end', () => over(answer.statusCode ?? 0))
+      answer.on('error', () => over(0))
+    })
+    asking.on('error', () => over(0))
+    asking.end()
+  })
+}
+
+function report(t: Test, outcomes: Outcome[]): number {
+  const times = outcomes.map(({ ms }) => ms).sort((a, b) => a - b)
+  const at = (share: number) => Math.round(times[Math.floor(times.length * share)] ?? 0)
+  const failed = outcomes.filter(({ status }) => status !== 200)
+  t.comment(
+    `${outcomes.length} requests, ${failed.length} failed (${[...new Set(failed.map(({ status }) => status))]}), p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, slowest ${Math.round(times.at(-1) ?? 0)} ms`
+  )
+  return failed.length
+}
+
+t.test('kill -9 of an instance under 200 GET/s fails none', async (t) => {
+  const { services, port } = await fleet(t)
+  const loading = load(port, 'GET', LOAD_MS)
+  await load(port, 'GET', 1000)
+  await services[0]?.kill('SIGKILL')
+  t.equal(report(t, await loading), 0)
+})
+
+t.test('a rolling restart under 200 GET/s fails none, and hardly any POST', async (t) => {
+  const { services, start, port } = await fleet(t)
+  const loading = load(port, 'GET', LOAD_MS)
+  const posting = load(port, 'POST', LOAD_MS)
+  for (const [index, service] of services.entries()) {
+    await service.kill('SIGTERM')
+    await start(index)
+  }
+  t.equal(report(t, await loading), 0)
+  const posts = report(t, await posting)
+  // At 200 a second and 10 ms each, about 2 of them at each of 3 ends; the rest is for a loaded machine.
+  t.ok(posts <= services.length * 20, 'only those that were on the wire')
+})
