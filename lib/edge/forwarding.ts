@@ -149,23 +149,26 @@ export class Forwarding {
 
   /** What must not be sent twice goes over a new stream: a kept one may just be closing. */
   #dial(): Promise<Duplex> {
+    const { kept } = this.#context
     const isFresh = !this.#isRepeatable || this.stats.attempts > 0
+    let opens = 0
     return this.#options.upstream.dialer.dial({
       signal: this.#ending.signal,
       avoid: this.#avoid,
-      open: (key, options = {}) => this.#open(key, options, isFresh)
+      open: (key, options = {}) => {
+        const stream = isFresh ? null : kept.take(toHex(key))
+        if (stream !== null) return Promise.resolve(stream)
+        return opens++ === 0 ? this.#openSoon(key, options) : kept.openFresh(key, options)
+      }
     })
   }
 
-  async #open(key: Buffer, options: OpenOptions, isFresh: boolean): Promise<Duplex> {
-    const { kept } = this.#context
-    const stream = isFresh ? null : kept.take(toHex(key))
-    if (stream !== null) return stream
-    return this.#isAlone(toHex(key)) ? kept.openFresh(key, options) : this.#openSoon(key, options)
-  }
-
-  /** A link may be about to break, or take long to make: while another instance has one, it gives way. */
+  /**
+   * A link may be about to break, or take long to make: the first instance gives way if another has a
+   * link. Those after it have their full time, for when we are the ones who are slow.
+   */
   async #openSoon(key: Buffer, options: OpenOptions): Promise<Duplex> {
+    if (this.#isAlone(toHex(key))) return this.#context.kept.openFresh(key, options)
     const impatience = new AbortController()
     const late = SeaportError.OPEN_TIMEOUT(`there was no stream within ${OPEN_PATIENCE_MS} ms`)
     const timer = setTimeout(() => impatience.abort(late), OPEN_PATIENCE_MS)
