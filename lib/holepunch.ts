@@ -213,6 +213,8 @@ export interface HyperDHT extends EventEmitter {
     },
     onconnection?: (connection: SecretStream) => void
   ): DHTServer
+  /** Asks a node; `to` is the address that it sees us under. */
+  ping(node: Address, options?: { timeout?: number; retry?: boolean }): Promise<{ to: Address }>
   destroy(options?: { force?: boolean }): Promise<void>
 }
 

@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
+import { networkInterfaces } from 'node:os'
 import { SeaportError } from './errors.js'
 import {
   type Address,
@@ -22,13 +23,8 @@ const DEFAULT_BOOTSTRAP_PORT = 49737
 const LOOPBACK = '127.0.0.1'
 /** A registrar holds a connection per service process and many replicas; Hyperswarm's default is 64. */
 const MAX_PEERS = 4096
-/**
- * HyperDHT takes itself for firewalled until a few nodes have told it otherwise. On loopback nothing is,
- * and a lone bootstrap node is not a few: two processes would punch holes, give up for want of
- * evidence, and that would now and then cut the direct path that they had just found (measured: up to
- * half of the connections, seen as connected by one side only).
- */
-const NO_NAT = false
+/** How long a bootstrap node may take to tell us the address that it sees us under. */
+const SEEN_AS_TIMEOUT_MS = 1000
 /**
  * How long a server remembers a finished handshake, in case its answer was lost. HyperDHT's 10 s keep
  * 70 KB per connection, which a crowd that comes and goes turns into hundreds of megabytes.
@@ -47,6 +43,9 @@ const RECONNECT_JITTER_MS = 250
 export class Network extends ReadyResource {
   static readonly #shared = new Map<string, Network>()
 
+  /** The address that the node binds; undefined for all. */
+  readonly host: string | undefined
+
   readonly #options: HyperDHTOptions
   #dht: HyperDHT | null = null
   #users = 1
@@ -56,10 +55,10 @@ export class Network extends ReadyResource {
     super()
     const bootstrap = readBootstrap(options.bootstrap)
     const host = options.host ?? (bootstrap?.every(isLoopback) ? LOOPBACK : undefined)
+    this.host = host
     this.#options = {
       ...(bootstrap === undefined ? {} : { bootstrap }),
-      ...(host === undefined ? {} : { host }),
-      ...(host === LOOPBACK ? { firewalled: NO_NAT } : {})
+      ...(host === undefined ? {} : { host })
     }
   }
 
@@ -82,7 +81,8 @@ export class Network extends ReadyResource {
   }
 
   override async _open() {
-    this.#dht = new HyperDHT(this.#options)
+    const firewalled = await isBehindNat(this.#options)
+    this.#dht = new HyperDHT({ ...this.#options, firewalled })
     await this.#dht.ready()
   }
 
@@ -220,6 +220,40 @@ function readBootstrap(bootstrap: NetworkOptions['bootstrap']): Address[] | unde
 
 function isLoopback({ host }: Address) {
   return host === 'localhost' || host.startsWith('127.')
+}
+
+/**
+ * HyperDHT takes itself for firewalled until a few nodes have told it otherwise. In a private DHT there
+ * may be one node and no more: then two processes of one LAN would punch holes, give up for want of
+ * evidence, and now and then cut the direct path that they had just found (measured: half of the
+ * connections were lost on loopback, nearly all between hosts). So a node of a private DHT asks: if it
+ * is seen under an address of its own, nothing stands in between.
+ */
+async function isBehindNat({ bootstrap, host }: HyperDHTOptions): Promise<boolean> {
+  if (!bootstrap) return true
+  if (host === LOOPBACK) return false
+  const scout = new HyperDHT({
+    bootstrap,
+    ...(host === undefined ? {} : { host }),
+    ephemeral: true
+  })
+  try {
+    await scout.ready()
+    const asked = bootstrap.map((node) =>
+      scout.ping(node, { timeout: SEEN_AS_TIMEOUT_MS, retry: false })
+    )
+    const { to } = await Promise.any(asked)
+    return !ownAddresses().has(to.host)
+  } catch {
+    return true
+  } finally {
+    await scout.destroy()
+  }
+}
+
+function ownAddresses(): Set<string> {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
+  return new Set(all.map(({ address }) => address))
 }
 
 /** A swarm destroys the node it was given; this one is not its to destroy. */
