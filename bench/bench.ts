@@ -14,7 +14,7 @@ import { Results } from './results.js'
 import { bulk } from './rows/bulk.js'
 import { crowd } from './rows/crowd.js'
 import { failover } from './rows/failover.js'
-import { http } from './rows/http.js'
+import { keepAlive, perRequest } from './rows/http.js'
 import { idle } from './rows/idle.js'
 import { latency } from './rows/latency.js'
 import { memory } from './rows/memory.js'
@@ -26,8 +26,8 @@ import { targetsOf } from './targets.js'
 const ROOT = resolve(import.meta.dirname, '../..')
 const KINDS: PathKind[] = [direct, barePipe, ssh, seaportUdx, seaportDirect]
 const BASELINES = KINDS.filter(({ isBaseline }) => isBaseline).map(({ name }) => name)
-/** The first four share their paths; the others open their own, the most disturbing last. */
-const ROWS: Row[] = [http, bulk, crowd, latency, visible, memory, failover, idle]
+/** The first five share their paths; the others open their own, the most disturbing last. */
+const ROWS: Row[] = [keepAlive, perRequest, bulk, crowd, latency, visible, memory, failover, idle]
 
 for (const [signal, code] of [
   ['SIGINT', 130],

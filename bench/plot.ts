@@ -19,8 +19,8 @@ interface Panel {
 }
 
 const PANELS: Panel[] = [
-  { row: 'http', metric: 'keepAlive', title: 'HTTP keep-alive, requests/s' },
-  { row: 'http', metric: 'perRequest', title: 'HTTP, connection per request, requests/s' },
+  { row: 'keep-alive', metric: 'rate', title: 'HTTP keep-alive, requests/s' },
+  { row: 'per-request', metric: 'rate', title: 'HTTP, connection per request, requests/s' },
   { row: 'bulk', metric: 'down', title: 'Bulk down, MB/s' },
   { row: 'bulk', metric: 'up', title: 'Bulk up, MB/s' },
   { row: 'latency', metric: 'p50', title: 'Connect and echo, p50 in ms (less is better)' },

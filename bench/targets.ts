@@ -40,12 +40,12 @@ export function targetsOf(results: Results): Target[] {
   }
   const keep = 'keep-alive'
   const each = 'connection per request'
-  compare('http.perRequest', UDX, '≥', 8, barePipe.name, each)
-  compare('http.keepAlive', UDX, '≥', 1.8, barePipe.name, keep)
-  compare('http.perRequest', UDX, '≥', 0.8, ssh.name, each)
-  compare('http.keepAlive', UDX, '≥', 0.8, ssh.name, keep)
-  compare('http.perRequest', TCP, '≥', 1, ssh.name, each)
-  compare('http.keepAlive', TCP, '≥', 1, ssh.name, keep)
+  compare('per-request.rate', UDX, '≥', 8, barePipe.name, each)
+  compare('keep-alive.rate', UDX, '≥', 1.8, barePipe.name, keep)
+  compare('per-request.rate', UDX, '≥', 0.8, ssh.name, each)
+  compare('keep-alive.rate', UDX, '≥', 0.8, ssh.name, keep)
+  compare('per-request.rate', TCP, '≥', 1, ssh.name, each)
+  compare('keep-alive.rate', TCP, '≥', 1, ssh.name, keep)
   for (const way of ['up', 'down']) {
     compare(`bulk.${way}`, UDX, '≥', 0.95, barePipe.name, `bulk ${way}`)
     compare(`bulk.${way}`, TCP, '≥', 1, ssh.name, `bulk ${way}`)

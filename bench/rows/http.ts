@@ -17,67 +17,56 @@ interface Load {
   errors: number
 }
 
-/** Small HTTP requests of 32 clients: over connections that are kept, and each over its own. */
-export const http: Row = {
-  name: 'http',
-  title: `HTTP, ${CLIENTS} clients`,
-  metrics: {
-    keepAlive: { title: 'keep-alive', unit: 'requests/s', better: 'more' },
-    perRequest: { title: 'connection per request', unit: 'requests/s', better: 'more' },
-    keepAliveNear: { title: 'keep-alive, CPU of the near end', unit: 'µs/request', better: 'less' },
-    keepAliveFar: { title: 'keep-alive, CPU of the far end', unit: 'µs/request', better: 'less' },
-    perRequestNear: {
-      title: 'connection per request, CPU of the near end',
-      unit: 'µs/request',
-      better: 'less'
+type Connection = 'keep' | 'close'
+
+/** Small HTTP requests, over connections that are kept. */
+export const keepAlive = httpRow('keep-alive', 'HTTP keep-alive', 'keep')
+
+/** The same, each over a connection of its own. */
+export const perRequest = httpRow('per-request', 'HTTP, connection per request', 'close')
+
+function httpRow(name: string, title: string, connection: Connection): Row {
+  const row: Row = {
+    name,
+    title: `${title}, ${CLIENTS} clients`,
+    metrics: {
+      rate: { title: 'requests', unit: '1/s', better: 'more' },
+      near: { title: 'CPU of the near end', unit: 'µs/request', better: 'less' },
+      far: { title: 'CPU of the far end', unit: 'µs/request', better: 'less' }
     },
-    perRequestFar: {
-      title: 'connection per request, CPU of the far end',
-      unit: 'µs/request',
-      better: 'less'
+
+    async run(stage) {
+      stage.results.note(
+        WRK
+          ? 'HTTP load: wrk, one thread'
+          : 'HTTP load: our own generator on node:http, since wrk is not installed; it is slower than what it measures'
+      )
+      for (const standing of stage.standing)
+        await load(stage, standing, connection, WARM_UP_SECONDS)
+      await eachRun(stage, stage.standing, (standing) => measure(stage, standing))
     }
-  },
+  }
 
-  async run(stage) {
-    stage.results.note(
-      WRK
-        ? 'HTTP load: wrk, one thread'
-        : 'HTTP load: our own generator on node:http, since wrk is not installed; it is slower than what it measures'
+  async function measure(stage: Stage, standing: Standing) {
+    const { seconds } = stage.options
+    const usages = [standing.near.child, standing.path.far].map((child) =>
+      child ? new Usage(child.pid) : null
     )
-    for (const standing of stage.standing) await load(stage, standing, 'keep', WARM_UP_SECONDS)
-    for (const standing of stage.standing) await load(stage, standing, 'close', WARM_UP_SECONDS)
-    await eachRun(stage, stage.standing, (standing) => measure(stage, standing, 'keep'))
-    await eachRun(stage, stage.standing, (standing) => measure(stage, standing, 'close'))
+    const before = usages.map((usage) => usage?.cpu ?? Number.NaN)
+    const { rate, errors } = await load(stage, standing, connection, seconds)
+    const [near = Number.NaN, far = Number.NaN] = usages.map(
+      (usage, i) => (((usage?.cpu ?? Number.NaN) - (before[i] ?? 0)) / (rate * seconds)) * 1e6
+    )
+    if (errors > 0) stage.results.note(`${standing.kind.name}, ${name}: ${errors} errors`)
+    record(stage, row, standing.kind, { rate, near, far })
   }
-}
-
-async function measure(stage: Stage, standing: Standing, connection: 'keep' | 'close') {
-  const { seconds } = stage.options
-  const usages = [standing.near.child, standing.path.far].map((child) =>
-    child ? new Usage(child.pid) : null
-  )
-  const before = usages.map((usage) => usage?.cpu ?? Number.NaN)
-  const { rate, errors } = await load(stage, standing, connection, seconds)
-  const [near = Number.NaN, far = Number.NaN] = usages.map(
-    (usage, i) => (((usage?.cpu ?? Number.NaN) - (before[i] ?? 0)) / (rate * seconds)) * 1e6
-  )
-  if (errors > 0) {
-    stage.results.note(`${standing.kind.name}: ${errors} errors with connections ${connection}`)
-  }
-  record(
-    stage,
-    http,
-    standing.kind,
-    connection === 'keep'
-      ? { keepAlive: rate, keepAliveNear: near, keepAliveFar: far }
-      : { perRequest: rate, perRequestNear: near, perRequestFar: far }
-  )
+  return row
 }
 
 async function load(
   { island }: Stage,
   { near }: Standing,
-  connection: 'keep' | 'close',
+  connection: Connection,
   seconds: number
 ): Promise<Load> {
   if (WRK) return loadByWrk(WRK, near.port, connection, seconds)
@@ -88,7 +77,7 @@ async function load(
 async function loadByWrk(
   wrk: string,
   port: number,
-  connection: 'keep' | 'close',
+  connection: Connection,
   seconds: number
 ): Promise<Load> {
   const headers = connection === 'close' ? ['-H', 'Connection: close'] : []
