@@ -4,9 +4,13 @@ import { parseArguments } from './arguments.js'
 import { access } from './commands/access.js'
 import { bootstrap } from './commands/bootstrap.js'
 import { demo } from './commands/demo.js'
+import { grant } from './commands/grant.js'
+import { grants } from './commands/grants.js'
+import { key } from './commands/key.js'
 import { list } from './commands/list.js'
 import { proxy } from './commands/proxy.js'
 import { registry } from './commands/registry.js'
+import { revoke } from './commands/revoke.js'
 import { seed } from './commands/seed.js'
 import { service } from './commands/service.js'
 import { watch } from './commands/watch.js'
@@ -17,7 +21,22 @@ import { foldName, Settings } from './settings.js'
 import { say } from './talk.js'
 
 /** The first is the one that a command line without a verb means. */
-const COMMANDS = [registry, service, proxy, web, list, watch, bootstrap, demo, seed, access]
+const COMMANDS = [
+  registry,
+  service,
+  proxy,
+  web,
+  list,
+  watch,
+  seed,
+  key,
+  grant,
+  revoke,
+  grants,
+  access,
+  bootstrap,
+  demo
+]
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2

@@ -5,6 +5,7 @@ import { SeaportError } from '../lib/errors.js'
 import { parseKey } from '../lib/keys.js'
 import type { Command, Flag } from './command.js'
 import { type Config, parseConfig, readConfig } from './config.js'
+import { parseDuration, parseExpiry } from './duration.js'
 
 /** Values from one place. Names are folded, so that HYPERSEAPORT_REGISTRY_SEED is registrySeed. */
 interface Layer {
@@ -78,6 +79,20 @@ export class Settings {
         ? parseKey(keyInFile(name, resolve(folder, expandHome(text.slice(1)))), name)
         : parseKey(text, name)
     )
+  }
+
+  /** A time span, in ms. */
+  duration(name: string): number
+  duration<T>(name: string, fallback: T): number | T
+  duration(name: string, ...fallback: unknown[]) {
+    return this.#read(name, fallback, parseDuration)
+  }
+
+  /** When something ends, in ms since 1970. */
+  expiry(name: string): number
+  expiry<T>(name: string, fallback: T): number | T
+  expiry(name: string, ...fallback: unknown[]) {
+    return this.#read(name, fallback, (text) => parseExpiry(text))
   }
 
   /** Every value of a flag that may be repeated; outside the command line, separated by commas. */

@@ -2,6 +2,7 @@ import { SeaportError } from './errors.js'
 import { KeyPair, parseKey } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
 import type { NetworkOptions } from './network.js'
+import { withAdvice } from './registry/denial.js'
 import {
   type Grant,
   type GrantStatement,
@@ -24,6 +25,8 @@ export interface AdminOptions extends NetworkOptions {
 }
 
 const TIMEOUT_MS = 10_000
+/** After one registrar denied us: another may know of a newer grant. */
+const DENIAL_TIMEOUT_MS = 1500
 const VERB = 'admin'
 
 /** Grants and revokes, in the name of the registry or of one of its admins. */
@@ -137,7 +140,8 @@ class AdminInstance extends Lifecycle {
   }
 
   readonly #ondenied = (reason: SeaportError) => {
-    this.#denial = reason
+    this.#denial = withAdvice(reason, { key: this.#issuer.publicKey })
+    this.hurry(DENIAL_TIMEOUT_MS)
   }
 
   /** One registrar is enough, the others copy it; but all that are there are told at once. */

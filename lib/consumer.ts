@@ -7,12 +7,15 @@ import { TcpProxy } from './edge/tcp-proxy.js'
 import { SeaportError } from './errors.js'
 import { parseKey } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
-import { LinkPool } from './link/pool.js'
+import { type DirectReach, parseDirectReach } from './link/direct-address.js'
+import { DirectConnector } from './link/direct-connector.js'
+import { LinkPool, type LinkView, type PathView } from './link/pool.js'
 import type { NetworkOptions } from './network.js'
+import { withAdvice } from './registry/denial.js'
 import type { DirectoryListener, Instance } from './registry/directory.js'
 import { Participant } from './registry/participant.js'
+import { temporaryNotice } from './registry/storage.js'
 import { parseRoleRange, type RoleRange } from './role.js'
-import { temporaryNotice } from './service.js'
 
 export interface ConsumerOptions extends NetworkOptions {
   /** Hex, z-base-32 or 32 bytes. */
@@ -21,6 +24,11 @@ export interface ConsumerOptions extends NetworkOptions {
   ports?: number[] | undefined
   /** Address the proxies listen on. Default: loopback. */
   listen?: string | undefined
+  /**
+   * Which addresses of services may be connected to by TCP, beside the DHT: none, those of this machine
+   * and of private networks, or public ones too. Default: any, as the services say.
+   */
+  direct?: DirectReach | undefined
   /** Folder of this process's replica. Default: the user's data folder. */
   dir?: string | undefined
   /** What it is called in the default folder. */
@@ -29,10 +37,16 @@ export interface ConsumerOptions extends NetworkOptions {
   serve?: boolean | undefined
   /** How long `setup()` waits for the registry and for an instance of each role, in ms; Infinity to wait on. */
   timeout?: number | undefined
+  /**
+   * How long it goes on after a private registry denied it, in ms: somebody else there may know of a newer grant, or one
+   * may come. Default: as long as `timeout`.
+   */
+  denialTimeout?: number | undefined
 }
 
 const SETUP_TIMEOUT_MS = 30_000
 const LOOPBACK = '127.0.0.1'
+const DIRECT_REACH: DirectReach = 'any'
 
 /**
  * What some roles' instances are reached through, one entry a role. Emits `connecting`, `connected` (the
@@ -44,6 +58,7 @@ class ConsumerInstance extends Lifecycle {
   readonly entries: readonly ConsumerEntry[]
 
   readonly #timeout: number
+  readonly #denialTimeout: number
   readonly #participant: Participant
   readonly #pool: LinkPool
   #denial: SeaportError | null = null
@@ -55,6 +70,7 @@ class ConsumerInstance extends Lifecycle {
       registryPublicKey,
       ports = [],
       listen = LOOPBACK,
+      direct = DIRECT_REACH,
       dir,
       verb = 'consumer',
       serve = true,
@@ -64,9 +80,17 @@ class ConsumerInstance extends Lifecycle {
     const wanted = roles.map(parseRoleRange)
     const registry = parseKey(registryPublicKey, 'registry public key')
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
+    this.#denialTimeout = options.denialTimeout ?? Infinity
     const as = serve ? 'replica' : 'passer-by'
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb, as })
-    this.#pool = new LinkPool({ connect: (key) => this.#participant.connect(key) })
+    this.#pool = new LinkPool({
+      connect: (key) => this.#participant.connect(key),
+      direct: new DirectConnector({
+        keyPair: () => this.#participant.keyPair,
+        addressesOf: (key) => this.#participant.addressesOf(key),
+        reach: parseDirectReach(direct)
+      })
+    })
     this.entries = wanted.map((role, i) => {
       const resolve = () => this.#participant.replica.directory.resolve(role.role, role.range)
       const dialer = new Dialer({ role: `${role.role}@${role.range}`, pool: this.#pool, resolve })
@@ -115,12 +139,27 @@ class ConsumerInstance extends Lifecycle {
     return this.#participant.replica.directory.watch(listener)
   }
 
-  /** The registry's logs, and how much of each is here. */
+  /** The links to services, and which path carries each. */
+  links(): LinkView[] {
+    return this.#pool.links()
+  }
+
+  /**
+   * Links with an instance, and tells on which path.
+   *
+   * @throws LINK_LOST, CLOSED, or the signal's reason
+   */
+  reach({ servicePublicKey }: Instance, signal?: AbortSignal): Promise<PathView> {
+    return this.#pool.reach(parseKey(servicePublicKey), signal)
+  }
+
+  /** The links to services, the registry's logs, and how much of each is here. */
   getStats() {
     const { replica } = this.#participant
     return {
       registrars: replica.registrars.length,
       peers: replica.peering.peers.size,
+      links: { ...this.#pool.stats },
       logs: replica.logs()
     }
   }
@@ -166,8 +205,10 @@ class ConsumerInstance extends Lifecycle {
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
 
   readonly #ondenied = (reason: SeaportError) => {
-    this.#denial = reason
-    this.emit('denied', reason)
+    const key = this.#participant.keyPair.publicKey
+    this.#denial = withAdvice(reason, { key, consume: this.entries.map(String) })
+    this.emit('denied', this.#denial)
+    if (!this.#participant.replica.isSynced) this.hurry(this.#denialTimeout)
   }
 
   /** Each entry listens as soon as its first instance is there, whatever the others wait for. */

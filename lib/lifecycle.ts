@@ -8,6 +8,7 @@ import { ReadyResource } from './holepunch.js'
  */
 export abstract class Lifecycle extends ReadyResource {
   readonly #abort = new AbortController()
+  #hurry: ((timeout: number) => void) | null = null
 
   /** Aborted by `destroy()`. */
   protected get signal(): AbortSignal {
@@ -32,21 +33,35 @@ export abstract class Lifecycle extends ReadyResource {
    */
   protected waitFor<T>(promise: Promise<T>, timeout: number, late: () => SeaportError): Promise<T> {
     return new Promise((resolve, reject) => {
-      const timer =
-        timeout === Infinity ? null : setTimeout(() => settle(() => reject(late())), timeout)
+      let deadline = Infinity
+      let timer: NodeJS.Timeout | undefined
+      const hurry = (timeout: number) => {
+        if (performance.now() + timeout >= deadline) return
+        deadline = performance.now() + timeout
+        clearTimeout(timer)
+        timer = setTimeout(() => settle(() => reject(late())), timeout)
+      }
       const onabort = () => settle(() => reject(this.signal.reason))
       const settle = (end: () => void) => {
-        if (timer) clearTimeout(timer)
+        clearTimeout(timer)
+        if (this.#hurry === hurry) this.#hurry = null
         this.signal.removeEventListener('abort', onabort)
         end()
       }
       if (this.signal.aborted) return onabort()
       this.signal.addEventListener('abort', onabort)
+      this.#hurry = hurry
+      hurry(timeout)
       promise.then(
         (value) => settle(() => resolve(value)),
         (error) => settle(() => reject(error))
       )
     })
+  }
+
+  /** Leaves whoever waits in `waitFor` no more than this, in ms. */
+  protected hurry(timeout: number) {
+    this.#hurry?.(timeout)
   }
 }
 

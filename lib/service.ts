@@ -1,15 +1,18 @@
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { SeaportError } from './errors.js'
 import { type KeyPair, parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
 import { Acceptor } from './link/acceptor.js'
 import { type Backend, connectBackend, parseBackend } from './link/backend.js'
+import { type DirectReach, directHosts, parseDirectReach } from './link/direct-address.js'
+import { DirectListener } from './link/direct-listener.js'
 import type { NetworkOptions } from './network.js'
+import { withAdvice } from './registry/denial.js'
 import { Lease } from './registry/lease.js'
+import { keepServiceKey } from './registry/own-keys.js'
 import { Participant } from './registry/participant.js'
 import { checkTags, type ServiceRecord } from './registry/record.js'
-import { keepKeyPair } from './registry/storage.js'
+import { temporaryNotice } from './registry/storage.js'
 import { parseServiceRole, type ServiceRole } from './role.js'
 
 export interface ServiceOptions extends NetworkOptions {
@@ -26,6 +29,13 @@ export interface ServiceOptions extends NetworkOptions {
   tags?: string[] | undefined
   /** Process keys of the only consumers that may connect. Default: all. */
   allow?: (Buffer | string)[] | undefined
+  /**
+   * Whether consumers may come by TCP, and from where: `lan`, the default, from this machine and private
+   * networks; `any`, from public ones too. On loopback alone if the DHT node is.
+   */
+  direct?: DirectReach | undefined
+  /** TCP port for that. Default: free ones. */
+  directPort?: number | undefined
   /** Folder of this process's replica and keys. Default: the user's data folder. */
   dir?: string | undefined
   /** How long `setup()` waits for a registrar, in ms; Infinity to wait on. */
@@ -36,6 +46,7 @@ const SETUP_TIMEOUT_MS = 30_000
 /** How long another process under our key has to pick up before we take it for dead. */
 const PROBE_TIMEOUT_MS = 1500
 const VERB = 'service'
+const DIRECT_REACH: DirectReach = 'lan'
 
 /**
  * A backend on this machine, registered and reachable. Emits `listening` (links are accepted),
@@ -50,10 +61,14 @@ class ServiceInstance extends Lifecycle {
   readonly #backend: Backend
   readonly #tags: string[]
   readonly #allow: Set<string> | null
+  readonly #reach: DirectReach
+  readonly #directPort: number | undefined
   readonly #timeout: number
+  readonly #dir: string | undefined
   readonly #participant: Participant
   #keyPair: KeyPair | undefined
   #acceptor: Acceptor | null = null
+  #listener: DirectListener | null = null
   #lease: Lease | null = null
   #denial: SeaportError | null = null
 
@@ -68,6 +83,8 @@ class ServiceInstance extends Lifecycle {
       keyPair,
       tags = [],
       allow,
+      direct = DIRECT_REACH,
+      directPort,
       dir,
       bootstrap,
       host
@@ -78,6 +95,9 @@ class ServiceInstance extends Lifecycle {
     this.#keyPair = keyPair
     this.#tags = checkTags(tags)
     this.#allow = allow ? new Set(allow.map((key) => toHex(parseKey(key, 'allowed key')))) : null
+    this.#reach = parseDirectReach(direct)
+    this.#directPort = directPort
+    this.#dir = dir
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     this.#participant = Participant.acquire({
       registry: this.#registry,
@@ -129,6 +149,7 @@ class ServiceInstance extends Lifecycle {
       if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
       await this.#probe()
       await this.#accept(this.#keyPair)
+      await this.#listen(this.#keyPair)
       this.emit('listening')
       await this.#register(this.#keyPair)
     } catch (error) {
@@ -143,6 +164,7 @@ class ServiceInstance extends Lifecycle {
 
   async #closeAll() {
     await this.#lease?.close()
+    await this.#listener?.close()
     await this.#acceptor?.close()
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
@@ -153,8 +175,9 @@ class ServiceInstance extends Lifecycle {
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
 
   readonly #ondenied = (reason: SeaportError) => {
-    this.#denial = reason
-    this.emit('denied', reason)
+    const { role, version } = this.role
+    this.#denial = withAdvice(reason, { key: this.publicKey, serve: [`${role}@${version}`] })
+    this.emit('denied', this.#denial)
   }
 
   readonly #onrights = () => this.#acceptor?.recheck()
@@ -171,22 +194,41 @@ class ServiceInstance extends Lifecycle {
     await this.waitFor(this.#acceptor.ready(), Infinity, lateRegistrar)
   }
 
+  /** Takes links by TCP, too, for as long as it is open. */
+  async #listen(keyPair: KeyPair) {
+    const { host } = this.#participant.network
+    this.#listener = new DirectListener({
+      keyPair,
+      hosts: () => directHosts({ reach: this.#reach, host }),
+      port: this.#directPort,
+      onconnection: (connection) => this.#acceptor?.take(connection, 'direct')
+    })
+    this.#listener.on('notice', this.#onnotice)
+    this.#listener.on('addresses', () => this.#lease?.update({ direct: this.#addresses }))
+    await this.#listener.ready()
+  }
+
+  get #addresses(): string[] {
+    return this.#listener?.addresses ?? []
+  }
+
   #authorize(key: Buffer): boolean | SeaportError {
     const consumer = toHex(key)
     if (this.#allow && !this.#allow.has(consumer)) return false
     const { grants } = this.#participant.membership
     if (grants.allows(consumer, { kind: 'consume', ...this.role })) return true
     const { role, version } = this.role
-    return SeaportError.NOT_GRANTED(
+    const denial = SeaportError.NOT_GRANTED(
       `this registry is private, and ${consumer} may not consume ${role}@${version}`
     )
+    return withAdvice(denial, { key, consume: [`${role}@${version}`] })
   }
 
   async #register(keyPair: KeyPair) {
     const lease = new Lease({
       replica: this.#participant.replica,
       keyPair,
-      fields: { ...this.role, tags: this.#tags, status: 'passing', direct: [] }
+      fields: { ...this.role, tags: this.#tags, status: 'passing', direct: this.#addresses }
     })
     this.#lease = lease
     const settled = new Promise<void>((resolve, reject) => {
@@ -225,25 +267,14 @@ class ServiceInstance extends Lifecycle {
 
   /** A service keeps its address over restarts, without being told a seed. */
   #keepKey(): Promise<KeyPair> {
-    const { role, version } = this.role
-    const name = `${role}@${version} ${this.#backend.host}:${this.#backend.port}`
-    return keepKeyPair(
-      this.#participant.dir,
-      createHash('sha256').update(name).digest('hex').slice(0, 32)
-    )
+    const backend = `${this.#backend.host}:${this.#backend.port}`
+    return keepServiceKey(this.#registry, { ...this.role, backend }, this.#dir)
   }
 }
 
 export type Service = ServiceInstance
 /** Makes a service; `new` works as well. */
 export const Service = factory(ServiceInstance)
-
-/** Says that a replica could not use its folder. */
-export function temporaryNotice(dir: string): SeaportError {
-  return SeaportError.STORAGE_LOCKED(
-    `the data folder is in use by another process, this one works in ${dir} and forgets it at the end`
-  )
-}
 
 function lateRegistrar(): SeaportError {
   return SeaportError.REGISTRAR_NOT_FOUND(

@@ -12,11 +12,13 @@ import { Traffic } from './edge/traffic.js'
 import { SeaportError } from './errors.js'
 import { parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
+import { type DirectReach, parseDirectReach } from './link/direct-address.js'
+import { DirectConnector } from './link/direct-connector.js'
 import { LinkPool } from './link/pool.js'
 import { type Measure, Metrics, measuresOf, measuresOfLogs } from './metrics.js'
 import type { NetworkOptions } from './network.js'
 import { Participant } from './registry/participant.js'
-import { temporaryNotice } from './service.js'
+import { temporaryNotice } from './registry/storage.js'
 
 /** What may be changed while it runs: `update` takes the same. */
 export interface WebRules {
@@ -55,6 +57,11 @@ export interface WebOptions extends NetworkOptions, WebRules {
   dashboard?: boolean | undefined
   /** Addresses of proxies in front, whose X-Forwarded-* are kept. Those on loopback always are. */
   trustedProxies?: string[] | undefined
+  /**
+   * Which addresses of services may be connected to by TCP, beside the DHT: none, those of this machine
+   * and of private networks, or public ones too. Default: any, as the services say.
+   */
+  direct?: DirectReach | undefined
   /** Folder of this process's replica. Default: the user's data folder. */
   dir?: string | undefined
   /** How long `setup()` waits for the registry, in ms; Infinity to wait on. */
@@ -63,6 +70,7 @@ export interface WebOptions extends NetworkOptions, WebRules {
 
 const SETUP_TIMEOUT_MS = 30_000
 const LOOPBACK = '127.0.0.1'
+const DIRECT_REACH: DirectReach = 'any'
 const PSEUDONYM_BYTES = 4
 
 /**
@@ -90,7 +98,14 @@ class WebInstance extends Lifecycle {
     const certificate = tls && ('certFile' in tls ? new FileCertificate(tls) : tls)
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb: 'web' })
-    this.#pool = new LinkPool({ connect: (key) => this.#participant.connect(key) })
+    this.#pool = new LinkPool({
+      connect: (key) => this.#participant.connect(key),
+      direct: new DirectConnector({
+        keyPair: () => this.#participant.keyPair,
+        addressesOf: (key) => this.#participant.addressesOf(key),
+        reach: parseDirectReach(options.direct ?? DIRECT_REACH)
+      })
+    })
     const { replica } = this.#participant
     const { directory } = replica
     this.#feed = new LiveFeed({

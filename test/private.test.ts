@@ -3,8 +3,8 @@ import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { Admin, Consumer, KeyPair, Registry, type SeaportError, Service } from '../lib/index.js'
-import { PROCESS_KEY } from '../lib/registry/participant.js'
-import { keepKeyPair } from '../lib/registry/storage.js'
+import { parseKey } from '../lib/keys.js'
+import { keepProcessKey } from '../lib/registry/own-keys.js'
 import { Testbed } from './testbed.js'
 
 async function privateRegistry(t: Test) {
@@ -41,7 +41,7 @@ t.test(
     await registered
 
     const dir = await testbed.dir()
-    const { publicKey } = await keepKeyPair(dir, PROCESS_KEY)
+    const { publicKey } = await keepProcessKey(parseKey(options.registryPublicKey), dir)
     await admin.grant(publicKey, { consume: ['other'] })
     const consumer = Consumer(['echo@1.x'], { ...options, dir })
     t.teardown(() => consumer.destroy())
@@ -78,7 +78,7 @@ t.test('a service whose grant is revoked is gone from every directory', async (t
   t.teardown(() => service.destroy())
   await service.setup()
   const dir = await testbed.dir()
-  await admin.grant((await keepKeyPair(dir, PROCESS_KEY)).publicKey, {})
+  await admin.grant((await keepProcessKey(parseKey(options.registryPublicKey), dir)).publicKey, {})
   const reader = Consumer([], { ...options, dir })
   t.teardown(() => reader.destroy())
   await reader.setup()
@@ -93,7 +93,7 @@ t.test('a service whose grant is revoked is gone from every directory', async (t
 t.test('an admin that the registry made grants in its turn, and nobody else does', async (t) => {
   const { testbed, admin, options } = await privateRegistry(t)
   const dir = await testbed.dir()
-  const { publicKey } = await keepKeyPair(dir, PROCESS_KEY)
+  const { publicKey } = await keepProcessKey(parseKey(options.registryPublicKey), dir)
   await admin.grant(publicKey, { admin: true })
   const deputy = Admin({ ...options, dir })
   t.teardown(() => deputy.destroy())

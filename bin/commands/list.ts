@@ -10,9 +10,12 @@ import {
   networkOptions,
   REGISTRY_PUBLIC_KEY_FLAG
 } from '../flags.js'
+import { table } from '../table.js'
 import { say, waitAloud } from '../talk.js'
 
 const TIMEOUT_MS = 10_000
+/** After one peer denied us: another may know of a newer grant. */
+const DENIAL_TIMEOUT_MS = 1500
 const COLUMNS = ['ROLE', 'VERSION', 'STATUS', 'INSTANCE', 'TAGS']
 
 /** Shows what is registered now. */
@@ -47,6 +50,7 @@ export const list: Command = {
         verb: 'list',
         serve: false,
         timeout: TIMEOUT_MS,
+        denialTimeout: DENIAL_TIMEOUT_MS,
         ...networkOptions(settings)
       })
     )
@@ -67,12 +71,4 @@ export const list: Command = {
 function toRow({ role, version, status, live, servicePublicKey, tags }: Instance): string[] {
   const seen = live ? status : `${status} (last known)`
   return [role, version, seen, servicePublicKey, tags.join(' ')]
-}
-
-function table(rows: string[][]): string {
-  const widths = COLUMNS.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)))
-  return rows
-    .map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  '))
-    .map((line) => line.trimEnd())
-    .join('\n')
 }

@@ -21,6 +21,10 @@ export const registry: Command = {
     },
     registryDir: { describe: 'Folder to keep the records in, as --dir' },
     dir: DIR_FLAG,
+    private: {
+      kind: 'switch',
+      describe: "Admit only keys with a grant, see 'hyperseaport grant --help'"
+    },
     web: { describe: 'Also serve HTTP, as the verb web does, on this port; 0 for a free one' },
     ...WEB_FLAGS,
     metrics: METRICS_FLAG,
@@ -30,6 +34,7 @@ export const registry: Command = {
   examples: [
     ['registry', 'With the seed in the config file'],
     ['registry --web 8777', 'And the web gateway, with its dashboard at http://localhost:8777/'],
+    ['registry --private', 'Admit only those who were granted something'],
     ['registry --registrySeed @seed.txt', 'With a seed in another file']
   ],
 
@@ -43,7 +48,9 @@ export const registry: Command = {
     const web = settings.listenPort('web', null)
     checkWebFlags(settings)
 
-    const registry = lifetime.own(Registry({ seed, dir, ...networkOptions(settings) }))
+    const registry = lifetime.own(
+      Registry({ seed, dir, private: settings.on('private'), ...networkOptions(settings) })
+    )
     registry.on('notice', (notice: Error) => say(notice.message))
     registry.on('registered', (record: ServiceRecord) => say(`registered ${nameOf(record)}`))
     registry.on('withdrawn', (record: ServiceRecord) => say(`withdrawn ${nameOf(record)}`))

@@ -49,7 +49,9 @@ export const watch: Command = {
         ...networkOptions(settings)
       })
     )
-    consumer.on('notice', (notice: Error) => say(notice.message))
+    for (const event of ['denied', 'notice']) {
+      consumer.on(event, (error: Error) => say(error.message))
+    }
     await waitAloud(
       consumer.setup(),
       () => `still searching for the registry ${toHex(registryPublicKey)}`

@@ -3,12 +3,10 @@ import { ReadyResource, type SecretStream } from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
 import { Network, type NetworkOptions } from '../network.js'
 import { Membership } from './membership.js'
+import { keepProcessKey } from './own-keys.js'
 import type { PeeringOptions } from './peering.js'
 import { Replica } from './replica.js'
-import { defaultDir, keepKeyPair, Storage } from './storage.js'
-
-/** The file name of the process key. */
-export const PROCESS_KEY = 'process'
+import { defaultDir, Storage } from './storage.js'
 
 export interface ParticipantOptions extends NetworkOptions {
   /** The registry's public key. */
@@ -18,7 +16,7 @@ export interface ParticipantOptions extends NetworkOptions {
   /** What it is called in the default folder. */
   verb: string
   as?: PeeringOptions['as']
-  /** The process key. Default: the one that is kept in the folder. */
+  /** The process key. Default: the one that is kept for this registry, or in the chosen folder. */
   keyPair?: KeyPair | undefined
 }
 
@@ -35,6 +33,7 @@ export class Participant extends ReadyResource {
   readonly storage: Storage
   readonly replica: Replica
 
+  readonly #dir: string | undefined
   #ownKeyPair: KeyPair | null
   #users = 1
 
@@ -63,10 +62,12 @@ export class Participant extends ReadyResource {
     keyPair
   }: ParticipantOptions) {
     super()
+    // Each service and consumer of this process listens.
+    this.setMaxListeners(0)
     this.network = Network.acquire({ bootstrap, host })
-    this.dir = dir ?? defaultDir(registry, verb)
+    this.#dir = dir
     this.#ownKeyPair = keyPair ?? null
-    this.storage = new Storage({ dir: this.dir, fallback: true })
+    this.storage = new Storage({ dir: dir ?? defaultDir(registry, verb), fallback: true })
     this.membership = new Membership(registry)
     this.replica = new Replica({
       network: this.network,
@@ -79,19 +80,16 @@ export class Participant extends ReadyResource {
     this.replica.on('denied', (reason) => this.emit('denied', reason))
   }
 
-  /** @throws STORAGE_FAILED */
-  /** The process key: what is granted to this process is granted to it. Kept in its folder. */
+  /** The process key: what is granted to this process is granted to it. */
   get keyPair(): KeyPair {
     if (!this.#ownKeyPair) throw SeaportError.CLOSED('the participant is not open')
     return this.#ownKeyPair
   }
 
-  /** What others in this process may want to keep beside the replica. */
-  readonly dir: string
-
+  /** @throws STORAGE_FAILED */
   override async _open() {
     try {
-      this.#ownKeyPair ??= await keepKeyPair(this.dir, PROCESS_KEY)
+      this.#ownKeyPair ??= await keepProcessKey(this.replica.registry, this.#dir)
       this.membership.addIdentity(this.#ownKeyPair)
       await this.storage.ready()
       await this.network.ready()
@@ -109,6 +107,11 @@ export class Participant extends ReadyResource {
   /** A link to a service, in the name of this process. */
   connect(servicePublicKey: Buffer): SecretStream {
     return this.network.dht.connect(servicePublicKey, { keyPair: this.keyPair })
+  }
+
+  /** Where a service says that it can be reached directly. */
+  addressesOf(servicePublicKey: Buffer): readonly string[] {
+    return this.replica.directory.get(toHex(servicePublicKey))?.direct ?? []
   }
 
   /** Gives back what `acquire` gave. */

@@ -131,9 +131,12 @@ export class Peering extends ReadyResource {
       },
       onhello: () => this.#onhello(connection, identities),
       ondenied: (reason, byRemote) => {
-        if (!byRemote) this.stats.strangers++
+        if (byRemote) {
+          this.emit('denied', reason)
+          return
+        }
+        this.stats.strangers++
         this.#reports.add(remote, reason)
-        if (byRemote) this.emit('denied', reason)
       }
     })
   }

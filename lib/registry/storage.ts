@@ -26,9 +26,21 @@ const MEMORY_FILE = 'registry.json'
 const PRIVATE_FOLDER = 0o700
 const PRIVATE_FILE = 0o600
 
+/** The folder of all that this user keeps of a registry, by default. */
+export function registryDir(registry: Buffer): string {
+  return join(dataHome(), 'hyperseaport', toHex(registry))
+}
+
 /** The folder where a kind of participant keeps its copy of a registry, by default. */
 export function defaultDir(registry: Buffer, verb: string): string {
-  return join(dataHome(), 'hyperseaport', toHex(registry), verb)
+  return join(registryDir(registry), verb)
+}
+
+/** Says that a replica could not use its folder. */
+export function temporaryNotice(dir: string): SeaportError {
+  return SeaportError.STORAGE_LOCKED(
+    `the data folder is in use by another process, this one works in ${dir} and forgets it at the end`
+  )
 }
 
 /** A participant's folder: the logs in a Corestore, and beside it what it remembers. Emits `notice` (a SeaportError). */

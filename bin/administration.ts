@@ -1,0 +1,61 @@
+import { Admin } from '../lib/index.js'
+import { KeyPair, toHex } from '../lib/keys.js'
+import type { Flag } from './command.js'
+import {
+  COMMON_FLAGS,
+  DIR_FLAG,
+  JSON_FLAG,
+  NETWORK_FLAGS,
+  networkOptions,
+  REGISTRY_PUBLIC_KEY_FLAG
+} from './flags.js'
+import type { Lifetime } from './lifetime.js'
+import type { Settings } from './settings.js'
+import { waitAloud } from './talk.js'
+
+/** Flags of the verbs that read or write grants. */
+export const ADMIN_FLAGS = {
+  registrySeed: {
+    describe: 'The registry, its seed or @file',
+    otherwise: "this user's own key acts, if it is an admin's"
+  },
+  registryPublicKey: { ...REGISTRY_PUBLIC_KEY_FLAG, otherwise: 'that of the seed' },
+  json: JSON_FLAG,
+  dir: DIR_FLAG,
+  ...NETWORK_FLAGS,
+  ...COMMON_FLAGS
+} satisfies Record<string, Flag>
+
+/** The flag that says whom it is about. */
+export const KEY_FLAG = {
+  describe: "A process's or service's public key",
+  needed: "the key that 'hyperseaport key' prints there",
+  commandLineOnly: true
+} satisfies Flag
+
+/** Opens the administration of the registry that was meant, in whose name is possible. */
+export async function openAdmin(settings: Settings, lifetime: Lifetime): Promise<Admin> {
+  const { seed, registryPublicKey } = registryOf(settings)
+  const admin = lifetime.own(
+    Admin({
+      seed,
+      registryPublicKey,
+      dir: settings.text('dir', undefined),
+      ...networkOptions(settings)
+    })
+  )
+  await waitAloud(
+    admin.setup(),
+    () => `still searching for a registrar of ${toHex(registryPublicKey)}`
+  )
+  return admin
+}
+
+/** A seed in the config file is of no use for another registry, which the command line may name. */
+function registryOf(settings: Settings) {
+  const seed = settings.key('registrySeed', undefined)
+  if (!seed) return { seed, registryPublicKey: settings.key('registryPublicKey') }
+  const { publicKey } = KeyPair(seed)
+  const registryPublicKey = settings.key('registryPublicKey', publicKey)
+  return { seed: registryPublicKey.equals(publicKey) ? seed : undefined, registryPublicKey }
+}

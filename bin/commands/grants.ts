@@ -1,0 +1,53 @@
+import type { Grant, Revocation } from '../../lib/index.js'
+import { ADMIN_FLAGS, openAdmin } from '../administration.js'
+import type { Command } from '../command.js'
+import { table } from '../table.js'
+import { say } from '../talk.js'
+
+const COLUMNS = ['KEY', 'SERVE', 'CONSUME', 'ADMIN', 'EXPIRES', 'BY']
+
+/** Shows who may do what. */
+export const grants: Command = {
+  verb: 'grants',
+  describe: 'List who may do what in a private registry',
+  flags: ADMIN_FLAGS,
+  examples: [
+    ['grants', 'With the seed in the config file'],
+    ['grants --json', 'For a program to read, signatures and all']
+  ],
+
+  async run(settings, lifetime) {
+    const json = settings.on('json')
+    const admin = await openAdmin(settings, lifetime)
+    const listed = admin.list()
+    if (json) return console.log(JSON.stringify(listed, null, 2))
+    if (!listed.private)
+      say('this registry is open: everybody may serve and consume, granted or not')
+    const revoked = listed.revoked.filter(
+      ({ subject }) => !listed.grants.some((grant) => grant.subject === subject)
+    )
+    const rows = [...listed.grants.map(toRow), ...revoked.map(toRevokedRow)]
+    if (rows.length > 0) console.log(table([COLUMNS, ...rows]))
+    else say('nobody was granted anything')
+  }
+}
+
+function toRow({ subject, serve, consume, admin, expiresAt, issuer, registry }: Grant): string[] {
+  return [
+    subject,
+    serve.join(' ') || '-',
+    consume.join(' ') || '-',
+    admin ? 'yes' : '-',
+    expiresAt === 0 ? 'never' : new Date(expiresAt).toISOString(),
+    nameOf(issuer, registry)
+  ]
+}
+
+function toRevokedRow({ subject, issuedAt, issuer, registry }: Revocation): string[] {
+  const when = `revoked ${new Date(issuedAt).toISOString()}`
+  return [subject, '-', '-', '-', when, nameOf(issuer, registry)]
+}
+
+function nameOf(issuer: string, registry: string): string {
+  return issuer === registry ? 'registry' : issuer
+}

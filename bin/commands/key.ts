@@ -1,0 +1,45 @@
+import { toHex } from '../../lib/keys.js'
+import { parseBackend } from '../../lib/link/backend.js'
+import { keepProcessKey, keepServiceKey } from '../../lib/registry/own-keys.js'
+import { parseServiceRole } from '../../lib/role.js'
+import type { Command } from '../command.js'
+import { COMMON_FLAGS, DIR_FLAG, JSON_FLAG, REGISTRY_PUBLIC_KEY_FLAG } from '../flags.js'
+
+/** Shows the keys that need a grant in a private registry, before anything is started. */
+export const key: Command = {
+  verb: 'key',
+  describe: 'Print the keys that need a grant in a private registry; makes them on first use',
+  flags: {
+    registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
+    role: { alias: 'r', describe: 'Also the key of a service: its name and exact version' },
+    port: { alias: 'p', describe: 'Its port, as it will be given to service' },
+    target: { describe: 'Its target, as it will be given to service' },
+    json: JSON_FLAG,
+    dir: {
+      ...DIR_FLAG,
+      describe: 'Folder whose key it is, if the verb will be run with this --dir'
+    },
+    ...COMMON_FLAGS
+  },
+  examples: [
+    ['key', 'What proxy, list, watch and web use: one key per user and registry'],
+    ['key -r couchdb@3.2.2 -p 5984', 'And the service key of that, without a --seed']
+  ],
+
+  async run(settings) {
+    const registry = settings.key('registryPublicKey')
+    const role = settings.text('role', undefined)
+    const dir = settings.text('dir', undefined)
+    const keys: Record<string, string> = {}
+    if (role !== undefined) {
+      const { host, port } = parseBackend(
+        settings.text('target', undefined) ?? settings.port('port')
+      )
+      const identity = { ...parseServiceRole(role), backend: `${host}:${port}` }
+      keys.servicePublicKey = toHex((await keepServiceKey(registry, identity, dir)).publicKey)
+    }
+    keys.processPublicKey = toHex((await keepProcessKey(registry, dir)).publicKey)
+    if (settings.on('json')) return console.log(JSON.stringify(keys, null, 2))
+    for (const [name, hex] of Object.entries(keys)) console.log(`${name}=${hex}`)
+  }
+}

@@ -1,0 +1,20 @@
+import { ADMIN_FLAGS, KEY_FLAG, openAdmin } from '../administration.js'
+import type { Command } from '../command.js'
+
+/** Takes back all that a key was granted. */
+export const revoke: Command = {
+  verb: 'revoke',
+  positional: 'key',
+  describe: 'End all grants of a key, and cut its connections',
+  flags: { key: KEY_FLAG, ...ADMIN_FLAGS },
+  examples: [['revoke abe2…', 'Within a moment it is out, and its instances are gone']],
+
+  async run(settings, lifetime) {
+    const key = settings.key('key')
+    const admin = await openAdmin(settings, lifetime)
+    const revoked = await admin.revoke(key)
+    console.log(
+      settings.on('json') ? JSON.stringify(revoked, null, 2) : `revoked ${revoked.subject}`
+    )
+  }
+}

@@ -1,0 +1,111 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t, { type Test } from 'tap'
+import { KeyPair, randomSeed, toHex } from '../../lib/keys.js'
+import { Cli, type Running } from './cli.js'
+import { get } from './island.js'
+
+t.test(
+  'whoever is denied is told the line that lets it in, and gets in without a restart',
+  async (t) => {
+    const { cli, port } = await privateRegistry(t)
+    const [, processKey] = /^processPublicKey=(.*)$/m.exec((await cli.run(['key'])).stdout) ?? []
+
+    const service = cli.start(['service', '-p', port, '-r', 'hello@1.0.0'])
+    const serviceKey = await service.waitForLine('started p2p service on ')
+    const serviceGrant = await advice(service)
+    t.same(serviceGrant, ['grant', serviceKey, '--serve', 'hello@1.0.0'])
+    t.match(await cli.run(serviceGrant), {
+      code: 0,
+      stdout: `granted ${serviceKey} to list, serve`
+    })
+    await service.waitForLine('registered service')
+
+    const proxy = cli.start(['proxy', '-p', '0', '-r', 'hello@^1.0.0'])
+    const proxyGrant = await advice(proxy)
+    t.same(proxyGrant, ['grant', processKey, '--consume', 'hello@^1.0.0'])
+    await cli.run(proxyGrant)
+    const proxyPort = Number.parseInt(await proxy.waitForLine('proxy from  '), 10)
+    t.equal(await get(proxyPort), 'hello')
+
+    t.match(
+      (await cli.run(['list'])).stdout,
+      serviceKey,
+      'the key of a user is the same for all verbs'
+    )
+    t.match(await cli.run(['revoke', `${processKey}`]), {
+      code: 0,
+      stdout: `revoked ${processKey}\n`
+    })
+    await t.rejects(get(proxyPort))
+    const refused = await cli.run(['list'])
+    t.match(refused, { code: 1, stdout: '' })
+    t.match(refused.stderr, /^NOT_GRANTED: /m)
+  }
+)
+
+t.test('grants end, are listed, and are for admins to make', async (t) => {
+  const { cli, registryPublicKey } = await privateRegistry(t)
+  const [guest, deputy] = [KeyPair(), KeyPair()].map(({ publicKey }) => toHex(publicKey))
+  const rest = ['--registryPublicKey', registryPublicKey, '--config', cli.write('none', '')]
+
+  const refused = await cli.run(['grant', `${guest}`, '--dir', 'deputy', ...rest])
+  t.match(refused, { code: 1, stdout: '' })
+  t.match(refused.stderr, /^NOT_GRANTED: .* hyperseaport grant [0-9a-f]{64}$/m)
+  const [, key = ''] = /hyperseaport grant ([0-9a-f]{64})$/m.exec(refused.stderr) ?? []
+  await cli.run(['grant', key, '--admin'])
+  const flags = ['--serve', 'a@^1', '--serve', '@team/*', '--consume', '*', '--expires', '30d']
+  t.match(await cli.run(['grant', `${guest}`, ...flags, '--dir', 'deputy', ...rest]), { code: 0 })
+  const promoted = await cli.run(['grant', `${deputy}`, '--admin', '--dir', 'deputy', ...rest])
+  t.match(promoted, { code: 1 }, 'admins are made by the registry only')
+  t.match(promoted.stderr, /^NOT_GRANTED: /m)
+
+  const { stdout } = await cli.run(['grants', '--json'])
+  const { grants } = JSON.parse(stdout) as { grants: { subject: string; expiresAt: number }[] }
+  const granted = grants.find(({ subject }) => subject === guest)
+  t.match(granted, { serve: ['a@^1', '@team/*'], consume: ['*'], admin: false, issuer: key })
+  const days = ((granted?.expiresAt ?? 0) - Date.now()) / 86_400_000
+  t.ok(days > 29.9 && days <= 30)
+  const shown = await cli.run(['grants'])
+  t.match(shown.stdout, new RegExp(`^${guest} +a@\\^1 @team/\\* +\\* +- +\\d{4}-.* +${key}$`, 'm'))
+  t.match(shown.stdout, new RegExp(`^${key} +- +- +yes +never +registry$`, 'm'))
+})
+
+t.test('key makes a key once, for a user or a folder, and that of a service too', async (t) => {
+  const cli = new Cli(t)
+  cli.setEnv('HYPERSEAPORT_REGISTRY_PUBLIC_KEY', toHex(KeyPair().publicKey))
+  const keys = async (...flags: string[]) =>
+    JSON.parse((await cli.run(['key', '--json', ...flags])).stdout)
+  const first = await keys()
+  t.match(first.processPublicKey, /^[0-9a-f]{64}$/)
+  const service = await keys('-r', 'a@1.0.0', '-p', '80')
+  t.equal(service.processPublicKey, first.processPublicKey)
+  t.match(service.servicePublicKey, /^[0-9a-f]{64}$/)
+  t.not(service.servicePublicKey, service.processPublicKey)
+  t.not((await keys('--dir', 'other')).processPublicKey, first.processPublicKey)
+})
+
+/** A private registry, whose seed is in the config file, and a backend to serve. */
+async function privateRegistry(t: Test) {
+  const cli = new Cli(t)
+  await cli.island()
+  const seed = randomSeed()
+  const registryPublicKey = toHex(KeyPair(seed).publicKey)
+  const config = `registrySeed=${toHex(seed)}\nregistryPublicKey=${registryPublicKey}\n`
+  cli.write('.hyperseaportrc', config)
+  const registry = cli.start(['registry', '--private'])
+  await registry.waitForLine('registryPublicKey=')
+  const backend = createServer((_request, response) => response.end('hello'))
+  backend.listen(0, '127.0.0.1')
+  await once(backend, 'listening')
+  t.teardown(() => backend.close())
+  return { cli, registryPublicKey, port: `${(backend.address() as AddressInfo).port}` }
+}
+
+/** The command line that a denied process asks for, as a shell would read it. */
+async function advice(running: Running): Promise<string[]> {
+  const denial = await running.waitForTalk('NOT_GRANTED: ')
+  const [, line = ''] = /: hyperseaport (.*)$/.exec(denial) ?? []
+  return line.split(' ').map((word) => word.replaceAll("'", ''))
+}
