@@ -22,6 +22,8 @@ export interface CliOptions {
   env?: Record<string, string>
   /** Another script than the binary. */
   program?: string
+  /** What runs it elsewhere, as in `ip netns exec host`. */
+  at?: string[]
 }
 
 /**
@@ -66,11 +68,11 @@ export class Cli {
 
   /** Starts a command that runs until it is told to stop. */
   start(args: string[], options: CliOptions = {}): Running {
-    const { cwd = this.home, env = {}, program = PROGRAM } = options
+    const { cwd = this.home, env = {}, program = PROGRAM, at = [] } = options
     // tap puts a loader of its own into every child's NODE_OPTIONS, which doubles its start and its
     // memory. `env` takes it out, and then becomes node: the pid stays.
-    const line = ['-u', 'NODE_OPTIONS', process.execPath, program, ...args]
-    const child = spawn('env', line, {
+    const line = [...at, 'env', '-u', 'NODE_OPTIONS', process.execPath, program, ...args]
+    const child = spawn(line[0] ?? '', line.slice(1), {
       cwd,
       env: { ...cleanEnvironment(this.home), ...this.#env, ...env },
       stdio: ['ignore', 'pipe', 'pipe']
