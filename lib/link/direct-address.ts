@@ -31,7 +31,7 @@ type Scope = 'loopback' | 'private' | 'public' | 'never'
 const SCOPES: Scope[] = ['loopback', 'private', 'public']
 
 /** @throws USAGE */
-export function parseReach(text: string): DirectReach {
+export function parseDirectReach(text: string): DirectReach {
   if (text === 'off' || text === 'lan' || text === 'any') return text
   throw SeaportError.USAGE(`must be off, lan or any, not ${JSON.stringify(text)}`)
 }

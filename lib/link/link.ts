@@ -153,6 +153,20 @@ export class Link extends EventEmitter<LinkEvents> {
   }
 
   /**
+   * Waits until it is connected.
+   *
+   * @throws LINK_LOST, CLOSED
+   */
+  connected(): Promise<this> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return reject(this.#closed)
+      if (this.#isConnected) return resolve(this)
+      this.once('connect', () => resolve(this))
+      this.once('close', reject)
+    })
+  }
+
+  /**
    * Opens a stream. Resolves when the other side is connected to its backend.
    *
    * @throws OPEN_TIMEOUT, LINK_LOST, what the other side refused with (BACKEND_UNREACHABLE,

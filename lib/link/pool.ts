@@ -19,13 +19,17 @@ export interface LinkPoolOptions extends Omit<LinkOptions, 'onincoming' | 'path'
   idleTimeout?: number
 }
 
-/** A link, as it is shown. */
-export interface LinkView {
-  /** Whom it leads to, hex. */
-  key: string
+/** How a link goes, as it is shown. */
+export interface PathView {
   path: Path
   /** How long packets take there and back, in ms. */
   rtt: number
+}
+
+/** A link, as it is shown. */
+export interface LinkView extends PathView {
+  /** Whom it leads to, hex. */
+  key: string
   streams: number
   /** Left us without an answer for a while. */
   suspect: boolean
@@ -102,6 +106,19 @@ export class LinkPool extends ReadyResource {
   pathOf(remotePublicKey: Buffer): { kind: Path; rtt: number } | null {
     const link = this.#routes.get(toHex(remotePublicKey))?.current
     return link ? { kind: link.path, rtt: link.rtt } : null
+  }
+
+  /**
+   * Makes a link to a key, if there is none, and opens nothing on it.
+   *
+   * @throws LINK_LOST, CLOSED, or the signal's reason
+   */
+  async reach(remotePublicKey: Buffer, signal?: AbortSignal): Promise<PathView> {
+    const link = await this.#take(remotePublicKey, signal)
+    const { path, rtt } = await (signal
+      ? unlessAborted(link.connected(), signal)
+      : link.connected())
+    return { path, rtt }
   }
 
   /** The links that are connected. */

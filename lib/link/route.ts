@@ -143,7 +143,7 @@ export class Route {
       this.#abort.signal.throwIfAborted()
       if (this.#direct) return this.#direct
       const dht = this.#takeDht()
-      return await Promise.any([attempt, connected(dht)])
+      return await Promise.any([attempt, dht.connected()])
     } catch (error) {
       this.#abort.signal.throwIfAborted()
       // The DHT's reason: it was tried last, and for longer.
@@ -166,13 +166,4 @@ export class Route {
 
 function isSound(link: Link): boolean {
   return link.isConnected && !link.isSuspect
-}
-
-/** Resolves once a link is connected. */
-function connected(link: Link): Promise<Link> {
-  return new Promise((resolve, reject) => {
-    if (link.isConnected) return resolve(link)
-    link.once('connect', () => resolve(link))
-    link.once('close', reject)
-  })
 }

@@ -4,7 +4,7 @@ import {
   type DirectReach,
   dialableAddresses,
   directHosts,
-  parseReach
+  parseDirectReach
 } from '../../lib/link/direct-address.js'
 
 const MACHINE = interfacesOf({
@@ -74,8 +74,8 @@ t.test('a consumer dials nothing that is not the address of a host', (t) => {
 })
 
 t.test('a reach is one of three words', (t) => {
-  t.equal(parseReach('lan'), 'lan')
-  t.throws(() => parseReach('wan'), { code: 'USAGE', message: /off, lan or any/ })
+  t.equal(parseDirectReach('lan'), 'lan')
+  t.throws(() => parseDirectReach('wan'), { code: 'USAGE', message: /off, lan or any/ })
   t.end()
 })
 
