@@ -1,8 +1,13 @@
+import { tierOf } from './registry/directory.js'
+import type { Status } from './registry/record.js'
+
 /** What a balancer needs to know of an instance. */
 export interface Balanced {
   version: string
   /** Whether a live registrar vouches for it. */
   live?: boolean
+  /** What its owner says of it. */
+  status?: Status
 }
 
 /**
@@ -32,7 +37,7 @@ function groups<T extends Balanced>(candidates: readonly T[]): T[][] {
 }
 
 function isEqual(a: Balanced, b: Balanced): boolean {
-  return a.version === b.version && a.live === b.live
+  return a.version === b.version && tierOf(a) === tierOf(b)
 }
 
 function rotate<T>(group: T[], by: number): T[] {

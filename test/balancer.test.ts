@@ -25,6 +25,15 @@ for (const [name, balancer] of Object.entries({ first, roundRobin } satisfies Re
   })
 }
 
+t.test('round-robin takes no turns with an instance that fails', async (t) => {
+  const candidates = [
+    { name: 'a', version: '1.0.0' },
+    { name: 'b', version: '1.0.0' },
+    { name: 'failing', version: '1.0.0', status: 'failing' as const }
+  ]
+  for (const dial of [0, 1, 2, 3]) t.equal(names(roundRobin(candidates, dial))[2], 'failing')
+})
+
 t.test('first always tries the best first', async (t) => {
   const candidates = ['a', 'b'].map((name) => ({ name, version: '1.0.0' }))
   for (const dial of [0, 1, 2]) t.same(names(first(candidates, dial)), ['a', 'b'])

@@ -111,8 +111,8 @@ export class Directory {
   }
 
   /**
-   * The instances that match, in the order in which they should be tried: those that a live registrar
-   * vouches for first, then the newer version, then by key.
+   * The instances that match, in the order in which they should be tried: by tier, then the newer version,
+   * then by key.
    *
    * @param range an npm semver range; prereleases match by npm's rules
    */
@@ -305,8 +305,21 @@ function toInstance(record: ServiceRecord, live: boolean): Instance {
   return { role, version, servicePublicKey: key, tags, status, live, direct, seq }
 }
 
+/**
+ * How much speaks for an instance: 0 if a live registrar vouches for it, 1 if only copies of logs know
+ * it. One whose owner says that it fails is worth a try after those, one that is about to leave after all.
+ */
+export function tierOf({
+  live = true,
+  status
+}: Partial<Pick<Instance, 'live' | 'status'>>): number {
+  if (status === 'failing') return 2
+  if (status === 'draining') return 3
+  return live ? 0 : 1
+}
+
 function byTier(a: Instance, b: Instance) {
-  return Number(b.live) - Number(a.live)
+  return tierOf(a) - tierOf(b)
 }
 
 function byVersion(a: Instance, b: Instance) {

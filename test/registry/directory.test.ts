@@ -2,8 +2,14 @@ import fc from 'fast-check'
 import semver from 'semver'
 import t from 'tap'
 import { KeyPair } from '../../lib/keys.js'
-import { byMerge, Directory, type DirectoryChange } from '../../lib/registry/directory.js'
-import { gone, type LogEntry, type RecordFields, signRecord } from '../../lib/registry/record.js'
+import { byMerge, Directory, type DirectoryChange, tierOf } from '../../lib/registry/directory.js'
+import {
+  gone,
+  type LogEntry,
+  type RecordFields,
+  type Status,
+  signRecord
+} from '../../lib/registry/record.js'
 
 const registry = KeyPair().publicKey
 
@@ -81,6 +87,31 @@ t.test('a range resolves to exactly the versions that npm says, newest first', (
     { numRuns: 4000 }
   )
   t.ok(tried > 3000, `${tried} ranges tried`)
+  t.end()
+})
+
+t.test('what fails or leaves is tried last, however new it is, and is never left out', (t) => {
+  const status = fc.constantFrom('passing', 'passing', 'failing', 'draining')
+  const instance = fc.record({ version, status, live: fc.boolean() })
+  fc.assert(
+    fc.property(fc.array(instance, { maxLength: 8 }), (instances) => {
+      const directory = new Directory()
+      directory.setLive('live', true)
+      for (const { version, status, live } of instances) {
+        const entry = record({ version, status: status as Status })
+        directory.apply(live ? 'live' : 'dead', [[entry.key, entry]])
+      }
+      const resolved = directory.resolve('api', '>=0.0.0-0')
+      const tiers = resolved.map(tierOf)
+      const matching = instances.filter(({ version }) => semver.satisfies(version, '>=0.0.0-0'))
+      return (
+        resolved.length === matching.length &&
+        tiers.every((tier, i) => i === 0 || tier >= (tiers[i - 1] ?? 0)) &&
+        resolved.every(({ status, live }, i) => status !== 'passing' || tiers[i] === (live ? 0 : 1))
+      )
+    }),
+    { numRuns: 200 }
+  )
   t.end()
 })
 
