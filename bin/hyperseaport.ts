@@ -4,8 +4,10 @@ import { parseArguments } from './arguments.js'
 import { access } from './commands/access.js'
 import { bootstrap } from './commands/bootstrap.js'
 import { demo } from './commands/demo.js'
+import { exportRegistry } from './commands/export.js'
 import { grant } from './commands/grant.js'
 import { grants } from './commands/grants.js'
+import { importRegistry } from './commands/import.js'
 import { key } from './commands/key.js'
 import { list } from './commands/list.js'
 import { proxy } from './commands/proxy.js'
@@ -33,6 +35,8 @@ const COMMANDS = [
   grant,
   revoke,
   grants,
+  exportRegistry,
+  importRegistry,
   access,
   bootstrap,
   demo

@@ -1,17 +1,20 @@
 import { SeaportError } from './errors.js'
-import { KeyPair, parseKey } from './keys.js'
+import { KeyPair, parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
 import type { NetworkOptions } from './network.js'
 import { withAdvice } from './registry/denial.js'
 import {
+  checkGrantStatement,
   type Grant,
   type GrantStatement,
   type GrantTerms,
+  isGrantStatement,
   type Revocation,
   signGrant,
   signRevocation
 } from './registry/grant.js'
 import { Participant } from './registry/participant.js'
+import { isObject } from './registry/statement.js'
 
 export interface AdminOptions extends NetworkOptions {
   /** The registry's seed; or leave it out and administer with this process's key, if that is an admin's. */
@@ -107,6 +110,40 @@ class AdminInstance extends Lifecycle {
     return { private: grants.isPrivate, ...grants.list() }
   }
 
+  /**
+   * All that the registry says now, a signed JSON object each: its records, grants and revocations. A
+   * backup of the grants; records come back by themselves, with their owners.
+   */
+  export(): string[] {
+    const { directory } = this.#participant.replica
+    const { grants } = this.#participant.membership
+    const records = directory
+      .list()
+      .map(({ servicePublicKey }) => directory.entry(servicePublicKey))
+    return [...grants.statements(), ...records].map((statement) => JSON.stringify(statement))
+  }
+
+  /**
+   * Brings the grants and revocations of an export back, as they were signed. Later ones stay.
+   *
+   * @returns how many were taken
+   * @throws BAD_MESSAGE, BAD_SIGNATURE, NOT_GRANTED, REGISTRAR_NOT_FOUND
+   */
+  async import(lines: Iterable<string>): Promise<number> {
+    const values = [...lines].filter((line) => line.trim() !== '').map(parseLine)
+    const statements = values
+      .filter(isGrantStatement)
+      .map((value) => checkGrantStatement(value, this.#registry))
+      // What the registry granted its admins comes before what they granted.
+      .sort((a, b) => Number(this.#isByRegistry(b)) - Number(this.#isByRegistry(a)))
+    for (const statement of statements) await this.#write(statement)
+    return statements.length
+  }
+
+  #isByRegistry({ issuer }: GrantStatement): boolean {
+    return issuer === toHex(this.#registry)
+  }
+
   get #issuer(): KeyPair {
     return this.#participant.keyPair
   }
@@ -150,7 +187,10 @@ class AdminInstance extends Lifecycle {
     const answers = await Promise.allSettled(registrars.map((peer) => peer.grant(statement)))
     const given = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
     const [refusal] = given.filter(({ code }) => code !== '')
-    if (given.some(({ code }) => code === '')) return
+    if (given.some(({ code }) => code === '')) {
+      this.#participant.membership.learn(statement)
+      return
+    }
     throw refusal ? SeaportError.remote(refusal.code, refusal.text) : noRegistrar()
   }
 }
@@ -162,5 +202,17 @@ export const Admin = factory(AdminInstance)
 function noRegistrar(): SeaportError {
   return SeaportError.REGISTRAR_NOT_FOUND(
     "no registrar answered in time, and grants are theirs to write; is 'hyperseaport registry' running?"
+  )
+}
+
+function parseLine(line: string): { type: string } {
+  try {
+    const value: unknown = JSON.parse(line)
+    if (isObject(value) && typeof value.type === 'string') return { ...value, type: value.type }
+  } catch {
+    // Told below, with all else that is not a line of an export.
+  }
+  throw SeaportError.BAD_MESSAGE(
+    `this is not a line of an export: ${JSON.stringify(line.slice(0, 60))}`
   )
 }

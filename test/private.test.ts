@@ -106,6 +106,36 @@ t.test('an admin that the registry made grants in its turn, and nobody else does
   await t.rejects(deputy.grant(KeyPair().publicKey, {}), { code: 'NOT_GRANTED' })
 })
 
+t.test('the grants of an export are taken by a registry that lost its disks', async (t) => {
+  const { admin, seed } = await privateRegistry(t)
+  const [alice, bob] = [KeyPair().publicKey, KeyPair().publicKey]
+  await admin.grant(alice, { consume: ['a'] })
+  await admin.grant(bob, { serve: ['*'] })
+  await admin.revoke(bob)
+  const backup = admin.export()
+  t.match(JSON.parse(backup[0] ?? ''), { type: 'hyperseaport/grant/1' })
+
+  const other = await Testbed.make(t)
+  const { bootstrap } = other
+  const heir = Registry({ seed, dir: await other.dir(), bootstrap, private: true })
+  t.teardown(() => heir.destroy())
+  await heir.setup()
+  const second = Admin({ seed, bootstrap, dir: await other.dir() })
+  t.teardown(() => second.destroy())
+  await second.setup()
+  t.equal(await second.import(backup), 3)
+  t.match(await eventually(async () => nonEmpty(second.list().grants)), [{ consume: ['a'] }])
+  t.equal(second.list().revoked.length, 1)
+  await t.rejects(second.import(['no JSON']), { code: 'BAD_MESSAGE' })
+  const forged = backup[0]?.replace('"consume":["a"]', '"consume":["*"]') ?? ''
+  await t.rejects(second.import([forged]), { code: 'BAD_SIGNATURE' })
+})
+
+function nonEmpty<T>(list: T[]): T[] {
+  if (list.length === 0) throw new Error('nothing yet')
+  return list
+}
+
 /** A grant that a registrar confirmed takes a moment to reach the service. */
 async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
   for (;;) {

@@ -110,11 +110,16 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#logs.send(logs)
   }
 
-  /** Pings from now on, as a registrar does, and cuts the connection when nothing comes back. */
-  startPinging(interval: number, ping: () => Ping) {
+  /**
+   * Pings from now on, as a registrar does, and cuts the connection when nothing comes back.
+   *
+   * @param ping makes each ping; its interval may change from one to the next
+   */
+  startPinging(ping: () => Ping) {
     this.#pinging = ping
-    this.#ping.send(ping())
-    this.#beatEvery(interval)
+    const first = ping()
+    this.#ping.send(first)
+    this.#beatEvery(first.interval)
   }
 
   /** Whether the other side says anything within `timeout` ms. */
@@ -219,7 +224,10 @@ export class Peer extends EventEmitter<PeerEvents> {
       this.silent = true
       return this.destroy()
     }
-    if (this.#pinging) this.#ping.send(this.#pinging())
+    if (!this.#pinging) return
+    const ping = this.#pinging()
+    this.#ping.send(ping)
+    this.#beatEvery(ping.interval)
   }
 
   #onerror(error: Error & { code?: string }) {

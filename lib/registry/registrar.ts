@@ -42,6 +42,9 @@ interface Lease {
 }
 
 const HEARTBEAT_MS = 1000
+/** A crash is noticed after at most 30 s, whatever the number of leases. */
+const MAX_HEARTBEAT_MS = 7500
+const LEASES_PER_HEARTBEAT = 1000
 const RETURN_GRACE_MS = 1500
 const RESTART_GRACE_MS = 10_000
 /** How long the holder of a key has to show that it lives when another asks for its lease. */
@@ -179,13 +182,17 @@ export class Registrar extends ReadyResource {
   }
 
   #onpeer(peer: Peer) {
-    peer.startPinging(this.#options.heartbeat, () => ({
-      interval: this.#options.heartbeat,
-      length: this.#ownLog.length
-    }))
+    peer.startPinging(() => ({ interval: this.#heartbeat, length: this.#ownLog.length }))
     peer.on('lease', (request) => this.#onlease(peer, request))
     peer.on('grant', (request) => this.#ongrant(peer, request))
     peer.on('close', () => this.#onpeerclose(peer))
+  }
+
+  /** Up to a thousand leases a crash is noticed within 5 s; beyond, pings are spread over more time. */
+  get #heartbeat(): number {
+    const { heartbeat } = this.#options
+    const crowd = Math.ceil(this.#leases.size / LEASES_PER_HEARTBEAT)
+    return Math.min(heartbeat * Math.max(crowd, 1), MAX_HEARTBEAT_MS)
   }
 
   #onlease(peer: Peer, request: LeaseRequest) {

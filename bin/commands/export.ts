@@ -1,0 +1,17 @@
+import { ADMIN_FLAGS, openAdmin } from '../administration.js'
+import type { Command } from '../command.js'
+
+const { json: _, ...FLAGS } = ADMIN_FLAGS
+
+/** Writes a backup. */
+export const exportRegistry: Command = {
+  verb: 'export',
+  describe: 'Print all that the registry says, a line of signed JSON each: a backup of its grants',
+  flags: FLAGS,
+  examples: [['export > backup.jsonl', 'Records are in it too, but come back with their owners']],
+
+  async run(settings, lifetime) {
+    const admin = await openAdmin(settings, lifetime)
+    for (const line of admin.export()) console.log(line)
+  }
+}
