@@ -29,6 +29,12 @@ export const DIR_FLAG = {
   otherwise: 'one per registry and verb, in the place the platform has for data'
 } satisfies Flag
 
+/** Of the verbs that connect to services. */
+export const DIRECT_FLAG = {
+  describe: 'Which addresses to connect to by TCP, beside the DHT: off, lan or any',
+  otherwise: 'any, as the services say'
+} satisfies Flag
+
 export const JSON_FLAG = { kind: 'switch', describe: 'Print JSON' } satisfies Flag
 
 export const REGISTRY_PUBLIC_KEY_FLAG = {

@@ -103,6 +103,15 @@ export class Settings {
     return found.texts.flatMap((text) => text.split(',')).map((text) => text.trim())
   }
 
+  /** One of a few words. */
+  word<W extends string, T>(name: string, words: readonly W[], fallback: T): W | T {
+    return this.#read(name, [fallback], (text) => {
+      const word = words.find((word) => word === text)
+      if (word !== undefined) return word
+      throw SeaportError.USAGE(`must be one of ${words.join(', ')}, not ${JSON.stringify(text)}`)
+    })
+  }
+
   /** Whether a switch is on. */
   on(name: string): boolean {
     return this.#read(name, [false], (text) => {

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { SeaportError } from '../lib/errors.js'
 import type { WebOptions, WebRules } from '../lib/index.js'
+import { DIRECT_REACHES } from '../lib/link/direct-address.js'
 import type { Flag } from './command.js'
+import { DIRECT_FLAG } from './flags.js'
 import type { Settings } from './settings.js'
 
 /** Flags of what serves HTTP: `web`, and `registry` with `--web`. */
@@ -10,6 +12,7 @@ export const WEB_FLAGS = {
     describe: 'Address the web server listens on; one that others reach needs --auth or --public',
     otherwise: '127.0.0.1'
   },
+  direct: DIRECT_FLAG,
   domain: {
     kind: 'list',
     describe: 'Hosts of a role, as in api.example.com=api@^2; *.example.com too'
@@ -63,6 +66,7 @@ export function webRules(settings: Settings): WebRules {
 export function webOptions(settings: Settings): Omit<WebOptions, 'registryPublicKey'> {
   return {
     listen: settings.text('listen', undefined),
+    direct: settings.word('direct', DIRECT_REACHES, undefined),
     tls: tlsFiles(settings),
     deadline: seconds(
       'timeout',

@@ -1,5 +1,6 @@
 import { Consumer, type Instance } from '../../lib/index.js'
 import { toHex } from '../../lib/keys.js'
+import type { PathView } from '../../lib/link/pool.js'
 import { parseRoleRange } from '../../lib/role.js'
 import type { Command } from '../command.js'
 import {
@@ -16,7 +17,12 @@ import { say, waitAloud } from '../talk.js'
 const TIMEOUT_MS = 10_000
 /** After one peer denied us: another may know of a newer grant. */
 const DENIAL_TIMEOUT_MS = 1500
+/** How long `--verbose` takes to find out how an instance is reached. */
+const REACH_TIMEOUT_MS = 5000
+/** Instances that it tries to reach; a long list is for reading. */
+const MAX_REACHED = 64
 const COLUMNS = ['ROLE', 'VERSION', 'STATUS', 'INSTANCE', 'TAGS']
+const VERBOSE_COLUMNS = [...COLUMNS, 'PATH', 'DIRECT']
 
 /** Shows what is registered now. */
 export const list: Command = {
@@ -33,7 +39,8 @@ export const list: Command = {
   },
   examples: [
     ['list', 'Every instance'],
-    ['list couchdb@3.x --json', 'Those of one role, for a program to read']
+    ['list couchdb@3.x --json', 'Those of one role, for a program to read'],
+    ['list --verbose', 'On which path each is reached, too, and how far away it is']
   ],
 
   async run(settings, lifetime) {
@@ -61,14 +68,43 @@ export const list: Command = {
       consumer.setup(),
       () => `still searching for the registry ${toHex(registryPublicKey)}`
     )
-    const instances = consumer.list(role)
+    const instances = verbose ? await reached(consumer, consumer.list(role)) : consumer.list(role)
+    const columns = verbose ? VERBOSE_COLUMNS : COLUMNS
     if (json) console.log(JSON.stringify(instances, null, 2))
-    else if (instances.length > 0) console.log(table([COLUMNS, ...instances.map(toRow)]))
+    else if (instances.length > 0) console.log(table([columns, ...instances.map(toRow)]))
     else say(role === undefined ? 'nothing is registered' : `nobody serves ${role}`)
   }
 }
 
-function toRow({ role, version, status, live, servicePublicKey, tags }: Instance): string[] {
+/** An instance, and how it is reached from here if that was tried; null if it is not. */
+type Listed = Instance & { path?: PathView | null | undefined }
+
+/** Links with the first of the instances, to see which path that takes. */
+async function reached(consumer: Consumer, instances: readonly Instance[]): Promise<Listed[]> {
+  const signal = AbortSignal.timeout(REACH_TIMEOUT_MS)
+  const paths = await Promise.all(
+    instances
+      .slice(0, MAX_REACHED)
+      .map((instance) => consumer.reach(instance, signal).catch(() => null))
+  )
+  return instances.map((instance, i) => ({ ...instance, path: paths[i] }))
+}
+
+function toRow({
+  role,
+  version,
+  status,
+  live,
+  servicePublicKey,
+  tags,
+  direct,
+  path
+}: Listed): string[] {
   const seen = live ? status : `${status} (last known)`
-  return [role, version, seen, servicePublicKey, tags.join(' ')]
+  const row = [role, version, seen, servicePublicKey, tags.join(' ')]
+  return path === undefined ? row : [...row, toText(path), direct.join(' ')]
+}
+
+function toText(path: PathView | null): string {
+  return path === null ? 'none' : `${path.path} ${path.rtt.toFixed(1)} ms`
 }

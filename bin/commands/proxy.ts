@@ -1,12 +1,14 @@
 import { inspect } from 'node:util'
 import { Consumer, type ConsumerEntry, type Instance } from '../../lib/index.js'
 import { toHex } from '../../lib/keys.js'
+import { DIRECT_REACHES } from '../../lib/link/direct-address.js'
 import { measuresOf, measuresOfLogs } from '../../lib/metrics.js'
 import { parseRoleRange } from '../../lib/role.js'
 import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,
   DIR_FLAG,
+  DIRECT_FLAG,
   NETWORK_FLAGS,
   networkOptions,
   REGISTRY_PUBLIC_KEY_FLAG
@@ -33,6 +35,7 @@ export const proxy: Command = {
     },
     registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
     listen: { describe: 'Local address to listen on', otherwise: LOOPBACK },
+    direct: DIRECT_FLAG,
     dir: DIR_FLAG,
     metrics: METRICS_FLAG,
     ...NETWORK_FLAGS,
@@ -54,6 +57,7 @@ export const proxy: Command = {
         registryPublicKey,
         ports: [port],
         listen: settings.text('listen', LOOPBACK),
+        direct: settings.word('direct', DIRECT_REACHES, undefined),
         dir: settings.text('dir', undefined),
         verb: 'proxy',
         timeout: Infinity,

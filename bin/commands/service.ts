@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { KeyPair, Service, type ServiceRecord } from '../../lib/index.js'
 import { toHex } from '../../lib/keys.js'
 import { type Backend, connectBackend, parseBackend } from '../../lib/link/backend.js'
+import { DIRECT_REACHES } from '../../lib/link/direct-address.js'
 import { measuresOf } from '../../lib/metrics.js'
 import { parseServiceRole } from '../../lib/role.js'
 import type { Command } from '../command.js'
@@ -42,6 +43,11 @@ export const service: Command = {
       otherwise: 'all'
     },
     tag: { kind: 'list', describe: 'A word to list it with, may be repeated' },
+    direct: {
+      describe: 'Which addresses to listen on by TCP, beside the DHT: off, lan or any',
+      otherwise: 'lan, or loopback if the DHT node is there'
+    },
+    directPort: { describe: 'TCP port for that', otherwise: 'a free one' },
     dir: DIR_FLAG,
     metrics: METRICS_FLAG,
     ...NETWORK_FLAGS,
@@ -69,6 +75,8 @@ export const service: Command = {
         keyPair: seed && KeyPair(seed),
         allow: allow.length > 0 ? allow : undefined,
         tags: settings.list('tag'),
+        direct: settings.word('direct', DIRECT_REACHES, undefined),
+        directPort: settings.port('directPort', undefined),
         dir: settings.text('dir', undefined),
         timeout: Infinity,
         ...networkOptions(settings)

@@ -7,7 +7,9 @@ import type { Address } from '../holepunch.js'
  * How far the direct path reaches: `off`, not at all; `lan`, loopback and private networks (RFC 1918);
  * `any`, public addresses too.
  */
-export type DirectReach = 'off' | 'lan' | 'any'
+export type DirectReach = (typeof DIRECT_REACHES)[number]
+
+export const DIRECT_REACHES = ['off', 'lan', 'any'] as const
 
 export interface DirectHostsOptions {
   reach: DirectReach
@@ -32,8 +34,9 @@ const SCOPES: Scope[] = ['loopback', 'private', 'public']
 
 /** @throws USAGE */
 export function parseDirectReach(text: string): DirectReach {
-  if (text === 'off' || text === 'lan' || text === 'any') return text
-  throw SeaportError.USAGE(`must be off, lan or any, not ${JSON.stringify(text)}`)
+  const reach = DIRECT_REACHES.find((reach) => reach === text)
+  if (reach) return reach
+  throw SeaportError.USAGE(`direct is off, lan or any, not ${JSON.stringify(text)}`)
 }
 
 /**
