@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { Counter, Gauge, Registry } from 'prom-client'
 import { SeaportError } from './errors.js'
 import { ReadyResource } from './holepunch.js'
 import { listenError } from './network.js'
@@ -107,18 +107,28 @@ export function* measuresOfLogs(
 
 /** The numbers in OpenMetrics' text format, with those of the process. */
 export class Metrics {
-  static readonly contentType = Registry.OPENMETRICS_CONTENT_TYPE
-
   readonly #measures: Measures
-  readonly #process = openMetricsRegistry()
+  #process: Registry | null = null
 
   constructor(measures: Measures) {
     this.#measures = measures
-    collectDefaultMetrics({ register: this.#process })
   }
 
-  async render(): Promise<string> {
-    const own = openMetricsRegistry()
+  async render(): Promise<{ type: string; text: string }> {
+    // Only who is asked for metrics loads the library: each command would start the slower for it.
+    const { Counter, collectDefaultMetrics, Gauge, Registry } = await import('prom-client')
+    const type = Registry.OPENMETRICS_CONTENT_TYPE
+    const make = (): Registry => {
+      const registry = new Registry()
+      // Typed for Prometheus' own format, which the library's functions take.
+      ;(registry as unknown as Registry<typeof type>).setContentType(type)
+      return registry
+    }
+    if (this.#process === null) {
+      this.#process = make()
+      collectDefaultMetrics({ register: this.#process })
+    }
+    const own = make()
     const known = new Map<string, Counter | Gauge>()
     for (const { name, help, type, labels = {}, value } of this.#measures()) {
       const config = { name, help, labelNames: Object.keys(labels), registers: [own] }
@@ -127,17 +137,8 @@ export class Metrics {
       known.set(name, metric)
       metric.inc(labels, value)
     }
-    return Registry.merge([own, this.#process]).metrics()
+    return { type, text: await Registry.merge([own, this.#process]).metrics() }
   }
-}
-
-/** Typed for Prometheus' own format, which its functions take; what it writes is OpenMetrics. */
-function openMetricsRegistry(): Registry {
-  const registry = new Registry()
-  ;(registry as unknown as Registry<typeof Registry.OPENMETRICS_CONTENT_TYPE>).setContentType(
-    Registry.OPENMETRICS_CONTENT_TYPE
-  )
-  return registry
 }
 
 export interface MetricsServerOptions {
@@ -163,8 +164,8 @@ export class MetricsServer extends ReadyResource {
     this.#server = createServer(async (request, response) => {
       if (request.url?.split('?', 1)[0] !== '/metrics') return response.writeHead(404).end()
       try {
-        const text = await metrics.render()
-        response.writeHead(200, { 'Content-Type': Metrics.contentType }).end(text)
+        const { type, text } = await metrics.render()
+        response.writeHead(200, { 'Content-Type': type }).end(text)
       } catch (error) {
         response.writeHead(500).end()
         this.emit('notice', SeaportError.CLOSED(`the metrics failed (${(error as Error).message})`))

@@ -227,8 +227,8 @@ class WebInstance extends Lifecycle {
     const metrics = new Metrics(() => this.measures())
     return pages.set('/metrics', async (_request, response, viewer) => {
       if (!viewer.mayReachAll) throw denied(viewer, 'the metrics')
-      const text = await metrics.render()
-      response.writeHead(200, { 'Content-Type': Metrics.contentType }).end(text)
+      const { type, text } = await metrics.render()
+      response.writeHead(200, { 'Content-Type': type }).end(text)
     })
   }
 
