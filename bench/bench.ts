@@ -53,6 +53,8 @@ async function main() {
     ROOT
   )
   if (!options) return
+  // Before ten minutes of work, not after.
+  mkdirSync(dirname(options.out), { recursive: true })
   const isWanted = ({ name }: Row) =>
     (options.only.length === 0 || options.only.includes(name)) && !options.skip.includes(name)
 
@@ -100,7 +102,6 @@ async function main() {
     skipped: results.skipped,
     notes: results.notes
   }
-  mkdirSync(dirname(options.out), { recursive: true })
   writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`)
   console.log(`\n${seconds} s in all; written to ${relative('', options.out)}`)
 }
