@@ -26,8 +26,9 @@ import { targetsOf } from './targets.js'
 const ROOT = resolve(import.meta.dirname, '../..')
 const KINDS: PathKind[] = [direct, barePipe, ssh, seaportUdx, seaportDirect]
 const BASELINES = KINDS.filter(({ isBaseline }) => isBaseline).map(({ name }) => name)
-/** The first five share their paths; the others open their own, the most disturbing last. */
-const ROWS: Row[] = [keepAlive, perRequest, bulk, crowd, latency, visible, memory, failover, idle]
+/** The first five share their paths; the others open their own. What leaves dead peers behind
+ * comes last: they are looked for a while, which counts as packets. */
+const ROWS: Row[] = [keepAlive, perRequest, bulk, crowd, latency, visible, idle, memory, failover]
 
 for (const [signal, code] of [
   ['SIGINT', 130],
