@@ -1,18 +1,19 @@
 import { EventEmitter } from 'node:events'
 import type { Agent } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { BalanceMode } from './balancer.js'
 import { Dialer } from './dialer.js'
 import { StreamClient } from './edge/stream-client.js'
 import { TcpProxy } from './edge/tcp-proxy.js'
 import { SeaportError } from './errors.js'
-import { parseKey } from './keys.js'
+import { parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
 import { type DirectReach, parseDirectReach } from './link/direct-address.js'
 import { DirectConnector } from './link/direct-connector.js'
 import { LinkPool, type LinkView, type PathView } from './link/pool.js'
 import type { NetworkOptions } from './network.js'
 import { withAdvice } from './registry/denial.js'
-import type { DirectoryListener, Instance } from './registry/directory.js'
+import type { DirectoryListener, Instance, Versions } from './registry/directory.js'
 import { Participant } from './registry/participant.js'
 import { temporaryNotice } from './registry/storage.js'
 import { parseRoleRange, type RoleRange } from './role.js'
@@ -29,6 +30,14 @@ export interface ConsumerOptions extends NetworkOptions {
    * and of private networks, or public ones too. Default: any, as the services say.
    */
   direct?: DirectReach | undefined
+  /**
+   * How instances are chosen, for each connection: `p2c`, the default (of two at random the one that is
+   * quicker and has less to do), `first`, `round-robin` or `hash` (the same one each time). `entry.setMode`
+   * changes it later.
+   */
+  loadBalanceOptions?: { mode?: BalanceMode | undefined } | undefined
+  /** Whether older versions are only there for when the newest has failed, or have their share (`all`). */
+  versions?: Versions | undefined
   /** Folder of this process's replica. Default: the user's data folder. */
   dir?: string | undefined
   /** What it is called in the default folder. */
@@ -71,6 +80,8 @@ class ConsumerInstance extends Lifecycle {
       ports = [],
       listen = LOOPBACK,
       direct = DIRECT_REACH,
+      loadBalanceOptions: { mode } = {},
+      versions,
       dir,
       verb = 'consumer',
       serve = true,
@@ -92,8 +103,16 @@ class ConsumerInstance extends Lifecycle {
       })
     })
     this.entries = wanted.map((role, i) => {
-      const resolve = () => this.#participant.replica.directory.resolve(role.role, role.range)
-      const dialer = new Dialer({ role: `${role.role}@${role.range}`, pool: this.#pool, resolve })
+      const { directory } = this.#participant.replica
+      const resolve = () => directory.resolve(role.role, role.range, versions)
+      const dialer = new Dialer({
+        role: `${role.role}@${role.range}`,
+        pool: this.#pool,
+        resolve,
+        mode,
+        versions,
+        consumerKey: () => toHex(this.#participant.keyPair.publicKey)
+      })
       const proxy = new TcpProxy({
         port: ports[i] ?? 0,
         host: listen,
@@ -276,6 +295,20 @@ class ConsumerEntry extends EventEmitter {
     this.#dialer = dialer
     this.proxy = proxy
     this.client = client
+  }
+
+  /** How instances are chosen. */
+  get mode(): BalanceMode {
+    return this.#dialer.mode
+  }
+
+  /**
+   * Chooses otherwise from the next connection on.
+   *
+   * @throws USAGE
+   */
+  setMode(mode: BalanceMode) {
+    this.#dialer.setMode(mode)
   }
 
   /** The local port. */

@@ -1,14 +1,21 @@
 import type { Duplex } from 'node:stream'
-import { type Balanced, type Balancer, roundRobin } from './balancer.js'
+import {
+  type Balanced,
+  type BalanceMode,
+  type Balancer,
+  balancerOf,
+  type Circumstances,
+  DEFAULT_MODE
+} from './balancer.js'
 import { SeaportError } from './errors.js'
+import { type Acquaintance, Experience } from './experience.js'
 import type { LinkPool } from './link/pool.js'
+import { OVERTAKEN, Race } from './race.js'
+import type { Versions } from './registry/directory.js'
 
 /** An instance that may be dialed. */
 export interface Candidate extends Balanced {
-  /** Hex. */
-  servicePublicKey: string
   role: string
-  version: string
 }
 
 export interface DialerOptions {
@@ -16,12 +23,22 @@ export interface DialerOptions {
   role: string
   /** The instances that match now, the best first. Must be quick: it is asked for every dial. */
   resolve: () => readonly Candidate[]
-  pool: Pick<LinkPool, 'open' | 'isSuspect'>
-  balancer?: Balancer
+  pool: Pick<LinkPool, 'open' | 'isSuspect'> & Partial<Pick<LinkPool, 'pathOf'>>
+  /** How instances are chosen. */
+  mode?: BalanceMode | undefined
+  /** Whether older versions have their share; as it was asked for in `resolve`. */
+  versions?: Versions | undefined
+  /** Whose dials these are, for the mode `hash`. Asked for each. */
+  consumerKey?: (() => string) | undefined
+  /** What is known of the instances. Default: what this dialer finds out. */
+  experience?: Experience | undefined
+  random?: (() => number) | undefined
   /** How long an instance may take to answer, in ms. */
   openTimeout?: number
   /** How long one dial goes on to further instances, in ms. Each attempt is bounded by itself. */
   dialTimeout?: number
+  /** How long an instance may take to answer before the next one is tried beside it, in ms. */
+  hedgeAfter?: number
 }
 
 export interface DialOptions {
@@ -41,10 +58,13 @@ interface Failure {
 
 /** Long enough to find two unreachable keys on the DHT, and go on. */
 const DIAL_TIMEOUT_MS = 10_000
+/** A little more than the way around the world and back. */
+const HEDGE_AFTER_MS = 250
 
 /**
  * Turns `role@range` into an open stream: asks the directory, lets the balancer order what it knows,
- * and tries one instance after the other until one is connected. None is tried twice in one dial.
+ * and tries one instance after the other until one is connected. The next one is also tried when the one
+ * before does not answer soon; the first that is connected wins. None is tried twice in one dial.
  */
 export class Dialer {
   readonly stats = {
@@ -52,6 +72,8 @@ export class Dialer {
     dialed: 0,
     /** Attempts that failed, of dials that went on to another instance or gave up. */
     failedAttempts: 0,
+    /** Attempts that were given up because another one was connected first. */
+    overtaken: 0,
     /** Dials that found no instance. */
     failed: 0
   }
@@ -59,25 +81,60 @@ export class Dialer {
   readonly #role: string
   readonly #resolve: DialerOptions['resolve']
   readonly #pool: DialerOptions['pool']
-  readonly #balancer: Balancer
+  readonly #experience: Experience
+  readonly #circumstances: Circumstances
+  readonly #consumerKey: () => string
   readonly #openTimeout: number | undefined
   readonly #dialTimeout: number
-  #dials = 0
+  readonly #hedgeAfter: number
+  #mode: BalanceMode
+  #balancer: Balancer
 
+  /** @throws USAGE */
   constructor({
     role,
     resolve,
     pool,
-    balancer = roundRobin,
+    mode = DEFAULT_MODE,
+    versions = 'newest',
+    consumerKey = () => '',
+    experience = new Experience(),
+    random = Math.random,
     openTimeout,
-    dialTimeout = DIAL_TIMEOUT_MS
+    dialTimeout = DIAL_TIMEOUT_MS,
+    hedgeAfter = HEDGE_AFTER_MS
   }: DialerOptions) {
     this.#role = role
     this.#resolve = resolve
     this.#pool = pool
-    this.#balancer = balancer
+    this.#mode = mode
+    this.#balancer = balancerOf(mode)
+    this.#experience = experience
+    this.#consumerKey = consumerKey
     this.#openTimeout = openTimeout
     this.#dialTimeout = dialTimeout
+    this.#hedgeAfter = hedgeAfter
+    this.#circumstances = {
+      dial: -1,
+      random,
+      measure: ({ servicePublicKey }) => this.#experience.of(servicePublicKey).load,
+      consumerKey: '',
+      versions
+    }
+  }
+
+  get mode(): BalanceMode {
+    return this.#mode
+  }
+
+  /**
+   * Chooses otherwise from the next dial on.
+   *
+   * @throws USAGE, and leaves it as it was
+   */
+  setMode(mode: BalanceMode) {
+    this.#balancer = balancerOf(mode)
+    this.#mode = mode
   }
 
   /**
@@ -85,43 +142,99 @@ export class Dialer {
    *
    * @throws NO_INSTANCE, which says what became of each, or the signal's reason
    */
-  async dial({ signal, avoid, open }: DialOptions = {}): Promise<Duplex> {
-    const deadline = performance.now() + this.#dialTimeout
+  async dial(options: DialOptions = {}): Promise<Duplex> {
+    const candidates = this.#order(options.avoid)
     const failures: Failure[] = []
-    for (const candidate of this.#order(avoid)) {
-      signal?.throwIfAborted()
-      if (failures.length > 0 && performance.now() > deadline) break
-      try {
-        const stream = await this.#attempt(candidate, signal, open)
-        this.stats.dialed++
-        return stream
-      } catch (error) {
-        signal?.throwIfAborted()
-        this.stats.failedAttempts++
-        failures.push({ candidate, error: error as SeaportError })
-      }
+    const [only] = candidates.length === 1 ? candidates : []
+    const wasWarm = only && this.#isLinked(only)
+    let stream = await this.#race(candidates, options, failures)
+    if (!stream && wasWarm && failures.at(-1)?.error.code === 'OPEN_TIMEOUT') {
+      // Where there is nobody else, a link that turned out to be dead may be the only thing wrong.
+      if (!this.#isLinked(only)) stream = await this.#race(candidates, options, failures)
+    }
+    if (stream) {
+      this.stats.dialed++
+      return stream
     }
     this.stats.failed++
     throw this.#noInstance(failures)
   }
 
-  /** The balancer's order, except that those whose link has fallen silent, or to avoid, come last. */
-  #order(avoid: ReadonlySet<string> | undefined): Candidate[] {
-    const ordered = this.#balancer(this.#resolve(), this.#dials++)
-    const isLast = ({ servicePublicKey }: Candidate) =>
-      avoid?.has(servicePublicKey) || this.#pool.isSuspect(Buffer.from(servicePublicKey, 'hex'))
-    return [...ordered.filter((candidate) => !isLast(candidate)), ...ordered.filter(isLast)]
+  #race(
+    candidates: Candidate[],
+    { signal, open }: DialOptions,
+    failures: Failure[]
+  ): Promise<Duplex | null> {
+    const race = new Race({
+      candidates,
+      attempt: (candidate, signal) => this.#attempt(candidate, signal, open),
+      hedgeAfter: this.#hedgeAfter,
+      timeout: this.#dialTimeout,
+      signal,
+      onfailed: (candidate, error) => {
+        this.stats.failedAttempts++
+        failures.push({ candidate, error })
+      }
+    })
+    return race.run()
   }
 
-  #attempt(
-    { servicePublicKey }: Candidate,
-    signal: AbortSignal | undefined,
-    open: LinkPool['open'] = (key, options) => this.#pool.open(key, options)
+  /**
+   * The balancer's order, except that those come later whose link has fallen silent, then those that are
+   * ejected, and last those to avoid. So if all are, all are tried.
+   */
+  #order(avoid: ReadonlySet<string> | undefined): Candidate[] {
+    const circumstances = this.#circumstances
+    circumstances.dial++
+    circumstances.consumerKey = this.#consumerKey()
+    const ordered = this.#balancer(this.#resolve(), circumstances)
+    const doubts = ordered.map((candidate) => this.#doubt(candidate, avoid))
+    if (doubts.every((doubt) => doubt === 0)) return ordered
+    return [0, 1, 2, 3].flatMap((level) => ordered.filter((_, i) => doubts[i] === level))
+  }
+
+  #doubt({ servicePublicKey }: Candidate, avoid: ReadonlySet<string> | undefined): number {
+    const { key, ejection } = this.#experience.of(servicePublicKey)
+    if (avoid?.has(servicePublicKey)) return 3
+    if (ejection.isEjected) return 2
+    return this.#pool.isSuspect(key) ? 1 : 0
+  }
+
+  async #attempt(
+    candidate: Candidate,
+    signal: AbortSignal,
+    open: LinkPool['open'] | undefined
   ): Promise<Duplex> {
-    return open(Buffer.from(servicePublicKey, 'hex'), {
-      timeout: this.#openTimeout,
-      signal
-    })
+    const { key, load, ejection } = this.#experience.of(candidate.servicePublicKey)
+    const beganAt = performance.now()
+    // The time that it takes to make a link, or to find a stream that was kept, says nothing of the next.
+    const isMeasured = !open && this.#isLinked(candidate)
+    load.inFlight++
+    ejection.begin()
+    try {
+      const options = { timeout: this.#openTimeout, signal }
+      const stream = await (open ? open(key, options) : this.#pool.open(key, options))
+      ejection.succeeded()
+      if (isMeasured) load.measured(performance.now() - beganAt)
+      whenUnused(stream, () => load.inFlight--)
+      return stream
+    } catch (error) {
+      load.inFlight--
+      this.#judge(ejection, signal, performance.now() - beganAt)
+      throw error
+    }
+  }
+
+  /** Whoever hung up did not complain; but who was overtaken after its time is as good as silent. */
+  #judge(ejection: Acquaintance['ejection'], { aborted, reason }: AbortSignal, took: number) {
+    if (!aborted) return ejection.failed()
+    if (reason === OVERTAKEN) this.stats.overtaken++
+    if (reason === OVERTAKEN && took >= this.#hedgeAfter) ejection.failed()
+    else ejection.abandoned()
+  }
+
+  #isLinked({ servicePublicKey }: Candidate): boolean {
+    return this.#pool.pathOf?.(this.#experience.of(servicePublicKey).key) !== null
   }
 
   #noInstance(failures: Failure[]): SeaportError {
@@ -135,4 +248,15 @@ export class Dialer {
       failures.at(-1)?.error
     )
   }
+}
+
+/** Calls back once, when a stream is closed, or given back for the next one to use (as HTTP agents do). */
+function whenUnused(stream: Duplex, callback: () => void) {
+  const onunused = () => {
+    stream.off('close', onunused)
+    stream.off('free', onunused)
+    callback()
+  }
+  stream.on('close', onunused)
+  stream.on('free', onunused)
 }

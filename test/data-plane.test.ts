@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { duplexPair } from 'node:stream'
 import t, { type Test } from 'tap'
-import { first } from '../lib/balancer.js'
 import { Dialer } from '../lib/dialer.js'
 import { TcpProxy } from '../lib/edge/tcp-proxy.js'
 import { SeaportError } from '../lib/errors.js'
@@ -61,7 +60,7 @@ async function harbour(t: Test) {
     role: 'greeter@*',
     resolve: () => [...instances.values()].sort((a, b) => (a.version < b.version ? 1 : -1)),
     pool,
-    balancer: first
+    mode: 'first'
   })
   const proxy = new TcpProxy({ dial: (options) => dialer.dial(options) })
   await proxy.setup()

@@ -1,6 +1,5 @@
 import { type Duplex, PassThrough } from 'node:stream'
 import t from 'tap'
-import { first } from '../lib/balancer.js'
 import { type Candidate, Dialer, type DialerOptions } from '../lib/dialer.js'
 import { SeaportError } from '../lib/errors.js'
 import { toHex } from '../lib/keys.js'
@@ -10,11 +9,14 @@ t.test('a dial opens a stream to the newest instance', async (t) => {
   const { dialer, tried } = dial({ candidates: ['new@2.0.0', 'old@1.0.0'] })
   t.ok(await dialer.dial())
   t.same(tried, ['new'])
-  t.same(dialer.stats, { dialed: 1, failedAttempts: 0, failed: 0 })
+  t.same(dialer.stats, { dialed: 1, failedAttempts: 0, overtaken: 0, failed: 0 })
 })
 
-t.test('instances of the same version take turns', async (t) => {
-  const { dialer, tried } = dial({ candidates: ['a@2.0.0', 'b@2.0.0', 'c@1.0.0'] })
+t.test('instances of the same version take turns, if so wanted', async (t) => {
+  const { dialer, tried } = dial({
+    candidates: ['a@2.0.0', 'b@2.0.0', 'c@1.0.0'],
+    mode: 'round-robin'
+  })
   for (let i = 0; i < 4; i++) await dialer.dial()
   t.same(tried, ['a', 'b', 'a', 'b'])
 })
@@ -29,7 +31,7 @@ t.test('an instance that refuses or does not answer is passed over', async (t) =
   const { dialer, tried } = dial({ candidates, answers })
   t.ok(await dialer.dial())
   t.same(tried, ['refusing', 'silent', 'gone', 'good'])
-  t.same(dialer.stats, { dialed: 1, failedAttempts: 3, failed: 0 })
+  t.same(dialer.stats, { dialed: 1, failedAttempts: 3, overtaken: 0, failed: 0 })
 })
 
 t.test('when all have failed the error says what became of each', async (t) => {
@@ -65,7 +67,7 @@ t.test('an instance whose link is silent is tried last', async (t) => {
   const { dialer, tried } = dial({
     candidates: ['silent@2.0.0', 'good@1.0.0'],
     suspects: ['silent'],
-    balancer: first
+    mode: 'first'
   })
   await dialer.dial()
   t.same(tried, ['good'])
@@ -95,39 +97,51 @@ t.test('a dial does not go on for ever, however many instances there are', async
   t.same(tried, ['slow'])
 })
 
-interface Setting extends Partial<Pick<DialerOptions, 'balancer' | 'dialTimeout'>> {
+interface Setting
+  extends Partial<
+    Pick<DialerOptions, 'mode' | 'dialTimeout' | 'hedgeAfter' | 'experience' | 'consumerKey'>
+  > {
   /** `name@version`, best first. */
   candidates: string[]
   /** What those answer who do not take the stream. */
-  answers?: Record<string, SeaportError | 'never'>
+  answers?: Record<string, SeaportError | 'never' | Promise<void>>
   suspects?: string[]
-  onopen?: () => void
+  /** Those with a link. */
+  linked?: Set<string>
+  onopen?: (name: string) => void
 }
 
 /** A dialer over a pool of the test's own. */
-function dial({ candidates, answers = {}, suspects = [], onopen, ...options }: Setting) {
+function dial({ candidates, answers = {}, suspects = [], linked, onopen, ...options }: Setting) {
   const tried: string[] = []
-  const pool = {
-    isSuspect: (key: Buffer) => suspects.includes(nameOf(key)),
-    open: async (key: Buffer, { signal }: OpenOptions = {}): Promise<Duplex> => {
+  const aborted: string[] = []
+  const pool: DialerOptions['pool'] = {
+    isSuspect: (key) => suspects.includes(nameOf(key)),
+    pathOf: (key) => (linked?.has(nameOf(key)) ? { kind: 'dht', rtt: 1 } : null),
+    open: async (key, { signal }: OpenOptions = {}): Promise<Duplex> => {
       const name = nameOf(key)
       tried.push(name)
       const answer = answers[name]
+      onopen?.(name)
       if (answer instanceof SeaportError) throw answer
-      if (answer === undefined) return new PassThrough()
-      const aborted = new Promise<never>((_, reject) => {
-        const alive = setInterval(() => {}, 60_000)
-        signal?.addEventListener('abort', () => {
+      if (answer !== 'never') {
+        await answer
+        return new PassThrough()
+      }
+      const alive = setInterval(() => {}, 60_000)
+      return new Promise((_, reject) => {
+        const onabort = () => {
           clearInterval(alive)
-          reject(signal.reason)
-        })
+          aborted.push(name)
+          reject(signal?.reason)
+        }
+        if (signal?.aborted) onabort()
+        else signal?.addEventListener('abort', onabort)
       })
-      onopen?.()
-      return aborted
     }
   }
   const resolve = () => candidates.map(toCandidate)
-  return { dialer: new Dialer({ role: 'api@1.x', resolve, pool, ...options }), tried }
+  return { dialer: new Dialer({ role: 'api@1.x', resolve, pool, ...options }), tried, aborted }
 }
 
 function toCandidate(text: string): Candidate {

@@ -1,0 +1,72 @@
+export interface EjectionOptions {
+  /** In ms. */
+  now?: (() => number) | undefined
+  /** Below 1. */
+  random?: (() => number) | undefined
+}
+
+/** One failure may be bad luck. */
+const FAILURES_TO_EJECT = 3
+const FIRST_EJECTION_MS = 1000
+const MAX_EJECTION_MS = 30_000
+/** Of the time: consumers that were disappointed together do not come back together. */
+const JITTER = 0.2
+
+/**
+ * Whether an instance is left out because it failed here, several times in a row. It is for a second,
+ * then for twice as long each time, up to 30 s. After that one dial tries it, and what becomes of that
+ * decides. Each `begin` is followed by one of `succeeded`, `failed` and `abandoned`.
+ */
+export class Ejection {
+  readonly #now: () => number
+  readonly #random: () => number
+  #failures = 0
+  #ejections = 0
+  #until = -Infinity
+  #isProbed = false
+
+  constructor({ now = () => performance.now(), random = Math.random }: EjectionOptions = {}) {
+    this.#now = now
+    this.#random = random
+  }
+
+  /** Whether it is to be tried only when all others are, too. */
+  get isEjected(): boolean {
+    return this.#ejections > 0 && (this.#isProbed || !this.#isDue)
+  }
+
+  /** It is about to be tried. */
+  begin() {
+    if (this.#ejections > 0 && this.#isDue) this.#isProbed = true
+  }
+
+  succeeded() {
+    this.#failures = 0
+    this.#ejections = 0
+    this.#isProbed = false
+  }
+
+  failed() {
+    this.#failures++
+    // What failed while it was ejected already is the same trouble, heard of late.
+    if (!this.#isDue) return
+    if (this.#ejections > 0 || this.#failures >= FAILURES_TO_EJECT) this.#eject()
+  }
+
+  /** The attempt ended without telling anything about the instance. */
+  abandoned() {
+    this.#isProbed = false
+  }
+
+  get #isDue(): boolean {
+    return this.#now() >= this.#until
+  }
+
+  #eject() {
+    const time = Math.min(FIRST_EJECTION_MS * 2 ** this.#ejections, MAX_EJECTION_MS)
+    const jitter = 1 - JITTER + 2 * JITTER * this.#random()
+    this.#until = this.#now() + time * jitter
+    this.#ejections++
+    this.#isProbed = false
+  }
+}

@@ -1,0 +1,43 @@
+import type { Measurement } from './balancer.js'
+
+export interface LoadOptions {
+  /** In ms. */
+  now?: (() => number) | undefined
+}
+
+/** After this long, a measurement counts e (2.7) times less, in ms. */
+const DECAY_MS = 5000
+
+/**
+ * What an instance has to do for us, and how quickly it does it. The latency is an average weighted by
+ * age, and fades while nothing is measured: else one slow answer would keep an instance from ever being
+ * asked again (as Finagle's Peak EWMA does it).
+ */
+export class Load implements Measurement {
+  inFlight = 0
+  readonly #now: () => number
+  #latency: number | null = null
+  #measuredAt = 0
+
+  constructor({ now = () => performance.now() }: LoadOptions = {}) {
+    this.#now = now
+  }
+
+  get latency(): number | null {
+    return this.#latency === null ? null : this.#latency * this.#age()
+  }
+
+  /** Takes how long an answer took, in ms. What is worse than the average counts at once. */
+  measured(latency: number) {
+    const weight = this.#age()
+    const before = this.#latency
+    this.#latency =
+      before === null || latency > before ? latency : before * weight + latency * (1 - weight)
+    this.#measuredAt = this.#now()
+  }
+
+  /** What is left of the last measurement's weight. */
+  #age(): number {
+    return Math.exp((this.#measuredAt - this.#now()) / DECAY_MS)
+  }
+}

@@ -1,0 +1,111 @@
+import type { Duplex } from 'node:stream'
+import { SeaportError } from './errors.js'
+
+/** Why an attempt was ended: another one was connected first. */
+export const OVERTAKEN = SeaportError.CLOSED('another instance answered first')
+
+export interface RaceOptions<T> {
+  /** In the order in which they are tried. */
+  candidates: readonly T[]
+  /** Opens a stream. The signal ends it when the race is over: what was opened so far is reset. */
+  attempt: (candidate: T, signal: AbortSignal) => Promise<Duplex>
+  /** When the next one is tried too, while those before have not answered, in ms. */
+  hedgeAfter: number
+  /** Ends the race. */
+  signal: AbortSignal | undefined
+  /** No further attempt begins after so many ms, except the first. */
+  timeout: number
+  onfailed: (candidate: T, error: SeaportError) => void
+}
+
+/**
+ * One dial: candidates are tried in turn, the next when one has failed or leaves us waiting. The first
+ * that is connected wins and the others are reset, before anything was sent to any of them. None is
+ * tried twice.
+ */
+export class Race<T> {
+  readonly #options: RaceOptions<T>
+  readonly #running = new Set<AbortController>()
+  readonly #deadline: number
+  #tried = 0
+  #hedge: NodeJS.Timeout | null = null
+  #isOver = false
+  #resolve: (winner: Duplex | null) => void = () => {}
+  #reject: (reason: unknown) => void = () => {}
+
+  constructor(options: RaceOptions<T>) {
+    this.#options = options
+    this.#deadline = performance.now() + options.timeout
+  }
+
+  /**
+   * Resolves with the winner, or null if all have failed.
+   *
+   * @throws the signal's reason
+   */
+  run(): Promise<Duplex | null> {
+    const { signal } = this.#options
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+      if (signal?.aborted) return reject(signal.reason)
+      signal?.addEventListener('abort', this.#onabort, { once: true })
+      this.#next()
+    })
+  }
+
+  /** Tries another one, if there is one and there is time. */
+  #next() {
+    const { candidates } = this.#options
+    const mayTry = this.#tried === 0 || performance.now() < this.#deadline
+    if (mayTry && this.#tried < candidates.length) {
+      void this.#try(candidates[this.#tried++] as T)
+      this.#hedgeLater()
+    } else if (this.#running.size === 0) {
+      this.#end()
+      this.#resolve(null)
+    }
+  }
+
+  /** Never rejects. */
+  async #try(candidate: T) {
+    const { attempt, onfailed } = this.#options
+    const controller = new AbortController()
+    this.#running.add(controller)
+    try {
+      const stream = await attempt(candidate, controller.signal)
+      this.#running.delete(controller)
+      if (this.#isOver) stream.destroy()
+      else this.#win(stream)
+    } catch (error) {
+      this.#running.delete(controller)
+      if (this.#isOver) return
+      onfailed(candidate, error as SeaportError)
+      this.#next()
+    }
+  }
+
+  #win(stream: Duplex) {
+    this.#end()
+    this.#resolve(stream)
+  }
+
+  #hedgeLater() {
+    if (this.#isOver || this.#tried >= this.#options.candidates.length) return
+    if (this.#hedge) this.#hedge.refresh()
+    else this.#hedge = setTimeout(() => this.#next(), this.#options.hedgeAfter)
+  }
+
+  readonly #onabort = () => {
+    const reason = this.#options.signal?.reason
+    this.#end(reason)
+    this.#reject(reason)
+  }
+
+  #end(reason: unknown = OVERTAKEN) {
+    this.#isOver = true
+    if (this.#hedge) clearTimeout(this.#hedge)
+    this.#options.signal?.removeEventListener('abort', this.#onabort)
+    for (const controller of this.#running) controller.abort(reason)
+  }
+}
