@@ -1,7 +1,9 @@
 import { type Duplex, PassThrough } from 'node:stream'
 import t from 'tap'
+import type { BalanceMode } from '../lib/balancer.js'
 import { type Candidate, Dialer, type DialerOptions } from '../lib/dialer.js'
 import { SeaportError } from '../lib/errors.js'
+import { Experience } from '../lib/experience.js'
 import { toHex } from '../lib/keys.js'
 import type { OpenOptions } from '../lib/link/link.js'
 
@@ -97,6 +99,119 @@ t.test('a dial does not go on for ever, however many instances there are', async
   t.same(tried, ['slow'])
 })
 
+t.test('the mode may change while it is in use, to one that there is', async (t) => {
+  const { dialer, tried } = dial({ candidates: ['a@1.0.0', 'b@1.0.0'], mode: 'first' })
+  await dialer.dial()
+  await dialer.dial()
+  t.throws(() => dialer.setMode('best' as BalanceMode), { code: 'USAGE' })
+  t.equal(dialer.mode, 'first')
+  dialer.setMode('round-robin')
+  for (let i = 0; i < 2; i++) await dialer.dial()
+  t.same([tried.slice(0, 2), new Set(tried.slice(2))], [['a', 'a'], new Set(['a', 'b'])])
+})
+
+t.test('who does not answer soon is raced with the next, and reset if it loses', async (t) => {
+  const { dialer, tried, aborted } = dial({
+    candidates: ['silent@2.0.0', 'mute@1.1.0', 'good@1.0.0'],
+    answers: { silent: 'never', mute: 'never' },
+    hedgeAfter: 5
+  })
+  t.ok(await dialer.dial())
+  t.same(tried, ['silent', 'mute', 'good'])
+  t.same(aborted, ['silent', 'mute'])
+  await new Promise(setImmediate)
+  t.same(dialer.stats, { dialed: 1, failedAttempts: 0, overtaken: 2, failed: 0 })
+})
+
+t.test('who answers first wins, and that may be who was tried first', async (t) => {
+  let answer = () => {}
+  const { dialer, tried, aborted } = dial({
+    candidates: ['slow@2.0.0', 'silent@1.0.0'],
+    answers: { slow: new Promise<void>((resolve) => (answer = resolve)), silent: 'never' },
+    onopen: (name) => {
+      if (name === 'silent') answer()
+    },
+    hedgeAfter: 5
+  })
+  t.ok(await dialer.dial())
+  t.same(tried, ['slow', 'silent'])
+  t.same(aborted, ['silent'])
+})
+
+t.test('what keeps failing is left out for a while, then tried by one dial', async (t) => {
+  let now = 0
+  const { dialer, tried } = dial({
+    candidates: ['bad@2.0.0', 'good@1.0.0'],
+    answers: { bad: SeaportError.BACKEND_UNREACHABLE('nothing listens there') },
+    experience: new Experience({ now: () => now, random: () => 0.5 })
+  })
+  for (let i = 0; i < 5; i++) await dialer.dial()
+  t.equal(tried.filter((name) => name === 'bad').length, 3)
+  now = 1000
+  tried.length = 0
+  await Promise.all([dialer.dial(), dialer.dial(), dialer.dial()])
+  t.equal(tried.filter((name) => name === 'bad').length, 1)
+})
+
+t.test('when all are ejected, all are tried', async (t) => {
+  const failure = SeaportError.BACKEND_UNREACHABLE('nothing listens there')
+  const answers: Record<string, SeaportError> = { one: failure, two: failure }
+  const { dialer, tried } = dial({ candidates: ['one@1.0.0', 'two@1.0.0'], answers })
+  for (let i = 0; i < 4; i++) await t.rejects(dialer.dial(), { code: 'NO_INSTANCE' })
+  t.equal(tried.length, 8)
+  delete answers.two
+  t.ok(await dialer.dial())
+})
+
+t.test('who hangs up again and again gets nobody ejected', async (t) => {
+  let hangUp = new AbortController()
+  const { dialer, tried } = dial({
+    candidates: ['slow@2.0.0', 'other@1.0.0'],
+    answers: { slow: 'never' },
+    onopen: () => hangUp.abort(new Error('hung up'))
+  })
+  for (let i = 0; i < 5; i++) {
+    hangUp = new AbortController()
+    await t.rejects(dialer.dial({ signal: hangUp.signal }), { message: 'hung up' })
+  }
+  t.same(new Set(tried), new Set(['slow']))
+})
+
+t.test('streams that are open count against their instance', async (t) => {
+  const { dialer, tried } = dial({ candidates: ['a@1.0.0', 'b@1.0.0'] })
+  const streams: Duplex[] = []
+  for (let i = 0; i < 6; i++) streams.push(await dialer.dial())
+  t.equal(tried.filter((name) => name === 'a').length, 3)
+  const [first] = tried
+  for (const [i, stream] of streams.entries()) if (tried[i] === first) stream.destroy()
+  await new Promise(setImmediate)
+  for (let i = 0; i < 3; i++) await dialer.dial()
+  t.same(tried.slice(6), [first, first, first])
+})
+
+t.test('a lone instance whose link turns out to be dead is tried once more', async (t) => {
+  const answers: Record<string, SeaportError> = { only: SeaportError.OPEN_TIMEOUT('no answer') }
+  const linked = new Set(['only'])
+  const { dialer, tried } = dial({
+    candidates: ['only@1.0.0'],
+    answers,
+    linked,
+    onopen: () => {
+      linked.clear()
+      if (tried.length > 1) delete answers.only
+    }
+  })
+  t.ok(await dialer.dial())
+  t.same(tried, ['only', 'only'])
+})
+
+t.test('over a link that was new it is not', async (t) => {
+  const answers = { only: SeaportError.OPEN_TIMEOUT('no answer') }
+  const { dialer, tried } = dial({ candidates: ['only@1.0.0'], answers })
+  await t.rejects(dialer.dial(), { code: 'NO_INSTANCE' })
+  t.same(tried, ['only'])
+})
+
 interface Setting
   extends Partial<
     Pick<DialerOptions, 'mode' | 'dialTimeout' | 'hedgeAfter' | 'experience' | 'consumerKey'>
@@ -121,8 +236,8 @@ function dial({ candidates, answers = {}, suspects = [], linked, onopen, ...opti
     open: async (key, { signal }: OpenOptions = {}): Promise<Duplex> => {
       const name = nameOf(key)
       tried.push(name)
-      const answer = answers[name]
       onopen?.(name)
+      const answer = answers[name]
       if (answer instanceof SeaportError) throw answer
       if (answer !== 'never') {
         await answer

@@ -23,6 +23,9 @@ export interface AcceptorOptions {
 
 const MAX_LINKS = 4096
 const MAX_STREAMS = 4096
+export const DRAIN_TIMEOUT_MS = 30_000
+/** For the last bytes to arrive, where the network is slow. */
+const FLUSH_TIMEOUT_MS = 1000
 
 /**
  * Takes links to a service's key and connects the streams on them to its backend. An opener hears
@@ -48,6 +51,10 @@ export class Acceptor extends ReadyResource {
   readonly #maxStreams: number
   readonly #server: DHTServer
   readonly #links = new Set<Link>()
+  /** Streams that are joined with the backend, or wait for it. */
+  #joined = 0
+  #isDraining = false
+  #onsettled: (() => void) | null = null
 
   constructor({
     dht,
@@ -95,7 +102,18 @@ export class Acceptor extends ReadyResource {
     await this.#server.listen(this.#keyPair)
   }
 
-  /** Cuts all links. (What is to end in order before that has its place here.) */
+  /**
+   * Takes no new streams from now on, so that their openers go elsewhere, and lets those that are open
+   * end. Resolves when all have, and their last bytes have arrived, or after `timeout` ms. Links stay up
+   * until it is closed.
+   */
+  async drain(timeout = DRAIN_TIMEOUT_MS) {
+    this.#isDraining = true
+    await this.#settled(timeout)
+    await Promise.all([...this.#links].map((link) => link.flush(FLUSH_TIMEOUT_MS)))
+  }
+
+  /** Cuts all links. What is to end in order before that: `drain`. */
   override async _close() {
     const reason = SeaportError.LINK_LOST('the service is closing')
     for (const link of this.#links) link.destroy(reason)
@@ -131,6 +149,7 @@ export class Acceptor extends ReadyResource {
 
   /** Answers one open: may it, does the backend take it, then joins the two. Never rejects. */
   async #onincoming(link: Link, incoming: IncomingStream) {
+    this.#joined++
     try {
       this.#check(link.remotePublicKey)
       const backend = await this.#connect({ signal: incoming.signal })
@@ -140,11 +159,28 @@ export class Acceptor extends ReadyResource {
       if ((await pipe(stream, backend)) !== null) this.stats.reset++
     } catch (error) {
       this.#refuse(incoming, error)
+    } finally {
+      this.#joined--
+      if (this.#joined === 0) this.#onsettled?.()
     }
+  }
+
+  /** Waits until no stream is open. */
+  #settled(timeout: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#joined === 0) return resolve()
+      const timer = setTimeout(resolve, timeout)
+      this.#onsettled = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 
   #check(key: Buffer) {
     if (this.closing) throw SeaportError.REFUSED('the service is closing')
+    if (this.#isDraining)
+      throw SeaportError.REFUSED('the service is draining: it is about to leave')
     const answer = this.#authorize(key)
     if (answer instanceof SeaportError) throw answer
     if (!answer) throw SeaportError.NOT_ALLOWED(`the service does not let ${toHex(key)} in`)

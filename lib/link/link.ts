@@ -43,8 +43,13 @@ const MAX_MESSAGE_BYTES = 256 * 1024
  */
 const MAX_BACKLOG = 16_384
 
+/** Marks pings that are not the heartbeat's. */
+const FLUSH = 1
+
 interface LinkEvents {
   connect: []
+  /** An answer to what was asked after all that was sent before. */
+  flushed: []
   close: [SeaportError]
   notice: [SeaportError]
 }
@@ -99,6 +104,7 @@ export class Link extends EventEmitter<LinkEvents> {
       maxStreams,
       onincoming,
       onheard: () => this.#heartbeat.heard(),
+      onpong: (token) => token === FLUSH && this.emit('flushed'),
       onbusy: () => this.#isConnected && this.#heartbeat.start(),
       onclose: () => this.#onprotocolclosed()
     })
@@ -205,6 +211,27 @@ export class Link extends EventEmitter<LinkEvents> {
       signal?.addEventListener('abort', onabort, { once: true })
       if (this.#isConnected) startTimer()
       else this.#onconnected.add(startTimer)
+    })
+  }
+
+  /**
+   * Waits until the other side has all that was sent on streams that are over: it answers in order.
+   *
+   * @param timeout in ms
+   */
+  flush(timeout: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (!this.isConnected) return resolve()
+      const settle = () => {
+        clearTimeout(timer)
+        this.off('flushed', settle)
+        this.off('close', settle)
+        resolve()
+      }
+      const timer = setTimeout(settle, timeout)
+      this.once('flushed', settle)
+      this.once('close', settle)
+      this.#streams.ping(FLUSH)
     })
   }
 

@@ -73,6 +73,48 @@ t.test('an authorizer or a backend that throws refuses, and nothing else happens
   await t.rejects(open(), { code: 'BACKEND_UNREACHABLE', message: /a mistake/ })
 })
 
+t.test(
+  'while it drains new streams are refused, and it waits for those that are open',
+  async (t) => {
+    const server = await listen(t, (socket) => socket.pipe(socket))
+    const { acceptor, open } = await accepting(t, { connect: backendOf(server) })
+    const stream = await open()
+    let isDrained = false
+    const drained = acceptor.drain().then(() => {
+      isDrained = true
+    })
+    await t.rejects(open(), { code: 'REFUSED', message: /draining/ })
+    t.notOk(isDrained)
+    stream.end('last words')
+    t.equal(String(await readAll(stream)), 'last words')
+    await drained
+    await t.rejects(open(), { code: 'REFUSED' }, 'until it is closed')
+  }
+)
+
+t.test('a drain waits no longer than it was told', async (t) => {
+  const server = await listen(t, (socket) => socket.resume())
+  const { acceptor, open } = await accepting(t, { connect: backendOf(server) })
+  const stream = await open()
+  await acceptor.drain(10)
+  t.notOk(stream.destroyed)
+  const closed = once(stream, 'close')
+  await acceptor.close()
+  await closed
+  t.match(stream.errored, { code: 'LINK_LOST' })
+})
+
+t.test('what was sent just before the end arrives, when it was drained', async (t) => {
+  const server = await listen(t, (socket) => socket.end(Buffer.alloc(4_000_000)))
+  const { acceptor, open } = await accepting(t, { connect: backendOf(server) })
+  const stream = await open()
+  stream.end()
+  const answer = readAll(stream)
+  await acceptor.drain()
+  await acceptor.close()
+  t.equal((await answer).byteLength, 4_000_000)
+})
+
 t.test('the backend is not connected for an opener that gave up', async (t) => {
   const abort = new AbortController()
   const { open } = await accepting(t, {
