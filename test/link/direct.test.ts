@@ -70,7 +70,7 @@ t.test('who says nothing is cut off after a while', async (t) => {
 })
 
 t.test('a handshake that was overheard and is repeated does not count', async (t) => {
-  const { links, listener, connector, keyPair } = await listening(t, { handshakeTimeout: 200 })
+  const { links, listener, connector, keyPair } = await listening(t)
   const heard: Buffer[] = []
   const wire = createServer((socket) => {
     const onward = connect(portOf(listener), '127.0.0.1')
