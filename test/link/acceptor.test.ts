@@ -98,7 +98,7 @@ t.test('a drain waits no longer than it was told', async (t) => {
   const stream = await open()
   await acceptor.drain(10)
   t.notOk(stream.destroyed)
-  const closed = once(stream, 'close')
+  const closed = new Promise((resolve) => stream.on('close', resolve))
   await acceptor.close()
   await closed
   t.match(stream.errored, { code: 'LINK_LOST' })
