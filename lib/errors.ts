@@ -117,6 +117,16 @@ export class SeaportError extends Error {
     return new SeaportError('BACKEND_UNREACHABLE', text, { cause })
   }
 
+  /** The service's own backend takes connections, and does not do its work. */
+  static CHECK_FAILED(text: string, cause?: unknown) {
+    return new SeaportError('CHECK_FAILED', text, { cause })
+  }
+
+  /** The command of a supervised service cannot be started, or does not listen. */
+  static COMMAND_FAILED(text: string, cause?: unknown) {
+    return new SeaportError('COMMAND_FAILED', text, { cause })
+  }
+
   /** The acceptor does not let this key in. */
   static NOT_ALLOWED(text: string) {
     return new SeaportError('NOT_ALLOWED', text)

@@ -1,0 +1,210 @@
+import { EventEmitter } from 'node:events'
+import { request } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { SeaportError } from './errors.js'
+import { leave } from './link/leave.js'
+
+/** How a service looks whether its backend is well. */
+export type Check = { kind: 'tcp' } | { kind: 'http'; path: string } | { kind: 'none' }
+
+export type Health = 'passing' | 'failing'
+
+export interface CheckOptions {
+  /**
+   * How to see whether the backend is well: `tcp` (it takes connections), `http:/path` (it answers with
+   * 2xx or 3xx) or `none`. What fails is tried last, and listed as failing. Default: `tcp`.
+   */
+  check?: string | undefined
+  /** Between two checks, in ms. */
+  checkInterval?: number | undefined
+  /** Failed checks in a row until a passing backend counts as failing. */
+  checkFailures?: number | undefined
+  /** Passed checks in a row until a failing backend counts as passing. */
+  checkPasses?: number | undefined
+}
+
+export interface HealthCheckOptions extends CheckOptions {
+  /** Connects to the backend, as a stream of a consumer would be. */
+  connect: (options: { signal: AbortSignal }) => Promise<Duplex>
+}
+
+interface HealthEvents {
+  /** It changed; with what was wrong, if it is failing now. */
+  change: [health: Health, reason: SeaportError | null]
+}
+
+const CHECK = 'tcp'
+const INTERVAL_MS = 5000
+/** Who checks less often might as well not: and a number of ms that was taken for seconds is noticed. */
+const MAX_INTERVAL_MS = 600_000
+const FAILURES = 2
+const PASSES = 2
+/**
+ * A check that contradicts what is known is repeated after this part of the interval, and each may take
+ * no longer than the other part: even if every check hangs until its timeout, the default thresholds
+ * are reached, and the news is out, within two intervals of what happened.
+ */
+const CONFIRM_AFTER = 1 / 10
+const CHECK_TIMEOUT = 2 / 5
+const MAX_CHECK_TIMEOUT_MS = 5000
+/** What a web server says when it is well, or elsewhere. */
+const HTTP_OK = /^[23]/
+
+/**
+ * Reads `tcp`, `http:/path` or `none`.
+ *
+ * @throws USAGE
+ */
+export function parseCheck(text: string): Check {
+  if (text === 'tcp' || text === 'none') return { kind: text }
+  const path = /^http:(\/(?!\/)[\x21-\x7e]*)$/.exec(text)?.[1]
+  if (path !== undefined) return { kind: 'http', path }
+  throw SeaportError.USAGE(
+    `a check is tcp, http:/path (as in http:/health) or none, not ${JSON.stringify(text)}`
+  )
+}
+
+/**
+ * Looks at a backend again and again. One odd answer changes nothing: it is confirmed first, soon.
+ */
+export class HealthCheck extends EventEmitter<HealthEvents> {
+  readonly stats = { checks: 0, failures: 0 }
+
+  readonly #check: Check
+  readonly #connect: HealthCheckOptions['connect']
+  readonly #interval: number
+  readonly #thresholds: Record<Health, number>
+  #health: Health = 'passing'
+  /** Outcomes in a row that contradict it. */
+  #contradictions = 0
+  #run: AbortController | null = null
+  #timer: NodeJS.Timeout | undefined
+  #isChecking = false
+
+  /** @throws USAGE */
+  constructor({
+    connect,
+    check = CHECK,
+    checkInterval = INTERVAL_MS,
+    checkFailures = FAILURES,
+    checkPasses = PASSES
+  }: HealthCheckOptions) {
+    super()
+    if (!(checkInterval > 0 && checkInterval <= MAX_INTERVAL_MS)) {
+      throw SeaportError.USAGE(
+        `checks are at most ${MAX_INTERVAL_MS / 1000} s apart, not ${checkInterval / 1000} s`
+      )
+    }
+    this.#check = parseCheck(check)
+    this.#connect = connect
+    this.#interval = checkInterval
+    this.#thresholds = { passing: checkFailures, failing: checkPasses }
+  }
+
+  get health(): Health {
+    return this.#health
+  }
+
+  /** Begins, and resolves with what the first check found. */
+  async start(): Promise<{ health: Health; reason: SeaportError | null }> {
+    this.stop()
+    this.#run = new AbortController()
+    if (this.#check.kind === 'none') return { health: this.#health, reason: null }
+    const { signal } = this.#run
+    const reason = await this.#look(signal)
+    this.#health = reason ? 'failing' : 'passing'
+    this.#contradictions = 0
+    if (!signal.aborted) this.#lookAfter(this.#interval)
+    return { health: this.#health, reason }
+  }
+
+  stop() {
+    clearTimeout(this.#timer)
+    this.#run?.abort(SeaportError.CLOSED('the check was stopped'))
+    this.#run = null
+  }
+
+  /** Somebody was refused: no need to wait for the next check to find out why. */
+  suspect() {
+    const isNews = this.#health === 'passing' && this.#contradictions === 0
+    if (isNews && !this.#isChecking) this.#lookAfter(0)
+  }
+
+  #lookAfter(delay: number) {
+    const signal = this.#run?.signal
+    if (!signal || this.#check.kind === 'none') return
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(async () => {
+      const reason = await this.#look(signal)
+      if (!signal.aborted) this.#take(reason)
+    }, delay)
+  }
+
+  #take(reason: SeaportError | null) {
+    const found: Health = reason ? 'failing' : 'passing'
+    this.#contradictions = found === this.#health ? 0 : this.#contradictions + 1
+    const isUnconfirmed =
+      this.#contradictions > 0 && this.#contradictions < this.#thresholds[this.#health]
+    const isChanged = this.#contradictions > 0 && !isUnconfirmed
+    if (isChanged) {
+      this.#health = found
+      this.#contradictions = 0
+    }
+    this.#lookAfter(isUnconfirmed ? this.#interval * CONFIRM_AFTER : this.#interval)
+    if (isChanged) this.emit('change', found, reason)
+  }
+
+  /** What is wrong with the backend, if anything. Never rejects. */
+  async #look(stop: AbortSignal): Promise<SeaportError | null> {
+    const timeout = Math.min(this.#interval * CHECK_TIMEOUT, MAX_CHECK_TIMEOUT_MS)
+    const late = SeaportError.CHECK_FAILED(`the backend did not answer within ${timeout} ms`)
+    const limit = new AbortController()
+    const timer = setTimeout(() => limit.abort(late), timeout)
+    const signal = AbortSignal.any([stop, limit.signal])
+    this.#isChecking = true
+    this.stats.checks++
+    try {
+      await this.#ask(signal)
+      return null
+    } catch (error) {
+      this.stats.failures++
+      return signal.aborted ? (signal.reason as SeaportError) : failed(error)
+    } finally {
+      this.#isChecking = false
+      clearTimeout(timer)
+    }
+  }
+
+  async #ask(signal: AbortSignal) {
+    const stream = await this.#connect({ signal })
+    stream.on('error', () => {})
+    try {
+      if (this.#check.kind === 'http') await get(this.#check.path, stream, signal)
+    } finally {
+      leave(stream)
+    }
+  }
+}
+
+/** Asks for a path, and only for the status. */
+function get(path: string, stream: Duplex, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const headers = { host: 'localhost', connection: 'close', 'user-agent': 'hyperseaport-check' }
+    const ask = request({ path, headers, signal, createConnection: () => stream })
+    ask.on('error', reject)
+    ask.on('response', (response) => {
+      response.on('error', () => {}).resume()
+      if (HTTP_OK.test(`${response.statusCode}`)) resolve()
+      else reject(SeaportError.CHECK_FAILED(`GET ${path} was answered with ${response.statusCode}`))
+    })
+    ask.end()
+  })
+}
+
+function failed(error: unknown): SeaportError {
+  if (error instanceof SeaportError) return error
+  return SeaportError.CHECK_FAILED(
+    `the backend's answer is not HTTP (${(error as Error)?.message})`,
+    error
+  )
+}

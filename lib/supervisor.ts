@@ -1,0 +1,288 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { EventEmitter, once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { SeaportError } from './errors.js'
+import { connectBackend } from './link/backend.js'
+import { leave } from './link/leave.js'
+import { listenError } from './network.js'
+
+export interface SupervisorOptions {
+  /** The program and its arguments. */
+  command: readonly string[]
+  /** Where it is to listen; it finds it in `PORT`. 0 for a free one, which is another at each start. */
+  port?: number | undefined
+  /** Where its output goes. Default: nowhere. */
+  output?: 'inherit' | 'ignore' | undefined
+  /** How long it waits before a restart, in ms, by how often it ended too early. */
+  backoffs?: readonly number[] | undefined
+  /** How long it may take to end when it is asked to, in ms. */
+  grace?: number | undefined
+  random?: () => number
+}
+
+/** How a command ended. */
+export interface Exit {
+  code: number | null
+  signal: NodeJS.Signals | null
+  /** When it is started again, in ms from then. */
+  restartIn: number
+}
+
+interface SupervisorEvents {
+  /** It listens, on this port. */
+  up: [port: number]
+  /** It listens no more. */
+  down: []
+  exit: [Exit]
+  /** It could not be started; it is tried again. */
+  notice: [SeaportError]
+}
+
+const LOOPBACK = '127.0.0.1'
+const BACKOFFS_MS = [100, 500, 1000, 2000, 5000, 10_000, 30_000]
+/** Each wait is up to so much longer, so that what fell together does not rise together. */
+const JITTER = 0.2
+/** A command that listened for so long has started well: its next end is the first one again. */
+const STEADY_MS = 10_000
+const GRACE_MS = 10_000
+const POLL_MS = 50
+
+/**
+ * Keeps a command running that listens on a port of this machine. The command leads a process group of
+ * its own: a Ctrl-C at our terminal is ours to pass on when the streams are done, and what it started in
+ * its turn ends with it.
+ */
+export class Supervisor extends EventEmitter<SupervisorEvents> {
+  readonly stats = { starts: 0, exits: 0 }
+
+  readonly #command: readonly string[]
+  readonly #wantedPort: number
+  readonly #output: 'inherit' | 'ignore'
+  readonly #backoffs: readonly number[]
+  readonly #grace: number
+  readonly #random: () => number
+  readonly #abort = new AbortController()
+  readonly #onprocessexit = () => this.signal('SIGKILL')
+  #child: ChildProcess | null = null
+  #port = 0
+  #isUp = false
+  #earlyExits = 0
+  #running: Promise<void> | null = null
+
+  /** @throws USAGE */
+  constructor({
+    command,
+    port = 0,
+    output = 'ignore',
+    backoffs = BACKOFFS_MS,
+    grace = GRACE_MS,
+    random = Math.random
+  }: SupervisorOptions) {
+    super()
+    if (!command[0]) throw SeaportError.USAGE('which command is to be supervised?')
+    this.#command = command
+    this.#wantedPort = port
+    this.#output = output
+    this.#backoffs = backoffs
+    this.#grace = grace
+    this.#random = random
+  }
+
+  /** Whether it listens. */
+  get isUp(): boolean {
+    return this.#isUp
+  }
+
+  /** Where it listens, or is to listen. */
+  get port(): number {
+    return this.#port
+  }
+
+  /** As a shell would be given it, more or less. */
+  get name(): string {
+    return this.#command.join(' ')
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+
+  /**
+   * Starts the command; from then on events tell.
+   *
+   * @throws COMMAND_FAILED if there is no such program, PORT_IN_USE
+   */
+  async start() {
+    const first = this.#spawn()
+    this.#running = first.then(
+      (child) => this.#run(child),
+      () => {}
+    )
+    await first
+  }
+
+  /** Sends a signal to the command, and to what it started. */
+  signal(signal: NodeJS.Signals) {
+    const pid = this.#child?.pid
+    if (pid === undefined) return
+    try {
+      process.kill(hasGroups ? -pid : pid, signal)
+    } catch {
+      // It ended just now.
+    }
+  }
+
+  /** Ends the command: SIGTERM, and after the grace SIGKILL. */
+  async stop() {
+    this.#abort.abort(SeaportError.CLOSED('the supervisor was stopped'))
+    const child = this.#child
+    if (child) {
+      this.signal('SIGTERM')
+      const timer = setTimeout(() => this.signal('SIGKILL'), this.#grace)
+      await exitOf(child)
+      clearTimeout(timer)
+    }
+    await this.#running
+  }
+
+  async #run(first: ChildProcess) {
+    let child: ChildProcess | null = first
+    for (;;) {
+      if (child) await this.#watch(child)
+      else await this.#wait(this.#backoff())
+      if (this.#isStopped) return
+      child = await this.#spawn().catch((notice: SeaportError) => {
+        this.emit('notice', notice)
+        return null
+      })
+    }
+  }
+
+  /** Follows one run of the command to its end, and through the wait after it. */
+  async #watch(child: ChildProcess) {
+    const exited = exitOf(child)
+    const startedAt = performance.now()
+    this.#isUp = await this.#listens(exited)
+    if (this.#isUp) this.emit('up', this.#port)
+    const { code, signal } = await exited
+    // What it started and left behind would hold the port, or serve nobody.
+    this.signal('SIGKILL')
+    this.#child = null
+    this.stats.exits++
+    process.off('exit', this.#onprocessexit)
+    if (this.#isUp) {
+      this.#isUp = false
+      this.emit('down')
+      if (performance.now() - startedAt > STEADY_MS) this.#earlyExits = 0
+    }
+    if (this.#isStopped) return
+    const restartIn = this.#backoff()
+    this.emit('exit', { code, signal, restartIn })
+    await this.#wait(restartIn)
+  }
+
+  /** Waits until it listens. False if it ends first. */
+  async #listens(exited: Promise<unknown>): Promise<boolean> {
+    let hasExited = false
+    const exit = exited.then(() => {
+      hasExited = true
+    })
+    while (!hasExited) {
+      if (await isListening(this.#port)) return !hasExited
+      await Promise.race([this.#wait(POLL_MS), exit])
+    }
+    return false
+  }
+
+  async #spawn(): Promise<ChildProcess> {
+    this.#port = await freePort(this.#wantedPort)
+    const [program = '', ...args] = this.#command
+    const child = spawn(program, args, {
+      env: { ...process.env, PORT: `${this.#port}` },
+      stdio: ['ignore', this.#output, this.#output],
+      detached: hasGroups
+    })
+    try {
+      await once(child, 'spawn')
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException
+      throw SeaportError.COMMAND_FAILED(
+        code === 'ENOENT'
+          ? `there is no program ${program}; check its spelling and PATH`
+          : `${program} cannot be started (${code})`,
+        cause
+      )
+    }
+    // As when it ends while it is sent a signal.
+    child.on('error', () => {})
+    this.#child = child
+    this.stats.starts++
+    // Whoever exits in a hurry leaves nothing behind.
+    process.once('exit', this.#onprocessexit)
+    if (this.#isStopped) this.signal('SIGKILL')
+    return child
+  }
+
+  #backoff(): number {
+    const step = Math.min(this.#earlyExits++, this.#backoffs.length - 1)
+    return Math.round((this.#backoffs[step] ?? 0) * (1 + JITTER * this.#random()))
+  }
+
+  get #isStopped(): boolean {
+    return this.#abort.signal.aborted
+  }
+
+  /** Ends early when stopped. */
+  #wait(ms: number): Promise<void> {
+    const { signal } = this.#abort
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', done)
+        resolve()
+      }
+      const timer = setTimeout(done, ms)
+      signal.addEventListener('abort', done)
+      if (signal.aborted) done()
+    })
+  }
+}
+
+const hasGroups = process.platform !== 'win32'
+
+function exitOf(child: ChildProcess): Promise<Omit<Exit, 'restartIn'>> {
+  return new Promise((resolve) => {
+    const done = () => resolve({ code: child.exitCode, signal: child.signalCode })
+    if (child.exitCode !== null || child.signalCode !== null) done()
+    else child.once('exit', done)
+  })
+}
+
+async function isListening(port: number): Promise<boolean> {
+  try {
+    const socket = await connectBackend({ host: LOOPBACK, port })
+    leave(socket)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Finds a port for the command, or that the one it was given is free: were something else there, we
+ * would register that.
+ *
+ * @throws PORT_IN_USE
+ */
+async function freePort(wanted: number): Promise<number> {
+  const server = createServer()
+  try {
+    server.listen(wanted, LOOPBACK)
+    await once(server, 'listening')
+    return (server.address() as AddressInfo).port
+  } catch (cause) {
+    throw listenError(cause, `port ${wanted} on ${LOOPBACK}`)
+  } finally {
+    server.close()
+  }
+}
