@@ -7,6 +7,7 @@ import type { Command, Flag } from './command.js'
 const { version } = createRequire(import.meta.url)('hyperseaport/package.json')
 
 const PROGRAM = 'hyperseaport'
+const END_OF_FLAGS = '--'
 const HELP_WIDTH = 100
 /** A swapped pair of letters counts two, and is the most we take for a slip. */
 const MAX_SLIP = 2
@@ -24,8 +25,9 @@ export interface Arguments {
  * @throws USAGE for a verb, flag or argument that there is none of, naming the nearest there is
  */
 export function parseArguments(line: string[], commands: Command[]): Arguments | string {
-  const [first, ...rest] = line
-  if (first === 'help') return parseArguments([...rest, '--help'], commands)
+  const [first, ...others] = line
+  if (first === 'help') return parseArguments([...others, '--help'], commands)
+  const end = line.includes(END_OF_FLAGS) ? line.indexOf(END_OF_FLAGS) : line.length
 
   let parsed: { command: Command; argv: Argv } | null = null
   const parser = yargs()
@@ -67,11 +69,12 @@ export function parseArguments(line: string[], commands: Command[]): Arguments |
     })
 
   let printed = ''
-  parser.parse(line, {}, (_error, _argv, output) => {
+  parser.parse(line.slice(0, end), {}, (_error, _argv, output) => {
     printed = output
   })
   if (printed !== '' || parsed === null) return printed
-  return check(parsed, commands)
+  const { command, values } = check(parsed, commands)
+  return { command, values: { ...values, ...rest(command, line.slice(end)) } }
 }
 
 type Argv = { _: (string | number)[]; $0: string; [flag: string]: unknown }
@@ -86,7 +89,7 @@ function check({ command, argv }: { command: Command; argv: Argv }, commands: Co
   }
   const advice = `Run '${PROGRAM} ${command.verb} --help'.`
   for (const name of Object.keys(flags)) {
-    if (Object.hasOwn(command.flags, name)) continue
+    if (Object.hasOwn(command.flags, name) && command.flags[name]?.kind !== 'rest') continue
     const owners = commands
       .filter(({ flags }) => Object.hasOwn(flags, name))
       .map(({ verb }) => verb)
@@ -100,6 +103,21 @@ function check({ command, argv }: { command: Command; argv: Argv }, commands: Co
     throw SeaportError.USAGE(`unexpected argument ${JSON.stringify(extra)}. ${advice}`)
   }
   return { command, values: Object.fromEntries(Object.entries(flags).map(asTexts)) }
+}
+
+/** What follows `--` is for another program. */
+function rest({ verb, flags }: Command, line: string[]): Record<string, string[]> {
+  const [separator, ...words] = line
+  if (separator === undefined) return {}
+  const advice = `Run '${PROGRAM} ${verb} --help'.`
+  const name = Object.keys(flags).find((name) => flags[name]?.kind === 'rest')
+  if (name === undefined) {
+    throw SeaportError.USAGE(`${verb} takes nothing after ${END_OF_FLAGS}. ${advice}`)
+  }
+  if (words.length === 0) {
+    throw SeaportError.USAGE(`there is no ${name} after ${END_OF_FLAGS}. ${advice}`)
+  }
+  return { [name]: words }
 }
 
 function asTexts([name, value]: [string, unknown]): [string, string[]] {
@@ -123,7 +141,8 @@ function signature({ verb, positional }: Command): string {
 
 /** Values stay texts: `Settings` reads them, wherever they come from. */
 function yargsOptions({ flags }: Command): Record<string, Options> {
-  return Object.fromEntries(Object.entries(flags).map(([name, flag]) => [name, yargsOption(flag)]))
+  const named = Object.entries(flags).filter(([, flag]) => flag.kind !== 'rest')
+  return Object.fromEntries(named.map(([name, flag]) => [name, yargsOption(flag)]))
 }
 
 function yargsOption({ kind = 'text', describe, alias, otherwise }: Flag): Options {

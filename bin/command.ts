@@ -18,8 +18,8 @@ export interface Command {
 export interface Flag {
   describe: string
   alias?: string
-  /** A text takes a value, a switch none, a list may be repeated. */
-  kind?: 'text' | 'switch' | 'list'
+  /** A text takes a value, a switch none, a list may be repeated, and the rest is what follows `--`. */
+  kind?: 'text' | 'switch' | 'list' | 'rest'
   /** What the help says happens without it. */
   otherwise?: string
   /** What the error adds when it is needed and missing. */

@@ -81,6 +81,16 @@ export class Settings {
     )
   }
 
+  /** How many: 1 or more. */
+  count(name: string): number
+  count<T>(name: string, fallback: T): number | T
+  count(name: string, ...fallback: unknown[]) {
+    return this.#read(name, fallback, (text) => {
+      if (/^[1-9]\d{0,5}$/.test(text)) return Number(text)
+      throw SeaportError.USAGE(`must be a number from 1, not ${JSON.stringify(text)}`)
+    })
+  }
+
   /** A time span, in ms. */
   duration(name: string): number
   duration<T>(name: string, fallback: T): number | T

@@ -1,30 +1,27 @@
-import { once } from 'node:events'
 import { SeaportError } from './errors.js'
+import { type CheckOptions, HealthCheck } from './health.js'
 import { type KeyPair, parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
-import { Acceptor } from './link/acceptor.js'
-import { type Backend, connectBackend, parseBackend } from './link/backend.js'
-import { type DirectReach, directHosts, parseDirectReach } from './link/direct-address.js'
-import { DirectListener } from './link/direct-listener.js'
+import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
+import { type DirectReach, parseDirectReach } from './link/direct-address.js'
+import { isServed } from './link/probe.js'
 import type { NetworkOptions } from './network.js'
+import { type Origin, type OriginOptions, originOf } from './origin.js'
+import { Presence } from './presence.js'
+import { Reception } from './reception.js'
 import { withAdvice } from './registry/denial.js'
-import { Lease } from './registry/lease.js'
 import { keepServiceKey } from './registry/own-keys.js'
 import { Participant } from './registry/participant.js'
 import { checkTags, type ServiceRecord } from './registry/record.js'
 import { temporaryNotice } from './registry/storage.js'
 import { parseServiceRole, type ServiceRole } from './role.js'
 
-export interface ServiceOptions extends NetworkOptions {
+export interface ServiceOptions extends NetworkOptions, OriginOptions, CheckOptions {
   /** Hex, z-base-32 or 32 bytes. */
   registryPublicKey: Buffer | string
   /** Name and exact version, as in `couchdb@3.2.2`. */
   role: string
-  /** TCP port of the backend on loopback. */
-  port?: number | undefined
-  /** The backend elsewhere: `host:port`. */
-  target?: string | undefined
-  /** The service's identity. Default: one that is kept per data folder, role and target. */
+  /** The service's identity. Default: one that is kept per data folder, role and backend. */
   keyPair?: KeyPair | undefined
   tags?: string[] | undefined
   /** Process keys of the only consumers that may connect. Default: all. */
@@ -40,36 +37,41 @@ export interface ServiceOptions extends NetworkOptions {
   dir?: string | undefined
   /** How long `setup()` waits for a registrar, in ms; Infinity to wait on. */
   timeout?: number | undefined
+  /**
+   * How long `destroy()` lets open streams go on, in ms, after it has withdrawn the service and refuses
+   * new ones. Default: 30 s.
+   */
+  drainTimeout?: number | undefined
 }
 
 const SETUP_TIMEOUT_MS = 30_000
-/** How long another process under our key has to pick up before we take it for dead. */
-const PROBE_TIMEOUT_MS = 1500
 const VERB = 'service'
 const DIRECT_REACH: DirectReach = 'lan'
 
 /**
  * A backend on this machine, registered and reachable. Emits `listening` (links are accepted),
  * `connecting`, `registered` (the ServiceRecord, whenever a registrar confirmed it), `lost` (no registrar
- * holds it any more; it goes on trying), `denied` and `notice` (a SeaportError each) and `refused` (a
- * SeaportError: a stream that the backend did not take).
+ * holds it any more; it goes on trying), `health` (`passing` or `failing`, and the SeaportError that was
+ * found), `up` (a port: the supervised command listens), `exit` (how it ended), `denied` and `notice` (a SeaportError each) and
+ * `refused` (a SeaportError: a stream that the backend did not take).
  */
 class ServiceInstance extends Lifecycle {
   readonly role: ServiceRole
 
   readonly #registry: Buffer
-  readonly #backend: Backend
+  readonly #origin: Origin
+  readonly #health: HealthCheck
   readonly #tags: string[]
   readonly #allow: Set<string> | null
   readonly #reach: DirectReach
   readonly #directPort: number | undefined
   readonly #timeout: number
+  readonly #drainTimeout: number
   readonly #dir: string | undefined
   readonly #participant: Participant
   #keyPair: KeyPair | undefined
-  #acceptor: Acceptor | null = null
-  #listener: DirectListener | null = null
-  #lease: Lease | null = null
+  #reception: Reception | null = null
+  #presence: Presence | null = null
   #denial: SeaportError | null = null
 
   /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
@@ -78,8 +80,6 @@ class ServiceInstance extends Lifecycle {
     const {
       registryPublicKey,
       role,
-      port,
-      target,
       keyPair,
       tags = [],
       allow,
@@ -91,7 +91,11 @@ class ServiceInstance extends Lifecycle {
     } = options
     this.role = parseServiceRole(role)
     this.#registry = parseKey(registryPublicKey, 'registry public key')
-    this.#backend = parseBackend(target ?? port)
+    this.#origin = originOf(options)
+    this.#health = new HealthCheck({
+      ...options,
+      connect: (options) => this.#origin.connect(options)
+    })
     this.#keyPair = keyPair
     this.#tags = checkTags(tags)
     this.#allow = allow ? new Set(allow.map((key) => toHex(parseKey(key, 'allowed key')))) : null
@@ -99,6 +103,10 @@ class ServiceInstance extends Lifecycle {
     this.#directPort = directPort
     this.#dir = dir
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
+    this.#drainTimeout = options.drainTimeout ?? DRAIN_TIMEOUT_MS
+    this.#origin.supervisor?.on('up', (port) => this.emit('up', port))
+    this.#origin.supervisor?.on('exit', (exit) => this.emit('exit', exit))
+    this.#origin.supervisor?.on('notice', this.#onnotice)
     this.#participant = Participant.acquire({
       registry: this.#registry,
       bootstrap,
@@ -120,13 +128,13 @@ class ServiceInstance extends Lifecycle {
 
   /** The record as it was last signed. */
   get record(): ServiceRecord | null {
-    return this.#lease?.record ?? null
+    return this.#presence?.record ?? null
   }
 
   /**
    * Resolves once a registrar confirmed the service.
    *
-   * @throws REGISTRAR_NOT_FOUND, KEY_IN_USE, STORAGE_FAILED, CLOSED
+   * @throws REGISTRAR_NOT_FOUND, NOT_GRANTED, KEY_IN_USE, COMMAND_FAILED, PORT_IN_USE, STORAGE_FAILED, CLOSED
    */
   async setup(): Promise<this> {
     await this.ready()
@@ -134,7 +142,22 @@ class ServiceInstance extends Lifecycle {
   }
 
   getStats() {
-    return { registrars: this.#lease?.registrars ?? 0, ...this.#acceptor?.stats }
+    return {
+      registrars: this.#presence?.registrars ?? 0,
+      ...this.#reception?.stats,
+      health: this.#health.stats,
+      command: this.#origin.supervisor?.stats
+    }
+  }
+
+  /** Asks consumers to go elsewhere if they can, ahead of a planned end. Nobody is cut or refused. */
+  drain() {
+    this.#presence?.drain()
+  }
+
+  /** Sends a signal to the supervised command, if there is one. */
+  sendSignal(signal: NodeJS.Signals) {
+    this.#origin.supervisor?.signal(signal)
   }
 
   override async _open() {
@@ -143,15 +166,18 @@ class ServiceInstance extends Lifecycle {
     this.#participant.on('denied', this.#ondenied)
     replica.on('rights', this.#onrights)
     try {
-      this.#keyPair ??= await this.#keepKey()
+      this.#keyPair ??= await keepServiceKey(
+        this.#registry,
+        { ...this.role, backend: this.#origin.name },
+        this.#dir
+      )
       membership.addIdentity(this.#keyPair)
       await this.#participant.ready()
       if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
-      await this.#probe()
+      await this.#checkAlone()
       await this.#accept(this.#keyPair)
-      await this.#listen(this.#keyPair)
-      this.emit('listening')
-      await this.#register(this.#keyPair)
+      this.emit('connecting')
+      await this.#appear(this.#keyPair)
     } catch (error) {
       await this.#closeAll()
       throw error
@@ -163,9 +189,11 @@ class ServiceInstance extends Lifecycle {
   }
 
   async #closeAll() {
-    await this.#lease?.close()
-    await this.#listener?.close()
-    await this.#acceptor?.close()
+    // Withdrawn first; whoever has not heard of that is refused, and goes elsewhere.
+    await this.#presence?.close()
+    if (this.#reception?.opened) await this.#reception.drain(this.#drainTimeout)
+    await this.#reception?.close()
+    await this.#origin.supervisor?.stop()
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
     this.#participant.replica.off('rights', this.#onrights)
@@ -180,36 +208,27 @@ class ServiceInstance extends Lifecycle {
     this.emit('denied', this.#denial)
   }
 
-  readonly #onrights = () => this.#acceptor?.recheck()
+  readonly #onrights = () => this.#reception?.recheck()
 
+  /** From now on links are taken. */
   async #accept(keyPair: KeyPair) {
-    this.#acceptor = new Acceptor({
-      dht: this.#participant.network.dht,
+    const reception = new Reception({
+      network: this.#participant.network,
       keyPair,
-      connect: () => connectBackend(this.#backend),
-      authorize: (key) => this.#authorize(key)
+      connect: () => this.#origin.connect(),
+      authorize: (key) => this.#authorize(key),
+      reach: this.#reach,
+      directPort: this.#directPort
     })
-    this.#acceptor.on('refused', (error) => this.emit('refused', error))
-    this.#acceptor.on('notice', this.#onnotice)
-    await this.waitFor(this.#acceptor.ready(), Infinity, lateRegistrar)
-  }
-
-  /** Takes links by TCP, too, for as long as it is open. */
-  async #listen(keyPair: KeyPair) {
-    const { host } = this.#participant.network
-    this.#listener = new DirectListener({
-      keyPair,
-      hosts: () => directHosts({ reach: this.#reach, host }),
-      port: this.#directPort,
-      onconnection: (connection) => this.#acceptor?.take(connection, 'direct')
+    this.#reception = reception
+    reception.on('refused', (error: SeaportError) => {
+      if (error.code === 'BACKEND_UNREACHABLE') this.#health.suspect()
+      this.emit('refused', error)
     })
-    this.#listener.on('notice', this.#onnotice)
-    this.#listener.on('addresses', () => this.#lease?.update({ direct: this.#addresses }))
-    await this.#listener.ready()
-  }
-
-  get #addresses(): string[] {
-    return this.#listener?.addresses ?? []
+    reception.on('notice', this.#onnotice)
+    reception.on('addresses', () => this.#presence?.update({ direct: reception.addresses }))
+    await this.waitFor(reception.ready(), Infinity, lateRegistrar)
+    this.emit('listening')
   }
 
   #authorize(key: Buffer): boolean | SeaportError {
@@ -224,51 +243,47 @@ class ServiceInstance extends Lifecycle {
     return withAdvice(denial, { key, consume: [`${role}@${version}`] })
   }
 
-  async #register(keyPair: KeyPair) {
-    const lease = new Lease({
+  /** Into the registry: at once, or with the command that is to be served. */
+  async #appear(keyPair: KeyPair) {
+    const presence = new Presence({
       replica: this.#participant.replica,
       keyPair,
-      fields: { ...this.role, tags: this.#tags, status: 'passing', direct: this.#addresses }
+      fields: { ...this.role, tags: this.#tags, direct: this.#reception?.addresses ?? [] },
+      health: this.#health,
+      supervisor: this.#origin.supervisor
     })
-    this.#lease = lease
+    this.#presence = presence
     const settled = new Promise<void>((resolve, reject) => {
-      lease.on('registered', () => resolve())
-      lease.on('denied', (error: SeaportError) =>
-        error.code === 'KEY_IN_USE' ? reject(error) : null
-      )
+      presence.on('registered', () => resolve())
+      presence.on('denied', (error) => (error.code === 'KEY_IN_USE' ? reject(error) : null))
     })
     settled.catch(() => {})
-    lease.on('registered', (record) => this.emit('registered', record))
-    lease.on('denied', this.#ondenied)
-    lease.on('lost', () => this.emit('lost'))
-    this.emit('connecting')
-    await lease.ready()
-    await this.waitFor(settled, this.#timeout, () => this.#denial ?? lateRegistrar())
+    presence.on('registered', (record) => this.emit('registered', record))
+    presence.on('health', (health, reason) => this.emit('health', health, reason))
+    presence.on('denied', this.#ondenied)
+    presence.on('lost', () => this.emit('lost'))
+    await this.waitFor(presence.start(), Infinity, lateRegistrar)
+    await this.waitFor(settled, this.#timeout, () => this.#late())
   }
 
-  /** Two servers of one key would steal each other's callers, so ask whether one is there first. */
-  async #probe() {
-    const { dht } = this.#participant.network
-    const connection = dht.connect(this.publicKey)
-    connection.on('error', () => {})
-    const signal = AbortSignal.any([this.signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)])
-    const answered = await Promise.race([
-      once(connection, 'open', { signal }).then(() => true),
-      once(connection, 'close', { signal }).then(() => false)
-    ]).catch(() => false)
-    connection.destroy()
-    if (this.signal.aborted) throw this.signal.reason
-    if (answered) {
-      throw SeaportError.KEY_IN_USE(
-        `another running process serves under ${this.servicePublicKey}; stop it, or give this one another seed`
+  /** Why it is not registered yet. */
+  #late(): SeaportError {
+    const { supervisor } = this.#origin
+    if (this.#denial) return this.#denial
+    if (supervisor && !supervisor.isUp) {
+      return SeaportError.COMMAND_FAILED(
+        `${supervisor.name} did not listen on port ${supervisor.port} in time; does it read PORT?`
       )
     }
+    return lateRegistrar()
   }
 
-  /** A service keeps its address over restarts, without being told a seed. */
-  #keepKey(): Promise<KeyPair> {
-    const backend = `${this.#backend.host}:${this.#backend.port}`
-    return keepServiceKey(this.#registry, { ...this.role, backend }, this.#dir)
+  async #checkAlone() {
+    const { dht } = this.#participant.network
+    if (!(await isServed(dht, this.publicKey, this.signal))) return
+    throw SeaportError.KEY_IN_USE(
+      `another running process serves under ${this.servicePublicKey}; stop it, or give this one another seed`
+    )
   }
 }
 

@@ -1,7 +1,13 @@
 import { inspect } from 'node:util'
-import { KeyPair, Service, type ServiceRecord } from '../../lib/index.js'
+import {
+  type Exit,
+  KeyPair,
+  type SeaportError,
+  Service,
+  type ServiceRecord
+} from '../../lib/index.js'
 import { toHex } from '../../lib/keys.js'
-import { type Backend, connectBackend, parseBackend } from '../../lib/link/backend.js'
+import { parseBackend } from '../../lib/link/backend.js'
 import { DIRECT_REACHES } from '../../lib/link/direct-address.js'
 import { measuresOf } from '../../lib/metrics.js'
 import { parseServiceRole } from '../../lib/role.js'
@@ -14,16 +20,21 @@ import {
   REGISTRY_PUBLIC_KEY_FLAG
 } from '../flags.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
+import type { Settings } from '../settings.js'
 import { say, waitAloud } from '../talk.js'
+
+/** Signals that mean nothing to us, and something to a command. Those that end us end it, too. */
+const PASSED_ON: NodeJS.Signals[] = ['SIGUSR1', 'SIGUSR2']
 
 /** Registers what listens on a local port, and lets its consumers in. */
 export const service: Command = {
   verb: 'service',
-  describe: 'Register a local port as a service',
+  describe: 'Register a local port as a service, or run a command and register that',
   flags: {
     port: {
       alias: 'p',
-      describe: 'Port of the backend on this machine',
+      describe:
+        'Port of the backend on this machine; with a command 0, the default, for a free one',
       needed: 'the port of the backend on this machine, or --target host:port elsewhere'
     },
     target: { describe: 'The backend elsewhere, host:port' },
@@ -42,10 +53,25 @@ export const service: Command = {
       describe: 'Key of a consumer that may connect, may be repeated',
       otherwise: 'all'
     },
+    check: {
+      describe: 'How to see whether the backend is well: tcp, http:/path or none',
+      otherwise: 'tcp'
+    },
+    checkInterval: {
+      describe: 'Time between two checks, in seconds or as in 500ms',
+      otherwise: '5'
+    },
+    checkFailures: { describe: 'Failed checks in a row that make it failing', otherwise: '2' },
+    checkPasses: { describe: 'Passed checks in a row that make it passing again', otherwise: '2' },
     tag: { kind: 'list', describe: 'A word to list it with, may be repeated' },
     direct: {
       describe: 'Which addresses to listen on by TCP, beside the DHT: off, lan or any',
       otherwise: 'lan, or loopback if the DHT node is there'
+    },
+    command: {
+      kind: 'rest',
+      describe: 'A program and its arguments, which finds its port in PORT',
+      commandLineOnly: true
     },
     directPort: { describe: 'TCP port for that', otherwise: 'a free one' },
     dir: DIR_FLAG,
@@ -55,12 +81,17 @@ export const service: Command = {
   },
   examples: [
     ['service -p 5984 -r couchdb@3.2.2 --registryPublicKey 5b64…', 'A database on this machine'],
-    ['service --target 10.0.0.7:80 -r @team/api@1.0.0', 'A machine nearby; the key is configured']
+    ['service --target 10.0.0.7:80 -r @team/api@1.0.0', 'A machine nearby; the key is configured'],
+    [
+      'service -p 8080 -r api@1.0.0 --check http:/health',
+      'Listed as failing while that does not answer'
+    ],
+    ['service -r api@1.0.0 -- node server.js', 'Start it with PORT set, and again when it ends']
   ],
 
   async run(settings, lifetime) {
-    const target = settings.text('target', undefined) ?? `${settings.port('port')}`
-    const backend = parseBackend(target)
+    const command = settings.list('command')
+    const origin = command.length > 0 ? commandOf(settings, command) : backendOf(settings)
     const role = settings.text('role')
     parseServiceRole(role)
     const registryPublicKey = settings.key('registryPublicKey')
@@ -71,10 +102,14 @@ export const service: Command = {
       Service({
         registryPublicKey,
         role,
-        target,
+        ...origin,
         keyPair: seed && KeyPair(seed),
         allow: allow.length > 0 ? allow : undefined,
         tags: settings.list('tag'),
+        check: settings.text('check', undefined),
+        checkInterval: settings.duration('checkInterval', undefined),
+        checkFailures: settings.count('checkFailures', undefined),
+        checkPasses: settings.count('checkPasses', undefined),
         direct: settings.word('direct', DIRECT_REACHES, undefined),
         directPort: settings.port('directPort', undefined),
         dir: settings.text('dir', undefined),
@@ -83,6 +118,8 @@ export const service: Command = {
       })
     )
     let registered = false
+    const registrar = `a registrar of ${toHex(registryPublicKey)}`
+    let waitingFor = command.length > 0 ? `${command.join(' ')} to listen on its PORT` : registrar
     service.on('listening', () => console.log(`started p2p service on ${service.servicePublicKey}`))
     service.on('connecting', () => {
       console.log(`connecting to registry ${toHex(registryPublicKey)}`)
@@ -95,27 +132,46 @@ export const service: Command = {
       registered = false
       say('the registry is out of reach, still trying')
     })
+    service.on('health', (_health: string, reason: SeaportError | null) => {
+      say(reason?.message ?? 'the backend is well again')
+    })
+    service.on('up', () => {
+      waitingFor = registrar
+    })
+    service.on('exit', (exit: Exit) => {
+      registered = false
+      say(`${command.join(' ')} ${howItEnded(exit)}`)
+    })
     for (const event of ['denied', 'refused', 'notice']) {
       service.on(event, (error: Error) => say(error.message))
     }
-    await warnOfAbsence(backend)
+    for (const signal of command.length > 0 ? PASSED_ON : []) {
+      process.on(signal, () => service.sendSignal(signal))
+    }
     await waitAloud(
       service.setup(),
-      () => `still searching for a registrar of ${toHex(registryPublicKey)}`
+      () => `still ${waitingFor === registrar ? 'searching' : 'waiting'} for ${waitingFor}`
     )
     await serveMetrics(settings, lifetime, () => measuresOf('service', service.getStats()))
     await lifetime.untilStopped()
   }
 }
 
-/** A backend may come later; that nothing is there yet is worth a word. */
-async function warnOfAbsence(backend: Backend) {
-  try {
-    const socket = await connectBackend(backend)
-    socket.destroy()
-  } catch (error) {
-    say((error as Error).message)
-  }
+function backendOf(settings: Settings) {
+  const target = settings.text('target', undefined) ?? `${settings.port('port')}`
+  parseBackend(target)
+  return { target }
+}
+
+/** Its output is passed through as it is: a log collector would stumble over anything in front of it. */
+function commandOf(settings: Settings, command: string[]) {
+  const target = settings.text('target', undefined)
+  return { command, target, port: settings.listenPort('port', 0), output: 'inherit' as const }
+}
+
+function howItEnded({ code, signal, restartIn }: Exit): string {
+  const how = signal === null ? `ended with code ${code}` : `was ended by ${signal}`
+  return `${how}, it starts again in ${restartIn / 1000} s`
 }
 
 function shown({ role, version, key, tags, status }: ServiceRecord): string {

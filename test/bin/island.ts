@@ -9,6 +9,7 @@ export interface Listed {
   role: string
   version: string
   servicePublicKey: string
+  status: string
   live: boolean
 }
 
@@ -17,7 +18,11 @@ export async function registryOf(t: Test) {
   const cli = new Cli(t)
   const bootstrap = await cli.island()
   cli.write('.hyperseaportrc', (await cli.run(['seed'])).stdout)
-  const backend = createServer((_, response) => response.end('hello'))
+  let statusCode = 200
+  const backend = createServer((_, response) => {
+    response.statusCode = statusCode
+    response.end('hello')
+  })
   backend.listen(0, '127.0.0.1')
   await once(backend, 'listening')
   t.teardown(() => backend.close())
@@ -26,6 +31,10 @@ export async function registryOf(t: Test) {
   let services = 0
   const start = {
     port,
+    /** What the backend answers with from now on. */
+    answer(status: number) {
+      statusCode = status
+    },
     registry: cli.start(['registry']),
     async aRegistry(...flags: string[]): Promise<Running> {
       start.registry = cli.start(['registry', ...flags])

@@ -1,0 +1,54 @@
+import type { Duplex } from 'node:stream'
+import { SeaportError } from './errors.js'
+import { type Backend, connectBackend, parseBackend } from './link/backend.js'
+import { Supervisor } from './supervisor.js'
+
+export interface OriginOptions {
+  /** TCP port of the backend on loopback. With a command, where that is to listen; 0 for a free one. */
+  port?: number | undefined
+  /** The backend elsewhere: `host:port`. */
+  target?: string | undefined
+  /** A program and its arguments, to be kept running. It finds its port in `PORT`. */
+  command?: readonly string[] | undefined
+  /** Where the command's output goes. Default: nowhere. */
+  output?: 'inherit' | 'ignore' | undefined
+}
+
+/** What stands behind a service. */
+export interface Origin {
+  /** Tells it from others on this machine: a service keeps one key for each. */
+  readonly name: string
+  /** Keeps it running, if that is ours to do. */
+  readonly supervisor: Supervisor | null
+  /** @throws BACKEND_UNREACHABLE, or the signal's reason */
+  connect(options?: { signal?: AbortSignal }): Promise<Duplex>
+}
+
+const LOOPBACK = '127.0.0.1'
+
+/**
+ * Makes of the options what they mean.
+ *
+ * @throws USAGE
+ */
+export function originOf({ port, target, command, output }: OriginOptions): Origin {
+  if (!command) return tcpOrigin(parseBackend(target ?? port))
+  if (target !== undefined) {
+    throw SeaportError.USAGE('a command runs on this machine: give it a port, not a target')
+  }
+  if (port) parseBackend(port)
+  const supervisor = new Supervisor({ command, port, output })
+  return {
+    name: port ? `${LOOPBACK}:${port}` : supervisor.name,
+    supervisor,
+    connect: (options) => connectBackend({ host: LOOPBACK, port: supervisor.port }, options)
+  }
+}
+
+function tcpOrigin(backend: Backend): Origin {
+  return {
+    name: `${backend.host}:${backend.port}`,
+    supervisor: null,
+    connect: (options) => connectBackend(backend, options)
+  }
+}
