@@ -93,7 +93,8 @@ export class TcpProxy extends ReadyResource {
   override async _close() {
     if (!this.#server.listening) return
     this.#server.close()
-    for (const socket of this.#sockets) socket.resetAndDestroy()
+    const reason = SeaportError.CLOSED('the proxy was closed')
+    for (const socket of this.#sockets) cut(socket, reason)
     await once(this.#server, 'close')
   }
 

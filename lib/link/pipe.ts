@@ -36,8 +36,14 @@ export function pipe(a: Duplex, b: Duplex): Promise<Error | null> {
 /** Ends a stream at once, so that the far end can tell it from an orderly end. */
 export function cut(stream: Duplex, reason: Error) {
   if (stream.destroyed) return
-  if (stream instanceof Socket) stream.resetAndDestroy()
-  else stream.destroy(reason)
+  if (!(stream instanceof Socket)) stream.destroy(reason)
+  else if (isShuttingDown(stream)) stream.destroy()
+  else stream.resetAndDestroy()
+}
+
+/** libuv does not reset a socket that is shutting down, and Node would then never close it. */
+function isShuttingDown(socket: Socket): boolean {
+  return socket.writableEnded && !socket.writableFinished
 }
 
 function isOver(stream: Duplex): boolean {

@@ -1,9 +1,9 @@
 import { once } from 'node:events'
-import { connect, createServer, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { type Duplex, duplexPair } from 'node:stream'
 import t, { type Test } from 'tap'
 import { SeaportError } from '../../lib/errors.js'
-import { pipe } from '../../lib/link/pipe.js'
+import { cut, pipe } from '../../lib/link/pipe.js'
 import { readAll, streamPair } from './pair.js'
 
 const CHUNK_BYTES = 16 * 1024
@@ -35,6 +35,20 @@ t.test('a server that ends first still receives the rest', async (t) => {
   client.end('the rest')
   t.equal(String(await readAll(far)), 'the rest')
   t.equal(await over, null)
+})
+
+t.test('a socket that is just shutting down is closed when it is cut', async (t) => {
+  const server = createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const accepted = once(server, 'connection')
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  t.teardown(() => client.destroy())
+  const [socket] = (await accepted) as [Socket]
+  socket.end('bye')
+  const closed = once(socket, 'close')
+  cut(socket, SeaportError.CLOSED('enough'))
+  await closed
 })
 
 t.test('a client that resets cuts the stream', async (t) => {
