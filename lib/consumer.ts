@@ -109,6 +109,7 @@ class ConsumerInstance extends Lifecycle {
         role: `${role.role}@${role.range}`,
         pool: this.#pool,
         resolve,
+        watch: (listener) => directory.watch(listener),
         mode,
         versions,
         consumerKey: () => toHex(this.#participant.keyPair.publicKey)

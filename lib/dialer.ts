@@ -23,6 +23,8 @@ export interface DialerOptions {
   role: string
   /** The instances that match now, the best first. Must be quick: it is asked for every dial. */
   resolve: () => readonly Candidate[]
+  /** Calls back whenever that may have changed, as `Directory.watch` does; returns how to stop. */
+  watch?: ((listener: () => void) => () => void) | undefined
   pool: Pick<LinkPool, 'open' | 'isSuspect'> & Partial<Pick<LinkPool, 'pathOf'>>
   /** How instances are chosen. */
   mode?: BalanceMode | undefined
@@ -60,6 +62,8 @@ interface Failure {
 const DIAL_TIMEOUT_MS = 10_000
 /** A little more than the way around the world and back. */
 const HEDGE_AFTER_MS = 250
+/** Far more than a registrar's news need to get around. */
+const SUCCESSION_MS = 1000
 
 /**
  * Turns `role@range` into an open stream: asks the directory, lets the balancer order what it knows,
@@ -80,6 +84,7 @@ export class Dialer {
 
   readonly #role: string
   readonly #resolve: DialerOptions['resolve']
+  readonly #watch: DialerOptions['watch']
   readonly #pool: DialerOptions['pool']
   readonly #experience: Experience
   readonly #circumstances: Circumstances
@@ -94,6 +99,7 @@ export class Dialer {
   constructor({
     role,
     resolve,
+    watch,
     pool,
     mode = DEFAULT_MODE,
     versions = 'newest',
@@ -106,6 +112,7 @@ export class Dialer {
   }: DialerOptions) {
     this.#role = role
     this.#resolve = resolve
+    this.#watch = watch
     this.#pool = pool
     this.#mode = mode
     this.#balancer = balancerOf(mode)
@@ -151,6 +158,10 @@ export class Dialer {
     if (!stream && wasWarm && failures.at(-1)?.error.code === 'OPEN_TIMEOUT') {
       // Where there is nobody else, a link that turned out to be dead may be the only thing wrong.
       if (!this.#isLinked(only)) stream = await this.#race(candidates, options, failures)
+    }
+    if (!stream && areLeaving(failures)) {
+      const successors = await this.#successorsOf(failures, options)
+      stream = await this.#race(successors, options, failures)
     }
     if (stream) {
       this.stats.dialed++
@@ -233,6 +244,31 @@ export class Dialer {
     else ejection.abandoned()
   }
 
+  /**
+   * Who leaves may have been replaced already, by somebody that the directory is only just about to hear
+   * of: waits a little for instances that were not tried.
+   */
+  #successorsOf(failures: Failure[], { avoid, signal }: DialOptions): Promise<Candidate[]> {
+    const tried = new Set(failures.map(({ candidate }) => candidate.servicePublicKey))
+    return new Promise((resolve, reject) => {
+      const find = () => this.#order(avoid).filter((one) => !tried.has(one.servicePublicKey))
+      const settle = () => {
+        clearTimeout(timer)
+        stop?.()
+        signal?.removeEventListener('abort', onabort)
+        resolve(find())
+      }
+      const onabort = () => {
+        reject(signal?.reason)
+        settle()
+      }
+      const timer = setTimeout(settle, SUCCESSION_MS)
+      const stop = this.#watch?.(() => find().length > 0 && settle())
+      signal?.addEventListener('abort', onabort, { once: true })
+      if (!stop || find().length > 0) settle()
+    })
+  }
+
   #isLinked({ servicePublicKey }: Candidate): boolean {
     return this.#pool.pathOf?.(this.#experience.of(servicePublicKey).key) !== null
   }
@@ -248,6 +284,10 @@ export class Dialer {
       failures.at(-1)?.error
     )
   }
+}
+
+function areLeaving(failures: Failure[]): boolean {
+  return failures.length > 0 && failures.every(({ error }) => error.code === 'REFUSED')
 }
 
 /** Calls back once, when a stream is closed, or given back for the next one to use (as HTTP agents do). */

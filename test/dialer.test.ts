@@ -212,9 +212,28 @@ t.test('over a link that was new it is not', async (t) => {
   t.same(tried, ['only'])
 })
 
+t.test('when all are leaving, a dial waits for who comes in their place', async (t) => {
+  const candidates = ['old@1.0.0']
+  let changed = () => {}
+  const { dialer, tried } = dial({
+    candidates,
+    answers: { old: SeaportError.REFUSED('the service is draining') },
+    watch: (listener) => {
+      changed = listener
+      queueMicrotask(() => {
+        candidates.unshift('new@1.0.0')
+        changed()
+      })
+      return () => {}
+    }
+  })
+  t.ok(await dialer.dial())
+  t.same(tried, ['old', 'new'])
+})
+
 interface Setting
   extends Partial<
-    Pick<DialerOptions, 'mode' | 'dialTimeout' | 'hedgeAfter' | 'experience' | 'consumerKey'>
+    Pick<DialerOptions, 'mode' | 'dialTimeout' | 'hedgeAfter' | 'experience' | 'watch'>
   > {
   /** `name@version`, best first. */
   candidates: string[]
