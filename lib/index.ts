@@ -1,4 +1,5 @@
 export { Admin, type AdminOptions } from './admin.js'
+export type { BalanceMode } from './balancer.js'
 export { Consumer, type ConsumerEntry, type ConsumerOptions } from './consumer.js'
 export { SeaportError } from './errors.js'
 export { KeyPair } from './keys.js'

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { BALANCE_MODES, DEFAULT_MODE } from '../../lib/balancer.js'
 import { Consumer, type ConsumerEntry, type Instance } from '../../lib/index.js'
 import { toHex } from '../../lib/keys.js'
 import { DIRECT_REACHES } from '../../lib/link/direct-address.js'
@@ -17,6 +18,7 @@ import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { say, waitAloud } from '../talk.js'
 
 const LOOPBACK = '127.0.0.1'
+const VERSIONS = ['newest', 'all'] as const
 
 /** Brings a service to a local port. */
 export const proxy: Command = {
@@ -35,6 +37,14 @@ export const proxy: Command = {
     },
     registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
     listen: { describe: 'Local address to listen on', otherwise: LOOPBACK },
+    mode: {
+      describe: `How an instance is chosen for each connection: ${BALANCE_MODES.slice(0, -1).join(', ')} or ${BALANCE_MODES.at(-1)}`,
+      otherwise: DEFAULT_MODE
+    },
+    versions: {
+      describe: 'Which versions have their share: newest, with the older behind it, or all',
+      otherwise: 'newest'
+    },
     direct: DIRECT_FLAG,
     dir: DIR_FLAG,
     metrics: METRICS_FLAG,
@@ -57,6 +67,8 @@ export const proxy: Command = {
         registryPublicKey,
         ports: [port],
         listen: settings.text('listen', LOOPBACK),
+        loadBalanceOptions: { mode: settings.word('mode', BALANCE_MODES, undefined) },
+        versions: settings.word('versions', VERSIONS, undefined),
         direct: settings.word('direct', DIRECT_REACHES, undefined),
         dir: settings.text('dir', undefined),
         verb: 'proxy',

@@ -73,6 +73,10 @@ export const service: Command = {
       describe: 'A program and its arguments, which finds its port in PORT',
       commandLineOnly: true
     },
+    drainTimeout: {
+      describe: 'How long open streams may go on when it is stopped, in seconds or as in 500ms',
+      otherwise: '30'
+    },
     directPort: { describe: 'TCP port for that', otherwise: 'a free one' },
     dir: DIR_FLAG,
     metrics: METRICS_FLAG,
@@ -111,6 +115,7 @@ export const service: Command = {
         checkFailures: settings.count('checkFailures', undefined),
         checkPasses: settings.count('checkPasses', undefined),
         direct: settings.word('direct', DIRECT_REACHES, undefined),
+        drainTimeout: settings.duration('drainTimeout', undefined),
         directPort: settings.port('directPort', undefined),
         dir: settings.text('dir', undefined),
         timeout: Infinity,
