@@ -1,6 +1,8 @@
 import type { Duplex } from 'node:stream'
 import { SeaportError } from './errors.js'
+import type { StreamTaker } from './link/acceptor.js'
 import { type Backend, connectBackend, parseBackend } from './link/backend.js'
+import { type StreamServer, serve } from './link/in-process.js'
 import { Supervisor } from './supervisor.js'
 
 export interface OriginOptions {
@@ -10,6 +12,11 @@ export interface OriginOptions {
   target?: string | undefined
   /** A program and its arguments, to be kept running. It finds its port in `PORT`. */
   command?: readonly string[] | undefined
+  /**
+   * An `http.Server`, or whatever takes streams by `connection`, in this process. It needs no port, and
+   * need not listen. Its health is its own affair.
+   */
+  server?: StreamServer | undefined
   /** Where the command's output goes. Default: nowhere. */
   output?: 'inherit' | 'ignore' | undefined
 }
@@ -22,6 +29,8 @@ export interface Origin {
   readonly supervisor: Supervisor | null
   /** @throws BACKEND_UNREACHABLE, or the signal's reason */
   connect(options?: { signal?: AbortSignal }): Promise<Duplex>
+  /** Takes streams itself; nothing is connected to then. */
+  readonly take: StreamTaker | null
 }
 
 const LOOPBACK = '127.0.0.1'
@@ -31,7 +40,13 @@ const LOOPBACK = '127.0.0.1'
  *
  * @throws USAGE
  */
-export function originOf({ port, target, command, output }: OriginOptions): Origin {
+export function originOf({ port, target, command, output, server }: OriginOptions): Origin {
+  if (server) {
+    if (command || target !== undefined || port !== undefined) {
+      throw SeaportError.USAGE('a server stands in for port, target and command: give one of them')
+    }
+    return serverOrigin(server)
+  }
   if (!command) return tcpOrigin(parseBackend(target ?? port))
   if (target !== undefined) {
     throw SeaportError.USAGE('a command runs on this machine: give it a port, not a target')
@@ -41,6 +56,7 @@ export function originOf({ port, target, command, output }: OriginOptions): Orig
   return {
     name: port ? `${LOOPBACK}:${port}` : supervisor.name,
     supervisor,
+    take: null,
     connect: (options) => connectBackend({ host: LOOPBACK, port: supervisor.port }, options)
   }
 }
@@ -49,6 +65,18 @@ function tcpOrigin(backend: Backend): Origin {
   return {
     name: `${backend.host}:${backend.port}`,
     supervisor: null,
+    take: null,
     connect: (options) => connectBackend(backend, options)
+  }
+}
+
+function serverOrigin(server: StreamServer): Origin {
+  return {
+    name: 'in process',
+    supervisor: null,
+    take: (stream, remotePublicKey) => serve(server, stream, remotePublicKey),
+    async connect() {
+      throw SeaportError.BACKEND_UNREACHABLE('a server in this process is not connected to')
+    }
   }
 }

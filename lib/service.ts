@@ -83,6 +83,8 @@ class ServiceInstance extends Lifecycle {
       keyPair,
       tags = [],
       allow,
+      server,
+      check = server ? 'none' : undefined,
       direct = DIRECT_REACH,
       directPort,
       dir,
@@ -92,8 +94,12 @@ class ServiceInstance extends Lifecycle {
     this.role = parseServiceRole(role)
     this.#registry = parseKey(registryPublicKey, 'registry public key')
     this.#origin = originOf(options)
+    if (server && check !== 'none') {
+      throw SeaportError.USAGE('a server in this process is not checked, it knows how it is')
+    }
     this.#health = new HealthCheck({
       ...options,
+      check,
       connect: (options) => this.#origin.connect(options)
     })
     this.#keyPair = keyPair
@@ -215,7 +221,7 @@ class ServiceInstance extends Lifecycle {
     const reception = new Reception({
       network: this.#participant.network,
       keyPair,
-      connect: () => this.#origin.connect(),
+      connect: async () => this.#origin.take ?? this.#origin.connect(),
       authorize: (key) => this.#authorize(key),
       reach: this.#reach,
       directPort: this.#directPort

@@ -4,15 +4,21 @@ import { type DHTServer, type HyperDHT, ReadyResource, type SecretStream } from 
 import { type KeyPair, toHex } from '../keys.js'
 import type { IncomingStream } from './incoming-stream.js'
 import { Link, type Path } from './link.js'
-import { cut, pipe } from './pipe.js'
+import { cut, handOver, pipe } from './pipe.js'
+
+/** Takes a stream, and the key of whoever opened it, for good. */
+export type StreamTaker = (stream: Duplex, remotePublicKey: Buffer) => void
 
 export interface AcceptorOptions {
   /** Not closed by the acceptor. */
   dht: HyperDHT
   /** The service's identity, which links are made to. */
   keyPair: KeyPair
-  /** Connects to the backend, once for each stream. What it throws, the opener is told. */
-  connect: (options: { signal: AbortSignal }) => Promise<Duplex>
+  /**
+   * Connects to the backend, once for each stream. What it throws, the opener is told. A backend that
+   * takes streams itself comes as a function.
+   */
+  connect: (options: { signal: AbortSignal }) => Promise<Duplex | StreamTaker>
   /** Whether a key may open streams; an error says why not. Asked for each stream. Default: all may. */
   authorize?: (remotePublicKey: Buffer) => boolean | SeaportError
   /** Links at a time. */
@@ -154,9 +160,13 @@ export class Acceptor extends ReadyResource {
       this.#check(link.remotePublicKey)
       const backend = await this.#connect({ signal: incoming.signal })
       const stream = incoming.accept()
-      if (stream === null) return cut(backend, SeaportError.STREAM_RESET('the opener gave up'))
+      if (stream === null) return giveUp(backend)
       this.stats.accepted++
-      if ((await pipe(stream, backend)) !== null) this.stats.reset++
+      const reason =
+        typeof backend === 'function'
+          ? await handOver(stream, () => backend(stream, link.remotePublicKey))
+          : await pipe(stream, backend)
+      if (reason !== null) this.stats.reset++
     } catch (error) {
       this.#refuse(incoming, error)
     } finally {
@@ -199,4 +209,8 @@ export class Acceptor extends ReadyResource {
     incoming.refuse(reason)
     this.emit('refused', reason)
   }
+}
+
+function giveUp(backend: Duplex | StreamTaker) {
+  if (typeof backend !== 'function') cut(backend, SeaportError.STREAM_RESET('the opener gave up'))
 }

@@ -33,6 +33,25 @@ export function pipe(a: Duplex, b: Duplex): Promise<Error | null> {
   return closed.then(() => reason)
 }
 
+/**
+ * Gives a stream away. Resolves when it is closed; with what cut it, or null if it ended in order. Never
+ * rejects: what the taker throws cuts the stream.
+ */
+export function handOver(stream: Duplex, take: () => void): Promise<Error | null> {
+  return new Promise((resolve) => {
+    stream.on('error', () => {})
+    stream.on('close', () => {
+      if (isOver(stream)) return resolve(null)
+      resolve(stream.errored ?? SeaportError.STREAM_RESET('the connection was cut before its end'))
+    })
+    try {
+      take()
+    } catch (error) {
+      cut(stream, error as Error)
+    }
+  })
+}
+
 /** Ends a stream at once, so that the far end can tell it from an orderly end. */
 export function cut(stream: Duplex, reason: Error) {
   if (stream.destroyed) return
