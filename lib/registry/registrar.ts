@@ -3,6 +3,7 @@ import { ReadyResource } from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
 import type { Network } from '../network.js'
 import { Authorship } from './authorship.js'
+import { Graces } from './graces.js'
 import { checkGrantStatement, type GrantStatement } from './grant.js'
 import type { Log } from './log.js'
 import type { Peer } from './peer.js'
@@ -67,8 +68,7 @@ export class Registrar extends ReadyResource {
   readonly #storage: Storage
   readonly #authorship: Authorship
   readonly #leases = new Map<string, Lease>()
-  /** Instances whose owner has until then to come back. */
-  readonly #graces = new Map<string, NodeJS.Timeout>()
+  readonly #graces = new Graces((key) => this.#inTurn(key, () => this.#lose(key)))
   readonly #turns = new Map<string, Promise<void>>()
   #replica: Replica | null = null
   #isRewound = false
@@ -131,8 +131,7 @@ export class Registrar extends ReadyResource {
   override async _close() {
     for (const stop of this.#watches) stop()
     if (this.#renewal) clearInterval(this.#renewal)
-    for (const timer of this.#graces.values()) clearTimeout(timer)
-    this.#graces.clear()
+    this.#graces.close()
     await this.#replica?.close()
     await Promise.all(this.#turns.values())
     await this.#writable
@@ -177,7 +176,7 @@ export class Registrar extends ReadyResource {
   /** After a restart the log is kept; the owners come back by themselves, or their records go. */
   #awaitOwners() {
     for (const entry of this.#ownLog.entries()) {
-      if (isPresent(entry)) this.#giveGrace(entry.key, this.#options.restartGrace)
+      if (isPresent(entry)) this.#graces.give(entry.key, this.#options.restartGrace)
     }
   }
 
@@ -249,7 +248,7 @@ export class Registrar extends ReadyResource {
     if (record) await this.#write(record)
     if (record && !isPresent(record)) this.#leases.delete(key)
     else this.#leases.set(key, { peer, record: record ?? this.#leases.get(key)?.record ?? null })
-    this.#endGrace(key)
+    this.#graces.end(key)
     this.stats.leases = this.#leases.size
     if (record) this.emit(isPresent(record) ? 'registered' : 'withdrawn', record)
   }
@@ -338,26 +337,9 @@ export class Registrar extends ReadyResource {
     for (const [key, lease] of this.#leases) {
       if (lease.peer !== peer) continue
       this.#leases.delete(key)
-      this.#giveGrace(key, peer.silent ? 0 : this.#options.returnGrace)
+      this.#graces.give(key, peer.silent ? 0 : this.#options.returnGrace)
     }
     this.stats.leases = this.#leases.size
-  }
-
-  #giveGrace(key: string, ms: number) {
-    this.#endGrace(key)
-    if (this.closing) return
-    this.#graces.set(
-      key,
-      setTimeout(() => {
-        this.#graces.delete(key)
-        this.#inTurn(key, () => this.#lose(key))
-      }, ms)
-    )
-  }
-
-  #endGrace(key: string) {
-    clearTimeout(this.#graces.get(key))
-    this.#graces.delete(key)
   }
 
   async #lose(key: string) {
@@ -389,7 +371,7 @@ export class Registrar extends ReadyResource {
     const own = this.#ownLog.get(key)
     if (!own || !isPresent(own) || own.seq > recordOf(known).seq) return
     if (this.#leases.has(key) || this.closing) return
-    this.#endGrace(key)
+    this.#graces.end(key)
     await this.#ownLog.put(known)
   }
 }
