@@ -1,10 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
 import { SeaportError } from './errors.js'
-import { connectBackend } from './link/backend.js'
-import { leave } from './link/leave.js'
-import { listenError } from './network.js'
+import { freePort, isListening } from './link/local-port.js'
 
 export interface SupervisorOptions {
   /** The program and its arguments. */
@@ -38,7 +35,6 @@ interface SupervisorEvents {
   notice: [SeaportError]
 }
 
-const LOOPBACK = '127.0.0.1'
 const BACKOFFS_MS = [100, 500, 1000, 2000, 5000, 10_000, 30_000]
 /** Each wait is up to so much longer, so that what fell together does not rise together. */
 const JITTER = 0.2
@@ -195,6 +191,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   async #spawn(): Promise<ChildProcess> {
+    // Were something else on the port that was asked for, we would register that.
     this.#port = await freePort(this.#wantedPort)
     const [program = '', ...args] = this.#command
     const child = spawn(program, args, {
@@ -256,33 +253,4 @@ function exitOf(child: ChildProcess): Promise<Omit<Exit, 'restartIn'>> {
     if (child.exitCode !== null || child.signalCode !== null) done()
     else child.once('exit', done)
   })
-}
-
-async function isListening(port: number): Promise<boolean> {
-  try {
-    const socket = await connectBackend({ host: LOOPBACK, port })
-    leave(socket)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/**
- * Finds a port for the command, or that the one it was given is free: were something else there, we
- * would register that.
- *
- * @throws PORT_IN_USE
- */
-async function freePort(wanted: number): Promise<number> {
-  const server = createServer()
-  try {
-    server.listen(wanted, LOOPBACK)
-    await once(server, 'listening')
-    return (server.address() as AddressInfo).port
-  } catch (cause) {
-    throw listenError(cause, `port ${wanted} on ${LOOPBACK}`)
-  } finally {
-    server.close()
-  }
 }
