@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
+import { freePort } from '../../lib/link/local-port.js'
 import { Cli, type Running } from './cli.js'
 
 const KEY = /^[0-9a-f]{64}$/
@@ -80,7 +81,7 @@ t.test('what is in use is refused with its own code', async (t) => {
 
 t.test('a backend that is not there yet is pointed out', async (t) => {
   const { cli } = await registryOf(t)
-  const service = cli.start(['service', '-p', `${await freePort()}`, '-r', 'hello@1.0.0'])
+  const service = cli.start(['service', '-p', `${await freePort(0)}`, '-r', 'hello@1.0.0'])
   await service.waitForTalk('BACKEND_UNREACHABLE: nothing listens on ')
   await service.waitForLine('registered service')
 })
@@ -119,15 +120,6 @@ async function httpBackend(t: Test, answer: string): Promise<number> {
     server.closeAllConnections()
   })
   return (server.address() as AddressInfo).port
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** What a proxy's port answers. */

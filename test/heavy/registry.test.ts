@@ -1,11 +1,10 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { crypto } from '../../lib/holepunch.js'
 import { Consumer, KeyPair } from '../../lib/index.js'
+import { freePort } from '../../lib/link/local-port.js'
 import { Network } from '../../lib/network.js'
 import { get, list, registryOf } from '../bin/island.js'
 
@@ -78,7 +77,7 @@ const skip = has('redis-server') && has('redis-cli') ? false : 'there is no Redi
 
 t.test('Redis is reached through a proxy by its own client', { skip }, async (t) => {
   const { cli, start } = await registryOf(t)
-  const redisPort = await freePort()
+  const redisPort = await freePort(0)
   const redis = spawn('redis-server', ['--port', `${redisPort}`, '--save', '', '--dir', cli.home], {
     stdio: ['ignore', 'pipe', 'inherit']
   })
@@ -146,13 +145,4 @@ function rss(pid: number): number {
 
 function has(program: string): boolean {
   return spawnSync('which', [program]).status === 0
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
