@@ -60,7 +60,7 @@ const DIRECT_REACH: DirectReach = 'any'
 /**
  * What some roles' instances are reached through, one entry a role. Emits `connecting`, `connected` (the
  * directory is ready), `waiting` (the role ranges nobody serves yet), `found` (an Instance, its entry),
- * `listening` (an entry), `denied` (a SeaportError: the registry does not let us in), `refused` (a SeaportError, the entry: a connection that found no instance)
+ * `listening` (an entry), `registrar` (another one is alive), `denied` (a SeaportError: the registry does not let us in), `refused` (a SeaportError, the entry: a connection that found no instance)
  * and `notice` (a SeaportError).
  */
 class ConsumerInstance extends Lifecycle {
@@ -173,11 +173,12 @@ class ConsumerInstance extends Lifecycle {
     return this.#pool.reach(parseKey(servicePublicKey), signal)
   }
 
-  /** The links to services, the registry's logs, and how much of each is here. */
+  /** The links to services; the registrars, which of them are alive, and how far our copy is behind. */
   getStats() {
     const { replica } = this.#participant
     return {
       registrars: replica.registrars.length,
+      behind: replica.behind,
       peers: replica.peering.peers.size,
       links: { ...this.#pool.stats },
       logs: replica.logs()
@@ -188,6 +189,7 @@ class ConsumerInstance extends Lifecycle {
     const deadline = Date.now() + this.#timeout
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
+    this.#participant.replica.on('registrar', this.#onregistrar)
     try {
       this.emit('connecting')
       for (const { proxy } of this.entries) await proxy.check()
@@ -219,10 +221,13 @@ class ConsumerInstance extends Lifecycle {
     await this.#pool.close()
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
+    this.#participant.replica.off('registrar', this.#onregistrar)
     await this.#participant.release()
   }
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
+
+  readonly #onregistrar = () => this.emit('registrar')
 
   readonly #ondenied = (reason: SeaportError) => {
     const key = this.#participant.keyPair.publicKey

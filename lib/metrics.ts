@@ -39,6 +39,10 @@ const MEANINGS: Record<string, [type: Measure['type'], help: string]> = {
   service_command_exits: ['counter', 'Ends of the supervised command'],
   proxy_instances: ['gauge', 'Instances that match'],
   proxy_registrars: ['gauge', 'Registrars that are connected'],
+  proxy_behind: [
+    'gauge',
+    'Blocks of the logs of live registrars that are not in the directory yet'
+  ],
   proxy_peers: ['gauge', 'Connections to other participants'],
   proxy_links_links: ['gauge', 'Links to services'],
   proxy_links_direct: ['gauge', 'Links to services on the direct path'],
@@ -52,6 +56,7 @@ const MEANINGS: Record<string, [type: Measure['type'], help: string]> = {
   proxy_dialer_failed_attempts: ['counter', 'Attempts at an instance that failed'],
   proxy_dialer_failed: ['counter', 'Dials that found no instance'],
   web_registrars: ['gauge', 'Registrars that are connected'],
+  web_behind: ['gauge', 'Blocks of the logs of live registrars that are not in the directory yet'],
   web_peers: ['gauge', 'Connections to other participants'],
   web_links_links: ['gauge', 'Links to services'],
   web_links_direct: ['gauge', 'Links to services on the direct path'],

@@ -175,6 +175,7 @@ class WebInstance extends Lifecycle {
       gateway: this.#gateway.stats,
       links: { ...this.#pool.stats },
       registrars: replica.registrars.length,
+      behind: replica.behind,
       peers: replica.peering.peers.size,
       logs: replica.logs()
     }

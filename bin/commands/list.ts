@@ -11,6 +11,7 @@ import {
   networkOptions,
   REGISTRY_PUBLIC_KEY_FLAG
 } from '../flags.js'
+import { freshness } from '../freshness.js'
 import { table } from '../table.js'
 import { say, waitAloud } from '../talk.js'
 
@@ -40,7 +41,7 @@ export const list: Command = {
   examples: [
     ['list', 'Every instance'],
     ['list couchdb@3.x --json', 'Those of one role, for a program to read'],
-    ['list --verbose', 'On which path each is reached, too, and how far away it is']
+    ['list --verbose', 'On which path each is reached, too, and how fresh all this is']
   ],
 
   async run(settings, lifetime) {
@@ -68,6 +69,7 @@ export const list: Command = {
       consumer.setup(),
       () => `still searching for the registry ${toHex(registryPublicKey)}`
     )
+    if (verbose) for (const line of await freshness(consumer)) say(line)
     const instances = verbose ? await reached(consumer, consumer.list(role)) : consumer.list(role)
     const columns = verbose ? VERBOSE_COLUMNS : COLUMNS
     if (json) console.log(JSON.stringify(instances, null, 2))

@@ -1,16 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Directory, DirectoryChange, Instance } from '../registry/directory.js'
+import type { LogView } from '../registry/replica.js'
 import type { Viewer } from './access.js'
 import type { Flow, Traffic } from './traffic.js'
-
-/** How far a copy of a registrar's log is. */
-export interface LogView {
-  logKey: string
-  registrarKey: string
-  applied: number
-  offered: number
-  live: boolean
-}
 
 export interface LiveFeedOptions {
   registryPublicKey: string

@@ -6,11 +6,28 @@ import { type Certificate, checkCertificate } from './certificate.js'
 import { Directory } from './directory.js'
 import { Follower } from './follower.js'
 import { checkGrantStatement } from './grant.js'
+import { LiveRegistrars } from './live-registrars.js'
 import { Membership } from './membership.js'
 import type { Peer } from './peer.js'
 import { Peering, type PeeringOptions } from './peering.js'
 import type { LogNotice, Ping } from './protocol.js'
 import type { Storage } from './storage.js'
+
+/** One registrar's log, and how fresh our copy of it is. Keys are hex. */
+export interface LogView {
+  logKey: string
+  registrarKey: string
+  /** Blocks that are in the directory. */
+  applied: number
+  /** Blocks that somebody connected was seen to have. */
+  offered: number
+  /** Blocks that were written, as far as we know, and are not in the directory yet. */
+  behind: number
+  /** Whether its registrar is connected and answers, or is this one. */
+  live: boolean
+  /** When that was last so, in ms since 1970; null if not in this run. */
+  heardAt: number | null
+}
 
 export interface ReplicaOptions {
   network: Network
@@ -51,8 +68,7 @@ export class Replica extends ReadyResource {
   readonly #patience: number
   readonly #certificates = new Map<string, Certificate>()
   readonly #followers = new Map<string, Follower>()
-  /** Live registrars, and the log each writes, by their swarm key. */
-  readonly #live = new Map<string, { peer: Peer; logKey: string }>()
+  readonly #live = new LiveRegistrars()
   #ownLogKey: string | null = null
   #impatient = false
   #patienceTimer: NodeJS.Timeout | null = null
@@ -90,7 +106,7 @@ export class Replica extends ReadyResource {
 
   /** Registrars that are connected and heard of within the last beats. */
   get registrars(): Peer[] {
-    return [...this.#live.values()].map(({ peer }) => peer)
+    return this.#live.peers
   }
 
   /** Whether the directory is as good as it gets: a live registrar's, or the best copy in reach. */
@@ -103,21 +119,27 @@ export class Replica extends ReadyResource {
     return this.#synced
   }
 
-  /** Blocks of each known log: in the directory, and offered by others. */
-  logs(): {
-    logKey: string
-    registrarKey: string
-    applied: number
-    offered: number
-    live: boolean
-  }[] {
-    return [...this.#certificates.values()].map(({ logKey, registrarKey }) => ({
-      logKey,
-      registrarKey,
-      applied: this.#followers.get(logKey)?.applied ?? 0,
-      offered: this.#offeredOf(logKey),
-      live: this.#live.get(registrarKey)?.logKey === logKey
-    }))
+  /** Each known log, and how fresh our copy is. */
+  logs(): LogView[] {
+    return [...this.#certificates.values()].map(({ logKey, registrarKey }) => {
+      const applied = this.#lengthOf(logKey)
+      const offered = this.#offeredOf(logKey)
+      const written = Math.max(offered, this.#followers.get(logKey)?.core.length ?? 0)
+      return {
+        logKey,
+        registrarKey,
+        applied,
+        offered,
+        behind: Math.max(written - applied, 0),
+        live: logKey === this.#ownLogKey || this.#live.get(registrarKey)?.logKey === logKey,
+        heardAt: this.#live.heardAt(registrarKey)
+      }
+    })
+  }
+
+  /** Blocks of the logs of live registrars that are not in the directory yet. */
+  get behind(): number {
+    return this.logs().reduce((sum, { live, behind }) => sum + (live ? behind : 0), 0)
   }
 
   override async _open() {
@@ -267,9 +289,9 @@ export class Replica extends ReadyResource {
     this.#offer(certificate.logKey, length)
     const { logKey } = certificate
     const known = this.#live.get(peer.key)
+    this.#live.hear(peer, logKey)
     if (known?.peer === peer && known.logKey === logKey) return
     if (known) this.directory.setLive(known.logKey, false)
-    this.#live.set(peer.key, { peer, logKey })
     this.directory.setLive(logKey, true)
     this.#checkSynced()
     this.#forgetOldLogs()
@@ -277,10 +299,9 @@ export class Replica extends ReadyResource {
   }
 
   #onpeerclose(peer: Peer) {
-    const known = this.#live.get(peer.key)
-    if (known?.peer !== peer) return
-    this.#live.delete(peer.key)
-    this.directory.setLive(known.logKey, false)
+    const logKey = this.#live.lose(peer)
+    if (logKey === null) return
+    this.directory.setLive(logKey, false)
     this.emit('registrar-lost', peer)
   }
 

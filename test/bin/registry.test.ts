@@ -72,3 +72,20 @@ t.test(
     t.notMatch(watch.lines.stdout.join(), '"down"', 'no reader’s session broke')
   }
 )
+
+t.test('list --verbose says which registrars are alive, and how fresh its copy is', async (t) => {
+  const { cli, start } = await registryOf(t)
+  const second = await start.aRegistry('--registryDir', cli.path('second'))
+  await start.service('a@1.0.0')
+
+  const both = await cli.run(['list', '--verbose', '--json'])
+  t.match(JSON.parse(both.stdout), [{ role: 'a' }], 'what is data stays data')
+  const fresh = /^registrar [0-9a-f]{8}… is alive; its log has [1-9]\d* blocks, all of it here$/gm
+  t.equal(both.stderr.match(fresh)?.length, 2, both.stderr)
+
+  await second.kill('SIGKILL')
+  const one = await cli.run(['list', '--verbose'])
+  t.equal(one.stderr.match(fresh)?.length, 1, one.stderr)
+  t.match(one.stderr, /^registrar [0-9a-f]{8}… is away, not heard of; /m)
+  t.notMatch((await cli.run(['list'])).stderr, 'registrar')
+})
