@@ -333,8 +333,9 @@ class ConsumerEntry extends EventEmitter {
    *
    * @throws NO_INSTANCE with what each instance answered
    */
-  connect({ signal }: { signal?: AbortSignal } = {}): Promise<Duplex> {
-    return this.#dialer.dial(signal ? { signal } : {})
+  async connect({ signal }: { signal?: AbortSignal } = {}): Promise<Duplex> {
+    const stream = await this.#dialer.dial(signal ? { signal } : {})
+    return stream.toDuplex()
   }
 
   /** For `http.request`: its sockets are streams to instances, without a local port. */

@@ -9,7 +9,9 @@ import {
 } from './balancer.js'
 import { SeaportError } from './errors.js'
 import { type Acquaintance, Experience } from './experience.js'
+import type { OpenOptions } from './link/link.js'
 import type { LinkPool } from './link/pool.js'
+import { LinkStream } from './link/stream.js'
 import { OVERTAKEN, Race } from './race.js'
 import type { Versions } from './registry/directory.js'
 
@@ -43,13 +45,19 @@ export interface DialerOptions {
   hedgeAfter?: number
 }
 
-export interface DialOptions {
+/** What is dialed: a stream of a link, or what was made of one. */
+type Dialed = LinkStream | Duplex
+
+/** Opens a stream to an instance, as `LinkPool.open` does. */
+type Open<S extends Dialed> = (key: Buffer, options: OpenOptions) => Promise<S>
+
+export interface DialOptions<S extends Dialed = LinkStream> {
   /** Ends the dial, and whatever attempt is under way. */
   signal?: AbortSignal
   /** Instances to try only when no other is left, by key in hex. */
   avoid?: ReadonlySet<string>
   /** Opens the stream to the instance whose turn it is. Default: the pool does. */
-  open?: LinkPool['open']
+  open?: Open<S>
 }
 
 /** What became of one attempt. */
@@ -149,7 +157,7 @@ export class Dialer {
    *
    * @throws NO_INSTANCE, which says what became of each, or the signal's reason
    */
-  async dial(options: DialOptions = {}): Promise<Duplex> {
+  async dial<S extends Dialed = LinkStream>(options: DialOptions<S> = {}): Promise<S> {
     const candidates = this.#order(options.avoid)
     const failures: Failure[] = []
     const [only] = candidates.length === 1 ? candidates : []
@@ -171,12 +179,12 @@ export class Dialer {
     throw this.#noInstance(failures)
   }
 
-  #race(
+  #race<S extends Dialed>(
     candidates: Candidate[],
-    { signal, open }: DialOptions,
+    { signal, open }: DialOptions<S>,
     failures: Failure[]
-  ): Promise<Duplex | null> {
-    const race = new Race({
+  ): Promise<S | null> {
+    const race = new Race<Candidate, S>({
       candidates,
       attempt: (candidate, signal) => this.#attempt(candidate, signal, open),
       hedgeAfter: this.#hedgeAfter,
@@ -211,11 +219,11 @@ export class Dialer {
     return this.#pool.isSuspect(key) ? 1 : 0
   }
 
-  async #attempt(
+  async #attempt<S extends Dialed>(
     candidate: Candidate,
     signal: AbortSignal,
-    open: LinkPool['open'] | undefined
-  ): Promise<Duplex> {
+    open: Open<S> | undefined
+  ): Promise<S> {
     const { key, load, ejection } = this.#experience.of(candidate.servicePublicKey)
     const beganAt = performance.now()
     // The time that it takes to make a link, or to find a stream that was kept, says nothing of the next.
@@ -224,7 +232,7 @@ export class Dialer {
     ejection.begin()
     try {
       const options = { timeout: this.#openTimeout, signal }
-      const stream = await (open ? open(key, options) : this.#pool.open(key, options))
+      const stream = await (open ?? (this.#open as unknown as Open<S>))(key, options)
       ejection.succeeded()
       if (isMeasured) load.measured(performance.now() - beganAt)
       whenUnused(stream, () => load.inFlight--)
@@ -248,7 +256,10 @@ export class Dialer {
    * Who leaves may have been replaced already, by somebody that the directory is only just about to hear
    * of: waits a little for instances that were not tried.
    */
-  #successorsOf(failures: Failure[], { avoid, signal }: DialOptions): Promise<Candidate[]> {
+  #successorsOf(
+    failures: Failure[],
+    { avoid, signal }: Pick<DialOptions, 'avoid' | 'signal'>
+  ): Promise<Candidate[]> {
     const tried = new Set(failures.map(({ candidate }) => candidate.servicePublicKey))
     return new Promise((resolve, reject) => {
       const find = () => this.#order(avoid).filter((one) => !tried.has(one.servicePublicKey))
@@ -268,6 +279,8 @@ export class Dialer {
       if (!stop || find().length > 0) settle()
     })
   }
+
+  readonly #open: Open<LinkStream> = (key, options) => this.#pool.open(key, options)
 
   #isLinked({ servicePublicKey }: Candidate): boolean {
     return this.#pool.pathOf?.(this.#experience.of(servicePublicKey).key) !== null
@@ -291,7 +304,8 @@ function areLeaving(failures: Failure[]): boolean {
 }
 
 /** Calls back once, when a stream is closed, or given back for the next one to use (as HTTP agents do). */
-function whenUnused(stream: Duplex, callback: () => void) {
+function whenUnused(stream: Dialed, callback: () => void) {
+  if (stream instanceof LinkStream) return stream.whenClosed(callback)
   const onunused = () => {
     stream.off('close', onunused)
     stream.off('free', onunused)

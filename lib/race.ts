@@ -1,14 +1,18 @@
-import type { Duplex } from 'node:stream'
 import { SeaportError } from './errors.js'
 
 /** Why an attempt was ended: another one was connected first. */
 export const OVERTAKEN = SeaportError.CLOSED('another instance answered first')
 
-export interface RaceOptions<T> {
+/** What is opened: it can be given back. */
+interface Opened {
+  destroy(): unknown
+}
+
+export interface RaceOptions<T, S extends Opened> {
   /** In the order in which they are tried. */
   candidates: readonly T[]
   /** Opens a stream. The signal ends it when the race is over: what was opened so far is reset. */
-  attempt: (candidate: T, signal: AbortSignal) => Promise<Duplex>
+  attempt: (candidate: T, signal: AbortSignal) => Promise<S>
   /** When the next one is tried too, while those before have not answered, in ms. */
   hedgeAfter: number
   /** Ends the race. */
@@ -23,17 +27,17 @@ export interface RaceOptions<T> {
  * that is connected wins and the others are reset, before anything was sent to any of them. None is
  * tried twice.
  */
-export class Race<T> {
-  readonly #options: RaceOptions<T>
+export class Race<T, S extends Opened> {
+  readonly #options: RaceOptions<T, S>
   readonly #running = new Set<AbortController>()
   readonly #deadline: number
   #tried = 0
   #hedge: NodeJS.Timeout | null = null
   #isOver = false
-  #resolve: (winner: Duplex | null) => void = () => {}
+  #resolve: (winner: S | null) => void = () => {}
   #reject: (reason: unknown) => void = () => {}
 
-  constructor(options: RaceOptions<T>) {
+  constructor(options: RaceOptions<T, S>) {
     this.#options = options
     this.#deadline = performance.now() + options.timeout
   }
@@ -43,7 +47,7 @@ export class Race<T> {
    *
    * @throws the signal's reason
    */
-  run(): Promise<Duplex | null> {
+  run(): Promise<S | null> {
     const { signal } = this.#options
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -85,7 +89,7 @@ export class Race<T> {
     }
   }
 
-  #win(stream: Duplex) {
+  #win(stream: S) {
     this.#end()
     this.#resolve(stream)
   }

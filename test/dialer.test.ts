@@ -1,4 +1,3 @@
-import { type Duplex, PassThrough } from 'node:stream'
 import t from 'tap'
 import type { BalanceMode } from '../lib/balancer.js'
 import { type Candidate, Dialer, type DialerOptions } from '../lib/dialer.js'
@@ -6,6 +5,8 @@ import { SeaportError } from '../lib/errors.js'
 import { Experience } from '../lib/experience.js'
 import { toHex } from '../lib/keys.js'
 import type { OpenOptions } from '../lib/link/link.js'
+import type { LinkStream } from '../lib/link/stream.js'
+import { idleStream } from './link/pair.js'
 
 t.test('a dial opens a stream to the newest instance', async (t) => {
   const { dialer, tried } = dial({ candidates: ['new@2.0.0', 'old@1.0.0'] })
@@ -179,7 +180,7 @@ t.test('who hangs up again and again gets nobody ejected', async (t) => {
 
 t.test('streams that are open count against their instance', async (t) => {
   const { dialer, tried } = dial({ candidates: ['a@1.0.0', 'b@1.0.0'] })
-  const streams: Duplex[] = []
+  const streams: LinkStream[] = []
   for (let i = 0; i < 6; i++) streams.push(await dialer.dial())
   t.equal(tried.filter((name) => name === 'a').length, 3)
   const [first] = tried
@@ -252,7 +253,7 @@ function dial({ candidates, answers = {}, suspects = [], linked, onopen, ...opti
   const pool: DialerOptions['pool'] = {
     isSuspect: (key) => suspects.includes(nameOf(key)),
     pathOf: (key) => (linked?.has(nameOf(key)) ? { kind: 'dht', rtt: 1 } : null),
-    open: async (key, { signal }: OpenOptions = {}): Promise<Duplex> => {
+    open: async (key, { signal }: OpenOptions = {}): Promise<LinkStream> => {
       const name = nameOf(key)
       tried.push(name)
       onopen?.(name)
@@ -260,7 +261,7 @@ function dial({ candidates, answers = {}, suspects = [], linked, onopen, ...opti
       if (answer instanceof SeaportError) throw answer
       if (answer !== 'never') {
         await answer
-        return new PassThrough()
+        return idleStream()
       }
       const alive = setInterval(() => {}, 60_000)
       return new Promise((_, reject) => {

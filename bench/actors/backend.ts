@@ -6,9 +6,9 @@
  * - `U…` reads until the end, and answers with the number of bytes
  * - `D<n>\n` sends so many bytes
  * - `N<ms>\n` says this backend's name after a while, and echoes from then on
- * - anything else is HTTP
+ * - anything else is HTTP, answered with as little work as can be, for it shares the machine's cores
+ *   with what is measured
  */
-import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { setTimeout as after } from 'node:timers/promises'
 import { untilFinished } from '../child.js'
@@ -16,30 +16,37 @@ import { untilFinished } from '../child.js'
 const [name = 'backend'] = process.argv.slice(2)
 const CHUNK = Buffer.alloc(64 * 1024, 'hyperseaport')
 
-const http = createHttpServer((_request, response) => {
-  response.setHeader('content-type', 'text/plain')
-  response.end('Hello, World!\n')
-})
+const [KEPT, CLOSED] = ['keep-alive', 'close'].map((connection) =>
+  Buffer.from(
+    `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\nConnection: ${connection}\r\n\r\nHello, World!\n`
+  )
+) as [Buffer, Buffer]
 
 const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
   socket.on('error', () => {})
   socket.once('data', (first) => {
-    socket.pause()
     const [kind = ''] = first.toString('latin1', 0, 1)
     if (kind === 'E') echo(socket, first)
     else if (kind === 'U') count(socket, first)
     else if (kind === 'D') send(socket, argumentOf(first))
     else if (kind === 'N') void introduce(socket, argumentOf(first))
-    else {
-      socket.unshift(first)
-      http.emit('connection', socket)
-    }
-    socket.resume()
+    else greet(socket, first)
   })
 })
 server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => {
   console.log(`port=${(server.address() as AddressInfo).port}`)
 })
+
+/** A request without a body comes in one piece from every client here. */
+function greet(socket: Socket, first: Buffer) {
+  const answer = (request: Buffer) => {
+    if (request.includes('Connection: close')) socket.end(CLOSED)
+    else socket.write(KEPT)
+  }
+  answer(first)
+  socket.on('data', answer)
+  socket.on('end', () => socket.end())
+}
 
 function echo(socket: Socket, first: Buffer) {
   socket.write(first)

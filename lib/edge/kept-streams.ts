@@ -71,7 +71,7 @@ export class KeptStreams {
 
   /** A new stream, over which nothing was sent: for what must not be lost on one that just closed. */
   readonly openFresh = async (key: Buffer, options?: OpenOptions): Promise<Duplex> => {
-    const stream = await this.#pool.open(key, options)
+    const stream = (await this.#pool.open(key, options)).toDuplex()
     this.stats.opened++
     this.#origins.set(stream, { key: toHex(key), isUsed: false })
     // What node:http's agents do: a socket says `free` when its exchange is over and it may have another.

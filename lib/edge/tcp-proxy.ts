@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
 import { SeaportError } from '../errors.js'
 import { ReadyResource } from '../holepunch.js'
-import { cut, pipe } from '../link/pipe.js'
+import { join } from '../link/join.js'
+import { cut } from '../link/pipe.js'
+import type { LinkStream } from '../link/stream.js'
 import { listenError } from '../network.js'
 
 export interface TcpProxyOptions {
@@ -11,7 +12,7 @@ export interface TcpProxyOptions {
   port?: number
   host?: string
   /** Opens a stream for one connection. The signal ends it when the client hangs up. */
-  dial: (options: { signal: AbortSignal }) => Promise<Duplex>
+  dial: (options: { signal: AbortSignal }) => Promise<LinkStream>
   /** Connections at a time. Beyond, new ones are closed at once. */
   maxConnections?: number
 }
@@ -124,7 +125,7 @@ export class TcpProxy extends ReadyResource {
       const stream = await this.#dial({ signal: hangUp.signal })
       socket.off('close', onhangup)
       this.stats.connected++
-      if ((await pipe(socket, stream)) !== null) this.stats.reset++
+      if ((await join(stream, socket)) !== null) this.stats.reset++
     } catch (error) {
       if (hangUp.signal.aborted) return
       this.stats.refused++

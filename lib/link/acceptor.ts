@@ -3,8 +3,9 @@ import { SeaportError } from '../errors.js'
 import { type DHTServer, type HyperDHT, ReadyResource, type SecretStream } from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
 import type { IncomingStream } from './incoming-stream.js'
+import { join } from './join.js'
 import { Link, type Path } from './link.js'
-import { cut, handOver, pipe } from './pipe.js'
+import { cut, handOver } from './pipe.js'
 
 /** Takes a stream, and the key of whoever opened it, for good. */
 export type StreamTaker = (stream: Duplex, remotePublicKey: Buffer) => void
@@ -164,8 +165,8 @@ export class Acceptor extends ReadyResource {
       this.stats.accepted++
       const reason =
         typeof backend === 'function'
-          ? await handOver(stream, () => backend(stream, link.remotePublicKey))
-          : await pipe(stream, backend)
+          ? await giveTo(backend, stream.toDuplex(), link.remotePublicKey)
+          : await join(stream, backend)
       if (reason !== null) this.stats.reset++
     } catch (error) {
       this.#refuse(incoming, error)
@@ -209,6 +210,10 @@ export class Acceptor extends ReadyResource {
     incoming.refuse(reason)
     this.emit('refused', reason)
   }
+}
+
+function giveTo(taker: StreamTaker, stream: Duplex, key: Buffer): Promise<Error | null> {
+  return handOver(stream, () => taker(stream, key))
 }
 
 function giveUp(backend: Duplex | StreamTaker) {

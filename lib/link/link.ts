@@ -1,10 +1,10 @@
 import { EventEmitter } from 'node:events'
-import type { Duplex } from 'node:stream'
 import { SeaportError } from '../errors.js'
 import { Protomux, type SecretStream } from '../holepunch.js'
 import { toHex } from '../keys.js'
 import { Heartbeat } from './heartbeat.js'
 import type { IncomingStream } from './incoming-stream.js'
+import type { LinkStream } from './stream.js'
 import { Streams } from './streams.js'
 
 /** What carries a link: HyperDHT's UDX, hole-punched, or a TCP connection. */
@@ -178,7 +178,7 @@ export class Link extends EventEmitter<LinkEvents> {
    * @throws OPEN_TIMEOUT, LINK_LOST, what the other side refused with (BACKEND_UNREACHABLE,
    *   NOT_ALLOWED, REFUSED…), or the signal's reason
    */
-  open({ timeout = OPEN_TIMEOUT_MS, signal }: OpenOptions = {}): Promise<Duplex> {
+  open({ timeout = OPEN_TIMEOUT_MS, signal }: OpenOptions = {}): Promise<LinkStream> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(this.#closed)
       if (signal?.aborted) return reject(signal.reason)

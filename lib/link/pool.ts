@@ -1,10 +1,10 @@
-import type { Duplex } from 'node:stream'
 import { SeaportError } from '../errors.js'
 import { ReadyResource, type SecretStream } from '../holepunch.js'
 import { toHex } from '../keys.js'
 import type { DirectConnector } from './direct-connector.js'
 import { Link, type LinkOptions, type OpenOptions, type Path } from './link.js'
 import { Route, type RouteOptions } from './route.js'
+import type { LinkStream } from './stream.js'
 
 export interface LinkPoolOptions extends Omit<LinkOptions, 'onincoming' | 'path' | 'rtt'> {
   /** Makes a connection to a key, as `dht.connect` does. */
@@ -85,7 +85,7 @@ export class LinkPool extends ReadyResource {
    *
    * @throws OPEN_TIMEOUT, LINK_LOST, CLOSED, what the other side refused with, or the signal's reason
    */
-  async open(remotePublicKey: Buffer, options: OpenOptions = {}): Promise<Duplex> {
+  async open(remotePublicKey: Buffer, options: OpenOptions = {}): Promise<LinkStream> {
     const link = await this.#take(remotePublicKey, options.signal)
     if (!link.isConnected) return link.open(options)
     try {

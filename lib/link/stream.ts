@@ -1,5 +1,6 @@
-import { Duplex } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { SeaportError } from '../errors.js'
+import { LinkDuplex } from './duplex.js'
 import {
   BLOCKED,
   CREDIT,
@@ -22,6 +23,18 @@ export interface Carrier {
   finish(stream: LinkStream): void
 }
 
+/** Who takes what a stream brings: one for each stream, from when it is attached. */
+export interface Sink {
+  /** False holds back what follows, until `resume`. */
+  ondata(bytes: Buffer): boolean
+  /** The other side has ended; it may still read. */
+  onend(): void
+  /** After a `write` that was false: the next one is welcome. */
+  ondrain(): void
+  /** The last that is heard: what cut the stream, or null if both sides have ended. */
+  onclose(reason: SeaportError | null): void
+}
+
 export interface LinkStreamOptions {
   id: number
   carrier: Carrier
@@ -32,52 +45,110 @@ export interface LinkStreamOptions {
 }
 
 /** Written ahead of the stream's turn, so that small writes and the end leave together. */
-const SEND_BUFFER_BYTES = 32 * 1024
-/** What Node buffers on top of that, each way. Small, for there may be thousands of streams. */
-const BUFFER_BYTES = 16 * 1024
+const SEND_BUFFER_BYTES = 64 * 1024
 /**
  * Smaller pieces are copied: a slice keeps all of the packet that it came in, and whoever sent many
  * tiny pieces to a reader that stalls would hold far more memory here than its window says.
  */
 const COPY_BELOW_BYTES = 8 * 1024
 
-/** One byte stream on a link: a Duplex that may be half-open. Made by `Streams`. */
-export class LinkStream extends Duplex {
+/**
+ * One byte stream on a link, which may be half-open. Made by `Streams`. It is as light as can be, since
+ * there may be one for each request: `join` connects it with a socket, and `toDuplex` makes of it what
+ * Node's modules take.
+ */
+export class LinkStream {
   readonly id: number
   readonly #carrier: Carrier
   readonly #window: Window
+  #sink: Sink | null = null
 
   #credit: number
   #outgoing: Buffer[] = []
   #outgoingBytes = 0
-  #onsent: (() => void) | null = null
-  #onend: (() => void) | null = null
+  #needsDrain = false
+  #onended: (() => void) | null = null
   #isEnding = false
   #hasEnded = false
   #hasSaidBlocked = false
 
-  readonly #incoming: Buffer[] = []
-  #isWanted = false
+  #incoming: Buffer[] = []
+  #isFlowing = false
   #remoteHasEnded = false
+  #hasToldEnd = false
+
+  #isClosed = false
+  #reason: SeaportError | null = null
+  #onclosed: (() => void) | null = null
 
   constructor({ id, carrier, credit, window }: LinkStreamOptions) {
-    super({
-      allowHalfOpen: true,
-      readableHighWaterMark: BUFFER_BYTES,
-      writableHighWaterMark: BUFFER_BYTES
-    })
     this.id = id
     this.#carrier = carrier
     this.#credit = credit
     this.#window = window
-    // A stream may be cut before its owner has it in hand, and that must not end the process. Whoever
-    // listens hears it all the same; whoever does not sees `close`.
-    this.on('error', () => {})
   }
 
   /** What the other side may still send. */
   get window(): number {
     return this.#window.open
+  }
+
+  // What its user does.
+
+  /** Gives it to whoever takes what comes, from `resume` on. If it is closed already, that is told soon. */
+  attach(sink: Sink) {
+    this.#sink = sink
+    if (this.#isClosed) queueMicrotask(() => sink.onclose(this.#reason))
+    else this.#deliver()
+  }
+
+  /** As a Duplex. What is attached is that. */
+  toDuplex(): Duplex {
+    return new LinkDuplex(this)
+  }
+
+  /** Takes the bytes to send. False asks to wait for `ondrain`. */
+  write(chunk: Buffer): boolean {
+    if (this.#isClosed || this.#isEnding) return false
+    if (chunk.byteLength > 0) {
+      this.#outgoing.push(chunk)
+      this.#outgoingBytes += chunk.byteLength
+      this.#carrier.schedule(this)
+    }
+    this.#needsDrain = this.#outgoingBytes >= SEND_BUFFER_BYTES
+    return !this.#needsDrain
+  }
+
+  /** Says that there is no more to send; calls back when that has left. */
+  end(onended?: () => void) {
+    if (this.#isClosed || this.#isEnding) return
+    this.#isEnding = true
+    this.#onended = onended ?? null
+    this.#carrier.schedule(this)
+  }
+
+  /** Takes what comes, until `ondata` says no. */
+  resume() {
+    if (this.#isFlowing || this.#isClosed) return
+    this.#isFlowing = true
+    this.#deliver()
+  }
+
+  /** Cuts it, so that the other side can tell that from an end. */
+  destroy(error?: Error | null) {
+    if (this.#isClosed) return
+    if (!this.#isFinished) {
+      this.#carrier.cut(this, error instanceof SeaportError ? error.code : 'STREAM_RESET')
+    }
+    this.#close(
+      error instanceof SeaportError ? error : SeaportError.STREAM_RESET('it was cut here')
+    )
+  }
+
+  /** Calls back once it is closed, however that comes. One may ask. */
+  whenClosed(callback: () => void) {
+    if (this.#isClosed) callback()
+    else this.#onclosed = callback
   }
 
   // What the link brings. A `false` says that the other side broke the protocol.
@@ -110,6 +181,11 @@ export class LinkStream extends Duplex {
     return true
   }
 
+  /** The other side cut it, or the link is gone. */
+  receiveReset(reason: SeaportError) {
+    this.#close(reason)
+  }
+
   /**
    * The stream's turn: adds what it has to send, with at most so many bytes of data.
    *
@@ -131,7 +207,7 @@ export class LinkStream extends Duplex {
     if (this.#isEnding && this.#outgoingBytes === 0 && !this.#hasEnded) {
       this.#hasEnded = true
       frames.push({ type: END, id: this.id })
-      this.#onend?.()
+      this.#onended?.()
       this.#finishMaybe()
     }
     return Math.max(0, byteLength)
@@ -140,50 +216,6 @@ export class LinkStream extends Duplex {
   /** Whether another turn now would send anything. */
   get isReady(): boolean {
     return this.#outgoingBytes > 0 && !this.#isOutOfCredit
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void) {
-    this.#send([chunk], done)
-  }
-
-  override _writev(chunks: { chunk: Buffer }[], done: () => void) {
-    this.#send(
-      chunks.map(({ chunk }) => chunk),
-      done
-    )
-  }
-
-  override _final(done: () => void) {
-    this.#isEnding = true
-    this.#onend = done
-    this.#carrier.schedule(this)
-  }
-
-  override _read() {
-    this.#isWanted = true
-    this.#deliver()
-  }
-
-  override _destroy(error: Error | null, done: (error: Error | null) => void) {
-    if (!this.#isFinished) {
-      this.#carrier.cut(this, error instanceof SeaportError ? error.code : 'STREAM_RESET')
-    }
-    this.#outgoing = []
-    this.#outgoingBytes = 0
-    this.#incoming.length = 0
-    this.#window.release()
-    done(error)
-  }
-
-  #send(chunks: Buffer[], done: () => void) {
-    for (const chunk of chunks) {
-      if (chunk.byteLength === 0) continue
-      this.#outgoing.push(chunk)
-      this.#outgoingBytes += chunk.byteLength
-    }
-    this.#carrier.schedule(this)
-    if (this.#outgoingBytes < SEND_BUFFER_BYTES) done()
-    else this.#onsent = done
   }
 
   #take(byteLength: number): Buffer[] {
@@ -201,27 +233,49 @@ export class LinkStream extends Duplex {
       missing -= chunk.byteLength
     }
     this.#outgoingBytes -= byteLength
-    if (this.#onsent !== null && this.#outgoingBytes < SEND_BUFFER_BYTES) {
-      const done = this.#onsent
-      this.#onsent = null
-      done()
+    if (this.#needsDrain && this.#outgoingBytes < SEND_BUFFER_BYTES) {
+      this.#needsDrain = false
+      this.#sink?.ondrain()
     }
     return parts
   }
 
   #deliver() {
-    while (this.#isWanted && this.#incoming.length > 0) {
+    const sink = this.#sink
+    if (!sink) return
+    while (this.#isFlowing && this.#incoming.length > 0) {
       const bytes = this.#incoming.shift() as Buffer
       this.#window.read(bytes.byteLength)
-      this.#isWanted = this.push(bytes)
+      this.#isFlowing = sink.ondata(bytes) && !this.#isClosed
     }
-    if (this.#remoteHasEnded) {
-      if (this.#incoming.length === 0) this.push(null)
-    } else if (this.#window.isGrantDue) this.#carrier.schedule(this)
+    if (this.#isClosed) return
+    if (!this.#remoteHasEnded) {
+      if (this.#window.isGrantDue) this.#carrier.schedule(this)
+    } else if (this.#incoming.length === 0 && !this.#hasToldEnd) {
+      this.#hasToldEnd = true
+      sink.onend()
+      this.#finishMaybe()
+    }
   }
 
+  /** Its number is free when both sides have ended; it is closed when what came was read, too. */
   #finishMaybe() {
-    if (this.#isFinished) this.#carrier.finish(this)
+    if (!this.#isFinished || this.#isClosed) return
+    this.#carrier.finish(this)
+    if (this.#hasToldEnd) this.#close(null)
+  }
+
+  #close(reason: SeaportError | null) {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#isFlowing = false
+    this.#reason = reason
+    this.#outgoing = []
+    this.#outgoingBytes = 0
+    this.#incoming = []
+    this.#window.release()
+    this.#onclosed?.()
+    this.#sink?.onclose(reason)
   }
 
   get #isFinished(): boolean {

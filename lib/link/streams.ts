@@ -166,7 +166,7 @@ export class Streams implements Carrier, Answering {
     const streams = [...this.#streams.values()]
     this.#streams.clear()
     for (const stream of streams) {
-      if (stream instanceof LinkStream) stream.destroy(error)
+      if (stream instanceof LinkStream) stream.receiveReset(error)
       else if (stream instanceof IncomingStream) stream.abort(error)
       else stream.onanswer(error)
     }
@@ -296,7 +296,7 @@ export class Streams implements Carrier, Answering {
       case RESET:
         this.#streams.delete(frame.id)
         this.#outbox.forget(stream)
-        stream.destroy(resetError(frame.code))
+        stream.receiveReset(resetError(frame.code))
         return
       default:
         throw outOfPlace(frame)

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
-import { type Duplex, duplexPair } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import t, { type Test } from 'tap'
 import { TcpProxy, type TcpProxyOptions } from '../../lib/edge/tcp-proxy.js'
 import { SeaportError } from '../../lib/errors.js'
-import { readAll } from '../link/pair.js'
+import { linkPair, readAll } from '../link/pair.js'
 
 t.test('each connection is joined with a stream of its own', async (t) => {
   const { proxy, client } = await proxied(t)
@@ -23,20 +23,25 @@ t.test('each connection is joined with a stream of its own', async (t) => {
 })
 
 t.test('nothing that a client sends is taken before its stream is open', async (t) => {
-  const [near, far] = duplexPair()
+  const accepted: Duplex[] = []
+  const { opener } = linkPair(t, (incoming) =>
+    accepted.push(incoming.accept()?.toDuplex() as Duplex)
+  )
   let open: () => void = () => {}
   const opened = new Promise<void>((resolve) => {
     open = resolve
   })
   const { client } = await proxied(t, async () => {
     await opened
-    return near
+    return opener.open()
   })
   const socket = client()
   socket.end('early')
   await once(socket, 'finish')
-  t.equal(far.readableLength, 0)
+  t.equal(opener.stats.bytesSent, 0)
   open()
+  while (accepted.length === 0) await new Promise(setImmediate)
+  const [far] = accepted as [Duplex]
   t.equal(String(await readAll(far)), 'early')
   far.end('late')
   t.equal(String(await readAll(socket)), 'late')
@@ -129,7 +134,7 @@ t.test('destroy cuts what is open, and may be called twice', async (t) => {
 /** A proxy in front of an echo, and clients of it. */
 async function proxied(
   t: Test,
-  dial: TcpProxyOptions['dial'] = async () => echo(),
+  dial: TcpProxyOptions['dial'] = echo(t),
   options: Partial<TcpProxyOptions> = {}
 ) {
   const proxy = new TcpProxy({ dial, ...options })
@@ -143,9 +148,10 @@ async function proxied(
   return { proxy, client }
 }
 
-function echo(): Duplex {
-  const [near, far] = duplexPair()
-  far.on('error', () => {})
-  far.pipe(far)
-  return near
+function echo(t: Test): TcpProxyOptions['dial'] {
+  const { opener } = linkPair(t, (incoming) => {
+    const stream = incoming.accept()?.toDuplex()
+    stream?.pipe(stream)
+  })
+  return () => opener.open()
 }

@@ -196,8 +196,8 @@ async function accepting(
   const [pool, another] = [poolOf(consumer), poolOf(KeyPair())]
   return {
     acceptor,
-    open: (options: { signal?: AbortSignal } = {}): Promise<Duplex> =>
-      pool.open(keyPair.publicKey, options),
+    open: async (options: { signal?: AbortSignal } = {}): Promise<Duplex> =>
+      (await pool.open(keyPair.publicKey, options)).toDuplex(),
     openAsAnother: () => another.open(keyPair.publicKey)
   }
 }

@@ -65,12 +65,12 @@ t.test('both sides may open, at the same time, and no stream is taken for anothe
   const links = [initiator, responder].map(
     (connection, side) =>
       new Link(connection, {
-        onincoming: (incoming) => incoming.accept()?.end(`from side ${side}`)
+        onincoming: (incoming) => incoming.accept()?.toDuplex().end(`from side ${side}`)
       })
   ) as [Link, Link]
   const answers = await Promise.all(
     Array.from({ length: 50 }, async (_, i) => {
-      const stream = await (links[i % 2] as Link).open()
+      const stream = (await (links[i % 2] as Link).open()).toDuplex()
       stream.end()
       return String(await readAll(stream))
     })
@@ -79,11 +79,11 @@ t.test('both sides may open, at the same time, and no stream is taken for anothe
 })
 
 t.test('two hundred streams at once each carry their own bytes', async (t) => {
-  const { opener, acceptor } = linkPair(t, (incoming) => echo(incoming.accept()))
+  const { opener, acceptor } = linkPair(t, (incoming) => echo(incoming.accept()?.toDuplex()))
   await Promise.all(
     Array.from({ length: 200 }, async (_, i) => {
       const sent = Buffer.alloc(1000 + i * 50, i)
-      const stream = await opener.open()
+      const stream = (await opener.open()).toDuplex()
       stream.end(sent)
       const received = await readAll(stream)
       if (!received.equals(sent)) throw new Error(`stream ${i} came back as another`)
@@ -94,8 +94,8 @@ t.test('two hundred streams at once each carry their own bytes', async (t) => {
 })
 
 t.test('many megabytes arrive as they were sent, in both directions', async (t) => {
-  const { opener } = linkPair(t, (incoming) => echo(incoming.accept()))
-  const stream = await opener.open()
+  const { opener } = linkPair(t, (incoming) => echo(incoming.accept()?.toDuplex()))
+  const stream = (await opener.open()).toDuplex()
   const [sent, received] = [createHash('sha256'), createHash('sha256')]
   async function* source() {
     for (let i = 0; i < 200; i++) {
@@ -164,12 +164,13 @@ t.test('a stalled reader that goes on gets everything', async (t) => {
 })
 
 t.test('a window grows while its reader keeps up, and a fat link is filled', async (t) => {
-  const { open } = await streamPair(t)
-  const [near, far] = await open()
+  const { openBare } = await streamPair(t)
+  const [near, stream] = await openBare()
+  const far = stream.toDuplex()
   let highest = 0
-  near.end(Buffer.alloc(64 * 1024 * 1024))
+  near.toDuplex().end(Buffer.alloc(64 * 1024 * 1024))
   far.on('data', () => {
-    highest = Math.max(highest, (far as unknown as { window: number }).window)
+    highest = Math.max(highest, stream.window)
   })
   await once(far, 'end')
   t.ok(highest > INITIAL_WINDOW, `it grew to ${highest}`)
@@ -209,7 +210,7 @@ t.test('a stream that is accepted just when the opener gives up is cut', async (
   const abort = new AbortController()
   const accepted = new Promise<Duplex>((resolve) => {
     const { opener } = linkPair(t, (incoming) => {
-      resolve(incoming.accept() as Duplex)
+      resolve(incoming.accept()?.toDuplex() as Duplex)
       abort.abort(new Error('changed my mind'))
     })
     opener.open({ signal: abort.signal }).catch(() => {})
@@ -246,10 +247,10 @@ t.test('a connection that takes too long is given up', async (t) => {
 })
 
 t.test('an open that fails over a silent link ends the link', async (t) => {
-  const { opener, freeze } = linkPair(t, (incoming) => incoming.accept()?.end(), {
+  const { opener, freeze } = linkPair(t, (incoming) => incoming.accept()?.toDuplex().end(), {
     opener: { heartbeat: 20, deadAfter: 60_000 }
   })
-  const stream = await opener.open()
+  const stream = (await opener.open()).toDuplex()
   stream.end()
   await readAll(stream)
   freeze()
@@ -284,6 +285,6 @@ t.test('no side takes more streams than it agreed to', async (t) => {
   await t.rejects(modest.opener.open(), { code: 'REFUSED' })
 })
 
-function echo(stream: Duplex | null) {
+function echo(stream: Duplex | undefined) {
   stream?.pipe(stream)
 }

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
 import { type Duplex, duplexPair, type Readable } from 'node:stream'
 import type { Test } from 'tap'
 import type { SeaportError } from '../../lib/errors.js'
@@ -12,7 +13,9 @@ import {
 } from '../../lib/link/frames.js'
 import type { IncomingStream } from '../../lib/link/incoming-stream.js'
 import { Link, type LinkOptions } from '../../lib/link/link.js'
+import { LinkStream } from '../../lib/link/stream.js'
 import { STREAM_PROTOCOL } from '../../lib/link/streams.js'
+import { LINK_BUDGET, Window } from '../../lib/link/window.js'
 
 /** Two ends of one encrypted connection in memory. */
 export interface Pair {
@@ -81,13 +84,28 @@ export function linkPair(
 
 /** An opened stream and its other end. */
 export async function streamPair(t: Test, options?: Parameters<typeof linkPair>[2]) {
-  const accepted: Duplex[] = []
-  const links = linkPair(t, (incoming) => accepted.push(incoming.accept() as Duplex), options)
-  const open = async (): Promise<[Duplex, Duplex]> => {
+  const accepted: LinkStream[] = []
+  const links = linkPair(
+    t,
+    (incoming) => accepted.push(incoming.accept() as LinkStream),
+    options
+  )
+  const openBare = async (): Promise<[LinkStream, LinkStream]> => {
     const stream = await links.opener.open()
-    return [stream, accepted.shift() as Duplex]
+    return [stream, accepted.shift() as LinkStream]
   }
-  return { ...links, open }
+  const open = async () => {
+    const [near, far] = await openBare()
+    return [near.toDuplex(), far.toDuplex()] as [Duplex, Duplex]
+  }
+  return { ...links, open, openBare }
+}
+
+/** A stream that leads nowhere. */
+export function idleStream(): LinkStream {
+  const carrier = { schedule() {}, cut() {}, finish() {} }
+  const window = new Window({ left: LINK_BUDGET })
+  return new LinkStream({ id: 1, carrier, credit: window.size, window })
 }
 
 /** A side that speaks the protocol's frames, without keeping any of its rules. */
@@ -143,4 +161,16 @@ export async function readAll(stream: Readable): Promise<Buffer> {
   stream.on('data', (chunk) => chunks.push(chunk))
   await once(stream, 'end')
   return Buffer.concat(chunks)
+}
+
+/** A client's socket and the server's, which may both be half-open. */
+export async function tcpPair(t: Test): Promise<{ client: Socket; socket: Socket }> {
+  const server = createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { port } = server.address() as { port: number }
+  const client = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  const [socket] = (await once(server, 'connection')) as [Socket]
+  t.teardown(() => client.destroy())
+  return { client, socket }
 }

@@ -10,22 +10,22 @@ const KEY = KeyPair().publicKey
 const OTHER_KEY = KeyPair().publicKey
 
 t.test('callers at the same time share one link, and so do later ones', async (t) => {
-  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.end('hello'))
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.toDuplex().end('hello'))
   const streams = await Promise.all([pool.open(KEY), pool.open(KEY), pool.open(KEY)])
   streams.push(await pool.open(KEY))
-  for (const stream of streams) t.equal(String(await readAll(stream)), 'hello')
+  for (const stream of streams) t.equal(String(await readAll(stream.toDuplex())), 'hello')
   t.equal(made.length, 1)
   t.same(pool.stats, { links: 1, direct: 0, made: 1, lost: 0 })
 })
 
 t.test('each key has a link of its own', async (t) => {
-  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.end())
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.toDuplex().end())
   await Promise.all([pool.open(KEY), pool.open(OTHER_KEY)])
   t.equal(made.length, 2)
 })
 
 t.test('a link that was lost is made afresh by the next open', async (t) => {
-  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.end())
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.toDuplex().end())
   await pool.open(KEY)
   made[0]?.link.destroy()
   await once(made[0]?.near as never, 'close')
@@ -38,10 +38,10 @@ t.test('an open that finds its link gone is made again, once, on a new one', asy
   const { pool, made } = poolOf(t, (incoming) => {
     if (made.length === 1 && pool.stats.made === 1 && made[0]?.link.stats.accepted === 1) {
       made[0].link.destroy()
-    } else incoming.accept()?.end('hello')
+    } else incoming.accept()?.toDuplex().end('hello')
   })
   await pool.open(KEY)
-  t.equal(String(await readAll(await pool.open(KEY))), 'hello')
+  t.equal(String(await readAll((await pool.open(KEY)).toDuplex())), 'hello')
   t.equal(made.length, 2)
 })
 
@@ -52,8 +52,10 @@ t.test('a link that breaks each time is not made for ever', async (t) => {
 })
 
 t.test('a dead link is replaced once an open over it went unanswered', async (t) => {
-  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.end(), { heartbeat: 20 })
-  const stream = await pool.open(KEY)
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.toDuplex().end(), {
+    heartbeat: 20
+  })
+  const stream = (await pool.open(KEY)).toDuplex()
   stream.end()
   await readAll(stream)
   made[0]?.freeze()
@@ -75,7 +77,7 @@ t.test('a link that falls silent while streams are open is suspect', async (t) =
 
 t.test('an idle link is closed after a while, a used one is not', async (t) => {
   const { pool, made } = poolOf(t, (incoming) => incoming.accept(), { idleTimeout: 50 })
-  const used = await pool.open(KEY)
+  const used = (await pool.open(KEY)).toDuplex()
   const idle = await pool.open(OTHER_KEY)
   idle.destroy()
   await once(made[1]?.near as never, 'close')
@@ -84,7 +86,7 @@ t.test('an idle link is closed after a while, a used one is not', async (t) => {
 })
 
 t.test('an aborted open leaves the link to the others', async (t) => {
-  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.end())
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.toDuplex().end())
   const abort = new AbortController()
   const [aborted, open] = [pool.open(KEY, { signal: abort.signal }), pool.open(KEY)]
   abort.abort(new Error('changed my mind'))
@@ -95,7 +97,7 @@ t.test('an aborted open leaves the link to the others', async (t) => {
 
 t.test('a closed pool cuts its links and opens no more', async (t) => {
   const { pool } = poolOf(t, (incoming) => incoming.id === 1 && incoming.accept())
-  const stream = await pool.open(KEY)
+  const stream = (await pool.open(KEY)).toDuplex()
   const pending = pool.open(KEY)
   const [refused] = await Promise.all([
     t.rejects(pending, { code: 'CLOSED' }),

@@ -87,7 +87,7 @@ t.test('an open that finds its direct link gone takes the DHT', async (t) => {
 
 t.test('a direct path that falls silent is replaced while it may still come back', async (t) => {
   const { pool, direct } = pathsOf(t, { heartbeat: 20, deadAfter: FOR_EVER_MS })
-  const stream = await pool.open(KEY)
+  const stream = (await pool.open(KEY)).toDuplex()
   direct[0]?.freeze()
   await until(() => pool.isSuspect(KEY))
   t.equal(await pathOfNext(pool), 'dht')
@@ -98,7 +98,7 @@ t.test('a direct path that falls silent is replaced while it may still come back
 t.test('a link over the DHT stays until its streams have ended', async (t) => {
   const { pool, network, dht } = pathsOf(t, { retryInterval: 0 })
   network.direct = 'closed'
-  const stream = await pool.open(KEY)
+  const stream = (await pool.open(KEY)).toDuplex()
   network.direct = 'open'
   t.equal(await pathOfNext(pool), 'dht')
   await until(() => pool.stats.direct === 1)
@@ -165,7 +165,7 @@ function pathsOf(t: Test, options: Partial<LinkPoolOptions> = {}) {
     new Link(pair.responder, {
       onincoming: (incoming) => {
         if (network.onincoming) network.onincoming()
-        else incoming.accept()?.end(path)
+        else incoming.accept()?.toDuplex().end(path)
         network.onincoming = null
       }
     })
@@ -206,7 +206,7 @@ function pathsOf(t: Test, options: Partial<LinkPoolOptions> = {}) {
 }
 
 async function pathOfNext(pool: LinkPool): Promise<string> {
-  const stream = await pool.open(KEY)
+  const stream = (await pool.open(KEY)).toDuplex()
   stream.end()
   return String(await readAll(stream))
 }

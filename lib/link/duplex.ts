@@ -1,0 +1,69 @@
+import { Duplex } from 'node:stream'
+import type { SeaportError } from '../errors.js'
+import type { LinkStream, Sink } from './stream.js'
+
+/** What Node buffers on top of what the stream does, each way. */
+const BUFFER_BYTES = 16 * 1024
+
+/** A stream of a link as Node's modules take it. */
+export class LinkDuplex extends Duplex implements Sink {
+  readonly #stream: LinkStream
+  #ondrain: (() => void) | null = null
+
+  constructor(stream: LinkStream) {
+    super({
+      allowHalfOpen: true,
+      readableHighWaterMark: BUFFER_BYTES,
+      writableHighWaterMark: BUFFER_BYTES
+    })
+    this.#stream = stream
+    // A stream may be cut before its owner has it in hand, and that must not end the process. Whoever
+    // listens hears it all the same; whoever does not sees `close`.
+    this.on('error', () => {})
+    stream.attach(this)
+  }
+
+  ondata(bytes: Buffer): boolean {
+    return this.push(bytes)
+  }
+
+  onend() {
+    this.push(null)
+  }
+
+  ondrain() {
+    const done = this.#ondrain
+    this.#ondrain = null
+    done?.()
+  }
+
+  onclose(reason: SeaportError | null) {
+    if (reason) this.destroy(reason)
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void) {
+    if (this.#stream.write(chunk)) done()
+    else this.#ondrain = done
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: () => void) {
+    let isWelcome = true
+    for (const { chunk } of chunks) isWelcome = this.#stream.write(chunk)
+    if (isWelcome) done()
+    else this.#ondrain = done
+  }
+
+  override _final(done: () => void) {
+    this.#stream.end(done)
+  }
+
+  override _read() {
+    this.#stream.resume()
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void) {
+    this.#ondrain = null
+    this.#stream.destroy(error)
+    done(error)
+  }
+}
