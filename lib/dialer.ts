@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Signal } from './abort.js'
 import {
   type Balanced,
   type BalanceMode,
@@ -53,7 +54,7 @@ type Open<S extends Dialed> = (key: Buffer, options: OpenOptions) => Promise<S>
 
 export interface DialOptions<S extends Dialed = LinkStream> {
   /** Ends the dial, and whatever attempt is under way. */
-  signal?: AbortSignal
+  signal?: Signal
   /** Instances to try only when no other is left, by key in hex. */
   avoid?: ReadonlySet<string>
   /** Opens the stream to the instance whose turn it is. Default: the pool does. */
@@ -221,7 +222,7 @@ export class Dialer {
 
   async #attempt<S extends Dialed>(
     candidate: Candidate,
-    signal: AbortSignal,
+    signal: Signal,
     open: Open<S> | undefined
   ): Promise<S> {
     const { key, load, ejection } = this.#experience.of(candidate.servicePublicKey)
@@ -245,7 +246,7 @@ export class Dialer {
   }
 
   /** Whoever hung up did not complain; but who was overtaken after its time is as good as silent. */
-  #judge(ejection: Acquaintance['ejection'], { aborted, reason }: AbortSignal, took: number) {
+  #judge(ejection: Acquaintance['ejection'], { aborted, reason }: Signal, took: number) {
     if (!aborted) return ejection.failed()
     if (reason === OVERTAKEN) this.stats.overtaken++
     if (reason === OVERTAKEN && took >= this.#hedgeAfter) ejection.failed()

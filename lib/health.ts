@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { request } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { Signal } from './abort.js'
 import { SeaportError } from './errors.js'
 import { leave } from './link/leave.js'
 
@@ -25,7 +26,7 @@ export interface CheckOptions {
 
 export interface HealthCheckOptions extends CheckOptions {
   /** Connects to the backend, as a stream of a consumer would be. */
-  connect: (options: { signal: AbortSignal }) => Promise<Duplex>
+  connect: (options: { signal: Signal }) => Promise<Duplex>
 }
 
 interface HealthEvents {

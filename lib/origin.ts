@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Signal } from './abort.js'
 import { SeaportError } from './errors.js'
 import type { StreamTaker } from './link/acceptor.js'
 import { type Backend, connectBackend, parseBackend } from './link/backend.js'
@@ -28,7 +29,7 @@ export interface Origin {
   /** Keeps it running, if that is ours to do. */
   readonly supervisor: Supervisor | null
   /** @throws BACKEND_UNREACHABLE, or the signal's reason */
-  connect(options?: { signal?: AbortSignal }): Promise<Duplex>
+  connect(options?: { signal?: Signal }): Promise<Duplex>
   /** Takes streams itself; nothing is connected to then. */
   readonly take: StreamTaker | null
 }

@@ -1,3 +1,4 @@
+import { Abort, type Signal } from './abort.js'
 import { SeaportError } from './errors.js'
 
 /** Why an attempt was ended: another one was connected first. */
@@ -12,11 +13,11 @@ export interface RaceOptions<T, S extends Opened> {
   /** In the order in which they are tried. */
   candidates: readonly T[]
   /** Opens a stream. The signal ends it when the race is over: what was opened so far is reset. */
-  attempt: (candidate: T, signal: AbortSignal) => Promise<S>
+  attempt: (candidate: T, signal: Signal) => Promise<S>
   /** When the next one is tried too, while those before have not answered, in ms. */
   hedgeAfter: number
   /** Ends the race. */
-  signal: AbortSignal | undefined
+  signal: Signal | undefined
   /** No further attempt begins after so many ms, except the first. */
   timeout: number
   onfailed: (candidate: T, error: SeaportError) => void
@@ -29,7 +30,7 @@ export interface RaceOptions<T, S extends Opened> {
  */
 export class Race<T, S extends Opened> {
   readonly #options: RaceOptions<T, S>
-  readonly #running = new Set<AbortController>()
+  readonly #running = new Set<Abort>()
   readonly #deadline: number
   #tried = 0
   #hedge: NodeJS.Timeout | null = null
@@ -74,15 +75,15 @@ export class Race<T, S extends Opened> {
   /** Never rejects. */
   async #try(candidate: T) {
     const { attempt, onfailed } = this.#options
-    const controller = new AbortController()
-    this.#running.add(controller)
+    const abort = new Abort()
+    this.#running.add(abort)
     try {
-      const stream = await attempt(candidate, controller.signal)
-      this.#running.delete(controller)
+      const stream = await attempt(candidate, abort)
+      this.#running.delete(abort)
       if (this.#isOver) stream.destroy()
       else this.#win(stream)
     } catch (error) {
-      this.#running.delete(controller)
+      this.#running.delete(abort)
       if (this.#isOver) return
       onfailed(candidate, error as SeaportError)
       this.#next()
@@ -110,6 +111,6 @@ export class Race<T, S extends Opened> {
     this.#isOver = true
     if (this.#hedge) clearTimeout(this.#hedge)
     this.#options.signal?.removeEventListener('abort', this.#onabort)
-    for (const controller of this.#running) controller.abort(reason)
+    for (const abort of this.#running) abort.abort(reason)
   }
 }

@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { PassThrough } from 'node:stream'
 import t, { type Test } from 'tap'
+import type { Signal } from '../lib/abort.js'
 import { SeaportError } from '../lib/errors.js'
 import { HealthCheck, type HealthCheckOptions, parseCheck } from '../lib/health.js'
 import { connectBackend } from '../lib/link/backend.js'
@@ -30,8 +31,7 @@ async function listen(t: Test, server: Server | ReturnType<typeof createTcpServe
   await once(server, 'listening')
   t.teardown(() => server.close())
   const { port } = server.address() as AddressInfo
-  return ({ signal }: { signal: AbortSignal }) =>
-    connectBackend({ host: '127.0.0.1', port }, { signal })
+  return ({ signal }: { signal: Signal }) => connectBackend({ host: '127.0.0.1', port }, { signal })
 }
 
 t.test('the first check says how it stands, without waiting for a second', async (t) => {

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { Abort, type Signal } from '../abort.js'
 import { SeaportError } from '../errors.js'
 import { ReadyResource } from '../holepunch.js'
 import { join } from '../link/join.js'
@@ -12,7 +13,7 @@ export interface TcpProxyOptions {
   port?: number
   host?: string
   /** Opens a stream for one connection. The signal ends it when the client hangs up. */
-  dial: (options: { signal: AbortSignal }) => Promise<LinkStream>
+  dial: (options: { signal: Signal }) => Promise<LinkStream>
   /** Connections at a time. Beyond, new ones are closed at once. */
   maxConnections?: number
 }
@@ -117,17 +118,17 @@ export class TcpProxy extends ReadyResource {
       this.#sockets.delete(socket)
       this.stats.connections--
     })
-    const hangUp = new AbortController()
+    const hangUp = new Abort()
     const onhangup = () => hangUp.abort(HUNG_UP)
     socket.on('close', onhangup)
     try {
       // Until then a little is read, so that a hang-up is seen, but nothing is taken from the socket.
-      const stream = await this.#dial({ signal: hangUp.signal })
+      const stream = await this.#dial({ signal: hangUp })
       socket.off('close', onhangup)
       this.stats.connected++
       if ((await join(stream, socket)) !== null) this.stats.reset++
     } catch (error) {
-      if (hangUp.signal.aborted) return
+      if (hangUp.aborted) return
       this.stats.refused++
       cut(socket, error as Error)
       this.emit('refused', error)

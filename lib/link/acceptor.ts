@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Signal } from '../abort.js'
 import { SeaportError } from '../errors.js'
 import { type DHTServer, type HyperDHT, ReadyResource, type SecretStream } from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
@@ -19,7 +20,7 @@ export interface AcceptorOptions {
    * Connects to the backend, once for each stream. What it throws, the opener is told. A backend that
    * takes streams itself comes as a function.
    */
-  connect: (options: { signal: AbortSignal }) => Promise<Duplex | StreamTaker>
+  connect: (options: { signal: Signal }) => Promise<Duplex | StreamTaker>
   /** Whether a key may open streams; an error says why not. Asked for each stream. Default: all may. */
   authorize?: (remotePublicKey: Buffer) => boolean | SeaportError
   /** Links at a time. */

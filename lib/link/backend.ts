@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import type { Signal } from '../abort.js'
 import { SeaportError } from '../errors.js'
 
 /** What a service's streams are connected to: a TCP address that this machine can reach. */
@@ -10,7 +11,7 @@ export interface Backend {
 export interface ConnectBackendOptions {
   /** In ms. */
   timeout?: number
-  signal?: AbortSignal
+  signal?: Signal
 }
 
 const LOOPBACK = '127.0.0.1'

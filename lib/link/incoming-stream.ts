@@ -1,3 +1,4 @@
+import { Abort, type Signal } from '../abort.js'
 import type { SeaportError } from '../errors.js'
 import type { LinkStream } from './stream.js'
 
@@ -13,7 +14,7 @@ export class IncomingStream {
   /** What may be sent to the opener. */
   readonly credit: number
   readonly #streams: Answering
-  #abort: AbortController | null = null
+  #abort: Abort | null = null
   #reason: SeaportError | null = null
   #isAnswered = false
 
@@ -29,10 +30,10 @@ export class IncomingStream {
   }
 
   /** Aborted when the opener gives up, or the link is lost. */
-  get signal(): AbortSignal {
-    this.#abort ??= new AbortController()
+  get signal(): Signal {
+    this.#abort ??= new Abort()
     if (this.#reason) this.#abort.abort(this.#reason)
-    return this.#abort.signal
+    return this.#abort
   }
 
   /** Tells the opener that it is connected. Only after that it sends. Null if it gave up. */

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import type { Signal } from '../abort.js'
 import { SeaportError } from '../errors.js'
 import { Protomux, type SecretStream } from '../holepunch.js'
 import { toHex } from '../keys.js'
@@ -29,7 +30,7 @@ export interface LinkOptions {
 export interface OpenOptions {
   /** For the answer, in ms, from when the link is connected. */
   timeout?: number | undefined
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
 }
 
 /** HyperDHT alone gives up on a dead key after 4 s, and needs a few to punch through two NATs. */

@@ -1,3 +1,4 @@
+import type { Signal } from '../abort.js'
 import { SeaportError } from '../errors.js'
 import { ReadyResource, type SecretStream } from '../holepunch.js'
 import { toHex } from '../keys.js'
@@ -113,7 +114,7 @@ export class LinkPool extends ReadyResource {
    *
    * @throws LINK_LOST, CLOSED, or the signal's reason
    */
-  async reach(remotePublicKey: Buffer, signal?: AbortSignal): Promise<PathView> {
+  async reach(remotePublicKey: Buffer, signal?: Signal): Promise<PathView> {
     const link = await this.#take(remotePublicKey, signal)
     const { path, rtt } = await (signal
       ? unlessAborted(link.connected(), signal)
@@ -143,7 +144,7 @@ export class LinkPool extends ReadyResource {
     for (const route of this.#routes.values()) route.close(reason)
   }
 
-  #take(remotePublicKey: Buffer, signal: AbortSignal | undefined): Link | Promise<Link> {
+  #take(remotePublicKey: Buffer, signal: Signal | undefined): Link | Promise<Link> {
     if (this.#isClosed) throw SeaportError.CLOSED('the pool was closed')
     const link = this.#routeTo(remotePublicKey).take()
     return link instanceof Link || !signal ? link : unlessAborted(link, signal)
@@ -206,7 +207,7 @@ export class LinkPool extends ReadyResource {
 }
 
 /** Stops waiting, whatever the others who wait for the same do. */
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+function unlessAborted<T>(promise: Promise<T>, signal: Signal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onabort = () => reject(signal.reason)
     if (signal.aborted) return onabort()

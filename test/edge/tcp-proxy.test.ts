@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import t, { type Test } from 'tap'
+import type { Signal } from '../../lib/abort.js'
 import { TcpProxy, type TcpProxyOptions } from '../../lib/edge/tcp-proxy.js'
 import { SeaportError } from '../../lib/errors.js'
 import { linkPair, readAll } from '../link/pair.js'
@@ -59,7 +60,7 @@ t.test('a client for whom there is no stream is reset, and the reason is told', 
 
 t.test('a client that hangs up while it waits ends the dial, and is no refusal', async (t) => {
   const refusals: Error[] = []
-  const dialing = new Promise<AbortSignal>((resolve) => {
+  const dialing = new Promise<Signal>((resolve) => {
     void proxied(t, ({ signal }) => {
       resolve(signal)
       return new Promise((_, reject) => {
@@ -71,7 +72,11 @@ t.test('a client that hangs up while it waits ends the dial, and is no refusal',
       void dialing.then(() => socket.resetAndDestroy())
     })
   })
-  await once(await dialing, 'abort')
+  const signal = await dialing
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', resolve)
+  })
   await new Promise(setImmediate)
   t.same(refusals, [])
 })

@@ -192,15 +192,18 @@ t.test('an open that is not answered in time fails, and tells the other side', a
 t.test(
   'an aborted open fails with the reason of its signal, and tells the other side',
   async (t) => {
-    let incomingSignal: AbortSignal | null = null
+    let gaveUp: () => void = () => {}
+    const givenUp = new Promise<void>((resolve) => {
+      gaveUp = resolve
+    })
     const abort = new AbortController()
     const { opener } = linkPair(t, (incoming) => {
-      incomingSignal = incoming.signal
+      incoming.signal.addEventListener('abort', gaveUp)
       abort.abort(new Error('changed my mind'))
       incoming.signal.addEventListener('abort', () => t.equal(incoming.accept(), null))
     })
     await t.rejects(opener.open({ signal: abort.signal }), { message: 'changed my mind' })
-    await once(incomingSignal as unknown as AbortSignal, 'abort')
+    await givenUp
     await t.rejects(opener.open({ signal: abort.signal }), { message: 'changed my mind' })
     t.equal(opener.size, 0)
   }

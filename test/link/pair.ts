@@ -85,11 +85,7 @@ export function linkPair(
 /** An opened stream and its other end. */
 export async function streamPair(t: Test, options?: Parameters<typeof linkPair>[2]) {
   const accepted: LinkStream[] = []
-  const links = linkPair(
-    t,
-    (incoming) => accepted.push(incoming.accept() as LinkStream),
-    options
-  )
+  const links = linkPair(t, (incoming) => accepted.push(incoming.accept() as LinkStream), options)
   const openBare = async (): Promise<[LinkStream, LinkStream]> => {
     const stream = await links.opener.open()
     return [stream, accepted.shift() as LinkStream]

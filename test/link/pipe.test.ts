@@ -53,4 +53,3 @@ t.test('what was cut before it was joined is cut on the other side too', async (
   t.match(await over, { code: 'STREAM_RESET' })
   near.destroy()
 })
-
