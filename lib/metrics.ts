@@ -25,6 +25,7 @@ const MEANINGS: Record<string, [type: Measure['type'], help: string]> = {
   registry_granted: ['counter', 'Lease requests that were granted'],
   registry_denied: ['counter', 'Lease requests that were denied'],
   registry_lost: ['counter', 'Leases that were lost'],
+  registry_stale: ['gauge', 'Instances that are kept although their leases vanished'],
   registry_peers: ['gauge', 'Connections to other participants'],
   registry_instances: ['gauge', 'Instances in the directory'],
   service_registrars: ['gauge', 'Registrars that hold the lease'],

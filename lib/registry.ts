@@ -12,11 +12,17 @@ export interface RegistryOptions extends NetworkOptions {
   dir?: string | undefined
   /** Admit only keys with a grant. Holds as long as any registrar of this registry says so. */
   private?: boolean | undefined
+  /**
+   * How long instances are kept, as a last resort, whose leases vanished together with most others, in ms.
+   * Default: 60 s.
+   */
+  staleGrace?: number | undefined
 }
 
 /**
  * A registrar of the registry with this seed. Run several, anywhere, for a registry that survives any
- * of them. Emits `registered`, `withdrawn` and `gone` (a record each) and `notice` (a SeaportError).
+ * of them. Emits `registered`, `withdrawn`, `gone` and `stale` (a record each) and `notice` (a
+ * SeaportError).
  */
 class RegistryInstance extends Lifecycle {
   /** The registry's public key: all that services and consumers need. */
@@ -26,7 +32,14 @@ class RegistryInstance extends Lifecycle {
   readonly #registrar: Registrar
 
   /** @throws BAD_KEY, OFFLINE, USAGE */
-  constructor({ seed, dir, bootstrap, host, private: isPrivate = false }: RegistryOptions) {
+  constructor({
+    seed,
+    dir,
+    bootstrap,
+    host,
+    private: isPrivate = false,
+    staleGrace
+  }: RegistryOptions) {
     super()
     const keyPair = KeyPair(parseKey(seed, 'registry seed'))
     this.publicKey = keyPair.publicKey
@@ -36,9 +49,10 @@ class RegistryInstance extends Lifecycle {
       network: this.#network,
       keyPair,
       storage: this.#storage,
-      private: isPrivate
+      private: isPrivate,
+      ...(staleGrace === undefined ? {} : { staleGrace })
     })
-    for (const event of ['registered', 'withdrawn', 'gone', 'notice']) {
+    for (const event of ['registered', 'withdrawn', 'gone', 'stale', 'notice']) {
       this.#registrar.on(event, (value) => this.emit(event, value))
     }
   }

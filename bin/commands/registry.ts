@@ -25,6 +25,10 @@ export const registry: Command = {
       kind: 'switch',
       describe: "Admit only keys with a grant, see 'hyperseaport grant --help'"
     },
+    staleGrace: {
+      describe: 'How long services are listed as stale whose leases vanished with most others',
+      otherwise: '60s'
+    },
     web: { describe: 'Also serve HTTP, as the verb web does, on this port; 0 for a free one' },
     ...WEB_FLAGS,
     metrics: METRICS_FLAG,
@@ -49,12 +53,19 @@ export const registry: Command = {
     checkWebFlags(settings)
 
     const registry = lifetime.own(
-      Registry({ seed, dir, private: settings.on('private'), ...networkOptions(settings) })
+      Registry({
+        seed,
+        dir,
+        private: settings.on('private'),
+        staleGrace: settings.duration('staleGrace', undefined),
+        ...networkOptions(settings)
+      })
     )
     registry.on('notice', (notice: Error) => say(notice.message))
     registry.on('registered', (record: ServiceRecord) => say(`registered ${nameOf(record)}`))
     registry.on('withdrawn', (record: ServiceRecord) => say(`withdrawn ${nameOf(record)}`))
     registry.on('gone', (record: ServiceRecord) => say(`gone ${nameOf(record)}`))
+    registry.on('stale', (record: ServiceRecord) => say(`stale ${nameOf(record)}`))
     say(`storing in ${dir}`)
     await waitAloud(registry.setup(), () => 'still announcing the registry on the DHT')
     console.log(`registryPublicKey=${registry.registryPublicKey}`)

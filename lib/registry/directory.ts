@@ -1,12 +1,5 @@
 import semver from 'semver'
-import {
-  isPresent,
-  type LogEntry,
-  recordOf,
-  type ServiceRecord,
-  type Status,
-  verifyRecord
-} from './record.js'
+import { isGone, isStale, type LogEntry, recordOf, type Status, verifyRecord } from './record.js'
 
 /** One instance as it is shown and dialed. */
 export interface Instance {
@@ -15,7 +8,8 @@ export interface Instance {
   /** Hex. */
   servicePublicKey: string
   tags: string[]
-  status: Status
+  /** As its owner says; `stale` if its lease vanished with many others, and it may well be there. */
+  status: Status | 'stale'
   /** Whether a registrar that we are connected to holds its lease; else only copies of logs know it. */
   live: boolean
   direct: string[]
@@ -34,7 +28,7 @@ const MAX_ANSWERS = 64
 
 /**
  * The merge of all logs, in memory. Of each instance the highest sequence number wins; at the same:
- * present in a live log, over gone in a live log, over present in a dead log. Everything in it was
+ * present in a live log, over gone in a live log, over stale in one, over present in a dead log. Everything in it was
  * signed by its owner; signatures are verified when an entry is first used.
  */
 export class Directory {
@@ -160,7 +154,7 @@ export class Directory {
   goneElsewhere(key: string, log: string): LogEntry | null {
     for (const other of this.#live) {
       const source = other === log ? undefined : this.#logs.get(other)?.get(key)
-      if (source && !isPresent(source.entry) && isValid(source)) return source.entry
+      if (source && isGone(source.entry) && isValid(source)) return source.entry
     }
     return null
   }
@@ -198,7 +192,7 @@ export class Directory {
 
   #instance(key: string): Instance | null {
     const winner = this.#winner(key)
-    return winner && isPresent(winner.entry) ? toInstance(winner.entry, winner.live) : null
+    return winner && !isGone(winner.entry) ? toInstance(winner.entry, winner.live) : null
   }
 
   #winner(key: string): Candidate | null {
@@ -286,13 +280,16 @@ export function byMerge(
 }
 
 function rank({ entry, live }: { entry: LogEntry; live: boolean }): number {
-  return (live ? 2 : 0) + (isPresent(entry) ? 1 : 0)
+  if (isStale(entry)) return live ? 3 : 1
+  if (isGone(entry)) return live ? 4 : 0
+  return live ? 5 : 2
 }
 
 function changeOf(before: Instance | undefined, now: Instance | null): DirectoryChange | null {
   if (!now) return before ? 'down' : null
   if (!before) return 'up'
-  return now.seq !== before.seq || now.live !== before.live ? 'update' : null
+  const isNews = now.seq !== before.seq || now.live !== before.live || now.status !== before.status
+  return isNews ? 'update' : null
 }
 
 function isValid(entry: Entry): boolean {
@@ -300,14 +297,17 @@ function isValid(entry: Entry): boolean {
   return entry.valid
 }
 
-function toInstance(record: ServiceRecord, live: boolean): Instance {
-  const { role, version, key, tags, status, direct, seq } = record
+function toInstance(entry: LogEntry, live: boolean): Instance {
+  const record = recordOf(entry)
+  const { role, version, key, tags, direct, seq } = record
+  const status = isStale(entry) ? 'stale' : record.status
   return { role, version, servicePublicKey: key, tags, status, live, direct, seq }
 }
 
 /**
  * How much speaks for an instance: 0 if a live registrar vouches for it, 1 if only copies of logs know
- * it. One whose owner says that it fails is worth a try after those, one that is about to leave after all.
+ * it. One whose owner says that it fails is worth a try after those, one that is about to leave after
+ * these. A stale one is the last resort.
  */
 export function tierOf({
   live = true,
@@ -315,6 +315,7 @@ export function tierOf({
 }: Partial<Pick<Instance, 'live' | 'status'>>): number {
   if (status === 'failing') return 2
   if (status === 'draining') return 3
+  if (status === 'stale') return 4
   return live ? 0 : 1
 }
 

@@ -8,9 +8,17 @@ export class Graces {
     this.#onover = onover
   }
 
+  get size(): number {
+    return this.#timers.size
+  }
+
   /** The instances that are waited for. */
   keys(): string[] {
     return [...this.#timers.keys()]
+  }
+
+  has(key: string): boolean {
+    return this.#timers.has(key)
   }
 
   /** Gives so many ms from now, whatever was given before. */

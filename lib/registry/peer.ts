@@ -106,6 +106,11 @@ export class Peer extends EventEmitter<PeerEvents> {
     channel.open()
   }
 
+  /** Whether nothing came since the last beat. */
+  get isDoubtful(): boolean {
+    return this.#silentBeats > 0
+  }
+
   sendLogs(logs: LogNotice[]) {
     this.#logs.send(logs)
   }

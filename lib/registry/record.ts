@@ -22,12 +22,18 @@ export interface ServiceRecord extends Statement {
   seq: number
 }
 
-/** What a log holds for an instance: its record, or that its lease was lost (and the record it was for). */
-export type LogEntry = ServiceRecord | Gone
+/** What a log holds for an instance: its record, or what became of its lease (and the record it was for). */
+export type LogEntry = ServiceRecord | Gone | Stale
 
 /** A registrar's word that nobody holds the lease of this record any more. */
 export interface Gone {
   type: typeof GONE_TYPE
+  record: ServiceRecord
+}
+
+/** A registrar's word that this lease vanished together with many others: the instance may well be there. */
+export interface Stale {
+  type: typeof STALE_TYPE
   record: ServiceRecord
 }
 
@@ -44,6 +50,7 @@ export const MAX_SEQ = 2 ** 52
 
 const RECORD_TYPE = 'hyperseaport/record/1'
 const GONE_TYPE = 'hyperseaport/gone/1'
+const STALE_TYPE = 'hyperseaport/stale/1'
 const MAX_TAGS = 16
 const MAX_TAG_LENGTH = 64
 const MAX_DIRECT = 8
@@ -77,6 +84,21 @@ export function gone(record: ServiceRecord): Gone {
   return { type: GONE_TYPE, record }
 }
 
+/** Marks a record whose lease vanished with many others. */
+export function stale(record: ServiceRecord): Stale {
+  return { type: STALE_TYPE, record }
+}
+
+/** Whether an entry says that the instance may be there, though nobody holds its lease just now. */
+export function isStale(entry: LogEntry): entry is Stale {
+  return entry.type === STALE_TYPE
+}
+
+/** Whether an entry says that the instance is not there any more: its owner, or a registrar. */
+export function isGone(entry: LogEntry): boolean {
+  return !isPresent(entry) && !isStale(entry)
+}
+
 /** Whether an entry says that the instance is there. */
 export function isPresent(entry: LogEntry): entry is ServiceRecord {
   return entry.type === RECORD_TYPE && entry.status !== 'withdrawn'
@@ -84,7 +106,7 @@ export function isPresent(entry: LogEntry): entry is ServiceRecord {
 
 /** The owner's latest word in an entry. */
 export function recordOf(entry: LogEntry): ServiceRecord {
-  return entry.type === GONE_TYPE ? entry.record : entry
+  return entry.type === RECORD_TYPE ? entry : entry.record
 }
 
 /**
@@ -108,6 +130,9 @@ export function parseRecord(json: string, registry: Buffer): ServiceRecord {
  */
 export function checkEntry(value: unknown, registry: Buffer): LogEntry {
   if (isObject(value) && value.type === GONE_TYPE) return gone(checkRecord(value.record, registry))
+  if (isObject(value) && value.type === STALE_TYPE) {
+    return stale(checkRecord(value.record, registry))
+  }
   return checkRecord(value, registry)
 }
 

@@ -3,20 +3,12 @@ import { ReadyResource } from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
 import type { Network } from '../network.js'
 import { Authorship } from './authorship.js'
-import { Graces } from './graces.js'
 import { checkGrantStatement, type GrantStatement } from './grant.js'
+import { Lapses } from './lapses.js'
 import type { Log } from './log.js'
 import type { Peer } from './peer.js'
 import { type GrantRequest, type LeaseRequest, verifyLeaseProof } from './protocol.js'
-import {
-  gone,
-  isPresent,
-  type LogEntry,
-  parseRecord,
-  recordOf,
-  type ServiceRecord,
-  verifyRecord
-} from './record.js'
+import { isPresent, parseRecord, recordOf, type ServiceRecord, verifyRecord } from './record.js'
 import { Replica } from './replica.js'
 import type { Storage } from './storage.js'
 
@@ -34,6 +26,8 @@ export interface RegistrarOptions {
   returnGrace?: number
   /** How long owners may take to find a registrar that was restarted, in ms. */
   restartGrace?: number
+  /** How long instances are kept, as a last resort, whose leases vanished with most others, in ms. */
+  staleGrace?: number
 }
 
 interface Lease {
@@ -48,6 +42,7 @@ const MAX_HEARTBEAT_MS = 7500
 const LEASES_PER_HEARTBEAT = 1000
 const RETURN_GRACE_MS = 1500
 const RESTART_GRACE_MS = 10_000
+const STALE_GRACE_MS = 60_000
 /** How long the holder of a key has to show that it lives when another asks for its lease. */
 const HOLDER_ANSWER_MS = 1000
 /** How long others have, after a restart, to say that they hold more of our log. */
@@ -56,21 +51,22 @@ const RENEW_CERTIFICATE_MS = 60 * 60 * 1000
 
 /**
  * A process that holds the registry's seed and writes a log of its own: it takes leases, records what
- * their owners signed, and writes *gone* when a lease is lost. Emits `registered`, `withdrawn` and
- * `gone` (a ServiceRecord each) and `notice` (a SeaportError).
+ * their owners signed, and writes *gone* when a lease is lost. Emits `registered`, `withdrawn`, `gone`
+ * and `stale` (a ServiceRecord each) and `notice` (a SeaportError).
  */
 export class Registrar extends ReadyResource {
-  readonly stats = { leases: 0, granted: 0, denied: 0, lost: 0 }
-
-  readonly #options: Required<Pick<RegistrarOptions, 'heartbeat' | 'returnGrace' | 'restartGrace'>>
+  readonly #stats = { leases: 0, granted: 0, denied: 0 }
+  readonly #options: Required<
+    Pick<RegistrarOptions, 'heartbeat' | 'returnGrace' | 'restartGrace' | 'staleGrace'>
+  >
   readonly #network: Network
   readonly #keyPair: KeyPair
   readonly #storage: Storage
   readonly #authorship: Authorship
   readonly #leases = new Map<string, Lease>()
-  readonly #graces = new Graces((key) => this.#inTurn(key, () => this.#lose(key)))
   readonly #turns = new Map<string, Promise<void>>()
   #replica: Replica | null = null
+  #lapses: Lapses | null = null
   #isRewound = false
   /** Resolves when our log may be written to. */
   #writable: Promise<void> = Promise.resolve()
@@ -86,8 +82,14 @@ export class Registrar extends ReadyResource {
     this.#options = {
       heartbeat: options.heartbeat ?? HEARTBEAT_MS,
       returnGrace: options.returnGrace ?? RETURN_GRACE_MS,
-      restartGrace: options.restartGrace ?? RESTART_GRACE_MS
+      restartGrace: options.restartGrace ?? RESTART_GRACE_MS,
+      staleGrace: options.staleGrace ?? STALE_GRACE_MS
     }
+  }
+
+  get stats() {
+    const { lost = 0 } = this.#lapses?.stats ?? {}
+    return { ...this.#stats, lost, stale: this.#lapses?.stale ?? 0 }
   }
 
   get replica(): Replica {
@@ -105,10 +107,12 @@ export class Registrar extends ReadyResource {
       as: 'registrar'
     })
     this.#replica = replica
+    const lapses = this.#makeLapses(replica)
+    this.#lapses = lapses
     replica.on('peer', (peer: Peer) => this.#onpeer(peer))
     replica.on('notice', (notice) => this.emit('notice', notice))
-    replica.on('applied', () => this.#reviewGraces())
-    replica.on('registrar', () => this.#reviewGraces())
+    replica.on('applied', () => lapses.review())
+    replica.on('registrar', () => lapses.review())
     replica.on('rewound', () => this.#onrewound())
     this.#writable = this.#ownLog.length > 0 ? this.#introduced(replica) : Promise.resolve()
     await this.#certify()
@@ -116,22 +120,45 @@ export class Registrar extends ReadyResource {
       () => this.#inTurn('certificate', () => this.#certify()),
       RENEW_CERTIFICATE_MS
     )
-    this.#awaitOwners()
+    lapses.resume(this.#options.restartGrace)
     await replica.ready()
     for (const statement of replica.membership.grants.statements()) this.#copyGrant(statement)
     this.#watches.push(
       replica.membership.grants.watch((subject) => this.#onrights(subject)),
       replica.directory.watch((change, { servicePublicKey }) => {
-        if (change === 'down') this.#copyGone(servicePublicKey)
+        if (change === 'down') lapses.copyGone(servicePublicKey)
       })
     )
     await replica.peering.announced()
   }
 
+  #makeLapses({ directory }: Replica): Lapses {
+    const { returnGrace, staleGrace } = this.#options
+    const lapses = new Lapses({
+      log: () => this.#ownLog,
+      logKey: () => this.#authorship.logKey,
+      directory,
+      inTurn: (key, act) => this.#inTurn(key, async () => (this.closing ? undefined : act())),
+      isHeld: (key) => this.#leases.has(key),
+      census: () => this.#census(),
+      returnGrace,
+      staleGrace
+    })
+    lapses.on('gone', (record) => this.emit('gone', record))
+    lapses.on('stale', (record) => this.emit('stale', record))
+    return lapses
+  }
+
+  #census() {
+    const leases = [...this.#leases.values()]
+    const doubtful = leases.filter(({ peer }) => peer.isDoubtful).length
+    return { held: leases.length, doubtful }
+  }
+
   override async _close() {
     for (const stop of this.#watches) stop()
     if (this.#renewal) clearInterval(this.#renewal)
-    this.#graces.close()
+    this.#lapses?.close()
     await this.#replica?.close()
     await Promise.all(this.#turns.values())
     await this.#writable
@@ -173,13 +200,6 @@ export class Registrar extends ReadyResource {
     return this.#authorship.log
   }
 
-  /** After a restart the log is kept; the owners come back by themselves, or their records go. */
-  #awaitOwners() {
-    for (const entry of this.#ownLog.entries()) {
-      if (isPresent(entry)) this.#graces.give(entry.key, this.#options.restartGrace)
-    }
-  }
-
   #onpeer(peer: Peer) {
     peer.startPinging(() => ({ interval: this.#heartbeat, length: this.#ownLog.length }))
     peer.on('lease', (request) => this.#onlease(peer, request))
@@ -215,10 +235,10 @@ export class Registrar extends ReadyResource {
     }
     try {
       await act()
-      this.stats.granted++
+      this.#stats.granted++
       answer('', '')
     } catch (error) {
-      this.stats.denied++
+      this.#stats.denied++
       if (error instanceof SeaportError) return answer(error.code, error.text)
       answer('STORAGE_FAILED', 'the registrar cannot write its log')
       throw error
@@ -248,8 +268,8 @@ export class Registrar extends ReadyResource {
     if (record) await this.#write(record)
     if (record && !isPresent(record)) this.#leases.delete(key)
     else this.#leases.set(key, { peer, record: record ?? this.#leases.get(key)?.record ?? null })
-    this.#graces.end(key)
-    this.stats.leases = this.#leases.size
+    this.#lapses?.end(key, record !== null)
+    this.#stats.leases = this.#leases.size
     if (record) this.emit(isPresent(record) ? 'registered' : 'withdrawn', record)
   }
 
@@ -287,12 +307,13 @@ export class Registrar extends ReadyResource {
     for (const statement of this.replica.membership.grants.statements()) {
       if (statement.subject === subject) this.#copyGrant(statement)
     }
-    for (const [key, { record }] of this.#leases) {
-      if (!record || this.#mayServe(record)) continue
+    for (const key of [...this.#leases.keys(), ...(this.#lapses?.keys() ?? [])]) {
+      const entry = this.#leases.get(key)?.record ?? this.#ownLog.get(key)
+      if (!entry || this.#mayServe(recordOf(entry))) continue
       this.#leases.delete(key)
-      this.#inTurn(key, () => this.#lose(key))
+      this.#lapses?.cut(key)
     }
-    this.stats.leases = this.#leases.size
+    this.#stats.leases = this.#leases.size
   }
 
   #read(json: string, key: string): ServiceRecord {
@@ -337,42 +358,9 @@ export class Registrar extends ReadyResource {
     for (const [key, lease] of this.#leases) {
       if (lease.peer !== peer) continue
       this.#leases.delete(key)
-      this.#graces.give(key, peer.silent ? 0 : this.#options.returnGrace)
+      this.#lapses?.begin(key, peer.silent)
     }
-    this.stats.leases = this.#leases.size
-  }
-
-  async #lose(key: string) {
-    const entry = this.#ownLog.get(key)
-    if (!entry || !isPresent(entry) || this.#leases.has(key) || this.closing) return
-    this.stats.lost++
-    await this.#ownLog.put(gone(entry))
-    this.emit('gone', entry)
-  }
-
-  /** What another registrar knows to be gone is gone here too, unless its owner holds a lease here. */
-  #copyGone(key: string) {
-    if (this.#leases.has(key)) return
-    this.#inTurn(key, async () => {
-      const known = this.replica.directory.entry(key)
-      if (known && !isPresent(known)) await this.#putGone(key, known)
-    })
-  }
-
-  /** A registrar that was up meanwhile knows better whether an owner will come back. */
-  #reviewGraces() {
-    for (const key of this.#graces.keys()) {
-      const gone = this.replica.directory.goneElsewhere(key, this.#authorship.logKey)
-      if (gone) this.#inTurn(key, () => this.#putGone(key, gone))
-    }
-  }
-
-  async #putGone(key: string, known: LogEntry) {
-    const own = this.#ownLog.get(key)
-    if (!own || !isPresent(own) || own.seq > recordOf(known).seq) return
-    if (this.#leases.has(key) || this.closing) return
-    this.#graces.end(key)
-    await this.#ownLog.put(known)
+    this.#stats.leases = this.#leases.size
   }
 }
 

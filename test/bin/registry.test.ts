@@ -1,4 +1,10 @@
+import { once } from 'node:events'
 import t from 'tap'
+import { KeyPair } from '../../lib/keys.js'
+import { Network } from '../../lib/network.js'
+import { Lease } from '../../lib/registry/lease.js'
+import { Replica } from '../../lib/registry/replica.js'
+import { Storage } from '../../lib/registry/storage.js'
 import { list, registryOf } from './island.js'
 
 t.test('a service that is told to stop is gone from every list within a second', async (t) => {
@@ -88,4 +94,29 @@ t.test('list --verbose says which registrars are alive, and how fresh its copy i
   t.equal(one.stderr.match(fresh)?.length, 1, one.stderr)
   t.match(one.stderr, /^registrar [0-9a-f]{8}… is away, not heard of; /m)
   t.notMatch((await cli.run(['list'])).stderr, 'registrar')
+})
+
+t.test('list shows services as stale whose leases vanished all at once', async (t) => {
+  const { cli, start, bootstrap, registryPublicKey } = await registryOf(t)
+  await start.registry.kill()
+  await start.aRegistry('--staleGrace', '8s')
+  await start.service('b@1.0.0')
+  const network = new Network({ bootstrap })
+  const storage = new Storage({ dir: cli.path('owner') })
+  const owner = new Replica({ network, storage, registry: Buffer.from(registryPublicKey, 'hex') })
+  await network.ready()
+  await storage.ready()
+  await owner.ready()
+  const fields = { role: 'a', version: '1.0.0', tags: [], direct: [], status: 'passing' as const }
+  for (let i = 0; i < 12; i++) {
+    const lease = new Lease({ replica: owner, keyPair: KeyPair(), fields })
+    await Promise.all([once(lease, 'registered'), lease.ready()])
+  }
+  await owner.close()
+  await storage.close()
+  await network.release()
+  await start.registry.waitForTalk('stale a@1.0.0')
+  t.match((await cli.run(['list', 'a'])).stdout, /^a +1\.0\.0 +stale /m)
+  t.match((await cli.run(['list', 'b'])).stdout, /^b +1\.0\.0 +passing /m)
+  await start.registry.waitForTalk('gone a@1.0.0')
 })

@@ -7,8 +7,10 @@ import {
   gone,
   type LogEntry,
   type RecordFields,
+  recordOf,
   type Status,
-  signRecord
+  signRecord,
+  stale
 } from '../../lib/registry/record.js'
 
 const registry = KeyPair().publicKey
@@ -29,10 +31,7 @@ function directoryOf(log: string, entries: LogEntry[]): Directory {
   const directory = new Directory()
   directory.apply(
     log,
-    entries.map((entry) => [
-      entry.type === 'hyperseaport/gone/1' ? entry.record.key : entry.key,
-      entry
-    ])
+    entries.map((entry) => [recordOf(entry).key, entry])
   )
   return directory
 }
@@ -154,6 +153,30 @@ t.test(
     t.end()
   }
 )
+
+t.test('stale comes after what a live log says for sure, and before what a dead log says', (t) => {
+  const one = record()
+  const entries = [
+    { entry: one, live: true },
+    { entry: gone(one), live: true },
+    { entry: stale(one), live: true },
+    { entry: one, live: false },
+    { entry: stale(one), live: false },
+    { entry: gone(one), live: false }
+  ]
+  t.strictSame([...entries].reverse().sort(byMerge), entries)
+  const directory = new Directory()
+  directory.setLive('log', true)
+  directory.apply('log', [[one.key, one]])
+  const told: string[] = []
+  directory.watch((change, { status }) => told.push(`${change} ${status}`))
+  directory.apply('log', [[one.key, stale(one)]])
+  directory.apply('log', [[one.key, one]])
+  directory.apply('log', [[one.key, gone(one)]])
+  t.strictSame(told, ['update stale', 'update passing', 'down passing'])
+  t.equal(tierOf({ status: 'stale', live: true }), 4, 'the last resort')
+  t.end()
+})
 
 t.test('instances that only dead logs know are tried last, even if they are newer', (t) => {
   const [old, young] = [record({ version: '1.0.0' }), record({ version: '1.1.0' })]

@@ -11,7 +11,11 @@ export interface Service {
 
 export type Health = 'healthy' | 'failing' | 'draining' | 'stale'
 
-const HEALTHS: Record<string, Health> = { failing: 'failing', draining: 'draining' }
+const HEALTHS: Record<string, Health> = {
+  failing: 'failing',
+  draining: 'draining',
+  stale: 'stale'
+}
 
 export function healthOf({ status, live }: Instance): Health {
   return HEALTHS[status] ?? (live ? 'healthy' : 'stale')
