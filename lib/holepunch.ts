@@ -239,7 +239,7 @@ export interface PeerInfo {
 
 export interface PeerDiscovery {
   flushed(): Promise<boolean>
-  refresh(options?: { server?: boolean; client?: boolean }): Promise<boolean>
+  refresh(options?: { limit?: number }): Promise<boolean>
   destroy(): Promise<void>
 }
 

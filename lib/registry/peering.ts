@@ -23,10 +23,12 @@ export interface PeeringOptions {
   membership: Membership
   /** Registrars are found by all; replicas serve each other. A passer-by only looks. */
   as: 'registrar' | 'replica' | 'passer-by'
+  /** How many replicas to keep in touch with; a registrar does with all it finds. */
+  replicaPeers?: number | undefined
 }
 
-/** Replica peers that one participant looks for. */
-const MAX_REPLICA_PEERS = 8
+/** Each tells all others of each block that it has: all with all would be too many to talk to. */
+const REPLICA_PEERS = 8
 /** Lookups while no registrar is connected; the last one repeats. DHT lookups are cheap but not free. */
 const SEARCH_BACKOFFS_MS = [300, 600, 1200, 2000, 2500]
 /** Lookups in a row after a registrar was lost, even if another is connected. */
@@ -36,6 +38,8 @@ const IDLE_SEARCH_MS = 30_000
 const JITTER = 0.2
 /** An attempt to reach a peer that is older than this gives way when that peer calls us. */
 const STALE_ATTEMPT_MS = 500
+/** An attempt that is older than this is most likely one at a peer that is gone. */
+const HOPELESS_ATTEMPT_MS = 2000
 /** How long the others may take to acknowledge our goodbye. */
 const GOODBYE_MS = 500
 
@@ -53,6 +57,8 @@ export class Peering extends ReadyResource {
   readonly #keyPair: KeyPair
   readonly #membership: Membership
   readonly #as: PeeringOptions['as']
+  readonly #replicaPeers: number
+  /** Of registrars, and of replicas. */
   readonly #discoveries: PeerDiscovery[] = []
   readonly #registrars = new Set<string>()
   /** When our own calls began, ms since 1970. */
@@ -62,8 +68,16 @@ export class Peering extends ReadyResource {
   #search: NodeJS.Timeout | null = null
   #searches = 0
 
-  constructor({ network, registry, keyPair, membership, as }: PeeringOptions) {
+  constructor({
+    network,
+    registry,
+    keyPair,
+    membership,
+    as,
+    replicaPeers = REPLICA_PEERS
+  }: PeeringOptions) {
     super()
+    this.#replicaPeers = as === 'registrar' ? Infinity : replicaPeers
     this.#registry = registry
     this.#as = as
     this.#network = network
@@ -99,7 +113,7 @@ export class Peering extends ReadyResource {
       this.#swarm.join(replicas, {
         server: this.#as === 'replica',
         client: true,
-        ...(this.#as === 'registrar' ? {} : { limit: MAX_REPLICA_PEERS })
+        limit: this.#replicaPeers
       })
     )
     for (const key of this.#registrars) this.#call(key)
@@ -184,8 +198,25 @@ export class Peering extends ReadyResource {
 
   #searchOnce() {
     for (const key of this.#registrars) if (!this.peers.has(key)) this.#call(key)
-    for (const discovery of this.#discoveries) discovery.refresh().catch(() => {})
+    const [registrars, replicas] = this.#discoveries
+    registrars?.refresh().catch(() => {})
+    // Without a limit it would forget the one that it had.
+    replicas?.refresh({ limit: this.#missingReplicas }).catch(() => {})
     this.#scheduleSearch()
+  }
+
+  /** How many more replicas to call at. Who has none in sight calls at all it finds: many may be long gone. */
+  get #missingReplicas(): number {
+    const calls = [...this.#swarm._allConnections].filter((call) => this.#isPromising(call))
+    const replicas = calls.filter((call) => !this.#registrars.has(toHex(call.remotePublicKey)))
+    if (replicas.length === 0) return Infinity
+    return Math.max(this.#replicaPeers - replicas.length, 0)
+  }
+
+  /** Whether it is connected, or still may be soon. */
+  #isPromising(call: SecretStream): boolean {
+    const since = this.#attempts.get(call)
+    return call.connected || (since !== undefined && Date.now() - since < HOPELESS_ATTEMPT_MS)
   }
 
   /** Hyperswarm repeats its calls at explicit peers every 2 s: too often unless we need that one. */

@@ -38,6 +38,7 @@ export interface ReplicaOptions {
   keyPair?: KeyPair
   membership?: Membership
   as?: PeeringOptions['as']
+  replicaPeers?: PeeringOptions['replicaPeers']
   /** How long to look for a live registrar before an older copy of the directory will do, in ms. */
   patience?: number
 }
@@ -86,6 +87,7 @@ export class Replica extends ReadyResource {
     keyPair = KeyPair(),
     membership = new Membership(registry),
     as = 'replica',
+    replicaPeers,
     patience = PATIENCE_MS
   }: ReplicaOptions) {
     super()
@@ -98,7 +100,7 @@ export class Replica extends ReadyResource {
       this.#resolveSynced = resolve
     })
     this.membership = membership
-    this.peering = new Peering({ network, registry, keyPair, membership, as })
+    this.peering = new Peering({ network, registry, keyPair, membership, as, replicaPeers })
     this.peering.on('peer', (peer: Peer) => this.#onpeer(peer))
     this.peering.on('denied', (reason) => this.emit('denied', reason))
     this.peering.on('notice', (notice) => this.emit('notice', notice))
