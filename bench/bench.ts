@@ -7,6 +7,7 @@ import { describe, thisMachine } from './machine.js'
 import { readOptions } from './options.js'
 import { barePipe } from './paths/bare-pipe.js'
 import { direct } from './paths/direct.js'
+import { nginx } from './paths/nginx.js'
 import type { PathKind } from './paths/path.js'
 import { seaportDirect, seaportUdx } from './paths/seaport.js'
 import { ssh } from './paths/ssh.js'
@@ -14,6 +15,7 @@ import { Results } from './results.js'
 import { bulk } from './rows/bulk.js'
 import { crowd } from './rows/crowd.js'
 import { failover } from './rows/failover.js'
+import { gateway } from './rows/gateway.js'
 import { keepAlive, perRequest } from './rows/http.js'
 import { idle } from './rows/idle.js'
 import { latency } from './rows/latency.js'
@@ -25,10 +27,21 @@ import { targetsOf } from './targets.js'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const KINDS: PathKind[] = [direct, barePipe, ssh, seaportUdx, seaportDirect]
-const BASELINES = KINDS.filter(({ isBaseline }) => isBaseline).map(({ name }) => name)
+const BASELINES = [...KINDS, nginx].filter(({ isBaseline }) => isBaseline).map(({ name }) => name)
 /** The first five share their paths; the others open their own. What leaves dead peers behind
  * comes last: they are looked for a while, which counts as packets. */
-const ROWS: Row[] = [keepAlive, perRequest, bulk, crowd, latency, visible, idle, memory, failover]
+const ROWS: Row[] = [
+  keepAlive,
+  perRequest,
+  bulk,
+  crowd,
+  latency,
+  gateway,
+  visible,
+  idle,
+  memory,
+  failover
+]
 
 for (const [signal, code] of [
   ['SIGINT', 130],

@@ -1,7 +1,9 @@
 import { barePipe } from './paths/bare-pipe.js'
 import { direct } from './paths/direct.js'
+import { nginx } from './paths/nginx.js'
 import { seaportDirect, seaportUdx } from './paths/seaport.js'
 import { ssh } from './paths/ssh.js'
+import { web } from './paths/web.js'
 import type { Results } from './results.js'
 
 /** What we hold ourselves to. */
@@ -46,6 +48,8 @@ export function targetsOf(results: Results): Target[] {
   compare('keep-alive.rate', UDX, '≥', 0.8, ssh.name, keep)
   compare('per-request.rate', TCP, '≥', 1, ssh.name, each)
   compare('keep-alive.rate', TCP, '≥', 1, ssh.name, keep)
+  compare('gateway.near', web.name, '≤', 2, nginx.name, 'CPU per request')
+  hold(`${web.name}: requests per s`, get('gateway.rate', web.name), '≥', 8900)
   for (const way of ['up', 'down']) {
     compare(`bulk.${way}`, UDX, '≥', 0.95, barePipe.name, `bulk ${way}`)
     compare(`bulk.${way}`, TCP, '≥', 1, ssh.name, `bulk ${way}`)

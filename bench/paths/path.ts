@@ -4,6 +4,8 @@ import type { Island } from '../island.js'
 /** The end of a path that clients connect to. */
 export interface Near {
   port: number
+  /** Where the backend is found there by HTTP. Default: at `/`. */
+  path?: string
   /** Its process, if there is one. */
   child: Child | null
   stop(): Promise<void>

@@ -94,8 +94,8 @@ function clientArguments(key: string, port: number, local: number, backend: numb
   ]
 }
 
-/** It says nothing when it listens, so the port is asked until it answers. */
-async function untilListening(port: number, child: Child) {
+/** Of what says nothing when it listens: the port is asked until it answers. */
+export async function untilListening(port: number, child: Child) {
   const deadline = Date.now() + START_TIMEOUT_MS
   while (!(await answers(port))) {
     if (Date.now() > deadline) throw new Error(`${child.name} does not listen`)

@@ -1,23 +1,11 @@
-import { existsSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
-import { run as runCommand } from '../child.js'
+import { HTTP_LOAD, type HttpLoad, type HttpLoadOptions, loadHttp } from '../http-load.js'
 import { eachRun, type Row, record, type Stage, type Standing } from '../stage.js'
 import { Usage } from '../usage.js'
 
 const CLIENTS = 32
 const WARM_UP_SECONDS = 1
-const WRK = (process.env.PATH ?? '')
-  .split(delimiter)
-  .map((folder) => join(folder, 'wrk'))
-  .find(existsSync)
 
-interface Load {
-  /** Requests per second. */
-  rate: number
-  errors: number
-}
-
-type Connection = 'keep' | 'close'
+type Connection = HttpLoadOptions['connection']
 
 /** Small HTTP requests, over connections that are kept. */
 export const keepAlive = httpRow('keep-alive', 'HTTP keep-alive', 'keep')
@@ -36,11 +24,7 @@ function httpRow(name: string, title: string, connection: Connection): Row {
     },
 
     async run(stage) {
-      stage.results.note(
-        WRK
-          ? 'HTTP load: wrk, one thread'
-          : 'HTTP load: our own generator on node:http, since wrk is not installed; it is slower than what it measures'
-      )
+      stage.results.note(HTTP_LOAD)
       for (const standing of stage.standing)
         await load(stage, standing, connection, WARM_UP_SECONDS)
       await eachRun(stage, stage.standing, (standing) => measure(stage, standing))
@@ -63,32 +47,11 @@ function httpRow(name: string, title: string, connection: Connection): Row {
   return row
 }
 
-async function load(
+function load(
   { island }: Stage,
-  { near }: Standing,
+  { near: { port } }: Standing,
   connection: Connection,
   seconds: number
-): Promise<Load> {
-  if (WRK) return loadByWrk(WRK, near.port, connection, seconds)
-  const child = island.actor('load-http', [near.port, CLIENTS, seconds, connection])
-  return child.report<Load>((seconds + 30) * 1000)
-}
-
-async function loadByWrk(
-  wrk: string,
-  port: number,
-  connection: Connection,
-  seconds: number
-): Promise<Load> {
-  const headers = connection === 'close' ? ['-H', 'Connection: close'] : []
-  // wrk takes whole seconds.
-  const duration = `${Math.max(1, Math.round(seconds))}s`
-  const url = `http://127.0.0.1:${port}/`
-  const output = await runCommand(wrk, ['-t1', `-c${CLIENTS}`, `-d${duration}`, ...headers, url])
-  const text = output.join('\n')
-  const rate = Number(/Requests\/sec:\s+([\d.]+)/.exec(text)?.[1])
-  const errors = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(text)
-  const refused = Number(/Non-2xx or 3xx responses: (\d+)/.exec(text)?.[1] ?? 0)
-  const cut = (errors?.slice(1) ?? []).reduce((sum, count) => sum + Number(count), 0)
-  return { rate, errors: cut + refused }
+): Promise<HttpLoad> {
+  return loadHttp(island, { port, clients: CLIENTS, seconds, connection })
 }
