@@ -82,9 +82,11 @@ type Order = <T extends Balanced>(group: T[], circumstances: Circumstances) => T
 
 function inGroups(order: Order): Balancer {
   return (candidates, circumstances) =>
-    groups(candidates, circumstances.versions).flatMap((group) =>
-      group.length === 1 ? group : order(group, circumstances)
-    )
+    candidates.length < 2
+      ? [...candidates]
+      : groups(candidates, circumstances.versions).flatMap((group) =>
+          group.length === 1 ? group : order(group, circumstances)
+        )
 }
 
 /**

@@ -46,8 +46,15 @@ export interface DialerOptions {
   hedgeAfter?: number
 }
 
+/** Something made of a stream that is used more than once. */
+export interface Lendable {
+  destroy(): void
+  /** Calls back once, when it is closed or given back. */
+  whenUnused(callback: () => void): void
+}
+
 /** What is dialed: a stream of a link, or what was made of one. */
-type Dialed = LinkStream | Duplex
+type Dialed = LinkStream | Duplex | Lendable
 
 /** Opens a stream to an instance, as `LinkPool.open` does. */
 type Open<S extends Dialed> = (key: Buffer, options: OpenOptions) => Promise<S>
@@ -151,6 +158,16 @@ export class Dialer {
   setMode(mode: BalanceMode) {
     this.#balancer = balancerOf(mode)
     this.#mode = mode
+  }
+
+  /**
+   * The instance whose turn it is, for whoever may have a stream to it already and need not dial. Null if
+   * that is open to doubt.
+   */
+  next(): Acquaintance | null {
+    const [first] = this.#order(undefined)
+    if (!first || this.#doubt(first, undefined) > 0) return null
+    return this.#experience.of(first.servicePublicKey)
   }
 
   /**
@@ -307,6 +324,7 @@ function areLeaving(failures: Failure[]): boolean {
 /** Calls back once, when a stream is closed, or given back for the next one to use (as HTTP agents do). */
 function whenUnused(stream: Dialed, callback: () => void) {
   if (stream instanceof LinkStream) return stream.whenClosed(callback)
+  if ('whenUnused' in stream) return stream.whenUnused(callback)
   const onunused = () => {
     stream.off('close', onunused)
     stream.off('free', onunused)

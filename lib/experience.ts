@@ -3,11 +3,14 @@ import { Load } from './load.js'
 
 /** What is known here of one instance, from having dialed it. */
 export class Acquaintance {
+  /** Hex. */
+  readonly servicePublicKey: string
   readonly key: Buffer
   readonly load: Load
   readonly ejection: Ejection
 
   constructor(servicePublicKey: string, options: EjectionOptions) {
+    this.servicePublicKey = servicePublicKey
     this.key = Buffer.from(servicePublicKey, 'hex')
     this.load = new Load(options)
     this.ejection = new Ejection(options)

@@ -8,7 +8,8 @@ import { Usage } from '../usage.js'
 
 const KINDS: PathKind[] = [nginx, web]
 export const GATEWAY_CLIENTS = 32
-const WARM_UP_SECONDS = 3
+/** Until what a JIT compiles is compiled: a gateway runs for months. */
+const WARM_UP_SECONDS = 8
 
 /** Small HTTP requests through the web gateway, and through nginx in front of the same backend. */
 export const gateway: Row = {

@@ -82,10 +82,11 @@ export class AccessList {
 
   /**
    * Who an Authorization field is of, null if it is none of ours: then it may be meant for the service.
+   * It takes time only to check a password for the first time.
    *
    * @throws UNAUTHORIZED for a name or token of ours that does not hold
    */
-  async identify(authorization: string): Promise<Viewer | null> {
+  identify(authorization: string): Viewer | null | Promise<Viewer> {
     if (this.#bearers.size === 0 && this.#people.size === 0) return null
     const [scheme = '', value = ''] = authorization.split(/ +(.*)/s)
     if (/^bearer$/i.test(scheme)) return this.#bearers.get(hashToken(value))?.viewer ?? null
@@ -93,19 +94,22 @@ export class AccessList {
     return null
   }
 
-  async #identifyPerson(value: string): Promise<Viewer | null> {
+  #identifyPerson(value: string): Viewer | null | Promise<Viewer> {
     const [name = '', password = ''] = Buffer.from(value, 'base64').toString().split(/:(.*)/s)
     const person = this.#people.get(name)
     if (!person) return null
     const memory = createHash('sha256').update(this.#pepper).update(value).digest('hex')
     const remembered = this.#remembered.get(memory)
-    if (remembered) return remembered
-    if (!(await isPassword(password, person.hash))) {
+    return remembered ?? this.#checkPassword(person, password, memory)
+  }
+
+  async #checkPassword({ hash, viewer }: Credential, password: string, memory: string) {
+    if (!(await isPassword(password, hash))) {
       throw SeaportError.UNAUTHORIZED('the name or the password is wrong')
     }
     if (this.#remembered.size >= MAX_REMEMBERED) this.#remembered.clear()
-    this.#remembered.set(memory, person.viewer)
-    return person.viewer
+    this.#remembered.set(memory, viewer)
+    return viewer
   }
 }
 

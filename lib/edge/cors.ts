@@ -1,7 +1,8 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { SeaportError } from '../errors.js'
 import { parseReach, type Reach } from './access.js'
-import { copyHeaders, type RawHeaders } from './headers.js'
+import { copyHeaders } from './headers.js'
+import type { RawHeaders, RequestHead } from './message-head.js'
 import type { Upstream } from './upstream.js'
 
 /** Which web pages may call a role from a browser. */
@@ -34,15 +35,16 @@ export function parseCors(text: string): CorsRule {
 
 /** What CORS (Fetch standard §3.2) means for one request, null if its target has no rule. */
 export class Cors {
-  readonly #request: IncomingMessage
+  readonly #request: RequestHead
   readonly #allowed: string | null
 
-  private constructor(request: IncomingMessage, allowed: string | null) {
+  private constructor(request: RequestHead, allowed: string | null) {
     this.#request = request
     this.#allowed = allowed
   }
 
-  static of(rules: readonly CorsRule[], request: IncomingMessage, upstream: Upstream): Cors | null {
+  static of(rules: readonly CorsRule[], request: RequestHead, upstream: Upstream): Cors | null {
+    if (rules.length === 0) return null
     const [instance] = upstream.instances()
     if (!instance) return null
     const { role, version } = instance

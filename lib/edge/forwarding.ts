@@ -6,11 +6,10 @@ import {
 } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../errors.js'
-import { toHex } from '../keys.js'
-import type { OpenOptions } from '../link/link.js'
 import type { StreamAgent, StreamRequestOptions } from './agent.js'
-import { type Forwarded, type RawHeaders, requestHeaders } from './headers.js'
+import { type Forwarded, requestHeaders } from './headers.js'
 import type { KeptStreams } from './kept-streams.js'
+import type { RawHeaders } from './message-head.js'
 import { inform, relay } from './relay.js'
 import { RequestBody } from './request-body.js'
 import type { RetryBudget } from './retry-budget.js'
@@ -23,10 +22,18 @@ export interface ForwardingContext {
   budget: RetryBudget
   /** Our entry in Via. */
   pseudonym: string
-  /** Whether there is a link to an instance, so that a stream needs no more than a word. */
-  isLinked: (key: string) => boolean
-  /** Requests that wait for an answer, to be told when an instance falls silent. */
-  waiting: Set<Forwarding>
+  /** Requests that wait for an answer. */
+  waiting: Set<Waiting>
+}
+
+/** A request that waits for an answer. What concerns time it is told, from time to time. */
+export interface Waiting {
+  /** When the answer is to have begun, by the process's own clock, in ms. */
+  readonly deadline: number
+  /** It has not. */
+  onlate(): void
+  /** Some instances may have fallen silent. */
+  onsilence(isSilent: (key: string) => boolean): void
 }
 
 export interface ForwardingOptions {
@@ -57,13 +64,10 @@ const IDEMPOTENT = new Set([
   'REPORT',
   'SEARCH'
 ])
-const MAX_ATTEMPTS = 3
-/** Long for an answer over a link that is there, short for whoever waits. */
-const OPEN_PATIENCE_MS = 500
-const MAX_ANSWER_HEADER_BYTES = 64 * 1024
+export const MAX_ANSWER_HEADER_BYTES = 64 * 1024
 
 /** One request on its way to an instance, to a second one if the first breaks off, and its answer back. */
-export class Forwarding {
+export class Forwarding implements Waiting {
   readonly stats = {
     /** The instance that it went to last, in hex. */
     instance: '',
@@ -79,6 +83,7 @@ export class Forwarding {
   readonly #body: RequestBody
   readonly #ending = new AbortController()
   readonly #avoid = new Set<string>()
+  readonly #startedAt = performance.now()
   #attempt: ClientRequest | null = null
 
   constructor(context: ForwardingContext, options: ForwardingOptions) {
@@ -87,25 +92,26 @@ export class Forwarding {
     this.#body = new RequestBody(options.request, { maxBytes: options.maxBodyBytes })
   }
 
+  get deadline(): number {
+    return this.#startedAt + this.#options.timeout
+  }
+
   /**
    * Resolves when the answer is over, whether it reached its end or was cut.
    *
    * @throws why there is none: NO_INSTANCE, BAD_GATEWAY, TOO_SLOW, TOO_LARGE; CLOSED if the client left
    */
   async run() {
-    const { response, timeout } = this.#options
-    const startedAt = performance.now()
+    const { response } = this.#options
     const onclose = () => {
       if (!response.writableFinished) this.#ending.abort(SeaportError.CLOSED('the client left'))
     }
-    const timer = setTimeout(() => this.#ending.abort(tooSlow(timeout)), timeout)
     response.once('close', onclose)
     this.#context.budget.deposit()
     this.#context.waiting.add(this)
     try {
       const answer = await this.#ask()
-      this.stats.firstByteMs = performance.now() - startedAt
-      clearTimeout(timer)
+      this.stats.firstByteMs = performance.now() - this.#startedAt
       this.#context.waiting.delete(this)
       this.stats.bytesOut = await relay(
         answer,
@@ -114,12 +120,15 @@ export class Forwarding {
         this.#options.amend
       )
     } finally {
-      clearTimeout(timer)
       this.#context.waiting.delete(this)
       response.off('close', onclose)
       this.stats.bytesIn = this.#body.bytes
       this.#finish()
     }
+  }
+
+  onlate() {
+    this.#ending.abort(tooSlow(this.#options.timeout))
   }
 
   /** Goes on to another instance if the one that was asked has fallen silent, and the request may be repeated. */
@@ -151,42 +160,11 @@ export class Forwarding {
   #dial(): Promise<Duplex> {
     const { kept } = this.#context
     const isFresh = !this.#isRepeatable || this.stats.attempts > 0
-    let opens = 0
     return this.#options.upstream.dialer.dial({
       signal: this.#ending.signal,
       avoid: this.#avoid,
-      open: (key, options = {}) => {
-        const stream = isFresh ? null : kept.take(toHex(key))
-        if (stream !== null) return Promise.resolve(stream)
-        return opens++ === 0 ? this.#openSoon(key, options) : kept.openFresh(key, options)
-      }
+      open: isFresh ? kept.openFresh : kept.open
     })
-  }
-
-  /**
-   * A link may be about to break, or take long to make: the first instance gives way if another has a
-   * link. Those after it have their full time, for when we are the ones who are slow.
-   */
-  async #openSoon(key: Buffer, options: OpenOptions): Promise<Duplex> {
-    if (this.#isAlone(toHex(key))) return this.#context.kept.openFresh(key, options)
-    const impatience = new AbortController()
-    const late = SeaportError.OPEN_TIMEOUT(`there was no stream within ${OPEN_PATIENCE_MS} ms`)
-    const timer = setTimeout(() => impatience.abort(late), OPEN_PATIENCE_MS)
-    const signal = AbortSignal.any([this.#ending.signal, impatience.signal])
-    try {
-      return await this.#context.kept.openFresh(key, { ...options, signal })
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
-  /** Whether no other instance could take the request at once. */
-  #isAlone(key: string): boolean {
-    const { isLinked } = this.#context
-    const others = this.#options.upstream
-      .instances()
-      .filter((other) => other.servicePublicKey !== key)
-    return !others.some(({ servicePublicKey }) => isLinked(servicePublicKey))
   }
 
   #askOver(stream: Duplex): Promise<IncomingMessage> {
@@ -230,8 +208,7 @@ export class Forwarding {
     return (
       this.#isRepeatable &&
       isConnectionFailure(error) &&
-      this.stats.attempts < MAX_ATTEMPTS &&
-      this.#context.budget.withdraw()
+      this.#context.budget.withdraw(this.stats.attempts)
     )
   }
 

@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import { createSecureServer, type Http2SecureServer } from 'node:http2'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { CertificateSource } from './certificate.js'
 
 export interface GatewayServerOptions {
@@ -14,7 +15,7 @@ export interface GatewayServerOptions {
 }
 
 /** Longer than the 60 s of the usual load balancers in front, so that they close first. */
-const KEEP_ALIVE_TIMEOUT_MS = 65_000
+export const KEEP_ALIVE_TIMEOUT_MS = 65_000
 const CLIENT_ERRORS: Record<string, string> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout'
@@ -46,6 +47,14 @@ export function makeServer({
     onClientError(error, socket)
   )
   return server as Server | Http2SecureServer
+}
+
+/** Has a server read requests from a connection, as it does from those that it accepts. */
+export function readFrom(server: Server | Http2SecureServer): (connection: Duplex) => void {
+  const event = 'setSecureContext' in server ? 'secureConnection' : 'connection'
+  const [read] = server.listeners(event) as ((connection: Duplex) => void)[]
+  if (!read) throw new Error('a server that reads nothing')
+  return (connection) => read.call(server, connection)
 }
 
 /** The client did not speak HTTP, or not well. */

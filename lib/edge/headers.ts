@@ -1,8 +1,5 @@
-import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
-
-/** Header fields as they came: names and values by turns, duplicates and case kept. */
-export type RawHeaders = string[]
+import type { AnswerHead, RawHeaders, RequestHead } from './message-head.js'
 
 /** How the client reached us, for those behind. */
 export interface Forwarded {
@@ -55,7 +52,7 @@ const FORWARDING = [
 
 /** The header section of a request as the instance gets it. */
 export function requestHeaders(
-  request: IncomingMessage,
+  request: RequestHead,
   { forwarded, pseudonym, upgrade, dropAuthorization = false }: RequestHeadersOptions
 ): RawHeaders {
   const dropped = namedByConnection(request.rawHeaders)
@@ -79,7 +76,7 @@ export function requestHeaders(
 }
 
 /** The header section of an answer as the client gets it. */
-export function responseHeaders(response: IncomingMessage, pseudonym: string): RawHeaders {
+export function responseHeaders(response: AnswerHead, pseudonym: string): RawHeaders {
   const dropped = namedByConnection(response.rawHeaders)
   const headers: RawHeaders = []
   copyHeaders(response.rawHeaders, headers, (name) => dropped.has(name))
@@ -111,14 +108,14 @@ export function listed(headers: readonly string[], name: string): string[] {
 }
 
 /** Whether a request announces a body. */
-export function hasBody(request: IncomingMessage): boolean {
+export function hasBody(request: RequestHead): boolean {
   if (request.httpVersionMajor >= 2) return !isEmptyOverHttp2(request)
   const { 'content-length': length, 'transfer-encoding': coding } = request.headers
   return coding !== undefined || (length !== undefined && Number(length) > 0)
 }
 
 /** HTTP/2 requests come through node's compatibility layer, which adds the stream. */
-function isEmptyOverHttp2(request: IncomingMessage): boolean {
+function isEmptyOverHttp2(request: RequestHead): boolean {
   return (request as unknown as Http2ServerRequest).stream.endAfterHeaders
 }
 
@@ -135,7 +132,7 @@ function namedByConnection(headers: readonly string[]): Set<string> {
 }
 
 /** How long the body is, said anew: the coding of one connection does not go over to the next. */
-function framing(request: IncomingMessage): RawHeaders {
+function framing(request: RequestHead): RawHeaders {
   const length = request.headers['content-length']
   if (length !== undefined) return []
   if (hasBody(request)) return ['Transfer-Encoding', 'chunked']
@@ -144,7 +141,7 @@ function framing(request: IncomingMessage): RawHeaders {
 }
 
 function forwardingHeaders(
-  request: IncomingMessage,
+  request: RequestHead,
   { client, host, proto, prefix, isTrusted }: Forwarded,
   pseudonym: string
 ): RawHeaders {

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2SecureServer } from 'node:http2'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../errors.js'
 import { ReadyResource } from '../holepunch.js'
@@ -13,9 +13,12 @@ import { StreamAgent } from './agent.js'
 import type { CertificateSource } from './certificate.js'
 import { DomainTable } from './domains.js'
 import type { ForwardingContext } from './forwarding.js'
-import { makeServer } from './gateway-server.js'
+import { KEEP_ALIVE_TIMEOUT_MS, makeServer, readFrom } from './gateway-server.js'
 import { KeptStreams } from './kept-streams.js'
-import { refusalHead, refusalOf } from './refusal.js'
+import { Lane } from './lane.js'
+import { LaneStreams } from './lane-streams.js'
+import { Ledger } from './ledger.js'
+import { refusalOf, refusalText } from './refusal.js'
 import { type Page, RequestHandler } from './request-handler.js'
 import { RetryBudget } from './retry-budget.js'
 import { type GatewayRules, Router } from './router.js'
@@ -59,7 +62,8 @@ const HEADERS_TIMEOUT_MS = 20_000
 /** Long enough for large files over slow lines. */
 const REQUEST_TIMEOUT_MS = 60 * 60_000
 const DRAIN_TIMEOUT_MS = 5000
-const SILENCE_CHECK_MS = 250
+/** How often is looked for what takes too long. */
+const TICK_MS = 250
 const BACKLOG = 4096
 
 /**
@@ -77,8 +81,12 @@ export class HttpGateway extends ReadyResource {
   readonly #upstreams: Upstreams
   readonly #router: Router
   readonly #context: ForwardingContext
+  readonly #ledger: Ledger
   readonly #handler: RequestHandler
-  #silenceCheck: NodeJS.Timeout | null = null
+  readonly #streams: LaneStreams
+  /** Null where all is encrypted: node:http2 reads it then. */
+  readonly #lane: Lane | null
+  #ticker: NodeJS.Timeout | null = null
   #stopWatching: () => void = () => {}
   #port: number
 
@@ -92,37 +100,57 @@ export class HttpGateway extends ReadyResource {
     const upstreams = new Upstreams({ directory, pool })
     this.#upstreams = upstreams
     const rules = { ...openRules(), ...options.rules }
-    this.#router = new Router({ rules, upstreams, directory, pseudonym })
-    const kept = new KeptStreams({ pool })
+    this.#router = new Router({
+      rules,
+      upstreams,
+      directory,
+      pseudonym,
+      isSecure: this.isSecure,
+      timeout: options.timeout,
+      trustedProxies: options.trustedProxies
+    })
+    const isWelcome = (key: string) => (directory.get(key)?.status ?? 'draining') !== 'draining'
+    const kept = new KeptStreams({ pool, isWelcome })
     const agent = new StreamAgent({ dial: () => Promise.reject(SeaportError.CLOSED('no stream')) })
     this.#context = {
       agent,
       kept,
       budget: new RetryBudget(),
       pseudonym,
-      isLinked: (key) => pool.pathOf(Buffer.from(key, 'hex')) !== null,
       waiting: new Set()
     }
+    this.#ledger = new Ledger(this.traffic)
+    this.#ledger.on('access', (entry) => this.emit('access', entry))
+    this.#ledger.on('failed', (error, entry) => this.emit('failed', error, entry))
     this.#handler = new RequestHandler({
       router: this.#router,
       upstreams,
       context: this.#context,
-      traffic: this.traffic,
+      ledger: this.#ledger,
       pages: options.pages ?? new Map(),
-      isSecure: this.isSecure,
-      timeout: options.timeout,
-      maxBodyBytes: options.maxBodyBytes,
-      trustedProxies: options.trustedProxies
+      maxBodyBytes: options.maxBodyBytes
     })
-    this.#handler.on('access', (entry) => this.emit('access', entry))
-    this.#handler.on('failed', (error, entry) => this.emit('failed', error, entry))
+    const headersTimeout = options.headersTimeout ?? HEADERS_TIMEOUT_MS
     this.#server = makeServer({
       certificate: options.certificate,
       maxHeaderBytes: options.maxHeaderBytes ?? MAX_HEADER_BYTES,
-      headersTimeout: options.headersTimeout ?? HEADERS_TIMEOUT_MS,
+      headersTimeout,
       requestTimeout: options.requestTimeout ?? REQUEST_TIMEOUT_MS
     })
-    this.#serve()
+    const read = readFrom(this.#server)
+    this.#streams = new LaneStreams({ pool, isWelcome })
+    this.#lane = this.isSecure
+      ? null
+      : new Lane({
+          ...this.#context,
+          router: this.#router,
+          ledger: this.#ledger,
+          streams: this.#streams,
+          keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+          headersTimeout,
+          leave: read
+        })
+    this.#serve(read)
   }
 
   /** The port it listens on, or will try to. */
@@ -133,6 +161,7 @@ export class HttpGateway extends ReadyResource {
   get stats() {
     const { requests, errors, bytesIn, bytesOut } = this.traffic.total
     const { kept, budget } = this.#context
+    const streams = this.#streams
     return {
       requests,
       errors,
@@ -140,7 +169,11 @@ export class HttpGateway extends ReadyResource {
       bytesOut,
       active: this.traffic.active,
       connections: this.#sockets.size,
-      streams: { ...kept.stats },
+      streams: {
+        idle: kept.idle + streams.idle,
+        reused: kept.stats.reused + streams.stats.reused,
+        opened: kept.stats.opened + streams.stats.opened
+      },
       retries: { ...budget.stats }
     }
   }
@@ -173,8 +206,11 @@ export class HttpGateway extends ReadyResource {
       throw error
     }
     this.#port = (this.#server.address() as AddressInfo).port
-    this.#stopWatching = this.#options.directory.watch(this.#context.kept.forget)
-    this.#silenceCheck = setInterval(() => this.#checkSilence(), SILENCE_CHECK_MS)
+    this.#stopWatching = this.#options.directory.watch((change, instance) => {
+      this.#context.kept.forget(change, instance)
+      this.#streams.forget(change, instance)
+    })
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS)
   }
 
   async #openCertificate(certificate: CertificateSource) {
@@ -188,23 +224,27 @@ export class HttpGateway extends ReadyResource {
 
   /** Takes no more requests, and cuts those that do not end in time. */
   override async _close() {
-    if (this.#silenceCheck) clearInterval(this.#silenceCheck)
+    if (this.#ticker) clearInterval(this.#ticker)
     this.#stopWatching()
     this.#options.certificate?.close()
     this.#context.kept.close()
+    this.#streams.close()
     if (!this.#server.listening) return
     const closed = once(this.#server, 'close')
     this.#server.close()
+    this.#lane?.close()
     await this.#drained(this.#options.drainTimeout ?? DRAIN_TIMEOUT_MS)
     for (const socket of this.#sockets) socket.destroy()
     await closed
   }
 
-  #serve() {
+  #serve(read: (connection: Duplex) => void) {
     const server = this.#server
-    server.on('connection', (socket: Duplex) => {
+    if (this.#lane) server.removeAllListeners('connection')
+    server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
+      this.#lane?.take(socket)
     })
     const onrequest = (request: IncomingMessage, response: ServerResponse) =>
       this.#handler.onrequest(request, response)
@@ -215,13 +255,12 @@ export class HttpGateway extends ReadyResource {
       if (isForwardableUpgrade(request)) return this.#handler.onupgrade(request, socket, head)
       // Else the server reads the request again as if it had not asked for another protocol.
       socket.unshift(withoutUpgrade(request, head))
-      return server.emit(this.isSecure ? 'secureConnection' : 'connection', socket)
+      return read(socket)
     })
-    server.on('connect', (_request: IncomingMessage, socket: Duplex) => {
+    server.on('connect', (request: IncomingMessage, socket: Duplex) => {
       socket.on('error', () => {})
-      socket.end(
-        refusalHead(refusalOf(SeaportError.METHOD_NOT_ALLOWED('this is no forward proxy')))
-      )
+      const error = SeaportError.METHOD_NOT_ALLOWED('this is no forward proxy')
+      socket.end(refusalText(refusalOf(error), request, 'close'))
     })
   }
 
@@ -229,16 +268,26 @@ export class HttpGateway extends ReadyResource {
     return this.#options.certificate !== undefined
   }
 
-  #checkSilence() {
-    const isSilent = (key: string) => this.#options.pool.isSuspect(Buffer.from(key, 'hex'))
-    for (const forwarding of this.#context.waiting) forwarding.onsilence(isSilent)
+  #tick() {
+    const now = performance.now()
+    const suspects = new Map<string, boolean>()
+    const isSilent = (key: string) => {
+      const known = suspects.get(key) ?? this.#options.pool.isSuspect(Buffer.from(key, 'hex'))
+      suspects.set(key, known)
+      return known
+    }
+    for (const request of this.#context.waiting) {
+      if (now >= request.deadline) request.onlate()
+      else request.onsilence(isSilent)
+    }
+    this.#lane?.tick(now)
   }
 
   #drained(timeout: number): Promise<void> {
     return new Promise((resolve) => {
       if (this.traffic.active === 0) return resolve()
       const timer = setTimeout(resolve, timeout)
-      this.#handler.once('idle', () => {
+      this.#ledger.once('idle', () => {
         clearTimeout(timer)
         resolve()
       })

@@ -1,5 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import { SeaportError } from '../errors.js'
+import { hasBody } from './headers.js'
+import { fieldLines, type RequestHead } from './message-head.js'
 
 /** What is answered when there is no answer to pass on. */
 export interface Refusal {
@@ -74,31 +76,35 @@ export function refusalOf(error: unknown): Refusal {
 
 /** Writes a refusal: HTML for whoever prefers that, as browsers do, else JSON. */
 export function refuse(request: IncomingMessage, response: ServerResponse, refusal: Refusal) {
-  const { status, code, text, headers } = refusal
-  const isHtml = prefersHtml(String(request.headers.accept ?? ''))
-  const body = isHtml
-    ? page(refusal)
-    : `${JSON.stringify({ error: code, status, message: text })}\n`
+  const { headers, body } = messageOf(refusal, request)
   // What is left of the request would be read only to be dropped.
-  const isClosing = request.httpVersionMajor < 2 && (!request.complete || DISTRUSTED.has(code))
-  response.writeHead(status, {
-    'Content-Type': `${isHtml ? 'text/html' : 'application/json'}; charset=utf-8`,
-    'Content-Length': Buffer.byteLength(body),
-    'Cache-Control': 'no-store',
-    ...headers,
-    ...(isClosing ? { Connection: 'close' } : {})
-  })
+  const isRead = request.complete || !hasBody(request)
+  const isTrusted = isRead && !DISTRUSTED.has(refusal.code)
+  if (request.httpVersionMajor < 2 && !isTrusted) headers.Connection = 'close'
+  response.writeHead(refusal.status, headers)
   response.end(request.method === 'HEAD' ? undefined : body)
 }
 
-/** The same for a client that is past node:http, on a bare connection. */
-export function refusalHead({ status, code, text, headers }: Refusal): string {
-  const body = `${JSON.stringify({ error: code, status, message: text })}\n`
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  return (
-    `HTTP/1.1 ${status} ${TITLES[status] ?? code}\r\n${lines.join('')}Connection: close\r\n` +
-    `Content-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
-  )
+/** The same as it is sent, for a client that is past node:http, or never was with it. */
+export function refusalText(refusal: Refusal, request: RequestHead, connection: string): string {
+  const { headers, body } = messageOf(refusal, request)
+  const lines = fieldLines(Object.entries({ ...headers, Connection: connection }).flat())
+  const head = `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}\r\n${lines}\r\n`
+  return request.method === 'HEAD' ? head : head + body
+}
+
+function messageOf(refusal: Refusal, { headers }: RequestHead) {
+  const { status, code, text } = refusal
+  const isHtml = prefersHtml(String(headers.accept ?? ''))
+  const body = isHtml
+    ? page(refusal)
+    : `${JSON.stringify({ error: code, status, message: text })}\n`
+  const own: Record<string, string> = {
+    'Content-Type': `${isHtml ? 'text/html' : 'application/json'}; charset=utf-8`,
+    'Content-Length': `${Buffer.byteLength(body)}`,
+    'Cache-Control': 'no-store'
+  }
+  return { headers: { ...own, ...refusal.headers }, body }
 }
 
 function unreached(cause: SeaportError): Refusal {

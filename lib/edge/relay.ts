@@ -1,7 +1,8 @@
 import type { IncomingMessage, InformationEvent, ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import { SeaportError } from '../errors.js'
-import { copyHeaders, listed, type RawHeaders, responseHeaders } from './headers.js'
+import { copyHeaders, listed, responseHeaders } from './headers.js'
+import { fieldLines, type RawHeaders } from './message-head.js'
 import { pairs } from './request-body.js'
 
 /**
@@ -61,17 +62,22 @@ export function inform(
     if (request.headers.expect) response.writeContinue()
     return
   }
-  const headers: RawHeaders = []
-  copyHeaders(rawHeaders, headers, () => false)
+  const headers = interimHeaders(rawHeaders)
   if (isHttp2(response)) {
     response.stream.additionalHeaders({ ':status': statusCode, ...grouped(headers) })
     return
   }
-  const lines = pairs(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  const head = `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines.join('')}\r\n`
+  const head = `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${fieldLines(headers)}\r\n`
   // Without a socket, earlier answers on the connection are still to be sent.
   if (response.socket) response.socket.write(head, 'latin1')
   else response.once('socket', (socket) => socket.write(head, 'latin1'))
+}
+
+/** The header section of an interim answer as the client gets it. */
+export function interimHeaders(rawHeaders: RawHeaders): RawHeaders {
+  const headers: RawHeaders = []
+  copyHeaders(rawHeaders, headers, () => false)
+  return headers
 }
 
 function writeHead(answer: IncomingMessage, response: ServerResponse, headers: RawHeaders) {

@@ -1,16 +1,14 @@
-import { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../errors.js'
 import type { Viewer } from './access.js'
-import { type AccessEntry, accessEntry } from './access-log.js'
+import type { AccessEntry } from './access-log.js'
 import { Cors } from './cors.js'
 import { Forwarding, type ForwardingContext } from './forwarding.js'
-import type { Forwarded } from './headers.js'
-import { refusalHead, refusalOf, refuse } from './refusal.js'
+import type { Ledger } from './ledger.js'
+import { refusalOf, refusalText, refuse } from './refusal.js'
 import { checkLength } from './request-body.js'
 import type { ForwardRoute, Router } from './router.js'
-import type { Traffic } from './traffic.js'
 import { forwardUpgrade } from './upgrade.js'
 import type { Upstreams } from './upstream.js'
 
@@ -25,42 +23,24 @@ export interface RequestHandlerOptions {
   router: Router
   upstreams: Upstreams
   context: ForwardingContext
-  traffic: Traffic
+  ledger: Ledger
   /** Pages by path. */
   pages: ReadonlyMap<string, Page>
-  /** Whether requests come over TLS. */
-  isSecure: boolean
-  /** How long answers may take to begin, where no rule says otherwise, in ms. */
-  timeout?: number | undefined
   maxBodyBytes?: number | undefined
-  /** Addresses of proxies in front, beside those on loopback. */
-  trustedProxies?: readonly string[] | undefined
 }
-
-interface RequestHandlerEvents {
-  /** A request is over. */
-  access: [AccessEntry]
-  /** One was answered with 5xx, for this reason. */
-  failed: [unknown, AccessEntry]
-  /** None is under way any more. */
-  idle: []
-}
-
-const TIMEOUT_MS = 60_000
 
 /** Takes each request where it goes, and answers it if it goes nowhere. */
-export class RequestHandler extends EventEmitter<RequestHandlerEvents> {
+export class RequestHandler {
   readonly #options: RequestHandlerOptions
 
   constructor(options: RequestHandlerOptions) {
-    super()
     this.#options = options
   }
 
   /** Never rejects. */
   async onrequest(request: IncomingMessage, response: ServerResponse) {
-    const entry = accessEntry(request)
-    this.#options.traffic.active++
+    const { ledger } = this.#options
+    const entry = ledger.open(request)
     response.on('error', () => {})
     request.on('error', () => {})
     try {
@@ -76,7 +56,7 @@ export class RequestHandler extends EventEmitter<RequestHandlerEvents> {
       this.#refuse(request, response, error, entry)
     } finally {
       entry.status = response.headersSent ? response.statusCode : 499
-      this.#over(entry)
+      ledger.close(entry)
     }
   }
 
@@ -97,8 +77,8 @@ export class RequestHandler extends EventEmitter<RequestHandlerEvents> {
       response,
       upstream,
       path,
-      forwarded: this.#forwardedOf(request, route),
-      timeout: this.#deadlineOf(route),
+      forwarded: router.forwardedOf(request, route),
+      timeout: router.deadlineOf(route),
       maxBodyBytes,
       dropAuthorization: isOurAuthorization,
       amend: (headers) => cors?.amend(headers) ?? headers
@@ -116,10 +96,10 @@ export class RequestHandler extends EventEmitter<RequestHandlerEvents> {
     socket.on('error', () => {})
     // At once: when nothing is left to read, a stream ends by itself, and takes nothing back after that.
     if (head.byteLength > 0) socket.unshift(head)
-    const entry = accessEntry(request)
-    this.#options.traffic.active++
+    const { router, ledger } = this.#options
+    const entry = ledger.open(request)
     try {
-      const route = await this.#options.router.route(request)
+      const route = await router.route(request)
       if (route.kind !== 'forward') throw SeaportError.BAD_REQUEST('this page speaks HTTP only')
       entry.viewer = route.viewer.name
       entry.upstream = route.upstream.name
@@ -129,18 +109,18 @@ export class RequestHandler extends EventEmitter<RequestHandlerEvents> {
         socket,
         upstream: route.upstream,
         path: route.path,
-        forwarded: this.#forwardedOf(request, route),
-        timeout: this.#deadlineOf(route),
+        forwarded: router.forwardedOf(request, route),
+        timeout: router.deadlineOf(route),
         dropAuthorization: route.isOurAuthorization
       })
       Object.assign(entry, outcome)
     } catch (error) {
       const refusal = refusalOf(error)
       entry.status = refusal.status
-      this.#report(error, entry)
-      socket.end(refusalHead(refusal))
+      ledger.fail(entry, error)
+      socket.end(refusalText(refusal, request, 'close'))
     } finally {
-      this.#over(entry)
+      ledger.close(entry)
     }
   }
 
@@ -153,49 +133,9 @@ export class RequestHandler extends EventEmitter<RequestHandlerEvents> {
 
   #refuse(request: IncomingMessage, response: ServerResponse, error: unknown, entry: AccessEntry) {
     const refusal = refusalOf(error)
-    this.#report(error, entry)
+    this.#options.ledger.fail(entry, error)
     if (response.headersSent) response.destroy()
     else if (!response.destroyed) refuse(request, response, refusal)
-  }
-
-  #report(error: unknown, entry: AccessEntry) {
-    entry.error = error instanceof SeaportError ? error.code : 'INTERNAL'
-    if (refusalOf(error).status >= 500) this.emit('failed', error, entry)
-  }
-
-  #over(entry: AccessEntry) {
-    entry.ms = Math.round((performance.now() - entry.startedAt) * 10) / 10
-    this.#options.traffic.active--
-    if (entry.upstream !== '') {
-      const { instance, role, status, firstByteMs, bytesIn, bytesOut } = entry
-      this.#options.traffic.record({
-        instance,
-        role,
-        status,
-        ms: firstByteMs || entry.ms,
-        bytesIn,
-        bytesOut
-      })
-    }
-    this.emit('access', entry)
-    if (this.#options.traffic.active === 0) this.emit('idle')
-  }
-
-  #forwardedOf(request: IncomingMessage, { host, prefix }: ForwardRoute): Forwarded {
-    const client = (request.socket.remoteAddress ?? '').replace(/^::ffff:/, '')
-    const { trustedProxies = [] } = this.#options
-    return {
-      client,
-      host,
-      prefix,
-      proto: this.#options.isSecure ? 'https' : 'http',
-      isTrusted: /^(127\.|::1$)/.test(client) || trustedProxies.includes(client)
-    }
-  }
-
-  #deadlineOf(route: ForwardRoute): number {
-    const { router, timeout = TIMEOUT_MS } = this.#options
-    return router.deadlineOf(route) ?? timeout
   }
 }
 

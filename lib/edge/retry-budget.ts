@@ -5,6 +5,8 @@ export interface RetryBudgetOptions {
   perSecond?: number
   /** Retries that can be saved up. */
   max?: number
+  /** How often one request is sent at most. */
+  maxAttempts?: number
   /** In ms. */
   now?: () => number
 }
@@ -12,6 +14,7 @@ export interface RetryBudgetOptions {
 const RATIO = 0.2
 const PER_SECOND = 10
 const MAX_SAVED = 500
+const MAX_ATTEMPTS = 3
 
 /**
  * Bounds what retries add to the load, so that they cannot bring down what is struggling already: a
@@ -27,6 +30,7 @@ export class RetryBudget {
   readonly #ratio: number
   readonly #perSecond: number
   readonly #max: number
+  readonly #maxAttempts: number
   readonly #now: () => number
   #saved: number
   #filledAt: number
@@ -35,11 +39,13 @@ export class RetryBudget {
     ratio = RATIO,
     perSecond = PER_SECOND,
     max = MAX_SAVED,
+    maxAttempts = MAX_ATTEMPTS,
     now = () => performance.now()
   }: RetryBudgetOptions = {}) {
     this.#ratio = ratio
     this.#perSecond = perSecond
     this.#max = max
+    this.#maxAttempts = maxAttempts
     this.#now = now
     this.#saved = perSecond
     this.#filledAt = now()
@@ -50,8 +56,9 @@ export class RetryBudget {
     this.#saved = Math.min(this.#max, this.#saved + this.#ratio)
   }
 
-  /** Takes one retry, if there is one. */
-  withdraw(): boolean {
+  /** Takes one retry, if there is one, for a request that was sent so often. */
+  withdraw(attempts: number): boolean {
+    if (attempts >= this.#maxAttempts) return false
     const now = this.#now()
     const earned = ((now - this.#filledAt) / 1000) * this.#perSecond
     this.#saved = Math.min(this.#max, this.#saved + earned)

@@ -1,10 +1,11 @@
-import type { IncomingMessage } from 'node:http'
 import { SeaportError } from '../errors.js'
 import type { Directory, Instance } from '../registry/directory.js'
 import type { AccessList, Reach, Viewer } from './access.js'
+import { addressOf } from './access-log.js'
 import type { CorsRule } from './cors.js'
 import { type DomainRule, type DomainTable, hostnameOf, isOwnName } from './domains.js'
-import { listed } from './headers.js'
+import { type Forwarded, listed } from './headers.js'
+import type { RequestHead } from './message-head.js'
 import { type ListTarget, type PageTarget, parseTarget } from './target.js'
 import type { Upstream, Upstreams } from './upstream.js'
 
@@ -38,7 +39,23 @@ export interface RouterOptions {
   upstreams: Upstreams
   directory: Directory
   pseudonym: string
+  /** Whether requests come over TLS. */
+  isSecure: boolean
+  /** How long answers may take to begin, where no rule says otherwise, in ms. */
+  timeout?: number | undefined
+  /** Addresses of proxies in front, beside those on loopback. */
+  trustedProxies?: readonly string[] | undefined
 }
+
+const TIMEOUT_MS = 60_000
+
+interface RequestTarget {
+  host: string
+  url: string
+}
+
+/** Who asks, and by which field that is known. */
+type Identity = Pick<ForwardRoute, 'viewer' | 'isOurAuthorization'>
 
 const HOSTNAME_TAG = 'hostname='
 
@@ -48,22 +65,44 @@ export class Router {
   readonly #upstreams: Upstreams
   readonly #directory: Directory
   readonly #pseudonym: string
+  readonly #proto: Forwarded['proto']
+  readonly #timeout: number
+  readonly #trustedProxies: readonly string[]
 
-  constructor({ rules, upstreams, directory, pseudonym }: RouterOptions) {
+  constructor({
+    rules,
+    upstreams,
+    directory,
+    pseudonym,
+    isSecure,
+    timeout = TIMEOUT_MS,
+    trustedProxies = []
+  }: RouterOptions) {
     this.rules = rules
     this.#upstreams = upstreams
     this.#directory = directory
     this.#pseudonym = pseudonym
+    this.#proto = isSecure ? 'https' : 'http'
+    this.#timeout = timeout
+    this.#trustedProxies = trustedProxies
   }
 
   /**
+   * Where a request goes. It takes time only to check a password for the first time.
+   *
    * @throws BAD_REQUEST, BAD_ROLE, BAD_KEY, NOT_IMPLEMENTED, LOOP, UNAUTHORIZED, FORBIDDEN, NOT_FOUND,
    *   NO_INSTANCE
    */
-  async route(request: IncomingMessage): Promise<Route> {
+  route(request: RequestHead): Route | Promise<Route> {
     this.#checkMessage(request)
-    const { host, url } = readRequestTarget(request)
-    const { viewer, isOurAuthorization } = await this.#identify(request)
+    const target = readRequestTarget(request)
+    const identity = this.#identify(request)
+    return identity instanceof Promise
+      ? identity.then((identity) => this.#lead(target, identity))
+      : this.#lead(target, identity)
+  }
+
+  #lead({ host, url }: RequestTarget, { viewer, isOurAuthorization }: Identity): Route {
     const forward = (upstream: Upstream, path: string, prefix: string): ForwardRoute => ({
       kind: 'forward',
       upstream,
@@ -91,16 +130,24 @@ export class Router {
     }
   }
 
-  /** In ms, if there is a rule. */
-  deadlineOf({ upstream }: ForwardRoute): number | undefined {
-    const [instance] = upstream.instances()
-    if (!instance) return undefined
+  /** How long the answer may take to begin, in ms. */
+  deadlineOf({ upstream }: ForwardRoute): number {
+    const { deadlines } = this.rules
+    const [instance] = deadlines.length === 0 ? [] : upstream.instances()
+    if (!instance) return this.#timeout
     const { role, version } = instance
-    return this.rules.deadlines.find(({ reach }) => reach.has(role, version))?.ms
+    return deadlines.find(({ reach }) => reach.has(role, version))?.ms ?? this.#timeout
+  }
+
+  /** What is said to the instance of where a request came from. */
+  forwardedOf({ socket }: RequestHead, { host, prefix }: ForwardRoute): Forwarded {
+    const client = addressOf(socket)
+    const isTrusted = /^(127\.|::1$)/.test(client) || this.#trustedProxies.includes(client)
+    return { client, host, prefix, proto: this.#proto, isTrusted }
   }
 
   /** What node:http's parser lets through and a gateway must not. */
-  #checkMessage({ rawHeaders, headers, httpVersionMajor }: IncomingMessage) {
+  #checkMessage({ rawHeaders, headers, httpVersionMajor }: RequestHead) {
     if (httpVersionMajor < 2 && listed(rawHeaders, 'host').length > 1) {
       throw SeaportError.BAD_REQUEST('there is more than one Host')
     }
@@ -117,15 +164,17 @@ export class Router {
     }
   }
 
-  async #identify({ headers }: IncomingMessage) {
+  #identify({ headers }: RequestHead): Identity | Promise<Identity> {
     const { access } = this.rules
-    // The second field is for callers whose service has a use for the first itself.
-    for (const name of ['proxy-authorization', 'authorization'] as const) {
-      const value = headers[name]
-      const viewer = value ? await access.identify(value) : null
-      if (viewer) return { viewer, isOurAuthorization: name === 'authorization' }
-    }
-    return { viewer: access.anonymous, isOurAuthorization: false }
+    // For callers whose service has a use for the other field itself.
+    const proxied = identityOf(access, headers['proxy-authorization'], false)
+    return (
+      proxied ??
+      identityOf(access, headers.authorization, true) ?? {
+        viewer: access.anonymous,
+        isOurAuthorization: false
+      }
+    )
   }
 
   #ofDomain(name: string, viewer: Viewer): Upstream | null {
@@ -152,7 +201,7 @@ export class Router {
  * The host and the path that are asked for. A request may name both in its first line (RFC 9112
  * §3.2.2), and Host does not count then.
  */
-function readRequestTarget(request: IncomingMessage): { host: string; url: string } {
+function readRequestTarget(request: RequestHead): RequestTarget {
   const { url = '/', headers } = request
   const host = headers.host ?? String(headers[':authority'] ?? '')
   const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url)
@@ -163,4 +212,16 @@ function readRequestTarget(request: IncomingMessage): { host: string; url: strin
   if (url === '*') return { host, url: '/' }
   if (!url.startsWith('/')) throw SeaportError.BAD_REQUEST('the request target is not a path')
   return { host, url }
+}
+
+function identityOf(
+  access: AccessList,
+  authorization: string | undefined,
+  isOurAuthorization: boolean
+): Identity | Promise<Identity> | null {
+  const viewer = authorization === undefined ? null : access.identify(authorization)
+  if (viewer === null) return null
+  return viewer instanceof Promise
+    ? viewer.then((viewer) => ({ viewer, isOurAuthorization }))
+    : { viewer, isOurAuthorization }
 }

@@ -12,7 +12,7 @@ import { pairs } from './request-body.js'
 export interface StreamClientOptions {
   dialer: Dialer
   pool: Pick<LinkPool, 'open'>
-  directory: Pick<Directory, 'watch'>
+  directory: Pick<Directory, 'watch' | 'get'>
   /** What goes into Host where a caller gives only a path. */
   host: string
 }
@@ -30,7 +30,8 @@ export class StreamClient {
   readonly #host: string
 
   constructor({ dialer, pool, directory, host }: StreamClientOptions) {
-    const kept = new KeptStreams({ pool })
+    const isWelcome = (key: string) => (directory.get(key)?.status ?? 'draining') !== 'draining'
+    const kept = new KeptStreams({ pool, isWelcome })
     this.#kept = kept
     this.#stopWatching = directory.watch(kept.forget)
     this.#host = host

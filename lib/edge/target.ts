@@ -51,7 +51,7 @@ export function parseTarget(url: string): Target {
     case 'role': {
       const [name, inside] = takeRole(rest ?? '')
       const passed = pass(url, inside, query)
-      return { kind: 'role', role: parseRoleRange(decode(name)), ...passed }
+      return { kind: 'role', role: readRole(name), ...passed }
     }
     case 'instance': {
       const [key, inside] = splitOnce(rest ?? '', '/')
@@ -65,6 +65,19 @@ export function parseTarget(url: string): Target {
     default:
       return { kind: 'page', path }
   }
+}
+
+/** Those read of late: there are few, and each is asked for again and again. */
+const roles = new Map<string, RoleRange>()
+const MAX_ROLES = 1024
+
+function readRole(name: string): RoleRange {
+  const known = roles.get(name)
+  if (known) return known
+  const role = parseRoleRange(decode(name))
+  if (roles.size >= MAX_ROLES) roles.clear()
+  roles.set(name, role)
+  return role
 }
 
 /** The role is one segment, or two if it has a scope whose slash came unencoded. */

@@ -4,13 +4,8 @@ import { SeaportError } from '../errors.js'
 import { cut, pipe } from '../link/pipe.js'
 import type { StreamRequestOptions } from './agent.js'
 import type { ForwardingContext } from './forwarding.js'
-import {
-  type Forwarded,
-  hasBody,
-  type RawHeaders,
-  requestHeaders,
-  responseHeaders
-} from './headers.js'
+import { type Forwarded, hasBody, requestHeaders, responseHeaders } from './headers.js'
+import { fieldLines, type RawHeaders } from './message-head.js'
 import { pairs } from './request-body.js'
 import type { Upstream } from './upstream.js'
 
@@ -69,10 +64,10 @@ export function isForwardableUpgrade(request: IncomingMessage): boolean {
 /** The request as it would have come without asking for another protocol, which a server may ignore. */
 export function withoutUpgrade(request: IncomingMessage, head: Buffer): Buffer {
   const { method, url, httpVersion, rawHeaders } = request
-  const lines = pairs(rawHeaders)
-    .filter(([name]) => !/^(upgrade|http2-settings|connection)$/i.test(name))
-    .map(([name, value]) => `${name}: ${value}\r\n`)
-  const text = `${method} ${url} HTTP/${httpVersion}\r\n${lines.join('')}\r\n`
+  const kept = pairs(rawHeaders).filter(
+    ([name]) => !/^(upgrade|http2-settings|connection)$/i.test(name)
+  )
+  const text = `${method} ${url} HTTP/${httpVersion}\r\n${fieldLines(kept.flat())}\r\n`
   return Buffer.concat([Buffer.from(text, 'latin1'), head])
 }
 
@@ -140,6 +135,5 @@ async function refuse(
 }
 
 function headOf({ statusCode, statusMessage }: IncomingMessage, headers: RawHeaders): string {
-  const lines = pairs(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  return `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines.join('')}\r\n`
+  return `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${fieldLines(headers)}\r\n`
 }

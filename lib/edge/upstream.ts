@@ -1,6 +1,7 @@
 import semver from 'semver'
 import { Dialer } from '../dialer.js'
 import { SeaportError } from '../errors.js'
+import { Experience } from '../experience.js'
 import type { LinkPool } from '../link/pool.js'
 import type { Directory, Instance } from '../registry/directory.js'
 import type { RoleRange } from '../role.js'
@@ -16,17 +17,20 @@ export interface Upstream {
 
 export interface UpstreamsOptions {
   directory: Directory
-  pool: Pick<LinkPool, 'open' | 'isSuspect'>
+  pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf'>
 }
 
 /** Different ranges and viewers; whoever may ask might ask for any number of them. */
 const MAX_UPSTREAMS = 1024
 
-/** Finds where a request goes, or why it goes nowhere. Dialers are kept, for what they learn. */
+/** Finds where a request goes, or why it goes nowhere. What is learned of an instance, all know. */
 export class Upstreams {
   readonly #directory: Directory
   readonly #pool: UpstreamsOptions['pool']
-  readonly #upstreams = new Map<string, Upstream>()
+  readonly #experience = new Experience()
+  /** By viewer, then by what they ask for. */
+  #upstreams = new Map<Viewer, Map<string, Upstream>>()
+  #size = 0
 
   constructor({ directory, pool }: UpstreamsOptions) {
     this.#directory = directory
@@ -73,22 +77,30 @@ export class Upstreams {
   }
 
   #keep(name: string, viewer: Viewer, all: () => readonly Instance[], id = name): Upstream {
-    const key = JSON.stringify([id, viewer.isAnonymous, viewer.name])
-    const kept = this.#upstreams.get(key)
+    const kept = this.#upstreams.get(viewer)?.get(id)
     if (kept) return kept
     const instances = viewer.mayReachAll
       ? all
       : () => all().filter((instance) => mayReach(viewer, instance))
-    const dialer = new Dialer({ role: name, resolve: instances, pool: this.#pool })
+    const dialer = new Dialer({
+      role: name,
+      resolve: instances,
+      watch: (listener) => this.#directory.watch(listener),
+      pool: this.#pool,
+      experience: this.#experience
+    })
     const upstream = { name, dialer, instances }
-    if (this.#upstreams.size >= MAX_UPSTREAMS) this.#upstreams.clear()
-    this.#upstreams.set(key, upstream)
+    if (this.#size >= MAX_UPSTREAMS) this.reset()
+    this.#size++
+    const ofViewer = this.#upstreams.get(viewer) ?? new Map<string, Upstream>()
+    this.#upstreams.set(viewer, ofViewer.set(id, upstream))
     return upstream
   }
 
   /** Forgets what viewers could reach before their list changed. */
   reset() {
-    this.#upstreams.clear()
+    this.#upstreams = new Map()
+    this.#size = 0
   }
 
   #present(key: string): Instance[] {

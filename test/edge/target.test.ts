@@ -65,7 +65,7 @@ t.test('a retry budget gives a fifth of the requests, and ten a second', async (
   const budget = new RetryBudget({ now: () => now })
   const spend = () => {
     let spent = 0
-    while (budget.withdraw()) spent++
+    while (budget.withdraw(1)) spent++
     return spent
   }
   t.equal(spend(), 10)
@@ -76,6 +76,7 @@ t.test('a retry budget gives a fifth of the requests, and ten a second', async (
   now += 1e9
   t.equal(spend(), 500, 'no more than so many are saved')
   t.match(budget.stats, { retries: 535, denied: 4 })
+  t.notOk(new RetryBudget().withdraw(3), 'three attempts are enough')
 })
 
 t.test('percentiles are within a bucket', async (t) => {
