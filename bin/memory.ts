@@ -1,5 +1,5 @@
 import { PerformanceObserver } from 'node:perf_hooks'
-import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
+import { getHeapSpaceStatistics, getHeapStatistics, setFlagsFromString } from 'node:v8'
 
 /**
  * Streams that pass through leave short-lived buffers behind. V8 answers by letting its young generation
@@ -8,13 +8,26 @@ import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
  * (measured with `npm run bench`). So it grows up to there.
  */
 const MAX_SEMI_SPACE_BYTES = 4 * 1024 * 1024
+/**
+ * Up to 32 MiB of such buffers wait for the young generation's next collection, and V8 counts them against
+ * the old one's limit, which for a small heap is less: it then collected the whole heap every 16 MiB that
+ * passed, at up to half of the CPU's time. A heap of ours may grow by this much before that.
+ */
+const HEADROOM_BYTES = 48 * 1024 * 1024
 
-const growth = (factor: number) => setFlagsFromString(`--semi-space-growth-factor=${factor}`)
+let current = ''
 
-function bound() {
+function tune() {
   const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')
-  growth(young && young.space_size < 2 * MAX_SEMI_SPACE_BYTES ? 2 : 1)
+  const mayGrow = young !== undefined && young.space_size < 2 * MAX_SEMI_SPACE_BYTES
+  // In coarse steps, for to set a flag is not for free. 0 leaves it to V8, as larger heaps should be.
+  const percent = Math.floor(HEADROOM_BYTES / getHeapStatistics().used_heap_size) * 100
+  const flags = `--semi-space-growth-factor=${mayGrow ? 2 : 1} --heap-growing-percent=${percent}`
+  if (flags === current) return
+  current = flags
+  for (const flag of flags.split(' ')) setFlagsFromString(flag)
 }
 
-// It grows after a collection, and shrinks when there is little to do.
-new PerformanceObserver(bound).observe({ entryTypes: ['gc'] })
+// The young generation grows after a collection, and shrinks when there is little to do.
+new PerformanceObserver(tune).observe({ entryTypes: ['gc'] })
+tune()

@@ -224,7 +224,9 @@ export class Dialer {
     const circumstances = this.#circumstances
     circumstances.dial++
     circumstances.consumerKey = this.#consumerKey()
-    const ordered = this.#balancer(this.#resolve(), circumstances)
+    const candidates = this.#resolve()
+    if (candidates.length === 1) return [...candidates]
+    const ordered = this.#balancer(candidates, circumstances)
     const doubts = ordered.map((candidate) => this.#doubt(candidate, avoid))
     if (doubts.every((doubt) => doubt === 0)) return ordered
     return [0, 1, 2, 3].flatMap((level) => ordered.filter((_, i) => doubts[i] === level))
