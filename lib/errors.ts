@@ -102,6 +102,11 @@ export class SeaportError extends Error {
     return new SeaportError('BAD_MESSAGE', text, { cause })
   }
 
+  /** More than one key or address may take: connections, services or messages. */
+  static LIMIT_REACHED(text: string) {
+    return new SeaportError('LIMIT_REACHED', text)
+  }
+
   /** The other side does not know this registry's public key, or says that we do not. */
   static NOT_A_MEMBER(text: string) {
     return new SeaportError('NOT_A_MEMBER', text)

@@ -2,6 +2,7 @@ import { SeaportError } from './errors.js'
 import { KeyPair, parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
 import { Network, type NetworkOptions } from './network.js'
+import type { Limits } from './registry/limits.js'
 import { Registrar } from './registry/registrar.js'
 import { defaultDir, Storage } from './registry/storage.js'
 
@@ -17,6 +18,8 @@ export interface RegistryOptions extends NetworkOptions {
    * Default: 60 s.
    */
   staleGrace?: number | undefined
+  /** What others may take of it; what is left out stays as it is. */
+  limits?: Partial<Limits> | undefined
 }
 
 /**
@@ -38,7 +41,8 @@ class RegistryInstance extends Lifecycle {
     bootstrap,
     host,
     private: isPrivate = false,
-    staleGrace
+    staleGrace,
+    limits
   }: RegistryOptions) {
     super()
     const keyPair = KeyPair(parseKey(seed, 'registry seed'))
@@ -50,6 +54,7 @@ class RegistryInstance extends Lifecycle {
       keyPair,
       storage: this.#storage,
       private: isPrivate,
+      limits,
       ...(staleGrace === undefined ? {} : { staleGrace })
     })
     for (const event of ['registered', 'withdrawn', 'gone', 'stale', 'notice']) {

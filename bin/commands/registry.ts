@@ -2,13 +2,18 @@ import { join } from 'node:path'
 import { Registry, type ServiceRecord } from '../../lib/index.js'
 import { KeyPair } from '../../lib/keys.js'
 import { measuresOf, measuresOfLogs } from '../../lib/metrics.js'
+import { DEFAULT_LIMITS, type Limits } from '../../lib/registry/limits.js'
 import { defaultDir } from '../../lib/registry/storage.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
+import type { Settings } from '../settings.js'
 import { say, waitAloud } from '../talk.js'
 import { checkWebFlags, WEB_FLAGS } from '../web-flags.js'
 import { startWeb } from './web.js'
+
+/** How much of its rate a key may send at once. */
+const BURST_SECONDS = 2
 
 /** Runs a registrar. */
 export const registry: Command = {
@@ -29,6 +34,10 @@ export const registry: Command = {
       describe: 'How long services are listed as stale whose leases vanished with most others',
       otherwise: '60s'
     },
+    maxRate: { describe: 'Messages a second that one key may send', otherwise: '5000' },
+    maxServices: { describe: 'Services that one participant may register', otherwise: '10000' },
+    maxConnections: { describe: 'Connections taken from one address', otherwise: '1024' },
+    maxReplicas: { describe: 'Connections on which the log is copied', otherwise: '2048' },
     web: { describe: 'Also serve HTTP, as the verb web does, on this port; 0 for a free one' },
     ...WEB_FLAGS,
     metrics: METRICS_FLAG,
@@ -58,6 +67,7 @@ export const registry: Command = {
         dir,
         private: settings.on('private'),
         staleGrace: settings.duration('staleGrace', undefined),
+        limits: limitsOf(settings),
         ...networkOptions(settings)
       })
     )
@@ -86,6 +96,18 @@ function* measures(registry: Registry) {
   const { logs, ...stats } = registry.getStats()
   yield* measuresOf('registry', stats)
   yield* measuresOfLogs(logs)
+}
+
+function limitsOf(settings: Settings): Partial<Limits> {
+  const { messageRate, leasesPerKey, connectionsPerAddress, replications } = DEFAULT_LIMITS
+  const rate = settings.count('maxRate', messageRate)
+  return {
+    messageRate: rate,
+    messageBurst: rate * BURST_SECONDS,
+    leasesPerKey: settings.count('maxServices', leasesPerKey),
+    connectionsPerAddress: settings.count('maxConnections', connectionsPerAddress),
+    replications: settings.count('maxReplicas', replications)
+  }
 }
 
 function nameOf({ role, version, key }: ServiceRecord): string {

@@ -128,7 +128,8 @@ function readFrame(frame: Buffer, expected: number): Buffer {
   throw SeaportError.NOT_A_MEMBER('a peer on our topic does not know the registry')
 }
 
-function deny(connection: SecretStream, reason: SeaportError) {
+/** Ends a connection with a code. */
+export function deny(connection: SecretStream, reason: SeaportError) {
   send(connection, DENIED, Buffer.from(reason.message).subarray(0, MAX_DENIAL_BYTES))
   connection.end()
   const timer = setTimeout(() => connection.destroy(), DENIAL_LINGER_MS)

@@ -54,9 +54,15 @@ export class Membership {
   /**
    * Reads what came with a hello: the keys that the other side holds.
    *
-   * @throws NOT_GRANTED if none of them may read this registry, BAD_MESSAGE, BAD_SIGNATURE
+   * @param asRegistrar whether it announces itself as one, and so needs a certificate
+   * @throws NOT_GRANTED if none of them may read this registry, NOT_A_MEMBER, BAD_MESSAGE, BAD_SIGNATURE
    */
-  admit(remoteKey: string, handshakeHash: Buffer, credentials: Buffer): ReadonlySet<string> {
+  admit(
+    remoteKey: string,
+    handshakeHash: Buffer,
+    credentials: Buffer,
+    asRegistrar = false
+  ): ReadonlySet<string> {
     const { certificate, proofs, grants } = parseCredentials(credentials)
     const bytes = memberBytes(this.#registry, handshakeHash)
     const identities = new Set([remoteKey])
@@ -70,6 +76,7 @@ export class Membership {
     const isRegistrar =
       certificate !== null &&
       checkCertificate(certificate, this.#registry).registrarKey === remoteKey
+    if (asRegistrar && !isRegistrar) throw impostor()
     if (!isRegistrar && !this.mayRead(identities)) throw notGranted(identities)
     return identities
   }
@@ -83,6 +90,10 @@ export class Membership {
   learn(statement: GrantStatement): boolean {
     return this.grants.isAuthorized(statement) && this.grants.add(statement)
   }
+}
+
+function impostor(): SeaportError {
+  return SeaportError.NOT_A_MEMBER('a peer announces itself as a registrar without a certificate')
 }
 
 function notGranted(identities: ReadonlySet<string>): SeaportError {

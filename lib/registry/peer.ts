@@ -9,7 +9,9 @@ import {
   type SecretStream
 } from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
+import { Budget } from './budget.js'
 import type { GrantStatement } from './grant.js'
+import { DEFAULT_LIMITS } from './limits.js'
 import {
   type Answer,
   answerEncoding,
@@ -42,6 +44,8 @@ const MAX_SILENT_BEATS = 3
 const REQUEST_TIMEOUT_MS = 10_000
 /** More requests than this unanswered, and the other side is flooding us. */
 const MAX_PENDING_REQUESTS = 4096
+/** What one frame can hold beyond its sender's budget; more than this is an attack. */
+const MAX_WAIT_MS = 10_000
 /** Uncoded errors of Hyperswarm that are part of its work. */
 const BENIGN = new Set(['Duplicate connection', 'Swarm has been destroyed', 'Stream was destroyed'])
 
@@ -57,6 +61,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   closed = false
 
   readonly #registry: Buffer
+  readonly #budget: Budget
   readonly #channel: MuxChannel
   readonly #logs: MuxMessage<LogNotice[]>
   readonly #ping: MuxMessage<Ping>
@@ -72,14 +77,20 @@ export class Peer extends EventEmitter<PeerEvents> {
   #pinging: (() => Ping) | null = null
   #bytesRead = 0
   #silentBeats = 0
+  #pause: NodeJS.Timeout | null = null
 
-  /** @param identities keys in hex that the other side has proven to hold */
+  /**
+   * @param identities keys in hex that the other side has proven to hold
+   * @param budget what each key may send, over all connections
+   */
   constructor(
     connection: SecretStream,
     registry: Buffer,
-    identities: ReadonlySet<string> = new Set()
+    identities: ReadonlySet<string> = new Set(),
+    budget = new Budget({ rate: DEFAULT_LIMITS.messageRate, burst: DEFAULT_LIMITS.messageBurst })
   ) {
     super()
+    this.#budget = budget
     // Each lease that it carries listens.
     this.setMaxListeners(0)
     this.identities = identities
@@ -176,7 +187,29 @@ export class Peer extends EventEmitter<PeerEvents> {
   }
 
   #message<T>(encoding: Encoding<T>, onmessage: (value: T) => void): MuxMessage<T> {
-    return this.#channel.addMessage({ encoding, onmessage })
+    return this.#channel.addMessage({
+      encoding,
+      onmessage: (value) => {
+        this.#spend()
+        onmessage(value)
+      }
+    })
+  }
+
+  /** Who sends too much is not read from for as long as it takes; what waits is the sender's to hold. */
+  #spend() {
+    let wait = this.#budget.spend(this.key)
+    for (const key of this.identities) {
+      if (key !== this.key) wait = Math.max(wait, this.#budget.spend(key))
+    }
+    if (wait === 0) return
+    if (wait > MAX_WAIT_MS) throw SeaportError.LIMIT_REACHED('far too many messages at once')
+    this.connection.pause()
+    if (this.#pause) clearTimeout(this.#pause)
+    this.#pause = setTimeout(() => {
+      this.#pause = null
+      this.connection.resume()
+    }, wait)
   }
 
   #onping(ping: Ping) {
@@ -222,7 +255,7 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   /** Counts beats, not time: a pause of our own process is one beat long and cuts nobody. */
   #beat() {
-    const heard = this.connection.rawBytesRead !== this.#bytesRead
+    const heard = this.#pause !== null || this.connection.rawBytesRead !== this.#bytesRead
     this.#bytesRead = this.connection.rawBytesRead
     this.#silentBeats = heard ? 0 : this.#silentBeats + 1
     if (this.#silentBeats >= MAX_SILENT_BEATS) {
@@ -236,7 +269,8 @@ export class Peer extends EventEmitter<PeerEvents> {
   }
 
   #onerror(error: Error & { code?: string }) {
-    if (isMalformed(error))
+    if (error.code === 'LIMIT_REACHED') this.emit('malformed', error as SeaportError)
+    else if (isMalformed(error))
       this.emit(
         'malformed',
         SeaportError.BAD_MESSAGE(`a peer sent a malformed message: ${error.message}`)
@@ -246,6 +280,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   #onclose() {
     this.closed = true
     if (this.#heartbeat) clearInterval(this.#heartbeat)
+    if (this.#pause) clearTimeout(this.#pause)
     for (const settle of [...this.#requests.values()])
       settle(SeaportError.CLOSED('the registrar is gone'))
     this.emit('close')

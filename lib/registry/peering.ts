@@ -3,12 +3,16 @@ import {
   crypto,
   type Hyperswarm,
   type PeerDiscovery,
+  type PeerInfo,
   ReadyResource,
   type SecretStream
 } from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
 import type { Network } from '../network.js'
-import { exchangeHello } from './hello.js'
+import { Budget } from './budget.js'
+import { Doorkeeper } from './doorkeeper.js'
+import { deny, exchangeHello } from './hello.js'
+import { DEFAULT_LIMITS, type Limits } from './limits.js'
 import type { Membership } from './membership.js'
 import { Peer } from './peer.js'
 import { Reports } from './reports.js'
@@ -25,6 +29,8 @@ export interface PeeringOptions {
   as: 'registrar' | 'replica' | 'passer-by'
   /** How many replicas to keep in touch with; a registrar does with all it finds. */
   replicaPeers?: number | undefined
+  /** What it takes of others. */
+  limits?: Partial<Limits>
 }
 
 /** Each tells all others of each block that it has: all with all would be too many to talk to. */
@@ -50,7 +56,8 @@ const GOODBYE_MS = 500
  */
 export class Peering extends ReadyResource {
   readonly peers = new Map<string, Peer>()
-  readonly stats = { strangers: 0, malformed: 0 }
+  readonly stats = { strangers: 0, malformed: 0, barred: 0, limited: 0 }
+  readonly limits: Limits
 
   readonly #registry: Buffer
   readonly #network: Network
@@ -64,6 +71,8 @@ export class Peering extends ReadyResource {
   /** When our own calls began, ms since 1970. */
   readonly #attempts = new WeakMap<SecretStream, number>()
   readonly #reports = new Reports({ onreport: (notice) => this.emit('notice', notice) })
+  readonly #doorkeeper: Doorkeeper
+  readonly #budget: Budget
   #opened: Hyperswarm | null = null
   #search: NodeJS.Timeout | null = null
   #searches = 0
@@ -74,10 +83,14 @@ export class Peering extends ReadyResource {
     keyPair,
     membership,
     as,
-    replicaPeers = REPLICA_PEERS
+    replicaPeers = REPLICA_PEERS,
+    limits
   }: PeeringOptions) {
     super()
     this.#replicaPeers = as === 'registrar' ? Infinity : replicaPeers
+    this.limits = { ...DEFAULT_LIMITS, ...limits }
+    this.#doorkeeper = new Doorkeeper(this.limits)
+    this.#budget = new Budget({ rate: this.limits.messageRate, burst: this.limits.messageBurst })
     this.#registry = registry
     this.#as = as
     this.#network = network
@@ -104,10 +117,13 @@ export class Peering extends ReadyResource {
 
   override async _open() {
     this.#opened = this.#network.swarm(this.#keyPair, (key) => this.#yieldTo(key))
-    this.#swarm.on('connection', (connection: SecretStream) => this.#onconnection(connection))
+    this.#swarm.on('connection', (connection: SecretStream, { topics = [] }: PeerInfo) => {
+      this.#onconnection(connection, connection.isInitiator && topics.some(isRegistrars))
+    })
     this.#swarm.on('update', () => this.#trackAttempts())
     const replicas = topic('replicas', this.#registry)
     const registrars = topic('registrars', this.#registry)
+    const isRegistrars = (topic: Buffer) => topic.equals(registrars)
     this.#discoveries.push(
       this.#swarm.join(registrars, { server: this.#as === 'registrar', client: true }),
       this.#swarm.join(replicas, {
@@ -133,15 +149,27 @@ export class Peering extends ReadyResource {
     await this.#swarm.destroy()
   }
 
-  #onconnection(connection: SecretStream) {
+  /** @param asRegistrar whether the other side announces itself as one */
+  #onconnection(connection: SecretStream, asRegistrar: boolean) {
     const remote = toHex(connection.remotePublicKey)
     connection.on('error', () => {})
+    if (this.#doorkeeper.isBarred(remote)) {
+      this.stats.barred++
+      return connection.destroy()
+    }
+    try {
+      connection.on('close', this.#doorkeeper.admit(connection.rawStream.remoteHost))
+    } catch (error) {
+      this.stats.limited++
+      this.#reports.add(remote, error as SeaportError)
+      return deny(connection, error as SeaportError)
+    }
     const { handshakeHash } = connection
     let identities: ReadonlySet<string> = new Set()
     exchangeHello(connection, this.#registry, {
       credentials: () => this.#membership.credentials(handshakeHash),
       admit: (credentials) => {
-        identities = this.#membership.admit(remote, handshakeHash, credentials)
+        identities = this.#membership.admit(remote, handshakeHash, credentials, asRegistrar)
       },
       onhello: () => this.#onhello(connection, identities),
       ondenied: (reason, byRemote) => {
@@ -150,6 +178,7 @@ export class Peering extends ReadyResource {
           return
         }
         this.stats.strangers++
+        this.#doorkeeper.report(remote, reason)
         this.#reports.add(remote, reason)
       }
     })
@@ -157,10 +186,11 @@ export class Peering extends ReadyResource {
 
   #onhello(connection: SecretStream, identities: ReadonlySet<string>) {
     if (this.closing || connection.destroying) return connection.destroy()
-    const peer = new Peer(connection, this.#registry, identities)
+    const peer = new Peer(connection, this.#registry, identities, this.#budget)
     this.peers.set(peer.key, peer)
     peer.on('malformed', (error) => {
       this.stats.malformed++
+      this.#doorkeeper.report(peer.key, error)
       this.#reports.add(peer.key, error)
     })
     peer.on('close', () => {

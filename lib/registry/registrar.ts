@@ -5,6 +5,8 @@ import type { Network } from '../network.js'
 import { Authorship } from './authorship.js'
 import { checkGrantStatement, type GrantStatement } from './grant.js'
 import { Lapses } from './lapses.js'
+import { Leases } from './leases.js'
+import type { Limits } from './limits.js'
 import type { Log } from './log.js'
 import type { Peer } from './peer.js'
 import { type GrantRequest, type LeaseRequest, verifyLeaseProof } from './protocol.js'
@@ -28,12 +30,8 @@ export interface RegistrarOptions {
   restartGrace?: number
   /** How long instances are kept, as a last resort, whose leases vanished with most others, in ms. */
   staleGrace?: number
-}
-
-interface Lease {
-  peer: Peer
-  /** None until the owner sent one. */
-  record: ServiceRecord | null
+  /** What it takes of others. */
+  limits?: Partial<Limits> | undefined
 }
 
 const HEARTBEAT_MS = 1000
@@ -63,7 +61,8 @@ export class Registrar extends ReadyResource {
   readonly #keyPair: KeyPair
   readonly #storage: Storage
   readonly #authorship: Authorship
-  readonly #leases = new Map<string, Lease>()
+  readonly #limits: Partial<Limits> | undefined
+  readonly #leases = new Leases()
   readonly #turns = new Map<string, Promise<void>>()
   #replica: Replica | null = null
   #lapses: Lapses | null = null
@@ -79,6 +78,7 @@ export class Registrar extends ReadyResource {
     this.#keyPair = keyPair
     this.#storage = storage
     this.#authorship = new Authorship({ storage, keyPair, isPrivate: options.private ?? false })
+    this.#limits = options.limits
     this.#options = {
       heartbeat: options.heartbeat ?? HEARTBEAT_MS,
       returnGrace: options.returnGrace ?? RETURN_GRACE_MS,
@@ -104,6 +104,7 @@ export class Registrar extends ReadyResource {
       registry: this.#keyPair.publicKey,
       storage: this.#storage,
       keyPair: this.#authorship.registrar,
+      limits: this.#limits,
       as: 'registrar'
     })
     this.#replica = replica
@@ -263,6 +264,7 @@ export class Registrar extends ReadyResource {
     }
     const record = request.record === '' ? null : this.#read(request.record, key)
     if (record) this.#checkMayServe(record)
+    this.#checkRoom(peer, key)
     await this.#displace(peer, key)
     if (peer.closed) throw SeaportError.CLOSED('the connection closed')
     if (record) await this.#write(record)
@@ -271,6 +273,14 @@ export class Registrar extends ReadyResource {
     this.#lapses?.end(key, record !== null)
     this.#stats.leases = this.#leases.size
     if (record) this.emit(isPresent(record) ? 'registered' : 'withdrawn', record)
+  }
+
+  /** @throws LIMIT_REACHED */
+  #checkRoom(peer: Peer, key: string) {
+    if (this.#leases.get(key)?.peer.key === peer.key) return
+    const { leasesPerKey } = this.replica.peering.limits
+    if (this.#leases.heldBy(peer.key) < leasesPerKey) return
+    throw SeaportError.LIMIT_REACHED(`one participant may register ${leasesPerKey} services here`)
   }
 
   #checkMayServe(record: ServiceRecord) {

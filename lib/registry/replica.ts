@@ -6,6 +6,7 @@ import { type Certificate, checkCertificate } from './certificate.js'
 import { Directory } from './directory.js'
 import { Follower } from './follower.js'
 import { checkGrantStatement } from './grant.js'
+import type { Limits } from './limits.js'
 import { LiveRegistrars } from './live-registrars.js'
 import { Membership } from './membership.js'
 import type { Peer } from './peer.js'
@@ -41,6 +42,8 @@ export interface ReplicaOptions {
   replicaPeers?: PeeringOptions['replicaPeers']
   /** How long to look for a live registrar before an older copy of the directory will do, in ms. */
   patience?: number
+  /** What it takes of others. */
+  limits?: Partial<Limits> | undefined
 }
 
 /** How long to look for a live registrar before an older copy of the directory will do. */
@@ -71,6 +74,7 @@ export class Replica extends ReadyResource {
   readonly #followers = new Map<string, Follower>()
   readonly #live = new LiveRegistrars()
   #ownLogKey: string | null = null
+  #replications = 0
   #impatient = false
   #patienceTimer: NodeJS.Timeout | null = null
   #expiryTimer: NodeJS.Timeout | null = null
@@ -88,7 +92,8 @@ export class Replica extends ReadyResource {
     membership = new Membership(registry),
     as = 'replica',
     replicaPeers,
-    patience = PATIENCE_MS
+    patience = PATIENCE_MS,
+    limits = {}
   }: ReplicaOptions) {
     super()
     // Each service of this process listens.
@@ -100,7 +105,8 @@ export class Replica extends ReadyResource {
       this.#resolveSynced = resolve
     })
     this.membership = membership
-    this.peering = new Peering({ network, registry, keyPair, membership, as, replicaPeers })
+    const options = { network, registry, keyPair, membership, as, replicaPeers, limits }
+    this.peering = new Peering(options)
     this.peering.on('peer', (peer: Peer) => this.#onpeer(peer))
     this.peering.on('denied', (reason) => this.emit('denied', reason))
     this.peering.on('notice', (notice) => this.emit('notice', notice))
@@ -248,12 +254,25 @@ export class Replica extends ReadyResource {
   }
 
   #onpeer(peer: Peer) {
-    this.#storage.store.replicate(peer.mux)
+    if (this.#replications < this.peering.limits.replications) this.#replicate(peer)
+    else this.#isCrowded()
     peer.on('logs', (logs) => this.#onlogs(peer, logs))
     peer.on('ping', (ping) => this.#onping(peer, ping))
     peer.on('close', () => this.#onpeerclose(peer))
     peer.sendLogs(this.#notices())
     this.emit('peer', peer)
+  }
+
+  #replicate(peer: Peer) {
+    this.#replications++
+    peer.on('close', () => this.#replications--)
+    this.#storage.store.replicate(peer.mux)
+  }
+
+  /** Who is one too many still gets leases and pings here, and the logs from other replicas. */
+  #isCrowded() {
+    const text = `${this.#replications} others copy the logs from here, and no more are served`
+    this.emit('notice', SeaportError.LIMIT_REACHED(text))
   }
 
   #onlogs(peer: Peer, logs: LogNotice[]) {
