@@ -9,6 +9,7 @@ import { barePipe } from './paths/bare-pipe.js'
 import { direct } from './paths/direct.js'
 import { nginx } from './paths/nginx.js'
 import type { PathKind } from './paths/path.js'
+import { plainRelay } from './paths/relay.js'
 import { seaportDirect, seaportUdx } from './paths/seaport.js'
 import { ssh } from './paths/ssh.js'
 import { Results } from './results.js'
@@ -26,7 +27,7 @@ import { format, tables } from './tables.js'
 import { targetsOf } from './targets.js'
 
 const ROOT = resolve(import.meta.dirname, '../..')
-const KINDS: PathKind[] = [direct, barePipe, ssh, seaportUdx, seaportDirect]
+const KINDS: PathKind[] = [direct, barePipe, ssh, plainRelay, seaportUdx, seaportDirect]
 const BASELINES = [...KINDS, nginx].filter(({ isBaseline }) => isBaseline).map(({ name }) => name)
 /** The first five share their paths; the others open their own. What leaves dead peers behind
  * comes last: they are looked for a while, which counts as packets. */

@@ -1,6 +1,7 @@
 import { setTimeout as after } from 'node:timers/promises'
 import type { Child } from '../child.js'
 import type { PathKind } from '../paths/path.js'
+import { plainRelay } from '../paths/relay.js'
 import { type Row, record, type Stage } from '../stage.js'
 import { Usage } from '../usage.js'
 
@@ -38,7 +39,7 @@ export const memory: Row = {
         `the bare pipe ${baseline} % of each`
     )
     for (const { kind, near } of stage.standing) {
-      if (near.child) await measure(stage, kind)
+      if (near.child && kind !== plainRelay) await measure(stage, kind)
     }
   }
 }
