@@ -10,7 +10,7 @@ import type { Page } from './edge/request-handler.js'
 import type { GatewayRules } from './edge/router.js'
 import { Traffic } from './edge/traffic.js'
 import { SeaportError } from './errors.js'
-import { parseKey, toHex } from './keys.js'
+import { type KeyPair, parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
 import { type DirectReach, parseDirectReach } from './link/direct-address.js'
 import { DirectConnector } from './link/direct-connector.js'
@@ -62,6 +62,8 @@ export interface WebOptions extends NetworkOptions, WebRules {
    * and of private networks, or public ones too. Default: any, as the services say.
    */
   direct?: DirectReach | undefined
+  /** Whom it is in the registry, and to the services. Default: this process's own key. */
+  keyPair?: KeyPair | undefined
   /** Folder of this process's replica. Default: the user's data folder. */
   dir?: string | undefined
   /** How long `setup()` waits for the registry, in ms; Infinity to wait on. */
@@ -91,13 +93,20 @@ class WebInstance extends Lifecycle {
   /** @throws BAD_KEY, BAD_ROLE, BAD_CONFIG, OFFLINE, USAGE */
   constructor(options: WebOptions) {
     super()
-    const { registryPublicKey, listen = LOOPBACK, tls, dir, bootstrap, host } = options
+    const { registryPublicKey, listen = LOOPBACK, tls, keyPair, dir, bootstrap, host } = options
     const registry = parseKey(registryPublicKey, 'registry public key')
     checkExposure(listen, options)
     const rules = readRules(options)
     const certificate = tls && ('certFile' in tls ? new FileCertificate(tls) : tls)
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
-    this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb: 'web' })
+    this.#participant = Participant.acquire({
+      registry,
+      bootstrap,
+      host,
+      dir,
+      verb: 'web',
+      keyPair
+    })
     this.#pool = new LinkPool({
       connect: (key) => this.#participant.connect(key),
       direct: new DirectConnector({

@@ -53,7 +53,8 @@ export const registry: Command = {
 
   async run(settings, lifetime) {
     const seed = settings.key('registrySeed')
-    const { publicKey } = KeyPair(seed)
+    const keyPair = KeyPair(seed)
+    const { publicKey } = keyPair
     const dir =
       settings.text('registryDir', undefined) ??
       settings.text('dir', defaultDir(publicKey, 'registry'))
@@ -83,6 +84,7 @@ export const registry: Command = {
       // One port has the numbers of both.
       await startWeb(settings, lifetime, {
         registryPublicKey: publicKey,
+        keyPair,
         port: web,
         dir: join(dir, 'web'),
         measures: () => measures(registry)

@@ -1,6 +1,6 @@
 import { type AccessEntry, toJson, toLine } from '../../lib/edge/access-log.js'
 import { Web } from '../../lib/index.js'
-import { toHex } from '../../lib/keys.js'
+import { type KeyPair, toHex } from '../../lib/keys.js'
 import type { Measures } from '../../lib/metrics.js'
 import type { Command } from '../command.js'
 import {
@@ -56,6 +56,8 @@ export const web: Command = {
 
 interface WebPlace {
   registryPublicKey: Buffer
+  /** The registry's own, if that runs here: it needs no grant. */
+  keyPair?: KeyPair
   port: number
   dir: string | undefined
   /** What to show on the metrics port beside the gateway's own numbers. */
@@ -66,11 +68,13 @@ interface WebPlace {
 export async function startWeb(
   settings: Settings,
   lifetime: Lifetime,
-  { registryPublicKey, port, dir, measures = () => [] }: WebPlace
+  { registryPublicKey, keyPair, port, dir, measures = () => [] }: WebPlace
 ): Promise<Web> {
   const format = logFormat(settings)
   const options = { ...webOptions(settings), ...networkOptions(settings) }
-  const web = lifetime.own(Web({ ...options, registryPublicKey, port, dir, timeout: Infinity }))
+  const web = lifetime.own(
+    Web({ ...options, registryPublicKey, keyPair, port, dir, timeout: Infinity })
+  )
   web.on('connecting', () => console.log(`connecting to registry ${toHex(registryPublicKey)}`))
   web.on('connected', () => console.log('connected to registry'))
   web.on('failed', (error: Error) => say(error.message))

@@ -86,21 +86,31 @@ t.test('key makes a key once, for a user or a folder, and that of a service too'
   t.not((await keys('--dir', 'other')).processPublicKey, first.processPublicKey)
 })
 
+t.test('the gateway of a private registry needs no grant of its own', async (t) => {
+  const { cli, registry, port } = await privateRegistry(t, '--web', '0')
+  const web = await registry.waitForLine('web server listening on port ')
+  const service = cli.start(['service', '-p', port, '-r', 'hello@1.0.0'])
+  await cli.run(await advice(service))
+  await service.waitForLine('registered service')
+  const response = await fetch(`http://127.0.0.1:${web}/role/hello@1.x/`)
+  t.match([response.status, await response.text()], [200, 'hello'])
+})
+
 /** A private registry, whose seed is in the config file, and a backend to serve. */
-async function privateRegistry(t: Test) {
+async function privateRegistry(t: Test, ...flags: string[]) {
   const cli = new Cli(t)
   await cli.island()
   const seed = randomSeed()
   const registryPublicKey = toHex(KeyPair(seed).publicKey)
   const config = `registrySeed=${toHex(seed)}\nregistryPublicKey=${registryPublicKey}\n`
   cli.write('.hyperseaportrc', config)
-  const registry = cli.start(['registry', '--private'])
+  const registry = cli.start(['registry', '--private', ...flags])
   await registry.waitForLine('registryPublicKey=')
   const backend = createServer((_request, response) => response.end('hello'))
   backend.listen(0, '127.0.0.1')
   await once(backend, 'listening')
   t.teardown(() => backend.close())
-  return { cli, registryPublicKey, port: `${(backend.address() as AddressInfo).port}` }
+  return { cli, registry, registryPublicKey, port: `${(backend.address() as AddressInfo).port}` }
 }
 
 /** The command line that a denied process asks for, as a shell would read it. */
