@@ -44,6 +44,8 @@ const IDLE_SEARCH_MS = 30_000
 const JITTER = 0.2
 /** An attempt to reach a peer that is older than this gives way when that peer calls us. */
 const STALE_ATTEMPT_MS = 500
+/** Lookups that take no more replicas than are wanted: those who start together are just about to be found. */
+const MODEST_SEARCHES = 3
 /** An attempt that is older than this is most likely one at a peer that is gone. */
 const HOPELESS_ATTEMPT_MS = 2000
 /** How long the others may take to acknowledge our goodbye. */
@@ -235,11 +237,11 @@ export class Peering extends ReadyResource {
     this.#scheduleSearch()
   }
 
-  /** How many more replicas to call at. Who has none in sight calls at all it finds: many may be long gone. */
+  /** How many more replicas to call at. Who still has none in sight calls at all it finds: many may be long gone. */
   get #missingReplicas(): number {
     const calls = [...this.#swarm._allConnections].filter((call) => this.#isPromising(call))
     const replicas = calls.filter((call) => !this.#registrars.has(toHex(call.remotePublicKey)))
-    if (replicas.length === 0) return Infinity
+    if (replicas.length === 0 && this.#searches > MODEST_SEARCHES) return Infinity
     return Math.max(this.#replicaPeers - replicas.length, 0)
   }
 
