@@ -17,6 +17,7 @@ import { bulk } from './rows/bulk.js'
 import { crowd } from './rows/crowd.js'
 import { failover } from './rows/failover.js'
 import { gateway } from './rows/gateway.js'
+import { gatewayMemory } from './rows/gateway-memory.js'
 import { keepAlive, perRequest } from './rows/http.js'
 import { idle } from './rows/idle.js'
 import { latency } from './rows/latency.js'
@@ -38,6 +39,7 @@ const ROWS: Row[] = [
   crowd,
   latency,
   gateway,
+  gatewayMemory,
   visible,
   idle,
   memory,

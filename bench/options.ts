@@ -22,6 +22,8 @@ export interface Size {
   /** What passes in the memory row, in MB, and then in connections. */
   memory: number
   memoryConnections: number
+  /** Requests through the gateway while its memory is read. */
+  gatewayRequests: number
   /** Rounds of rolling restarts. */
   rounds: number
   /** Idle consumers at a time. */
@@ -37,6 +39,7 @@ const FULL: Size = {
   bulk: 512,
   memory: 4096,
   memoryConnections: 20_000,
+  gatewayRequests: 1_000_000,
   rounds: 10,
   consumers: [1, 10, 100],
   cold: 3,
@@ -47,6 +50,7 @@ const QUICK: Size = {
   bulk: 128,
   memory: 256,
   memoryConnections: 2000,
+  gatewayRequests: 20_000,
   rounds: 2,
   consumers: [1, 10],
   cold: 1,

@@ -165,7 +165,7 @@ export class Dialer {
    * that is open to doubt.
    */
   next(): Acquaintance | null {
-    const [first] = this.#order(undefined)
+    const [first] = this.#balance()
     if (!first || this.#doubt(first, undefined) > 0) return null
     return this.#experience.of(first.servicePublicKey)
   }
@@ -221,15 +221,18 @@ export class Dialer {
    * ejected, and last those to avoid. So if all are, all are tried.
    */
   #order(avoid: ReadonlySet<string> | undefined): Candidate[] {
-    const circumstances = this.#circumstances
-    circumstances.dial++
-    circumstances.consumerKey = this.#consumerKey()
-    const candidates = this.#resolve()
-    if (candidates.length === 1) return [...candidates]
-    const ordered = this.#balancer(candidates, circumstances)
+    const ordered = this.#balance()
+    if (ordered.length === 1) return ordered
     const doubts = ordered.map((candidate) => this.#doubt(candidate, avoid))
     if (doubts.every((doubt) => doubt === 0)) return ordered
     return [0, 1, 2, 3].flatMap((level) => ordered.filter((_, i) => doubts[i] === level))
+  }
+
+  #balance(): Candidate[] {
+    const circumstances = this.#circumstances
+    circumstances.dial++
+    circumstances.consumerKey = this.#consumerKey()
+    return this.#balancer(this.#resolve(), circumstances)
   }
 
   #doubt({ servicePublicKey }: Candidate, avoid: ReadonlySet<string> | undefined): number {

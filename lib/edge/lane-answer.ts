@@ -44,17 +44,32 @@ export class LaneAnswer {
 
   /** The beginning, as the client gets it. */
   toString(): string {
-    const { statusCode, statusMessage, fields } = this.#head
-    const { isKept, keepAliveTimeout, pseudonym, amend } = this.#options
+    const { statusCode, statusMessage, httpVersion, fields } = this.#head
+    const isPlain = !this.#options.amend && httpVersion === '1.1' && !('trailer' in fields.byName)
+    const lines = isPlain ? (fields.passedOn ??= this.#lines()) : this.#lines()
+    return `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines}${this.#ownLines()}\r\n`
+  }
+
+  /** Those of the instance, which are the same for the same fields. */
+  #lines(): string {
+    const { fields } = this.#head
+    const { pseudonym, amend } = this.#options
     let headers = responseHeaders(this.#head, pseudonym)
     if (amend) headers = amend(headers)
     // It cannot follow a body that is not chunked.
     if (!this.#saysChunked && 'trailer' in fields.byName) headers = without(headers, 'trailer')
-    if (!('date' in fields.byName)) headers.push('Date', httpDate())
-    if (this.#saysChunked) headers.push('Transfer-Encoding', 'chunked')
-    headers.push('Connection', isKept ? 'keep-alive' : 'close')
-    if (isKept) headers.push('Keep-Alive', `timeout=${keepAliveTimeout / 1000}`)
-    return `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${fieldLines(headers)}\r\n`
+    return fieldLines(headers)
+  }
+
+  /** What is about this connection, and now. */
+  #ownLines(): string {
+    const { isKept, keepAliveTimeout } = this.#options
+    const date = 'date' in this.#head.fields.byName ? '' : `Date: ${httpDate()}\r\n`
+    const coding = this.#saysChunked ? 'Transfer-Encoding: chunked\r\n' : ''
+    const connection = isKept
+      ? `Connection: keep-alive\r\nKeep-Alive: timeout=${keepAliveTimeout / 1000}\r\n`
+      : 'Connection: close\r\n'
+    return `${date}${coding}${connection}`
   }
 }
 

@@ -29,6 +29,8 @@ export interface Fields {
   /** By name in lower case; of several under one name, the last. */
   byName: Readonly<Record<string, string>>
   hasDuplicates: boolean
+  /** What they became when they were passed on last, for who does that. */
+  passedOn?: string
 }
 
 const HEAD_END = '\r\n\r\n'

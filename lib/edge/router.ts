@@ -113,11 +113,11 @@ export class Router {
       isOurAuthorization
     })
 
-    const name = hostnameOf(host)
-    const domain = this.#ofDomain(name, viewer)
-    if (domain) return forward(domain, url, '')
-    if (!this.rules.domains.isEmpty && !isOwnName(name)) {
-      throw SeaportError.NOT_FOUND(`${name} is not served here`)
+    if (!this.rules.domains.isEmpty) {
+      const name = hostnameOf(host)
+      const domain = this.#ofDomain(name, viewer)
+      if (domain) return forward(domain, url, '')
+      if (!isOwnName(name)) throw SeaportError.NOT_FOUND(`${name} is not served here`)
     }
     const target = parseTarget(url)
     switch (target.kind) {

@@ -194,10 +194,12 @@ t.test(
       asking.end()
       const [answer] = await once(asking, 'response')
       let latest = 0
+      let text = ''
       for (let i = 1; i <= 10; i++) {
-        const [chunk] = await once(answer, 'data')
-        const [, sent, count] = /data: (\d+) (\d+)/.exec(String(chunk)) ?? []
-        t.equal(Number(count), i)
+        const event = new RegExp(`data: (\\d+) ${i}\n\n`)
+        // Two may come at once where the machine is busy.
+        while (!event.test(text)) text += String((await once(answer, 'data'))[0])
+        const [, sent] = event.exec(text) ?? []
         latest = Math.max(latest, Date.now() - Number(sent))
       }
       answer.on('error', () => {})
