@@ -3,6 +3,7 @@ const REPEAT_AFTER_MS = 10_000
 const SILENCE_MS = 3000
 const REMINDER_MS = 30_000
 const MAX_REMEMBERED = 1000
+const MAX_LINES_PER_SECOND = 20
 
 const lastSaid = new Map<string, number>()
 
@@ -13,6 +14,27 @@ export function say(text: string): void {
   if (lastSaid.size >= MAX_REMEMBERED) lastSaid.clear()
   lastSaid.set(text, now)
   console.error(text)
+}
+
+/** Says what happens to one thing after the other, and of a crowd how many more there were in that second. */
+export class Reporter {
+  readonly #what: string
+  #count = 0
+
+  constructor(what: string) {
+    this.#what = what
+  }
+
+  say(name: string) {
+    if (this.#count++ === 0) setTimeout(() => this.#endSecond(), 1000).unref()
+    if (this.#count <= MAX_LINES_PER_SECOND) say(`${this.#what} ${name}`)
+  }
+
+  #endSecond() {
+    const untold = this.#count - MAX_LINES_PER_SECOND
+    this.#count = 0
+    if (untold > 0) console.error(`${this.#what} ${untold} more`)
+  }
 }
 
 /** Waits for a promise, and after three seconds says for what; then now and again. */

@@ -320,7 +320,19 @@ export interface BeeRange {
   lte?: string | number
 }
 
+/** A block with the part of the tree that it holds. Not documented. */
+export interface BeeBlock {
+  readonly seq: number
+}
+
 export interface BeeBatch<V> {
+  readonly core: Hypercore
+  /** Blocks to be appended. */
+  readonly length: number
+  /** Those and others, by their place in the core. Not documented. */
+  readonly blocks: Map<number, BeeBlock>
+  /** Set by flush. Not documented. */
+  appending: unknown
   put(key: string, value: V): Promise<void>
   del(key: string): Promise<void>
   flush(): Promise<void>

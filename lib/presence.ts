@@ -2,8 +2,8 @@ import { EventEmitter } from 'node:events'
 import type { SeaportError } from './errors.js'
 import type { Health, HealthCheck } from './health.js'
 import type { KeyPair } from './keys.js'
-import { Lease } from './registry/lease.js'
-import type { RecordFields, ServiceRecord } from './registry/record.js'
+import { Lease, type LeaseFields } from './registry/lease.js'
+import type { ServiceRecord } from './registry/record.js'
 import type { Replica } from './registry/replica.js'
 import type { Supervisor } from './supervisor.js'
 
@@ -11,7 +11,7 @@ export interface PresenceOptions {
   replica: Replica
   /** The service's own. */
   keyPair: KeyPair
-  fields: Omit<RecordFields, 'seq' | 'status'>
+  fields: Omit<LeaseFields, 'status'>
   health: HealthCheck
   /** What keeps the backend running, if we do. */
   supervisor: Supervisor | null
@@ -36,7 +36,7 @@ export class Presence extends EventEmitter<PresenceEvents> {
   readonly #keyPair: KeyPair
   readonly #health: HealthCheck
   readonly #supervisor: Supervisor | null
-  #fields: Omit<RecordFields, 'seq'>
+  #fields: LeaseFields
   #lease: Lease | null = null
   #isDraining = false
   /** Whether it is to be there, when all turns are done. */
@@ -121,7 +121,7 @@ export class Presence extends EventEmitter<PresenceEvents> {
   }
 
   /** Signs other fields. */
-  update(fields: Partial<Omit<RecordFields, 'seq'>>) {
+  update(fields: Partial<LeaseFields>) {
     this.#fields = { ...this.#fields, ...fields }
     this.#lease?.update(fields)
   }

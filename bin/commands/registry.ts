@@ -8,7 +8,7 @@ import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import type { Settings } from '../settings.js'
-import { say, waitAloud } from '../talk.js'
+import { Reporter, say, waitAloud } from '../talk.js'
 import { checkWebFlags, WEB_FLAGS } from '../web-flags.js'
 import { startWeb } from './web.js'
 
@@ -73,10 +73,10 @@ export const registry: Command = {
       })
     )
     registry.on('notice', (notice: Error) => say(notice.message))
-    registry.on('registered', (record: ServiceRecord) => say(`registered ${nameOf(record)}`))
-    registry.on('withdrawn', (record: ServiceRecord) => say(`withdrawn ${nameOf(record)}`))
-    registry.on('gone', (record: ServiceRecord) => say(`gone ${nameOf(record)}`))
-    registry.on('stale', (record: ServiceRecord) => say(`stale ${nameOf(record)}`))
+    for (const event of ['registered', 'withdrawn', 'gone', 'stale']) {
+      const reporter = new Reporter(event)
+      registry.on(event, (record: ServiceRecord) => reporter.say(nameOf(record)))
+    }
     say(`storing in ${dir}`)
     await waitAloud(registry.setup(), () => 'still announcing the registry on the DHT')
     console.log(`registryPublicKey=${registry.registryPublicKey}`)

@@ -61,14 +61,18 @@ export class Directory {
     return this.#all().length
   }
 
-  /** Takes changes of one log; null takes an entry out of it. */
-  apply(log: string, changes: Iterable<[key: string, entry: LogEntry | null]>) {
+  /**
+   * Takes changes of one log; null takes an entry out of it.
+   *
+   * @param valid whether the owners' signatures are known to hold
+   */
+  apply(log: string, changes: Iterable<[key: string, entry: LogEntry | null]>, valid?: true) {
     const entries = this.#entriesOf(log)
     for (const [key, entry] of changes) {
       this.#forgetAnswers(key)
       if (entry === null) this.#remove(entries, key)
       else {
-        entries.set(key, { entry, valid: undefined })
+        entries.set(key, { entry, valid })
         this.#roleOf(entry).keys.add(key)
         this.#forgetAnswers(key)
       }
@@ -77,9 +81,9 @@ export class Directory {
   }
 
   /** Takes a log as a whole. */
-  replace(log: string, entries: Map<string, LogEntry>) {
+  replace(log: string, entries: Map<string, LogEntry>, valid?: true) {
     const missing = [...this.#entriesOf(log).keys()].filter((key) => !entries.has(key))
-    this.apply(log, entries)
+    this.apply(log, entries, valid)
     this.apply(
       log,
       missing.map((key) => [key, null])

@@ -5,12 +5,15 @@ import type { Peer } from './peer.js'
 import { type RecordFields, type ServiceRecord, signRecord } from './record.js'
 import type { Replica } from './replica.js'
 
+/** What the owner says; the rest follows from where and when it says it. */
+export type LeaseFields = Omit<RecordFields, 'holder' | 'seq'>
+
 export interface LeaseOptions {
   /** How it reaches the registrars. */
   replica: Replica
   /** The service's own. */
   keyPair: KeyPair
-  fields: Omit<RecordFields, 'seq'>
+  fields: LeaseFields
   now?: () => number
   /** When a denied lease is asked for again, in ms. */
   retry?: number
@@ -41,7 +44,7 @@ export class Lease extends ReadyResource {
     peer.once('close', () => this.#onclose(peer))
     void this.#hold(peer)
   }
-  #fields: Omit<RecordFields, 'seq'>
+  #fields: LeaseFields
   #record: ServiceRecord | null = null
 
   constructor({ replica, keyPair, fields, now = Date.now, retry = RETRY_MS }: LeaseOptions) {
@@ -73,20 +76,18 @@ export class Lease extends ReadyResource {
     this.#replica.off('registrar', this.#onregistrar)
     for (const timer of this.#retries.values()) clearTimeout(timer)
     if (this.#confirmed.size === 0) return
-    this.#sign({ ...this.#fields, status: 'withdrawn' })
+    const withdrawal = this.#sign({ ...this.#fields, status: 'withdrawn' })
     const timeout = new Promise<void>((resolve) => {
       setTimeout(resolve, WITHDRAW_TIMEOUT_MS).unref()
     })
     await Promise.race([
-      Promise.allSettled(
-        [...this.#confirmed.keys()].map((peer) => peer.lease(this.#keyPair, this.#record))
-      ),
+      Promise.allSettled([...this.#confirmed.keys()].map((peer) => peer.lease(withdrawal))),
       timeout
     ])
   }
 
   /** Signs other fields and tells all registrars. */
-  update(fields: Partial<Omit<RecordFields, 'seq'>>) {
+  update(fields: Partial<LeaseFields>) {
     this.#fields = { ...this.#fields, ...fields }
     if (!this.#record) return
     this.#sign(this.#fields)
@@ -113,33 +114,32 @@ export class Lease extends ReadyResource {
     }
   }
 
-  /** Asks for the highest sequence number first, then sends a record above it. */
+  /** A registrar that knows a newer record tells its sequence number, and gets one above it. */
   async #register(peer: Peer): Promise<ServiceRecord> {
-    let answer = await peer.lease(this.#keyPair, null)
-    for (let stale = 0; stale < MAX_STALE_ANSWERS; stale++) {
-      if (answer.code !== '' && answer.code !== 'STALE_RECORD')
-        throw SeaportError.remote(answer.code, answer.text)
+    for (let stale = 0, above = 0; ; stale++) {
       if (this.closing) throw SeaportError.CLOSED('the lease is being given up')
-      const record = this.#recordAbove(answer.seq, answer.code === 'STALE_RECORD')
-      answer = await peer.lease(this.#keyPair, record)
+      const record = this.#recordAbove(above)
+      const answer = await peer.lease(record)
       if (answer.code === '') return record
+      if (answer.code !== 'STALE_RECORD' || stale === MAX_STALE_ANSWERS)
+        throw SeaportError.remote(answer.code, answer.text)
+      above = answer.seq
     }
-    throw SeaportError.remote(answer.code, answer.text)
   }
 
   /** Our record if it is the newest known, else one signed anew, which the other registrars get too. */
-  #recordAbove(seq: number, isStale: boolean): ServiceRecord {
-    if (this.#record && (this.#record.seq > seq || (this.#record.seq === seq && !isStale)))
-      return this.#record
+  #recordAbove(seq: number): ServiceRecord {
+    if (this.#record && this.#record.seq > seq) return this.#record
     const hadRecord = this.#record !== null
     const record = this.#sign(this.#fields, seq)
     if (hadRecord) for (const other of this.#confirmed.keys()) void this.#hold(other)
     return record
   }
 
-  #sign(fields: Omit<RecordFields, 'seq'>, above = 0): ServiceRecord {
+  #sign(fields: LeaseFields, above = 0): ServiceRecord {
     const seq = Math.max(this.#now(), above + 1, (this.#record?.seq ?? 0) + 1)
-    this.#record = signRecord(this.#replica.registry, this.#keyPair, { ...fields, seq })
+    const { registry, key: holder } = this.#replica
+    this.#record = signRecord(registry, this.#keyPair, { ...fields, holder, seq })
     return this.#record
   }
 

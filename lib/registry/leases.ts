@@ -3,8 +3,7 @@ import type { ServiceRecord } from './record.js'
 
 export interface HeldLease {
   peer: Peer
-  /** None until the owner sent one. */
-  record: ServiceRecord | null
+  record: ServiceRecord
 }
 
 /** The leases that a registrar gave, by service key, and how many each participant holds. */

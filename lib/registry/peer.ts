@@ -8,7 +8,7 @@ import {
   Protomux,
   type SecretStream
 } from '../holepunch.js'
-import { type KeyPair, toHex } from '../keys.js'
+import { toHex } from '../keys.js'
 import { Budget } from './budget.js'
 import type { GrantStatement } from './grant.js'
 import { DEFAULT_LIMITS } from './limits.js'
@@ -20,7 +20,6 @@ import {
   type LeaseRequest,
   type LogNotice,
   leaseEncoding,
-  leaseProof,
   logsEncoding,
   type Ping,
   pingEncoding,
@@ -60,7 +59,6 @@ export class Peer extends EventEmitter<PeerEvents> {
   silent = false
   closed = false
 
-  readonly #registry: Buffer
   readonly #budget: Budget
   readonly #channel: MuxChannel
   readonly #logs: MuxMessage<LogNotice[]>
@@ -77,6 +75,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   #pinging: (() => Ping) | null = null
   #bytesRead = 0
   #silentBeats = 0
+  #isGathering = false
   #pause: NodeJS.Timeout | null = null
 
   /**
@@ -85,7 +84,6 @@ export class Peer extends EventEmitter<PeerEvents> {
    */
   constructor(
     connection: SecretStream,
-    registry: Buffer,
     identities: ReadonlySet<string> = new Set(),
     budget = new Budget({ rate: DEFAULT_LIMITS.messageRate, burst: DEFAULT_LIMITS.messageBurst })
   ) {
@@ -96,7 +94,6 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.identities = identities
     this.connection = connection
     this.key = toHex(connection.remotePublicKey)
-    this.#registry = registry
     this.mux = Protomux.from(connection)
     const channel = this.mux.createChannel({
       protocol: REGISTRY_PROTOCOL,
@@ -150,21 +147,13 @@ export class Peer extends EventEmitter<PeerEvents> {
   }
 
   /**
-   * Asks a registrar for the lease of a service key.
+   * Asks a registrar for the lease of a record.
    *
-   * @param record the record to write, none to learn the highest sequence number first
+   * @param record names us as its holder
    * @throws CLOSED, REGISTRAR_NOT_FOUND if no answer came in 10 s
    */
-  lease(service: KeyPair, record: ServiceRecord | null): Promise<Answer> {
-    const { handshakeHash } = this.connection
-    return this.#request((id) =>
-      this.#lease.send({
-        id,
-        key: service.publicKey,
-        proof: leaseProof(this.#registry, handshakeHash, service),
-        record: record === null ? '' : JSON.stringify(record)
-      })
-    )
+  lease(record: ServiceRecord): Promise<Answer> {
+    return this.#request((id) => this.#lease.send({ id, record: JSON.stringify(record) }))
   }
 
   /**
@@ -179,6 +168,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   /** Answers a request. */
   answer(answer: Answer) {
     this.#unanswered--
+    this.#gather()
     this.#answer.send(answer)
   }
 
@@ -212,6 +202,17 @@ export class Peer extends EventEmitter<PeerEvents> {
     }, wait)
   }
 
+  /** What is said in one turn of the event loop leaves as one message: each costs an encryption and a packet. */
+  #gather() {
+    if (this.#isGathering || this.closed) return
+    this.#isGathering = true
+    this.mux.cork()
+    setImmediate(() => {
+      this.#isGathering = false
+      if (!this.closed) this.mux.uncork()
+    })
+  }
+
   #onping(ping: Ping) {
     this.#pong.send(undefined)
     this.#beatEvery(ping.interval)
@@ -233,6 +234,7 @@ export class Peer extends EventEmitter<PeerEvents> {
         REQUEST_TIMEOUT_MS
       )
       this.#requests.set(id, settle)
+      this.#gather()
       send(id)
     })
   }

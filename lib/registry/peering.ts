@@ -188,7 +188,7 @@ export class Peering extends ReadyResource {
 
   #onhello(connection: SecretStream, identities: ReadonlySet<string>) {
     if (this.closing || connection.destroying) return connection.destroy()
-    const peer = new Peer(connection, this.#registry, identities, this.#budget)
+    const peer = new Peer(connection, identities, this.#budget)
     this.peers.set(peer.key, peer)
     peer.on('malformed', (error) => {
       this.stats.malformed++

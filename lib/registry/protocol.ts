@@ -1,6 +1,5 @@
 import { SeaportError } from '../errors.js'
-import { c, crypto, type Encoding, type State } from '../holepunch.js'
-import type { KeyPair } from '../keys.js'
+import { c, type Encoding, type State } from '../holepunch.js'
 import { MAX_GRANT_BYTES } from './grant.js'
 import { MAX_RECORD_BYTES } from './record.js'
 
@@ -11,7 +10,7 @@ import { MAX_RECORD_BYTES } from './record.js'
  *        │ ◀──────── logs (both ways) ────────────▶ │   certificates, and how much of each log one has
  *        │ ◀──────── ping {interval, length} ────── │   also tells that the registrar is live
  *        │ ──────── pong ────────────────────────▶  │
- *        │ ──────── lease {key, proof, record?} ──▶ │   without a record: take the lease, tell the highest seq
+ *        │ ──────── lease {record} ──────────────▶  │   signed by its owner for this connection's holder
  *        │ ──────── grant {statement} ───────────▶  │   an admin's grant or revocation
  *        │ ◀──────── answer {code, seq} ─────────── │   to either
  *
@@ -34,11 +33,7 @@ export interface Ping {
 
 export interface LeaseRequest {
   id: number
-  /** The service's public key. */
-  key: Buffer
-  /** Its signature over this very connection. */
-  proof: Buffer
-  /** The record as JSON, or '' to take the lease without one yet. */
+  /** As JSON. */
   record: string
 }
 
@@ -58,30 +53,11 @@ export interface Answer {
   seq: number
 }
 
-const LEASE_TYPE = Buffer.from('hyperseaport/lease/1')
 const MAX_LOGS_BYTES = 256 * 1024
 const MAX_CODE_BYTES = 40
 const MAX_TEXT_BYTES = 1024
 const MAX_INTERVAL_MS = 60_000
 const MIN_INTERVAL_MS = 50
-
-/** Proves to hold a service key, on one connection of one registry only. */
-export function leaseProof(registry: Buffer, handshakeHash: Buffer, service: KeyPair): Buffer {
-  return crypto.sign(leaseBytes(registry, handshakeHash), service.secretKey)
-}
-
-/** Whether the proof was made with the key, for this connection. */
-export function verifyLeaseProof(
-  registry: Buffer,
-  handshakeHash: Buffer,
-  request: LeaseRequest
-): boolean {
-  return crypto.verify(leaseBytes(registry, handshakeHash), request.proof, request.key)
-}
-
-function leaseBytes(registry: Buffer, handshakeHash: Buffer): Buffer {
-  return crypto.hash([LEASE_TYPE, registry, handshakeHash])
-}
 
 export const logsEncoding: Encoding<LogNotice[]> = {
   preencode: (state, logs) => c.string.preencode(state, JSON.stringify(logs)),
@@ -114,26 +90,15 @@ export const pingEncoding: Encoding<Ping> = {
 }
 
 export const leaseEncoding: Encoding<LeaseRequest> = {
-  preencode(state, { id, key, proof, record }) {
+  preencode(state, { id, record }) {
     c.uint.preencode(state, id)
-    c.fixed32.preencode(state, key)
-    c.fixed64.preencode(state, proof)
     c.string.preencode(state, record)
   },
-  encode(state, { id, key, proof, record }) {
+  encode(state, { id, record }) {
     c.uint.encode(state, id)
-    c.fixed32.encode(state, key)
-    c.fixed64.encode(state, proof)
     c.string.encode(state, record)
   },
-  decode(state) {
-    return {
-      id: c.uint.decode(state),
-      key: Buffer.from(c.fixed32.decode(state)),
-      proof: Buffer.from(c.fixed64.decode(state)),
-      record: text(state, MAX_RECORD_BYTES)
-    }
-  }
+  decode: (state) => ({ id: c.uint.decode(state), record: text(state, MAX_RECORD_BYTES) })
 }
 
 export const grantEncoding: Encoding<GrantRequest> = {

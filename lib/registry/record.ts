@@ -18,6 +18,8 @@ export interface ServiceRecord extends Statement {
   status: Status
   /** Addresses of the direct path, `host:port`. */
   direct: string[]
+  /** Swarm key of the process that may hold the lease: whoever else shows this record gets none. */
+  holder: string
   /** Greater in every later record of the same key; usually the ms since 1970 when it was signed. */
   seq: number
 }
@@ -40,7 +42,7 @@ export interface Stale {
 /** What the owner chooses; the rest follows from its key and the registry. */
 export type RecordFields = Pick<
   ServiceRecord,
-  'role' | 'version' | 'tags' | 'status' | 'direct' | 'seq'
+  'role' | 'version' | 'tags' | 'status' | 'direct' | 'holder' | 'seq'
 >
 
 /** Largest record, in bytes of JSON. */
@@ -120,7 +122,7 @@ export function parseRecord(json: string, registry: Buffer): ServiceRecord {
       `a record has at most ${MAX_RECORD_BYTES} bytes, shorten its tags`
     )
   }
-  return checkRecord(parseJson(json), registry)
+  return checkFields(parseJson(json), registry)
 }
 
 /**
@@ -151,6 +153,14 @@ export function checkTags(tags: readonly string[]): string[] {
 }
 
 function checkRecord(value: unknown, registry: Buffer): ServiceRecord {
+  const record = checkFields(value, registry)
+  if (Buffer.byteLength(JSON.stringify(value)) > MAX_RECORD_BYTES) {
+    throw SeaportError.BAD_MESSAGE('the record has a bad size')
+  }
+  return record
+}
+
+function checkFields(value: unknown, registry: Buffer): ServiceRecord {
   if (!isObject(value)) throw SeaportError.BAD_MESSAGE('a record is a JSON object')
   const bad = (field: string) => SeaportError.BAD_MESSAGE(`the record has a bad ${field}`)
   if (value.type !== RECORD_TYPE) throw bad('type')
@@ -162,8 +172,8 @@ function checkRecord(value: unknown, registry: Buffer): ServiceRecord {
   if (!areTags(value.tags)) throw bad('tags')
   if (!STATUSES.has(value.status)) throw bad('status')
   if (!areAddresses(value.direct)) throw bad('direct')
+  if (!isHex(value.holder, 32)) throw bad('holder')
   if (!isSeq(value.seq)) throw bad('seq')
-  if (Buffer.byteLength(JSON.stringify(value)) > MAX_RECORD_BYTES) throw bad('size')
   return value as unknown as ServiceRecord
 }
 

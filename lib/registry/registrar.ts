@@ -1,6 +1,6 @@
 import { SeaportError } from '../errors.js'
 import { ReadyResource } from '../holepunch.js'
-import { type KeyPair, toHex } from '../keys.js'
+import type { KeyPair } from '../keys.js'
 import type { Network } from '../network.js'
 import { Authorship } from './authorship.js'
 import { checkGrantStatement, type GrantStatement } from './grant.js'
@@ -9,10 +9,12 @@ import { Leases } from './leases.js'
 import type { Limits } from './limits.js'
 import type { Log } from './log.js'
 import type { Peer } from './peer.js'
-import { type GrantRequest, type LeaseRequest, verifyLeaseProof } from './protocol.js'
-import { isPresent, parseRecord, recordOf, type ServiceRecord, verifyRecord } from './record.js'
+import type { GrantRequest, LeaseRequest } from './protocol.js'
+import { isPresent, parseRecord, recordOf, type ServiceRecord } from './record.js'
 import { Replica } from './replica.js'
 import type { Storage } from './storage.js'
+import { Turns } from './turns.js'
+import { Verifier } from './verifier.js'
 
 export interface RegistrarOptions {
   network: Network
@@ -63,7 +65,8 @@ export class Registrar extends ReadyResource {
   readonly #authorship: Authorship
   readonly #limits: Partial<Limits> | undefined
   readonly #leases = new Leases()
-  readonly #turns = new Map<string, Promise<void>>()
+  readonly #turns = new Turns((cause) => this.emit('notice', storageFailed(cause)))
+  readonly #verifier = new Verifier()
   #replica: Replica | null = null
   #lapses: Lapses | null = null
   #isRewound = false
@@ -161,7 +164,8 @@ export class Registrar extends ReadyResource {
     if (this.#renewal) clearInterval(this.#renewal)
     this.#lapses?.close()
     await this.#replica?.close()
-    await Promise.all(this.#turns.values())
+    await this.#verifier.close()
+    await this.#turns.over()
     await this.#writable
     await this.#authorship.close()
   }
@@ -169,8 +173,8 @@ export class Registrar extends ReadyResource {
   async #certify() {
     const certificate = this.#authorship.certify()
     this.replica.membership.certificate = certificate
+    this.replica.setOwnLog(this.#authorship.logKey, this.#ownLog)
     await this.replica.addCertificate(certificate)
-    this.replica.setOwnLog(this.#authorship.logKey)
   }
 
   /** Before anything is written to a log of an earlier run, others have a moment to say if they have more. */
@@ -216,10 +220,17 @@ export class Registrar extends ReadyResource {
   }
 
   #onlease(peer: Peer, request: LeaseRequest) {
-    const key = toHex(request.key)
-    this.#inTurn(key, () =>
-      this.#reply(peer, request.id, key, () => this.#take(peer, key, request))
-    )
+    const answer = (key: string, act: () => Promise<void>) =>
+      this.#inTurn(key, () => this.#reply(peer, request.id, key, act))
+    try {
+      const record = parseRecord(request.record, this.#keyPair.publicKey)
+      const signed = this.#checkSigned(peer, record, request.record)
+      // Looked at in its turn; an unsigned one may have to wait for it.
+      signed.catch(() => {})
+      answer(record.key, () => this.#take(peer, record, signed))
+    } catch (error) {
+      answer('', () => Promise.reject(error))
+    }
   }
 
   #ongrant(peer: Peer, request: GrantRequest) {
@@ -248,31 +259,35 @@ export class Registrar extends ReadyResource {
 
   /** What concerns one key is done in the order in which it came. */
   #inTurn(key: string, act: () => Promise<void>) {
-    const turn = (this.#turns.get(key) ?? this.#writable)
-      .then(act)
-      .catch((cause) => this.emit('notice', storageFailed(cause)))
-      .then(() => {
-        if (this.#turns.get(key) === turn) this.#turns.delete(key)
-      })
-    this.#turns.set(key, turn)
+    this.#turns.take(key, this.#writable, act)
   }
 
-  async #take(peer: Peer, key: string, request: LeaseRequest) {
-    const { publicKey: registry } = this.#keyPair
-    if (!verifyLeaseProof(registry, peer.connection.handshakeHash, request)) {
-      throw SeaportError.BAD_SIGNATURE('the lease was not asked for by the holder of its key')
-    }
-    const record = request.record === '' ? null : this.#read(request.record, key)
-    if (record) this.#checkMayServe(record)
-    this.#checkRoom(peer, key)
+  async #take(peer: Peer, record: ServiceRecord, signed: Promise<void>) {
+    const { key } = record
+    await signed
+    this.#checkMayServe(record)
+    if (isPresent(record)) this.#checkRoom(peer, key)
     await this.#displace(peer, key)
     if (peer.closed) throw SeaportError.CLOSED('the connection closed')
-    if (record) await this.#write(record)
-    if (record && !isPresent(record)) this.#leases.delete(key)
-    else this.#leases.set(key, { peer, record: record ?? this.#leases.get(key)?.record ?? null })
-    this.#lapses?.end(key, record !== null)
+    await this.#write(record)
+    if (isPresent(record)) this.#leases.set(key, { peer, record })
+    else this.#leases.delete(key)
+    this.#lapses?.end(key, true)
     this.#stats.leases = this.#leases.size
-    if (record) this.emit(isPresent(record) ? 'registered' : 'withdrawn', record)
+    this.emit(isPresent(record) ? 'registered' : 'withdrawn', record)
+  }
+
+  /**
+   * The owner signed whose connection may hold the lease, and the connection has proven to be that
+   * one's: whoever else shows the record, as everybody can who read it, gets nothing by it.
+   */
+  async #checkSigned(peer: Peer, record: ServiceRecord, json: string) {
+    if (record.holder !== peer.key) {
+      throw SeaportError.BAD_SIGNATURE('the record was signed for another holder of the lease')
+    }
+    if (!(await this.#verifier.verify(record, json))) {
+      throw SeaportError.BAD_SIGNATURE('the record was not signed by the key it is for')
+    }
   }
 
   /** @throws LIMIT_REACHED */
@@ -324,14 +339,6 @@ export class Registrar extends ReadyResource {
       this.#lapses?.cut(key)
     }
     this.#stats.leases = this.#leases.size
-  }
-
-  #read(json: string, key: string): ServiceRecord {
-    const record = parseRecord(json, this.#keyPair.publicKey)
-    if (record.key !== key || !verifyRecord(record)) {
-      throw SeaportError.BAD_SIGNATURE('the record was not signed by the key it is for')
-    }
-    return record
   }
 
   /** One process at a time holds a lease; a dead holder gives way, a live one does not. */

@@ -1,6 +1,6 @@
 import { SeaportError } from '../errors.js'
 import { ReadyResource } from '../holepunch.js'
-import { KeyPair } from '../keys.js'
+import { KeyPair, toHex } from '../keys.js'
 import type { Network } from '../network.js'
 import { type Certificate, checkCertificate } from './certificate.js'
 import { Directory } from './directory.js'
@@ -8,6 +8,7 @@ import { Follower } from './follower.js'
 import { checkGrantStatement } from './grant.js'
 import type { Limits } from './limits.js'
 import { LiveRegistrars } from './live-registrars.js'
+import { type Log, type LogValue, sortOut } from './log.js'
 import { Membership } from './membership.js'
 import type { Peer } from './peer.js'
 import { Peering, type PeeringOptions } from './peering.js'
@@ -65,6 +66,8 @@ const FORGET_LOG_AFTER_MS = 30 * 24 * 60 * 60 * 1000
 export class Replica extends ReadyResource {
   readonly directory = new Directory()
   readonly registry: Buffer
+  /** Our swarm key, hex. */
+  readonly key: string
   readonly membership: Membership
   readonly peering: Peering
 
@@ -73,7 +76,7 @@ export class Replica extends ReadyResource {
   readonly #certificates = new Map<string, Certificate>()
   readonly #followers = new Map<string, Follower>()
   readonly #live = new LiveRegistrars()
-  #ownLogKey: string | null = null
+  #own: { logKey: string; log: Log } | null = null
   #replications = 0
   #impatient = false
   #patienceTimer: NodeJS.Timeout | null = null
@@ -99,6 +102,7 @@ export class Replica extends ReadyResource {
     // Each service of this process listens.
     this.setMaxListeners(0)
     this.registry = registry
+    this.key = toHex(keyPair.publicKey)
     this.#storage = storage
     this.#patience = patience
     this.#synced = new Promise((resolve) => {
@@ -139,7 +143,7 @@ export class Replica extends ReadyResource {
         applied,
         offered,
         behind: Math.max(written - applied, 0),
-        live: logKey === this.#ownLogKey || this.#live.get(registrarKey)?.logKey === logKey,
+        live: logKey === this.#own?.logKey || this.#live.get(registrarKey)?.logKey === logKey,
         heardAt: this.#live.heardAt(registrarKey)
       }
     })
@@ -190,14 +194,25 @@ export class Replica extends ReadyResource {
     for (const peer of this.peering.peers.values()) {
       if (peer !== from) peer.sendLogs([{ certificate, length: this.#lengthOf(logKey) }])
     }
-    if (!known) await this.#follow(logKey)
+    if (!known && logKey !== this.#own?.logKey) await this.#follow(logKey)
   }
 
-  /** Treats a log as live although nobody pings for it: our own. */
-  setOwnLog(logKey: string) {
-    if (this.#ownLogKey !== null) this.directory.setLive(this.#ownLogKey, false)
-    this.#ownLogKey = logKey
+  /** A log that need not be followed, and is live although nobody pings for it: our own. */
+  setOwnLog(logKey: string, log: Log) {
+    const before = this.#own
+    if (before?.log === log) return
+    this.#own = { logKey, log }
+    const tell = (values: LogValue[]) => {
+      const { entries, grants } = sortOut(values)
+      this.directory.apply(logKey, entries, true)
+      for (const statement of grants) this.membership.learn(statement)
+    }
+    tell(log.values())
+    log.watch(tell)
     this.directory.setLive(logKey, true)
+    if (!before) return
+    this.directory.setLive(before.logKey, false)
+    this.#follow(before.logKey).catch((notice) => this.emit('notice', notice))
   }
 
   async #follow(logKey: string) {
@@ -299,9 +314,7 @@ export class Replica extends ReadyResource {
 
   /** Nobody can have more of a log than its writer, unless that one was put back to an older state. */
   #checkRewind(logKey: string, length: number) {
-    const follower = this.#followers.get(logKey)
-    if (logKey === this.#ownLogKey && follower && length > follower.core.length)
-      this.emit('rewound')
+    if (logKey === this.#own?.logKey && length > this.#own.log.length) this.emit('rewound')
   }
 
   #onping(peer: Peer, { length }: Ping) {
@@ -357,6 +370,7 @@ export class Replica extends ReadyResource {
   }
 
   #lengthOf(logKey: string): number {
+    if (logKey === this.#own?.logKey) return this.#own.log.length
     return this.#followers.get(logKey)?.applied ?? 0
   }
 
@@ -397,7 +411,7 @@ export class Replica extends ReadyResource {
     const live = this.#certificates.get(this.#live.get(registrarKey)?.logKey ?? '')
     if (live) return live.startedAt > startedAt && this.#isRead(live.logKey)
     const isForgotten = renewedAt < Date.now() - FORGET_LOG_AFTER_MS
-    return isForgotten && this.#live.size > 0 && logKey !== this.#ownLogKey
+    return isForgotten && this.#live.size > 0 && logKey !== this.#own?.logKey
   }
 
   #saveSoon() {

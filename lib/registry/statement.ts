@@ -33,16 +33,17 @@ export function isObject(value: unknown): value is { [field: string]: unknown } 
 
 const SIGNATURE_BYTES = 64
 
-/** JSON with sorted keys, which for the values in our statements is RFC 8785 (JCS). */
 function signedBytes(fields: object): Buffer {
-  return Buffer.from(JSON.stringify(fields, sortKeys))
+  return Buffer.from(canonical(fields))
 }
 
-function sortKeys(_key: string, value: unknown): unknown {
-  if (!isObject(value)) return value
-  return Object.fromEntries(
-    Object.keys(value)
-      .sort()
-      .map((key) => [key, value[key]])
-  )
+/** JSON with sorted keys, which for the values in our statements is RFC 8785 (JCS). */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
+  if (!isObject(value)) return JSON.stringify(value) ?? 'null'
+  const fields: string[] = []
+  for (const key of Object.keys(value).sort()) {
+    if (value[key] !== undefined) fields.push(`${JSON.stringify(key)}:${canonical(value[key])}`)
+  }
+  return `{${fields.join(',')}}`
 }

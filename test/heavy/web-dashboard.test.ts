@@ -112,6 +112,7 @@ t.test('a thousand instances come and go without jank', { skip }, async (t) => {
       tags: [],
       status: 'passing',
       direct: [],
+      holder: key,
       seq: Date.now()
     })
   )

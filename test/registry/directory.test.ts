@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import semver from 'semver'
 import t from 'tap'
-import { KeyPair } from '../../lib/keys.js'
+import { KeyPair, toHex } from '../../lib/keys.js'
 import { byMerge, Directory, type DirectoryChange, tierOf } from '../../lib/registry/directory.js'
 import {
   gone,
@@ -22,6 +22,7 @@ function record(fields: Partial<RecordFields> = {}, keyPair = KeyPair()) {
     tags: [],
     status: 'passing',
     direct: [],
+    holder: toHex(registry),
     seq: 1,
     ...fields
   })

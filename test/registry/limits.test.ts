@@ -9,6 +9,7 @@ import { Doorkeeper } from '../../lib/registry/doorkeeper.js'
 import { exchangeHello } from '../../lib/registry/hello.js'
 import { DEFAULT_LIMITS } from '../../lib/registry/limits.js'
 import { Peer } from '../../lib/registry/peer.js'
+import { signRecord } from '../../lib/registry/record.js'
 import type { Registrar } from '../../lib/registry/registrar.js'
 import { shows, Testbed } from '../testbed.js'
 
@@ -28,10 +29,23 @@ function join(testbed: Testbed, connection: SecretStream): Promise<Peer> {
     connection.on('close', () => reject(Errors.CLOSED('hung up')))
     connection.once('open', () =>
       exchangeHello(connection, publicKey, {
-        onhello: () => resolve(new Peer(connection, publicKey)),
+        onhello: () => resolve(new Peer(connection)),
         ondenied: reject
       })
     )
+  })
+}
+
+/** A record of a service, held by whoever asks with a connection of this key. */
+function recordFor(testbed: Testbed, holder: KeyPair, service = KeyPair()) {
+  return signRecord(testbed.keyPair.publicKey, service, {
+    role: 'api',
+    version: '1.0.0',
+    tags: [],
+    status: 'passing',
+    direct: [],
+    holder: toHex(holder.publicKey),
+    seq: 1
   })
 }
 
@@ -53,8 +67,8 @@ t.test('a key’s messages are slowed down to its rate, and none is lost', async
   const registrar = await testbed.registrar({ limits: { messageRate: 100, messageBurst: 20 } })
   const keyPair = KeyPair()
   const ask = async (peer: Peer, times: number) => {
-    const service = KeyPair()
-    const answers = Array.from({ length: times }, () => peer.lease(service, null))
+    const record = recordFor(testbed, keyPair)
+    const answers = Array.from({ length: times }, () => peer.lease(record))
     return Promise.all(answers)
   }
   const since = performance.now()
@@ -73,9 +87,11 @@ t.test('messages far beyond the budget end the connection with a code', async (t
   const registrar = await testbed.registrar({ limits: { messageRate: 10, messageBurst: 10 } })
   const notices: SeaportError[] = []
   registrar.on('notice', (notice) => notices.push(notice))
-  const peer = await join(testbed, await dial(testbed, registrar))
+  const holder = KeyPair()
+  const peer = await join(testbed, await dial(testbed, registrar, holder))
+  const record = recordFor(testbed, holder)
   peer.mux.cork()
-  for (let i = 0; i < 500; i++) peer.lease(KeyPair(), null).catch(() => {})
+  for (let i = 0; i < 500; i++) peer.lease(record).catch(() => {})
   peer.mux.uncork()
   await once(peer, 'close')
   t.match(notices, [{ code: 'LIMIT_REACHED' }])
@@ -86,14 +102,15 @@ t.test(
   async (t) => {
     const testbed = await Testbed.make(t)
     const registrar = await testbed.registrar({ limits: { leasesPerKey: 2 } })
-    const peer = await join(testbed, await dial(testbed, registrar))
-    const [one, two, three] = [KeyPair(), KeyPair(), KeyPair()]
-    t.match(await peer.lease(one, null), { code: '' })
-    t.match(await peer.lease(two, null), { code: '' })
-    t.match(await peer.lease(three, null), { code: 'LIMIT_REACHED' })
-    t.match(await peer.lease(one, null), { code: '' }, 'what it has it keeps')
-    const other = await join(testbed, await dial(testbed, registrar))
-    t.match(await other.lease(three, null), { code: '' })
+    const [holder, second, third] = [KeyPair(), KeyPair(), KeyPair()]
+    const peer = await join(testbed, await dial(testbed, registrar, holder))
+    const [one, two] = [recordFor(testbed, holder), recordFor(testbed, holder)]
+    t.match(await peer.lease(one), { code: '' })
+    t.match(await peer.lease(two), { code: '' })
+    t.match(await peer.lease(recordFor(testbed, holder, third)), { code: 'LIMIT_REACHED' })
+    t.match(await peer.lease(one), { code: '' }, 'what it has it keeps')
+    const other = await join(testbed, await dial(testbed, registrar, second))
+    t.match(await other.lease(recordFor(testbed, second, third)), { code: '' })
   }
 )
 

@@ -4,7 +4,7 @@ import { KeyPair, toHex } from '../../lib/keys.js'
 import type { Instance } from '../../lib/registry/directory.js'
 import type { Lease } from '../../lib/registry/lease.js'
 import { Outage } from '../../lib/registry/outage.js'
-import { signRecord } from '../../lib/registry/record.js'
+import { type LogEntry, recordOf, signRecord } from '../../lib/registry/record.js'
 import type { Replica } from '../../lib/registry/replica.js'
 import { shows, Testbed } from '../testbed.js'
 
@@ -78,16 +78,19 @@ t.test('an owner that withdraws is gone at once, stale or not', async (t) => {
   const [keyPair] = keys as [KeyPair]
   const other = await testbed.replica()
   const [peer = (await once(other, 'registrar'))[0]] = other.registrars
-  const { seq } = await peer.lease(keyPair, null)
+  const { key, seq } = recordOf(
+    reader.directory.entry(toHex((keyPair as KeyPair).publicKey)) as LogEntry
+  )
   const withdrawal = { role: 'couchdb', version: '3.2.2', tags: [], direct: [] }
   const record = signRecord(testbed.keyPair.publicKey, keyPair, {
     ...withdrawal,
     status: 'withdrawn',
+    holder: other.key,
     seq: seq + 1
   })
-  t.match(await peer.lease(keyPair, record), { code: '' })
+  t.match(await peer.lease(record), { code: '' })
   await shows(reader.directory, (all) => all.length === MANY + 2)
-  t.equal(reader.directory.get(toHex(keyPair.publicKey)), null)
+  t.equal(reader.directory.get(key), null)
 })
 
 t.test(
