@@ -100,6 +100,11 @@ export class Child {
     return JSON.parse(await this.waitForLine('report=', timeout)) as T
   }
 
+  /** Tells it something. */
+  write(text: string) {
+    this.#process.stdin?.write(text)
+  }
+
   /** Ends its stdin, on which our own actors end what they do. */
   finish() {
     this.#process.stdin?.end()

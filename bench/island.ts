@@ -7,6 +7,7 @@ import { Child, run } from './child.js'
 
 const PROGRAM = resolve(import.meta.dirname, '../bin/hyperseaport.js')
 const LOOPBACK = '127.0.0.1'
+const RESTART_TIMEOUT_MS = 120_000
 
 /** A private DHT with a registry on loopback, and a folder for everything; each part a process. */
 export class Island {
@@ -15,6 +16,8 @@ export class Island {
   readonly #profiles: string | null
   #bootstrap = ''
   #registryPublicKey = ''
+  #registry: Child | null = null
+  #registryArgs: string[] = []
   #folders = 0
 
   private constructor(profiles: string | null) {
@@ -90,15 +93,24 @@ export class Island {
     return lines.some((line) => line.includes(flag))
   }
 
+  get registry(): Child {
+    if (!this.#registry) throw new Error('the registry does not run')
+    return this.#registry
+  }
+
+  /** Kills the registry, and starts it again on its folder. Resolves when it can be found. */
+  async restartRegistry() {
+    await this.registry.stop('SIGKILL')
+    this.#registry = this.seaport('registry', this.#registryArgs)
+    await this.#registry.waitForLine('registryPublicKey=', RESTART_TIMEOUT_MS)
+  }
+
   async #startRegistry() {
     const seed = join(this.dir, 'seed')
     writeFileSync(seed, toHex(randomSeed()))
-    const registry = this.seaport('registry', [
-      '--registrySeed',
-      `@${seed}`,
-      '--dir',
-      this.folder()
-    ])
+    this.#registryArgs = ['--registrySeed', `@${seed}`, '--dir', this.folder()]
+    const registry = this.seaport('registry', this.#registryArgs)
+    this.#registry = registry
     this.#registryPublicKey = await registry.waitForLine('registryPublicKey=')
     this.#env.HYPERSEAPORT_REGISTRY_PUBLIC_KEY = this.#registryPublicKey
   }
