@@ -108,7 +108,8 @@ export class Island {
   async #startRegistry() {
     const seed = join(this.dir, 'seed')
     writeFileSync(seed, toHex(randomSeed()))
-    this.#registryArgs = ['--registrySeed', `@${seed}`, '--dir', this.folder()]
+    const unlimited = ['--maxRate', '1000000', '--maxServices', '1000000']
+    this.#registryArgs = ['--registrySeed', `@${seed}`, '--dir', this.folder(), ...unlimited]
     const registry = this.seaport('registry', this.#registryArgs)
     this.#registry = registry
     this.#registryPublicKey = await registry.waitForLine('registryPublicKey=')
