@@ -39,6 +39,7 @@ const record = signRecord(registry.publicKey, owner, {
   tags: ['eu', 'ü'],
   status: 'passing',
   direct: ['127.0.0.1:80'],
+  holder: '06'.repeat(32),
   seq: 1_700_000_000_000
 })
 const certificate = signCertificate(registry, {
@@ -74,7 +75,6 @@ const membership = new Membership(registry.publicKey)
 membership.addIdentity(owner)
 membership.learn(grant)
 const handshake = Buffer.alloc(64, 7)
-const key = owner.publicKey
 
 /** What a mutant that is accepted must still say. */
 const SIGNED: Record<string, { valid: Buffer; decode: Decode }> = {
@@ -111,7 +111,7 @@ const UNSIGNED: Record<string, { valid: Buffer; decode: Decode }> = {
     valid: membership.credentials(handshake),
     decode: (input) => new Membership(registry.publicKey).admit('05'.repeat(32), handshake, input)
   },
-  lease: message(leaseEncoding, { id: 1, key, proof: Buffer.alloc(64, 1), record: '{}' }),
+  lease: message(leaseEncoding, { id: 1, record: '{}' }),
   'grant request': message(grantEncoding, { id: 300, statement: JSON.stringify(grant) }),
   answer: message(answerEncoding, { id: 1, code: 'BAD_KEY', text: 'no', seq: 2 ** 40 }),
   ping: message(pingEncoding, { interval: 1000, length: 70_000 }),
