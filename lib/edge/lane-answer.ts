@@ -46,7 +46,8 @@ export class LaneAnswer {
   toString(): string {
     const { statusCode, statusMessage, httpVersion, fields } = this.#head
     const isPlain = !this.#options.amend && httpVersion === '1.1' && !('trailer' in fields.byName)
-    const lines = isPlain ? (fields.passedOn ??= this.#lines()) : this.#lines()
+    const lines = (isPlain && fields.passedOn) || this.#lines()
+    if (isPlain) fields.passedOn = lines
     return `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines}${this.#ownLines()}\r\n`
   }
 
