@@ -78,8 +78,10 @@ t.test('a key’s messages are slowed down to its rate, and none is lost', async
   await once(first, 'close')
   const second = await join(testbed, await dial(testbed, registrar, keyPair))
   await ask(second, 30)
+  // They came as one frame, and were answered; what comes after it waits until they are paid for.
+  await ask(second, 1)
   const took = performance.now() - since
-  t.ok(took >= 450, `70 messages at 100/s after 20 at once, whatever the connection: ${took} ms`)
+  t.ok(took >= 450, `71 messages at 100/s after 20 at once, whatever the connection: ${took} ms`)
 })
 
 t.test('messages far beyond the budget end the connection with a code', async (t) => {
