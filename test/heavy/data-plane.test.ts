@@ -73,6 +73,13 @@ t.test('bulk, crowds, stalls and resets, through a proxy and a service of their 
   })
 })
 
+/** What a child says of itself. */
+interface Report {
+  /** In bytes. */
+  rss: number
+  stats: Record<string, number>
+}
+
 /** All the processes between a client and a backend that echoes. */
 async function chain(t: Test) {
   const bootstrap = new BootstrapNode({ port: 0 })
@@ -98,7 +105,10 @@ async function chain(t: Test) {
       t.teardown(() => socket.destroy())
       return socket
     },
-    reports: async () => ({ proxy: await proxy.report(), service: await service.report() })
+    reports: async () => ({
+      proxy: await proxy.ask<Report>('report'),
+      service: await service.ask<Report>('report')
+    })
   }
 }
 

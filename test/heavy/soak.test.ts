@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { Cli, type Running } from '../bin/cli.js'
+import { randomFrom } from './random.js'
 
 /**
  * A random life of a registry, each participant a process of its own: started, stopped, killed, frozen.
@@ -161,15 +162,4 @@ async function ready(cli: Cli, line: string, args: string[]): Promise<Running> {
   const running = cli.start(args)
   await running.waitForLine(line)
   return running
-}
-
-/** Mulberry32: small, seeded, good enough to choose who dies. */
-function randomFrom(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let x = Math.imul(state ^ (state >>> 15), 1 | state)
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32
-  }
 }
