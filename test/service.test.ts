@@ -29,16 +29,18 @@ async function harbor(t: Test) {
   const consumer = Consumer([], { ...options, dir: await testbed.dir() })
   t.teardown(() => consumer.destroy())
   await consumer.setup()
-  /** Resolves with the next change of this kind. */
-  const next = (wanted: DirectoryChange) =>
-    new Promise<Instance>((resolve) => {
-      const stop = consumer.watch((change, instance) => {
-        if (change !== wanted) return
-        stop()
-        resolve(instance)
-      })
+  return { testbed, options, consumer, next: (wanted: DirectoryChange) => nextOf(consumer, wanted) }
+}
+
+/** Resolves with the next change of this kind that a consumer hears of. */
+function nextOf(consumer: Consumer, wanted: DirectoryChange): Promise<Instance> {
+  return new Promise((resolve) => {
+    const stop = consumer.watch((change, instance) => {
+      if (change !== wanted) return
+      stop()
+      resolve(instance)
     })
-  return { testbed, options, consumer, next }
+  })
 }
 
 async function listening(port = 0) {
@@ -116,7 +118,7 @@ t.test('a service can say that it drains, whatever its backend does', async (t) 
 })
 
 t.test('a command is in the registry while it listens, and ends with its service', async (t) => {
-  const { testbed, options, next } = await harbor(t)
+  const { testbed, options } = await harbor(t)
   const service = Service({ ...options, role: 'a@1.0.0', command: [...NODE, LISTEN] })
   t.teardown(() => service.destroy())
   const up = once(service, 'up')
@@ -127,7 +129,9 @@ t.test('a command is in the registry while it listens, and ends with its service
   const [entry] = await user.setup()
   t.equal(await (await fetch(entry?.url ?? '')).text(), 'by command')
 
-  const [down, again, exit] = [next('down'), next('up'), once(service, 'exit')]
+  // Its own directory, not another's: that one may hear of it a moment earlier.
+  const [down, again] = [nextOf(user, 'down'), nextOf(user, 'up')]
+  const exit = once(service, 'exit')
   service.sendSignal('SIGKILL')
   t.match(await exit, [{ signal: 'SIGKILL' }])
   const [gone, back] = [await down, await again]
