@@ -86,8 +86,8 @@ export class Settings {
   count<T>(name: string, fallback: T): number | T
   count(name: string, ...fallback: unknown[]) {
     return this.#read(name, fallback, (text) => {
-      if (/^[1-9]\d{0,5}$/.test(text)) return Number(text)
-      throw SeaportError.USAGE(`must be a number from 1, not ${JSON.stringify(text)}`)
+      if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
+      throw SeaportError.USAGE(`must be a whole number from 1, of at most nine digits, not ${JSON.stringify(text)}`)
     })
   }
 
