@@ -87,7 +87,9 @@ export class Settings {
   count(name: string, ...fallback: unknown[]) {
     return this.#read(name, fallback, (text) => {
       if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
-      throw SeaportError.USAGE(`must be a whole number from 1, of at most nine digits, not ${JSON.stringify(text)}`)
+      throw SeaportError.USAGE(
+        `must be a whole number from 1, of at most nine digits, not ${JSON.stringify(text)}`
+      )
     })
   }
 

@@ -58,7 +58,7 @@ const began = performance.now()
 let next = 0
 await Promise.all(Array.from({ length: width }, client))
 const took = performance.now() - began
-report({
+await report({
   rate: (services / took) * 1000,
   p50: percentile(latencies, 0.5),
   p99: percentile(latencies, 0.99),

@@ -14,7 +14,7 @@ const start = performance.now()
 const received = direction === 'up' ? await send() : await receive()
 const seconds = (performance.now() - start) / 1000
 if (received !== bytes) throw new Error(`${received} of ${bytes} bytes arrived`)
-report({ seconds })
+await report({ seconds })
 process.exit()
 
 async function send(): Promise<number> {

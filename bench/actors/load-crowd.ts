@@ -17,5 +17,5 @@ for (let round = 0; round <= rounds; round++) {
   if (round > 0) times.push(performance.now() - start)
   await after(PAUSE_MS)
 }
-report({ times, errors })
+await report({ times, errors })
 process.exit()

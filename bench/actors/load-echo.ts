@@ -19,5 +19,5 @@ async function client() {
 }
 
 await Promise.all(Array.from({ length: width }, client))
-report({ latencies, errors })
+await report({ latencies, errors })
 process.exit()

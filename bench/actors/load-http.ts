@@ -35,5 +35,5 @@ async function client() {
 
 await Promise.all(Array.from({ length: Number(clients) }, client))
 const rate = (times.length / (performance.now() - start)) * 1000
-report({ rate, errors, p50: percentile(times, 0.5), p99: percentile(times, 0.99) })
+await report({ rate, errors, p50: percentile(times, 0.5), p99: percentile(times, 0.99) })
 process.exit()

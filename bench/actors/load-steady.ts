@@ -32,7 +32,7 @@ await Promise.all(pending)
 const outcome = await Promise.all(
   held.map(async (one) => ({ name: one.name, lives: await lives(one) }))
 )
-report({ requests, held: outcome })
+await report({ requests, held: outcome })
 process.exit()
 
 async function load() {

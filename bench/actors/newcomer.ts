@@ -27,5 +27,5 @@ for (let i = 0; i < QUESTIONS; i++) {
   consumer.list(known[i % known.length])
   times.push((performance.now() - start) * 1000)
 }
-report({ ready, first, found, resolve: percentile(times, 0.5) })
+await report({ ready, first, found, resolve: percentile(times, 0.5) })
 process.exit()

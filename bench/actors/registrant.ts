@@ -32,5 +32,5 @@ for (let i = 0; i < Number(count); i++) {
   await service.destroy()
 }
 await after(PAUSE_MS)
-report(moments)
+await report(moments)
 process.exit()

@@ -38,7 +38,9 @@ export function answer(socket: Socket): Promise<Buffer> {
   })
 }
 
-/** What an actor has found out. */
-export function report(result: unknown) {
-  console.log(`report=${JSON.stringify(result)}`)
+/** Says what an actor has found out. Its process may end when this has resolved, and not before. */
+export function report(result: unknown): Promise<void> {
+  return new Promise((resolve) => {
+    process.stdout.write(`report=${JSON.stringify(result)}\n`, () => resolve())
+  })
 }

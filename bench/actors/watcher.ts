@@ -16,5 +16,5 @@ consumer.watch((change, { servicePublicKey }) => {
 })
 console.log('watching')
 await untilFinished()
-report(seen)
+await report(seen)
 process.exit()
