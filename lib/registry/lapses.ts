@@ -79,7 +79,7 @@ export class Lapses extends EventEmitter<LapseEvents> {
     this.#graces.give(key, silent ? 0 : this.#options.returnGrace)
   }
 
-  /** Its owner is back; with a record, or it is as stale as it was. */
+  /** Nobody waits for it any more: its owner is back, or news of it. Without a record, it is as stale as it was. */
   end(key: string, hasRecord: boolean) {
     this.#absent.delete(key)
     this.#graces.end(key)
@@ -173,10 +173,7 @@ export class Lapses extends EventEmitter<LapseEvents> {
     const own = this.#log.get(key)
     if (!own || isGone(own) || recordOf(own).seq > recordOf(known).seq) return
     if (this.#options.isHeld(key)) return
-    this.#absent.delete(key)
-    this.#graces.end(key)
-    this.#stale.end(key)
-    this.#outage.end(key)
+    this.end(key, true)
     await this.#log.put(known)
   }
 }

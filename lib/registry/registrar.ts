@@ -55,7 +55,7 @@ const RENEW_CERTIFICATE_MS = 60 * 60 * 1000
  * and `stale` (a ServiceRecord each) and `notice` (a SeaportError).
  */
 export class Registrar extends ReadyResource {
-  readonly #stats = { leases: 0, granted: 0, denied: 0 }
+  readonly #stats = { granted: 0, denied: 0 }
   readonly #options: Required<
     Pick<RegistrarOptions, 'heartbeat' | 'returnGrace' | 'restartGrace' | 'staleGrace'>
   >
@@ -92,7 +92,7 @@ export class Registrar extends ReadyResource {
 
   get stats() {
     const { lost = 0 } = this.#lapses?.stats ?? {}
-    return { ...this.#stats, lost, stale: this.#lapses?.stale ?? 0 }
+    return { leases: this.#leases.size, ...this.#stats, lost, stale: this.#lapses?.stale ?? 0 }
   }
 
   get replica(): Replica {
@@ -273,7 +273,6 @@ export class Registrar extends ReadyResource {
     if (isPresent(record)) this.#leases.set(key, { peer, record })
     else this.#leases.delete(key)
     this.#lapses?.end(key, true)
-    this.#stats.leases = this.#leases.size
     this.emit(isPresent(record) ? 'registered' : 'withdrawn', record)
   }
 
@@ -338,7 +337,6 @@ export class Registrar extends ReadyResource {
       this.#leases.delete(key)
       this.#lapses?.cut(key)
     }
-    this.#stats.leases = this.#leases.size
   }
 
   /** One process at a time holds a lease; a dead holder gives way, a live one does not. */
@@ -377,7 +375,6 @@ export class Registrar extends ReadyResource {
       this.#leases.delete(key)
       this.#lapses?.begin(key, peer.silent)
     }
-    this.#stats.leases = this.#leases.size
   }
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { randomFrom, shuffled } from '../random.js'
 import { Fleet } from './fleet.js'
-import { randomFrom, shuffled } from './random.js'
 
 const SEED = Number(process.env.REGISTRARS_SEED ?? Date.now() % 1_000_000)
 const REGISTRARS = 3

@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { Cli, type Running } from '../bin/cli.js'
-import { randomFrom } from './random.js'
+import { randomFrom } from '../random.js'
 
 /**
  * A random life of a registry, each participant a process of its own: started, stopped, killed, frozen.

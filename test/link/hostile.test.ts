@@ -18,6 +18,7 @@ import {
 } from '../../lib/link/frames.js'
 import type { IncomingStream } from '../../lib/link/incoming-stream.js'
 import { Link, type LinkOptions } from '../../lib/link/link.js'
+import { randomFrom } from '../random.js'
 import { closed, Rogue, secretPair } from './pair.js'
 
 const MIB = 1024 * 1024
@@ -170,7 +171,7 @@ t.test('a side that carries no streams is not waited for', async (t) => {
 })
 
 t.test('a thousand rogues with random frames never bring the process down', async (t) => {
-  const random = mulberry32(20_260_101)
+  const random = randomFrom(20_260_101)
   const outcomes = new Map<string, number>()
   for (let round = 0; round < 1000; round++) {
     const { rogue, link } = victim(t, (incoming) => {
@@ -234,15 +235,4 @@ function randomPacket(random: () => number): Buffer {
     return Buffer.from([Math.floor(random() * 11), id, length, ...Array.from({ length }, byte)])
   })
   return Buffer.concat(frames)
-}
-
-/** A small seeded generator of random numbers, so that a failure can be repeated. */
-function mulberry32(seed: number) {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

@@ -1,32 +1,10 @@
 import fc from 'fast-check'
 import semver from 'semver'
 import t from 'tap'
-import { KeyPair, toHex } from '../../lib/keys.js'
+import { KeyPair } from '../../lib/keys.js'
 import { byMerge, Directory, type DirectoryChange, tierOf } from '../../lib/registry/directory.js'
-import {
-  gone,
-  type LogEntry,
-  type RecordFields,
-  recordOf,
-  type Status,
-  signRecord,
-  stale
-} from '../../lib/registry/record.js'
-
-const registry = KeyPair().publicKey
-
-function record(fields: Partial<RecordFields> = {}, keyPair = KeyPair()) {
-  return signRecord(registry, keyPair, {
-    role: 'api',
-    version: '1.0.0',
-    tags: [],
-    status: 'passing',
-    direct: [],
-    holder: toHex(registry),
-    seq: 1,
-    ...fields
-  })
-}
+import { gone, type LogEntry, recordOf, type Status, stale } from '../../lib/registry/record.js'
+import { record } from './records.js'
 
 function directoryOf(log: string, entries: LogEntry[]): Directory {
   const directory = new Directory()

@@ -2,23 +2,9 @@ import t from 'tap'
 import { Corestore, Hyperbee } from '../../lib/holepunch.js'
 import { KeyPair, toHex } from '../../lib/keys.js'
 import { Log, type LogValue } from '../../lib/registry/log.js'
-import { gone, type RecordFields, signRecord } from '../../lib/registry/record.js'
+import { gone } from '../../lib/registry/record.js'
 import { Testbed } from '../testbed.js'
-
-const registry = KeyPair().publicKey
-
-function record(keyPair: KeyPair, fields: Partial<RecordFields> = {}) {
-  return signRecord(registry, keyPair, {
-    role: 'api',
-    version: '1.0.0',
-    tags: [],
-    status: 'passing',
-    direct: [],
-    holder: toHex(registry),
-    seq: 1,
-    ...fields
-  })
-}
+import { record } from './records.js'
 
 t.test(
   'what a log was told, in whatever batches, stands in its bee for every other reader',
@@ -38,7 +24,7 @@ t.test(
       const some = keyPairs.filter((_, i) => (i * round) % 5 < 3)
       const values = some.map((keyPair, i) => {
         const version = `1.0.${(i * round) % 4}`
-        const one = record(keyPair, { seq: round, version })
+        const one = record({ seq: round, version }, keyPair)
         return i % 7 === 0 ? gone(one) : one
       })
       for (const [i, value] of values.entries()) {
