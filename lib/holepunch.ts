@@ -199,6 +199,8 @@ export interface HyperDHT extends EventEmitter {
   readonly online: boolean
   readonly host: string | null
   readonly port: number
+  /** Where keys were found before, by key in hex. Not documented. */
+  readonly _relayAddressesCache: { delete(key: string): void }
   address(): { host: string; port: number; family: number }
   ready(): Promise<void>
   fullyBootstrapped(): Promise<void>

@@ -8,8 +8,10 @@ import {
   type HyperDHTOptions,
   Hyperswarm,
   type KeyPairLike,
-  ReadyResource
+  ReadyResource,
+  type SecretStream
 } from './holepunch.js'
+import { toHex } from './keys.js'
 
 /** Where a process meets others. */
 export interface NetworkOptions {
@@ -88,6 +90,19 @@ export class Network extends ReadyResource {
 
   override async _close() {
     await this.#dht?.destroy()
+  }
+
+  /**
+   * Connects to a key, in the name of another.
+   *
+   * HyperDHT remembers for good at which addresses it found a key, and asks there first: for 4 s, if
+   * nobody is there any more, as after a restart. So a key whose connection ended is looked up anew.
+   */
+  connect(remotePublicKey: Buffer, keyPair: KeyPairLike): SecretStream {
+    const connection = this.dht.connect(remotePublicKey, { keyPair })
+    const { _relayAddressesCache: found } = this.dht
+    connection.once('close', () => found.delete(toHex(remotePublicKey)))
+    return connection
   }
 
   /** A swarm of its own key on the shared node. */

@@ -106,7 +106,7 @@ export class Participant extends ReadyResource {
 
   /** A link to a service, in the name of this process. */
   connect(servicePublicKey: Buffer): SecretStream {
-    return this.network.dht.connect(servicePublicKey, { keyPair: this.keyPair })
+    return this.network.connect(servicePublicKey, this.keyPair)
   }
 
   /** Where a service says that it can be reached directly. */

@@ -1,0 +1,32 @@
+import t from 'tap'
+import type { SecretStream } from '../lib/holepunch.js'
+import { KeyPair } from '../lib/keys.js'
+import { Testbed } from './testbed.js'
+
+/** HyperDHT takes 4 s to give up an address at which nobody is any more. */
+const TOO_LONG_MS = 2000
+
+t.test('a key that moved to another process is found there at once', async (t) => {
+  const testbed = await Testbed.make(t)
+  const near = await testbed.network()
+  const service = KeyPair()
+  // All at once, so that none has the port of another.
+  const hosts = [await testbed.network(), await testbed.network(), await testbed.network()]
+  for (const [moves, far] of hosts.entries()) {
+    await far.dht.createServer({}).listen(service)
+    const beganAt = performance.now()
+    const connection = near.connect(service.publicKey, KeyPair())
+    const closed = new Promise((resolve) => connection.on('close', resolve))
+    await connected(connection)
+    t.ok(performance.now() - beganAt < TOO_LONG_MS, `after ${moves} moves`)
+    await far.close()
+    await closed
+  }
+})
+
+function connected(connection: SecretStream): Promise<void> {
+  return new Promise((resolve, reject) => {
+    connection.on('connect', resolve)
+    connection.on('error', reject)
+  })
+}
