@@ -148,30 +148,21 @@ class AdminInstance extends Lifecycle {
     return this.#participant.keyPair
   }
 
-  override async _open() {
+  protected override async start() {
     this.#participant.on('denied', this.#ondenied)
-    try {
-      await this.#participant.ready()
-      const { replica } = this.#participant
-      const found = new Promise<void>((resolve) => {
-        replica.once('registrar', () => resolve())
-      })
-      await this.waitFor(
-        Promise.all([replica.registrars.length > 0 ? null : found, replica.synced()]),
-        this.#timeout,
-        () => this.#denial ?? noRegistrar()
-      )
-    } catch (error) {
-      await this.#closeAll()
-      throw error
-    }
+    await this.#participant.ready()
+    const { replica } = this.#participant
+    const found = new Promise<void>((resolve) => {
+      replica.once('registrar', () => resolve())
+    })
+    await this.waitFor(
+      Promise.all([replica.registrars.length > 0 ? null : found, replica.synced()]),
+      this.#timeout,
+      () => this.#denial ?? noRegistrar()
+    )
   }
 
-  override async _close() {
-    await this.#closeAll()
-  }
-
-  async #closeAll() {
+  protected override async stop() {
     this.#participant.off('denied', this.#ondenied)
     await this.#participant.release()
   }

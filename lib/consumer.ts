@@ -1,35 +1,26 @@
 import { EventEmitter } from 'node:events'
 import type { Agent } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { BalanceMode } from './balancer.js'
-import { Dialer } from './dialer.js'
+import type { BalanceMode } from './dialing/balancer.js'
+import { Dialer } from './dialing/dialer.js'
+import { type CallerOptions, linksOf } from './dialing/links.js'
 import { StreamClient } from './edge/stream-client.js'
 import { TcpProxy } from './edge/tcp-proxy.js'
 import { SeaportError } from './errors.js'
 import { parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
-import { type DirectReach, parseDirectReach } from './link/direct-address.js'
-import { DirectConnector } from './link/direct-connector.js'
-import { LinkPool, type LinkView, type PathView } from './link/pool.js'
-import type { NetworkOptions } from './network.js'
+import type { LinkPool, LinkView, PathView } from './link/pool.js'
 import { withAdvice } from './registry/denial.js'
 import type { DirectoryListener, Instance, Versions } from './registry/directory.js'
-import { Participant } from './registry/participant.js'
+import { Participant, registryNotFound } from './registry/participant.js'
 import { temporaryNotice } from './registry/storage.js'
 import { parseRoleRange, type RoleRange } from './role.js'
 
-export interface ConsumerOptions extends NetworkOptions {
-  /** Hex, z-base-32 or 32 bytes. */
-  registryPublicKey: Buffer | string
+export interface ConsumerOptions extends CallerOptions {
   /** Local port of each role's proxy, in the order of the roles. Default: free ones. */
   ports?: number[] | undefined
   /** Address the proxies listen on. Default: loopback. */
   listen?: string | undefined
-  /**
-   * Which addresses of services may be connected to by TCP, beside the DHT: none, those of this machine
-   * and of private networks, or public ones too. Default: any, as the services say.
-   */
-  direct?: DirectReach | undefined
   /**
    * How instances are chosen, for each connection: `p2c`, the default (of two at random the one that is
    * quicker and has less to do), `first`, `round-robin` or `hash` (the same one each time). `entry.setMode`
@@ -38,8 +29,6 @@ export interface ConsumerOptions extends NetworkOptions {
   loadBalanceOptions?: { mode?: BalanceMode | undefined } | undefined
   /** Whether older versions are only there for when the newest has failed, or have their share (`all`). */
   versions?: Versions | undefined
-  /** Folder of this process's replica. Default: the user's data folder. */
-  dir?: string | undefined
   /** What it is called in the default folder. */
   verb?: string | undefined
   /** Whether to serve the replica to others for as long as this lives. Default: true. */
@@ -55,7 +44,6 @@ export interface ConsumerOptions extends NetworkOptions {
 
 const SETUP_TIMEOUT_MS = 30_000
 const LOOPBACK = '127.0.0.1'
-const DIRECT_REACH: DirectReach = 'any'
 
 /**
  * What some roles' instances are reached through, one entry a role. Emits `connecting`, `connected` (the
@@ -79,7 +67,6 @@ class ConsumerInstance extends Lifecycle {
       registryPublicKey,
       ports = [],
       listen = LOOPBACK,
-      direct = DIRECT_REACH,
       loadBalanceOptions: { mode } = {},
       versions,
       dir,
@@ -94,14 +81,7 @@ class ConsumerInstance extends Lifecycle {
     this.#denialTimeout = options.denialTimeout ?? Infinity
     const as = serve ? 'replica' : 'passer-by'
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb, as })
-    this.#pool = new LinkPool({
-      connect: (key) => this.#participant.connect(key),
-      direct: new DirectConnector({
-        keyPair: () => this.#participant.keyPair,
-        addressesOf: (key) => this.#participant.addressesOf(key),
-        reach: parseDirectReach(direct)
-      })
-    })
+    this.#pool = linksOf(this.#participant, options.direct)
     this.entries = wanted.map((role, i) => {
       const { directory } = this.#participant.replica
       const resolve = () => directory.resolve(role.role, role.range, versions)
@@ -185,35 +165,26 @@ class ConsumerInstance extends Lifecycle {
     }
   }
 
-  override async _open() {
+  protected override async start() {
     const deadline = Date.now() + this.#timeout
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
     this.#participant.replica.on('registrar', this.#onregistrar)
-    try {
-      this.emit('connecting')
-      for (const { proxy } of this.entries) await proxy.check()
-      await this.#participant.ready()
-      if (this.#participant.storage.temporary)
-        this.emit('notice', temporaryNotice(this.#participant.storage.dir))
-      await this.waitFor(
-        this.#participant.replica.synced(),
-        deadline - Date.now(),
-        () => this.#denial ?? lateRegistry()
-      )
-      this.emit('connected')
-      await this.waitFor(this.#allFound(), deadline - Date.now(), () => this.#missing())
-    } catch (error) {
-      await this.#closeAll()
-      throw error
-    }
+    this.emit('connecting')
+    for (const { proxy } of this.entries) await proxy.check()
+    await this.#participant.ready()
+    if (this.#participant.storage.temporary)
+      this.emit('notice', temporaryNotice(this.#participant.storage.dir))
+    await this.waitFor(
+      this.#participant.replica.synced(),
+      deadline - Date.now(),
+      () => this.#denial ?? registryNotFound()
+    )
+    this.emit('connected')
+    await this.waitFor(this.#allFound(), deadline - Date.now(), () => this.#missing())
   }
 
-  override async _close() {
-    await this.#closeAll()
-  }
-
-  async #closeAll() {
+  protected override async stop() {
     for (const { proxy, client } of this.entries) {
       client.close()
       await proxy.close()
@@ -365,9 +336,3 @@ export type Consumer = ConsumerInstance
 export type { ConsumerEntry }
 /** Makes a consumer of some roles; `new` works as well. */
 export const Consumer = factory(ConsumerInstance)
-
-function lateRegistry(): SeaportError {
-  return SeaportError.REGISTRY_NOT_FOUND(
-    'neither a registrar nor a replica of this registry answered in time; is the key right, and the DHT the same?'
-  )
-}

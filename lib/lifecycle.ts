@@ -2,9 +2,9 @@ import { SeaportError } from './errors.js'
 import { ReadyResource } from './holepunch.js'
 
 /**
- * What `Registry`, `Service` and `Consumer` have in common: `setup()` and `destroy()`, each idempotent,
- * and `await using`. Whoever waits inside `_open` races it with `aborted`, so that `destroy()` during
- * `setup()` ends both.
+ * What `Registry`, `Service`, `Consumer`, `Web` and `Admin` have in common: `setup()` and `destroy()`, each
+ * idempotent, and `await using`. Whoever waits inside `start` does so with `waitFor`, so that `destroy()`
+ * during `setup()` ends both.
  */
 export abstract class Lifecycle extends ReadyResource {
   readonly #abort = new AbortController()
@@ -13,6 +13,25 @@ export abstract class Lifecycle extends ReadyResource {
   /** Aborted by `destroy()`. */
   protected get signal(): AbortSignal {
     return this.#abort.signal
+  }
+
+  /** Runs once, on the first `setup()`. If it fails, what it has taken until then is given back by `stop`. */
+  protected abstract start(): Promise<void>
+
+  /** Gives back all that `start` and the constructor have taken, the latest first. Runs once. */
+  protected abstract stop(): Promise<void>
+
+  override async _open() {
+    try {
+      await this.start()
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+  }
+
+  override async _close() {
+    await this.stop()
   }
 
   /** Gives back all that it holds. Never rejects; may be called at any time, and more than once. */

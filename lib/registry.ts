@@ -87,23 +87,14 @@ class RegistryInstance extends Lifecycle {
     }
   }
 
-  override async _open() {
-    try {
-      await this.#storage.ready()
-      await this.#network.ready()
-      await this.#registrar.ready()
-      if (this.signal.aborted) throw SeaportError.CLOSED('destroyed during setup')
-    } catch (error) {
-      await this.#closeAll()
-      throw error
-    }
+  protected override async start() {
+    await this.#storage.ready()
+    await this.#network.ready()
+    await this.#registrar.ready()
+    if (this.signal.aborted) throw SeaportError.CLOSED('destroyed during setup')
   }
 
-  override async _close() {
-    await this.#closeAll()
-  }
-
-  async #closeAll() {
+  protected override async stop() {
     await this.#registrar.close()
     await this.#storage.close()
     await this.#network.release()

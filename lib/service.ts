@@ -1,24 +1,21 @@
 import { SeaportError } from './errors.js'
-import { type CheckOptions, HealthCheck } from './health.js'
 import { type KeyPair, parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
 import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
 import { type DirectReach, parseDirectReach } from './link/direct-address.js'
 import { isServed } from './link/probe.js'
-import type { NetworkOptions } from './network.js'
-import { type Origin, type OriginOptions, originOf } from './origin.js'
-import { Presence } from './presence.js'
-import { Reception } from './reception.js'
 import { withAdvice } from './registry/denial.js'
 import { keepServiceKey } from './registry/own-keys.js'
-import { Participant } from './registry/participant.js'
+import { type MemberOptions, Participant } from './registry/participant.js'
 import { checkTags, type ServiceRecord } from './registry/record.js'
 import { temporaryNotice } from './registry/storage.js'
 import { parseServiceRole, type ServiceRole } from './role.js'
+import { type CheckOptions, HealthCheck } from './serving/health.js'
+import { type Origin, type OriginOptions, originOf } from './serving/origin.js'
+import { Presence } from './serving/presence.js'
+import { Reception } from './serving/reception.js'
 
-export interface ServiceOptions extends NetworkOptions, OriginOptions, CheckOptions {
-  /** Hex, z-base-32 or 32 bytes. */
-  registryPublicKey: Buffer | string
+export interface ServiceOptions extends MemberOptions, OriginOptions, CheckOptions {
   /** Name and exact version, as in `couchdb@3.2.2`. */
   role: string
   /** The service's identity. Default: one that is kept per data folder, role and backend. */
@@ -33,8 +30,6 @@ export interface ServiceOptions extends NetworkOptions, OriginOptions, CheckOpti
   direct?: DirectReach | undefined
   /** TCP port for that. Default: free ones. */
   directPort?: number | undefined
-  /** Folder of this process's replica and keys. Default: the user's data folder. */
-  dir?: string | undefined
   /** How long `setup()` waits for a registrar, in ms; Infinity to wait on. */
   timeout?: number | undefined
   /**
@@ -166,35 +161,26 @@ class ServiceInstance extends Lifecycle {
     this.#origin.supervisor?.signal(signal)
   }
 
-  override async _open() {
+  protected override async start() {
     const { membership, storage, replica } = this.#participant
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
     replica.on('rights', this.#onrights)
-    try {
-      this.#keyPair ??= await keepServiceKey(
-        this.#registry,
-        { ...this.role, backend: this.#origin.name },
-        this.#dir
-      )
-      membership.addIdentity(this.#keyPair)
-      await this.#participant.ready()
-      if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
-      await this.#checkAlone()
-      await this.#accept(this.#keyPair)
-      this.emit('connecting')
-      await this.#appear(this.#keyPair)
-    } catch (error) {
-      await this.#closeAll()
-      throw error
-    }
+    this.#keyPair ??= await keepServiceKey(
+      this.#registry,
+      { ...this.role, backend: this.#origin.name },
+      this.#dir
+    )
+    membership.addIdentity(this.#keyPair)
+    await this.#participant.ready()
+    if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
+    await this.#checkAlone()
+    await this.#accept(this.#keyPair)
+    this.emit('connecting')
+    await this.#appear(this.#keyPair)
   }
 
-  override async _close() {
-    await this.#closeAll()
-  }
-
-  async #closeAll() {
+  protected override async stop() {
     // Withdrawn first; whoever has not heard of that is refused, and goes elsewhere.
     await this.#presence?.close()
     if (this.#reception?.opened) await this.#reception.drain(this.#drainTimeout)

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { type CallerOptions, linksOf } from './dialing/links.js'
 import { AccessList, type AccessListOptions, denied, parseReach } from './edge/access.js'
 import { type CertificateSource, FileCertificate } from './edge/certificate.js'
 import { parseCors } from './edge/cors.js'
@@ -12,12 +13,9 @@ import { Traffic } from './edge/traffic.js'
 import { SeaportError } from './errors.js'
 import { type KeyPair, parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
-import { type DirectReach, parseDirectReach } from './link/direct-address.js'
-import { DirectConnector } from './link/direct-connector.js'
-import { LinkPool } from './link/pool.js'
+import type { LinkPool } from './link/pool.js'
 import { type Measure, Metrics, measuresOf, measuresOfLogs } from './metrics.js'
-import type { NetworkOptions } from './network.js'
-import { Participant } from './registry/participant.js'
+import { Participant, registryNotFound } from './registry/participant.js'
 import { temporaryNotice } from './registry/storage.js'
 
 /** What may be changed while it runs: `update` takes the same. */
@@ -36,9 +34,7 @@ export interface WebRules {
   deadlines?: string[] | undefined
 }
 
-export interface WebOptions extends NetworkOptions, WebRules {
-  /** Hex, z-base-32 or 32 bytes. */
-  registryPublicKey: Buffer | string
+export interface WebOptions extends CallerOptions, WebRules {
   /** 0, the default, for a free one. */
   port?: number | undefined
   /** Address to listen on. Default: loopback. Another one needs `access` or `open`. */
@@ -57,22 +53,14 @@ export interface WebOptions extends NetworkOptions, WebRules {
   dashboard?: boolean | undefined
   /** Addresses of proxies in front, whose X-Forwarded-* are kept. Those on loopback always are. */
   trustedProxies?: string[] | undefined
-  /**
-   * Which addresses of services may be connected to by TCP, beside the DHT: none, those of this machine
-   * and of private networks, or public ones too. Default: any, as the services say.
-   */
-  direct?: DirectReach | undefined
   /** Whom it is in the registry, and to the services. Default: this process's own key. */
   keyPair?: KeyPair | undefined
-  /** Folder of this process's replica. Default: the user's data folder. */
-  dir?: string | undefined
   /** How long `setup()` waits for the registry, in ms; Infinity to wait on. */
   timeout?: number | undefined
 }
 
 const SETUP_TIMEOUT_MS = 30_000
 const LOOPBACK = '127.0.0.1'
-const DIRECT_REACH: DirectReach = 'any'
 const PSEUDONYM_BYTES = 4
 
 /**
@@ -107,14 +95,7 @@ class WebInstance extends Lifecycle {
       verb: 'web',
       keyPair
     })
-    this.#pool = new LinkPool({
-      connect: (key) => this.#participant.connect(key),
-      direct: new DirectConnector({
-        keyPair: () => this.#participant.keyPair,
-        addressesOf: (key) => this.#participant.addressesOf(key),
-        reach: parseDirectReach(options.direct ?? DIRECT_REACH)
-      })
-    })
+    this.#pool = linksOf(this.#participant, options.direct)
     const { replica } = this.#participant
     const { directory } = replica
     this.#feed = new LiveFeed({
@@ -198,31 +179,22 @@ class WebInstance extends Lifecycle {
     yield* this.#traffic.measures()
   }
 
-  override async _open() {
+  protected override async start() {
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
-    try {
-      this.emit('connecting')
-      await this.#gateway.check()
-      await this.#participant.ready()
-      const { storage, replica } = this.#participant
-      if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
-      await this.waitFor(replica.synced(), this.#timeout, () => this.#denial ?? lateRegistry())
-      this.emit('connected')
-      await this.#gateway.ready()
-      this.#feed.open()
-      this.emit('listening', this.port)
-    } catch (error) {
-      await this.#closeAll()
-      throw error
-    }
+    this.emit('connecting')
+    await this.#gateway.check()
+    await this.#participant.ready()
+    const { storage, replica } = this.#participant
+    if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
+    await this.waitFor(replica.synced(), this.#timeout, () => this.#denial ?? registryNotFound())
+    this.emit('connected')
+    await this.#gateway.ready()
+    this.#feed.open()
+    this.emit('listening', this.port)
   }
 
-  override async _close() {
-    await this.#closeAll()
-  }
-
-  async #closeAll() {
+  protected override async stop() {
     this.#feed.close()
     await this.#gateway.close()
     await this.#pool.close()
@@ -289,10 +261,4 @@ function parseDeadline(text: string): GatewayRules['deadlines'][number] {
     )
   }
   return { reach: parseReach(text.slice(0, at).trim()), ms: seconds * 1000 }
-}
-
-function lateRegistry(): SeaportError {
-  return SeaportError.REGISTRY_NOT_FOUND(
-    'neither a registrar nor a replica of this registry answered in time; is the key right, and the DHT the same?'
-  )
 }

@@ -27,17 +27,18 @@ const IMPORTS: Record<string, Record<string, 'may' | 'may not'>> = {
     '@hyperswarm/secret-stream': 'may not',
     '../link/link.js': 'may not',
     '../../lib/link/link.js': 'may not',
-    '../dialer.js': 'may not'
+    '../dialing/dialer.js': 'may not'
   },
   'lib/link/acceptor.ts': { '../network.js': 'may', '../registry/grant.js': 'may not' },
-  'lib/dialer.ts': {
-    './registry/directory.js': 'may',
-    './link/pool.js': 'may',
+  'lib/dialing/dialer.ts': {
+    '../registry/directory.js': 'may',
+    '../link/pool.js': 'may',
     './balancer.js': 'may',
-    './messaging/mail.js': 'may not',
-    './consumer.js': 'may not'
+    '../serving/health.js': 'may not',
+    '../messaging/mail.js': 'may not',
+    '../consumer.js': 'may not'
   },
-  'lib/messaging/mail.ts': { '../dialer.js': 'may', '../edge/tcp-proxy.js': 'may not' },
+  'lib/messaging/mail.ts': { '../dialing/dialer.js': 'may', '../edge/tcp-proxy.js': 'may not' },
   'lib/edge/tcp-proxy.ts': { '../messaging/commands.js': 'may', '../service.js': 'may not' },
   'lib/service.ts': {
     './edge/tcp-proxy.js': 'may',

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { BALANCE_MODES, DEFAULT_MODE } from '../../lib/balancer.js'
+import { BALANCE_MODES, DEFAULT_MODE } from '../../lib/dialing/balancer.js'
 import { Consumer, type ConsumerEntry, type Instance } from '../../lib/index.js'
 import { toHex } from '../../lib/keys.js'
 import { DIRECT_REACHES } from '../../lib/link/direct-address.js'

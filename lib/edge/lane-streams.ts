@@ -1,10 +1,10 @@
 import type { Signal } from '../abort.js'
-import type { Dialer, Lendable } from '../dialer.js'
+import type { Dialer, Lendable } from '../dialing/dialer.js'
+import type { Load } from '../dialing/load.js'
 import { toHex } from '../keys.js'
 import type { OpenOptions } from '../link/link.js'
 import type { LinkPool } from '../link/pool.js'
 import type { LinkStream, Sink } from '../link/stream.js'
-import type { Load } from '../load.js'
 import { IdleStreams, type IdleStreamsOptions } from './idle-streams.js'
 import type { Fields } from './message-head.js'
 

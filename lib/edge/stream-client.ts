@@ -1,7 +1,7 @@
 import { type Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { Dialer } from '../dialer.js'
+import type { Dialer } from '../dialing/dialer.js'
 import type { LinkPool } from '../link/pool.js'
 import type { Directory } from '../registry/directory.js'
 import { StreamAgent, type StreamRequestOptions } from './agent.js'

@@ -8,6 +8,14 @@ import type { PeeringOptions } from './peering.js'
 import { Replica } from './replica.js'
 import { defaultDir, Storage } from './storage.js'
 
+/** What each member of a registry is told. */
+export interface MemberOptions extends NetworkOptions {
+  /** Hex, z-base-32 or 32 bytes. */
+  registryPublicKey: Buffer | string
+  /** Folder of this process's replica and keys. Default: the user's data folder. */
+  dir?: string | undefined
+}
+
 export interface ParticipantOptions extends NetworkOptions {
   /** The registry's public key. */
   registry: Buffer
@@ -124,4 +132,11 @@ export class Participant extends ReadyResource {
     await this.storage.close()
     await this.network.release()
   }
+}
+
+/** Nobody was found who knows the directory. */
+export function registryNotFound(): SeaportError {
+  return SeaportError.REGISTRY_NOT_FOUND(
+    'neither a registrar nor a replica of this registry answered in time; is the key right, and the DHT the same?'
+  )
 }

@@ -1,5 +1,5 @@
-import { SeaportError } from './errors.js'
-import { type Instance, tierOf, type Versions } from './registry/directory.js'
+import { SeaportError } from '../errors.js'
+import { type Instance, tierOf, type Versions } from '../registry/directory.js'
 
 /** What a balancer needs to know of an instance. */
 export interface Balanced extends Partial<Pick<Instance, 'live' | 'status'>> {

@@ -1,5 +1,10 @@
 import type { Duplex } from 'node:stream'
-import type { Signal } from './abort.js'
+import type { Signal } from '../abort.js'
+import { SeaportError } from '../errors.js'
+import type { OpenOptions } from '../link/link.js'
+import type { LinkPool } from '../link/pool.js'
+import { LinkStream } from '../link/stream.js'
+import type { Versions } from '../registry/directory.js'
 import {
   type Balanced,
   type BalanceMode,
@@ -8,13 +13,8 @@ import {
   type Circumstances,
   DEFAULT_MODE
 } from './balancer.js'
-import { SeaportError } from './errors.js'
 import { type Acquaintance, Experience } from './experience.js'
-import type { OpenOptions } from './link/link.js'
-import type { LinkPool } from './link/pool.js'
-import { LinkStream } from './link/stream.js'
 import { OVERTAKEN, Race } from './race.js'
-import type { Versions } from './registry/directory.js'
 
 /** An instance that may be dialed. */
 export interface Candidate extends Balanced {

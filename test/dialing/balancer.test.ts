@@ -7,7 +7,7 @@ import {
   balancerOf,
   type Circumstances,
   type Measurement
-} from '../lib/balancer.js'
+} from '../../lib/dialing/balancer.js'
 
 const candidate = fc.record({
   servicePublicKey: fc.uuid(),

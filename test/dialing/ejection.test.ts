@@ -1,6 +1,6 @@
 import t from 'tap'
-import { Ejection } from '../lib/ejection.js'
-import { Load } from '../lib/load.js'
+import { Ejection } from '../../lib/dialing/ejection.js'
+import { Load } from '../../lib/dialing/load.js'
 
 t.test('failures in a row eject, and a success in between does not let them add up', async (t) => {
   const { ejection, fail } = make()

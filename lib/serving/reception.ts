@@ -1,8 +1,8 @@
-import { ReadyResource } from './holepunch.js'
-import { Acceptor, type AcceptorOptions } from './link/acceptor.js'
-import { type DirectReach, directHosts } from './link/direct-address.js'
-import { DirectListener } from './link/direct-listener.js'
-import type { Network } from './network.js'
+import { ReadyResource } from '../holepunch.js'
+import { Acceptor, type AcceptorOptions } from '../link/acceptor.js'
+import { type DirectReach, directHosts } from '../link/direct-address.js'
+import { DirectListener } from '../link/direct-listener.js'
+import type { Network } from '../network.js'
 
 export interface ReceptionOptions extends Omit<AcceptorOptions, 'dht'> {
   /** Open, and closed by whoever opened it. */

@@ -1,12 +1,12 @@
 import t from 'tap'
-import type { BalanceMode } from '../lib/balancer.js'
-import { type Candidate, Dialer, type DialerOptions } from '../lib/dialer.js'
-import { SeaportError } from '../lib/errors.js'
-import { Experience } from '../lib/experience.js'
-import { toHex } from '../lib/keys.js'
-import type { OpenOptions } from '../lib/link/link.js'
-import type { LinkStream } from '../lib/link/stream.js'
-import { idleStream } from './link/pair.js'
+import type { BalanceMode } from '../../lib/dialing/balancer.js'
+import { type Candidate, Dialer, type DialerOptions } from '../../lib/dialing/dialer.js'
+import { Experience } from '../../lib/dialing/experience.js'
+import { SeaportError } from '../../lib/errors.js'
+import { toHex } from '../../lib/keys.js'
+import type { OpenOptions } from '../../lib/link/link.js'
+import type { LinkStream } from '../../lib/link/stream.js'
+import { idleStream } from '../link/pair.js'
 
 t.test('a dial opens a stream to the newest instance', async (t) => {
   const { dialer, tried } = dial({ candidates: ['new@2.0.0', 'old@1.0.0'] })

@@ -1,10 +1,10 @@
 import { EventEmitter } from 'node:events'
-import type { SeaportError } from './errors.js'
+import type { SeaportError } from '../errors.js'
+import type { KeyPair } from '../keys.js'
+import { Lease, type LeaseFields } from '../registry/lease.js'
+import type { ServiceRecord } from '../registry/record.js'
+import type { Replica } from '../registry/replica.js'
 import type { Health, HealthCheck } from './health.js'
-import type { KeyPair } from './keys.js'
-import { Lease, type LeaseFields } from './registry/lease.js'
-import type { ServiceRecord } from './registry/record.js'
-import type { Replica } from './registry/replica.js'
 import type { Supervisor } from './supervisor.js'
 
 export interface PresenceOptions {

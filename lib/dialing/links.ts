@@ -1,0 +1,31 @@
+import { type DirectReach, parseDirectReach } from '../link/direct-address.js'
+import { DirectConnector } from '../link/direct-connector.js'
+import { LinkPool } from '../link/pool.js'
+import type { MemberOptions, Participant } from '../registry/participant.js'
+
+/** What whoever calls services is told. */
+export interface CallerOptions extends MemberOptions {
+  /**
+   * Which addresses of services may be connected to by TCP, beside the DHT: none, those of this machine
+   * and of private networks, or public ones too. Default: any, as the services say.
+   */
+  direct?: DirectReach | undefined
+}
+
+const DIRECT_REACH: DirectReach = 'any'
+
+/**
+ * The links of a member of a registry to its services, in the name of its process key.
+ *
+ * @throws USAGE
+ */
+export function linksOf(participant: Participant, reach: DirectReach = DIRECT_REACH): LinkPool {
+  return new LinkPool({
+    connect: (key) => participant.connect(key),
+    direct: new DirectConnector({
+      keyPair: () => participant.keyPair,
+      addressesOf: (key) => participant.addressesOf(key),
+      reach: parseDirectReach(reach)
+    })
+  })
+}
