@@ -126,6 +126,10 @@ export class Running {
     return this.#child.pid ?? 0
   }
 
+  get hasEnded(): boolean {
+    return this.#ended
+  }
+
   /**
    * Waits for a line of stdout that begins like this.
    *

@@ -13,6 +13,7 @@ export class Hosts {
   readonly #id = randomBytes(3).toString('hex')
   readonly #bridge = `br${this.#id}`
   readonly #names: string[] = []
+  readonly #addresses = new Map<string, string>()
 
   constructor(t: Test) {
     ip('link', 'add', this.#bridge, 'type', 'bridge')
@@ -31,12 +32,32 @@ export class Hosts {
     ip('link', 'set', cable, 'master', this.#bridge, 'up')
     ip('-n', host, 'addr', 'add', `${address}/24`, 'dev', 'eth0')
     ip('-n', host, 'link', 'set', 'eth0', 'up')
+    run([...inside(host), 'nft', CUT])
+    this.#addresses.set(name, address)
     return inside(host)
+  }
+
+  /** Loses every packet between two hosts of the bridge, as a line that breaks far away does: nobody is told. */
+  cut(one: string, other: string) {
+    this.#lose('add', one, other)
+    this.#lose('add', other, one)
+  }
+
+  /** Ends that. */
+  heal(one: string, other: string) {
+    this.#lose('delete', one, other)
+    this.#lose('delete', other, one)
+  }
+
+  /** What comes from one host is, or is no longer, dropped at the other. */
+  #lose(verb: 'add' | 'delete', from: string, at: string) {
+    const element = `{ ${this.#addresses.get(from)} }`
+    run([...inside(this.#nameOf(at)), 'nft', verb, 'element', 'ip', 'cut', 'lost', element])
   }
 
   /** A host behind a router of its own, which has this address, hides it, and takes no calls itself. */
   addBehindNat(name: string, address: string, lan: string): string[] {
-    const router = `hs${this.#id}-${name}-nat`
+    const router = this.#nameOf(`${name}-nat`)
     this.add(`${name}-nat`, address)
     const host = this.#namespace(name)
     const cable = `w${this.#id}${this.#names.length}`
@@ -53,11 +74,15 @@ export class Hosts {
   }
 
   #namespace(name: string): string {
-    const host = `hs${this.#id}-${name}`
+    const host = this.#nameOf(name)
     ip('netns', 'add', host)
     this.#names.push(host)
     ip('-n', host, 'link', 'set', 'lo', 'up')
     return host
+  }
+
+  #nameOf(name: string): string {
+    return `hs${this.#id}-${name}`
   }
 }
 
@@ -68,6 +93,14 @@ const NAT = `
   add rule ip nat out oifname eth0 masquerade
   add chain ip nat in { type filter hook input priority 0; }
   add rule ip nat in iifname eth0 ct state new drop
+`
+
+/** Whose packets are lost. */
+const CUT = `
+  add table ip cut
+  add set ip cut lost { type ipv4_addr; }
+  add chain ip cut in { type filter hook input priority -10; }
+  add rule ip cut in ip saddr @lost drop
 `
 
 function inside(host: string): string[] {
