@@ -7,9 +7,8 @@ const PAIR = resolve(import.meta.dirname, '../../examples/one-service-one-consum
 t.test('the consumer of the example gets its greeting, and both end by themselves', async (t) => {
   const cli = new Cli(t)
   await cli.island()
-  const [, registrySeed = ''] = /registrySeed=(.*)/.exec((await cli.run(['seed'])).stdout) ?? []
-  const registry = cli.start(['--registrySeed', registrySeed])
-  const registryPublicKey = await registry.waitForLine('registryPublicKey=')
+  const { registryPublicKey } = cli.seed()
+  await cli.start([]).waitForLine('registryPublicKey=')
 
   const service = cli.start([registryPublicKey], { program: resolve(PAIR, 'service.js') })
   await service.waitForLine('helloworld@1.0.0 is registered as ')

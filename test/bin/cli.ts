@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
+import { KeyPair, randomSeed, toHex } from '../../lib/keys.js'
+import { BootstrapNode } from '../../lib/network.js'
 
 const PROGRAM = resolve(import.meta.dirname, '../../bin/hyperseaport.js')
 const LINE_TIMEOUT_MS = 15_000
@@ -34,11 +36,13 @@ export class Cli {
   readonly home: string
   readonly #env: Record<string, string> = {}
   readonly #running = new Set<Running>()
+  #bootstrap: BootstrapNode | null = null
 
   constructor(t: Test) {
     this.home = mkdtempSync(join(tmpdir(), 'hyperseaport-cli-'))
     t.teardown(async () => {
       await Promise.all([...this.#running].map((running) => running.kill('SIGKILL')))
+      await this.#bootstrap?.destroy()
       rmSync(this.home, { recursive: true, force: true })
     })
   }
@@ -83,12 +87,26 @@ export class Cli {
     return running
   }
 
-  /** Starts a private DHT of one node; everything that is started from now on joins it. */
+  /**
+   * Starts a private DHT of one node, which this process runs: a binary less to start. Everything that
+   * is started from now on joins it.
+   */
   async island(): Promise<string> {
-    const node = this.start(['bootstrap', '--port', '0'])
-    const address = await node.waitForLine('bootstrap=')
+    this.#bootstrap = new BootstrapNode({ port: 0 })
+    await this.#bootstrap.setup()
+    const { address } = this.#bootstrap
     this.setEnv('HYPERSEAPORT_BOOTSTRAP', address)
     return address
+  }
+
+  /** Writes a config file with a new registry's identity, as `seed` prints it, for all in this home. */
+  seed(): { registrySeed: string; registryPublicKey: string } {
+    const seed = randomSeed()
+    const registrySeed = toHex(seed)
+    const registryPublicKey = toHex(KeyPair(seed).publicKey)
+    const config = `registrySeed=${registrySeed}\nregistryPublicKey=${registryPublicKey}\n`
+    this.write('.hyperseaportrc', config)
+    return { registrySeed, registryPublicKey }
   }
 }
 

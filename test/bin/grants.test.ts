@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
-import { KeyPair, randomSeed, toHex } from '../../lib/keys.js'
+import { KeyPair, toHex } from '../../lib/keys.js'
 import { Cli, type Running } from './cli.js'
 import { get } from './island.js'
 
@@ -100,10 +100,7 @@ t.test('the gateway of a private registry needs no grant of its own', async (t) 
 async function privateRegistry(t: Test, ...flags: string[]) {
   const cli = new Cli(t)
   await cli.island()
-  const seed = randomSeed()
-  const registryPublicKey = toHex(KeyPair(seed).publicKey)
-  const config = `registrySeed=${toHex(seed)}\nregistryPublicKey=${registryPublicKey}\n`
-  cli.write('.hyperseaportrc', config)
+  const { registryPublicKey } = cli.seed()
   const registry = cli.start(['registry', '--private', ...flags])
   await registry.waitForLine('registryPublicKey=')
   const backend = createServer((_request, response) => response.end('hello'))

@@ -17,7 +17,7 @@ export interface Listed {
 export async function registryOf(t: Test) {
   const cli = new Cli(t)
   const bootstrap = await cli.island()
-  cli.write('.hyperseaportrc', (await cli.run(['seed'])).stdout)
+  const { registryPublicKey } = cli.seed()
   let statusCode = 200
   const backend = createServer((_, response) => {
     response.statusCode = statusCode
@@ -58,7 +58,7 @@ export async function registryOf(t: Test) {
       return watch
     }
   }
-  const registryPublicKey = await start.registry.waitForLine('registryPublicKey=')
+  await start.registry.waitForLine('registryPublicKey=')
   return { cli, start, bootstrap, registry: start.registry, registryPublicKey }
 }
 

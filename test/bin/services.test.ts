@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { freePort } from '../../lib/link/local-port.js'
 import { Cli, type Running } from './cli.js'
+import { registryOf } from './island.js'
 
 const KEY = /^[0-9a-f]{64}$/
 const ONE_LINE = /^[^\n]*\n$/
@@ -100,16 +101,6 @@ t.test('a registry that nobody runs is searched for aloud, and not for ever', as
   t.match(stderr, /^REGISTRY_NOT_FOUND: /m)
   t.match(await service.kill('SIGINT'), { code: 0 }, 'a signal ends the search')
 })
-
-/** A registry on an island, known to everything that is started from now on. */
-async function registryOf(t: Test) {
-  const cli = new Cli(t)
-  await cli.island()
-  await cli.run(['seed', '--out', '.hyperseaportrc'])
-  const registry = cli.start([])
-  const registryPublicKey = await registry.waitForLine('registryPublicKey=')
-  return { cli, registry, registryPublicKey }
-}
 
 async function httpBackend(t: Test, answer: string): Promise<number> {
   const server = createServer((_request, response) => response.end(answer))

@@ -20,7 +20,7 @@ async function backend(t: Test, answer: string): Promise<string> {
 async function harbor(t: Test, registryFlags: string[] = []) {
   const cli = new Cli(t)
   await cli.island()
-  await cli.run(['seed', '--out', cli.path('.hyperseaportrc')])
+  cli.seed()
   const registry = cli.start(['registry', '--dir', cli.path('registry'), ...registryFlags])
   await registry.waitForLine('registryPublicKey=')
   const port = await backend(t, 'hello from')

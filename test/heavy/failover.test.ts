@@ -69,7 +69,7 @@ interface Instance {
 async function fleet(t: Test) {
   const cli = new Cli(t)
   await cli.island()
-  cli.write('.hyperseaportrc', (await cli.run(['seed'])).stdout)
+  cli.seed()
   await cli.start(['registry', '--dir', cli.path('registry')]).waitForLine('registryPublicKey=')
   const backends = [await Backend.make(t, '0'), await Backend.make(t, '1')]
   const start = async (index: number): Promise<Running> => {

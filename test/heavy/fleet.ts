@@ -28,9 +28,7 @@ export class Fleet {
   static async make(t: Test): Promise<Fleet> {
     const fleet = new Fleet(t)
     const bootstrap = await fleet.#cli.island()
-    const config = (await fleet.#cli.run(['seed'])).stdout
-    fleet.#cli.write('.hyperseaportrc', config)
-    const registryPublicKey = /^registryPublicKey=(.*)$/m.exec(config)?.[1] ?? ''
+    const { registryPublicKey } = fleet.#cli.seed()
     fleet.#registry = { bootstrap, registryPublicKey }
     return fleet
   }

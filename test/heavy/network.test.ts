@@ -64,7 +64,7 @@ interface Places {
 }
 
 async function serveAndReach(t: Test, cli: Cli, places: Places) {
-  cli.write('.hyperseaportrc', (await cli.run(['seed'])).stdout)
+  cli.seed()
   await running(cli, places.registry, 'registryPublicKey=', ['registry'])
   const [program = '', ...args] = places.service
   const backend = spawn(program, [...args, process.execPath, '-e', WEB_SERVER])

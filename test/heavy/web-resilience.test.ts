@@ -25,7 +25,7 @@ async function backend(t: Test): Promise<string> {
 async function fleet(t: Test) {
   const cli = new Cli(t)
   await cli.island()
-  await cli.run(['seed', '--out', cli.path('.hyperseaportrc')])
+  cli.seed()
   const registry = cli.start(['registry', '--dir', cli.path('registry')])
   await registry.waitForLine('registryPublicKey=')
   const port = await backend(t)
