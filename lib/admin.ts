@@ -79,12 +79,14 @@ class AdminInstance extends Lifecycle {
    */
   async grant(subject: Buffer | string, terms: Partial<GrantTerms>): Promise<Grant> {
     const { serve = [], consume = [], admin = false, expiresAt = 0 } = terms
-    const grant = signGrant(this.#registry, this.#issuer, parseKey(subject, 'granted key'), {
-      serve,
-      consume,
-      admin,
-      expiresAt
-    })
+    const key = parseKey(subject, 'granted key')
+    const grant = signGrant(
+      this.#registry,
+      this.#issuer,
+      key,
+      { serve, consume, admin, expiresAt },
+      this.#timeOn(key)
+    )
     await this.#write(grant)
     return grant
   }
@@ -95,11 +97,8 @@ class AdminInstance extends Lifecycle {
    * @throws NOT_GRANTED, REGISTRAR_NOT_FOUND
    */
   async revoke(subject: Buffer | string): Promise<Revocation> {
-    const revocation = signRevocation(
-      this.#registry,
-      this.#issuer,
-      parseKey(subject, 'revoked key')
-    )
+    const key = parseKey(subject, 'revoked key')
+    const revocation = signRevocation(this.#registry, this.#issuer, key, this.#timeOn(key))
     await this.#write(revocation)
     return revocation
   }
@@ -107,7 +106,7 @@ class AdminInstance extends Lifecycle {
   /** The grants in force, and the keys that were revoked. */
   list() {
     const { grants } = this.#participant.membership
-    return { private: grants.isPrivate, ...grants.list() }
+    return { private: grants.isPrivate !== false, ...grants.list() }
   }
 
   /**
@@ -138,6 +137,12 @@ class AdminInstance extends Lifecycle {
       .sort((a, b) => Number(this.#isByRegistry(b)) - Number(this.#isByRegistry(a)))
     for (const statement of statements) await this.#write(statement)
     return statements.length
+  }
+
+  /** Later than all that was said of a key before, whatever clock that was said by. */
+  #timeOn(key: Buffer): number {
+    const { grants } = this.#participant.membership
+    return Math.max(Date.now(), grants.lastWordOn(toHex(key)) + 1)
   }
 
   #isByRegistry({ issuer }: GrantStatement): boolean {
@@ -179,7 +184,7 @@ class AdminInstance extends Lifecycle {
     const given = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
     const [refusal] = given.filter(({ code }) => code !== '')
     if (given.some(({ code }) => code === '')) {
-      this.#participant.membership.learn(statement)
+      this.#participant.membership.grants.add(statement)
       return
     }
     throw refusal ? SeaportError.remote(refusal.code, refusal.text) : noRegistrar()

@@ -228,6 +228,7 @@ class ServiceInstance extends Lifecycle {
     if (this.#allow && !this.#allow.has(consumer)) return false
     const { grants } = this.#participant.membership
     if (grants.allows(consumer, { kind: 'consume', ...this.role })) return true
+    if (grants.isPrivate === null) return unheardOf()
     const { role, version } = this.role
     const denial = SeaportError.NOT_GRANTED(
       `this registry is private, and ${consumer} may not consume ${role}@${version}`
@@ -282,6 +283,13 @@ class ServiceInstance extends Lifecycle {
 export type Service = ServiceInstance
 /** Makes a service; `new` works as well. */
 export const Service = factory(ServiceInstance)
+
+/** Until then anybody might be a stranger. Who is refused goes elsewhere, and may come again. */
+function unheardOf(): SeaportError {
+  return SeaportError.REGISTRY_NOT_FOUND(
+    'the service has not heard of its registry yet, which says who may connect; try again in a moment'
+  )
+}
 
 function lateRegistrar(): SeaportError {
   return SeaportError.REGISTRAR_NOT_FOUND(

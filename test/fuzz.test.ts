@@ -74,7 +74,12 @@ function parse(input: Buffer): unknown {
 const membership = new Membership(registry.publicKey)
 membership.addIdentity(owner)
 membership.learn(grant)
-const handshake = Buffer.alloc(64, 7)
+/** As either side of one connection sees it. */
+const handshake = (isInitiator: boolean) => ({
+  handshakeHash: Buffer.alloc(64, 7),
+  isInitiator,
+  remotePublicKey: Buffer.alloc(32, 5)
+})
 
 /** What a mutant that is accepted must still say. */
 const SIGNED: Record<string, { valid: Buffer; decode: Decode }> = {
@@ -108,8 +113,8 @@ const TRUTHS = new Set([record, certificate, grant].map(sorted))
 
 const UNSIGNED: Record<string, { valid: Buffer; decode: Decode }> = {
   credentials: {
-    valid: membership.credentials(handshake),
-    decode: (input) => new Membership(registry.publicKey).admit('05'.repeat(32), handshake, input)
+    valid: membership.credentials(handshake(true)),
+    decode: (input) => new Membership(registry.publicKey).admit(handshake(false), input)
   },
   lease: message(leaseEncoding, { id: 1, record: '{}' }),
   'grant request': message(grantEncoding, { id: 300, statement: JSON.stringify(grant) }),

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { Admin, Consumer, KeyPair, Registry, type SeaportError, Service } from '../lib/index.js'
 import { parseKey } from '../lib/keys.js'
 import { keepProcessKey } from '../lib/registry/own-keys.js'
+import { Outsider } from './outsider.js'
 import { Testbed } from './testbed.js'
 
 async function privateRegistry(t: Test) {
@@ -69,6 +70,45 @@ t.test('a stranger in a private registry is told that it has no grant', async (t
   const consumer = Consumer(['echo'], { ...options, dir: await testbed.dir(), timeout: 500 })
   await t.rejects(consumer.setup(), { code: 'NOT_GRANTED' })
 })
+
+for (const isPrivate of [false, true]) {
+  const kind = isPrivate ? 'private' : 'open'
+  const name = `a service lets nobody in before it knows that its registry is ${kind}`
+  t.test(name, async (t) => {
+    const testbed = await Testbed.make(t)
+    const { bootstrap } = testbed
+    const seed = KeyPair().publicKey
+    const registry = Registry({ seed, dir: await testbed.dir(), bootstrap, private: isPrivate })
+    t.teardown(() => registry.destroy())
+    const { registryPublicKey, publicKey } = registry
+    const keyPair = KeyPair()
+    const server = createServer((socket) => socket.on('error', () => {}).pipe(socket))
+    const service = Service({
+      registryPublicKey,
+      bootstrap,
+      role: 'echo@1.0.0',
+      server,
+      keyPair,
+      dir: await testbed.dir(),
+      timeout: Infinity
+    })
+    t.teardown(() => service.destroy())
+    const listening = once(service, 'listening')
+    const registered = once(service, 'registered')
+    service.setup().catch(() => {})
+    await listening
+    const outsider = new Outsider(testbed, publicKey)
+    const call = () => outsider.connect(keyPair.publicKey, KeyPair()).outcome
+    t.equal(await call(), 'REGISTRY_NOT_FOUND')
+    await registry.setup()
+    const admin = Admin({ seed, bootstrap, dir: await testbed.dir() })
+    t.teardown(() => admin.destroy())
+    await admin.setup()
+    await admin.grant(keyPair.publicKey, { serve: ['echo'] })
+    await registered
+    t.equal(await call(), isPrivate ? 'NOT_GRANTED' : 'yes')
+  })
+}
 
 t.test('a service whose grant is revoked is gone from every directory', async (t) => {
   const { testbed, admin, port, options } = await privateRegistry(t)

@@ -42,6 +42,8 @@ export const MAX_GRANT_BYTES = 4096
 const GRANT_TYPE = 'hyperseaport/grant/1'
 const REVOCATION_TYPE = 'hyperseaport/revocation/1'
 const MAX_PATTERNS = 64
+/** Latest time taken, in ms since 1970: leaves room above, so that nobody has the last word for good. */
+const MAX_TIME = 2 ** 52
 
 /**
  * Signs a grant.
@@ -168,7 +170,7 @@ function isGrantType(type: unknown): boolean {
 }
 
 function isTime(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MAX_TIME
 }
 
 function bad(field: string): SeaportError {

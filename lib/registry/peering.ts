@@ -166,12 +166,11 @@ export class Peering extends ReadyResource {
       this.#reports.add(remote, error as SeaportError)
       return deny(connection, error as SeaportError)
     }
-    const { handshakeHash } = connection
     let identities: ReadonlySet<string> = new Set()
     exchangeHello(connection, this.#registry, {
-      credentials: () => this.#membership.credentials(handshakeHash),
+      credentials: () => this.#membership.credentials(connection),
       admit: (credentials) => {
-        identities = this.#membership.admit(remote, handshakeHash, credentials, asRegistrar)
+        identities = this.#membership.admit(connection, credentials, asRegistrar)
       },
       onhello: () => this.#onhello(connection, identities),
       ondenied: (reason, byRemote) => {

@@ -10,7 +10,7 @@ import type { Limits } from './limits.js'
 import type { Log } from './log.js'
 import type { Peer } from './peer.js'
 import type { GrantRequest, LeaseRequest } from './protocol.js'
-import { isPresent, parseRecord, recordOf, type ServiceRecord } from './record.js'
+import { isGone, isPresent, parseRecord, recordOf, type ServiceRecord } from './record.js'
 import { Replica } from './replica.js'
 import type { Storage } from './storage.js'
 import { Turns } from './turns.js'
@@ -111,6 +111,7 @@ export class Registrar extends ReadyResource {
       as: 'registrar'
     })
     this.#replica = replica
+    replica.membership.addIdentity(this.#keyPair)
     const lapses = this.#makeLapses(replica)
     this.#lapses = lapses
     replica.on('peer', (peer: Peer) => this.#onpeer(peer))
@@ -172,7 +173,6 @@ export class Registrar extends ReadyResource {
 
   async #certify() {
     const certificate = this.#authorship.certify()
-    this.replica.membership.certificate = certificate
     this.replica.setOwnLog(this.#authorship.logKey, this.#ownLog)
     await this.replica.addCertificate(certificate)
   }
@@ -316,7 +316,7 @@ export class Registrar extends ReadyResource {
     if (!membership.grants.isAuthorized(statement)) {
       throw SeaportError.NOT_GRANTED(`${statement.issuer} may not grant this, or not to that key`)
     }
-    membership.learn(statement)
+    membership.grants.add(statement)
     if (!this.#ownLog.has(statement)) await this.#ownLog.put(statement)
   }
 
@@ -327,16 +327,25 @@ export class Registrar extends ReadyResource {
     })
   }
 
-  #onrights(subject: string) {
-    for (const statement of this.replica.membership.grants.statements()) {
-      if (statement.subject === subject) this.#copyGrant(statement)
+  #onrights(subject: string | undefined) {
+    if (subject === undefined) {
+      for (const entry of this.#ownLog.entries()) this.#recheck(recordOf(entry).key)
+      return
     }
-    for (const key of [...this.#leases.keys(), ...(this.#lapses?.keys() ?? [])]) {
-      const entry = this.#leases.get(key)?.record ?? this.#ownLog.get(key)
-      if (!entry || this.#mayServe(recordOf(entry))) continue
+    for (const statement of this.replica.membership.grants.statementsAbout(subject)) {
+      this.#copyGrant(statement)
+    }
+    this.#recheck(subject)
+  }
+
+  /** Who may not serve any more is not in the registry any more. */
+  #recheck(key: string) {
+    this.#inTurn(key, async () => {
+      const entry = this.#ownLog.get(key)
+      if (!entry || isGone(entry) || this.#mayServe(recordOf(entry))) return
       this.#leases.delete(key)
       this.#lapses?.cut(key)
-    }
+    })
   }
 
   /** One process at a time holds a lease; a dead holder gives way, a live one does not. */

@@ -164,7 +164,10 @@ export class Replica extends ReadyResource {
     }
     for (const statement of this.#storage.memory.grants) this.#remember(statement)
     this.#stopWatching = this.membership.grants.watch((subject) => this.#onrights(subject))
-    this.#expiryTimer = setInterval(() => this.#cutTheUnwelcome(), EXPIRY_CHECK_MS)
+    this.#expiryTimer = setInterval(() => {
+      this.membership.grants.expire()
+      this.#cutTheUnwelcome()
+    }, EXPIRY_CHECK_MS)
     await this.peering.ready()
     this.#patienceTimer = setTimeout(() => {
       this.#impatient = true
@@ -205,7 +208,7 @@ export class Replica extends ReadyResource {
     const tell = (values: LogValue[]) => {
       const { entries, grants } = sortOut(values)
       this.directory.apply(logKey, entries, true)
-      for (const statement of grants) this.membership.learn(statement)
+      for (const statement of grants) this.membership.grants.add(statement)
     }
     tell(log.values())
     log.watch(tell)
@@ -222,7 +225,7 @@ export class Replica extends ReadyResource {
       applied: this.#storage.memory.applied[logKey] ?? 0,
       onchanges: (changes) => this.directory.apply(logKey, changes),
       onreplace: (entries) => this.directory.replace(logKey, entries),
-      ongrant: (statement) => this.membership.learn(statement)
+      ongrant: (statement) => this.membership.grants.add(statement)
     })
     this.#followers.set(logKey, follower)
     follower.on('notice', (notice) => this.emit('notice', notice))
@@ -241,36 +244,35 @@ export class Replica extends ReadyResource {
   /** As long as one registrar says so: a mistake on one machine must not open the registry. */
   #setPrivate() {
     const { grants } = this.membership
+    const wasUnknown = grants.isPrivate === null
     grants.isPrivate = [...this.#certificates.values()].some((certificate) => certificate.private)
-    this.#cutTheUnwelcome()
+    if (wasUnknown) for (const peer of this.peering.peers.values()) this.#replicate(peer)
   }
 
   #remember(statement: unknown) {
     try {
-      this.membership.learn(checkGrantStatement(statement, this.registry))
+      this.membership.grants.add(checkGrantStatement(statement, this.registry))
     } catch (notice) {
       this.emit('notice', notice)
     }
   }
 
-  #onrights(subject: string) {
+  #onrights(subject: string | undefined) {
     this.#cutTheUnwelcome()
-    if (this.membership.identities.includes(subject)) this.peering.searchNow()
+    if (subject && this.membership.identities.includes(subject)) this.peering.searchNow()
     this.#saveSoon()
   }
 
   /** Whoever may no longer read gets nothing more. */
   #cutTheUnwelcome() {
     for (const peer of this.peering.peers.values()) {
-      const isRegistrar = this.#certificateOf(peer.key) !== undefined
-      if (!isRegistrar && !this.membership.mayRead(peer.identities)) peer.destroy()
+      if (!this.membership.mayRead(peer.identities)) peer.destroy()
     }
     this.emit('rights')
   }
 
   #onpeer(peer: Peer) {
-    if (this.#replications < this.peering.limits.replications) this.#replicate(peer)
-    else this.#isCrowded()
+    this.#replicate(peer)
     peer.on('logs', (logs) => this.#onlogs(peer, logs))
     peer.on('ping', (ping) => this.#onping(peer, ping))
     peer.on('close', () => this.#onpeerclose(peer))
@@ -278,7 +280,10 @@ export class Replica extends ReadyResource {
     this.emit('peer', peer)
   }
 
+  /** Not before it is known who may read: on the disk may be more than the certificates say that we have. */
   #replicate(peer: Peer) {
+    if (peer.connection.destroying || this.membership.grants.isPrivate === null) return
+    if (this.#replications >= this.peering.limits.replications) return this.#isCrowded()
     this.#replications++
     peer.on('close', () => this.#replications--)
     this.#storage.store.replicate(peer.mux)

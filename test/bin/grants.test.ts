@@ -92,7 +92,10 @@ t.test('the gateway of a private registry needs no grant of its own', async (t) 
   const service = cli.start(['service', '-p', port, '-r', 'hello@1.0.0'])
   await cli.run(await advice(service))
   await service.waitForLine('registered service')
-  const response = await fetch(`http://127.0.0.1:${web}/role/hello@1.x/`)
+  const ask = () => fetch(`http://127.0.0.1:${web}/role/hello@1.x/`)
+  let response = await ask()
+  // The news takes a few ms to the gateway.
+  while (response.status === 404) response = await ask()
   t.match([response.status, await response.text()], [200, 'hello'])
 })
 

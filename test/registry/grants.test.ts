@@ -2,6 +2,7 @@ import t from 'tap'
 import { KeyPair, type KeyPair as KeyPairType, toHex } from '../../lib/keys.js'
 import { covers, parsePattern, signGrant, signRevocation } from '../../lib/registry/grant.js'
 import { Grants } from '../../lib/registry/grants.js'
+import { Membership } from '../../lib/registry/membership.js'
 
 const registry = KeyPair()
 const [alice, bob, mallory] = [KeyPair(), KeyPair(), KeyPair()]
@@ -104,29 +105,125 @@ t.test(
   }
 )
 
-t.test(
-  'a revocation by who had no right to it hides neither the grant nor a true revocation',
-  (t) => {
+t.test('what is said by who has no right to it is not taken, and hides nothing', (t) => {
+  const membership = new Membership(registry.publicKey)
+  const { grants } = membership
+  grants.isPrivate = true
+  t.ok(membership.learn(grant(registry, alice)))
+  t.notOk(membership.learn(grant(mallory, bob)))
+  t.notOk(membership.learn(revoke(mallory, alice, 3000)))
+  t.ok(grants.allows(hex(alice), { kind: 'read' }))
+  t.ok(membership.learn(revoke(registry, alice, 2000)))
+  t.notOk(grants.allows(hex(alice), { kind: 'read' }))
+  t.notOk(membership.learn(revoke(mallory, alice, 4000)))
+  t.end()
+})
+
+t.test('in which order statements are read out of a log makes no difference', (t) => {
+  const said = [
+    grant(registry, alice, { admin: true }),
+    grant(alice, bob),
+    grant(alice, mallory),
+    revoke(alice, mallory)
+  ]
+  for (const statements of [said, [...said].reverse()]) {
     const grants = grantsAt(() => 5000)
-    grants.add(grant(registry, alice))
-    grants.add(revoke(mallory, alice, 3000))
-    t.ok(grants.allows(hex(alice), { kind: 'read' }))
-    grants.add(revoke(registry, alice, 2000))
-    t.notOk(grants.allows(hex(alice), { kind: 'read' }))
-    grants.add(revoke(mallory, alice, 4000))
-    t.notOk(grants.allows(hex(alice), { kind: 'read' }))
-    t.end()
+    for (const statement of statements) grants.add(statement)
+    t.ok(grants.allows(hex(bob), { kind: 'read' }))
+    t.notOk(grants.allows(hex(mallory), { kind: 'read' }))
   }
-)
+  t.end()
+})
+
+t.test('who was revoked by an admin stays so when that admin has no rights any more', (t) => {
+  let now = 1500
+  const grants = grantsAt(() => now)
+  grants.add(grant(registry, alice, { admin: true, expiresAt: 3000 }))
+  grants.add(grant(registry, bob))
+  grants.add(revoke(alice, bob))
+  now = 5000
+  t.notOk(grants.allows(hex(bob), { kind: 'read' }))
+  grants.add(revoke(registry, alice))
+  t.notOk(grants.allows(hex(bob), { kind: 'read' }))
+  grants.add(grant(registry, bob, {}, 2001))
+  t.ok(grants.allows(hex(bob), { kind: 'read' }), 'the registry has the last word')
+  t.end()
+})
+
+t.test('an older revocation by the registry hides none by an admin, nor the other way', (t) => {
+  for (const [first, second] of [
+    [registry, alice],
+    [alice, registry]
+  ] as const) {
+    const grants = grantsAt(() => 5000)
+    grants.add(grant(registry, alice, { admin: true }))
+    grants.add(revoke(first, bob, 2000))
+    grants.add(grant(registry, bob, {}, 3000))
+    t.ok(grants.allows(hex(bob), { kind: 'read' }))
+    grants.add(revoke(second, bob, 4000))
+    t.notOk(grants.allows(hex(bob), { kind: 'read' }))
+    t.match(grants.list().revoked, [{ issuer: hex(second), issuedAt: 4000 }])
+  }
+  t.end()
+})
+
+t.test('as long as it is not known whether a registry is private, only grants count', (t) => {
+  const grants = new Grants(registry.publicKey)
+  grants.add(grant(registry, alice, { consume: ['a'] }))
+  const consume = { kind: 'consume', role: 'a', version: '1.0.0' } as const
+  t.ok(grants.allows(hex(alice), consume))
+  t.notOk(grants.allows(hex(bob), consume))
+  t.end()
+})
 
 t.test('who watches is told of the keys whose rights may have changed, once each', (t) => {
-  const grants = grantsAt(() => 5000)
-  const told: string[] = []
+  let now = 1500
+  const grants = grantsAt(() => now)
+  const told: unknown[] = []
   grants.watch((subject) => told.push(subject))
-  const one = grant(registry, alice)
-  grants.add(one)
-  grants.add(one)
-  grants.add(revoke(registry, bob))
-  t.strictSame(told, [hex(alice), hex(bob)])
+  const tells = (act: () => void) => {
+    told.length = 0
+    act()
+    return told
+  }
+  const one = grant(registry, alice, { admin: true, expiresAt: 3000 })
+  t.strictSame(
+    tells(() => grants.add(one)),
+    [hex(alice)]
+  )
+  t.strictSame(
+    tells(() => grants.add(one)),
+    []
+  )
+  t.strictSame(
+    tells(() => grants.add(grant(alice, bob))),
+    [hex(bob)]
+  )
+  t.strictSame(
+    tells(() => grants.expire()),
+    []
+  )
+  now = 3000
+  const both = [hex(alice), hex(bob)]
+  t.strictSame(
+    tells(() => grants.expire()),
+    both,
+    'what it granted ends with it'
+  )
+  t.strictSame(
+    tells(() => grants.expire()),
+    []
+  )
+  t.strictSame(
+    tells(() => grants.add(revoke(registry, alice))),
+    both
+  )
+  t.strictSame(
+    tells(() => {
+      grants.isPrivate = false
+    }),
+    [undefined],
+    'anybody’s'
+  )
   t.end()
 })

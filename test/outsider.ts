@@ -1,0 +1,373 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import {
+  Corestore,
+  c,
+  crypto,
+  Hyperbee,
+  HyperDHT,
+  Hyperswarm,
+  type MuxMessage,
+  Protomux,
+  SecretStream
+} from '../lib/holepunch.js'
+import { KeyPair, toHex } from '../lib/keys.js'
+import { parseBootstrap } from '../lib/network.js'
+import type { Testbed } from './testbed.js'
+
+/** How an outsider introduces itself on one connection. */
+export interface Approach {
+  /** What it takes for the registry's public key. */
+  registry?: Buffer
+  /** The keys that it proves to hold, beside that of the connection. */
+  keys?: KeyPair[]
+  /** Grants that it brings. */
+  grants?: object[]
+  /** Says this in place of its credentials, having heard theirs; null to say nothing. */
+  credentials?: (theirs: Buffer) => Buffer | null
+}
+
+/** What became of something that was tried: `yes`, or the code that it was refused with. */
+export type Outcome = string
+
+const HELLO = 1
+const DENIED = 2
+const CREDENTIALS = 3
+const WELCOME = 4
+/** Of what is sent on the registry's channel, in this order. */
+const MESSAGES = ['logs', 'ping', 'pong', 'lease', 'answer', 'grant'] as const
+const OPEN = 0
+const CONNECTED = 1
+const REFUSED = 2
+const DATA = 3
+/** For what is to stay away; all else is waited for by its event. */
+const PATIENCE_MS = 1500
+
+/**
+ * A client of the registry's protocols that was written from their description. None of the project's
+ * checks, messages or connections is in it, so what it is refused was refused by the other side.
+ */
+export class Outsider {
+  readonly #testbed: Testbed
+  readonly #registry: Buffer
+  readonly #dht: HyperDHT
+
+  constructor(testbed: Testbed, registry: Buffer) {
+    this.#testbed = testbed
+    this.#registry = registry
+    this.#dht = new HyperDHT({ bootstrap: parseBootstrap(testbed.bootstrap), host: '127.0.0.1' })
+    testbed.teardown(() => this.#dht.destroy())
+  }
+
+  /** Looks a topic of the registry up on the DHT, and tells who announces itself there. */
+  async find(topic: 'registrars' | 'replicas'): Promise<Buffer> {
+    const dht = new HyperDHT({
+      bootstrap: parseBootstrap(this.#testbed.bootstrap),
+      host: '127.0.0.1'
+    })
+    const swarm = new Hyperswarm({ dht })
+    try {
+      swarm.join(crypto.hash([Buffer.from(`hyperseaport/${topic}/1`), this.#registry]), {
+        server: false,
+        client: true
+      })
+      const [connection] = (await once(swarm, 'connection')) as [SecretStream]
+      connection.on('error', () => {})
+      return connection.remotePublicKey
+    } finally {
+      await swarm.destroy()
+    }
+  }
+
+  /** Calls at a participant, as this key. */
+  async meet(participant: Buffer, approach: Approach = {}, keyPair = KeyPair()): Promise<Meeting> {
+    const connection = this.#dht.connect(participant, { keyPair })
+    this.#testbed.teardown(() => connection.destroy())
+    const meeting = new Meeting(connection, { registry: this.#registry, ...approach }, keyPair)
+    await meeting.settled
+    return meeting
+  }
+
+  /** Opens a stream to a service over the DHT, and waits for what it says to be repeated. */
+  connect(service: Buffer, keyPair: KeyPair): Call {
+    return this.#call(this.#dht.connect(service, { keyPair }))
+  }
+
+  /** The same by TCP. */
+  connectDirectly(address: string, service: Buffer, keyPair: KeyPair): Call {
+    const [host, port] = address.split(':')
+    const socket = connect({ host: host as string, port: Number(port) })
+    socket.on('error', () => {})
+    const options = { pattern: 'IK', keyPair, remotePublicKey: service } as const
+    return this.#call(new SecretStream(true, socket, options))
+  }
+
+  #call(connection: SecretStream): Call {
+    this.#testbed.teardown(() => connection.destroy())
+    return new Call(connection)
+  }
+
+  /** What a log holds, read over a connection to whoever may have it: `null` if nothing comes. */
+  async read({ connection, mux }: Wire, log: Buffer): Promise<string[] | null> {
+    const store = new Corestore(await this.#testbed.dir())
+    this.#testbed.teardown(() => store.close())
+    await store.ready()
+    const core = store.get({ key: log })
+    await core.ready()
+    store.replicate(mux)
+    const grown = once(core, 'append').then(() => true)
+    if (!(await Promise.race([grown, closed(connection), late()]))) return null
+    const bee = new Hyperbee<object>(core, { keyEncoding: 'utf-8', valueEncoding: 'json' })
+    const places: string[] = []
+    for await (const { key } of bee.createReadStream({}, { timeout: PATIENCE_MS })) places.push(key)
+    return places
+  }
+}
+
+/** A connection, and what is spoken on it once it is established. */
+interface Wire {
+  connection: SecretStream
+  mux: Protomux
+}
+
+/** One connection to a participant of the registry, from its first message on. */
+export class Meeting implements Wire {
+  readonly connection: SecretStream
+  readonly keyPair: KeyPair
+  /** Welcomed, denied, or hung up on. */
+  readonly settled: Promise<unknown>
+  /** What was heard before that, by kind. */
+  readonly heard = new Map<number, Buffer>()
+  isWelcome = false
+  /** The code it was denied with. */
+  denial: Outcome | null = null
+
+  readonly #approach: Approach & { registry: Buffer }
+  readonly #answers = new Map<number, (code: Outcome) => void>()
+  readonly #messages = new Map<string, MuxMessage<Buffer>>()
+  #mux: Protomux | null = null
+  #lastId = 0
+
+  constructor(
+    connection: SecretStream,
+    approach: Approach & { registry: Buffer },
+    keyPair: KeyPair
+  ) {
+    this.connection = connection
+    this.keyPair = keyPair
+    this.#approach = approach
+    connection.on('error', () => {})
+    this.settled = new Promise((resolve) => {
+      const ondata = (message: Buffer) => {
+        if (message.byteLength === 0) return
+        this.heard.set(message[0] as number, message.subarray(1))
+        this.#take(message[0] as number, message.subarray(1))
+        if (!this.isWelcome && this.denial === null) return
+        connection.off('data', ondata)
+        resolve(null)
+      }
+      connection.on('data', ondata)
+      connection.on('close', resolve)
+      connection.once('open', () => this.#say(HELLO, this.#proof(connection.isInitiator)))
+    })
+  }
+
+  /** What is spoken after the welcome, or in spite of there being none. */
+  get mux(): Protomux {
+    this.#mux ??= Protomux.from(this.connection)
+    return this.#mux
+  }
+
+  /** Asks for the lease of a service, which this connection's key would hold. */
+  register(service: KeyPair, role: string, version: string, status = 'passing'): Promise<Outcome> {
+    const record = sign(
+      {
+        type: 'hyperseaport/record/1',
+        registry: toHex(this.#approach.registry),
+        key: toHex(service.publicKey),
+        role,
+        version,
+        tags: [],
+        status,
+        direct: [],
+        holder: toHex(this.keyPair.publicKey),
+        seq: Date.now()
+      },
+      service
+    )
+    return this.ask('lease', JSON.stringify(record))
+  }
+
+  /** Asks for something that is written in JSON, and tells what was answered. */
+  ask(what: 'lease' | 'grant', json: string): Promise<Outcome> {
+    if (this.connection.destroyed) return Promise.resolve(this.denial ?? 'hung up')
+    this.#openChannel()
+    const id = ++this.#lastId
+    const body = Buffer.from(json)
+    this.#messages.get(what)?.send(Buffer.concat([uint(id), uint(body.byteLength), body]))
+    return new Promise((resolve) => {
+      this.#answers.set(id, resolve)
+      void closed(this.connection).then(() => resolve(this.denial ?? 'hung up'))
+    })
+  }
+
+  #take(kind: number, body: Buffer) {
+    if (kind === HELLO && !this.#approach.credentials) this.#say(CREDENTIALS, this.#introduction())
+    if (kind === CREDENTIALS) {
+      const forged = this.#approach.credentials?.(body) ?? null
+      if (forged) this.#say(CREDENTIALS, forged)
+      this.#say(WELCOME, Buffer.alloc(0))
+    }
+    if (kind === DENIED) this.denial = /^[A-Z_]+/.exec(body.toString())?.[0] ?? ''
+    if (kind !== WELCOME) return
+    this.isWelcome = true
+    this.#openChannel()
+  }
+
+  #say(kind: number, body: Buffer) {
+    this.connection.write(Buffer.concat([Buffer.of(kind), body]))
+  }
+
+  #proof(byInitiator: boolean): Buffer {
+    const { registry } = this.#approach
+    const { handshakeHash } = this.connection
+    const parts = [Buffer.from('hyperseaport/hello/1'), registry, handshakeHash]
+    return crypto.hash([...parts, Buffer.of(byInitiator ? 1 : 0)])
+  }
+
+  #introduction(): Buffer {
+    const { keys = [], grants = [] } = this.#approach
+    const bytes = this.memberBytes(this.connection.isInitiator)
+    const proofs = keys.map(({ publicKey, secretKey }) => ({
+      key: toHex(publicKey),
+      signature: toHex(crypto.sign(bytes, secretKey))
+    }))
+    return Buffer.from(JSON.stringify({ proofs, grants }))
+  }
+
+  /** What a side signs to prove that it holds a key. */
+  memberBytes(byInitiator: boolean): Buffer {
+    const { registry } = this.#approach
+    const { handshakeHash } = this.connection
+    const parts = [Buffer.from('hyperseaport/member/1'), registry, handshakeHash]
+    return crypto.hash([...parts, Buffer.of(byInitiator ? 1 : 0)])
+  }
+
+  #openChannel() {
+    if (this.#messages.size > 0) return
+    const channel = this.mux.createChannel({ protocol: 'hyperseaport/registry/1' })
+    if (!channel) return
+    for (const name of MESSAGES) {
+      const onmessage = (message: Buffer) => {
+        if (name === 'ping') this.#messages.get('pong')?.send(Buffer.alloc(0))
+        if (name === 'answer') this.#onanswer(message)
+      }
+      this.#messages.set(name, channel.addMessage({ encoding: c.raw, onmessage }))
+    }
+    channel.open()
+  }
+
+  #onanswer(message: Buffer) {
+    const reader = new Reader(message)
+    const id = reader.uint()
+    this.#answers.get(id)?.(reader.text() || 'yes')
+  }
+}
+
+/** One link to a service, and a stream that is opened on it. */
+export class Call implements Wire {
+  readonly connection: SecretStream
+  readonly mux: Protomux
+  /** `yes` when what was said came back, or the code that the stream was refused with. */
+  readonly outcome: Promise<Outcome>
+  /** Resolves when the link is cut. */
+  readonly closed: Promise<void>
+
+  constructor(connection: SecretStream) {
+    this.connection = connection
+    connection.on('error', () => {})
+    this.closed = closed(connection).then(() => {})
+    this.mux = Protomux.from(connection)
+    this.outcome = new Promise((resolve) => {
+      void this.closed.then(() => resolve('hung up'))
+      const channel = this.mux.createChannel({ protocol: 'hyperseaport/stream/1' })
+      const message = channel?.addMessage({
+        encoding: c.raw,
+        onmessage: (packet: Buffer) => {
+          const reader = new Reader(packet)
+          const type = reader.byte()
+          reader.uint()
+          const word = Buffer.from('hello')
+          if (type === REFUSED) resolve(reader.text())
+          if (type === CONNECTED) {
+            message?.send(Buffer.concat([Buffer.of(DATA, 1, word.byteLength), word]))
+          }
+          if (type === DATA) resolve(reader.text() === 'hello' ? 'yes' : 'something else')
+        }
+      })
+      channel?.open()
+      message?.send(Buffer.concat([Buffer.of(OPEN, 1), uint(1000)]))
+    })
+  }
+}
+
+/** Signs a statement: all its fields, their names sorted. */
+export function sign<T extends object>(
+  fields: T,
+  { secretKey }: KeyPair
+): T & { signature: string } {
+  const signature = toHex(crypto.sign(Buffer.from(canonical(fields)), secretKey))
+  return { ...fields, signature }
+}
+
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical)}]`
+  if (value === null || typeof value !== 'object') return JSON.stringify(value)
+  const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
+  return `{${fields.map(([name, field]) => `${JSON.stringify(name)}:${canonical(field)}`)}}`
+}
+
+function closed(connection: SecretStream): Promise<false> {
+  if (connection.destroyed) return Promise.resolve(false)
+  return new Promise((resolve) => connection.on('close', () => resolve(false)))
+}
+
+function late(): Promise<false> {
+  return new Promise((resolve) => setTimeout(() => resolve(false), PATIENCE_MS).unref())
+}
+
+function uint(value: number): Buffer {
+  if (value <= 0xfc) return Buffer.of(value)
+  const bytes = Buffer.alloc(5)
+  bytes[0] = 0xfe
+  bytes.writeUInt32LE(value, 1)
+  return bytes
+}
+
+/** Reads what `uint` and its like have written. */
+class Reader {
+  readonly #bytes: Buffer
+  #at = 0
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  byte(): number {
+    return this.#bytes[this.#at++] ?? 0
+  }
+
+  uint(): number {
+    const first = this.byte()
+    if (first <= 0xfc) return first
+    const width = first === 0xfd ? 2 : 4
+    this.#at += width
+    return this.#bytes.readUIntLE(this.#at - width, width)
+  }
+
+  text(): string {
+    const length = this.uint()
+    this.#at += length
+    return this.#bytes.subarray(this.#at - length, this.#at).toString()
+  }
+}
