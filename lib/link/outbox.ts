@@ -12,12 +12,17 @@ export interface OutboxOptions {
 const QUANTUM_BYTES = 16 * 1024
 /** More than what a turn adds to a packet beside its data. */
 const TURN_OVERHEAD_BYTES = 64
+/** A packet costs its two ends as much as the streams of several frames do. With as many, it is worth it. */
+const FRAMES_WORTH_A_PACKET = 16
+/** No frame waits longer for others to come, in ms. */
+const MAX_PATIENCE_MS = 0.15
 /** Answers that wait for a connection that is stuck. Beyond, the other side asks without listening. */
 const MAX_WAITING_FRAMES = 16_384
 
 /**
  * Decides what leaves next on a link. All that is to be sent in one turn of the event loop leaves
- * together; the streams that have data take turns; and nothing is handed on while the connection
+ * together, and with the next turn's, for as long as each brings more: a loop that is busy takes in one new
+ * connection a turn. The streams that have data take turns; and nothing is handed on while the connection
  * below is not drained, so that what waits there stays small and a new stream gets through at once.
  */
 export class Outbox {
@@ -27,6 +32,10 @@ export class Outbox {
   /** Streams that have something to send, the next first. */
   readonly #ready = new Set<LinkStream>()
   #isScheduled = false
+  /** How often something came, until now and until the last turn was over. */
+  #arrivals = 0
+  #arrivalsBefore = 0
+  #waitsSince = 0
   #isDrained = true
   #isClosed = false
 
@@ -66,14 +75,31 @@ export class Outbox {
     this.#ready.clear()
   }
 
-  /** `setImmediate` runs when all sockets that had something to read were read. */
   #flushSoon() {
+    this.#arrivals++
     if (this.#isScheduled || !this.#isDrained) return
     this.#isScheduled = true
-    setImmediate(() => {
-      this.#isScheduled = false
-      this.#flush()
-    })
+    this.#waitsSince = performance.now()
+    setImmediate(this.#onturn)
+  }
+
+  /** All sockets that had something to read were read. */
+  readonly #onturn = () => {
+    const hasBroughtMore = this.#arrivals > this.#arrivalsBefore
+    this.#arrivalsBefore = this.#arrivals
+    if (hasBroughtMore && this.#isWorthWaiting) {
+      setImmediate(this.#onturn)
+      return
+    }
+    this.#isScheduled = false
+    this.#flush()
+  }
+
+  get #isWorthWaiting(): boolean {
+    return (
+      this.#control.length + this.#ready.size < FRAMES_WORTH_A_PACKET &&
+      performance.now() - this.#waitsSince < MAX_PATIENCE_MS
+    )
   }
 
   #flush() {
@@ -93,7 +119,8 @@ export class Outbox {
       frames.push(frame)
       room -= sizeOf(frame)
     }
-    this.#control.splice(0, taken)
+    if (taken === this.#control.length) this.#control.length = 0
+    else this.#control.splice(0, taken)
 
     // A stream that is added while this runs is reached in the same pass, behind all others.
     for (const stream of this.#ready) {
