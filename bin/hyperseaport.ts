@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import './memory.js'
+import './engine.js'
 import { SeaportError } from '../lib/errors.js'
 import { parseArguments } from './arguments.js'
 import { access } from './commands/access.js'

@@ -1,5 +1,6 @@
 /** The far end of the plain relay. Argument: the backend's port. */
 import { type AddressInfo, connect, createServer } from 'node:net'
+import '../../bin/engine.js'
 import { untilFinished } from '../child.js'
 import { Relay } from './relay.js'
 

@@ -1,5 +1,6 @@
 /** The near end of the plain relay. Argument: the far end's port. */
 import { type AddressInfo, connect, createServer } from 'node:net'
+import '../../bin/engine.js'
 import { untilFinished } from '../child.js'
 import { Relay } from './relay.js'
 
