@@ -21,6 +21,11 @@ export const WEB_FLAGS = {
     kind: 'list',
     describe: 'Who may claim hosts by a tag hostname=<host>: *.example.com=<service key>[+…]'
   },
+  allowedHost: {
+    kind: 'list',
+    describe:
+      'Names it may be called by without --auth or --public, beside those of this machine; *.example.com, or * for any'
+  },
   tlsCert: { describe: 'Serve HTTPS with this certificate (PEM), read again when it changes' },
   tlsKey: { describe: 'Its private key (PEM)' },
   auth: { describe: "File of who may reach what, see 'hyperseaport access --help'" },
@@ -55,6 +60,7 @@ export function webRules(settings: Settings): WebRules {
   return {
     domains: settings.list('domain'),
     hostnames: settings.list('allowHostname'),
+    allowedHosts: settings.list('allowedHost'),
     access: auth === undefined ? undefined : readAccess(auth),
     open: settings.list('public'),
     cors: settings.list('cors'),

@@ -5,6 +5,7 @@ import { type CertificateSource, FileCertificate } from './edge/certificate.js'
 import { parseCors } from './edge/cors.js'
 import { dashboardPages } from './edge/dashboard.js'
 import { DomainTable, parseDomain, parseHostnameRule } from './edge/domains.js'
+import { HostGuard } from './edge/host-guard.js'
 import { HttpGateway } from './edge/http-gateway.js'
 import { LiveFeed } from './edge/live-feed.js'
 import type { Page } from './edge/request-handler.js'
@@ -24,6 +25,11 @@ export interface WebRules {
   domains?: string[] | undefined
   /** `*.example.com=<key>[+<key>…]`: these services may claim these hosts by a tag `hostname=<host>`. */
   hostnames?: string[] | undefined
+  /**
+   * What else the gateway may be called where neither `access` nor `open` says who may reach what:
+   * `gateway.example.com`, `*.example.com` or `*`. Others are taken for a stranger's page that had its name lead here.
+   */
+  allowedHosts?: string[] | undefined
   /** The text of an access file. Without it, and without `open`, whoever connects may reach all. */
   access?: string | undefined
   /** Roles that need no credentials, as in `api@1.x`, or `*`. */
@@ -229,6 +235,7 @@ export const Web = factory(WebInstance)
 function readRules({
   domains = [],
   hostnames = [],
+  allowedHosts,
   access,
   open = [],
   cors = [],
@@ -238,6 +245,7 @@ function readRules({
   return {
     domains: new DomainTable([...domains.map(parseDomain), ...hostnames.map(parseHostnameRule)]),
     access: new AccessList(credentials),
+    hosts: new HostGuard(allowedHosts),
     cors: cors.map(parseCors),
     deadlines: deadlines.map(parseDeadline)
   }

@@ -58,6 +58,8 @@ const MAX_REMEMBERED = 1024
  * random and need no more than SHA-256, passwords are hashed with scrypt.
  */
 export class AccessList {
+  /** Whether nothing was said about it, so that whoever connects may reach all. */
+  readonly isOpen: boolean
   readonly #anonymous: Viewer
   readonly #bearers = new Map<string, Credential>()
   readonly #people = new Map<string, Credential>()
@@ -67,8 +69,8 @@ export class AccessList {
 
   /** @throws BAD_CONFIG */
   constructor({ text = null, open = [] }: AccessListOptions = {}) {
-    const isOpen = text === null && open.length === 0
-    this.#anonymous = toViewer('anonymous', isOpen ? [parseReach('*')] : open, true)
+    this.isOpen = text === null && open.length === 0
+    this.#anonymous = toViewer('anonymous', this.isOpen ? [parseReach('*')] : open, true)
     for (const credential of parseAccess(text ?? '', open)) {
       if (credential.kind === 'bearer') this.#bearers.set(credential.hash, credential)
       else this.#people.set(credential.name, credential)

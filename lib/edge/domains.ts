@@ -70,6 +70,11 @@ export function hostnameOf(host: string): string {
     .toLowerCase()
 }
 
+/** Whether it is a hostname, or `*.` and one. */
+export function isPattern(text: string): boolean {
+  return PATTERN.test(text)
+}
+
 /** Whether a name means the machine itself, and not a domain on it. */
 export function isOwnName(name: string): boolean {
   return (
@@ -83,7 +88,7 @@ export function isOwnName(name: string): boolean {
 function parsePair(text: string, example: string): [pattern: string, value: string] {
   const at = text.indexOf('=')
   const pattern = text.slice(0, at).trim().toLowerCase()
-  if (at === -1 || !PATTERN.test(pattern)) {
+  if (at === -1 || !isPattern(pattern)) {
     throw SeaportError.USAGE(`a domain is given as in ${example}, not ${JSON.stringify(text)}`)
   }
   return [pattern, text.slice(at + 1).trim()]

@@ -26,14 +26,15 @@ export interface ForwardingContext {
   waiting: Set<Waiting>
 }
 
-/** A request that waits for an answer. What concerns time it is told, from time to time. */
+/** A request that waits for an answer. */
 export interface Waiting {
-  /** When the answer is to have begun, by the process's own clock, in ms. */
-  readonly deadline: number
-  /** It has not. */
-  onlate(): void
-  /** Some instances may have fallen silent. */
-  onsilence(isSilent: (key: string) => boolean): void
+  /**
+   * Looks at the time, as it is told to every now and then: it may be too late for an answer, and the instance
+   * may have fallen silent.
+   *
+   * @param now by the process's own clock, in ms
+   */
+  tick(now: number, isSilent: (key: string) => boolean): void
 }
 
 export interface ForwardingOptions {
@@ -92,10 +93,6 @@ export class Forwarding implements Waiting {
     this.#body = new RequestBody(options.request, { maxBytes: options.maxBodyBytes })
   }
 
-  get deadline(): number {
-    return this.#startedAt + this.#options.timeout
-  }
-
   /**
    * Resolves when the answer is over, whether it reached its end or was cut.
    *
@@ -127,12 +124,9 @@ export class Forwarding implements Waiting {
     }
   }
 
-  onlate() {
-    this.#ending.abort(tooSlow(this.#options.timeout))
-  }
-
-  /** Goes on to another instance if the one that was asked has fallen silent, and the request may be repeated. */
-  onsilence(isSilent: (key: string) => boolean) {
+  tick(now: number, isSilent: (key: string) => boolean) {
+    const { timeout } = this.#options
+    if (now >= this.#startedAt + timeout) return this.#ending.abort(tooSlow(timeout))
     const attempt = this.#attempt
     if (attempt === null || !this.#isRepeatable || !isSilent(this.stats.instance)) return
     if (this.#options.upstream.instances().length < 2) return
@@ -239,6 +233,7 @@ function brokenOff(cause: unknown): SeaportError {
     : SeaportError.BAD_GATEWAY('the answer of the instance is not valid HTTP', cause)
 }
 
-function tooSlow(timeout: number): SeaportError {
+/** @param timeout in ms */
+export function tooSlow(timeout: number): SeaportError {
   return SeaportError.TOO_SLOW(`the service did not begin to answer within ${timeout / 1000} s`)
 }

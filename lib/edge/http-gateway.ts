@@ -14,6 +14,7 @@ import type { CertificateSource } from './certificate.js'
 import { DomainTable } from './domains.js'
 import type { ForwardingContext } from './forwarding.js'
 import { KEEP_ALIVE_TIMEOUT_MS, makeServer, readFrom } from './gateway-server.js'
+import { HostGuard } from './host-guard.js'
 import { KeptStreams } from './kept-streams.js'
 import { Lane } from './lane.js'
 import { LaneStreams } from './lane-streams.js'
@@ -272,15 +273,12 @@ export class HttpGateway extends ReadyResource {
     const now = performance.now()
     const suspects = new Map<string, boolean>()
     const isSilent = (key: string) => {
-      const known = suspects.get(key) ?? this.#options.pool.isSuspect(Buffer.from(key, 'hex'))
+      const known = suspects.get(key) ?? this.#options.pool.isSuspect(key)
       suspects.set(key, known)
       return known
     }
-    for (const request of this.#context.waiting) {
-      if (now >= request.deadline) request.onlate()
-      else request.onsilence(isSilent)
-    }
-    this.#lane?.tick(now)
+    for (const request of this.#context.waiting) request.tick(now, isSilent)
+    this.#lane?.tick(now, isSilent)
   }
 
   #drained(timeout: number): Promise<void> {
@@ -305,5 +303,11 @@ async function listen(server: Server, port: number, host: string) {
 }
 
 function openRules(): GatewayRules {
-  return { domains: new DomainTable(), access: new AccessList(), cors: [], deadlines: [] }
+  return {
+    domains: new DomainTable(),
+    access: new AccessList(),
+    hosts: new HostGuard(),
+    cors: [],
+    deadlines: []
+  }
 }

@@ -5,6 +5,7 @@ import { addressOf } from './access-log.js'
 import type { CorsRule } from './cors.js'
 import { type DomainRule, type DomainTable, hostnameOf, isOwnName } from './domains.js'
 import { type Forwarded, listed } from './headers.js'
+import type { HostGuard } from './host-guard.js'
 import type { RequestHead } from './message-head.js'
 import { type ListTarget, type PageTarget, parseTarget } from './target.js'
 import type { Upstream, Upstreams } from './upstream.js'
@@ -13,6 +14,7 @@ import type { Upstream, Upstreams } from './upstream.js'
 export interface GatewayRules {
   domains: DomainTable
   access: AccessList
+  hosts: HostGuard
   cors: readonly CorsRule[]
   /** How long answers may take to begin, in ms; the first that fits counts. */
   deadlines: readonly { reach: Reach; ms: number }[]
@@ -49,13 +51,10 @@ export interface RouterOptions {
 
 const TIMEOUT_MS = 60_000
 
-interface RequestTarget {
-  host: string
-  url: string
-}
+/** Who asks, by which field that is known, and by what name they call us: all that fields tell. */
+export type Caller = Pick<ForwardRoute, 'host' | 'viewer' | 'isOurAuthorization'>
 
-/** Who asks, and by which field that is known. */
-type Identity = Pick<ForwardRoute, 'viewer' | 'isOurAuthorization'>
+type Identity = Omit<Caller, 'host'>
 
 const HOSTNAME_TAG = 'hostname='
 
@@ -94,15 +93,34 @@ export class Router {
    *   NO_INSTANCE
    */
   route(request: RequestHead): Route | Promise<Route> {
-    this.#checkMessage(request)
-    const target = readRequestTarget(request)
-    const identity = this.#identify(request)
-    return identity instanceof Promise
-      ? identity.then((identity) => this.#lead(target, identity))
-      : this.#lead(target, identity)
+    const url = pathOf(request)
+    const caller = this.callerOf(request)
+    return caller instanceof Promise
+      ? caller.then((caller) => this.lead(url, caller))
+      : this.lead(url, caller)
   }
 
-  #lead({ host, url }: RequestTarget, { viewer, isOurAuthorization }: Identity): Route {
+  /**
+   * Who sent a request. For the same fields, and a path, it is the same until the rules change.
+   *
+   * @throws BAD_REQUEST, NOT_IMPLEMENTED, LOOP, UNAUTHORIZED, FORBIDDEN, NOT_FOUND
+   */
+  callerOf(request: RequestHead): Caller | Promise<Caller> {
+    this.#checkMessage(request)
+    const host = hostOf(request)
+    this.#checkHost(host, request)
+    const identity = this.#identify(request)
+    return identity instanceof Promise
+      ? identity.then((identity) => ({ host, ...identity }))
+      : { host, ...identity }
+  }
+
+  /**
+   * Where a path leads for a caller.
+   *
+   * @throws BAD_REQUEST, BAD_ROLE, BAD_KEY, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE
+   */
+  lead(url: string, { host, viewer, isOurAuthorization }: Caller): Route {
     const forward = (upstream: Upstream, path: string, prefix: string): ForwardRoute => ({
       kind: 'forward',
       upstream,
@@ -117,7 +135,7 @@ export class Router {
       const name = hostnameOf(host)
       const domain = this.#ofDomain(name, viewer)
       if (domain) return forward(domain, url, '')
-      if (!isOwnName(name)) throw SeaportError.NOT_FOUND(`${name} is not served here`)
+      if (!isOwnName(name) && !this.rules.hosts.allows(name)) throw notServed(name)
     }
     const target = parseTarget(url)
     switch (target.kind) {
@@ -164,6 +182,19 @@ export class Router {
     }
   }
 
+  /** Where nothing else says who may reach what, a stranger's page may not, whatever it is called. */
+  #checkHost(host: string, { headers }: RequestHead) {
+    const { access, domains, hosts, cors } = this.rules
+    const name = hostnameOf(host)
+    if (!access.isOpen || domains.match(name).length > 0) return
+    // With TLS, a browser would have asked for a certificate in that name.
+    if (this.#proto === 'http' && domains.isEmpty && !hosts.isHarmless(name)) throw notServed(name)
+    const { origin, upgrade } = headers
+    if (upgrade === undefined || origin === undefined) return
+    if (hosts.isHarmlessOrigin(origin, host) || cors.some((rule) => rule.origin === origin)) return
+    throw SeaportError.FORBIDDEN(`pages of ${origin} may not open streams here`)
+  }
+
   #identify({ headers }: RequestHead): Identity | Promise<Identity> {
     const { access } = this.rules
     // For callers whose service has a use for the other field itself.
@@ -197,21 +228,28 @@ export class Router {
   }
 }
 
-/**
- * The host and the path that are asked for. A request may name both in its first line (RFC 9112
- * §3.2.2), and Host does not count then.
- */
-function readRequestTarget(request: RequestHead): RequestTarget {
-  const { url = '/', headers } = request
-  const host = headers.host ?? String(headers[':authority'] ?? '')
-  const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url)
-  if (absolute) {
-    const path = absolute[2] ?? ''
-    return { host: absolute[1] ?? '', url: path.startsWith('/') ? path : `/${path}` }
-  }
-  if (url === '*') return { host, url: '/' }
-  if (!url.startsWith('/')) throw SeaportError.BAD_REQUEST('the request target is not a path')
-  return { host, url }
+/** A request may name its host and path both in its first line (RFC 9112 §3.2.2): Host does not count then. */
+const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
+
+/** The path that is asked for, with its query. */
+function pathOf({ url = '/' }: RequestHead): string {
+  if (url.startsWith('/')) return url
+  if (url === '*') return '/'
+  const path = ABSOLUTE.exec(url)?.[2]
+  if (path === undefined) throw SeaportError.BAD_REQUEST('the request target is not a path')
+  return path.startsWith('/') ? path : `/${path}`
+}
+
+/** The name that is asked for, with its port. */
+function hostOf({ url = '/', headers }: RequestHead): string {
+  const named = url.startsWith('/') ? undefined : ABSOLUTE.exec(url)?.[1]
+  return named ?? headers.host ?? String(headers[':authority'] ?? '')
+}
+
+function notServed(name: string): SeaportError {
+  return SeaportError.NOT_FOUND(
+    `${name} is not served here; whoever runs this gateway can have it so (--domain, --allowedHost)`
+  )
 }
 
 function identityOf(
