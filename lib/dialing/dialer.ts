@@ -236,10 +236,9 @@ export class Dialer {
   }
 
   #doubt({ servicePublicKey }: Candidate, avoid: ReadonlySet<string> | undefined): number {
-    const { key, ejection } = this.#experience.of(servicePublicKey)
     if (avoid?.has(servicePublicKey)) return 3
-    if (ejection.isEjected) return 2
-    return this.#pool.isSuspect(key) ? 1 : 0
+    if (this.#experience.of(servicePublicKey).ejection.isEjected) return 2
+    return this.#pool.isSuspect(servicePublicKey) ? 1 : 0
   }
 
   async #attempt<S extends Dialed>(

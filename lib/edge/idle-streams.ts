@@ -16,6 +16,7 @@ const SWEEPS_PER_TIMEOUT = 4
 
 interface Idle<T> {
   stream: T
+  /** The sweep before it was put there: a clock for each request would be too much. */
   since: number
 }
 
@@ -27,6 +28,7 @@ export class IdleStreams<T extends { destroy(): void }> {
   /** By instance; the last was used last. */
   readonly #idle = new Map<string, Idle<T>[]>()
   #size = 0
+  #sweeps = 0
   #sweeper: NodeJS.Timeout | null = null
   #isClosed = false
 
@@ -55,7 +57,7 @@ export class IdleStreams<T extends { destroy(): void }> {
     if (this.#isClosed || idle.length >= this.#maxIdle || !this.#options.isWelcome(key)) {
       return stream.destroy()
     }
-    idle.push({ stream, since: performance.now() })
+    idle.push({ stream, since: this.#sweeps })
     this.#idle.set(key, idle)
     this.#size++
     this.#sweeper ??= this.#sweepLater()
@@ -94,9 +96,9 @@ export class IdleStreams<T extends { destroy(): void }> {
   }
 
   #sweep() {
-    const oldest = performance.now() - this.#idleTimeout
+    const oldest = ++this.#sweeps - SWEEPS_PER_TIMEOUT
     for (const [key, idle] of this.#idle) {
-      for (const { stream } of idle.filter(({ since }) => since < oldest)) this.drop(key, stream)
+      for (const { stream } of idle.filter(({ since }) => since <= oldest)) this.drop(key, stream)
       if (idle.length === 0) this.#idle.delete(key)
     }
     if (this.#idle.size === 0) this.#stopSweeping()

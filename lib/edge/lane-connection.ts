@@ -3,7 +3,7 @@ import { requestHeaders } from './headers.js'
 import { type LaneClient, type LaneContext, LaneExchange } from './lane-exchange.js'
 import { type Fields, fieldLines, type RequestHead, readRequest } from './message-head.js'
 import { refusalOf, refusalText } from './refusal.js'
-import type { ForwardRoute, Route } from './router.js'
+import type { Caller, ForwardRoute, GatewayRules } from './router.js'
 
 /** Longer heads are read by node:http, which knows how long they may be. */
 const MAX_HEAD_BYTES = 8192
@@ -38,13 +38,20 @@ class LaneRequest implements RequestHead {
   }
 }
 
-/** What the fields of a request become, for as long as they stay the same. */
-interface Prepared {
+/** What the fields of requests tell, for as long as they and the rules stay the same. */
+interface Known {
   fields: Fields
+  rules: GatewayRules
+  caller: Caller
+  isLast: boolean
+}
+
+/** What they become, for as long as what is asked for does. */
+interface Prepared {
+  of: Known
   method: string
   prefix: string
-  isOurAuthorization: boolean
-  text: string
+  lines: string
 }
 
 export interface LaneConnectionOptions {
@@ -55,11 +62,8 @@ export interface LaneConnectionOptions {
 
 /** A client's connection, one request after the other, until node:http takes it over. */
 export class LaneConnection implements LaneClient {
-  /** When the last request was over, in ms. */
-  idleSince = performance.now()
   /** Whether it may have another request. */
   isKept = true
-  hasServed = false
 
   readonly #options: LaneConnectionOptions
   readonly #context: LaneContext
@@ -67,9 +71,12 @@ export class LaneConnection implements LaneClient {
   #exchange: LaneExchange | null = null
   /** What came while a request was under way. */
   #ahead: Buffer | null = null
-  #fields: Fields | null = null
+  #known: Known | null = null
   #prepared: Prepared | null = null
   #hasEnded = false
+  #hasServed = false
+  /** When it was seen without a request first, in ms; null while it was not. */
+  #idleSince: number | null = performance.now()
 
   constructor(context: LaneContext, socket: Socket, options: LaneConnectionOptions) {
     this.#options = options
@@ -110,8 +117,8 @@ export class LaneConnection implements LaneClient {
   /** The answer is over. */
   onanswered() {
     this.#exchange = null
-    this.hasServed = true
-    this.idleSince = performance.now()
+    this.#hasServed = true
+    this.#idleSince = null
     if (!this.isKept || (this.#hasEnded && this.#ahead === null)) return void this.#socket.end()
     this.#takeAhead()
   }
@@ -126,60 +133,83 @@ export class LaneConnection implements LaneClient {
     this.#socket.destroy()
   }
 
+  /** Looks at the time: what takes too long, or is left unused for too long, is ended. */
+  tick(now: number, isSilent: (key: string) => boolean) {
+    if (this.#exchange) return this.#exchange.tick(now, isSilent)
+    const { headersTimeout, keepAliveTimeout } = this.#context
+    this.#idleSince ??= now
+    if (now - this.#idleSince > (this.#hasServed ? keepAliveTimeout : headersTimeout))
+      this.destroy()
+  }
+
   /** Reads the next request, or leaves the connection to node:http if it is not for here. */
   #take(bytes: Buffer) {
-    const read = readRequest(bytes.toString('latin1', 0, MAX_HEAD_BYTES), this.#fields)
-    if (read === null) return this.#leave(bytes)
-    const { method, url, fields } = read.head
-    if (fields !== this.#fields && !isPlain(fields)) return this.#leave(bytes)
-    if (!METHODS.has(method)) return this.#leave(bytes)
+    const text = bytes.toString('latin1', 0, MAX_HEAD_BYTES)
+    const read = readRequest(text, this.#known?.fields ?? null)
+    if (read === null || !METHODS.has(read.method)) return this.#leave(bytes)
+    const { method, url, fields, byteLength } = read
     const request = new LaneRequest(method, url, fields, this.#socket)
-    const route = this.#routeOf(request)
+    const known = this.#know(request, fields)
+    if (known === null) return this.#leave(bytes)
+    const route = this.#routeOf(url, known.caller)
     if (route === null) return this.#leave(bytes)
-    this.#fields = fields
-    if (fields.byName.connection?.toLowerCase() === 'close') this.isKept = false
-    if (bytes.byteLength > read.byteLength) this.#keepAhead(bytes.subarray(read.byteLength))
-    const text = `${method} ${route.path} HTTP/1.1\r\n${this.#prepare(request, fields, route)}\r\n`
-    this.#exchange = new LaneExchange(this.#context, this, request, route, text)
+    if (known.isLast) this.isKept = false
+    if (bytes.byteLength > byteLength) this.#keepAhead(bytes.subarray(byteLength))
+    const lines = this.#prepare(request, known, route)
+    const head = `${method} ${route.path} HTTP/1.1\r\n${lines}\r\n`
+    this.#exchange = new LaneExchange(this.#context, this, request, route, head)
     this.#exchange.begin()
   }
 
-  /** Where it goes, if that is an instance and known at once; everything else is node:http's to answer. */
-  #routeOf(request: RequestHead): ForwardRoute | null {
-    let route: Route | Promise<Route>
+  /** What the fields tell; null if that takes time, or there is more to them than passing on. */
+  #know(request: LaneRequest, fields: Fields): Known | null {
+    const { router } = this.#context
+    const { rules } = router
+    if (this.#known?.fields === fields && this.#known.rules === rules) return this.#known
+    if (!isPlain(fields)) return null
+    let caller: Caller | Promise<Caller>
     try {
-      route = this.#context.router.route(request)
+      caller = router.callerOf(request)
     } catch {
       return null
     }
-    if (!(route instanceof Promise)) return route.kind === 'forward' ? route : null
-    route.catch(() => {})
-    return null
+    if (caller instanceof Promise) {
+      caller.catch(() => {})
+      return null
+    }
+    const isLast = fields.byName.connection?.toLowerCase() === 'close'
+    this.#known = { fields, rules, caller, isLast }
+    return this.#known
+  }
+
+  /** Where it goes, if that is an instance; everything else is node:http's to answer. */
+  #routeOf(url: string, caller: Caller): ForwardRoute | null {
+    try {
+      const route = this.#context.router.lead(url, caller)
+      return route.kind === 'forward' ? route : null
+    } catch {
+      return null
+    }
   }
 
   /** The lines of fields for the instance. */
-  #prepare(request: LaneRequest, fields: Fields, route: ForwardRoute): string {
+  #prepare(request: LaneRequest, known: Known, route: ForwardRoute): string {
     const { method } = request
-    const { prefix, isOurAuthorization } = route
-    const known = this.#prepared
-    if (
-      known?.fields === fields &&
-      known.method === method &&
-      known.prefix === prefix &&
-      known.isOurAuthorization === isOurAuthorization
-    ) {
-      return known.text
+    const { prefix } = route
+    const before = this.#prepared
+    if (before?.of === known && before.method === method && before.prefix === prefix) {
+      return before.lines
     }
     const { router, pseudonym } = this.#context
     const headers = requestHeaders(request, {
       forwarded: router.forwardedOf(request, route),
       pseudonym,
-      dropAuthorization: isOurAuthorization
+      dropAuthorization: route.isOurAuthorization
     })
     headers.push('Connection', 'keep-alive')
-    const text = fieldLines(headers)
-    this.#prepared = { fields, method, prefix, isOurAuthorization, text }
-    return text
+    const lines = fieldLines(headers)
+    this.#prepared = { of: known, method, prefix, lines }
+    return lines
   }
 
   /** Gives the connection to node:http, which reads from here on. */

@@ -2,8 +2,8 @@ import { Abort } from '../abort.js'
 import { SeaportError } from '../errors.js'
 import type { AccessEntry } from './access-log.js'
 import { Cors } from './cors.js'
-import { MAX_ANSWER_HEADER_BYTES, type Waiting } from './forwarding.js'
-import { LaneAnswer } from './lane-answer.js'
+import { MAX_ANSWER_HEADER_BYTES, tooSlow, type Waiting } from './forwarding.js'
+import { LaneAnswer, LaneHead } from './lane-answer.js'
 import type { LaneStream, LaneStreams, StreamSink } from './lane-streams.js'
 import type { Ledger } from './ledger.js'
 import { fieldLines, type RequestHead, readAnswer } from './message-head.js'
@@ -17,9 +17,10 @@ export interface LaneContext {
   streams: LaneStreams
   ledger: Ledger
   budget: RetryBudget
-  waiting: Set<Waiting>
   /** Our entry in Via. */
   pseudonym: string
+  /** How long a client may take to send its first request, in ms. */
+  headersTimeout: number
   /** How long clients' connections are kept between requests, in ms. */
   keepAliveTimeout: number
 }
@@ -39,14 +40,13 @@ export interface LaneClient {
   destroy(): void
 }
 
-/** What is answered in one write, with its head, in bytes. */
-const SMALL_BODY_BYTES = 8192
+/** Not more than this is passed on as a text, with its head, in bytes. */
+const SMALL_ANSWER_BYTES = 8192
 const NO_ONE: ReadonlySet<string> = new Set()
 const LAST_CHUNK = '0\r\n'
 
 /** A request without a body on its way to an instance, to a second one if the first breaks off, and its answer back. */
 export class LaneExchange implements StreamSink, Waiting {
-  readonly deadline: number
   readonly #context: LaneContext
   readonly #client: LaneClient
   readonly #request: RequestHead & { method: string }
@@ -81,12 +81,10 @@ export class LaneExchange implements StreamSink, Waiting {
     this.#entry = context.ledger.open(request)
     this.#entry.viewer = route.viewer.name
     this.#entry.upstream = route.upstream.name
-    this.deadline = this.#entry.startedAt + this.#timeout
   }
 
   begin() {
     this.#context.budget.deposit()
-    this.#context.waiting.add(this)
     const stream = this.#context.streams.take(this.#route.upstream.dialer, this)
     if (stream) this.#send(stream)
     else void this.#dial()
@@ -108,12 +106,9 @@ export class LaneExchange implements StreamSink, Waiting {
     this.#end()
   }
 
-  onlate() {
-    const seconds = this.#timeout / 1000
-    this.#refuse(SeaportError.TOO_SLOW(`the service did not begin to answer within ${seconds} s`))
-  }
-
-  onsilence(isSilent: (key: string) => boolean) {
+  tick(now: number, isSilent: (key: string) => boolean) {
+    if (this.#answer || this.#isOver) return
+    if (now >= this.#entry.startedAt + this.#timeout) return this.#refuse(tooSlow(this.#timeout))
     if (this.#stream === null || !isSilent(this.#stream.key)) return
     if (this.#route.upstream.instances().length < 2) return
     this.#onbroken(SeaportError.LINK_LOST('the instance has fallen silent'))
@@ -166,19 +161,18 @@ export class LaneExchange implements StreamSink, Waiting {
   #takeHead(bytes: Buffer) {
     const stream = this.#stream as LaneStream
     const text = bytes.toString('latin1', 0, MAX_ANSWER_HEADER_BYTES)
-    const read = readAnswer(text, stream.fields)
-    if (read === null) {
+    const head = readAnswer(text, stream.answered?.head ?? null)
+    if (head === null) {
       if (text.length === MAX_ANSWER_HEADER_BYTES) throw new SyntaxError('a head without end')
       this.#beginning = bytes
       return
     }
     this.#beginning = null
-    const { head, byteLength } = read
-    const rest = bytes.subarray(byteLength)
     if (head.statusCode >= 200) {
-      stream.fields = head.fields
-      return this.#onanswer(head, rest)
+      if (head !== stream.answered?.head) stream.answered = new LaneHead(head)
+      return this.#onanswer(stream.answered, bytes, text)
     }
+    const rest = bytes.subarray(head.text.length)
     if (head.statusCode === 101) throw new SyntaxError('a switch that nobody asked for')
     // 100 is for whoever waits for it, which node:http sees to.
     if (head.statusCode > 100) {
@@ -188,10 +182,11 @@ export class LaneExchange implements StreamSink, Waiting {
     if (rest.byteLength > 0) this.#takeHead(rest)
   }
 
-  #onanswer(head: ConstructorParameters<typeof LaneAnswer>[0], bytes: Buffer) {
+  /** @param text as much of the bytes as may be its beginning */
+  #onanswer(read: LaneHead, bytes: Buffer, text: string) {
     const { pseudonym, router, keepAliveTimeout } = this.#context
     const cors = Cors.of(router.rules.cors, this.#request, this.#route.upstream)
-    const answer = new LaneAnswer(head, {
+    const answer = new LaneAnswer(read, {
       method: this.#request.method,
       isKept: this.#client.isKept,
       keepAliveTimeout,
@@ -199,23 +194,17 @@ export class LaneExchange implements StreamSink, Waiting {
       amend: cors && ((headers) => cors.amend(headers))
     })
     this.#answer = answer
-    this.#context.waiting.delete(this)
-    this.#entry.status = head.statusCode
+    const { statusCode, text: head } = read.head
+    this.#entry.status = statusCode
     this.#entry.firstByteMs = performance.now() - this.#entry.startedAt
-    const { body } = answer
-    if (!answer.isChunked && bytes.byteLength <= SMALL_BODY_BYTES) {
-      let text = answer.toString()
-      body.take(bytes, (piece) => {
-        this.#entry.bytesOut += piece.byteLength
-        text += piece.toString('latin1')
-      })
-      this.#pass(text)
-      if (body.isOver) this.#finish(answer)
-      return
+    if (bytes.byteLength <= SMALL_ANSWER_BYTES && answer.isWhole(bytes.byteLength - head.length)) {
+      this.#entry.bytesOut = bytes.byteLength - head.length
+      this.#pass(answer.toString() + text.slice(head.length))
+      return this.#finish(answer)
     }
     this.#client.cork()
     this.#client.write(answer.toString())
-    this.#takeBody(answer, bytes)
+    this.#takeBody(answer, bytes.subarray(head.length))
     this.#client.uncork()
   }
 
@@ -291,7 +280,6 @@ export class LaneExchange implements StreamSink, Waiting {
 
   #end() {
     this.#isOver = true
-    this.#context.waiting.delete(this)
     this.#entry.role = this.#route.upstream.instances()[0]?.role ?? ''
     this.#context.ledger.close(this.#entry)
   }

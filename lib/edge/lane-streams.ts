@@ -6,7 +6,7 @@ import type { OpenOptions } from '../link/link.js'
 import type { LinkPool } from '../link/pool.js'
 import type { LinkStream, Sink } from '../link/stream.js'
 import { IdleStreams, type IdleStreamsOptions } from './idle-streams.js'
-import type { Fields } from './message-head.js'
+import type { LaneHead } from './lane-answer.js'
 
 /** Takes what comes on a stream, for one exchange. */
 export type StreamSink = Pick<Sink, 'ondata' | 'onend' | 'onclose'>
@@ -15,8 +15,8 @@ export type StreamSink = Pick<Sink, 'ondata' | 'onend' | 'onclose'>
 export class LaneStream implements Sink, Lendable {
   /** Where it leads to, hex. */
   readonly key: string
-  /** Of the last answer. */
-  fields: Fields | null = null
+  /** The beginning of the last answer: the next one's is often the same. */
+  answered: LaneHead | null = null
   readonly #stream: LinkStream
   readonly #onuseless: (stream: LaneStream) => void
   #sink: StreamSink | null = null

@@ -3,8 +3,6 @@ import { LaneConnection } from './lane-connection.js'
 import type { LaneContext } from './lane-exchange.js'
 
 export interface LaneOptions extends LaneContext {
-  /** How long a client may take to send its first request, in ms. */
-  headersTimeout: number
   /** Takes over a connection on which there is something that is not for the lane. */
   leave: (socket: Socket) => void
 }
@@ -13,6 +11,23 @@ export interface LaneOptions extends LaneContext {
  * The fast lane. Most requests are plain: HTTP/1.1 in clear text, without a body, in one piece, for an
  * instance. These are read and passed on here, with next to nothing made for each. Everything else,
  * whatever is wrong with it included, is left to node:http from its first byte on; nothing is judged here.
+ *
+ * ```
+ *  client ──▶ LaneConnection ──▶ LaneExchange ──▶ LaneStream ──▶ instance
+ *  socket       one for each        one for each      kept, one exchange
+ *    │          connection          request           after the other
+ *    │              ▲                   │                  │
+ *    │              └──── LaneAnswer ◀──┴──────────────────┘
+ *    │                    what its head becomes, where its body ends
+ *    │
+ *    └──▶ node:http (`leave`), from the first request on that is not plain
+ * ```
+ *
+ * - `LaneConnection` reads requests (`message-head`), asks the router who sends them and where they go, and
+ *   remembers what the same fields became the last time.
+ * - `LaneExchange` sends one request and passes its answer on, goes on to another instance if the first breaks
+ *   off, and keeps account of it.
+ * - `LaneStream` is a stream to an instance; `LaneStreams` keeps those that are between two exchanges.
  */
 export class Lane {
   readonly #options: LaneOptions
@@ -36,13 +51,9 @@ export class Lane {
     this.#connections.add(connection)
   }
 
-  /** Ends connections that were left unused for too long. Called from time to time. */
-  tick(now: number) {
-    const { headersTimeout, keepAliveTimeout } = this.#options
-    for (const connection of this.#connections) {
-      const patience = connection.hasServed ? keepAliveTimeout : headersTimeout
-      if (connection.isIdle && now - connection.idleSince > patience) connection.destroy()
-    }
+  /** Ends what takes too long. Called from time to time. */
+  tick(now: number, isSilent: (key: string) => boolean) {
+    for (const connection of this.#connections) connection.tick(now, isSilent)
   }
 
   /** Takes no more requests; those under way end. */

@@ -4,6 +4,12 @@ const GROWTH = 1.15
 const SMALLEST_MS = 0.1
 const BUCKETS = 100
 
+/** Where a time belongs, in ms: the same in every histogram. */
+export function bucketOf(ms: number): number {
+  const bucket = Math.ceil(Math.log(Math.max(ms, SMALLEST_MS) / SMALLEST_MS) / Math.log(GROWTH))
+  return Math.min(bucket, BUCKETS - 1)
+}
+
 /** How long things took, in buckets that grow: bounded memory, percentiles within 15 %. */
 export class Latency {
   readonly #counts = new Uint32Array(BUCKETS)
@@ -13,10 +19,9 @@ export class Latency {
     return this.#count
   }
 
-  record(ms: number) {
-    const bucket = Math.ceil(Math.log(Math.max(ms, SMALLEST_MS) / SMALLEST_MS) / Math.log(GROWTH))
-    const index = Math.min(bucket, BUCKETS - 1)
-    this.#counts[index] = (this.#counts[index] ?? 0) + 1
+  /** @param bucket by `bucketOf` */
+  record(bucket: number) {
+    this.#counts[bucket] = (this.#counts[bucket] ?? 0) + 1
     this.#count++
   }
 

@@ -24,13 +24,30 @@ export interface AnswerHead {
 
 /** Fields, read once where the same ones come again and again. */
 export interface Fields {
+  /** Their lines, as they came. */
   text: string
   raw: RawHeaders
   /** By name in lower case; of several under one name, the last. */
   byName: Readonly<Record<string, string>>
   hasDuplicates: boolean
-  /** What they became when they were passed on last, for who does that. */
-  passedOn?: string
+}
+
+/** The beginning of a request that was read here. */
+export interface PlainRequest {
+  method: string
+  url: string
+  fields: Fields
+  /** What it took. */
+  byteLength: number
+}
+
+/** The beginning of an answer that was read here. */
+export interface PlainAnswer extends AnswerHead {
+  /** As it came, to the empty line and with it. */
+  text: string
+  statusCode: number
+  statusMessage: string
+  fields: Fields
 }
 
 const HEAD_END = '\r\n\r\n'
@@ -43,12 +60,6 @@ const FIELD_LINES = new RegExp(`^(?:${NAME}:${VALUE}\\r\\n)*$`)
 const REQUEST_LINE = /^([A-Z]+) (\/[\x21-\x7e]*) HTTP\/1\.1$/
 const STATUS_LINE = new RegExp(`^HTTP/(1\\.[01]) ([1-9]\\d\\d)(?: (${VALUE}))?$`)
 
-/** What was read, and how many bytes it took. */
-export interface Read<T> {
-  head: T
-  byteLength: number
-}
-
 /**
  * Reads the beginning of a request of HTTP/1.1 for a path. Null means that it is not there as a whole, or not as
  * plain as can be: then node:http is to read it, and to judge.
@@ -56,54 +67,54 @@ export interface Read<T> {
  * @param text a byte a character
  * @param known the fields of the request before, to be used again if they are the same
  */
-export function readRequest(
-  text: string,
-  known: Fields | null
-): Read<{ method: string; url: string; fields: Fields }> | null {
-  const end = text.indexOf(HEAD_END)
-  if (end === -1) return null
+export function readRequest(text: string, known: Fields | null): PlainRequest | null {
   const lineEnd = text.indexOf(LINE_END)
+  if (lineEnd === -1) return null
   const line = REQUEST_LINE.exec(text.slice(0, lineEnd))
   if (line === null) return null
-  const fields = readFields(text.slice(lineEnd + LINE_END.length, end + LINE_END.length), known)
+  const fields = readFieldsAt(text, lineEnd + LINE_END.length, known)
   if (fields === null) return null
-  const head = { method: line[1] as string, url: line[2] as string, fields }
-  return { head, byteLength: end + HEAD_END.length }
+  const byteLength = lineEnd + fields.text.length + 2 * LINE_END.length
+  return { method: line[1] as string, url: line[2] as string, fields, byteLength }
 }
 
 /**
  * Reads the beginning of an answer: null if it is not there as a whole.
  *
  * @param text a byte a character
- * @param known the fields of the answer before
+ * @param known the answer before
  * @throws SyntaxError
  */
-export function readAnswer(
-  text: string,
-  known: Fields | null
-): Read<AnswerHead & { statusCode: number; statusMessage: string; fields: Fields }> | null {
-  const end = text.indexOf(HEAD_END)
-  if (end === -1) return null
+export function readAnswer(text: string, known: PlainAnswer | null): PlainAnswer | null {
+  if (known !== null && text.startsWith(known.text)) return known
+  if (!text.includes(HEAD_END)) return null
   const lineEnd = text.indexOf(LINE_END)
   const line = STATUS_LINE.exec(text.slice(0, lineEnd))
-  const fields = readFields(text.slice(lineEnd + LINE_END.length, end + LINE_END.length), known)
+  const fields = readFieldsAt(text, lineEnd + LINE_END.length, known?.fields ?? null)
   if (line === null || fields === null) throw new SyntaxError('not the beginning of an answer')
-  const [, httpVersion = '', statusCode = '', statusMessage = ''] = line
+  const [statusLine, httpVersion = '', statusCode = '', statusMessage = ''] = line
   return {
-    head: {
-      httpVersion,
-      statusCode: Number(statusCode),
-      statusMessage,
-      rawHeaders: fields.raw,
-      fields
-    },
-    byteLength: end + HEAD_END.length
+    text: `${statusLine}${LINE_END}${fields.text}${LINE_END}`,
+    httpVersion,
+    statusCode: Number(statusCode),
+    statusMessage,
+    rawHeaders: fields.raw,
+    fields
   }
 }
 
+/** Reads fields up to the empty line after them: null if that is not there, or is not all. */
+function readFieldsAt(text: string, start: number, known: Fields | null): Fields | null {
+  if (known !== null && text.startsWith(known.text, start)) {
+    if (text.startsWith(LINE_END, start + known.text.length)) return known
+  }
+  // The end of the first line may be that of the last.
+  const end = text.indexOf(HEAD_END, start - LINE_END.length)
+  return end === -1 ? null : readFields(text.slice(start, end + LINE_END.length))
+}
+
 /** Reads lines of fields, each with its end: null if there is anything else among them. */
-export function readFields(text: string, known: Fields | null = null): Fields | null {
-  if (known !== null && known.text === text) return known
+export function readFields(text: string): Fields | null {
   if (!FIELD_LINES.test(text)) return null
   const raw: RawHeaders = []
   const byName: Record<string, string> = Object.create(null)
@@ -122,11 +133,11 @@ export function readFields(text: string, known: Fields | null = null): Fields | 
   return { text, raw, byName, hasDuplicates }
 }
 
-/** The lines of fields, as they are sent. */
+/** The lines of fields, as they are sent. Joined, for a text that was added up is gone through anew when it is sent. */
 export function fieldLines(headers: readonly string[]): string {
-  let text = ''
-  for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`
-  return text
+  const lines: string[] = []
+  for (let i = 0; i < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}\r\n`)
+  return lines.join('')
 }
 
 /** Without the spaces and tabs around it, which `trim` would take more than. */

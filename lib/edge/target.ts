@@ -67,7 +67,7 @@ export function parseTarget(url: string): Target {
   }
 }
 
-/** Those read of late: there are few, and each is asked for again and again. */
+/** Those read of late: there are few, and each is asked for again and again. The same name is the same object. */
 const roles = new Map<string, RoleRange>()
 const MAX_ROLES = 1024
 

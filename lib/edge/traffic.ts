@@ -1,5 +1,5 @@
 import type { Measure } from '../metrics.js'
-import { Latency } from './latency.js'
+import { bucketOf, Latency } from './latency.js'
 
 /** A request that is over. */
 export interface Exchange {
@@ -22,12 +22,12 @@ export class Flow {
   bytesOut = 0
   readonly #latencies: [current: Latency, previous: Latency] = [new Latency(), new Latency()]
 
-  record({ status, ms, bytesIn, bytesOut }: Exchange) {
+  record({ status, bytesIn, bytesOut }: Exchange, bucket: number) {
     this.requests++
     if (status >= 500) this.errors++
     this.bytesIn += bytesIn
     this.bytesOut += bytesOut
-    this.#latencies[0].record(ms)
+    this.#latencies[0].record(bucket)
   }
 
   /** In ms, over the last one to two windows. */
@@ -62,9 +62,11 @@ export class Traffic {
 
   record(exchange: Exchange) {
     this.#turnMaybe()
-    this.total.record(exchange)
-    if (exchange.role !== '') flowOf(this.roles, exchange.role).record(exchange)
-    if (exchange.instance !== '') flowOf(this.instances, exchange.instance).record(exchange)
+    const { role, instance } = exchange
+    const bucket = bucketOf(exchange.ms)
+    this.total.record(exchange, bucket)
+    if (role !== '') flowOf(this.roles, role).record(exchange, bucket)
+    if (instance !== '') flowOf(this.instances, instance).record(exchange, bucket)
   }
 
   /** By role, for a scrape. */

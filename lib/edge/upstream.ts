@@ -28,8 +28,8 @@ export class Upstreams {
   readonly #directory: Directory
   readonly #pool: UpstreamsOptions['pool']
   readonly #experience = new Experience()
-  /** By viewer, then by what they ask for. */
-  #upstreams = new Map<Viewer, Map<string, Upstream>>()
+  /** By viewer, then by what they ask for: a range as it was read, a key or a hostname. */
+  #upstreams = new Map<Viewer, Map<RoleRange | string, Upstream>>()
   #size = 0
 
   constructor({ directory, pool }: UpstreamsOptions) {
@@ -38,12 +38,14 @@ export class Upstreams {
   }
 
   /** @throws UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE */
-  ofRole({ role, range }: RoleRange, viewer: Viewer): Upstream {
+  ofRole(wanted: RoleRange, viewer: Viewer): Upstream {
+    const { role, range } = wanted
     if (!viewer.mayReachRole(role)) throw denied(viewer, role)
-    const name = `${role}@${range}`
-    const upstream = this.#keep(name, viewer, () => this.#directory.resolve(role, range))
+    const resolve = () => this.#directory.resolve(role, range)
+    const upstream =
+      this.#kept(wanted, viewer) ?? this.#keep(wanted, viewer, `${role}@${range}`, resolve)
     if (upstream.instances().length > 0) return upstream
-    if (this.#directory.resolve(role, range).length > 0) throw denied(viewer, name)
+    if (resolve().length > 0) throw denied(viewer, upstream.name)
     throw this.#missing(role, range)
   }
 
@@ -55,7 +57,7 @@ export class Upstreams {
     if (!known && this.#directory.entry(key)) throw SeaportError.NO_INSTANCE(`${name} is gone`)
     if (!known) throw SeaportError.NOT_FOUND(`the registry has no ${name}`)
     if (!viewer.mayReach(known.role, known.version)) throw denied(viewer, name)
-    return this.#keep(name, viewer, () => this.#present(key), key)
+    return this.#kept(key, viewer) ?? this.#keep(key, viewer, name, () => this.#present(key))
   }
 
   /**
@@ -64,7 +66,8 @@ export class Upstreams {
    * @throws UNAUTHORIZED, FORBIDDEN, NO_INSTANCE
    */
   ofHostname(hostname: string, instances: () => readonly Instance[], viewer: Viewer): Upstream {
-    const upstream = this.#keep(hostname, viewer, instances)
+    const upstream =
+      this.#kept(hostname, viewer) ?? this.#keep(hostname, viewer, hostname, instances)
     if (upstream.instances().length > 0) return upstream
     if (instances().length > 0) throw denied(viewer, hostname)
     throw SeaportError.NO_INSTANCE(`nobody serves ${hostname} now`)
@@ -76,9 +79,16 @@ export class Upstreams {
     return instances.filter((instance) => viewer.mayReach(instance.role, instance.version))
   }
 
-  #keep(name: string, viewer: Viewer, all: () => readonly Instance[], id = name): Upstream {
-    const kept = this.#upstreams.get(viewer)?.get(id)
-    if (kept) return kept
+  #kept(target: RoleRange | string, viewer: Viewer): Upstream | undefined {
+    return this.#upstreams.get(viewer)?.get(target)
+  }
+
+  #keep(
+    target: RoleRange | string,
+    viewer: Viewer,
+    name: string,
+    all: () => readonly Instance[]
+  ): Upstream {
     const instances = viewer.mayReachAll
       ? all
       : () => all().filter((instance) => mayReach(viewer, instance))
@@ -92,8 +102,8 @@ export class Upstreams {
     const upstream = { name, dialer, instances }
     if (this.#size >= MAX_UPSTREAMS) this.reset()
     this.#size++
-    const ofViewer = this.#upstreams.get(viewer) ?? new Map<string, Upstream>()
-    this.#upstreams.set(viewer, ofViewer.set(id, upstream))
+    const ofViewer = this.#upstreams.get(viewer) ?? new Map<RoleRange | string, Upstream>()
+    this.#upstreams.set(viewer, ofViewer.set(target, upstream))
     return upstream
   }
 

@@ -98,9 +98,12 @@ export class LinkPool extends ReadyResource {
     }
   }
 
-  /** Whether the links to a key are there but silent, so that another key should be tried first. */
-  isSuspect(remotePublicKey: Buffer): boolean {
-    return this.#routes.get(toHex(remotePublicKey))?.isSuspect ?? false
+  /**
+   * Whether the links to a key, in hex, are there but silent, so that another key should be tried first.
+   * Asked for each request.
+   */
+  isSuspect(key: string): boolean {
+    return this.#routes.get(key)?.isSuspect ?? false
   }
 
   /** How the next stream to a key goes, and how long its packets take in ms, if a link is connected. */

@@ -117,10 +117,12 @@ export class Directory {
   resolve(role: string, range: string, versions: Versions = 'newest'): readonly Instance[] {
     const known = this.#roles.get(role)
     if (!known) return []
-    const question = `${versions} ${range}`
-    const answer = known.answers.get(question) ?? this.#match(role, known, range, versions)
-    if (known.answers.size >= MAX_ANSWERS) known.answers.clear()
-    known.answers.set(question, answer)
+    const answers = known.answers[versions]
+    const answered = answers.get(range)
+    if (answered) return answered
+    const answer = this.#match(role, known, range, versions)
+    if (answers.size >= MAX_ANSWERS) answers.clear()
+    answers.set(range, answer)
     return answer
   }
 
@@ -217,7 +219,7 @@ export class Directory {
     this.#winners.delete(key)
     for (const entries of this.#logs.values()) {
       const known = entries.get(key)
-      if (known) this.#roleOf(known.entry).answers.clear()
+      if (known) forgetAnswers(this.#roleOf(known.entry))
     }
   }
 
@@ -229,7 +231,7 @@ export class Directory {
 
   #roleOf(entry: LogEntry): Role {
     const { role: name } = recordOf(entry)
-    const role = this.#roles.get(name) ?? { keys: new Set(), answers: new Map() }
+    const role = this.#roles.get(name) ?? newRole()
     this.#roles.set(name, role)
     return role
   }
@@ -259,8 +261,17 @@ export class Directory {
 
 interface Role {
   keys: Set<string>
-  /** What was resolved before, by question, until one of its instances changes. */
-  answers: Map<string, Instance[]>
+  /** What was resolved before, by range, until one of its instances changes. */
+  answers: Record<Versions, Map<string, Instance[]>>
+}
+
+function newRole(): Role {
+  return { keys: new Set(), answers: { newest: new Map(), all: new Map() } }
+}
+
+function forgetAnswers({ answers }: Role) {
+  answers.newest.clear()
+  answers.all.clear()
 }
 
 interface Entry {

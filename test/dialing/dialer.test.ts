@@ -251,7 +251,7 @@ function dial({ candidates, answers = {}, suspects = [], linked, onopen, ...opti
   const tried: string[] = []
   const aborted: string[] = []
   const pool: DialerOptions['pool'] = {
-    isSuspect: (key) => suspects.includes(nameOf(key)),
+    isSuspect: (key) => suspects.includes(nameOf(Buffer.from(key, 'hex'))),
     pathOf: (key) => (linked?.has(nameOf(key)) ? { kind: 'dht', rtt: 1 } : null),
     open: async (key, { signal }: OpenOptions = {}): Promise<LinkStream> => {
       const name = nameOf(key)

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { SeaportError } from '../../lib/errors.js'
-import { KeyPair } from '../../lib/keys.js'
+import { KeyPair, toHex } from '../../lib/keys.js'
 import type { DirectConnection } from '../../lib/link/direct-connector.js'
 import { Link } from '../../lib/link/link.js'
 import { LinkPool, type LinkPoolOptions } from '../../lib/link/pool.js'
@@ -89,9 +89,9 @@ t.test('a direct path that falls silent is replaced while it may still come back
   const { pool, direct } = pathsOf(t, { heartbeat: 20, deadAfter: FOR_EVER_MS })
   const stream = (await pool.open(KEY)).toDuplex()
   direct[0]?.freeze()
-  await until(() => pool.isSuspect(KEY))
+  await until(() => pool.isSuspect(toHex(KEY)))
   t.equal(await pathOfNext(pool), 'dht')
-  t.notOk(pool.isSuspect(KEY), 'since there is another')
+  t.notOk(pool.isSuspect(toHex(KEY)), 'since there is another')
   t.notOk(stream.destroyed, 'and its streams have their time')
 })
 
