@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { Admin, Consumer, KeyPair, Registry, type SeaportError, Service } from '../lib/index.js'
 import { parseKey } from '../lib/keys.js'
+import { signGrant } from '../lib/registry/grant.js'
 import { keepProcessKey } from '../lib/registry/own-keys.js'
 import { Outsider } from './outsider.js'
 import { Testbed } from './testbed.js'
@@ -128,6 +129,52 @@ t.test('a service whose grant is revoked is gone from every directory', async (t
   )
   await admin.revoke(keyPair.publicKey)
   await gone
+})
+
+t.test('streams to a service end when it is revoked, and not when it leaves', async (t) => {
+  const { testbed, admin, port, options } = await privateRegistry(t)
+  const [good, bad] = [KeyPair(), KeyPair()]
+  await admin.grant(good.publicKey, { serve: ['*'] })
+  await admin.grant(bad.publicKey, { serve: ['*'] })
+  const serve = async (role: string, keyPair: KeyPair) => {
+    const service = Service({ ...options, role, port, keyPair, dir: await testbed.dir() })
+    t.teardown(() => service.destroy())
+    return service.setup()
+  }
+  const leaving = await serve('good@1.0.0', good)
+  await serve('bad@1.0.0', bad)
+  const dir = await testbed.dir()
+  const { publicKey } = await keepProcessKey(parseKey(options.registryPublicKey), dir)
+  await admin.grant(publicKey, { consume: ['*'] })
+  const consumer = Consumer(['good', 'bad'], { ...options, dir })
+  t.teardown(() => consumer.destroy())
+  const entries = await consumer.setup()
+  const streams = await Promise.all(entries.map((entry) => eventually(() => entry.connect())))
+  const [kept, ended] = streams.map((stream) => stream.on('error', () => {}))
+  const cut = new Promise((resolve) => ended?.on('close', resolve))
+  await admin.revoke(bad.publicKey)
+  await cut
+
+  const left = leaving.destroy()
+  kept?.write('hello')
+  t.equal(String((await once(kept as NonNullable<typeof kept>, 'data'))[0]), 'hello')
+  kept?.end()
+  await left
+})
+
+t.test('a revocation counts though the clock of the grant before it was ahead', async (t) => {
+  const { admin, seed } = await privateRegistry(t)
+  const { publicKey } = KeyPair()
+  const issuer = KeyPair(seed)
+  const terms = { serve: [], consume: ['*'], admin: false, expiresAt: 0 }
+  const ahead = Date.now() + 60 * 60 * 1000
+  const grant = signGrant(issuer.publicKey, issuer, publicKey, terms, ahead)
+  await admin.import([JSON.stringify(grant)])
+  const isGranted = () => admin.list().grants.length > 0
+  t.ok((await admin.revoke(publicKey)).issuedAt > ahead)
+  t.notOk(isGranted())
+  await admin.grant(publicKey, {})
+  t.ok(isGranted())
 })
 
 t.test('an admin that the registry made grants in its turn, and nobody else does', async (t) => {

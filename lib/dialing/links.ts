@@ -1,3 +1,5 @@
+import { SeaportError } from '../errors.js'
+import { parseKey } from '../keys.js'
 import { type DirectReach, parseDirectReach } from '../link/direct-address.js'
 import { DirectConnector } from '../link/direct-connector.js'
 import { LinkPool } from '../link/pool.js'
@@ -15,12 +17,13 @@ export interface CallerOptions extends MemberOptions {
 const DIRECT_REACH: DirectReach = 'any'
 
 /**
- * The links of a member of a registry to its services, in the name of its process key.
+ * The links of a member of a registry to its services, in the name of its process key. A service that
+ * leaves ends its streams in order; those to one that is put out are cut here.
  *
  * @throws USAGE
  */
 export function linksOf(participant: Participant, reach: DirectReach = DIRECT_REACH): LinkPool {
-  return new LinkPool({
+  const pool = new LinkPool({
     connect: (key) => participant.connect(key),
     direct: new DirectConnector({
       keyPair: () => participant.keyPair,
@@ -28,4 +31,14 @@ export function linksOf(participant: Participant, reach: DirectReach = DIRECT_RE
       reach: parseDirectReach(reach)
     })
   })
+  const { grants } = participant.membership
+  const stop = grants.watch((subject) => {
+    if (subject === undefined || !grants.isRevoked(subject)) return
+    pool.cut(
+      parseKey(subject),
+      SeaportError.NOT_GRANTED('the service was put out of this private registry')
+    )
+  })
+  pool.once('close', stop)
+  return pool
 }

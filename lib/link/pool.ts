@@ -125,6 +125,11 @@ export class LinkPool extends ReadyResource {
     return { path, rtt }
   }
 
+  /** Cuts the links to a key, and all streams on them. */
+  cut(remotePublicKey: Buffer, reason: SeaportError) {
+    this.#routes.get(toHex(remotePublicKey))?.close(reason)
+  }
+
   /** The links that are connected. */
   links(): LinkView[] {
     return [...this.#routes].flatMap(([key, { links }]) =>

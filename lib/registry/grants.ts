@@ -85,6 +85,12 @@ export class Grants {
     return !isAboutAdmins && this.#isAdmin(statement.issuer)
   }
 
+  /** Whether a key was put out of a private registry, and not let in again. */
+  isRevoked(subject: string): boolean {
+    if (this.#isPrivate !== true || !this.#revocations.has(subject)) return false
+    return this.#validGrants(subject).length === 0
+  }
+
   /** The grants in force, and the keys that were revoked, each with the last time. */
   list(): { grants: Grant[]; revoked: Revocation[] } {
     const grants = [...this.#grants.keys()].flatMap((subject) => this.#validGrants(subject))
@@ -141,11 +147,11 @@ export class Grants {
 
   #isValid(grant: Grant): boolean {
     if (grant.expiresAt !== 0 && grant.expiresAt <= this.#now()) return false
-    return !this.#isRevoked(grant) && this.isAuthorized(grant)
+    return !this.#isEnded(grant) && this.isAuthorized(grant)
   }
 
   /** An admin's rights are the registry's to take. A revocation outlives the rights of whoever made it. */
-  #isRevoked({ subject, issuer, admin, issuedAt }: Grant): boolean {
+  #isEnded({ subject, issuer, admin, issuedAt }: Grant): boolean {
     const isRegistrys = admin && issuer === this.#registry
     return [...(this.#revocations.get(subject)?.values() ?? [])].some(
       (revocation) =>

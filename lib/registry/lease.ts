@@ -2,6 +2,7 @@ import { SeaportError } from '../errors.js'
 import { ReadyResource } from '../holepunch.js'
 import type { KeyPair } from '../keys.js'
 import type { Peer } from './peer.js'
+import type { Answer } from './protocol.js'
 import { type RecordFields, type ServiceRecord, signRecord } from './record.js'
 import type { Replica } from './replica.js'
 
@@ -17,6 +18,12 @@ export interface LeaseOptions {
   now?: () => number
   /** When a denied lease is asked for again, in ms. */
   retry?: number
+}
+
+/** What a registrar confirmed, and to which request. */
+interface Confirmation {
+  record: ServiceRecord
+  id: number
 }
 
 /** A denied lease is asked for again after this; the reason may have gone away. */
@@ -36,11 +43,12 @@ export class Lease extends ReadyResource {
   readonly #keyPair: KeyPair
   readonly #now: () => number
   readonly #retry: number
-  readonly #confirmed = new Map<Peer, ServiceRecord>()
+  readonly #confirmed = new Map<Peer, Confirmation>()
   readonly #retries = new Map<Peer, NodeJS.Timeout>()
   readonly #peers = new Set<Peer>()
   readonly #onregistrar = (peer: Peer) => {
     this.#peers.add(peer)
+    peer.on('afterword', (answer) => this.#onafterword(peer, answer))
     peer.once('close', () => this.#onclose(peer))
     void this.#hold(peer)
   }
@@ -99,28 +107,40 @@ export class Lease extends ReadyResource {
     clearTimeout(this.#retries.get(peer))
     this.#retries.delete(peer)
     try {
-      const record = await this.#register(peer)
+      const confirmation = await this.#register(peer)
       if (this.closing || peer.closed) return
-      const isNews = this.#confirmed.get(peer) !== record
-      this.#confirmed.set(peer, record)
+      const { record } = confirmation
+      const isNews = this.#confirmed.get(peer)?.record !== record
+      this.#confirmed.set(peer, confirmation)
       if (isNews) this.emit('registered', record, peer)
     } catch (error) {
-      if (this.closing || peer.closed) return
-      this.emit('denied', error)
-      this.#retries.set(
-        peer,
-        setTimeout(() => this.#hold(peer), this.#retry)
-      )
+      if (!this.closing && !peer.closed) this.#ondenied(peer, error as SeaportError)
     }
   }
 
+  #ondenied(peer: Peer, reason: SeaportError) {
+    clearTimeout(this.#retries.get(peer))
+    this.#retries.set(
+      peer,
+      setTimeout(() => this.#hold(peer), this.#retry)
+    )
+    this.emit('denied', reason)
+    this.#lose(peer)
+  }
+
+  /** What was confirmed holds no more. */
+  #onafterword(peer: Peer, { id, code, text }: Answer) {
+    if (this.closing || this.#confirmed.get(peer)?.id !== id) return
+    this.#ondenied(peer, SeaportError.remote(code, text))
+  }
+
   /** A registrar that knows a newer record tells its sequence number, and gets one above it. */
-  async #register(peer: Peer): Promise<ServiceRecord> {
+  async #register(peer: Peer): Promise<Confirmation> {
     for (let stale = 0, above = 0; ; stale++) {
       if (this.closing) throw SeaportError.CLOSED('the lease is being given up')
       const record = this.#recordAbove(above)
       const answer = await peer.lease(record)
-      if (answer.code === '') return record
+      if (answer.code === '') return { record, id: answer.id }
       if (answer.code !== 'STALE_RECORD' || stale === MAX_STALE_ANSWERS)
         throw SeaportError.remote(answer.code, answer.text)
       above = answer.seq
@@ -147,6 +167,10 @@ export class Lease extends ReadyResource {
     this.#peers.delete(peer)
     clearTimeout(this.#retries.get(peer))
     this.#retries.delete(peer)
+    this.#lose(peer)
+  }
+
+  #lose(peer: Peer) {
     if (this.#confirmed.delete(peer) && this.#confirmed.size === 0 && !this.closing)
       this.emit('lost')
   }

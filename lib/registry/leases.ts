@@ -4,6 +4,8 @@ import type { ServiceRecord } from './record.js'
 export interface HeldLease {
   peer: Peer
   record: ServiceRecord
+  /** Of the request for it. */
+  id: number
 }
 
 /** The leases that a registrar gave, by service key, and how many each participant holds. */

@@ -33,6 +33,8 @@ interface PeerEvents {
   pong: []
   lease: [LeaseRequest]
   grant: [GrantRequest]
+  /** A second answer: what was given is taken back. Or one to no request. */
+  afterword: [Answer]
   /** The other side broke the protocol; the connection is being closed. */
   malformed: [SeaportError]
   close: []
@@ -105,9 +107,11 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#ping = this.#message(pingEncoding, (ping) => this.#onping(ping))
     this.#pong = this.#message(c.none, () => this.emit('pong'))
     this.#lease = this.#message(leaseEncoding, (request) => this.#onrequest('lease', request))
-    this.#answer = this.#message(answerEncoding, (answer) =>
-      this.#requests.get(answer.id)?.(answer)
-    )
+    this.#answer = this.#message(answerEncoding, (answer) => {
+      const settle = this.#requests.get(answer.id)
+      if (settle) settle(answer)
+      else this.emit('afterword', answer)
+    })
     this.#grant = this.#message(grantEncoding, (request) => this.#onrequest('grant', request))
     connection.on('error', (error) => this.#onerror(error))
     connection.on('close', () => this.#onclose())
@@ -170,6 +174,11 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#unanswered--
     this.#gather()
     this.#answer.send(answer)
+  }
+
+  /** Takes back what was given in answer to a request; or tells of what nobody asked for, which has the id 0. */
+  tell(reason: SeaportError, id = 0) {
+    if (!this.closed) this.#answer.send({ id, code: reason.code, text: reason.text, seq: 0 })
   }
 
   destroy(error?: Error) {

@@ -12,7 +12,7 @@ import { MAX_RECORD_BYTES } from './record.js'
  *        │ ──────── pong ────────────────────────▶  │
  *        │ ──────── lease {record} ──────────────▶  │   signed by its owner for this connection's holder
  *        │ ──────── grant {statement} ───────────▶  │   an admin's grant or revocation
- *        │ ◀──────── answer {code, seq} ─────────── │   to either
+ *        │ ◀──────── answer {code, seq} ─────────── │   to either; a second one takes a lease back
  *
  * Beside it, Hypercore's own channels replicate the logs.
  */
@@ -43,7 +43,7 @@ export interface GrantRequest {
   statement: string
 }
 
-/** To a lease or grant request. */
+/** To a lease or grant request; or, with the id 0, what the other side has to say unasked. */
 export interface Answer {
   id: number
   /** '' if granted, else an error code. */

@@ -5,7 +5,7 @@ import type { Network } from '../network.js'
 import { Authorship } from './authorship.js'
 import { checkGrantStatement, type GrantStatement } from './grant.js'
 import { Lapses } from './lapses.js'
-import { Leases } from './leases.js'
+import { type HeldLease, Leases } from './leases.js'
 import type { Limits } from './limits.js'
 import type { Log } from './log.js'
 import type { Peer } from './peer.js'
@@ -227,7 +227,7 @@ export class Registrar extends ReadyResource {
       const signed = this.#checkSigned(peer, record, request.record)
       // Looked at in its turn; an unsigned one may have to wait for it.
       signed.catch(() => {})
-      answer(record.key, () => this.#take(peer, record, signed))
+      answer(record.key, () => this.#take({ peer, record, id: request.id }, signed))
     } catch (error) {
       answer('', () => Promise.reject(error))
     }
@@ -262,7 +262,7 @@ export class Registrar extends ReadyResource {
     this.#turns.take(key, this.#writable, act)
   }
 
-  async #take(peer: Peer, record: ServiceRecord, signed: Promise<void>) {
+  async #take({ peer, record, id }: HeldLease, signed: Promise<void>) {
     const { key } = record
     await signed
     this.#checkMayServe(record)
@@ -270,7 +270,7 @@ export class Registrar extends ReadyResource {
     await this.#displace(peer, key)
     if (peer.closed) throw SeaportError.CLOSED('the connection closed')
     await this.#write(record)
-    if (isPresent(record)) this.#leases.set(key, { peer, record })
+    if (isPresent(record)) this.#leases.set(key, { peer, record, id })
     else this.#leases.delete(key)
     this.#lapses?.end(key, true)
     this.emit(isPresent(record) ? 'registered' : 'withdrawn', record)
@@ -298,11 +298,7 @@ export class Registrar extends ReadyResource {
   }
 
   #checkMayServe(record: ServiceRecord) {
-    if (!isPresent(record) || this.#mayServe(record)) return
-    const { role, version, key } = record
-    throw SeaportError.NOT_GRANTED(
-      `this registry is private, and ${key} may not serve ${role}@${version}`
-    )
+    if (isPresent(record) && !this.#mayServe(record)) throw mayNotServe(record)
   }
 
   #mayServe({ key, role, version }: ServiceRecord): boolean {
@@ -343,6 +339,8 @@ export class Registrar extends ReadyResource {
     this.#inTurn(key, async () => {
       const entry = this.#ownLog.get(key)
       if (!entry || isGone(entry) || this.#mayServe(recordOf(entry))) return
+      const lease = this.#leases.get(key)
+      lease?.peer.tell(mayNotServe(lease.record), lease.id)
       this.#leases.delete(key)
       this.#lapses?.cut(key)
     })
@@ -385,6 +383,12 @@ export class Registrar extends ReadyResource {
       this.#lapses?.begin(key, peer.silent)
     }
   }
+}
+
+function mayNotServe({ role, version, key }: ServiceRecord): SeaportError {
+  return SeaportError.NOT_GRANTED(
+    `this registry is private, and ${key} may not serve ${role}@${version}`
+  )
 }
 
 function rewound(): SeaportError {

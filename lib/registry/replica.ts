@@ -12,7 +12,7 @@ import { type Log, type LogValue, sortOut } from './log.js'
 import { Membership } from './membership.js'
 import type { Peer } from './peer.js'
 import { Peering, type PeeringOptions } from './peering.js'
-import type { LogNotice, Ping } from './protocol.js'
+import type { Answer, LogNotice, Ping } from './protocol.js'
 import type { Storage } from './storage.js'
 
 /** One registrar's log, and how fresh our copy of it is. Keys are hex. */
@@ -52,7 +52,9 @@ const PATIENCE_MS = 2000
 /** The memory is written this long after it changed; a crash costs a rescan, no more. */
 const SAVE_DELAY_MS = 1000
 /** How often expired grants are looked for. */
-const EXPIRY_CHECK_MS = 5000
+const EXPIRY_CHECK_MS = 1000
+/** How often those are looked for who hold a connection and may not. */
+const SWEEP_MS = 5000
 /** A log whose registrar did not renew its certificate for so long is dropped, while another is live. */
 const FORGET_LOG_AFTER_MS = 30 * 24 * 60 * 60 * 1000
 
@@ -80,7 +82,7 @@ export class Replica extends ReadyResource {
   #replications = 0
   #impatient = false
   #patienceTimer: NodeJS.Timeout | null = null
-  #expiryTimer: NodeJS.Timeout | null = null
+  readonly #timers: NodeJS.Timeout[] = []
   #stopWatching: () => void = () => {}
   #saveTimer: NodeJS.Timeout | null = null
   #synced: Promise<void>
@@ -164,10 +166,10 @@ export class Replica extends ReadyResource {
     }
     for (const statement of this.#storage.memory.grants) this.#remember(statement)
     this.#stopWatching = this.membership.grants.watch((subject) => this.#onrights(subject))
-    this.#expiryTimer = setInterval(() => {
-      this.membership.grants.expire()
-      this.#cutTheUnwelcome()
-    }, EXPIRY_CHECK_MS)
+    this.#timers.push(
+      setInterval(() => this.membership.grants.expire(), EXPIRY_CHECK_MS),
+      setInterval(() => this.#cutTheUnwelcome(), SWEEP_MS)
+    )
     await this.peering.ready()
     this.#patienceTimer = setTimeout(() => {
       this.#impatient = true
@@ -177,7 +179,7 @@ export class Replica extends ReadyResource {
 
   override async _close() {
     if (this.#patienceTimer) clearTimeout(this.#patienceTimer)
-    if (this.#expiryTimer) clearInterval(this.#expiryTimer)
+    for (const timer of this.#timers) clearInterval(timer)
     this.#stopWatching()
     await this.peering.close()
     for (const follower of this.#followers.values()) await follower.close()
@@ -274,6 +276,7 @@ export class Replica extends ReadyResource {
   #onpeer(peer: Peer) {
     this.#replicate(peer)
     peer.on('logs', (logs) => this.#onlogs(peer, logs))
+    peer.on('afterword', (answer) => this.#onafterword(peer, answer))
     peer.on('ping', (ping) => this.#onping(peer, ping))
     peer.on('close', () => this.#onpeerclose(peer))
     peer.sendLogs(this.#notices())
@@ -283,16 +286,24 @@ export class Replica extends ReadyResource {
   /** Not before it is known who may read: on the disk may be more than the certificates say that we have. */
   #replicate(peer: Peer) {
     if (peer.connection.destroying || this.membership.grants.isPrivate === null) return
-    if (this.#replications >= this.peering.limits.replications) return this.#isCrowded()
+    if (this.#replications >= this.peering.limits.replications) return this.#turnAway(peer)
     this.#replications++
     peer.on('close', () => this.#replications--)
     this.#storage.store.replicate(peer.mux)
   }
 
   /** Who is one too many still gets leases and pings here, and the logs from other replicas. */
-  #isCrowded() {
-    const text = `${this.#replications} others copy the logs from here, and no more are served`
-    this.emit('notice', SeaportError.LIMIT_REACHED(text))
+  #turnAway(peer: Peer) {
+    const reason = SeaportError.LIMIT_REACHED(
+      `the logs are served to ${this.#replications} others already, and to no more`
+    )
+    peer.tell(reason)
+    this.emit('notice', reason)
+  }
+
+  /** What concerns no lease, but us. */
+  #onafterword({ key }: Peer, { id, code, text }: Answer) {
+    if (id === 0) this.emit('notice', SeaportError.remote(code, `${key.slice(0, 8)}…: ${text}`))
   }
 
   #onlogs(peer: Peer, logs: LogNotice[]) {

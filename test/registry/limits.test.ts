@@ -139,9 +139,11 @@ t.test('so many replicate from here, and the next ones from each other', async (
   await testbed.lease(owner)
   await shows(owner.directory, (all) => all.length === 1)
   const second = await testbed.replica()
+  const told = once(second, 'notice')
   await testbed.lease(second, { role: 'other' })
   await shows(second.directory, (all) => all.length === 2)
   t.match(notices, [{ code: 'LIMIT_REACHED' }])
+  t.match(await told, [{ code: 'LIMIT_REACHED', text: registrar.replica.key.slice(0, 8) }])
 })
 
 t.test('an impostor is answered three times, and then not any more for a while', async (t) => {
@@ -164,7 +166,7 @@ t.test('an impostor is answered three times, and then not any more for a while',
   t.match(registrar.replica.peering.stats, { strangers: 3, barred: 1 })
 })
 
-t.test('who announces itself as a registrar without a certificate is left', async (t) => {
+t.test('who announces itself as a registrar without the registry’s key is left', async (t) => {
   const testbed = await Testbed.make(t)
   const network = await testbed.network()
   const impostor = network.swarm(KeyPair())
