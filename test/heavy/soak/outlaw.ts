@@ -7,6 +7,7 @@ export class Outlaw {
   /** What it last told of its attempts. */
   tried = ''
   #linesRead = 0
+  #isMourned = false
 
   constructor(name: string, running: Running) {
     this.name = name
@@ -19,7 +20,10 @@ export class Outlaw {
     this.#linesRead += news.length
     this.tried = news.findLast((line) => line.startsWith('tried '))?.slice(6) ?? this.tried
     const got = news.filter((line) => line.startsWith('got '))
-    if (this.running.hasEnded) got.push(`ended: ${this.running.lines.stderr.slice(-5).join(' ')}`)
+    if (this.running.hasEnded && !this.#isMourned) {
+      this.#isMourned = true
+      got.push(`ended: ${this.running.lines.stderr.join(' ')}`)
+    }
     return got.map((line) => `the ${this.name} ${line}`)
   }
 }

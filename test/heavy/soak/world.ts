@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { renameSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Test } from 'tap'
 import { KeyPair, randomSeed, toHex } from '../../../lib/keys.js'
@@ -104,7 +104,8 @@ export class World {
       const direct = this.watchers.map((watcher) => watcher.addressesOf(service))
       return { key: service.key, direct: direct.find((one) => one.length > 0) ?? [] }
     })
-    writeFileSync(this.#targets, JSON.stringify(targets))
+    // As a whole, since it is read at any time.
+    renameSync(this.#cli.write('targets.new', JSON.stringify(targets)), this.#targets)
   }
 
   /** All that the registry says, as signed. */
