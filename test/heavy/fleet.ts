@@ -11,9 +11,8 @@ const PATIENCE_MS = 60_000
 /** A registry, and many services and consumers of it, in processes of their own on this machine. */
 export class Fleet {
   readonly consumers: Child<object>[] = []
-  readonly services: Child<object>[] = []
-  /** What is registered, as `role@version`. */
-  readonly roles = new Set<string>()
+  /** What each process has registered, as `role@version`. */
+  readonly #services = new Map<Child<object>, Set<string>>()
   readonly #t: Test
   readonly #cli: Cli
   #registry = { bootstrap: '', registryPublicKey: '' }
@@ -24,50 +23,73 @@ export class Fleet {
     this.#cli = new Cli(t)
   }
 
-  /** A registry without a registrar. */
-  static async make(t: Test): Promise<Fleet> {
+  /**
+   * A registry without a registrar.
+   *
+   * @param bootstrap of the DHT. Default: one of its own, on this machine
+   */
+  static async make(t: Test, bootstrap?: string): Promise<Fleet> {
     const fleet = new Fleet(t)
-    const bootstrap = await fleet.#cli.island()
+    if (bootstrap) fleet.#cli.setEnv('HYPERSEAPORT_BOOTSTRAP', bootstrap)
+    bootstrap ??= await fleet.#cli.island()
     const { registryPublicKey } = fleet.#cli.seed()
     fleet.#registry = { bootstrap, registryPublicKey }
     return fleet
   }
 
-  /** One with the same seed, and an empty folder. */
-  async startRegistrar(): Promise<Running> {
-    const registrar = this.#cli.start(['registry', '--dir', this.#folder()])
+  /**
+   * One with the same seed, and an empty folder.
+   *
+   * @param at what runs it elsewhere, as in `ip netns exec host`
+   */
+  async startRegistrar(at: string[] = []): Promise<Running> {
+    const registrar = this.#cli.start(['registry', '--dir', this.#folder()], { at })
     await registrar.waitForLine('registryPublicKey=', PATIENCE_MS)
     return registrar
   }
 
   /** A process with these services, once they are registered. */
-  async startServices(roles: string[]) {
+  async startServices(roles: string[], at: string[] = []): Promise<Child<object>> {
     const options: ServicesArguments = { ...this.#registry, dir: this.#folder(), roles }
-    this.services.push(await this.#start('./services.js', options))
-    for (const role of roles) this.roles.add(role)
+    const child = await this.#start<object>('./services.js', options, at)
+    this.#services.set(child, new Set(roles))
+    return child
   }
 
   /** One more in each of the processes, once it is registered. */
   async register(name: (process: number) => string) {
-    await Promise.all(
-      this.services.map(async (child, i) => {
-        await child.ask('register', name(i))
-        this.roles.add(name(i))
-      })
-    )
+    await Promise.all([...this.#services.keys()].map((process, i) => this.add(process, name(i))))
+  }
+
+  /** One more in a process, once it is registered. */
+  async add(process: Child<object>, role: string) {
+    await process.ask('register', role)
+    this.#services.get(process)?.add(role)
+  }
+
+  /** One that a process has is no longer. */
+  async withdraw(process: Child<object>, role: string) {
+    await process.ask('withdraw', role)
+    this.#services.get(process)?.delete(role)
+  }
+
+  /** What a process has registered goes with it. */
+  async kill(process: Child<object>) {
+    await process.kill('SIGKILL')
+    this.#services.delete(process)
   }
 
   /** A process with a consumer for each of these lists of role ranges, once it has found them. */
-  async startConsumers(roles: string[][]) {
-    this.consumers.push(await this.#aConsumer(roles))
+  async startConsumers(roles: string[][], at: string[] = []) {
+    this.consumers.push(await this.#aConsumer(roles, at))
   }
 
   /** A consumer that has never been there finds everything, and reaches it. It took `ms` to find it. */
   async newcomer(): Promise<Seen & { ms: number; missing: string | null }> {
-    const ranges = [...this.roles].map((role) => role.replace(/\d+\.\d+$/, 'x'))
+    const ranges = this.#roles.map((role) => role.replace(/\d+\.\d+$/, 'x'))
     const child = await this.#aConsumer([ranges])
     await child.ask('reachAll')
-    const wanted: Wanted = { roles: [...this.roles], live: false }
+    const wanted: Wanted = { roles: this.#roles, live: false }
     const missing = await child.ask<string | null>('missing', wanted)
     const [seen] = await child.ask<[Seen]>('report')
     await child.kill('SIGKILL')
@@ -87,7 +109,7 @@ export class Fleet {
 
   /** What some consumer's directory lacks or has too much, in words. */
   async missing(live = false): Promise<string | null> {
-    const wanted: Wanted = { roles: [...this.roles], live }
+    const wanted: Wanted = { roles: this.#roles, live }
     const answers = await Promise.all(
       this.consumers.map((child) => child.ask<string | null>('missing', wanted))
     )
@@ -103,13 +125,17 @@ export class Fleet {
     return untilNothing(() => this.missing(true), PATIENCE_MS)
   }
 
-  #aConsumer(roles: string[][]): Promise<Child<{ took: number }>> {
-    const options: ConsumersArguments = { ...this.#registry, dir: this.#folder(), roles }
-    return this.#start('./consumers.js', options)
+  get #roles(): string[] {
+    return [...this.#services.values()].flatMap((roles) => [...roles])
   }
 
-  #start<T>(script: string, options: object): Promise<Child<T>> {
-    return start<T>(this.#t, script, [JSON.stringify(options)], { kill: true })
+  #aConsumer(roles: string[][], at: string[] = []): Promise<Child<{ took: number }>> {
+    const options: ConsumersArguments = { ...this.#registry, dir: this.#folder(), roles }
+    return this.#start('./consumers.js', options, at)
+  }
+
+  #start<T>(script: string, options: object, at: string[]): Promise<Child<T>> {
+    return start<T>(this.#t, script, [JSON.stringify(options)], { kill: true, at })
   }
 
   #folder(): string {

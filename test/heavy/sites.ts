@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import type { Test } from 'tap'
-import type { Cli } from '../bin/cli.js'
+import { Cli } from '../bin/cli.js'
 import { Hosts, noHosts } from './hosts.js'
 
 const DHT_NODE = resolve(import.meta.dirname, 'fixtures/dht-node.js')
@@ -16,31 +16,27 @@ export type Site = keyof typeof ADDRESSES
 export class Sites {
   /** The words that run a command there. */
   readonly at: { readonly [site in Site]: string[] }
+  /** What the nodes of the DHT take as `bootstrap`. */
+  readonly bootstrap: string
   readonly #hosts: Hosts | null
 
-  /** Everything that the command line starts from now on joins the DHT. */
-  static async make(t: Test, cli: Cli): Promise<Sites> {
-    if (noHosts) {
-      await cli.island()
-      return new Sites(null, { here: [], there: [] })
-    }
+  static async make(t: Test): Promise<Sites> {
+    const cli = new Cli(t)
+    if (noHosts) return new Sites(null, { here: [], there: [] }, await cli.island())
     const hosts = new Hosts(t)
-    const sites = new Sites(hosts, {
-      here: hosts.add('here', ADDRESSES.here),
-      there: hosts.add('there', ADDRESSES.there)
-    })
-    const first = cli.start(['bootstrap', '--host', ADDRESSES.here], { at: sites.at.here })
-    await first.waitForLine('bootstrap=')
-    const known = `${ADDRESSES.here}:${PORT}`
-    const second = cli.start([known, ADDRESSES.there], { at: sites.at.there, program: DHT_NODE })
+    const here = hosts.add('here', ADDRESSES.here)
+    const there = hosts.add('there', ADDRESSES.there)
+    const first = cli.start(['bootstrap', '--host', ADDRESSES.here], { at: here })
+    const known = await first.waitForLine('bootstrap=')
+    const second = cli.start([known, ADDRESSES.there], { at: there, program: DHT_NODE })
     await second.waitForLine('ready')
-    cli.setEnv('HYPERSEAPORT_BOOTSTRAP', `${known},${ADDRESSES.there}:${PORT}`)
-    return sites
+    return new Sites(hosts, { here, there }, `${known},${ADDRESSES.there}:${PORT}`)
   }
 
-  private constructor(hosts: Hosts | null, at: Sites['at']) {
+  private constructor(hosts: Hosts | null, at: Sites['at'], bootstrap: string) {
     this.#hosts = hosts
     this.at = at
+    this.bootstrap = bootstrap
   }
 
   get canBeCut(): boolean {

@@ -50,8 +50,10 @@ export class World {
   readonly #keyPair = KeyPair(randomSeed())
 
   static async make(t: Test, seed: number): Promise<World> {
+    const sites = await Sites.make(t)
     const cli = new Cli(t)
-    return new World(t, cli, await Sites.make(t, cli), seed)
+    cli.setEnv('HYPERSEAPORT_BOOTSTRAP', sites.bootstrap)
+    return new World(t, cli, sites, seed)
   }
 
   private constructor(t: Test, cli: Cli, sites: Sites, seed: number) {
