@@ -47,7 +47,7 @@ export class World {
   readonly #cli: Cli
   readonly #sites: Sites
   readonly #seed: number
-  readonly #keyPair = KeyPair(randomSeed())
+  readonly #keyPair: KeyPair
 
   static async make(t: Test, seed: number): Promise<World> {
     const sites = await Sites.make(t)
@@ -61,6 +61,7 @@ export class World {
     this.#cli = cli
     this.#sites = sites
     this.#seed = seed
+    this.#keyPair = KeyPair(cli.seed().registrySeed)
     this.line = new Line(sites, this.#life('line', 'line'))
     this.registrars = REGISTRARS.map((site, i) => this.#registrar(`registrar-${i}`, site))
     this.services = SERVICES.map((site, i) => this.#service(`s${i}`, site))
@@ -85,9 +86,6 @@ export class World {
 
   async start() {
     const cli = this.#cli
-    const registryPublicKey = toHex(this.#keyPair.publicKey)
-    const seed = toHex(this.#keyPair.secretKey.subarray(0, 32))
-    cli.write('.hyperseaportrc', `registrySeed=${seed}\nregistryPublicKey=${registryPublicKey}\n`)
     await Promise.all([this.#startBackend('here'), this.#startBackend('there')])
     await Promise.all(this.registrars.map((registrar) => registrar.bringUp()))
     const backup = cli.write('grants.jsonl', (await this.#grants()).join('\n'))
