@@ -40,8 +40,7 @@ const OPEN = 0
 const CONNECTED = 1
 const REFUSED = 2
 const DATA = 3
-/** For what is to stay away; all else is waited for by its event. */
-const PATIENCE_MS = 1500
+const PATIENCE_MS = 10_000
 
 /**
  * A client of the registry's protocols that was written from their description. None of the project's
@@ -79,10 +78,18 @@ export class Outsider {
     }
   }
 
-  /** Calls at a participant, as this key. */
-  async meet(participant: Buffer, approach: Approach = {}, keyPair = KeyPair()): Promise<Meeting> {
+  /** Calls at a participant, and says nothing. */
+  async dial(participant: Buffer, keyPair = KeyPair()): Promise<SecretStream> {
     const connection = this.#dht.connect(participant, { keyPair })
     this.#testbed.teardown(() => connection.destroy())
+    connection.on('error', () => {})
+    await Promise.race([once(connection, 'open'), closed(connection)])
+    return connection
+  }
+
+  /** Calls at a participant, and introduces itself. */
+  async meet(participant: Buffer, approach: Approach = {}, keyPair = KeyPair()): Promise<Meeting> {
+    const connection = await this.dial(participant, keyPair)
     const meeting = new Meeting(connection, { registry: this.#registry, ...approach }, keyPair)
     await meeting.settled
     return meeting
@@ -107,8 +114,15 @@ export class Outsider {
     return new Call(connection)
   }
 
-  /** What a log holds, read over a connection to whoever may have it: `null` if nothing comes. */
-  async read({ connection, mux }: Wire, log: Buffer): Promise<string[] | null> {
+  /**
+   * What a log holds, read over a connection to whoever may have it: null if nothing comes before the
+   * connection is closed, or within `patience` ms.
+   */
+  async read(
+    { connection, mux }: Wire,
+    log: Buffer,
+    patience = PATIENCE_MS
+  ): Promise<string[] | null> {
     const store = new Corestore(await this.#testbed.dir())
     this.#testbed.teardown(() => store.close())
     await store.ready()
@@ -116,16 +130,16 @@ export class Outsider {
     await core.ready()
     store.replicate(mux)
     const grown = once(core, 'append').then(() => true)
-    if (!(await Promise.race([grown, closed(connection), late()]))) return null
+    if (!(await Promise.race([grown, closed(connection), late(patience)]))) return null
     const bee = new Hyperbee<object>(core, { keyEncoding: 'utf-8', valueEncoding: 'json' })
     const places: string[] = []
-    for await (const { key } of bee.createReadStream({}, { timeout: PATIENCE_MS })) places.push(key)
+    for await (const { key } of bee.createReadStream({}, { timeout: patience })) places.push(key)
     return places
   }
 }
 
 /** A connection, and what is spoken on it once it is established. */
-interface Wire {
+export interface Wire {
   connection: SecretStream
   mux: Protomux
 }
@@ -134,8 +148,10 @@ interface Wire {
 export class Meeting implements Wire {
   readonly connection: SecretStream
   readonly keyPair: KeyPair
-  /** Welcomed, denied, or hung up on. */
+  /** Welcomed, denied or hung up on; or, if it shows no credentials, shown the other's. */
   readonly settled: Promise<unknown>
+  /** Resolves when the connection is cut. */
+  readonly closed: Promise<unknown>
   /** What was heard before that, by kind. */
   readonly heard = new Map<number, Buffer>()
   isWelcome = false
@@ -156,20 +172,19 @@ export class Meeting implements Wire {
     this.connection = connection
     this.keyPair = keyPair
     this.#approach = approach
-    connection.on('error', () => {})
+    this.closed = closed(connection)
     this.settled = new Promise((resolve) => {
       const ondata = (message: Buffer) => {
         if (message.byteLength === 0) return
         this.heard.set(message[0] as number, message.subarray(1))
-        this.#take(message[0] as number, message.subarray(1))
-        if (!this.isWelcome && this.denial === null) return
+        if (this.#take(message[0] as number, message.subarray(1))) return
         connection.off('data', ondata)
         resolve(null)
       }
       connection.on('data', ondata)
-      connection.on('close', resolve)
-      connection.once('open', () => this.#say(HELLO, this.#proof(connection.isInitiator)))
+      void this.closed.then(resolve)
     })
+    this.#say(HELLO, this.#proof(connection.isInitiator))
   }
 
   /** What is spoken after the welcome, or in spite of there being none. */
@@ -207,21 +222,25 @@ export class Meeting implements Wire {
     this.#messages.get(what)?.send(Buffer.concat([uint(id), uint(body.byteLength), body]))
     return new Promise((resolve) => {
       this.#answers.set(id, resolve)
-      void closed(this.connection).then(() => resolve(this.denial ?? 'hung up'))
+      void this.closed.then(() => resolve(this.denial ?? 'hung up'))
     })
   }
 
-  #take(kind: number, body: Buffer) {
-    if (kind === HELLO && !this.#approach.credentials) this.#say(CREDENTIALS, this.#introduction())
+  /** Takes a message, and tells whether to wait for another one. */
+  #take(kind: number, body: Buffer): boolean {
+    const { credentials } = this.#approach
+    if (kind === HELLO && !credentials) this.#say(CREDENTIALS, this.#introduction())
     if (kind === CREDENTIALS) {
-      const forged = this.#approach.credentials?.(body) ?? null
+      const forged = credentials?.(body)
+      if (forged === null) return false
       if (forged) this.#say(CREDENTIALS, forged)
       this.#say(WELCOME, Buffer.alloc(0))
     }
     if (kind === DENIED) this.denial = /^[A-Z_]+/.exec(body.toString())?.[0] ?? ''
-    if (kind !== WELCOME) return
-    this.isWelcome = true
-    this.#openChannel()
+    this.isWelcome = kind === WELCOME
+    // In the same turn, as the other side goes on at once.
+    if (this.isWelcome) this.#openChannel()
+    return !this.isWelcome && this.denial === null
   }
 
   #say(kind: number, body: Buffer) {
@@ -237,7 +256,7 @@ export class Meeting implements Wire {
 
   #introduction(): Buffer {
     const { keys = [], grants = [] } = this.#approach
-    const bytes = this.memberBytes(this.connection.isInitiator)
+    const bytes = this.#memberBytes(this.connection.isInitiator)
     const proofs = keys.map(({ publicKey, secretKey }) => ({
       key: toHex(publicKey),
       signature: toHex(crypto.sign(bytes, secretKey))
@@ -246,7 +265,7 @@ export class Meeting implements Wire {
   }
 
   /** What a side signs to prove that it holds a key. */
-  memberBytes(byInitiator: boolean): Buffer {
+  #memberBytes(byInitiator: boolean): Buffer {
     const { registry } = this.#approach
     const { handshakeHash } = this.connection
     const parts = [Buffer.from('hyperseaport/member/1'), registry, handshakeHash]
@@ -332,8 +351,8 @@ function closed(connection: SecretStream): Promise<false> {
   return new Promise((resolve) => connection.on('close', () => resolve(false)))
 }
 
-function late(): Promise<false> {
-  return new Promise((resolve) => setTimeout(() => resolve(false), PATIENCE_MS).unref())
+function late(ms: number): Promise<false> {
+  return new Promise((resolve) => setTimeout(() => resolve(false), ms).unref())
 }
 
 function uint(value: number): Buffer {
