@@ -65,21 +65,27 @@ t.test(
   }
 )
 
-t.test('a consumer of a role nobody serves is told which, and what there is', async (t) => {
+t.test('a service and a consumer of one registry and folder are one participant', async (t) => {
   const { testbed, options } = await registry(t)
-  const service = Service({
-    ...options,
-    role: 'apple@1.0.0',
-    port: await httpBackend(t, ''),
-    dir: await testbed.dir()
-  })
+  const shared = { ...options, dir: await testbed.dir() }
+  const service = Service({ ...shared, role: 'a@1.0.0', port: await httpBackend(t, 'hello') })
   t.teardown(() => service.destroy())
   await service.setup()
-  const consumer = Consumer(['pear@1.x', 'apple'], {
-    ...options,
-    dir: await testbed.dir(),
-    timeout: 500
-  })
+  const consumer = Consumer(['a'], shared)
+  t.teardown(() => consumer.destroy())
+  consumer.on('notice', (notice) => t.fail(`${notice}: the folder is taken for another process’s`))
+  const [entry] = await consumer.setup()
+  t.equal(await (await fetch(entry?.url ?? '')).text(), 'hello')
+})
+
+t.test('a consumer of a role nobody serves is told which, and what there is', async (t) => {
+  const { testbed, options } = await registry(t)
+  // Of one participant, so that the consumer knows the registry from the start, however short its time.
+  const shared = { ...options, dir: await testbed.dir() }
+  const service = Service({ ...shared, role: 'apple@1.0.0', port: await httpBackend(t, '') })
+  t.teardown(() => service.destroy())
+  await service.setup()
+  const consumer = Consumer(['pear@1.x', 'apple'], { ...shared, timeout: 500 })
   await t.rejects(consumer.setup(), { code: 'NO_INSTANCE', message: /pear@1.x.*apple/ })
 })
 

@@ -23,10 +23,13 @@ export interface ParticipantOptions extends NetworkOptions {
   dir?: string | undefined
   /** What it is called in the default folder. */
   verb: string
+  /** Default: a replica. */
   as?: PeeringOptions['as']
   /** The process key. Default: the one that is kept for this registry, or in the chosen folder. */
   keyPair?: KeyPair | undefined
 }
+
+const AS = 'replica'
 
 /**
  * This process as a member of one registry: its key, its connections and its replica, shared by all
@@ -47,7 +50,7 @@ export class Participant extends ReadyResource {
 
   /** @throws OFFLINE, USAGE */
   static acquire(options: ParticipantOptions): Participant {
-    const { registry, bootstrap, host, dir, as, keyPair } = options
+    const { registry, bootstrap, host, dir, as = AS, keyPair } = options
     const process = keyPair && toHex(keyPair.publicKey)
     const id = JSON.stringify([toHex(registry), bootstrap, host, dir, as, process])
     const shared = Participant.#shared.get(id)
@@ -66,7 +69,7 @@ export class Participant extends ReadyResource {
     host,
     dir,
     verb,
-    as = 'replica',
+    as = AS,
     keyPair
   }: ParticipantOptions) {
     super()
