@@ -20,13 +20,11 @@ class Client {
   text = ''
 
   constructor(t: Test, port: number) {
-    this.socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
-    this.socket.on('error', () => {})
+    this.socket = connectTo(t, port)
     this.socket.setEncoding('latin1')
     this.socket.on('data', (text) => {
       this.text += text
     })
-    t.teardown(() => this.socket.destroy())
   }
 
   /** Waits until something was said so many times. */
@@ -34,6 +32,13 @@ class Client {
     while (this.text.split(what).length <= times) await once(this.socket, 'data')
     return this.text
   }
+}
+
+function connectTo(t: Test, port: number): Socket {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  socket.on('error', () => {})
+  t.teardown(() => socket.destroy())
+  return socket
 }
 
 const get = (path: string, fields = '') => `GET ${path} HTTP/1.1\r\nHost: x\r\n${fields}\r\n`
@@ -100,22 +105,22 @@ t.test('a request in pieces, and a client that says it asks no more, are answere
 t.test('a client that does not read is not read from, and not remembered', async (t) => {
   const harbor = await Harbor.make(t)
   const big = Buffer.alloc(1024 * 1024, 'x')
-  let asked = 0
-  const backend = await harbor.backend((_request, response) => {
-    asked++
+  const asked = { '/idle': 0, '/eager': 0 }
+  const backend = await harbor.backend(({ url }, response) => {
+    asked[url as keyof typeof asked]++
     response.end(big)
   })
   await harbor.service('api@1.0.0', portOf(backend))
   const web = await harbor.web()
-  const client = new Client(t, web.port)
-  client.socket.pause()
   const requests = 64
-  client.socket.write(get('/role/api/').repeat(requests))
-  await new Promise((resolve) => setTimeout(resolve, 300))
-  t.ok(asked < requests / 2, `only ${asked} of ${requests} were asked for`)
-  client.socket.resume()
-  await client.hears('x\r\n', 0)
-  while (asked < requests) await once(client.socket, 'data')
+  const [idle, eager] = [connectTo(t, web.port), connectTo(t, web.port)]
+  idle.pause()
+  idle.write(get('/role/api/idle').repeat(requests))
+  eager.write(get('/role/api/eager').repeat(requests))
+  while (asked['/eager'] < requests) await once(eager, 'data')
+  t.ok(asked['/idle'] < requests / 2, `only ${asked['/idle']} of ${requests} were asked for`)
+  idle.resume()
+  while (asked['/idle'] < requests) await once(idle, 'data')
   t.pass('and the rest when it reads')
 })
 

@@ -135,9 +135,10 @@ t.test('a backend connection that came too late for its opener is cut', async (t
   })
   const hangUp = new AbortController()
   const { open } = await accepting(t, {
-    connect: async () => {
+    connect: async ({ signal }) => {
+      const gaveUp = new Promise<void>((resolve) => signal.addEventListener('abort', resolve))
       const socket = await backendOf(server)()
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      await gaveUp
       return socket
     }
   })
