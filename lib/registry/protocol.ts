@@ -2,6 +2,7 @@ import { SeaportError } from '../errors.js'
 import { c, type Encoding, type State } from '../holepunch.js'
 import { MAX_GRANT_BYTES } from './grant.js'
 import { MAX_RECORD_BYTES } from './record.js'
+import { isObject } from './statement.js'
 
 /**
  * What participants say to each other once the hellos are through, on one Protomux channel:
@@ -63,13 +64,8 @@ export const logsEncoding: Encoding<LogNotice[]> = {
   preencode: (state, logs) => c.string.preencode(state, JSON.stringify(logs)),
   encode: (state, logs) => c.string.encode(state, JSON.stringify(logs)),
   decode(state) {
-    const logs: unknown = JSON.parse(text(state, MAX_LOGS_BYTES))
-    if (
-      !Array.isArray(logs) ||
-      !logs.every((log) => Number.isSafeInteger(log?.length) && log.length >= 0)
-    ) {
-      throw SeaportError.BAD_MESSAGE('a list of logs is malformed')
-    }
+    const logs = parseList(text(state, MAX_LOGS_BYTES))
+    if (!logs?.every(isLogNotice)) throw SeaportError.BAD_MESSAGE('a list of logs is malformed')
     return logs
   }
 }
@@ -134,6 +130,20 @@ export const answerEncoding: Encoding<Answer> = {
       seq: c.uint.decode(state)
     }
   }
+}
+
+/** Null for what is no list. Protomux takes a SyntaxError for a mistake of ours, and ends the process. */
+function parseList(json: string): unknown[] | null {
+  try {
+    const value: unknown = JSON.parse(json)
+    return Array.isArray(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+function isLogNotice(value: unknown): value is LogNotice {
+  return isObject(value) && Number.isSafeInteger(value.length) && (value.length as number) >= 0
 }
 
 /** A string whose length was checked before it was made. */

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import fc from 'fast-check'
 import t from 'tap'
 import type { SeaportError } from '../../lib/errors.js'
-import { crypto, Protomux, type SecretStream } from '../../lib/holepunch.js'
+import { c, crypto, Protomux, type SecretStream } from '../../lib/holepunch.js'
 import { KeyPair, toHex } from '../../lib/keys.js'
 import { exchangeHello } from '../../lib/registry/hello.js'
 import { Peer } from '../../lib/registry/peer.js'
@@ -134,6 +134,21 @@ t.test('a member who sends garbage is dropped and reported, and disturbs nobody'
   lease.update({ tags: ['still here'] })
   await once(lease, 'registered')
   t.ok(notices.length <= 5, `reported ${notices.length} times`)
+})
+
+t.test('a message that should be JSON and is not ends the connection, and no more', async (t) => {
+  const testbed = await Testbed.make(t)
+  const registrar = await testbed.registrar()
+  const connection = await dial(testbed, registrar)
+  await hello(connection, testbed.keyPair.publicKey)
+  const channel = Protomux.from(connection).createChannel({ protocol: REGISTRY_PROTOCOL })
+  const logs = channel?.addMessage({ encoding: c.string })
+  const reported = once(registrar, 'notice')
+  const ended = closed(connection)
+  channel?.open()
+  logs?.send('{ "this": is none')
+  await ended
+  t.match(await reported, [{ code: 'BAD_MESSAGE' }])
 })
 
 t.test(
