@@ -13,8 +13,9 @@ import { StreamAgent } from './agent.js'
 import type { CertificateSource } from './certificate.js'
 import { DomainTable } from './domains.js'
 import type { ForwardingContext } from './forwarding.js'
-import { KEEP_ALIVE_TIMEOUT_MS, makeServer, readFrom } from './gateway-server.js'
+import { makeServer, readFrom } from './gateway-server.js'
 import { HostGuard } from './host-guard.js'
+import { welcomedBy } from './idle-streams.js'
 import { KeptStreams } from './kept-streams.js'
 import { Lane } from './lane.js'
 import { LaneStreams } from './lane-streams.js'
@@ -110,7 +111,7 @@ export class HttpGateway extends ReadyResource {
       timeout: options.timeout,
       trustedProxies: options.trustedProxies
     })
-    const isWelcome = (key: string) => (directory.get(key)?.status ?? 'draining') !== 'draining'
+    const isWelcome = welcomedBy(directory)
     const kept = new KeptStreams({ pool, isWelcome })
     const agent = new StreamAgent({ dial: () => Promise.reject(SeaportError.CLOSED('no stream')) })
     this.#context = {
@@ -147,7 +148,6 @@ export class HttpGateway extends ReadyResource {
           router: this.#router,
           ledger: this.#ledger,
           streams: this.#streams,
-          keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
           headersTimeout,
           leave: read
         })

@@ -1,4 +1,4 @@
-import type { DirectoryChange, Instance } from '../registry/directory.js'
+import type { Directory, DirectoryChange, Instance } from '../registry/directory.js'
 
 export interface IdleStreamsOptions {
   /** How long a stream is kept, in ms. */
@@ -13,6 +13,11 @@ export interface IdleStreamsOptions {
 const IDLE_TIMEOUT_MS = 4000
 const MAX_IDLE_STREAMS = 256
 const SWEEPS_PER_TIMEOUT = 4
+
+/** Whether an instance is there, and means to stay. */
+export function welcomedBy(directory: Pick<Directory, 'statusOf'>): (key: string) => boolean {
+  return (key) => (directory.statusOf(key) ?? 'draining') !== 'draining'
+}
 
 interface Idle<T> {
   stream: T

@@ -1,20 +1,25 @@
 import { type AnswerBody, ChunkedBody, EndlessBody, SizedBody } from './answer-body.js'
+import { KEEP_ALIVE_TIMEOUT_MS } from './gateway-server.js'
 import { copyHeaders, listed, responseHeaders } from './headers.js'
-import { type Fields, fieldLines, type PlainAnswer, type RawHeaders } from './message-head.js'
+import { type Fields, fieldLines, flat, type PlainAnswer, type RawHeaders } from './message-head.js'
+
+/** Changes the header section. */
+export type Amend = (headers: RawHeaders) => RawHeaders
 
 export interface LaneAnswerOptions {
   method: string
   /** Whether the client's connection is used again. */
   isKept: boolean
-  /** How long it is then kept, in ms. */
-  keepAliveTimeout: number
+  /** Our entry in Via. */
   pseudonym: string
-  /** Changes the header section. */
-  amend: ((headers: RawHeaders) => RawHeaders) | null
+  amend: Amend | null
 }
 
 /** How a body ends: after so many bytes, as its chunks say, or with the stream. */
 type Framing = number | 'chunked' | 'until the end'
+
+const KEPT = `Connection: keep-alive\r\nKeep-Alive: timeout=${KEEP_ALIVE_TIMEOUT_MS / 1000}\r\n`
+const NOT_KEPT = 'Connection: close\r\n'
 
 /** The beginning of an answer as it is understood here, which is the same for as long as the same one comes. */
 export class LaneHead {
@@ -23,35 +28,42 @@ export class LaneHead {
   readonly framing: Framing
   /** Whether the instance wants no other exchange on this stream. */
   readonly isLast: boolean
-  /** Status 204 and 304 have none, whatever the fields say. */
+  /** Status 204 and 304 have no body, whatever the fields say. */
   readonly isBodiless: boolean
-  #passedOn: string | null = null
+  /** Whether its body goes on in chunks, or would: HEAD is told what GET would be. */
+  readonly saysChunked: boolean
+  readonly #hasDate: boolean
+  /** What it became last. */
+  #passedOn = { text: '', date: '', isKept: false }
 
   /** @throws SyntaxError if nobody can tell where its end is */
   constructor(head: PlainAnswer) {
+    const { statusCode, httpVersion, fields } = head
     this.head = head
     this.framing = framingOf(head)
-    this.isBodiless = head.statusCode === 204 || head.statusCode === 304
-    this.isLast =
-      head.httpVersion !== '1.1' || /\bclose\b/i.test(head.fields.byName.connection ?? '')
+    this.isBodiless = statusCode === 204 || statusCode === 304
+    this.isLast = httpVersion !== '1.1' || /\bclose\b/i.test(fields.byName.connection ?? '')
+    this.saysChunked = !this.isBodiless && typeof this.framing !== 'number'
+    this.#hasDate = 'date' in fields.byName
   }
 
-  /** The status line and the fields, as they are passed on. */
-  lines({ pseudonym, amend }: Pick<LaneAnswerOptions, 'pseudonym' | 'amend'>): string {
-    if (this.#passedOn !== null && amend === null) return this.#passedOn
+  /** As the client gets it. */
+  passOn({ isKept, pseudonym, amend }: LaneAnswerOptions): string {
+    const date = this.#hasDate ? '' : httpDate()
+    const before = this.#passedOn
+    const isSame = before.text !== '' && before.date === date && before.isKept === isKept
+    if (isSame && amend === null) return before.text
     const { statusCode, statusMessage, fields } = this.head
     let headers = responseHeaders(this.head, pseudonym)
     if (amend) headers = amend(headers)
     // It cannot follow a body that is not chunked.
     if (!this.saysChunked && 'trailer' in fields.byName) headers = without(headers, 'trailer')
-    const lines = `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${fieldLines(headers)}`
-    if (amend === null) this.#passedOn = lines
-    return lines
-  }
-
-  /** Whether its body goes on in chunks, or would: HEAD is told what GET would be. */
-  get saysChunked(): boolean {
-    return !this.isBodiless && typeof this.framing !== 'number'
+    if (date !== '') headers.push('Date', date)
+    if (this.saysChunked) headers.push('Transfer-Encoding', 'chunked')
+    const lines = `${fieldLines(headers)}${isKept ? KEPT : NOT_KEPT}`
+    const text = flat(`HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines}\r\n`)
+    if (amend === null) this.#passedOn = { text, date, isKept }
+    return text
   }
 }
 
@@ -81,19 +93,7 @@ export class LaneAnswer {
 
   /** The beginning, as the client gets it. */
   toString(): string {
-    return `${this.#head.lines(this.#options)}${this.#ownLines()}\r\n`
-  }
-
-  /** What is about this connection, and now. */
-  #ownLines(): string {
-    const { isKept, keepAliveTimeout } = this.#options
-    const { head, saysChunked } = this.#head
-    const date = 'date' in head.fields.byName ? '' : `Date: ${httpDate()}\r\n`
-    const coding = saysChunked ? 'Transfer-Encoding: chunked\r\n' : ''
-    const connection = isKept
-      ? `Connection: keep-alive\r\nKeep-Alive: timeout=${keepAliveTimeout / 1000}\r\n`
-      : 'Connection: close\r\n'
-    return `${date}${coding}${connection}`
+    return this.#head.passOn(this.#options)
   }
 }
 

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net'
+import { KEEP_ALIVE_TIMEOUT_MS } from './gateway-server.js'
 import { requestHeaders } from './headers.js'
 import { type LaneClient, type LaneContext, LaneExchange } from './lane-exchange.js'
-import { type Fields, fieldLines, type RequestHead, readRequest } from './message-head.js'
+import { type Fields, fieldLines, flat, type RequestHead, readRequest } from './message-head.js'
 import { refusalOf, refusalText } from './refusal.js'
 import type { Caller, ForwardRoute, GatewayRules } from './router.js'
 
@@ -136,10 +137,9 @@ export class LaneConnection implements LaneClient {
   /** Looks at the time: what takes too long, or is left unused for too long, is ended. */
   tick(now: number, isSilent: (key: string) => boolean) {
     if (this.#exchange) return this.#exchange.tick(now, isSilent)
-    const { headersTimeout, keepAliveTimeout } = this.#context
+    const patience = this.#hasServed ? KEEP_ALIVE_TIMEOUT_MS : this.#context.headersTimeout
     this.#idleSince ??= now
-    if (now - this.#idleSince > (this.#hasServed ? keepAliveTimeout : headersTimeout))
-      this.destroy()
+    if (now - this.#idleSince > patience) this.destroy()
   }
 
   /** Reads the next request, or leaves the connection to node:http if it is not for here. */
@@ -207,7 +207,7 @@ export class LaneConnection implements LaneClient {
       dropAuthorization: route.isOurAuthorization
     })
     headers.push('Connection', 'keep-alive')
-    const lines = fieldLines(headers)
+    const lines = flat(fieldLines(headers))
     this.#prepared = { of: known, method, prefix, lines }
     return lines
   }

@@ -21,8 +21,6 @@ export interface LaneContext {
   pseudonym: string
   /** How long a client may take to send its first request, in ms. */
   headersTimeout: number
-  /** How long clients' connections are kept between requests, in ms. */
-  keepAliveTimeout: number
 }
 
 /** Where an answer goes to. */
@@ -184,12 +182,11 @@ export class LaneExchange implements StreamSink, Waiting {
 
   /** @param text as much of the bytes as may be its beginning */
   #onanswer(read: LaneHead, bytes: Buffer, text: string) {
-    const { pseudonym, router, keepAliveTimeout } = this.#context
+    const { pseudonym, router } = this.#context
     const cors = Cors.of(router.rules.cors, this.#request, this.#route.upstream)
     const answer = new LaneAnswer(read, {
       method: this.#request.method,
       isKept: this.#client.isKept,
-      keepAliveTimeout,
       pseudonym,
       amend: cors && ((headers) => cors.amend(headers))
     })

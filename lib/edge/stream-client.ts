@@ -6,13 +6,14 @@ import type { LinkPool } from '../link/pool.js'
 import type { Directory } from '../registry/directory.js'
 import { StreamAgent, type StreamRequestOptions } from './agent.js'
 import { isIdempotent } from './forwarding.js'
+import { welcomedBy } from './idle-streams.js'
 import { KeptStreams } from './kept-streams.js'
 import { pairs } from './request-body.js'
 
 export interface StreamClientOptions {
   dialer: Dialer
   pool: Pick<LinkPool, 'open'>
-  directory: Pick<Directory, 'watch' | 'get'>
+  directory: Pick<Directory, 'watch' | 'statusOf'>
   /** What goes into Host where a caller gives only a path. */
   host: string
 }
@@ -30,8 +31,7 @@ export class StreamClient {
   readonly #host: string
 
   constructor({ dialer, pool, directory, host }: StreamClientOptions) {
-    const isWelcome = (key: string) => (directory.get(key)?.status ?? 'draining') !== 'draining'
-    const kept = new KeptStreams({ pool, isWelcome })
+    const kept = new KeptStreams({ pool, isWelcome: welcomedBy(directory) })
     this.#kept = kept
     this.#stopWatching = directory.watch(kept.forget)
     this.#host = host

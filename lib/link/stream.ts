@@ -155,7 +155,9 @@ export class LinkStream {
 
   receiveData(bytes: Buffer): boolean {
     if (this.#remoteHasEnded || !this.#window.receive(bytes.byteLength)) return false
-    this.#incoming.push(bytes.byteLength < COPY_BELOW_BYTES ? Buffer.from(bytes) : bytes)
+    const kept = bytes.byteLength < COPY_BELOW_BYTES ? Buffer.from(bytes) : bytes
+    if (this.#sink && this.#isFlowing && this.#incoming.length === 0) this.#hand(this.#sink, kept)
+    else this.#incoming.push(kept)
     this.#deliver()
     return true
   }
@@ -244,9 +246,7 @@ export class LinkStream {
     const sink = this.#sink
     if (!sink) return
     while (this.#isFlowing && this.#incoming.length > 0) {
-      const bytes = this.#incoming.shift() as Buffer
-      this.#window.read(bytes.byteLength)
-      this.#isFlowing = sink.ondata(bytes) && !this.#isClosed
+      this.#hand(sink, this.#incoming.shift() as Buffer)
     }
     if (this.#isClosed) return
     if (!this.#remoteHasEnded) {
@@ -256,6 +256,11 @@ export class LinkStream {
       sink.onend()
       this.#finishMaybe()
     }
+  }
+
+  #hand(sink: Sink, bytes: Buffer) {
+    this.#window.read(bytes.byteLength)
+    this.#isFlowing = sink.ondata(bytes) && !this.#isClosed
   }
 
   /** Its number is free when both sides have ended; it is closed when what came was read, too. */

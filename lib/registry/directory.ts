@@ -141,6 +141,12 @@ export class Directory {
     return this.#instance(key)
   }
 
+  /** What `get` would say of its status, for who asks all the time. */
+  statusOf(key: string): Instance['status'] | null {
+    const winner = this.#winner(key)
+    return winner && !isGone(winner.entry) ? statusOf(winner.entry) : null
+  }
+
   /** The versions of a role that some log knows, of instances that are gone too. */
   knownVersions(role: string): string[] {
     const versions = new Set<string>()
@@ -315,8 +321,12 @@ function isValid(entry: Entry): boolean {
 function toInstance(entry: LogEntry, live: boolean): Instance {
   const record = recordOf(entry)
   const { role, version, key, tags, direct, seq } = record
-  const status = isStale(entry) ? 'stale' : record.status
+  const status = statusOf(entry)
   return { role, version, servicePublicKey: key, tags, status, live, direct, seq }
+}
+
+function statusOf(entry: LogEntry): Instance['status'] {
+  return isStale(entry) ? 'stale' : recordOf(entry).status
 }
 
 /**
