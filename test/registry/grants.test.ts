@@ -1,6 +1,12 @@
 import t from 'tap'
 import { KeyPair, type KeyPair as KeyPairType, toHex } from '../../lib/keys.js'
-import { covers, parsePattern, signGrant, signRevocation } from '../../lib/registry/grant.js'
+import {
+  checkGrantStatement,
+  covers,
+  parsePattern,
+  signGrant,
+  signRevocation
+} from '../../lib/registry/grant.js'
 import { Grants } from '../../lib/registry/grants.js'
 import { Membership } from '../../lib/registry/membership.js'
 
@@ -116,6 +122,17 @@ t.test('what is said by who has no right to it is not taken, and hides nothing',
   t.ok(membership.learn(revoke(registry, alice, 2000)))
   t.notOk(grants.allows(hex(alice), { kind: 'read' }))
   t.notOk(membership.learn(revoke(mallory, alice, 4000)))
+  t.end()
+})
+
+t.test('a signature is written in one way, so that nobody can pad what others signed', (t) => {
+  const { signature, ...fields } = grant(registry, alice)
+  t.ok(checkGrantStatement({ ...fields, signature }, registry.publicKey))
+  for (const other of [signature.toUpperCase(), `${signature}00`, `${signature} `]) {
+    t.throws(() => checkGrantStatement({ ...fields, signature: other }, registry.publicKey), {
+      code: 'BAD_SIGNATURE'
+    })
+  }
   t.end()
 })
 
