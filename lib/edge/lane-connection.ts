@@ -8,6 +8,8 @@ import type { Caller, ForwardRoute, GatewayRules } from './router.js'
 
 /** Longer heads are read by node:http, which knows how long they may be. */
 const MAX_HEAD_BYTES = 8192
+/** Who sends no more may still read. Or it has left, which is the same to see until it is written to. */
+const HALF_OPEN_PATIENCE_MS = 1000
 const METHODS = new Set(['GET', 'HEAD', 'DELETE'])
 /** Fields that ask for more than passing on. */
 const DEMANDING = [
@@ -75,6 +77,8 @@ export class LaneConnection implements LaneClient {
   #known: Known | null = null
   #prepared: Prepared | null = null
   #hasEnded = false
+  /** What was written when it was looked at last, and since when that is all, in ms. */
+  #written = { bytes: 0, since: 0 }
   #hasServed = false
   /** When it was seen without a request first, in ms; null while it was not. */
   #idleSince: number | null = performance.now()
@@ -136,7 +140,11 @@ export class LaneConnection implements LaneClient {
 
   /** Looks at the time: what takes too long, or is left unused for too long, is ended. */
   tick(now: number, isSilent: (key: string) => boolean) {
-    if (this.#exchange) return this.#exchange.tick(now, isSilent)
+    if (this.#exchange) {
+      if (this.#hasEnded && this.#hasBeenSilent(now)) this.destroy()
+      else this.#exchange.tick(now, isSilent)
+      return
+    }
     const patience = this.#hasServed ? KEEP_ALIVE_TIMEOUT_MS : this.#context.headersTimeout
     this.#idleSince ??= now
     if (now - this.#idleSince > patience) this.destroy()
@@ -239,6 +247,13 @@ export class LaneConnection implements LaneClient {
     this.#take(bytes)
   }
 
+  #hasBeenSilent(now: number): boolean {
+    const { bytesWritten: bytes, writableLength } = this.#socket
+    // What is still to be taken would have come back, had it left.
+    if (bytes !== this.#written.bytes || writableLength > 0) this.#written = { bytes, since: now }
+    return now - this.#written.since > HALF_OPEN_PATIENCE_MS
+  }
+
   readonly #ondata = (bytes: Buffer) => {
     // Who does not read its answers has to wait with further requests.
     if (this.#exchange || this.#socket.writableNeedDrain) this.#keepAhead(bytes)
@@ -253,6 +268,7 @@ export class LaneConnection implements LaneClient {
   /** A client may say that it asks for no more, and still read. */
   readonly #onend = () => {
     this.#hasEnded = true
+    this.#written = { bytes: this.#socket.bytesWritten, since: performance.now() }
     if (this.isIdle) this.#socket.end()
   }
 

@@ -1,4 +1,4 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
@@ -100,6 +100,29 @@ t.test('a request in pieces, and a client that says it asks no more, are answere
   leaving.socket.end(get('/role/api/last'))
   await leaving.hears('GET /last ')
   await once(leaving.socket, 'close')
+})
+
+t.test('a client that leaves while nothing is said is noticed by the service', async (t) => {
+  const harbor = await Harbor.make(t)
+  const answers = new EventEmitter()
+  await harbor.service('api@1.0.0', (request, response) => {
+    if (request.url === '/begun') response.write('something')
+    answers.emit('asked', response)
+  })
+  const web = await harbor.web()
+  for (const path of ['/begun', '/not-begun']) {
+    for (const leave of ['destroy', 'resetAndDestroy'] as const) {
+      const asked = once(answers, 'asked')
+      const client = new Client(t, web.port)
+      client.socket.write(get(`/role/api${path}`))
+      const [response] = (await asked) as [ServerResponse]
+      const closed = once(response, 'close')
+      if (path === '/begun') await client.hears('something')
+      client.socket[leave]()
+      await closed
+      t.pass(`${path} ${leave}`)
+    }
+  }
 })
 
 t.test('a client that does not read is not read from, and not remembered', async (t) => {
