@@ -19,8 +19,9 @@ export interface AuthorshipOptions {
 /**
  * Which log is a registrar's own. Normally the one of its last run: what was acknowledged survives
  * `kill -9`. Not after the machine went down in mid-write, nor if somebody holds more of the log than
- * we do: then blocks that others have may be missing here, and writing others in their place would
- * break every reader. A new log is begun then, and what is known goes with it.
+ * we do, or another one under its key (`conflict`): then blocks that others have may be missing here, and
+ * writing others in their place would break every reader. A new log is begun then, and what is known goes
+ * with it.
  */
 export class Authorship extends ReadyResource {
   readonly #storage: Storage
@@ -100,6 +101,9 @@ export class Authorship extends ReadyResource {
     const core = store.get({ name: number === 0 ? 'log' : `log-${number}` })
     const log = new Log(core, () => store.storage.compact())
     await log.ready()
+    log.on('conflict', () => {
+      if (log === this.#log) this.emit('conflict')
+    })
     const logKey = toHex(core.key)
     const known = memory.certificates.find((other) => (other as Certificate).logKey === logKey)
     this.#startedAt = (known as Certificate | undefined)?.startedAt ?? Date.now()

@@ -12,7 +12,8 @@ const GARBAGE_PER_ENTRY = 4
 
 /**
  * A registrar's own log: a Hyperbee with one entry per instance, and the grants. Entries that come while others are
- * being written leave together in the next batch (group commit).
+ * being written leave together in the next batch (group commit). Emits `conflict` when others turn out to have
+ * another log under its key; nothing can be written then.
  */
 export class Log extends ReadyResource {
   readonly stats = { writes: 0, batches: 0, tidied: 0 }
@@ -33,6 +34,7 @@ export class Log extends ReadyResource {
     this.#bee = logBee(core)
     this.#tree = new TreeWriter(this.#bee)
     this.#compact = compact
+    core.on('conflict', () => this.emit('conflict'))
   }
 
   override async _open() {

@@ -119,6 +119,7 @@ export class Registrar extends ReadyResource {
     replica.on('applied', () => lapses.review())
     replica.on('registrar', () => lapses.review())
     replica.on('rewound', () => this.#onrewound())
+    this.#authorship.on('conflict', () => this.#onrewound())
     this.#writable = this.#ownLog.length > 0 ? this.#introduced(replica) : Promise.resolve()
     await this.#certify()
     this.#renewal = setInterval(
@@ -393,7 +394,7 @@ function mayNotServe({ role, version, key }: ServiceRecord): SeaportError {
 
 function rewound(): SeaportError {
   return SeaportError.STORAGE_FAILED(
-    'others hold more of our log than we do, as after a restored backup; a new log was begun, and nothing is lost'
+    'others hold more of our log than we do, or another one, as after a restored backup; a new one was begun'
   )
 }
 

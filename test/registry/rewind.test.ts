@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { KeyPair } from '../../lib/keys.js'
 import { Authorship } from '../../lib/registry/authorship.js'
+import type { Instance } from '../../lib/registry/directory.js'
 import { shows, Testbed } from '../testbed.js'
 
 t.test(
@@ -54,6 +55,50 @@ t.test(
     await newcomer.synced()
     t.equal(newcomer.directory.size, 21)
     t.ok(third.replica.directory.size === 21)
+  }
+)
+
+t.test(
+  'a registrar that went on from an older state before it met those who know better begins anew',
+  async (t) => {
+    const testbed = await Testbed.make(t)
+    const [dir, backup, readersDir] = [
+      await testbed.dir(),
+      await testbed.dir(),
+      await testbed.dir()
+    ]
+    const first = await testbed.registrar({ dir })
+    const owner = await testbed.replica()
+    await testbed.lease(owner, { role: 'a' })
+    await testbed.close(first)
+    await cp(dir, backup, { recursive: true })
+
+    const second = await testbed.registrar({ dir })
+    const reader = await testbed.replica({ dir: readersDir })
+    for (let i = 0; i < 5; i++) await testbed.lease(owner, { role: 'b' })
+    await shows(reader.directory, (all) => all.length === 6)
+    await testbed.close(reader)
+    await testbed.close(owner)
+    await testbed.close(second)
+
+    await restore(backup, dir)
+    const third = await testbed.registrar({ dir })
+    const ownLog = () => third.replica.logs().find(({ live }) => live)?.logKey
+    const restored = ownLog()
+    const later = await testbed.replica()
+    for (let i = 0; i < 20; i++) await testbed.lease(later, { role: 'c' })
+    const back = await testbed.replica({ dir: readersDir })
+    const hasAll = (role: string, count: number) => (all: Instance[]) =>
+      all.filter((one) => one.role === role && one.live).length === count
+    await shows(back.directory, hasAll('c', 20))
+    await testbed.lease(later, { role: 'd' })
+    await Promise.all(
+      [back, third.replica, later].map(({ directory }) => shows(directory, hasAll('d', 1)))
+    )
+    t.not(ownLog(), restored)
+    const newcomer = await testbed.replica()
+    await shows(newcomer.directory, hasAll('c', 20))
+    t.ok(newcomer.logs().some(({ live, logKey }) => live && logKey === ownLog()))
   }
 )
 
