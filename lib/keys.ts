@@ -49,5 +49,7 @@ export function parseKey(key: Buffer | Uint8Array | string, what = 'key'): Buffe
 
 /** A key as people see it. */
 export function toHex(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('hex')
+  const bytes =
+    key instanceof Buffer ? key : Buffer.from(key.buffer, key.byteOffset, key.byteLength)
+  return bytes.toString('hex')
 }

@@ -110,7 +110,7 @@ class WebInstance extends Lifecycle {
       traffic: this.#traffic,
       logs: () => replica.logs(),
       peers: () => replica.peering.peers.size,
-      pathOf: (key) => this.#pool.pathOf(Buffer.from(key, 'hex'))
+      pathOf: (key) => this.#pool.pathOf(key)
     })
     this.#gateway = new HttpGateway({
       directory,

@@ -33,7 +33,7 @@ export interface DialerOptions {
   mode?: BalanceMode | undefined
   /** Whether older versions have their share; as it was asked for in `resolve`. */
   versions?: Versions | undefined
-  /** Whose dials these are, for the mode `hash`. Asked for each. */
+  /** Whose dials these are. Asked for each, in the mode `hash`. */
   consumerKey?: (() => string) | undefined
   /** What is known of the instances. Default: what this dialer finds out. */
   experience?: Experience | undefined
@@ -104,7 +104,6 @@ export class Dialer {
   readonly #pool: DialerOptions['pool']
   readonly #experience: Experience
   readonly #circumstances: Circumstances
-  readonly #consumerKey: () => string
   readonly #openTimeout: number | undefined
   readonly #dialTimeout: number
   readonly #hedgeAfter: number
@@ -133,7 +132,6 @@ export class Dialer {
     this.#mode = mode
     this.#balancer = balancerOf(mode)
     this.#experience = experience
-    this.#consumerKey = consumerKey
     this.#openTimeout = openTimeout
     this.#dialTimeout = dialTimeout
     this.#hedgeAfter = hedgeAfter
@@ -141,7 +139,9 @@ export class Dialer {
       dial: -1,
       random,
       measure: ({ servicePublicKey }) => this.#experience.of(servicePublicKey).load,
-      consumerKey: '',
+      get consumerKey() {
+        return consumerKey()
+      },
       versions
     }
   }
@@ -231,7 +231,6 @@ export class Dialer {
   #balance(): Candidate[] {
     const circumstances = this.#circumstances
     circumstances.dial++
-    circumstances.consumerKey = this.#consumerKey()
     return this.#balancer(this.#resolve(), circumstances)
   }
 
@@ -241,7 +240,7 @@ export class Dialer {
     return this.#pool.isSuspect(servicePublicKey) ? 1 : 0
   }
 
-  async #attempt<S extends Dialed>(
+  #attempt<S extends Dialed>(
     candidate: Candidate,
     signal: Signal,
     open: Open<S> | undefined
@@ -252,18 +251,23 @@ export class Dialer {
     const isMeasured = !open && this.#isLinked(candidate)
     load.inFlight++
     ejection.begin()
-    try {
-      const options = { timeout: this.#openTimeout, signal }
-      const stream = await (open ?? (this.#open as unknown as Open<S>))(key, options)
-      ejection.succeeded()
-      if (isMeasured) load.measured(performance.now() - beganAt)
-      whenUnused(stream, () => load.inFlight--)
-      return stream
-    } catch (error) {
-      load.inFlight--
-      this.#judge(ejection, signal, performance.now() - beganAt)
-      throw error
-    }
+    const opening = (open ?? (this.#open as unknown as Open<S>))(key, {
+      timeout: this.#openTimeout,
+      signal
+    })
+    return opening.then(
+      (stream) => {
+        ejection.succeeded()
+        if (isMeasured) load.measured(performance.now() - beganAt)
+        whenUnused(stream, () => load.inFlight--)
+        return stream
+      },
+      (error) => {
+        load.inFlight--
+        this.#judge(ejection, signal, performance.now() - beganAt)
+        throw error
+      }
+    )
   }
 
   /** Whoever hung up did not complain; but who was overtaken after its time is as good as silent. */
@@ -305,7 +309,7 @@ export class Dialer {
   readonly #open: Open<LinkStream> = (key, options) => this.#pool.open(key, options)
 
   #isLinked({ servicePublicKey }: Candidate): boolean {
-    return this.#pool.pathOf?.(this.#experience.of(servicePublicKey).key) !== null
+    return this.#pool.pathOf?.(servicePublicKey) !== null
   }
 
   #noInstance(failures: Failure[]): SeaportError {

@@ -30,11 +30,12 @@ export interface RaceOptions<T, S extends Opened> {
  */
 export class Race<T, S extends Opened> {
   readonly #options: RaceOptions<T, S>
-  readonly #running = new Set<Abort>()
+  /** Ends the attempts that still run; what it says to the one that won comes too late. */
+  readonly #over = new Abort()
   readonly #deadline: number
   #tried = 0
+  #running = 0
   #hedge: NodeJS.Timeout | null = null
-  #isOver = false
   #resolve: (winner: S | null) => void = () => {}
   #reject: (reason: unknown) => void = () => {}
 
@@ -64,39 +65,41 @@ export class Race<T, S extends Opened> {
     const { candidates } = this.#options
     const mayTry = this.#tried === 0 || performance.now() < this.#deadline
     if (mayTry && this.#tried < candidates.length) {
-      void this.#try(candidates[this.#tried++] as T)
+      this.#try(candidates[this.#tried++] as T)
       this.#hedgeLater()
-    } else if (this.#running.size === 0) {
+    } else if (this.#running === 0) {
       this.#end()
       this.#resolve(null)
     }
   }
 
-  /** Never rejects. */
-  async #try(candidate: T) {
-    const { attempt, onfailed } = this.#options
-    const abort = new Abort()
-    this.#running.add(abort)
-    try {
-      const stream = await attempt(candidate, abort)
-      this.#running.delete(abort)
-      if (this.#isOver) stream.destroy()
-      else this.#win(stream)
-    } catch (error) {
-      this.#running.delete(abort)
-      if (this.#isOver) return
-      onfailed(candidate, error as SeaportError)
-      this.#next()
-    }
+  #try(candidate: T) {
+    this.#running++
+    this.#options.attempt(candidate, this.#over).then(
+      (stream) => this.#onopened(stream),
+      (error) => this.#onfailed(candidate, error)
+    )
   }
 
-  #win(stream: S) {
+  #onopened(stream: S) {
+    this.#running--
+    if (this.#over.aborted) {
+      stream.destroy()
+      return
+    }
     this.#end()
     this.#resolve(stream)
   }
 
+  #onfailed(candidate: T, error: SeaportError) {
+    this.#running--
+    if (this.#over.aborted) return
+    this.#options.onfailed(candidate, error)
+    this.#next()
+  }
+
   #hedgeLater() {
-    if (this.#isOver || this.#tried >= this.#options.candidates.length) return
+    if (this.#over.aborted || this.#tried >= this.#options.candidates.length) return
     if (this.#hedge) this.#hedge.refresh()
     else this.#hedge = setTimeout(() => this.#next(), this.#options.hedgeAfter)
   }
@@ -108,9 +111,8 @@ export class Race<T, S extends Opened> {
   }
 
   #end(reason: unknown = OVERTAKEN) {
-    this.#isOver = true
     if (this.#hedge) clearTimeout(this.#hedge)
     this.#options.signal?.removeEventListener('abort', this.#onabort)
-    for (const abort of this.#running) abort.abort(reason)
+    this.#over.abort(reason)
   }
 }

@@ -109,22 +109,24 @@ export class TcpProxy extends ReadyResource {
     }
   }
 
-  /** Never rejects. */
-  async #onconnection(socket: Socket) {
+  #onconnection(socket: Socket) {
+    const hangUp = new Abort()
     this.#sockets.add(socket)
     this.stats.connections++
-    socket.on('error', () => {})
+    socket.on('error', noop)
     socket.on('close', () => {
       this.#sockets.delete(socket)
       this.stats.connections--
+      hangUp.abort(HUNG_UP)
     })
-    const hangUp = new Abort()
-    const onhangup = () => hangUp.abort(HUNG_UP)
-    socket.on('close', onhangup)
+    void this.#serve(socket, hangUp)
+  }
+
+  /** Never rejects. */
+  async #serve(socket: Socket, hangUp: Abort) {
     try {
       // Until then a little is read, so that a hang-up is seen, but nothing is taken from the socket.
       const stream = await this.#dial({ signal: hangUp })
-      socket.off('close', onhangup)
       this.stats.connected++
       if ((await join(stream, socket)) !== null) this.stats.reset++
     } catch (error) {
@@ -135,3 +137,5 @@ export class TcpProxy extends ReadyResource {
     }
   }
 }
+
+function noop() {}

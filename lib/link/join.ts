@@ -19,7 +19,7 @@ export function join(stream: LinkStream, socket: Duplex): Promise<Error | null> 
 class Joint implements Sink {
   readonly #stream: LinkStream
   readonly #socket: Duplex
-  readonly #resolve: (reason: Error | null) => void
+  #resolve: ((reason: Error | null) => void) | null
   #reason: Error | null = null
   #isStreamClosed = false
   #isOver = false
@@ -62,7 +62,7 @@ class Joint implements Sink {
       this.#reason ??= reason
       cut(this.#socket, reason)
     }
-    if (this.#socket.closed) this.#resolve(this.#reason)
+    if (this.#socket.closed) this.#settle()
   }
 
   #onsocketclose() {
@@ -71,7 +71,13 @@ class Joint implements Sink {
       this.#reason ??= this.#explain()
       this.#stream.destroy(this.#reason)
     }
-    if (this.#isStreamClosed) this.#resolve(this.#reason)
+    if (this.#isStreamClosed) this.#settle()
+  }
+
+  /** Once: to resolve a promise again is no offence, but takes V8 long. */
+  #settle() {
+    this.#resolve?.(this.#reason)
+    this.#resolve = null
   }
 
   #explain(): Error {

@@ -1,4 +1,4 @@
-import { type OutgoingFrame, PACKET_BYTES, sizeOf } from './frames.js'
+import { type OutgoingFrame, PACKET_BYTES, REFUSED, sizeOf } from './frames.js'
 import type { LinkStream } from './stream.js'
 
 export interface OutboxOptions {
@@ -10,7 +10,7 @@ export interface OutboxOptions {
 
 /** What one stream sends before the next has its turn, if others wait. */
 const QUANTUM_BYTES = 16 * 1024
-/** More than what a turn adds to a packet beside its data. */
+/** More than what a turn adds to a packet beside its data, and more than any frame takes but a refusal. */
 const TURN_OVERHEAD_BYTES = 64
 /** A packet costs its two ends as much as the streams of several frames do. With as many, it is worth it. */
 const FRAMES_WORTH_A_PACKET = 16
@@ -87,7 +87,7 @@ export class Outbox {
   readonly #onturn = () => {
     const hasBroughtMore = this.#arrivals > this.#arrivalsBefore
     this.#arrivalsBefore = this.#arrivals
-    if (hasBroughtMore && this.#isWorthWaiting) {
+    if (hasBroughtMore && this.#isWorthWaiting()) {
       setImmediate(this.#onturn)
       return
     }
@@ -95,7 +95,7 @@ export class Outbox {
     this.#flush()
   }
 
-  get #isWorthWaiting(): boolean {
+  #isWorthWaiting(): boolean {
     return (
       this.#control.length + this.#ready.size < FRAMES_WORTH_A_PACKET &&
       performance.now() - this.#waitsSince < MAX_PATIENCE_MS
@@ -117,7 +117,7 @@ export class Outbox {
     while (taken < this.#control.length && room > 0) {
       const frame = this.#control[taken++] as OutgoingFrame
       frames.push(frame)
-      room -= sizeOf(frame)
+      room -= frame.type === REFUSED ? sizeOf(frame) : TURN_OVERHEAD_BYTES
     }
     if (taken === this.#control.length) this.#control.length = 0
     else this.#control.splice(0, taken)

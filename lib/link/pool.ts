@@ -87,7 +87,8 @@ export class LinkPool extends ReadyResource {
    * @throws OPEN_TIMEOUT, LINK_LOST, CLOSED, what the other side refused with, or the signal's reason
    */
   async open(remotePublicKey: Buffer, options: OpenOptions = {}): Promise<LinkStream> {
-    const link = await this.#take(remotePublicKey, options.signal)
+    const taken = this.#take(remotePublicKey, options.signal)
+    const link = taken instanceof Link ? taken : await taken
     if (!link.isConnected) return link.open(options)
     try {
       return await link.open(options)
@@ -106,9 +107,12 @@ export class LinkPool extends ReadyResource {
     return this.#routes.get(key)?.isSuspect ?? false
   }
 
-  /** How the next stream to a key goes, and how long its packets take in ms, if a link is connected. */
-  pathOf(remotePublicKey: Buffer): { kind: Path; rtt: number } | null {
-    const link = this.#routes.get(toHex(remotePublicKey))?.current
+  /**
+   * How the next stream to a key, in hex, goes, and how long its packets take in ms, if a link is connected.
+   * Asked for each dial.
+   */
+  pathOf(key: string): { kind: Path; rtt: number } | null {
+    const link = this.#routes.get(key)?.current
     return link ? { kind: link.path, rtt: link.rtt } : null
   }
 

@@ -52,7 +52,11 @@ export class Route {
 
   /** The link that takes the next stream, if it is connected. */
   get current(): Link | null {
-    return this.links.find(isSound) ?? this.links.find((link) => link.isConnected) ?? null
+    const direct = this.#direct
+    const dht = this.#dht
+    if (direct && isSound(direct)) return direct
+    if (dht && isSound(dht)) return dht
+    return direct?.isConnected ? direct : dht?.isConnected ? dht : null
   }
 
   /** Whether none of the links is to be chosen while there are other keys. */

@@ -137,7 +137,7 @@ export class LinkStream {
   /** Cuts it, so that the other side can tell that from an end. */
   destroy(error?: Error | null) {
     if (this.#isClosed) return
-    if (!this.#isFinished) {
+    if (!this.#isFinished()) {
       this.#carrier.cut(this, error instanceof SeaportError ? error.code : 'STREAM_RESET')
     }
     this.#close(
@@ -202,7 +202,7 @@ export class LinkStream {
       frames.push({ type: DATA, id: this.id, parts: this.#take(byteLength), byteLength })
       this.#credit -= costOf(byteLength)
     }
-    if (this.#outgoingBytes > 0 && this.#isOutOfCredit && !this.#hasSaidBlocked) {
+    if (this.#outgoingBytes > 0 && this.#isOutOfCredit() && !this.#hasSaidBlocked) {
       this.#hasSaidBlocked = true
       frames.push({ type: BLOCKED, id: this.id })
     }
@@ -217,7 +217,7 @@ export class LinkStream {
 
   /** Whether another turn now would send anything. */
   get isReady(): boolean {
-    return this.#outgoingBytes > 0 && !this.#isOutOfCredit
+    return this.#outgoingBytes > 0 && !this.#isOutOfCredit()
   }
 
   #take(byteLength: number): Buffer[] {
@@ -265,7 +265,7 @@ export class LinkStream {
 
   /** Its number is free when both sides have ended; it is closed when what came was read, too. */
   #finishMaybe() {
-    if (!this.#isFinished || this.#isClosed) return
+    if (!this.#isFinished() || this.#isClosed) return
     this.#carrier.finish(this)
     if (this.#hasToldEnd) this.#close(null)
   }
@@ -275,19 +275,19 @@ export class LinkStream {
     this.#isClosed = true
     this.#isFlowing = false
     this.#reason = reason
-    this.#outgoing = []
+    this.#outgoing.length = 0
     this.#outgoingBytes = 0
-    this.#incoming = []
+    this.#incoming.length = 0
     this.#window.release()
     this.#onclosed?.()
     this.#sink?.onclose(reason)
   }
 
-  get #isFinished(): boolean {
+  #isFinished(): boolean {
     return this.#hasEnded && this.#remoteHasEnded
   }
 
-  get #isOutOfCredit(): boolean {
+  #isOutOfCredit(): boolean {
     return this.#credit <= FRAME_COST
   }
 }

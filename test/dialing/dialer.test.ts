@@ -252,7 +252,8 @@ function dial({ candidates, answers = {}, suspects = [], linked, onopen, ...opti
   const aborted: string[] = []
   const pool: DialerOptions['pool'] = {
     isSuspect: (key) => suspects.includes(nameOf(Buffer.from(key, 'hex'))),
-    pathOf: (key) => (linked?.has(nameOf(key)) ? { kind: 'dht', rtt: 1 } : null),
+    pathOf: (key) =>
+      linked?.has(nameOf(Buffer.from(key, 'hex'))) ? { kind: 'dht', rtt: 1 } : null,
     open: async (key, { signal }: OpenOptions = {}): Promise<LinkStream> => {
       const name = nameOf(key)
       tried.push(name)

@@ -19,7 +19,7 @@ t.test('where there is a direct path, the DHT is not asked', async (t) => {
   t.equal(dht.length, 0)
   t.match(pool.stats, { links: 1, direct: 1, made: 1 })
   t.match(pool.links(), [{ key: KEY.toString('hex'), path: 'direct', rtt: 1.5, suspect: false }])
-  t.same(pool.pathOf(KEY), { kind: 'direct', rtt: 1.5 })
+  t.same(pool.pathOf(toHex(KEY)), { kind: 'direct', rtt: 1.5 })
 })
 
 t.test('where there is none, the DHT is asked at once', async (t) => {
