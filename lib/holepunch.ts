@@ -88,8 +88,25 @@ export interface RawStream extends EventEmitter {
   readonly connected: boolean
   readonly remoteHost: string
   readonly remotePort: number
-  /** UDX's; a TCP socket does not tell. */
+  // What UDX measures; a TCP socket does not tell.
+  /** In ms. */
   readonly rtt?: number
+  /** What was sent and did not arrive yet, as far as is known, in bytes. */
+  readonly inflight?: number
+  /** In bytes per second. */
+  readonly bbrBandwidth?: number
+}
+
+/** A UDX stream that one connects by hand. */
+export interface LooseRawStream extends RawStream {
+  readonly id: number
+  connect(socket: UdxSocket, remoteId: number, port: number, host: string): void
+  write(data: Uint8Array): boolean
+  destroy(): void
+}
+
+export interface UdxSocket {
+  address(): { host: string; port: number }
 }
 
 /** An encrypted connection: a streamx Duplex of whole messages. */
@@ -116,6 +133,8 @@ export interface SecretStream extends EventEmitter {
   setKeepAlive(ms: number): void
   setTimeout(ms: number): void
   sendKeepAlive(): void
+  /** Resolves once the other side has all that was written, or at once if this cannot be known. */
+  flush(): Promise<boolean>
 }
 
 interface SecretStreamOptions {
@@ -201,6 +220,9 @@ export interface HyperDHT extends EventEmitter {
   readonly port: number
   /** Where keys were found before, by key in hex. Not documented. */
   readonly _relayAddressesCache: { delete(key: string): void }
+  /** What all of its packets leave from, and come to. */
+  readonly socket: UdxSocket
+  createRawStream(options: { framed: boolean }): LooseRawStream
   address(): { host: string; port: number; family: number }
   ready(): Promise<void>
   fullyBootstrapped(): Promise<void>

@@ -4,6 +4,8 @@ import type { LinkStream } from './stream.js'
 export interface OutboxOptions {
   /** Sends a packet; false if no more should be sent until `drain`. */
   send: (frames: OutgoingFrame[]) => boolean
+  /** How many bytes of data may be sent now. After none, `flush` is to be called once there are some. */
+  askForRoom: () => number
   /** The other side does not take what we answer. */
   onoverflow: () => void
 }
@@ -23,10 +25,12 @@ const MAX_WAITING_FRAMES = 16_384
  * Decides what leaves next on a link. All that is to be sent in one turn of the event loop leaves
  * together, and with the next turn's, for as long as each brings more: a loop that is busy takes in one new
  * connection a turn. The streams that have data take turns; and nothing is handed on while the connection
- * below is not drained, so that what waits there stays small and a new stream gets through at once.
+ * below is not drained, nor data while much of it waits there (see `Backlog`), so that a new stream gets
+ * through at once.
  */
 export class Outbox {
   readonly #send: OutboxOptions['send']
+  readonly #askForRoom: OutboxOptions['askForRoom']
   readonly #onoverflow: () => void
   readonly #control: OutgoingFrame[] = []
   /** Streams that have something to send, the next first. */
@@ -39,8 +43,9 @@ export class Outbox {
   #isDrained = true
   #isClosed = false
 
-  constructor({ send, onoverflow }: OutboxOptions) {
+  constructor({ send, askForRoom, onoverflow }: OutboxOptions) {
     this.#send = send
+    this.#askForRoom = askForRoom
     this.#onoverflow = onoverflow
   }
 
@@ -66,7 +71,16 @@ export class Outbox {
   /** The connection takes data again. */
   drain() {
     this.#isDrained = true
-    this.#flush()
+    this.flush()
+  }
+
+  /** Sends what may be sent. */
+  flush() {
+    while (this.#isDrained && !this.#isClosed) {
+      const frames = this.#compose()
+      if (frames.length === 0) return
+      this.#isDrained = this.#send(frames)
+    }
   }
 
   close() {
@@ -92,7 +106,7 @@ export class Outbox {
       return
     }
     this.#isScheduled = false
-    this.#flush()
+    this.flush()
   }
 
   #isWorthWaiting(): boolean {
@@ -100,14 +114,6 @@ export class Outbox {
       this.#control.length + this.#ready.size < FRAMES_WORTH_A_PACKET &&
       performance.now() - this.#waitsSince < MAX_PATIENCE_MS
     )
-  }
-
-  #flush() {
-    while (this.#isDrained && !this.#isClosed) {
-      const frames = this.#compose()
-      if (frames.length === 0) return
-      this.#isDrained = this.#send(frames)
-    }
   }
 
   #compose(): OutgoingFrame[] {
@@ -122,6 +128,7 @@ export class Outbox {
     if (taken === this.#control.length) this.#control.length = 0
     else this.#control.splice(0, taken)
 
+    if (this.#ready.size > 0) room = Math.min(room, this.#askForRoom())
     // A stream that is added while this runs is reached in the same pass, behind all others.
     for (const stream of this.#ready) {
       if (room <= TURN_OVERHEAD_BYTES) break

@@ -1,5 +1,6 @@
 import { SeaportError } from '../errors.js'
 import type { MuxChannel, MuxMessage, Protomux } from '../holepunch.js'
+import { Backlog } from './backlog.js'
 import {
   BLOCKED,
   CONNECTED,
@@ -87,6 +88,7 @@ export class Streams implements Carrier, Answering {
   readonly #channel: MuxChannel | null
   readonly #message: MuxMessage<OutgoingFrame[] | Buffer> | null
   readonly #outbox: Outbox
+  readonly #backlog: Backlog
   readonly #streams = new Map<number, LinkStream | Opening | IncomingStream>()
   readonly #budget: Budget = { left: LINK_BUDGET }
   readonly #parity: number
@@ -103,8 +105,13 @@ export class Streams implements Carrier, Answering {
     this.#parity = mux.stream.isInitiator ? 1 : 0
     this.#lastLocalId = mux.stream.isInitiator ? -1 : 0
     this.#lastRemoteId = mux.stream.isInitiator ? 0 : -1
+    this.#backlog = new Backlog({
+      connection: mux.stream,
+      ondrain: () => this.#outbox.flush()
+    })
     this.#outbox = new Outbox({
       send: (frames) => this.#send(frames),
+      askForRoom: () => this.#backlog.askForRoom(),
       onoverflow: () =>
         mux.destroy(SeaportError.BAD_MESSAGE('answers that the other side does not take'))
     })
@@ -209,7 +216,10 @@ export class Streams implements Carrier, Answering {
   }
 
   #send(frames: OutgoingFrame[]): boolean {
-    for (const frame of frames) if (frame.type === DATA) this.stats.bytesSent += frame.byteLength
+    let byteLength = 0
+    for (const frame of frames) if (frame.type === DATA) byteLength += frame.byteLength
+    this.stats.bytesSent += byteLength
+    this.#backlog.add(byteLength)
     return this.#message?.send(frames) ?? false
   }
 

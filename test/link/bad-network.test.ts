@@ -1,0 +1,133 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import type { Duplex } from 'node:stream'
+import t, { type Test } from 'tap'
+import { Link, type LinkOptions } from '../../lib/link/link.js'
+import { INITIAL_WINDOW } from '../../lib/link/window.js'
+import type { Conditions } from '../udp-relay.js'
+import { FarPair } from './far-pair.js'
+import { readAll } from './pair.js'
+
+const KIB = 1024
+/** 2 Mbit/s, 40 ms there and back, and a router that holds another 100 ms. */
+const SLOW_LINE = { rate: 250_000, delay: 20, queue: 25_000 }
+/** What is under way on it: all of the way and of the router's queue, twice, as UDX feels its way. */
+const UNDER_WAY_BYTES = 80 * KIB
+/** What may wait in the process that sends. */
+const WAITING_BYTES = 48 * KIB
+
+for (const direction of ['up', 'down'] as const) {
+  t.test(`beside bulk ${direction} a slow line, a small request is answered soon`, async (t) => {
+    const { near, far, relay, open } = await farLinks(t, SLOW_LINE)
+    const [nearEnd, farEnd] = await open()
+    const [from, to] = direction === 'up' ? [nearEnd, farEnd] : [farEnd, nearEnd]
+    const [sender, receiver] = direction === 'up' ? [near, far] : [far, near]
+    let most = 0
+    to.on('data', () => {
+      most = Math.max(most, sender.stats.bytesSent - receiver.stats.bytesReceived)
+    })
+    flood(from)
+    while (receiver.stats.bytesReceived < 300 * KIB) await once(to, 'data')
+    const times = []
+    for (let i = 0; i < 5; i++) {
+      const beganAt = performance.now()
+      const [stream, other] = await open()
+      other.pipe(other)
+      stream.end('ahoy')
+      await readAll(stream)
+      times.push(performance.now() - beganAt)
+    }
+    const median = times.sort((a, b) => a - b)[2] as number
+    t.ok(median < 1200, `two round trips in ${Math.round(median)} ms`)
+    t.ok(most < UNDER_WAY_BYTES + WAITING_BYTES, `${Math.round(most / KIB)} KiB at most`)
+    t.ok(relay.there.stats.packets > 0 && relay.back.stats.packets > 0, 'all through the relay')
+  })
+}
+
+t.test('a reader that stalls on a slow line costs no more than its window', async (t) => {
+  const { near, far, open } = await farLinks(t, SLOW_LINE)
+  const [from, to] = await open()
+  flood(from)
+  const [stream, other] = await open()
+  other.pipe(other)
+  const sent = randomBytes(400 * KIB)
+  stream.end(sent)
+  t.ok((await readAll(stream)).equals(sent), 'another stream goes on')
+  t.ok(near.stats.bytesSent - sent.byteLength <= INITIAL_WINDOW)
+  t.ok(from.writableLength < 256 * KIB, 'and no more is taken from whoever writes')
+  to.resume()
+  while (far.stats.bytesReceived < 2 * INITIAL_WINDOW + sent.byteLength) await once(to, 'data')
+  t.pass('until the reader reads on')
+})
+
+t.test('where packets are lost, bytes arrive as they were sent and opens succeed', async (t) => {
+  const { near, relay, open } = await farLinks(t, { delay: 10, jitter: 10, loss: 0.03 })
+  const sent = randomBytes(2000 * KIB)
+  const echo = async (bytes: Buffer) => {
+    const [stream, other] = await open()
+    other.pipe(other)
+    stream.end(bytes)
+    return hash(await readAll(stream)) === hash(bytes)
+  }
+  const outcomes = await Promise.all([
+    echo(sent),
+    ...Array.from({ length: 20 }, (_, i) => echo(sent.subarray(0, i * 500)))
+  ])
+  t.ok(outcomes.every((outcome) => outcome))
+  t.match(near.stats, { opened: 21, failed: 0 })
+  t.ok(relay.there.stats.lost > 0 && relay.back.stats.lost > 0)
+})
+
+t.test('a short outage cuts nothing', async (t) => {
+  const { near, relay, open } = await farLinks(t, { delay: 5 }, { heartbeat: 100, deadAfter: 5000 })
+  const [stream, other] = await open()
+  other.pipe(other)
+  stream.write('before')
+  await once(stream, 'data')
+  relay.cut()
+  stream.write('within')
+  while (!near.isSuspect) await beat()
+  relay.mend()
+  const [echoed] = await once(stream, 'data')
+  t.equal(String(echoed), 'within')
+  t.notOk(near.isSuspect)
+  t.ok(await open())
+})
+
+/** A link through a bad network. What the near side opens, `open` has the far end of. */
+async function farLinks(t: Test, conditions: Conditions, options: LinkOptions = {}) {
+  const pair = await FarPair.make(t, conditions)
+  const { initiator, responder } = pair.connect()
+  const accepted: Duplex[] = []
+  const near = new Link(initiator, options)
+  const far = new Link(responder, {
+    ...options,
+    onincoming: (incoming) => accepted.push(incoming.accept()?.toDuplex() as Duplex)
+  })
+  await near.connected()
+  const open = async (): Promise<[Duplex, Duplex]> => {
+    const stream = (await near.open()).toDuplex()
+    const other = accepted.shift() as Duplex
+    for (const end of [stream, other]) end.on('error', () => {})
+    return [stream, other]
+  }
+  return { near, far, relay: pair.relay, open }
+}
+
+/** Writes for as long as it may. */
+function flood(stream: Duplex) {
+  const chunk = Buffer.alloc(16 * KIB)
+  const fill = () => {
+    while (!stream.destroyed && stream.write(chunk));
+  }
+  stream.on('drain', fill)
+  fill()
+}
+
+function hash(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+function beat(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 20))
+}
