@@ -11,7 +11,7 @@ const { FUZZ_RUNS, FUZZ_ONLY } = process.env
 const RUNS = Number(FUZZ_RUNS ?? 2000)
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
 const SLOW_RUNS = FUZZ_RUNS ? RUNS : RUNS / 20
-/** No input may take longer than this, however loaded the machine, in ms. */
+/** No input may take more of a CPU than this, in ms. */
 const MAX_INPUT_MS = 2000
 
 // A long run takes its time.

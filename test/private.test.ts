@@ -68,7 +68,7 @@ t.test(
 
 t.test('a stranger in a private registry is told that it has no grant', async (t) => {
   const { testbed, options } = await privateRegistry(t)
-  const consumer = Consumer(['echo'], { ...options, dir: await testbed.dir(), timeout: 500 })
+  const consumer = Consumer(['echo'], { ...options, dir: await testbed.dir(), denialTimeout: 0 })
   await t.rejects(consumer.setup(), { code: 'NOT_GRANTED' })
 })
 
@@ -110,6 +110,36 @@ for (const isPrivate of [false, true]) {
     t.equal(await call(), isPrivate ? 'NOT_GRANTED' : 'yes')
   })
 }
+
+t.test('grants are checked while no registrar is there', async (t) => {
+  const { testbed, registry, admin, port, options } = await privateRegistry(t)
+  const keyPair = KeyPair()
+  await admin.grant(keyPair.publicKey, { serve: ['*'] })
+  const dir = await testbed.dir()
+  const service = Service({ ...options, role: 'echo@1.0.0', port, keyPair, dir })
+  t.teardown(() => service.destroy())
+  await service.setup()
+  const newcomersDir = await testbed.dir()
+  const newcomer = await keepProcessKey(registry.publicKey, newcomersDir)
+  await admin.grant(newcomer.publicKey, { consume: ['echo'] })
+  const stranger = KeyPair()
+  const outsider = new Outsider(testbed, registry.publicKey)
+  const call = (keyPair: KeyPair) => outsider.connect(service.publicKey, keyPair).outcome
+  // Until then the service has not heard of the grant.
+  while ((await call(newcomer)) !== 'yes') await new Promise(setImmediate)
+  await admin.destroy()
+  await registry.destroy()
+
+  const consumer = Consumer(['echo'], { ...options, dir: newcomersDir })
+  t.teardown(() => consumer.destroy())
+  const [entry] = await consumer.setup()
+  const stream = await entry?.connect()
+  stream?.on('error', () => {}).write('hello')
+  t.equal(String((await once(stream as NonNullable<typeof stream>, 'data'))[0]), 'hello')
+  t.equal(await call(stranger), 'NOT_GRANTED')
+  const replica = await outsider.find('replicas')
+  t.equal((await outsider.meet(replica, { keys: [stranger] })).denial, 'NOT_GRANTED')
+})
 
 t.test('a service whose grant is revoked is gone from every directory', async (t) => {
   const { testbed, admin, port, options } = await privateRegistry(t)

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
+import { Admin } from '../../lib/index.js'
 import { KeyPair, toHex } from '../../lib/keys.js'
 import { Cli, type Running } from './cli.js'
 import { get } from './island.js'
@@ -72,6 +73,30 @@ t.test('grants end, are listed, and are for admins to make', async (t) => {
   t.match(shown.stdout, new RegExp(`^${key} +- +- +yes +never +registry$`, 'm'))
 })
 
+t.test('an export brings the grants back to a registry that lost its disk', async (t) => {
+  const { cli, registry, registrySeed: seed, bootstrap } = await privateRegistry(t)
+  const open = async (dir: string) => {
+    const admin = Admin({ seed, bootstrap, dir: cli.path(dir) })
+    t.teardown(() => admin.destroy())
+    return admin.setup()
+  }
+  const before = await open('before')
+  await before.grant(KeyPair().publicKey, { consume: ['a@^1'] })
+  await before.revoke(KeyPair().publicKey)
+  const { stdout } = await cli.run(['export'])
+  t.strictSame(stdout.trim().split('\n'), before.export())
+  t.equal(before.export().length, 2)
+  await registry.kill()
+
+  const heir = cli.start(['registry', '--private', '--dir', 'new'])
+  await heir.waitForLine('registryPublicKey=')
+  const file = cli.write('backup.jsonl', stdout)
+  t.match(await cli.run(['import', file]), { code: 0, stderr: '2 grants and revocations taken' })
+  const after = await open('after')
+  t.strictSame(after.export(), before.export(), 'as they were signed')
+  t.match(await cli.run(['import', 'nowhere']), { code: 2, stderr: /^USAGE: nowhere cannot/ })
+})
+
 t.test('key makes a key once, for a user or a folder, and that of a service too', async (t) => {
   const cli = new Cli(t)
   cli.setEnv('HYPERSEAPORT_REGISTRY_PUBLIC_KEY', toHex(KeyPair().publicKey))
@@ -102,15 +127,16 @@ t.test('the gateway of a private registry needs no grant of its own', async (t) 
 /** A private registry, whose seed is in the config file, and a backend to serve. */
 async function privateRegistry(t: Test, ...flags: string[]) {
   const cli = new Cli(t)
-  await cli.island()
-  const { registryPublicKey } = cli.seed()
+  const bootstrap = await cli.island()
+  const { registrySeed, registryPublicKey } = cli.seed()
   const registry = cli.start(['registry', '--private', ...flags])
   await registry.waitForLine('registryPublicKey=')
   const backend = createServer((_request, response) => response.end('hello'))
   backend.listen(0, '127.0.0.1')
   await once(backend, 'listening')
   t.teardown(() => backend.close())
-  return { cli, registry, registryPublicKey, port: `${(backend.address() as AddressInfo).port}` }
+  const port = `${(backend.address() as AddressInfo).port}`
+  return { cli, bootstrap, registry, registrySeed, registryPublicKey, port }
 }
 
 /** The command line that a denied process asks for, as a shell would read it. */

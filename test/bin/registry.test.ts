@@ -79,6 +79,21 @@ t.test(
   }
 )
 
+t.test('a registry takes no more of others than its flags say, which they are told', async (t) => {
+  const { cli, start, registry } = await registryOf(t)
+  await registry.kill()
+  await start.aRegistry('--maxReplicas', '1', '--maxConnections', '2')
+  await start.service('a@1.0.0')
+  const second = await start.service('b@1.0.0')
+  await second.waitForTalk('LIMIT_REACHED: ')
+  const third = cli.start(['service', '-p', `${start.port}`, '-r', 'c@1.0.0', '--dir', 'third'])
+  t.match(await third.waitForTalk('LIMIT_REACHED: '), /connections come from this address/)
+  t.match(await cli.run(['registry', '--maxRate', 'none']), {
+    code: 2,
+    stderr: /^USAGE: --maxRate/
+  })
+})
+
 t.test('list --verbose says which registrars are alive, and how fresh its copy is', async (t) => {
   const { cli, start } = await registryOf(t)
   const second = await start.aRegistry('--registryDir', cli.path('second'))

@@ -2,7 +2,11 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
+import { z32 } from '../../lib/holepunch.js'
+import { Consumer } from '../../lib/index.js'
+import { parseKey, toHex } from '../../lib/keys.js'
 import { freePort } from '../../lib/link/local-port.js'
+import { keepProcessKey } from '../../lib/registry/own-keys.js'
 import { Cli, type Running } from './cli.js'
 import { registryOf } from './island.js'
 
@@ -34,6 +38,35 @@ t.test('each line of the contract appears, and a client reaches the backend', as
   t.match(await cli.run(['list', 'couchdb@4.x', '--json']), { code: 0, stdout: '[]\n' })
   t.match(await cli.run(['list', 'couchdb@4.x']), { code: 0, stdout: '', stderr: ONE_LINE })
 })
+
+t.test(
+  '--allow takes keys in hex and in z-base-32, and others are told that they may not',
+  async (t) => {
+    const { cli, bootstrap, registryPublicKey } = await registryOf(t)
+    const registry = parseKey(registryPublicKey)
+    const dirs = ['hex', 'z32', 'other'].map((name) => cli.path(name))
+    const keys = await Promise.all(dirs.map((dir) => keepProcessKey(registry, dir)))
+    const [hex, z] = keys.map(({ publicKey }) => publicKey)
+    const allowed = [toHex(hex as Buffer), z32.encode(z as Buffer)]
+    const port = `${await httpBackend(t, 'welcome')}`
+    const flags = ['-p', port, '-r', 'hello@1.0.0', ...allowed.flatMap((key) => ['--allow', key])]
+    await cli.start(['service', ...flags]).waitForLine('registered service')
+    const answers = dirs.map(async (dir) => {
+      const consumer = Consumer(['hello'], { registryPublicKey, bootstrap, dir })
+      t.teardown(() => consumer.destroy())
+      const [entry] = await consumer.setup()
+      return entry?.fetch('/').then(
+        (response) => response.text(),
+        ({ message }: Error) => /NOT_ALLOWED/.exec(message)?.[0]
+      )
+    })
+    t.strictSame(await Promise.all(answers), ['welcome', 'welcome', 'NOT_ALLOWED'])
+    t.match(await cli.run(['service', ...flags, '--allow', 'somebody']), {
+      code: 2,
+      stderr: /^BAD_KEY: the allowed key/
+    })
+  }
+)
 
 t.test('a proxy says that it waits, and listens when the first instance comes', async (t) => {
   const { cli } = await registryOf(t)

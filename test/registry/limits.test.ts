@@ -9,7 +9,7 @@ import { Doorkeeper } from '../../lib/registry/doorkeeper.js'
 import { exchangeHello } from '../../lib/registry/hello.js'
 import { DEFAULT_LIMITS } from '../../lib/registry/limits.js'
 import { Peer } from '../../lib/registry/peer.js'
-import { signRecord } from '../../lib/registry/record.js'
+import { type ServiceRecord, signRecord } from '../../lib/registry/record.js'
 import type { Registrar } from '../../lib/registry/registrar.js'
 import { shows, Testbed } from '../testbed.js'
 
@@ -97,6 +97,36 @@ t.test('messages far beyond the budget end the connection with a code', async (t
   peer.mux.uncork()
   await once(peer, 'close')
   t.match(notices, [{ code: 'LIMIT_REACHED' }])
+})
+
+t.test('who is slowed down is not read from: what waits is the sender’s to hold', async (t) => {
+  const testbed = await Testbed.make(t)
+  const registrar = await testbed.registrar({ limits: { messageRate: 100, messageBurst: 100 } })
+  const peer = await join(testbed, await dial(testbed, registrar))
+  const record = { note: 'n'.repeat(4000) } as unknown as ServiceRecord
+  for (let sent = 0; sent < 3000; sent += 3) {
+    for (let i = 0; i < 3; i++) peer.lease(record).catch(() => {})
+    await new Promise(setImmediate)
+  }
+  const [receiver] = registrar.replica.peering.peers.values()
+  const read = receiver?.connection.rawBytesRead ?? 0
+  t.ok(read < 3_000_000, `${read} bytes of 12 MB were read`)
+  t.notOk(receiver?.closed, 'and it is not cut off')
+})
+
+t.test('who asks and asks without waiting for answers is cut off', async (t) => {
+  const testbed = await Testbed.make(t)
+  const registrar = await testbed.registrar()
+  const notices: SeaportError[] = []
+  registrar.on('notice', (notice) => notices.push(notice))
+  const holder = KeyPair()
+  const peer = await join(testbed, await dial(testbed, registrar, holder))
+  const record = recordFor(testbed, holder)
+  peer.mux.cork()
+  for (let i = 0; i < 5000; i++) peer.lease(record).catch(() => {})
+  peer.mux.uncork()
+  await once(peer, 'close')
+  t.match(notices, [{ code: 'BAD_MESSAGE', text: /too many requests/ }])
 })
 
 t.test(
