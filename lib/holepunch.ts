@@ -300,6 +300,11 @@ export const Hyperswarm = require('hyperswarm') as {
 
 // storage
 
+/** Of a Merkle tree. */
+export interface TreeNode {
+  readonly index: number
+}
+
 export interface Hypercore extends EventEmitter {
   readonly key: Buffer
   readonly discoveryKey: Buffer
@@ -311,13 +316,35 @@ export interface Hypercore extends EventEmitter {
   ready(): Promise<void>
   close(): Promise<void>
   update(options?: { wait?: boolean }): Promise<boolean>
+  get(index: number, options?: { wait?: boolean; timeout?: number }): Promise<Buffer | null>
+  append(block: Buffer): Promise<unknown>
+  /** Takes blocks off the disk; the core stays as long as it was. */
+  clear(start: number, end: number): Promise<unknown>
+  /** What all sessions share, while it is open. Not documented. */
+  readonly core: { close(): Promise<void> }
+  /** Of what is on disk. Not documented; the storage is, in hypercore-storage. */
+  readonly state: {
+    readonly storage: {
+      read(): { getTreeNode(index: number): Promise<TreeNode | null>; tryFlush(): void }
+      write(): {
+        putTreeNode(node: TreeNode): void
+        deleteTreeNode(index: number): void
+        flush(): Promise<unknown>
+      }
+    }
+  }
   download(range?: { start?: number; end?: number; linear?: boolean }): { destroy(): void }
 }
 
 export interface Corestore {
   ready(): Promise<void>
   close(): Promise<void>
-  get(options: { name: string } | { key: Buffer }): Hypercore
+  get(
+    options:
+      | { name: string }
+      | { keyPair: KeyPairLike }
+      | { key: Buffer; inflightRange?: [number, number]; overwrite?: boolean }
+  ): Hypercore
   createKeyPair(name: string): Promise<KeyPairLike>
   replicate(stream: SecretStream | Protomux): unknown
   readonly storage: { compact(): Promise<unknown> }
@@ -333,20 +360,18 @@ export interface BeeEntry<V> {
   value: V
 }
 
-export interface BeeHistoryEntry<V> extends BeeEntry<V> {
-  type: 'put' | 'del'
-}
-
-export interface BeeRange {
-  gte?: string | number
-  gt?: string | number
-  lt?: string | number
-  lte?: string | number
-}
-
 /** A block with the part of the tree that it holds. Not documented. */
 export interface BeeBlock {
   readonly seq: number
+  value: Buffer | null
+}
+
+/** Its keys and children stand in blocks of their own. Not documented. */
+export interface BeeTreeNode {
+  readonly block: BeeBlock
+  readonly keys: readonly { readonly seq: number }[]
+  readonly children: readonly { readonly seq: number }[]
+  getChildNode(index: number): Promise<BeeTreeNode>
 }
 
 export interface BeeBatch<V> {
@@ -357,8 +382,10 @@ export interface BeeBatch<V> {
   readonly blocks: Map<number, BeeBlock>
   /** Set by flush. Not documented. */
   appending: unknown
-  put(key: string, value: V): Promise<void>
-  del(key: string): Promise<void>
+  /** Not documented. */
+  getRoot(): Promise<BeeTreeNode | null>
+  put(key: string | Buffer, value: V): Promise<void>
+  del(key: string | Buffer): Promise<void>
   flush(): Promise<void>
   close(): Promise<void>
 }
@@ -369,20 +396,16 @@ export interface Hyperbee<V> {
   ready(): Promise<void>
   close(): Promise<void>
   get(key: string): Promise<BeeEntry<V> | null>
-  batch(): BeeBatch<V>
-  /** Clears the blocks that this version does not need. Returns where to go on the next time. */
-  clearUnlinked(options: { gte: number }): Promise<number>
-  checkout(version: number): Hyperbee<V>
+  batch(options?: { keyEncoding: 'binary' }): BeeBatch<V>
   createReadStream(
-    range?: BeeRange,
-    options?: { wait?: boolean; timeout?: number }
+    range?: object,
+    options?: { timeout: number }
   ): AsyncIterable<BeeEntry<V>> & Readable
-  createHistoryStream(options?: {
-    gte?: number
-    gt?: number
-    lt?: number
-    limit?: number
-  }): AsyncIterable<BeeHistoryEntry<V>> & Readable
+}
+
+/** What a block of a bee holds; no value if it takes a key out. Not documented. */
+export const beeNode = require('hyperbee/lib/messages').Node as {
+  decode(block: Buffer): { key: Buffer; value: Buffer | null }
 }
 
 export const Hyperbee = require('hyperbee') as {

@@ -3,7 +3,9 @@ import { ReadyResource } from '../holepunch.js'
 import { type KeyPair, toHex } from '../keys.js'
 import { type Certificate, signCertificate } from './certificate.js'
 import { Log } from './log.js'
+import { Snapshots } from './snapshots.js'
 import type { Storage } from './storage.js'
+import { Upkeep } from './upkeep.js'
 
 export interface AuthorshipOptions {
   /** Open, and closed by whoever opened it. */
@@ -21,7 +23,7 @@ export interface AuthorshipOptions {
  * `kill -9`. Not after the machine went down in mid-write, nor if somebody holds more of the log than
  * we do, or another one under its key (`conflict`): then blocks that others have may be missing here, and
  * writing others in their place would break every reader. A new log is begun then, and what is known goes
- * with it.
+ * with it. Emits `snapshot` when there is a new one of the log, and `notice` (a SeaportError).
  */
 export class Authorship extends ReadyResource {
   readonly #storage: Storage
@@ -30,6 +32,7 @@ export class Authorship extends ReadyResource {
   readonly #boot: () => Promise<string>
   #registrar: KeyPair | null = null
   #log: Log | null = null
+  #upkeep: Upkeep | null = null
   #logKey = ''
   #startedAt = 0
 
@@ -43,6 +46,10 @@ export class Authorship extends ReadyResource {
 
   get log(): Log {
     return this.#log as Log
+  }
+
+  get upkeep(): Upkeep {
+    return this.#upkeep as Upkeep
   }
 
   /** Hex. */
@@ -78,6 +85,7 @@ export class Authorship extends ReadyResource {
   }
 
   override async _close() {
+    await this.#upkeep?.close()
     await this.#log?.close()
     const { memory } = this.#storage
     if (memory.run) memory.run.ended = true
@@ -91,6 +99,7 @@ export class Authorship extends ReadyResource {
     run.log++
     await this.#storage.save()
     const old = this.log
+    await this.upkeep.close()
     await this.#openLog(run.log)
     await Promise.all(old.values().map((value) => this.log.put(value)))
     await old.close()
@@ -99,16 +108,22 @@ export class Authorship extends ReadyResource {
   async #openLog(number: number) {
     const { store, memory } = this.#storage
     const core = store.get({ name: number === 0 ? 'log' : `log-${number}` })
-    const log = new Log(core, () => store.storage.compact())
+    const snapshots = new Snapshots(this.#storage)
+    const log = new Log(core, snapshots)
     await log.ready()
     log.on('conflict', () => {
       if (log === this.#log) this.emit('conflict')
     })
-    const logKey = toHex(core.key)
+    const compact = () => store.storage.compact()
+    const upkeep = new Upkeep({ log, snapshots, keyPair: this.#keyPair, compact })
+    upkeep.on('snapshot', () => this.emit('snapshot'))
+    upkeep.on('notice', (notice) => this.emit('notice', notice))
+    const logKey = log.key
     const known = memory.certificates.find((other) => (other as Certificate).logKey === logKey)
     this.#startedAt = (known as Certificate | undefined)?.startedAt ?? Date.now()
     this.#logKey = logKey
     this.#log = log
+    this.#upkeep = upkeep
   }
 }
 

@@ -62,38 +62,36 @@ export class Directory {
   }
 
   /**
-   * Takes changes of one log; null takes an entry out of it.
+   * Takes what one log says of some instances.
    *
    * @param valid whether the owners' signatures are known to hold
    */
-  apply(log: string, changes: Iterable<[key: string, entry: LogEntry | null]>, valid?: true) {
+  apply(log: string, changes: Iterable<[key: string, entry: LogEntry]>, valid?: true) {
     const entries = this.#entriesOf(log)
     for (const [key, entry] of changes) {
       this.#forgetAnswers(key)
-      if (entry === null) this.#remove(entries, key)
-      else {
-        entries.set(key, { entry, valid })
-        this.#roleOf(entry).keys.add(key)
-        this.#forgetAnswers(key)
-      }
+      entries.set(key, { entry, valid })
+      this.#roleOf(entry).keys.add(key)
+      this.#forgetAnswers(key)
       this.#tell(key)
     }
   }
 
-  /** Takes a log as a whole. */
-  replace(log: string, entries: Map<string, LogEntry>, valid?: true) {
-    const missing = [...this.#entriesOf(log).keys()].filter((key) => !entries.has(key))
-    this.apply(log, entries, valid)
-    this.apply(
-      log,
-      missing.map((key) => [key, null])
-    )
+  /** A log says something of these instances, and nothing any more of any other. */
+  retain(log: string, keys: ReadonlySet<string>) {
+    const entries = this.#entriesOf(log)
+    for (const key of [...entries.keys()]) {
+      if (keys.has(key)) continue
+      this.#forgetAnswers(key)
+      this.#remove(entries, key)
+      this.#tell(key)
+    }
   }
 
   /** Forgets a log. */
   drop(log: string) {
     this.#live.delete(log)
-    this.replace(log, new Map())
+    this.retain(log, new Set())
     this.#logs.delete(log)
   }
 

@@ -1,85 +1,131 @@
 import { SeaportError } from '../errors.js'
-import { type Hyperbee, type Hypercore, ReadyResource } from '../holepunch.js'
-import { checkGrantStatement, type GrantStatement } from './grant.js'
-import { instanceAt, logBee } from './log.js'
-import { checkEntry, type LogEntry, recordOf } from './record.js'
+import { type Hypercore, ReadyResource } from '../holepunch.js'
+import { toHex } from '../keys.js'
+import type { GrantStatement } from './grant.js'
+import { type HistoryOptions, readHistory } from './history.js'
+import { type LogValue, parseLogValue, sortOut } from './log-value.js'
+import { Offers } from './offers.js'
+import { prune } from './prune.js'
+import type { LogEntry } from './record.js'
+import type { Snapshot } from './snapshot.js'
+import type { ReadOptions, Snapshots } from './snapshots.js'
 
 export interface FollowerOptions {
-  core: Hypercore
+  /** Opens the log; anew, with nothing on disk, if that is said. */
+  open: (options: { overwrite: boolean }) => Hypercore
   /** The registry's public key. */
   registry: Buffer
+  snapshots: Snapshots
   /** Blocks that are known to be on disk from an earlier life. */
   applied?: number
-  onchanges: (changes: Map<string, LogEntry | null>) => void
-  onreplace: (entries: Map<string, LogEntry>) => void
+  onentries: (entries: [key: string, entry: LogEntry][]) => void
+  /** The log has entries of these instances, and of no others. */
+  onretain: (keys: ReadonlySet<string>) => void
   /** Grants are never taken out of a log: a revocation ends them. */
   ongrant: (statement: GrantStatement) => void
+  /** How long to wait while no block of a snapshot comes, in ms. */
+  stall?: number
+  /** Blocks after the snapshot that we hold before a newer one is fetched, at least. */
+  minTail?: number
+  /** How long replicas wait at most until they fetch it, so that not all want it at once, in ms. */
+  spread?: number
 }
 
 /** Further behind than this, reading all that is there now is cheaper than reading what happened. */
 const MAX_HISTORY = 2000
+/** A snapshot of which no block comes in this time will not come. */
+const STALL_MS = 5000
 /** A block that does not come in this time was cleared, or nobody who has it is connected. */
-const BLOCK_TIMEOUT_MS = 5000
-/** The same for blocks of the history, which the newest version can stand in for. */
 const HISTORY_TIMEOUT_MS = 1500
 const RETRY_MS = 1000
-/** Blocks read before those that were overwritten are cleared from our own disk. */
-const MAX_GARBAGE = 10_000
+const MIN_TAIL = 4096
+const TAIL_PER_VALUE = 1 / 2
+const SPREAD_MS = 10_000
+/** What is on our own disk, and nothing else. */
+const LOCAL = { wait: false }
 
 /**
- * Reads one log into the directory, and all that is appended to it. Emits `applied` when it caught up
- * with a length, `tidied` when it cleared what is overwritten, `notice` (a SeaportError) when it cannot go on.
+ * Reads one log into the directory, and all that is appended to it: a snapshot first, then block after block.
+ * Keeps a snapshot and all blocks after it, so that a newcomer finds all that is needed here. Emits
+ * `applied` when it got further, `held` when there is another snapshot, `tidied` when it cleared the disk of
+ * something, `notice` (a SeaportError) when it cannot go on.
  */
 export class Follower extends ReadyResource {
-  readonly core: Hypercore
   /** Blocks that are in the directory. */
   applied = 0
   /** Blocks that a connected peer said it has; of what lies beyond perhaps nobody has all. */
   offered = 0
 
-  readonly #bee: Hyperbee<unknown>
-  readonly #registry: Buffer
-  readonly #onDisk: number
-  readonly #onchanges: FollowerOptions['onchanges']
-  readonly #onreplace: FollowerOptions['onreplace']
-  readonly #ongrant: FollowerOptions['ongrant']
+  #core: Hypercore
+  readonly #options: Required<FollowerOptions>
+  readonly #offers = new Offers()
   #download: { destroy(): void } | null = null
-  #running = false
+  /** What is on disk is read first. */
+  #running = true
   #retry: NodeJS.Timeout | null = null
-  #cleared = 0
+  #fetch: NodeJS.Timeout | null = null
+  #fetching: Promise<void> | null = null
+  #isTaking = false
+  /** The first block that we may have on disk. */
+  #first = Infinity
+  /** Whether blocks of the history did not come. */
+  #isHistoryGone = false
 
-  constructor({ core, registry, applied = 0, onchanges, onreplace, ongrant }: FollowerOptions) {
+  constructor(options: FollowerOptions) {
     super()
-    this.core = core
-    this.#bee = logBee(core) as Hyperbee<unknown>
-    this.#registry = registry
-    this.#onDisk = applied
-    this.#onchanges = onchanges
-    this.#onreplace = onreplace
-    this.#ongrant = ongrant
+    this.#core = options.open({ overwrite: false })
+    this.#options = {
+      applied: 0,
+      stall: STALL_MS,
+      minTail: MIN_TAIL,
+      spread: SPREAD_MS,
+      ...options
+    }
   }
 
   override async _open() {
-    await this.#bee.ready()
-    this.core.on('append', () => void this.#run())
-    this.core.on('truncate', () => this.#startOver())
-    this.core.on('conflict', () => {
-      this.emit(
-        'notice',
-        SeaportError.BAD_MESSAGE(
-          'a registrar wrote two different logs under one key, ignored from now on'
-        )
-      )
-    })
-    const known = Math.min(this.#onDisk, this.core.length)
-    if (known > 0) await this.#rescan(known).catch(() => {})
+    await this.#listen()
+    await this.#recall().catch(() => {})
+    this.#running = false
     void this.#run()
   }
 
   override async _close() {
     if (this.#retry) clearTimeout(this.#retry)
+    if (this.#fetch) clearTimeout(this.#fetch)
     this.#download?.destroy()
-    await this.#bee.close()
+    await this.core.close()
+    await this.#fetching
+  }
+
+  get core(): Hypercore {
+    return this.#core
+  }
+
+  /** Hex. */
+  get logKey(): string {
+    return toHex(this.core.key)
+  }
+
+  /** The snapshot that whoever asks can have from us. */
+  get held(): Snapshot | null {
+    return this.#options.snapshots.held(this.logKey)
+  }
+
+  /** A peer has so many blocks, after this snapshot if there is one. */
+  offer(length: number, snapshot: Snapshot | null) {
+    this.offered = Math.max(this.offered, length)
+    if (snapshot && this.#offers.add(snapshot)) void this.#run()
+  }
+
+  async #listen() {
+    this.core.on('append', () => void this.#run())
+    this.core.on('truncate', () => this.#startOver())
+    this.core.on('conflict', () => {
+      const text = 'a registrar wrote two different logs under one key, ignored from now on'
+      this.emit('notice', SeaportError.BAD_MESSAGE(text))
+    })
+    await this.core.ready()
   }
 
   #startOver() {
@@ -87,95 +133,186 @@ export class Follower extends ReadyResource {
     void this.#run()
   }
 
-  /** One at a time; what is appended meanwhile is seen before it ends. */
+  async #recall() {
+    const { held } = this
+    const known = Math.min(this.#options.applied, this.core.length)
+    if (known > 0) this.#first = held?.length ?? 0
+    if (held) await this.#readSnapshot(held, LOCAL)
+    if (known > this.applied) await this.#readHistory(known, LOCAL)
+  }
+
+  /** One at a time; what is appended or offered meanwhile is seen before it ends. */
   async #run() {
     if (this.#running) return
     this.#running = true
     try {
-      while (!this.closing && this.core.length > this.applied) await this.#advance(this.#next)
+      while (!this.closing && (await this.#advance()));
+      this.#fetchSoon()
     } catch {
-      if (!this.closing) this.#retry = setTimeout(() => this.#run(), RETRY_MS)
+      if (!this.closing) this.#tryAgain()
     } finally {
       this.#running = false
     }
   }
 
-  get #next(): number {
-    const isOnTheWay = this.offered > this.applied && this.offered < this.core.length
-    return isOnTheWay ? this.offered : this.core.length
+  #tryAgain() {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = null
+      void this.#run()
+    }, RETRY_MS)
   }
 
-  async #advance(length: number) {
-    if (this.applied > 0 && length - this.applied <= MAX_HISTORY) {
-      const changes = await this.#history(length).catch(() => null)
-      if (changes === null) await this.#rescan(length)
-      else this.#onchanges(changes)
-    } else {
-      await this.#rescan(length)
+  /** Returns whether there was something to do. */
+  async #advance(): Promise<boolean> {
+    const snapshot = this.#offers.best(this.applied)
+    if (snapshot && this.#isBetter(snapshot)) await this.#takeSnapshot(snapshot)
+    else if (this.core.length > this.applied) await this.#takeHistory()
+    else {
+      if (snapshot) this.#expectMore()
+      return false
     }
-    if (this.closing) return
-    this.applied = length
-    // What comes from now on is fetched unasked, so that whoever asks us next finds all of it here.
-    this.#download ??= this.core.download({ start: length, end: -1 })
-    this.emit('applied', length)
-    if (length - this.#cleared > MAX_GARBAGE) await this.#tidy()
+    if (!this.closing) this.emit('applied', this.applied)
+    return true
   }
 
-  /** Overwritten versions were of use to those who followed from the beginning; there are none. */
-  async #tidy() {
-    this.#cleared = await this.#bee.clearUnlinked({ gte: this.#cleared })
+  /** Whether to read a snapshot, and not what happened until then. What fails gives way to the other. */
+  #isBetter(snapshot: Snapshot): boolean {
+    if (this.#isHistoryGone || this.#offers.hasFailed(snapshot)) return this.#isHistoryGone
+    return this.applied === 0 || snapshot.length - this.applied > MAX_HISTORY
+  }
+
+  /** Where we end, others may have cleared what proves that they go on from there. */
+  #expectMore() {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = null
+      this.#isHistoryGone = this.core.length <= this.applied
+      void this.#run()
+    }, HISTORY_TIMEOUT_MS)
+  }
+
+  async #takeSnapshot(snapshot: Snapshot) {
+    await this.#fetching
+    this.#isTaking = true
+    try {
+      if (this.core.length === 0) this.#downloadFrom(snapshot.length)
+      await this.#readSnapshot(snapshot, { stall: this.#options.stall })
+      await this.#hold(snapshot)
+    } catch (error) {
+      this.#offers.failed(snapshot)
+      throw error
+    } finally {
+      this.#isHistoryGone = false
+      this.#isTaking = false
+    }
+  }
+
+  async #takeHistory() {
+    if (!this.#download) this.#downloadFrom(this.applied)
+    const isOnTheWay = this.offered > this.applied && this.offered < this.core.length
+    const next = isOnTheWay ? this.offered : this.core.length
+    const to = Math.min(next, this.applied + MAX_HISTORY)
+    try {
+      await this.#readHistory(to, { timeout: HISTORY_TIMEOUT_MS })
+    } catch (error) {
+      if (!this.#offers.best(this.applied)) throw error
+      this.#isHistoryGone = true
+    }
+  }
+
+  /** What comes from there on is fetched unasked, so that whoever asks us next finds all of it here. */
+  #downloadFrom(length: number) {
+    this.#first = Math.min(this.#first, length)
+    this.#download?.destroy()
+    this.#download = this.core.download({ start: length, end: -1 })
+  }
+
+  async #readSnapshot(snapshot: Snapshot, options: ReadOptions) {
+    const keys = new Set<string>()
+    for await (const lines of this.#options.snapshots.read(snapshot, options)) {
+      if (this.closing) return
+      for (const key of this.#apply(lines)) keys.add(key)
+    }
+    this.#options.onretain(keys)
+    this.applied = snapshot.length
+  }
+
+  async #readHistory(to: number, options: HistoryOptions) {
+    for await (const { length, values } of readHistory(this.core, this.applied, to, options)) {
+      if (this.closing) return
+      this.#apply(values)
+      this.applied = length
+    }
+  }
+
+  /** Returns the keys of the instances. What is neither an entry nor a grant is left out. */
+  #apply(lines: readonly string[]): string[] {
+    const values: LogValue[] = []
+    let fault: unknown = null
+    for (const json of lines) {
+      try {
+        values.push(parseLogValue(json, this.#options.registry))
+      } catch (error) {
+        fault ??= error
+      }
+    }
+    const { entries, grants } = sortOut(values)
+    this.#options.onentries(entries)
+    for (const statement of grants) this.#options.ongrant(statement)
+    if (fault) this.emit('notice', fault)
+    return entries.map(([key]) => key)
+  }
+
+  /** A newer snapshot that spares us many blocks that we keep for others. */
+  get #overdue(): Snapshot | null {
+    const held = this.held?.length ?? 0
+    const snapshot = this.#offers.best(held)
+    if (!snapshot || snapshot.length > this.applied) return null
+    const limit = Math.max(this.#options.minTail, snapshot.values * TAIL_PER_VALUE)
+    return snapshot.length - held > limit ? snapshot : null
+  }
+
+  #fetchSoon() {
+    if (this.#fetch || this.#fetching || this.closing || !this.#overdue) return
+    this.#fetch = setTimeout(() => {
+      this.#fetch = null
+      if (!this.#isTaking) this.#fetchOverdue()
+    }, this.#options.spread * Math.random())
+  }
+
+  #fetchOverdue() {
+    const snapshot = this.#overdue
+    if (!snapshot) return
+    this.#fetching = this.#options.snapshots
+      .fetch(snapshot, { stall: this.#options.stall })
+      .then(() => this.#hold(snapshot))
+      .catch(() => this.#offers.failed(snapshot))
+      .finally(() => {
+        this.#fetching = null
+      })
+  }
+
+  /** Keeps a snapshot, and not the blocks before it. */
+  async #hold(snapshot: Snapshot) {
+    if (this.closing) return
+    const { length } = snapshot
+    await this.#options.snapshots.hold(snapshot)
+    this.emit('held', snapshot)
+    if (this.#first >= length || this.closing) return
+    if (this.core.length < length) await this.#beginAnew()
+    else await prune(this.core, [this.#first, length], [0, length])
+    this.#first = length
     this.emit('tidied')
   }
 
-  /** What happened since; of each instance the last word. */
-  async #history(length: number): Promise<Map<string, LogEntry | null>> {
-    const changes = new Map<string, LogEntry | null>()
-    const view = this.#bee.checkout(length)
-    try {
-      const options = { gte: Math.max(this.applied, 1), lt: length, timeout: HISTORY_TIMEOUT_MS }
-      for await (const { type, key, value } of view.createHistoryStream(options)) {
-        const instance = instanceAt(key)
-        const entry = type === 'put' ? this.#read(key, value) : null
-        if (instance && (entry !== null || type === 'del')) changes.set(instance, entry)
-      }
-      return changes
-    } finally {
-      await view.close()
-    }
-  }
-
-  async #rescan(length: number) {
-    const entries = new Map<string, LogEntry>()
-    const view = this.#bee.checkout(length)
-    // The walk through the tree asks for one block after the other; fetched ahead, they are there by then.
-    const ahead = this.core.download({ start: 0, end: length })
-    try {
-      for await (const { key: place, value } of view.createReadStream(
-        {},
-        { timeout: BLOCK_TIMEOUT_MS }
-      )) {
-        const entry = this.#read(place, value)
-        const key = entry && recordOf(entry).key
-        const known = key && entries.get(key)
-        if (key && (!known || recordOf(known).seq < recordOf(entry).seq)) entries.set(key, entry)
-      }
-    } finally {
-      ahead.destroy()
-      await view.close()
-    }
+  /** Nobody can prove to us any more how the log went on from what we have. */
+  async #beginAnew() {
+    this.#download?.destroy()
+    this.#download = null
+    const { core } = this.core
+    await this.core.close()
+    await core.close()
     if (this.closing) return
-    this.#onreplace(entries)
-    this.applied = length
-  }
-
-  /** A record; a grant is passed on here, and what is neither is left out. */
-  #read(place: string, value: unknown): LogEntry | null {
-    try {
-      if (instanceAt(place) !== null) return checkEntry(value, this.#registry)
-      this.#ongrant(checkGrantStatement(value, this.#registry))
-    } catch (error) {
-      this.emit('notice', error)
-    }
-    return null
+    this.#core = this.#options.open({ overwrite: true })
+    await this.#listen()
   }
 }

@@ -98,6 +98,21 @@ export function checkGrantStatement(value: unknown, registry: Buffer): GrantStat
   return statement
 }
 
+/**
+ * Reads one from the wire, and checks it the same way.
+ *
+ * @throws BAD_MESSAGE, BAD_SIGNATURE
+ */
+export function parseGrantStatement(json: string, registry: Buffer): GrantStatement {
+  let value: unknown
+  try {
+    value = JSON.parse(json)
+  } catch {
+    throw SeaportError.BAD_MESSAGE('a grant is a JSON object')
+  }
+  return checkGrantStatement(value, registry)
+}
+
 /** Whether a value of a log is a grant or revocation. */
 export function isGrantStatement(value: { type: string }): value is GrantStatement {
   return isGrantType(value.type)

@@ -99,9 +99,11 @@ export class Lapses extends EventEmitter<LapseEvents> {
 
   /** What another registrar knows to be gone is gone here too, unless its owner holds a lease here. */
   copyGone(key: string) {
-    if (this.#options.isHeld(key)) return
+    const own = this.#log.get(key)
+    if (!own || isGone(own) || this.#options.isHeld(key)) return
     this.#inTurn(key, async () => {
-      const known = this.#options.directory.entry(key)
+      const { directory, logKey } = this.#options
+      const known = directory.goneElsewhere(key, logKey()) ?? directory.entry(key)
       if (known && isGone(known)) await this.#putGone(key, known)
     })
   }

@@ -1,45 +1,48 @@
+import { SeaportError } from '../errors.js'
 import { Hyperbee, type Hypercore, ReadyResource } from '../holepunch.js'
-import { type GrantStatement, isGrantStatement, isRevocation } from './grant.js'
-import { type LogEntry, recordOf } from './record.js'
+import { toHex } from '../keys.js'
+import { Clearing } from './clearing.js'
+import { type GrantStatement, isGrantStatement } from './grant.js'
+import { readHistory } from './history.js'
+import { idOf, type LogValue, placeOf } from './log-value.js'
+import type { LogEntry } from './record.js'
+import type { Snapshots } from './snapshots.js'
 import { type Change, TreeWriter } from './tree-writer.js'
 
-/** What stands in a log. */
-export type LogValue = LogEntry | GrantStatement
-
-/** Overwritten blocks before it is worth while to clear them, at least and per entry. */
-const MIN_GARBAGE = 5000
-const GARBAGE_PER_ENTRY = 4
+/** What is on our own disk, and nothing else. */
+const LOCAL = { wait: false }
 
 /**
  * A registrar's own log: a Hyperbee with one entry per instance, and the grants. Entries that come while others are
- * being written leave together in the next batch (group commit). Emits `conflict` when others turn out to have
- * another log under its key; nothing can be written then.
+ * being written leave together in the next batch (group commit). Emits `written` (a list of values), and
+ * `conflict` when others turn out to have another log under its key; nothing can be written then.
  */
 export class Log extends ReadyResource {
-  readonly stats = { writes: 0, batches: 0, tidied: 0 }
+  readonly stats = { writes: 0, batches: 0, cleared: 0 }
 
   readonly #bee: Hyperbee<LogValue>
   readonly #tree: TreeWriter<LogValue>
+  readonly #snapshots: Snapshots | null
+  readonly #clearing: Clearing
   readonly #values = new Map<string, LogValue>()
-  readonly #compact: () => Promise<unknown>
   #queue: Write[] = []
-  #onwritten: (values: LogValue[]) => void = () => {}
-  /** Blocks before this are cleared of what no version in use needs. */
-  #cleared = 0
+  /** What is done when one batch is written and before the next is begun. */
+  #breaks: (() => Promise<void>)[] = []
   #writing: Promise<void> | null = null
 
-  /** @param compact gives the disk back what was cleared */
-  constructor(core: Hypercore, compact: () => Promise<unknown> = async () => {}) {
+  /** @param snapshots where one of it may be, to begin with */
+  constructor(core: Hypercore, snapshots: Snapshots | null = null) {
     super()
     this.#bee = logBee(core)
     this.#tree = new TreeWriter(this.#bee)
-    this.#compact = compact
+    this.#clearing = new Clearing(core)
+    this.#snapshots = snapshots
     core.on('conflict', () => this.emit('conflict'))
   }
 
   override async _open() {
     await this.#bee.ready()
-    for await (const { value } of this.#bee.createReadStream()) this.#values.set(idOf(value), value)
+    await this.#recall().catch(() => this.#readTree())
   }
 
   override async _close() {
@@ -47,13 +50,18 @@ export class Log extends ReadyResource {
     await this.#bee.close()
   }
 
-  get length(): number {
-    return this.#bee.core.length
+  /** Hex. */
+  get key(): string {
+    return toHex(this.#core.key)
   }
 
-  /** Calls back with what was written, once it is. */
-  watch(onwritten: (values: LogValue[]) => void) {
-    this.#onwritten = onwritten
+  get length(): number {
+    return this.#core.length
+  }
+
+  /** How many values it has. */
+  get size(): number {
+    return this.#values.size
   }
 
   /** What the log says of an instance, writes that are under way included. */
@@ -85,38 +93,96 @@ export class Log extends ReadyResource {
     this.stats.writes++
     return new Promise((resolve, reject) => {
       this.#queue.push({ id, value, before, resolve, reject })
-      this.#writing ??= this.#write().finally(() => {
-        this.#writing = null
-      })
+      this.#writeOn()
+    })
+  }
+
+  /** What it says at one length, and of what is still to be written nothing. */
+  settled(): Promise<{ length: number; values: LogValue[] }> {
+    return this.#between(async () => {
+      const settled = new Map(this.#values)
+      for (const { id, before } of this.#queue.toReversed()) {
+        if (before) settled.set(id, before)
+        else settled.delete(id)
+      }
+      return { length: this.length, values: [...settled.values()] }
+    })
+  }
+
+  /**
+   * Clears what was overwritten when it had this length. Writing goes on meanwhile.
+   *
+   * @param isOver asked again and again, for it may take long
+   */
+  async clearBefore(length: number, isOver: () => boolean) {
+    const linked = await this.#between(() => this.#tree.linked())
+    this.stats.cleared += await this.#clearing.clearBefore(length, linked, isOver)
+  }
+
+  get #core(): Hypercore {
+    return this.#bee.core
+  }
+
+  async #recall() {
+    const snapshot = this.#snapshots?.held(this.key) ?? null
+    if (snapshot && this.#snapshots) {
+      for await (const lines of this.#snapshots.read(snapshot, LOCAL)) this.#take(lines)
+    }
+    let { length } = snapshot ?? { length: 1 }
+    for await (const slice of readHistory(this.#core, length, this.length, LOCAL)) {
+      this.#take(slice.values)
+      length = slice.length
+    }
+    if (length < this.length) throw SeaportError.CLOSED('not all of the log is there')
+  }
+
+  /** Nothing that the tree does not say too; but it has to be asked for block after block. */
+  async #readTree() {
+    this.#values.clear()
+    for await (const { value } of this.#bee.createReadStream()) this.#values.set(idOf(value), value)
+  }
+
+  #take(values: readonly string[]) {
+    for (const json of values) {
+      const value: LogValue = JSON.parse(json)
+      this.#values.set(idOf(value), value)
+    }
+  }
+
+  #between<T>(act: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#breaks.push(() => act().then(resolve, reject))
+      this.#writeOn()
+    })
+  }
+
+  #writeOn() {
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = null
     })
   }
 
   async #write() {
-    while (this.#queue.length > 0) {
-      const writes = this.#queue
-      this.#queue = []
-      try {
-        await this.#tree.write(writes.flatMap(changesOf))
-        this.stats.batches++
-        this.#onwritten(writes.map(({ value }) => value))
-        for (const { resolve } of writes) resolve()
-      } catch (error) {
-        for (const write of writes.reverse()) this.#undo(write, error)
-      }
-      if (this.#hasMuchGarbage && !this.closing) await this.#tidy()
+    for (;;) {
+      await this.#breaks.shift()?.()
+      if (this.#queue.length > 0) await this.#writeBatch(this.#queue.splice(0))
+      else if (this.#breaks.length === 0) return
     }
   }
 
-  get #hasMuchGarbage(): boolean {
-    const garbage = this.length - this.#cleared - this.#values.size
-    return garbage > MIN_GARBAGE && garbage > this.#values.size * GARBAGE_PER_ENTRY
-  }
-
-  /** Forgets overwritten versions. Readers that still wanted them read the newest instead. */
-  async #tidy() {
-    this.#cleared = await this.#bee.clearUnlinked({ gte: this.#cleared })
-    await this.#compact()
-    this.stats.tidied++
+  async #writeBatch(writes: Write[]) {
+    try {
+      await this.#tree.write(writes.flatMap(changesOf))
+    } catch (error) {
+      for (const write of writes.reverse()) this.#undo(write, error)
+      return
+    }
+    this.stats.batches++
+    this.emit(
+      'written',
+      writes.map(({ value }) => value)
+    )
+    for (const { resolve } of writes) resolve()
   }
 
   /** What was not written was not said. */
@@ -147,40 +213,7 @@ function changesOf({ value, before }: Write): Change<LogValue>[] {
     : [[place, value]]
 }
 
-/** Opens a log, own or another's, as any Hyperbee tool would. */
-export function logBee(core: Hypercore): Hyperbee<LogValue> {
+/** As any Hyperbee tool would open it. */
+function logBee(core: Hypercore): Hyperbee<LogValue> {
   return new Hyperbee<LogValue>(core, { keyEncoding: 'utf-8', valueEncoding: 'json' })
-}
-
-/** Takes values of a log apart: the entries, each with the instance's key, and the grants. */
-export function sortOut(values: readonly LogValue[]): {
-  entries: [key: string, entry: LogEntry][]
-  grants: GrantStatement[]
-} {
-  const entries: [string, LogEntry][] = []
-  const grants: GrantStatement[] = []
-  for (const value of values) {
-    if (isGrantStatement(value)) grants.push(value)
-    else entries.push([recordOf(value).key, value])
-  }
-  return { entries, grants }
-}
-
-/** The instance that a place in a log is for, null if it is for a grant. */
-export function instanceAt(place: string): string | null {
-  return place.startsWith('instance/') ? place.slice(place.lastIndexOf('/') + 1) : null
-}
-
-/** Its key in the bee. */
-function placeOf(value: LogValue): string {
-  if (isGrantStatement(value)) {
-    return `${isRevocation(value) ? 'revocation' : 'grant'}/${value.subject}/${value.issuer}`
-  }
-  const { role, version, key } = recordOf(value)
-  return `instance/${role}/${version}/${key}`
-}
-
-/** An instance keeps its entry when its place changes. */
-function idOf(value: LogValue): string {
-  return isGrantStatement(value) ? placeOf(value) : recordOf(value).key
 }

@@ -8,7 +8,7 @@ import { isObject } from './statement.js'
  * What participants say to each other once the hellos are through, on one Protomux channel:
  *
  *     replica                                  registrar
- *        │ ◀──────── logs (both ways) ────────────▶ │   certificates, and how much of each log one has
+ *        │ ◀──────── logs (both ways) ────────────▶ │   certificates, and what one has of each log
  *        │ ◀──────── ping {interval, length} ────── │   also tells that the registrar is live
  *        │ ──────── pong ────────────────────────▶  │
  *        │ ──────── lease {record} ──────────────▶  │   signed by its owner for this connection's holder
@@ -19,10 +19,11 @@ import { isObject } from './statement.js'
  */
 export const REGISTRY_PROTOCOL = 'hyperseaport/registry/1'
 
-/** A certificate, and how many blocks of its log the sender can serve. */
+/** A certificate, and up to which block the sender can serve its log: from this snapshot on, if there is one. */
 export interface LogNotice {
   certificate: unknown
   length: number
+  snapshot?: unknown
 }
 
 export interface Ping {

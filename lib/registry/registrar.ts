@@ -3,14 +3,21 @@ import { ReadyResource } from '../holepunch.js'
 import type { KeyPair } from '../keys.js'
 import type { Network } from '../network.js'
 import { Authorship } from './authorship.js'
-import { checkGrantStatement, type GrantStatement } from './grant.js'
+import { type GrantStatement, parseGrantStatement } from './grant.js'
 import { Lapses } from './lapses.js'
 import { type HeldLease, Leases } from './leases.js'
 import type { Limits } from './limits.js'
 import type { Log } from './log.js'
 import type { Peer } from './peer.js'
 import type { GrantRequest, LeaseRequest } from './protocol.js'
-import { isGone, isPresent, parseRecord, recordOf, type ServiceRecord } from './record.js'
+import {
+  isGone,
+  isPresent,
+  type LogEntry,
+  parseRecord,
+  recordOf,
+  type ServiceRecord
+} from './record.js'
 import { Replica } from './replica.js'
 import type { Storage } from './storage.js'
 import { Turns } from './turns.js'
@@ -116,10 +123,15 @@ export class Registrar extends ReadyResource {
     this.#lapses = lapses
     replica.on('peer', (peer: Peer) => this.#onpeer(peer))
     replica.on('notice', (notice) => this.emit('notice', notice))
-    replica.on('applied', () => lapses.review())
+    replica.on('entries', (entries: [string, LogEntry][]) => {
+      for (const [key, entry] of entries) if (isGone(entry)) lapses.copyGone(key)
+    })
     replica.on('registrar', () => lapses.review())
     replica.on('rewound', () => this.#onrewound())
     this.#authorship.on('conflict', () => this.#onrewound())
+    replica.on('introduced', (length: number) => this.#authorship.upkeep.welcome(length))
+    this.#authorship.on('snapshot', () => replica.announce(this.#authorship.logKey))
+    this.#authorship.on('notice', (notice) => this.emit('notice', notice))
     this.#writable = this.#ownLog.length > 0 ? this.#introduced(replica) : Promise.resolve()
     await this.#certify()
     this.#renewal = setInterval(
@@ -129,12 +141,7 @@ export class Registrar extends ReadyResource {
     lapses.resume(this.#options.restartGrace)
     await replica.ready()
     for (const statement of replica.membership.grants.statements()) this.#copyGrant(statement)
-    this.#watches.push(
-      replica.membership.grants.watch((subject) => this.#onrights(subject)),
-      replica.directory.watch((change, { servicePublicKey }) => {
-        if (change === 'down') lapses.copyGone(servicePublicKey)
-      })
-    )
+    this.#watches.push(replica.membership.grants.watch((subject) => this.#onrights(subject)))
     await replica.peering.announced()
   }
 
@@ -308,7 +315,7 @@ export class Registrar extends ReadyResource {
 
   /** @throws NOT_GRANTED, BAD_MESSAGE, BAD_SIGNATURE */
   async #takeGrant(json: string) {
-    const statement = checkGrantStatement(parseJson(json), this.#keyPair.publicKey)
+    const statement = parseGrantStatement(json, this.#keyPair.publicKey)
     const { membership } = this.replica
     if (!membership.grants.isAuthorized(statement)) {
       throw SeaportError.NOT_GRANTED(`${statement.issuer} may not grant this, or not to that key`)
@@ -403,12 +410,4 @@ function storageFailed(cause: unknown): SeaportError {
     `the log cannot be written (${(cause as Error)?.message})`,
     cause
   )
-}
-
-function parseJson(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    throw SeaportError.BAD_MESSAGE('a grant is a JSON object')
-  }
 }

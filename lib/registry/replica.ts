@@ -3,31 +3,29 @@ import { ReadyResource } from '../holepunch.js'
 import { KeyPair, toHex } from '../keys.js'
 import type { Network } from '../network.js'
 import { type Certificate, checkCertificate } from './certificate.js'
+import { Certificates } from './certificates.js'
+import { Copies } from './copies.js'
 import { Directory } from './directory.js'
-import { Follower } from './follower.js'
 import { checkGrantStatement } from './grant.js'
 import type { Limits } from './limits.js'
 import { LiveRegistrars } from './live-registrars.js'
-import { type Log, type LogValue, sortOut } from './log.js'
+import type { Log } from './log.js'
+import { type LogValue, sortOut } from './log-value.js'
 import { Membership } from './membership.js'
 import type { Peer } from './peer.js'
 import { Peering, type PeeringOptions } from './peering.js'
 import type { Answer, LogNotice, Ping } from './protocol.js'
+import { checkSnapshot, type Snapshot } from './snapshot.js'
 import type { Storage } from './storage.js'
+import { isRead, type Progress, Sync } from './sync.js'
 
 /** One registrar's log, and how fresh our copy of it is. Keys are hex. */
-export interface LogView {
+export interface LogView extends Progress {
   logKey: string
   registrarKey: string
-  /** Blocks that are in the directory. */
-  applied: number
-  /** Blocks that somebody connected was seen to have. */
-  offered: number
   /** Blocks that were written, as far as we know, and are not in the directory yet. */
   behind: number
-  /** Whether its registrar is connected and answers, or is this one. */
-  live: boolean
-  /** When that was last so, in ms since 1970; null if not in this run. */
+  /** When its registrar was last live, in ms since 1970; null if not in this run. */
   heardAt: number | null
 }
 
@@ -47,8 +45,6 @@ export interface ReplicaOptions {
   limits?: Partial<Limits> | undefined
 }
 
-/** How long to look for a live registrar before an older copy of the directory will do. */
-const PATIENCE_MS = 2000
 /** The memory is written this long after it changed; a crash costs a rescan, no more. */
 const SAVE_DELAY_MS = 1000
 /** How often expired grants are looked for. */
@@ -61,8 +57,9 @@ const FORGET_LOG_AFTER_MS = 30 * 24 * 60 * 60 * 1000
 /**
  * A participant's copies of the logs, on disk and merged in memory, kept up to date by whoever has
  * them and served to whoever asks. Emits `registrar` (a Peer, when one is live), `registrar-lost`
- * (a Peer), `synced` (once), `applied` (more of some log was read), `peer` (a Peer), `rights` (somebody may have lost some),
- * `introduced` (a peer said what it has), `rewound` (a peer has more of our own log than we have),
+ * (a Peer), `synced` (once), `applied` (more of some log was read), `entries` (what another's log says, as a list of
+ * keys and entries), `peer` (a Peer), `rights` (somebody may have lost some),
+ * `introduced` (a peer said what it has; of our own log so many blocks), `rewound` (a peer has more of our own log than we have),
  * `denied` (a SeaportError: we may not read) and `notice` (a SeaportError).
  */
 export class Replica extends ReadyResource {
@@ -74,20 +71,15 @@ export class Replica extends ReadyResource {
   readonly peering: Peering
 
   readonly #storage: Storage
-  readonly #patience: number
-  readonly #certificates = new Map<string, Certificate>()
-  readonly #followers = new Map<string, Follower>()
+  readonly #certificates = new Certificates()
+  readonly #copies: Copies
   readonly #live = new LiveRegistrars()
+  readonly #sync: Sync
   #own: { logKey: string; log: Log } | null = null
   #replications = 0
-  #impatient = false
-  #patienceTimer: NodeJS.Timeout | null = null
   readonly #timers: NodeJS.Timeout[] = []
   #stopWatching: () => void = () => {}
   #saveTimer: NodeJS.Timeout | null = null
-  #synced: Promise<void>
-  #resolveSynced!: () => void
-  #isSynced = false
 
   constructor({
     network,
@@ -97,7 +89,7 @@ export class Replica extends ReadyResource {
     membership = new Membership(registry),
     as = 'replica',
     replicaPeers,
-    patience = PATIENCE_MS,
+    patience,
     limits = {}
   }: ReplicaOptions) {
     super()
@@ -106,16 +98,24 @@ export class Replica extends ReadyResource {
     this.registry = registry
     this.key = toHex(keyPair.publicKey)
     this.#storage = storage
-    this.#patience = patience
-    this.#synced = new Promise((resolve) => {
-      this.#resolveSynced = resolve
-    })
     this.membership = membership
+    this.#sync = new Sync({ progress: () => this.logs(), patience })
+    this.#sync.on('synced', () => this.emit('synced'))
     const options = { network, registry, keyPair, membership, as, replicaPeers, limits }
     this.peering = new Peering(options)
     this.peering.on('peer', (peer: Peer) => this.#onpeer(peer))
     this.peering.on('denied', (reason) => this.emit('denied', reason))
     this.peering.on('notice', (notice) => this.emit('notice', notice))
+    this.#copies = new Copies({
+      storage,
+      registry,
+      directory: this.directory,
+      ongrant: (statement) => this.membership.grants.add(statement)
+    })
+    this.#copies.on('notice', (notice) => this.emit('notice', notice))
+    this.#copies.on('entries', (entries) => this.emit('entries', entries))
+    this.#copies.on('held', (logKey) => this.announce(logKey))
+    this.#copies.on('applied', () => this.#onapplied())
   }
 
   /** Registrars that are connected and heard of within the last beats. */
@@ -125,30 +125,33 @@ export class Replica extends ReadyResource {
 
   /** Whether the directory is as good as it gets: a live registrar's, or the best copy in reach. */
   get isSynced(): boolean {
-    return this.#isSynced
+    return this.#sync.isDone
   }
 
   /** Resolves when the directory is as good as it gets; never if nothing is found. */
   synced(): Promise<void> {
-    return this.#synced
+    return this.#sync.done
   }
 
   /** Each known log, and how fresh our copy is. */
   logs(): LogView[] {
     return [...this.#certificates.values()].map(({ logKey, registrarKey }) => {
-      const applied = this.#lengthOf(logKey)
-      const offered = this.#offeredOf(logKey)
-      const written = Math.max(offered, this.#followers.get(logKey)?.core.length ?? 0)
+      const { applied, offered } = this.#progressOf(logKey)
       return {
         logKey,
         registrarKey,
         applied,
         offered,
-        behind: Math.max(written - applied, 0),
+        behind: Math.max(this.#copies.written(logKey) - applied, 0),
         live: logKey === this.#own?.logKey || this.#live.get(registrarKey)?.logKey === logKey,
         heardAt: this.#live.heardAt(registrarKey)
       }
     })
+  }
+
+  /** What of a log whoever asks can have from us as a whole. */
+  snapshotOf(logKey: string): Snapshot | null {
+    return this.#copies.snapshots.held(logKey)
   }
 
   /** Blocks of the logs of live registrars that are not in the directory yet. */
@@ -157,6 +160,7 @@ export class Replica extends ReadyResource {
   }
 
   override async _open() {
+    await this.#copies.snapshots.sweep()
     for (const certificate of this.#storage.memory.certificates) {
       try {
         await this.addCertificate(checkCertificate(certificate, this.registry))
@@ -171,35 +175,39 @@ export class Replica extends ReadyResource {
       setInterval(() => this.#cutTheUnwelcome(), SWEEP_MS)
     )
     await this.peering.ready()
-    this.#patienceTimer = setTimeout(() => {
-      this.#impatient = true
-      this.#checkSynced()
-    }, this.#patience)
+    this.#sync.start()
   }
 
   override async _close() {
-    if (this.#patienceTimer) clearTimeout(this.#patienceTimer)
+    this.#sync.stop()
     for (const timer of this.#timers) clearInterval(timer)
     this.#stopWatching()
     await this.peering.close()
-    for (const follower of this.#followers.values()) await follower.close()
+    await this.#copies.close()
     if (this.#saveTimer) clearTimeout(this.#saveTimer)
     if (this.opened) await this.#save()
   }
 
   /** Follows the log of a certificate from now on, and tells the others of it. */
   async addCertificate(certificate: Certificate, from?: Peer) {
-    const { logKey, registrarKey, renewedAt } = certificate
-    const known = this.#certificates.get(logKey)
-    if ((known && known.renewedAt >= renewedAt) || this.#isOutdated(certificate)) return
+    const { logKey, registrarKey } = certificate
+    if (!this.#certificates.isNews(certificate) || this.#isOutdated(certificate)) return
+    const isKnown = this.#certificates.has(logKey)
     this.#certificates.set(logKey, certificate)
     this.#setPrivate()
     this.peering.addRegistrar(registrarKey)
     this.#saveSoon()
+    this.announce(logKey, from)
+    if (!isKnown && logKey !== this.#own?.logKey) await this.#copies.follow(logKey)
+  }
+
+  /** Tells the others what we have of a log. */
+  announce(logKey: string, except?: Peer) {
+    const certificate = this.#certificates.get(logKey)
+    if (!certificate) return
     for (const peer of this.peering.peers.values()) {
-      if (peer !== from) peer.sendLogs([{ certificate, length: this.#lengthOf(logKey) }])
+      if (peer !== except) peer.sendLogs([this.#noticeOf(certificate)])
     }
-    if (!known && logKey !== this.#own?.logKey) await this.#follow(logKey)
   }
 
   /** A log that need not be followed, and is live although nobody pings for it: our own. */
@@ -213,41 +221,24 @@ export class Replica extends ReadyResource {
       for (const statement of grants) this.membership.grants.add(statement)
     }
     tell(log.values())
-    log.watch(tell)
+    log.on('written', tell)
     this.directory.setLive(logKey, true)
     if (!before) return
     this.directory.setLive(before.logKey, false)
-    this.#follow(before.logKey).catch((notice) => this.emit('notice', notice))
+    this.#copies.follow(before.logKey).catch((notice) => this.emit('notice', notice))
   }
 
-  async #follow(logKey: string) {
-    const follower = new Follower({
-      core: this.#storage.store.get({ key: Buffer.from(logKey, 'hex') }),
-      registry: this.registry,
-      applied: this.#storage.memory.applied[logKey] ?? 0,
-      onchanges: (changes) => this.directory.apply(logKey, changes),
-      onreplace: (entries) => this.directory.replace(logKey, entries),
-      ongrant: (statement) => this.membership.grants.add(statement)
-    })
-    this.#followers.set(logKey, follower)
-    follower.on('notice', (notice) => this.emit('notice', notice))
-    follower.on('applied', () => {
-      this.#saveSoon()
-      this.#forgetOldLogs()
-      this.#checkSynced()
-      this.emit('applied')
-    })
-    follower.on('tidied', () => {
-      this.#storage.store.storage.compact().catch((notice) => this.emit('notice', notice))
-    })
-    await follower.ready()
+  #onapplied() {
+    this.#saveSoon()
+    this.#forgetOldLogs()
+    this.#sync.check()
+    this.emit('applied')
   }
 
-  /** As long as one registrar says so: a mistake on one machine must not open the registry. */
   #setPrivate() {
     const { grants } = this.membership
     const wasUnknown = grants.isPrivate === null
-    grants.isPrivate = [...this.#certificates.values()].some((certificate) => certificate.private)
+    grants.isPrivate = this.#certificates.isPrivate
     if (wasUnknown) for (const peer of this.peering.peers.values()) this.#replicate(peer)
   }
 
@@ -277,6 +268,7 @@ export class Replica extends ReadyResource {
     this.#replicate(peer)
     peer.on('logs', (logs) => this.#onlogs(peer, logs))
     peer.on('afterword', (answer) => this.#onafterword(peer, answer))
+    peer.once('logs', (logs) => this.emit('introduced', this.#ownLengthIn(logs)))
     peer.on('ping', (ping) => this.#onping(peer, ping))
     peer.on('close', () => this.#onpeerclose(peer))
     peer.sendLogs(this.#notices())
@@ -307,25 +299,38 @@ export class Replica extends ReadyResource {
   }
 
   #onlogs(peer: Peer, logs: LogNotice[]) {
-    for (const { certificate, length } of logs) {
+    for (const { certificate, length, snapshot } of logs) {
       try {
         const checked = checkCertificate(certificate, this.registry)
+        const { logKey } = checked
+        const start = snapshot === undefined ? null : this.#checkSnapshot(snapshot, logKey)
         this.addCertificate(checked, peer).catch((notice) => this.emit('notice', notice))
-        this.#offer(checked.logKey, length)
-        this.#checkRewind(checked.logKey, length)
+        this.#copies.offer(logKey, length, start)
+        this.#checkRewind(logKey, length)
       } catch (error) {
         peer.emit(
           'malformed',
           SeaportError.BAD_MESSAGE(
-            `a peer passed on a bad certificate: ${(error as Error).message}`
+            `a peer passed on a bad certificate or snapshot: ${(error as Error).message}`
           )
         )
         peer.destroy()
         return
       }
     }
-    this.emit('introduced')
-    this.#checkSynced()
+    this.#sync.check()
+  }
+
+  #ownLengthIn(logs: readonly LogNotice[]): number {
+    const isOwn = ({ certificate }: LogNotice) =>
+      (certificate as Certificate | null)?.logKey === this.#own?.logKey
+    return logs.find(isOwn)?.length ?? 0
+  }
+
+  #checkSnapshot(value: unknown, logKey: string): Snapshot {
+    const snapshot = checkSnapshot(value, this.registry)
+    if (snapshot.logKey === logKey) return snapshot
+    throw SeaportError.BAD_MESSAGE('the snapshot is of another log')
   }
 
   /** Nobody can have more of a log than its writer, unless that one was put back to an older state. */
@@ -334,16 +339,16 @@ export class Replica extends ReadyResource {
   }
 
   #onping(peer: Peer, { length }: Ping) {
-    const certificate = this.#certificateOf(peer.key)
+    const certificate = this.#certificates.ofRegistrar(peer.key)
     if (!certificate) return
-    this.#offer(certificate.logKey, length)
     const { logKey } = certificate
+    this.#copies.offer(logKey, length)
     const known = this.#live.get(peer.key)
     this.#live.hear(peer, logKey)
     if (known?.peer === peer && known.logKey === logKey) return
     if (known) this.directory.setLive(known.logKey, false)
     this.directory.setLive(logKey, true)
-    this.#checkSynced()
+    this.#sync.check()
     this.#forgetOldLogs()
     if (known?.peer !== peer) this.emit('registrar', peer)
   }
@@ -355,69 +360,31 @@ export class Replica extends ReadyResource {
     this.emit('registrar-lost', peer)
   }
 
-  /** The log that a registrar writes now; it may have begun a new one. */
-  #certificateOf(registrarKey: string): Certificate | undefined {
-    let newest: Certificate | undefined
-    for (const certificate of this.#certificates.values()) {
-      if (
-        certificate.registrarKey === registrarKey &&
-        (!newest || certificate.startedAt > newest.startedAt)
-      ) {
-        newest = certificate
-      }
-    }
-    return newest
-  }
-
   #notices(): LogNotice[] {
-    return [...this.#certificates.values()].map((certificate) => ({
-      certificate,
-      length: this.#lengthOf(certificate.logKey)
-    }))
+    return [...this.#certificates.values()].map((certificate) => this.#noticeOf(certificate))
   }
 
-  #offer(logKey: string, length: number) {
-    const follower = this.#followers.get(logKey)
-    if (follower) follower.offered = Math.max(follower.offered, length)
-  }
-
-  #offeredOf(logKey: string): number {
-    return this.#followers.get(logKey)?.offered ?? 0
+  #noticeOf(certificate: Certificate): LogNotice {
+    const { logKey } = certificate
+    const snapshot = this.snapshotOf(logKey)
+    return { certificate, length: this.#lengthOf(logKey), ...(snapshot ? { snapshot } : {}) }
   }
 
   #lengthOf(logKey: string): number {
     if (logKey === this.#own?.logKey) return this.#own.log.length
-    return this.#followers.get(logKey)?.applied ?? 0
+    return this.#copies.applied(logKey)
   }
 
-  #checkSynced() {
-    if (this.#isSynced || !this.#isAsGoodAsItGets()) return
-    this.#isSynced = true
-    this.#resolveSynced()
-    this.emit('synced')
-  }
-
-  #isAsGoodAsItGets(): boolean {
-    const live = this.logs().filter(({ live }) => live)
-    if (live.length > 0) return live.every(({ logKey }) => this.#isRead(logKey))
-    const known = [...this.#certificates.keys()]
-    return this.#impatient && known.length > 0 && known.every((logKey) => this.#isRead(logKey))
-  }
-
-  /** Whether all that anybody offers of a log is in the directory. */
-  #isRead(logKey: string): boolean {
-    return this.#lengthOf(logKey) >= this.#offeredOf(logKey)
+  #progressOf(logKey: string) {
+    return { applied: this.#lengthOf(logKey), offered: this.#copies.offered(logKey) }
   }
 
   #forgetOldLogs() {
     for (const certificate of [...this.#certificates.values()]) {
       if (!this.#isOutdated(certificate)) continue
       const { logKey } = certificate
-      const follower = this.#followers.get(logKey)
       this.#certificates.delete(logKey)
-      this.#followers.delete(logKey)
-      this.directory.drop(logKey)
-      follower?.close().catch((notice) => this.emit('notice', notice))
+      this.#copies.drop(logKey).catch((notice) => this.emit('notice', notice))
       this.#saveSoon()
     }
   }
@@ -425,7 +392,7 @@ export class Replica extends ReadyResource {
   /** Its registrar writes another one, or was away for long; and somebody live knows better. */
   #isOutdated({ logKey, registrarKey, startedAt, renewedAt }: Certificate): boolean {
     const live = this.#certificates.get(this.#live.get(registrarKey)?.logKey ?? '')
-    if (live) return live.startedAt > startedAt && this.#isRead(live.logKey)
+    if (live) return live.startedAt > startedAt && isRead(this.#progressOf(live.logKey))
     const isForgotten = renewedAt < Date.now() - FORGET_LOG_AFTER_MS
     return isForgotten && this.#live.size > 0 && logKey !== this.#own?.logKey
   }
@@ -442,9 +409,7 @@ export class Replica extends ReadyResource {
     const { memory } = this.#storage
     memory.certificates = [...this.#certificates.values()]
     memory.grants = this.membership.grants.statements()
-    memory.applied = Object.fromEntries(
-      [...this.#followers].map(([logKey, { applied }]) => [logKey, applied])
-    )
+    this.#copies.remember()
     await this.#storage.save()
   }
 }

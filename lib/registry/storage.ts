@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { SeaportError } from '../errors.js'
 import { Corestore, ReadyResource } from '../holepunch.js'
 import { KeyPair, randomSeed, toHex } from '../keys.js'
+import type { Snapshot } from './snapshot.js'
 
 export interface StorageOptions {
   dir: string
@@ -17,6 +18,10 @@ export interface Memory {
   grants: unknown[]
   /** Blocks of each log that were read into the directory, by log key. */
   applied: { [logKey: string]: number }
+  /** The snapshot of each log that is there as a whole. */
+  snapshots: { [logKey: string]: Snapshot }
+  /** Keys of cores with blocks of other snapshots, and the log of each. */
+  strays: { [key: string]: string }
   /** A registrar's own log: how many it began before, and how its last run ended. */
   run: { log: number; boot: string; ended: boolean } | null
 }
@@ -121,8 +126,15 @@ export class Storage extends ReadyResource {
   async #load(): Promise<Memory> {
     try {
       const text = await readFile(join(this.dir, MEMORY_FILE), 'utf8')
-      const { certificates, grants = [], applied, run = null } = JSON.parse(text)
-      return { certificates: [...certificates], grants: [...grants], applied: { ...applied }, run }
+      const { certificates, grants = [], applied, snapshots, strays, run = null } = JSON.parse(text)
+      return {
+        certificates: [...certificates],
+        grants: [...grants],
+        applied: { ...applied },
+        snapshots: { ...snapshots },
+        strays: { ...strays },
+        run
+      }
     } catch {
       return noMemory()
     }
@@ -156,7 +168,7 @@ function isMoved(cause: unknown): boolean {
 }
 
 function noMemory(): Memory {
-  return { certificates: [], grants: [], applied: {}, run: null }
+  return { certificates: [], grants: [], applied: {}, snapshots: {}, strays: {}, run: null }
 }
 
 async function openStore(dir: string): Promise<Corestore> {

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { Corestore, Hyperbee } from '../../lib/holepunch.js'
 import { KeyPair, toHex } from '../../lib/keys.js'
-import { Log, type LogValue } from '../../lib/registry/log.js'
+import { Log } from '../../lib/registry/log.js'
+import type { LogValue } from '../../lib/registry/log-value.js'
 import { gone } from '../../lib/registry/record.js'
 import { Testbed } from '../testbed.js'
 import { record } from './records.js'
@@ -15,7 +16,7 @@ t.test(
     const log = new Log(store.get({ name: 'log' }))
     await log.ready()
     const written: string[] = []
-    log.watch((values) => written.push(...values.map(({ type }) => type)))
+    log.on('written', (values: LogValue[]) => written.push(...values.map(({ type }) => type)))
     const keyPairs = Array.from({ length: 60 }, () => KeyPair())
     const expected = new Map<string, LogValue>()
     let puts = 0

@@ -1,0 +1,25 @@
+import type { Certificate } from './certificate.js'
+
+/** The newest certificate of each log that we know of. Keys are hex. */
+export class Certificates extends Map<string, Certificate> {
+  /** As long as one registrar says so: a mistake on one machine must not open the registry. */
+  get isPrivate(): boolean {
+    return [...this.values()].some((certificate) => certificate.private)
+  }
+
+  /** Whether it says more than the one that we have of its log. */
+  isNews({ logKey, renewedAt }: Certificate): boolean {
+    const known = this.get(logKey)
+    return !known || known.renewedAt < renewedAt
+  }
+
+  /** Of the log that a registrar writes now; it may have begun a new one. */
+  ofRegistrar(registrarKey: string): Certificate | undefined {
+    let newest: Certificate | undefined
+    for (const certificate of this.values()) {
+      if (certificate.registrarKey !== registrarKey) continue
+      if (!newest || certificate.startedAt > newest.startedAt) newest = certificate
+    }
+    return newest
+  }
+}

@@ -1,0 +1,61 @@
+import { SeaportError } from '../errors.js'
+import type { KeyPair } from '../keys.js'
+import { parseKey, toHex } from '../keys.js'
+import { isObject, type Statement, signStatement, verifyStatement } from './statement.js'
+
+/**
+ * The registry's word that a core holds all that a log said when it had a certain length: who reads that
+ * is spared the blocks before. It is passed on by whoever has the core, as its registrar signed it: else
+ * any replica could make a newcomer believe that instances are gone.
+ */
+export interface Snapshot extends Statement {
+  type: typeof SNAPSHOT_TYPE
+  /** The log's key, hex. */
+  logKey: string
+  /** Blocks of the log that it stands for. */
+  length: number
+  /** Key of the core that holds it, hex. */
+  key: string
+  /** Blocks of that core. */
+  blocks: number
+  /** Values that are in them. */
+  values: number
+}
+
+const SNAPSHOT_TYPE = 'hyperseaport/snapshot/1'
+
+/** Signs a snapshot with the registry's key. */
+export function signSnapshot(
+  registry: KeyPair,
+  fields: Pick<Snapshot, 'logKey' | 'length' | 'key' | 'blocks' | 'values'>
+): Snapshot {
+  return signStatement(
+    { ...fields, type: SNAPSHOT_TYPE, registry: toHex(registry.publicKey) } as const,
+    registry.secretKey
+  )
+}
+
+/**
+ * Checks a snapshot's statement from outside, its signature included.
+ *
+ * @throws BAD_MESSAGE, BAD_SIGNATURE
+ */
+export function checkSnapshot(value: unknown, registry: Buffer): Snapshot {
+  if (!isObject(value) || value.type !== SNAPSHOT_TYPE || typeof value.signature !== 'string') {
+    throw SeaportError.BAD_MESSAGE('this is not a snapshot')
+  }
+  if (value.registry !== toHex(registry)) {
+    throw SeaportError.BAD_MESSAGE('the snapshot is of another registry')
+  }
+  for (const field of ['logKey', 'key']) parseKey(value[field] as string, field)
+  for (const field of ['length', 'blocks', 'values']) {
+    if (!Number.isSafeInteger(value[field]) || (value[field] as number) < 0) {
+      throw SeaportError.BAD_MESSAGE(`the snapshot has a bad ${field}`)
+    }
+  }
+  const snapshot = value as unknown as Snapshot
+  if (!verifyStatement(snapshot, registry)) {
+    throw SeaportError.BAD_SIGNATURE('the snapshot was not signed by the registry')
+  }
+  return snapshot
+}

@@ -1,0 +1,73 @@
+import { EventEmitter } from 'node:events'
+
+/** What has been read of one log. */
+export interface Progress {
+  /** Blocks that are in the directory. */
+  applied: number
+  /** Blocks that somebody connected was seen to have. */
+  offered: number
+  /** Whether its registrar is connected and answers, or is this process. */
+  live: boolean
+}
+
+export interface SyncOptions {
+  /** Of each known log. */
+  progress: () => readonly Progress[]
+  /** How long to look for a live registrar before an older copy of the directory will do, in ms. */
+  patience?: number | undefined
+}
+
+/** How long to look for a live registrar before an older copy of the directory will do. */
+const PATIENCE_MS = 2000
+
+/**
+ * Whether the directory is as good as it gets: all that a live registrar said it has was read, or after a
+ * while without one all that anybody said. It is once, and stays so. Emits `synced`.
+ */
+export class Sync extends EventEmitter<{ synced: [] }> {
+  isDone = false
+  readonly done: Promise<void>
+
+  readonly #progress: SyncOptions['progress']
+  readonly #patience: number
+  #isImpatient = false
+  #timer: NodeJS.Timeout | null = null
+
+  constructor({ progress, patience = PATIENCE_MS }: SyncOptions) {
+    super()
+    this.#progress = progress
+    this.#patience = patience
+    this.done = new Promise((resolve) => this.once('synced', resolve))
+  }
+
+  /** Waits for a live registrar from now on. */
+  start() {
+    this.#timer = setTimeout(() => {
+      this.#isImpatient = true
+      this.check()
+    }, this.#patience)
+  }
+
+  /** Looks again; for what was read, or heard of, or connected. */
+  check() {
+    if (this.isDone || !this.#isAsGoodAsItGets) return
+    this.isDone = true
+    this.emit('synced')
+  }
+
+  stop() {
+    if (this.#timer) clearTimeout(this.#timer)
+  }
+
+  get #isAsGoodAsItGets(): boolean {
+    const known = this.#progress()
+    const live = known.filter(({ live }) => live)
+    if (live.length > 0) return live.every(isRead)
+    return this.#isImpatient && known.length > 0 && known.every(isRead)
+  }
+}
+
+/** Whether all that anybody offers of a log is in the directory. */
+export function isRead({ applied, offered }: Pick<Progress, 'applied' | 'offered'>): boolean {
+  return applied >= offered
+}
