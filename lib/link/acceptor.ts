@@ -7,6 +7,7 @@ import type { IncomingStream } from './incoming-stream.js'
 import { join } from './join.js'
 import { Link, type Path } from './link.js'
 import { cut, handOver } from './pipe.js'
+import { MAX_STREAMS } from './streams.js'
 
 /** Takes a stream, and the key of whoever opened it, for good. */
 export type StreamTaker = (stream: Duplex, remotePublicKey: Buffer) => void
@@ -30,7 +31,6 @@ export interface AcceptorOptions {
 }
 
 const MAX_LINKS = 4096
-const MAX_STREAMS = 4096
 export const DRAIN_TIMEOUT_MS = 30_000
 /** For the last bytes to arrive, where the network is slow. */
 const FLUSH_TIMEOUT_MS = 1000

@@ -46,8 +46,8 @@ import { type Budget, LINK_BUDGET, Window } from './window.js'
  */
 export const STREAM_PROTOCOL = 'hyperseaport/stream/1'
 
-/** Streams on one link, those being opened included. */
-export const MAX_STREAMS = 4096
+/** Streams on one link, those being opened included: ten thousand WebSockets of one gateway to one instance, and some. */
+export const MAX_STREAMS = 16_384
 
 export interface StreamsOptions {
   mux: Protomux

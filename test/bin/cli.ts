@@ -24,6 +24,8 @@ export interface CliOptions {
   env?: Record<string, string>
   /** Another script than the binary. */
   program?: string
+  /** Flags of node itself. */
+  nodeFlags?: string[]
   /** What runs it elsewhere, as in `ip netns exec host`. */
   at?: string[]
 }
@@ -72,10 +74,11 @@ export class Cli {
 
   /** Starts a command that runs until it is told to stop. */
   start(args: string[], options: CliOptions = {}): Running {
-    const { cwd = this.home, env = {}, program = PROGRAM, at = [] } = options
+    const { cwd = this.home, env = {}, program = PROGRAM, nodeFlags = [], at = [] } = options
+    const node = [process.execPath, ...nodeFlags, program]
     // tap puts a loader of its own into every child's NODE_OPTIONS, which doubles its start and its
     // memory. `env` takes it out, and then becomes node: the pid stays.
-    const line = [...at, 'env', '-u', 'NODE_OPTIONS', process.execPath, program, ...args]
+    const line = [...at, 'env', '-u', 'NODE_OPTIONS', ...node, ...args]
     const child = spawn(line[0] ?? '', line.slice(1), {
       cwd,
       env: { ...cleanEnvironment(this.home), ...this.#env, ...env },
