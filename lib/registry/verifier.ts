@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { type ServiceRecord, verifyRecord } from './record.js'
@@ -15,11 +16,13 @@ const GROUP = 8
 
 /**
  * Verifies the signatures of records, the greatest part of what a registration costs: those of a crowd
- * in a thread of its own, if the machine has more than one core.
+ * in a thread of its own, if the machine has more than one core. The first crowd starts it, and does not
+ * wait for it.
  */
 export class Verifier {
   readonly #isAlone: boolean
   #worker: Worker | null = null
+  #isUp = false
   /** What goes to the thread at the end of this turn of the event loop, or when it is a group. */
   #queue: Waiting[] = []
   /** What went to the thread, in order. */
@@ -41,9 +44,16 @@ export class Verifier {
     if (this.#arrived++ === 0) setImmediate(() => this.#endTurn())
     const isCrowd = this.#arrived > CROWD || this.#sent.length > 0
     if (this.#isAlone || this.#closed || !isCrowd) return verifyRecord(record)
+    this.#worker ??= this.#start()
+    if (!this.#isUp) return verifyRecord(record)
     return new Promise((settle) => {
       if (this.#queue.push({ record, json, settle }) >= GROUP) this.#send()
     })
+  }
+
+  /** Resolves when the thread that the first crowd started is up. */
+  async started() {
+    if (this.#worker && !this.#isUp) await once(this.#worker, 'online')
   }
 
   async close() {
@@ -61,19 +71,22 @@ export class Verifier {
     const waiting = this.#queue.splice(0)
     if (waiting.length === 0) return
     this.#sent.push(waiting)
-    if (this.#closed) return this.#settleHere()
-    this.#worker ??= this.#start()
+    if (this.#closed || !this.#worker) return this.#settleHere()
     this.#worker.postMessage(waiting.map(({ json }) => json))
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL('./verifier-thread.js', import.meta.url))
+    const worker = new Worker(new URL('./verifier-thread.js', import.meta.url), { execArgv: [] })
     worker.unref()
+    worker.on('online', () => {
+      this.#isUp = true
+    })
     worker.on('message', (holds: boolean[]) => {
       for (const [i, { settle }] of (this.#sent.shift() ?? []).entries()) settle(holds[i] === true)
     })
     worker.on('error', () => {
       this.#worker = null
+      this.#isUp = false
       this.#settleHere()
     })
     return worker

@@ -20,32 +20,43 @@ function crowd(size: number) {
   })
 }
 
+type Crowd = ReturnType<typeof crowd>
+
+function ask(verifier: Verifier, records: Crowd): Promise<boolean[]> {
+  return Promise.all(records.map((record) => verifier.verify(record, JSON.stringify(record))))
+}
+
+const truth = (records: Crowd) => records.map((_, i) => i % 3 !== 0)
+
 for (const cores of [1, 2]) {
   t.test(`a crowd's signatures are told apart, on ${cores} core(s)`, async (t) => {
     const verifier = new Verifier(cores)
     const records = crowd(50)
-    const holds = await Promise.all(
-      records.map((record) => verifier.verify(record, JSON.stringify(record)))
-    )
-    t.strictSame(
-      holds,
-      records.map((_, i) => i % 3 !== 0)
-    )
+    t.strictSame(await ask(verifier, records), truth(records))
+    await verifier.started()
+    t.strictSame(await ask(verifier, records), truth(records))
     await verifier.close()
   })
 }
+
+t.test('the first crowd does not wait for the thread that it starts', async (t) => {
+  const verifier = new Verifier(2)
+  const records = crowd(50)
+  const next = new Promise<null>((resolve) => setImmediate(() => resolve(null)))
+  t.strictSame(await Promise.race([ask(verifier, records), next]), truth(records))
+  await verifier.close()
+})
 
 t.test(
   'who waits when it is closed is answered all the same, and so is who comes later',
   async (t) => {
     const verifier = new Verifier(2)
     const records = crowd(50)
-    const ask = () =>
-      Promise.all(records.map((record) => verifier.verify(record, JSON.stringify(record))))
-    const waiting = ask()
+    await ask(verifier, records)
+    await verifier.started()
+    const waiting = ask(verifier, records)
     await verifier.close()
-    for (const holds of [await waiting, await ask()]) {
-      t.equal(holds.filter(Boolean).length, records.filter((_, i) => i % 3 !== 0).length)
-    }
+    t.strictSame(await waiting, truth(records))
+    t.strictSame(await ask(verifier, records), truth(records))
   }
 )
