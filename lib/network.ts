@@ -85,6 +85,8 @@ export class Network extends ReadyResource {
   override async _open() {
     const firewalled = await isBehindNat(this.#options)
     this.#dht = new HyperDHT({ ...this.#options, firewalled })
+    // The swarm of each registry listens.
+    this.#dht.setMaxListeners(0)
     await this.#dht.ready()
   }
 

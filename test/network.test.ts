@@ -24,6 +24,25 @@ t.test('a key that moved to another process is found there at once', async (t) =
   }
 })
 
+t.test(
+  'a process takes part in more registries than it has fingers, without a warning',
+  async (t) => {
+    const testbed = await Testbed.make(t)
+    const network = await testbed.network()
+    const warnings: Error[] = []
+    const onwarning = (warning: Error) => warnings.push(warning)
+    process.on('warning', onwarning)
+    t.teardown(() => process.off('warning', onwarning))
+    for (let i = 0; i < 11; i++) {
+      const swarm = network.swarm(KeyPair())
+      testbed.teardown(() => swarm.destroy())
+    }
+    // Node tells of warnings in the next turn.
+    await new Promise(setImmediate)
+    t.strictSame(warnings, [])
+  }
+)
+
 function connected(connection: SecretStream): Promise<void> {
   return new Promise((resolve, reject) => {
     connection.on('connect', resolve)
