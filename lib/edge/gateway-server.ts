@@ -8,14 +8,16 @@ export interface GatewayServerOptions {
   /** Serves HTTPS with this, HTTP/2 included. */
   certificate?: CertificateSource | undefined
   maxHeaderBytes: number
-  /** For the header section of a request, in ms. */
+  /** For the header section of a request, in ms; not more than for all of it. */
   headersTimeout: number
-  /** For a request as a whole, in ms; 0 for no end. */
+  /** For a request as a whole, in ms. */
   requestTimeout: number
 }
 
 /** Longer than the 60 s of the usual load balancers in front, so that they close first. */
 export const KEEP_ALIVE_TIMEOUT_MS = 65_000
+/** How often node:http looks for requests that take too long. Its own 30 s would be added to every limit. */
+const CHECKING_INTERVAL_MS = 1000
 const CLIENT_ERRORS: Record<string, string> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout'
@@ -31,6 +33,7 @@ export function makeServer({
     ...timeouts,
     maxHeaderSize: maxHeaderBytes,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    connectionsCheckingInterval: CHECKING_INTERVAL_MS,
     insecureHTTPParser: false,
     requireHostHeader: true,
     noDelay: true

@@ -132,12 +132,13 @@ export class HttpGateway extends ReadyResource {
       pages: options.pages ?? new Map(),
       maxBodyBytes: options.maxBodyBytes
     })
-    const headersTimeout = options.headersTimeout ?? HEADERS_TIMEOUT_MS
+    const requestTimeout = options.requestTimeout ?? REQUEST_TIMEOUT_MS
+    const headersTimeout = Math.min(options.headersTimeout ?? HEADERS_TIMEOUT_MS, requestTimeout)
     this.#server = makeServer({
       certificate: options.certificate,
       maxHeaderBytes: options.maxHeaderBytes ?? MAX_HEADER_BYTES,
       headersTimeout,
-      requestTimeout: options.requestTimeout ?? REQUEST_TIMEOUT_MS
+      requestTimeout
     })
     const read = readFrom(this.#server)
     this.#streams = new LaneStreams({ pool, isWelcome })

@@ -22,6 +22,8 @@ export interface CliOptions {
   /** Working folder. Default: the home. */
   cwd?: string
   env?: Record<string, string>
+  /** What it is told on stdin. */
+  stdin?: string
   /** Another script than the binary. */
   program?: string
   /** Flags of node itself. */
@@ -74,7 +76,7 @@ export class Cli {
 
   /** Starts a command that runs until it is told to stop. */
   start(args: string[], options: CliOptions = {}): Running {
-    const { cwd = this.home, env = {}, program = PROGRAM, nodeFlags = [], at = [] } = options
+    const { cwd = this.home, env = {}, program = PROGRAM, nodeFlags = [], at = [], stdin } = options
     const node = [process.execPath, ...nodeFlags, program]
     // tap puts a loader of its own into every child's NODE_OPTIONS, which doubles its start and its
     // memory. `env` takes it out, and then becomes node: the pid stays.
@@ -82,8 +84,9 @@ export class Cli {
     const child = spawn(line[0] ?? '', line.slice(1), {
       cwd,
       env: { ...cleanEnvironment(this.home), ...this.#env, ...env },
-      stdio: ['ignore', 'pipe', 'pipe']
+      stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe']
     })
+    child.stdin?.end(stdin)
     const running = new Running(child, args)
     this.#running.add(running)
     child.once('exit', () => this.#running.delete(running))

@@ -17,6 +17,7 @@ t.test('demo prints commands that work, and leaves nothing behind', async (t) =>
   const demo = cli.start(['demo'], { env: { TMPDIR: temporary } })
   await demo.waitForLine('Ctrl-C ends it.')
 
+  t.match(demo.lines.stdout[0], /^a dashboard +http:\/\/127\.0\.0\.1:\d+\/$/, 'its URL comes first')
   const url = await demo.waitForLine('  curl ')
   t.match(await (await fetch(url)).text(), /^hello from 1\.0\.0/)
   const list = await demo.waitForLine('  node ')

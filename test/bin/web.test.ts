@@ -1,47 +1,7 @@
-import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { createServer, request } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { Cli } from './cli.js'
-
-async function backend(t: Test, answer: string): Promise<string> {
-  const server = createServer((request, response) => response.end(`${answer} ${request.url}`))
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return `${(server.address() as AddressInfo).port}`
-}
-
-/** A registry with a gateway, and a service. */
-async function harbor(t: Test, registryFlags: string[] = []) {
-  const cli = new Cli(t)
-  await cli.island()
-  cli.seed()
-  const registry = cli.start(['registry', '--dir', cli.path('registry'), ...registryFlags])
-  await registry.waitForLine('registryPublicKey=')
-  const port = await backend(t, 'hello from')
-  const service = cli.start([
-    'service',
-    '-p',
-    port,
-    '-r',
-    'hello@1.2.3',
-    '--dir',
-    cli.path('service')
-  ])
-  const key = await service.waitForLine('started p2p service on ')
-  await service.waitForLine('registered service')
-  return { cli, registry, service, key }
-}
-
-const get = async (url: string, headers: Record<string, string> = {}) => {
-  const response = await fetch(url, { headers, redirect: 'manual' })
-  return { status: response.status, text: await response.text() }
-}
+import { get, harbor, statusFor } from './harbor.js'
 
 t.test('registry --web and web serve the routes of the seed, each on its port', async (t) => {
   const { cli, registry, service, key } = await harbor(t, ['--web', '0'])
@@ -82,7 +42,7 @@ t.test('SIGHUP reads domains again from the config file', async (t) => {
   writeFileSync(config, `${keys}domain=one.example=hello@1.x\n`)
   const web = cli.start(['web', '-p', '0', '--dir', cli.path('web'), '--log', 'json'])
   const port = await web.waitForLine('web server listening on port ')
-  const ask = (host: string) => status(Number(port), host)
+  const ask = (host: string) => statusFor(Number(port), host)
   t.equal(await ask('one.example'), 200)
   t.equal(await ask('two.example'), 404)
   writeFileSync(config, `${keys}domain=*.example=hello@1.x\n`)
@@ -141,11 +101,3 @@ t.test('misuse is refused before anything is started', async (t) => {
     t.match(stderr, words)
   }
 })
-
-async function status(port: number, host: string): Promise<number> {
-  const asking = request({ port, host: '127.0.0.1', headers: { host } })
-  asking.end()
-  const [answer] = await once(asking, 'response')
-  answer.resume()
-  return answer.statusCode
-}

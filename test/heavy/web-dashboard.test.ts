@@ -96,6 +96,7 @@ t.test(
     await page.keyboard.press('Enter')
     await page.getByRole('heading', { name: '@team/api', level: 1 }).waitFor()
     await page.getByText('/role/@team/api@%5E1.1.0/').waitFor()
+    await page.getByText(/^direct \d/).waitFor()
     t.strictSame(await violations(page), [], 'axe, a service')
   }
 )

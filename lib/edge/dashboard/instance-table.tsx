@@ -7,6 +7,8 @@ const ROW_PX = 38
 const MAX_HEIGHT_PX = 640
 const OVERSCAN = 8
 const COLUMNS = 10
+/** HyperDHT relays only what it is asked to (`relayThrough`), which nothing here does. */
+const PATHS: Record<string, string> = { direct: 'direct', dht: 'UDX' }
 
 /** Instances, of which only those in sight are in the document: there may be thousands. */
 export function InstanceTable({ feed, instances }: { feed: Feed; instances: readonly Instance[] }) {
@@ -107,7 +109,7 @@ function Row({ feed, instance, now, index }: RowProps) {
       </td>
       <td class="number">{age(seq, now)}</td>
       <td>{live ? 'live' : 'only copies'}</td>
-      <td>{path ? `${path.kind.toUpperCase()} ${ms(path.rtt)}` : 'no link yet'}</td>
+      <td>{path ? `${PATHS[path.kind] ?? path.kind} ${ms(path.rtt)}` : 'no link yet'}</td>
       <td class="number">{short(sample.requests)}</td>
       <td class="number">{bytes(sample.bytes)}</td>
       <td class="number">{ms(sample.p50)}</td>

@@ -1,0 +1,156 @@
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync, renameSync, statSync } from 'node:fs'
+import { connect } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import t from 'tap'
+import { get, harbor, statusFor } from './harbor.js'
+
+const PATH = '/role/hello@1.x/'
+const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
+
+t.test('each kind of credentials reaches what it may, from outside', async (t) => {
+  const { cli, web } = await harbor(t, [], (request, response) =>
+    response.end(String(request.headers.authorization))
+  )
+  const file = cli.path('access.txt')
+  const access = (args: string[], stdin?: string) =>
+    cli.run(['access', '--auth', file, ...args], stdin === undefined ? {} : { stdin })
+  const token = (await access(['--token', 'ci', '--reach', 'hello@1.x'])).stdout.trim()
+  const other = (await access(['--token', 'other', '--reach', 'hello@2.x'])).stdout.trim()
+  t.equal((await access(['--person', 'ada', '--reach', '*'], 'lovelace\n')).code, 0)
+  t.equal(statSync(file).mode & 0o777, 0o600)
+  t.notMatch(readFileSync(file, 'utf8'), new RegExp(`lovelace|${token}`))
+  const { web: gateway, port } = await web('--auth', file)
+  const at = `http://127.0.0.1:${port}`
+  const ask = async (headers: Record<string, string>) => {
+    const { status, text } = await get(at + PATH, headers)
+    return status === 200 ? text : status
+  }
+  t.equal(await ask({}), 401)
+  t.equal(await ask({ authorization: 'Bearer wrong' }), 401)
+  t.equal(await ask({ authorization: `Bearer ${other}` }), 403)
+  t.equal(await ask({ authorization: `Bearer ${token}` }), 'undefined', 'ours ends here')
+  t.equal(await ask({ authorization: basic('ada:lovelace') }), 'undefined')
+  t.equal(await ask({ authorization: basic('ada:byron') }), 401)
+  t.equal(await ask({ authorization: basic('eve:lovelace') }), 401)
+  const both = { 'proxy-authorization': `Bearer ${token}`, authorization: 'Bearer theirs' }
+  t.equal(await ask(both), 'Bearer theirs', 'and theirs goes on')
+  for (const [headers, status] of [
+    [{}, 401],
+    [{ authorization: `Bearer ${token}` }, 401],
+    [{ authorization: basic('ada:lovelace') }, 200]
+  ] as const) {
+    t.equal((await get(`${at}/metrics`, headers)).status === 200, status === 200)
+  }
+
+  t.equal((await access(['--remove', 'ci'])).code, 0)
+  process.kill(gateway.pid, 'SIGHUP')
+  await gateway.waitForTalk('read the configuration again')
+  t.equal(await ask({ authorization: `Bearer ${token}` }), 401, 'taken away')
+  t.equal(await ask({ authorization: basic('ada:lovelace') }), 'undefined')
+})
+
+t.test('what is public needs none, and the rest does', async (t) => {
+  const { web } = await harbor(t)
+  const { port } = await web('--public', 'hello@2.x')
+  const open = await web('--public', 'hello@1.x')
+  t.equal((await get(`http://127.0.0.1:${port}${PATH}`)).status, 401)
+  t.equal((await get(`http://127.0.0.1:${open.port}${PATH}`)).status, 200)
+})
+
+t.test('pages of a named origin may call a role, others may not', async (t) => {
+  const { web } = await harbor(t)
+  const { port } = await web('--cors', 'hello@1.x=https://app.example')
+  const at = `http://127.0.0.1:${port}${PATH}`
+  const allowed = async (origin: string, method = 'GET') => {
+    const headers = { origin, 'access-control-request-method': 'PUT' }
+    const answer = await fetch(at, { method, headers })
+    await answer.text()
+    return answer.headers.get('access-control-allow-origin')
+  }
+  for (const method of ['GET', 'OPTIONS']) {
+    t.equal(await allowed('https://app.example', method), 'https://app.example')
+    t.equal(await allowed('https://evil.example', method), null)
+  }
+})
+
+t.test('requests are bound in size, in the size of their head, and in time', async (t) => {
+  const { web } = await harbor(t, [], (request, response) => {
+    if (request.url !== '/slow') request.resume().on('end', () => response.end('ok'))
+  })
+  const { port } = await web('--maxBody', '1k', '--maxHeader', '4k', '--timeout', 'hello=0.3')
+  const at = `http://127.0.0.1:${port}${PATH}`
+  const post = async (body: string) => (await fetch(at, { method: 'POST', body })).status
+  t.equal(await post('x'.repeat(1024)), 200)
+  t.equal(await post('x'.repeat(1025)), 413)
+  t.equal((await get(at, { 'x-a': 'a'.repeat(3000) })).status, 200)
+  t.equal((await get(at, { 'x-a': 'a'.repeat(5000) })).status, 431)
+  t.equal((await get(`${at}slow`)).status, 504)
+  const { port: hasty } = await web('--maxTime', '1')
+  for (const beginning of [
+    `GET ${PATH} HTTP/1.1\r\nHost: x\r\nX-A`,
+    `POST ${PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf`
+  ]) {
+    const socket = connect(hasty, '127.0.0.1')
+    socket.on('error', () => {})
+    socket.write(beginning)
+    let text = ''
+    socket.on('data', (chunk) => {
+      text += chunk
+    })
+    await once(socket, 'close')
+    t.match(text, /^HTTP\/1\.1 408/, beginning.slice(0, 4))
+  }
+})
+
+t.test(
+  'a gateway is called by its domains, by names that were allowed, and by no others',
+  async (t) => {
+    const { web } = await harbor(t)
+    const { port } = await web('--allowedHost', 'gate.shop.com')
+    t.equal(await statusFor(port, 'gate.shop.com'), 200)
+    t.equal(await statusFor(port, 'evil.com'), 404)
+    const { port: served } = await web('--domain', '*.shop.com=hello@1.x')
+    t.equal(await statusFor(served, 'a.shop.com'), 200)
+    t.equal(await statusFor(served, 'shop.com'), 404)
+  }
+)
+
+function hasOpenssl(): boolean {
+  try {
+    execFileSync('openssl', ['version'])
+    return true
+  } catch {
+    return false
+  }
+}
+
+t.test(
+  'a certificate that was replaced is the next one to be shown',
+  { skip: hasOpenssl() ? false : 'openssl is not installed' },
+  async (t) => {
+    const { cli, web } = await harbor(t)
+    const certify = (name: string, suffix: string) => {
+      const files = ['-keyout', cli.path(`key${suffix}`), '-out', cli.path(`cert${suffix}`)]
+      const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+      const args = ['req', '-x509', ...key, ...files, '-days', '2', '-subj', `/CN=${name}`]
+      execFileSync('openssl', args, { stdio: 'ignore' })
+    }
+    certify('first.example', '')
+    const { port } = await web('--tlsCert', cli.path('cert'), '--tlsKey', cli.path('key'))
+    const shown = async () => {
+      const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+      await once(socket, 'secureConnect')
+      const { CN } = socket.getPeerCertificate().subject
+      socket.destroy()
+      return CN
+    }
+    t.equal(await shown(), 'first.example')
+    certify('second.example', '.new')
+    for (const name of ['key', 'cert']) renameSync(cli.path(`${name}.new`), cli.path(name))
+    while ((await shown()) !== 'second.example')
+      await new Promise((resolve) => setImmediate(resolve))
+    t.pass('without a restart')
+  }
+)
