@@ -2,8 +2,14 @@ import { SeaportError } from '../../lib/errors.js'
 import { c, type Encoding } from '../../lib/holepunch.js'
 import { KeyPair, toHex } from '../../lib/keys.js'
 import { checkCertificate, signCertificate } from '../../lib/registry/certificate.js'
-import { checkGrantStatement, parsePattern, signGrant } from '../../lib/registry/grant.js'
+import {
+  checkGrantStatement,
+  isGrantStatement,
+  parsePattern,
+  signGrant
+} from '../../lib/registry/grant.js'
 import { exchangeHello } from '../../lib/registry/hello.js'
+import { parseLogValue } from '../../lib/registry/log-value.js'
 import { Membership } from '../../lib/registry/membership.js'
 import { Peer } from '../../lib/registry/peer.js'
 import {
@@ -20,6 +26,7 @@ import {
   signRecord,
   verifyRecord
 } from '../../lib/registry/record.js'
+import { checkSnapshot, signSnapshot } from '../../lib/registry/snapshot.js'
 import { parseRoleRange, parseServiceRole } from '../../lib/role.js'
 import { Line, settled } from './line.js'
 import type { Target } from './mutants.js'
@@ -45,7 +52,15 @@ const certificate = signCertificate(registry, {
 const terms = { serve: ['a@^1'], consume: ['*@2.x'], admin: false, expiresAt: 0 }
 const grant = signGrant(registry.publicKey, registry, owner.publicKey, terms, 1_700_000_000_000)
 
-const TRUTHS = new Set([record, certificate, grant].map(sorted))
+const snapshot = signSnapshot(registry, {
+  logKey: '04'.repeat(32),
+  length: 70_000,
+  key: '07'.repeat(32),
+  blocks: 12,
+  values: 10_000
+})
+
+const TRUTHS = new Set([record, certificate, grant, snapshot].map(sorted))
 
 /** Signed: a mutant that is accepted must still say what was signed. */
 const signed: Record<string, Target> = {
@@ -56,6 +71,17 @@ const signed: Record<string, Target> = {
   'log entry': {
     valid: [json({ type: 'hyperseaport/stale/1', record })],
     read: one((input) => genuine(recordOf(checkEntry(parse(input), registry.publicKey))))
+  },
+  'grant in a log': {
+    valid: [json(grant)],
+    read: one((input) => {
+      const value = parseLogValue(`${input}`, registry.publicKey)
+      return isGrantStatement(value) ? value : genuine(recordOf(value))
+    })
+  },
+  snapshot: {
+    valid: [json(snapshot)],
+    read: one((input) => checkSnapshot(parse(input), registry.publicKey))
   },
   certificate: {
     valid: [json(certificate)],
@@ -128,7 +154,7 @@ async function hello(): Promise<Target> {
 async function channels(): Promise<Record<string, Target>> {
   const [near, far] = Line.pair()
   const [replica, registrar] = [new Peer(near.stream), registrarOn(far)]
-  replica.sendLogs([{ certificate, length: 12 }])
+  replica.sendLogs([{ certificate, length: 12, snapshot }])
   await ask(replica)
   for (const peer of [replica, registrar]) peer.destroy()
   return {
@@ -153,7 +179,7 @@ async function channels(): Promise<Record<string, Target>> {
 function registrarOn(line: Line): Peer {
   const peer = new Peer(line.stream)
   peer.startPinging(() => ({ interval: 60_000, length: 3 }))
-  peer.sendLogs([{ certificate, length: 12 }])
+  peer.sendLogs([{ certificate, length: 12, snapshot }])
   peer.on('lease', ({ id }) => peer.answer({ id, code: '', text: '', seq: 1 }))
   peer.on('grant', ({ id }) => peer.answer({ id, code: 'NOT_GRANTED', text: 'no', seq: 0 }))
   return peer
@@ -182,7 +208,10 @@ async function hear(line: Line, messages: Buffer[], makePeer: (line: Line) => Pe
     take(() => checkGrantStatement(parse(Buffer.from(statement)), registry.publicKey))
   )
   peer.on('logs', (logs) => {
-    for (const log of logs) take(() => checkCertificate(log.certificate, registry.publicKey))
+    for (const log of logs) {
+      take(() => checkCertificate(log.certificate, registry.publicKey))
+      take(() => checkSnapshot(log.snapshot, registry.publicKey))
+    }
   })
   for (const message of messages) line.feed(message)
   await settled()
@@ -208,7 +237,7 @@ export async function registryTargets(): Promise<Record<string, Target>> {
     'grant request': message(grantEncoding, { id: 300, statement: JSON.stringify(grant) }),
     answer: message(answerEncoding, { id: 1, code: 'BAD_KEY', text: 'no', seq: 2 ** 40 }),
     ping: message(pingEncoding, { interval: 1000, length: 70_000 }),
-    logs: message(logsEncoding, [{ certificate, length: 12 }]),
+    logs: message(logsEncoding, [{ certificate, length: 12, snapshot }]),
     hello: await hello(),
     ...(await channels())
   }
