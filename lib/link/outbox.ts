@@ -26,7 +26,7 @@ const MAX_WAITING_FRAMES = 16_384
  * together, and with the next turn's, for as long as each brings more: a loop that is busy takes in one new
  * connection a turn. The streams that have data take turns; and nothing is handed on while the connection
  * below is not drained, nor data while much of it waits there (see `Backlog`), so that a new stream gets
- * through at once.
+ * through at once. What is much by itself waits for nothing.
  */
 export class Outbox {
   readonly #send: OutboxOptions['send']
@@ -40,6 +40,8 @@ export class Outbox {
   #arrivals = 0
   #arrivalsBefore = 0
   #waitsSince = 0
+  /** Whether a stream has so much to send that nothing is gained by waiting for others. */
+  #hasBulk = false
   #isDrained = true
   #isClosed = false
 
@@ -61,6 +63,7 @@ export class Outbox {
   schedule(stream: LinkStream) {
     if (this.#isClosed) return
     this.#ready.add(stream)
+    if (stream.unsent >= QUANTUM_BYTES) this.#hasBulk = true
     this.#flushSoon()
   }
 
@@ -76,6 +79,7 @@ export class Outbox {
 
   /** Sends what may be sent. */
   flush() {
+    this.#hasBulk = false
     while (this.#isDrained && !this.#isClosed) {
       const frames = this.#compose()
       if (frames.length === 0) return
@@ -111,6 +115,7 @@ export class Outbox {
 
   #isWorthWaiting(): boolean {
     return (
+      !this.#hasBulk &&
       this.#control.length + this.#ready.size < FRAMES_WORTH_A_PACKET &&
       performance.now() - this.#waitsSince < MAX_PATIENCE_MS
     )

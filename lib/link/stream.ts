@@ -93,6 +93,11 @@ export class LinkStream {
     return this.#window.open
   }
 
+  /** Bytes that were written and have not left. */
+  get unsent(): number {
+    return this.#outgoingBytes
+  }
+
   // What its user does.
 
   /** Gives it to whoever takes what comes, from `resume` on. If it is closed already, that is told soon. */
