@@ -1,5 +1,5 @@
 import t from 'tap'
-import { get, registryOf } from './island.js'
+import { answered, get, registryOf } from './island.js'
 
 t.test('a proxy takes the direct path, list tells so, and a restart moves it', async (t) => {
   const { cli, start } = await registryOf(t)
@@ -17,7 +17,7 @@ t.test('a proxy takes the direct path, list tells so, and a restart moves it', a
 
   await service.kill('SIGKILL')
   await start.service('hello@1.0.0', ...seed)
-  t.equal(await get(port), 'hello')
+  t.equal(await answered(port), 'hello')
 })
 
 t.test('a direct path that is none of the three is refused', async (t) => {

@@ -1,8 +1,11 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { Cli, type Running } from './cli.js'
+
+const RETRY_MS = 50
 
 /** An instance as `list --json` shows it. */
 export interface Listed {
@@ -71,4 +74,15 @@ export async function list(cli: Cli): Promise<Listed[]> {
 export async function get(port: number): Promise<string> {
   const response = await fetch(`http://127.0.0.1:${port}`, { headers: { connection: 'close' } })
   return response.text()
+}
+
+/** What is answered at last: a proxy hears of a service that is back a moment after that one does. */
+export async function answered(port: number): Promise<string> {
+  for (;;) {
+    try {
+      return await get(port)
+    } catch {
+      await setTimeout(RETRY_MS)
+    }
+  }
 }
