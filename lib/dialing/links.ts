@@ -1,5 +1,4 @@
 import { SeaportError } from '../errors.js'
-import { parseKey } from '../keys.js'
 import { type DirectReach, parseDirectReach } from '../link/direct-address.js'
 import { DirectConnector } from '../link/direct-connector.js'
 import { LinkPool } from '../link/pool.js'
@@ -34,10 +33,7 @@ export function linksOf(participant: Participant, reach: DirectReach = DIRECT_RE
   const { grants } = participant.membership
   const stop = grants.watch((subject) => {
     if (subject === undefined || !grants.isRevoked(subject)) return
-    pool.cut(
-      parseKey(subject),
-      SeaportError.NOT_GRANTED('the service was put out of this private registry')
-    )
+    pool.cut(subject, SeaportError.NOT_GRANTED('the service was put out of this private registry'))
   })
   pool.once('close', stop)
   return pool

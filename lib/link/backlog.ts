@@ -48,6 +48,7 @@ export class Backlog {
 
   /** So many bytes were handed on. */
   add(byteLength: number) {
+    if (this.#connection.rawStream?.inflight === undefined) return
     this.#size += byteLength
     this.#unmarked += byteLength
     if (this.#unmarked >= MIN_WAITING_BYTES / PIECES) void this.#mark()

@@ -129,9 +129,9 @@ export class LinkPool extends ReadyResource {
     return { path, rtt }
   }
 
-  /** Cuts the links to a key, and all streams on them. */
-  cut(remotePublicKey: Buffer, reason: SeaportError) {
-    this.#routes.get(toHex(remotePublicKey))?.close(reason)
+  /** Cuts the links to a key, in hex, and all streams on them. */
+  cut(key: string, reason: SeaportError) {
+    this.#routes.get(key)?.close(reason)
   }
 
   /** The links that are connected. */

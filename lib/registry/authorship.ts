@@ -33,7 +33,6 @@ export class Authorship extends ReadyResource {
   #registrar: KeyPair | null = null
   #log: Log | null = null
   #upkeep: Upkeep | null = null
-  #logKey = ''
   #startedAt = 0
 
   constructor({ storage, keyPair, isPrivate, boot = bootId }: AuthorshipOptions) {
@@ -54,7 +53,7 @@ export class Authorship extends ReadyResource {
 
   /** Hex. */
   get logKey(): string {
-    return this.#logKey
+    return this.log.key
   }
 
   /** The registrar's swarm key pair. */
@@ -66,7 +65,7 @@ export class Authorship extends ReadyResource {
   certify(): Certificate {
     return signCertificate(this.#keyPair, {
       registrarKey: toHex(this.registrar.publicKey),
-      logKey: this.#logKey,
+      logKey: this.logKey,
       private: this.#isPrivate,
       startedAt: this.#startedAt,
       renewedAt: Date.now()
@@ -118,10 +117,8 @@ export class Authorship extends ReadyResource {
     const upkeep = new Upkeep({ log, snapshots, keyPair: this.#keyPair, compact })
     upkeep.on('snapshot', () => this.emit('snapshot'))
     upkeep.on('notice', (notice) => this.emit('notice', notice))
-    const logKey = log.key
-    const known = memory.certificates.find((other) => (other as Certificate).logKey === logKey)
+    const known = memory.certificates.find((other) => (other as Certificate).logKey === log.key)
     this.#startedAt = (known as Certificate | undefined)?.startedAt ?? Date.now()
-    this.#logKey = logKey
     this.#log = log
     this.#upkeep = upkeep
   }

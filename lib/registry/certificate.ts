@@ -1,7 +1,7 @@
 import { SeaportError } from '../errors.js'
 import type { KeyPair } from '../keys.js'
 import { parseKey, toHex } from '../keys.js'
-import { isObject, type Statement, signStatement, verifyStatement } from './statement.js'
+import { checkRegistryStatement, type Statement, signStatement } from './statement.js'
 
 /**
  * The registry's word that a key is a registrar, and which log is its. It travels over every
@@ -40,11 +40,14 @@ export function signCertificate(
  * @throws BAD_MESSAGE, BAD_SIGNATURE
  */
 export function checkCertificate(value: unknown, registry: Buffer): Certificate {
-  if (!isObject(value) || value.type !== CERTIFICATE_TYPE || typeof value.signature !== 'string') {
-    throw SeaportError.BAD_MESSAGE('this is not a certificate')
-  }
-  if (value.registry !== toHex(registry))
-    throw SeaportError.BAD_MESSAGE('the certificate is of another registry')
+  return checkRegistryStatement(value, registry, {
+    type: CERTIFICATE_TYPE,
+    name: 'certificate',
+    checkFields
+  })
+}
+
+function checkFields(value: { [field: string]: unknown }) {
   for (const field of ['registrarKey', 'logKey']) parseKey(value[field] as string, field)
   for (const field of ['startedAt', 'renewedAt']) {
     if (!Number.isSafeInteger(value[field]))
@@ -53,9 +56,4 @@ export function checkCertificate(value: unknown, registry: Buffer): Certificate 
   if (typeof value.private !== 'boolean') {
     throw SeaportError.BAD_MESSAGE('the certificate does not say whether the registry is private')
   }
-  const certificate = value as unknown as Certificate
-  if (!verifyStatement(certificate, registry)) {
-    throw SeaportError.BAD_SIGNATURE('the certificate was not signed by the registry')
-  }
-  return certificate
 }

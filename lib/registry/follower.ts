@@ -2,12 +2,12 @@ import { SeaportError } from '../errors.js'
 import { type Hypercore, ReadyResource } from '../holepunch.js'
 import { toHex } from '../keys.js'
 import type { GrantStatement } from './grant.js'
-import { type HistoryOptions, readHistory } from './history.js'
+import { type HistoryOptions, LOCAL, readHistory } from './history.js'
 import { type LogValue, parseLogValue, sortOut } from './log-value.js'
 import { Offers } from './offers.js'
 import { prune } from './prune.js'
 import type { LogEntry } from './record.js'
-import type { Snapshot } from './snapshot.js'
+import { MIN_TAIL, maxTail, type Snapshot } from './snapshot.js'
 import type { ReadOptions, Snapshots } from './snapshots.js'
 
 export interface FollowerOptions {
@@ -38,11 +38,7 @@ const STALL_MS = 5000
 /** A block that does not come in this time was cleared, or nobody who has it is connected. */
 const HISTORY_TIMEOUT_MS = 1500
 const RETRY_MS = 1000
-const MIN_TAIL = 4096
-const TAIL_PER_VALUE = 1 / 2
 const SPREAD_MS = 10_000
-/** What is on our own disk, and nothing else. */
-const LOCAL = { wait: false }
 
 /**
  * Reads one log into the directory, and all that is appended to it: a snapshot first, then block after block.
@@ -267,8 +263,8 @@ export class Follower extends ReadyResource {
     const held = this.held?.length ?? 0
     const snapshot = this.#offers.best(held)
     if (!snapshot || snapshot.length > this.applied) return null
-    const limit = Math.max(this.#options.minTail, snapshot.values * TAIL_PER_VALUE)
-    return snapshot.length - held > limit ? snapshot : null
+    const isOverdue = snapshot.length - held > maxTail(snapshot.values, this.#options.minTail)
+    return isOverdue ? snapshot : null
   }
 
   #fetchSoon() {

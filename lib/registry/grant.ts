@@ -3,7 +3,7 @@ import { SeaportError } from '../errors.js'
 import type { KeyPair } from '../keys.js'
 import { parseKey, toHex } from '../keys.js'
 import { parseRoleRange, type RoleRange } from '../role.js'
-import { isObject, type Statement, signStatement, verifyStatement } from './statement.js'
+import { isObject, parseJson, type Statement, signStatement, verifyStatement } from './statement.js'
 
 /** What a key may do in a private registry. Any valid grant may read the whole directory. Keys are hex. */
 export interface Grant extends Statement {
@@ -104,13 +104,7 @@ export function checkGrantStatement(value: unknown, registry: Buffer): GrantStat
  * @throws BAD_MESSAGE, BAD_SIGNATURE
  */
 export function parseGrantStatement(json: string, registry: Buffer): GrantStatement {
-  let value: unknown
-  try {
-    value = JSON.parse(json)
-  } catch {
-    throw SeaportError.BAD_MESSAGE('a grant is a JSON object')
-  }
-  return checkGrantStatement(value, registry)
+  return checkGrantStatement(parseJson(json, 'a grant'), registry)
 }
 
 /** Whether a value of a log is a grant or revocation. */

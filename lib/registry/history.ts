@@ -11,6 +11,9 @@ export interface HistoryOptions {
   timeout?: number
 }
 
+/** What is on our own disk, and nothing else. */
+export const LOCAL = { wait: false }
+
 /** What was written to a log until it had this length. */
 export interface Slice {
   length: number

@@ -6,7 +6,7 @@ import {
   isRevocation
 } from './grant.js'
 import { checkEntry, type LogEntry, recordOf } from './record.js'
-import { isObject } from './statement.js'
+import { isObject, parseJson } from './statement.js'
 
 /** What stands in a log. */
 export type LogValue = LogEntry | GrantStatement
@@ -18,7 +18,7 @@ export type LogValue = LogEntry | GrantStatement
  * @throws BAD_MESSAGE, BAD_SIGNATURE
  */
 export function parseLogValue(json: string, registry: Buffer): LogValue {
-  const value = parse(json)
+  const value = parseJson(json, 'what a log holds')
   if (!isObject(value)) throw SeaportError.BAD_MESSAGE('what a log holds is a JSON object')
   const isGrant = isGrantStatement({ type: String(value.type) })
   return isGrant ? checkGrantStatement(value, registry) : checkEntry(value, registry)
@@ -50,12 +50,4 @@ export function placeOf(value: LogValue): string {
 /** An instance keeps its entry when its place changes. */
 export function idOf(value: LogValue): string {
   return isGrantStatement(value) ? placeOf(value) : recordOf(value).key
-}
-
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    throw SeaportError.BAD_MESSAGE('what a log holds is a JSON object')
-  }
 }

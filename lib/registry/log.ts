@@ -3,14 +3,11 @@ import { Hyperbee, type Hypercore, ReadyResource } from '../holepunch.js'
 import { toHex } from '../keys.js'
 import { Clearing } from './clearing.js'
 import { type GrantStatement, isGrantStatement } from './grant.js'
-import { readHistory } from './history.js'
+import { LOCAL, readHistory } from './history.js'
 import { idOf, type LogValue, placeOf } from './log-value.js'
 import type { LogEntry } from './record.js'
 import type { Snapshots } from './snapshots.js'
 import { type Change, TreeWriter } from './tree-writer.js'
-
-/** What is on our own disk, and nothing else. */
-const LOCAL = { wait: false }
 
 /**
  * A registrar's own log: a Hyperbee with one entry per instance, and the grants. Entries that come while others are

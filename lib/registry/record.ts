@@ -2,7 +2,7 @@ import { SeaportError } from '../errors.js'
 import type { KeyPair } from '../keys.js'
 import { toHex } from '../keys.js'
 import { isExactVersion, isRoleName } from '../role.js'
-import { isObject, type Statement, signStatement, verifyStatement } from './statement.js'
+import { isObject, parseJson, type Statement, signStatement, verifyStatement } from './statement.js'
 
 /** What the owner says of its instance; `withdrawn` ends it. */
 export type Status = 'passing' | 'failing' | 'draining' | 'withdrawn'
@@ -122,7 +122,7 @@ export function parseRecord(json: string, registry: Buffer): ServiceRecord {
       `a record has at most ${MAX_RECORD_BYTES} bytes, shorten its tags`
     )
   }
-  return checkFields(parseJson(json), registry)
+  return checkFields(parseJson(json, 'a record'), registry)
 }
 
 /**
@@ -175,14 +175,6 @@ function checkFields(value: unknown, registry: Buffer): ServiceRecord {
   if (!isHex(value.holder, 32)) throw bad('holder')
   if (!isSeq(value.seq)) throw bad('seq')
   return value as unknown as ServiceRecord
-}
-
-function parseJson(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    throw SeaportError.BAD_MESSAGE('a record is a JSON object')
-  }
 }
 
 function isHex(value: unknown, bytes: number): value is string {

@@ -1,7 +1,7 @@
 import { SeaportError } from '../errors.js'
 import type { KeyPair } from '../keys.js'
 import { parseKey, toHex } from '../keys.js'
-import { isObject, type Statement, signStatement, verifyStatement } from './statement.js'
+import { checkRegistryStatement, type Statement, signStatement } from './statement.js'
 
 /**
  * The registry's word that a core holds all that a log said when it had a certain length: who reads that
@@ -23,6 +23,9 @@ export interface Snapshot extends Statement {
 }
 
 const SNAPSHOT_TYPE = 'hyperseaport/snapshot/1'
+/** Blocks after a snapshot before the next one, at least, and for each value that it has. */
+export const MIN_TAIL = 4096
+const TAIL_PER_VALUE = 1 / 2
 
 /** Signs a snapshot with the registry's key. */
 export function signSnapshot(
@@ -41,21 +44,23 @@ export function signSnapshot(
  * @throws BAD_MESSAGE, BAD_SIGNATURE
  */
 export function checkSnapshot(value: unknown, registry: Buffer): Snapshot {
-  if (!isObject(value) || value.type !== SNAPSHOT_TYPE || typeof value.signature !== 'string') {
-    throw SeaportError.BAD_MESSAGE('this is not a snapshot')
-  }
-  if (value.registry !== toHex(registry)) {
-    throw SeaportError.BAD_MESSAGE('the snapshot is of another registry')
-  }
+  return checkRegistryStatement(value, registry, {
+    type: SNAPSHOT_TYPE,
+    name: 'snapshot',
+    checkFields
+  })
+}
+
+/** How many blocks of a log may stand after a snapshot of so many values before a newer one is worth its while. */
+export function maxTail(values: number, minTail: number): number {
+  return Math.max(minTail, values * TAIL_PER_VALUE)
+}
+
+function checkFields(value: { [field: string]: unknown }) {
   for (const field of ['logKey', 'key']) parseKey(value[field] as string, field)
   for (const field of ['length', 'blocks', 'values']) {
     if (!Number.isSafeInteger(value[field]) || (value[field] as number) < 0) {
       throw SeaportError.BAD_MESSAGE(`the snapshot has a bad ${field}`)
     }
   }
-  const snapshot = value as unknown as Snapshot
-  if (!verifyStatement(snapshot, registry)) {
-    throw SeaportError.BAD_SIGNATURE('the snapshot was not signed by the registry')
-  }
-  return snapshot
 }

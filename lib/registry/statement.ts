@@ -1,3 +1,4 @@
+import { SeaportError } from '../errors.js'
 import { crypto } from '../holepunch.js'
 import { toHex } from '../keys.js'
 
@@ -24,6 +25,52 @@ export function verifyStatement(statement: Statement, signer: Buffer): boolean {
   const { signature, ...fields } = statement
   if (!SIGNATURE.test(signature)) return false
   return crypto.verify(signedBytes(fields), Buffer.from(signature, 'hex'), signer)
+}
+
+/** Of what the registry's own key signs: its type, and what it is called in errors. */
+export interface RegistryStatement {
+  type: string
+  name: string
+  /** Throws if a field is not what it should be. */
+  checkFields: (value: { [field: string]: unknown }) => void
+}
+
+/**
+ * Checks a statement of the registry's own from outside, its signature included.
+ *
+ * @throws BAD_MESSAGE, BAD_SIGNATURE
+ */
+export function checkRegistryStatement<T extends Statement>(
+  value: unknown,
+  registry: Buffer,
+  { type, name, checkFields }: RegistryStatement
+): T {
+  if (!isObject(value) || value.type !== type || typeof value.signature !== 'string') {
+    throw SeaportError.BAD_MESSAGE(`this is not a ${name}`)
+  }
+  if (value.registry !== toHex(registry)) {
+    throw SeaportError.BAD_MESSAGE(`the ${name} is of another registry`)
+  }
+  checkFields(value)
+  const statement = value as unknown as T
+  if (!verifyStatement(statement, registry)) {
+    throw SeaportError.BAD_SIGNATURE(`the ${name} was not signed by the registry`)
+  }
+  return statement
+}
+
+/**
+ * Reads JSON from outside.
+ *
+ * @param what what should have come, as in `a record`
+ * @throws BAD_MESSAGE
+ */
+export function parseJson(json: string, what: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    throw SeaportError.BAD_MESSAGE(`${what} is a JSON object`)
+  }
 }
 
 /** Whether a value from outside is an object (no array, no null). */

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events'
 import { SeaportError } from '../errors.js'
 import type { KeyPair } from '../keys.js'
 import type { Log } from './log.js'
-import type { Snapshot } from './snapshot.js'
+import { MIN_TAIL, maxTail, type Snapshot } from './snapshot.js'
 import type { Snapshots } from './snapshots.js'
 
 export interface UpkeepOptions {
@@ -22,10 +22,7 @@ interface UpkeepEvents {
   notice: [SeaportError]
 }
 
-/** Blocks after a snapshot before the next one, at least, and for each value that it has. */
-const MIN_TAIL = 4096
-const TAIL_PER_VALUE = 1 / 2
-/** The same if somebody comes who has to read them all: fetching a block takes as long as twenty values of a snapshot. */
+/** Blocks after a snapshot before the next one, at least, and for each value that it has, if somebody comes who has to read them all: fetching a block takes as long as twenty values of a snapshot. */
 const MIN_TAIL_FOR_NEWCOMERS = 1024
 const TAIL_PER_VALUE_FOR_NEWCOMERS = 1 / 8
 /** Newcomers have this time to read one before the next is made for others; and twice as long until it goes. */
@@ -47,9 +44,7 @@ export class Upkeep extends EventEmitter<UpkeepEvents> {
     super()
     this.#options = { minTail: MIN_TAIL, ...options }
     options.log.on('written', () => {
-      if (this.#tail > Math.max(this.#options.minTail, options.log.size * TAIL_PER_VALUE)) {
-        this.#renew()
-      }
+      if (this.#tail > maxTail(options.log.size, this.#options.minTail)) this.#renew()
     })
   }
 

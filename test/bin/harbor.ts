@@ -32,7 +32,8 @@ export async function harbor(t: Test, registryFlags: string[] = [], answer = hel
   }
 }
 
-async function backend(t: Test, answer: RequestListener): Promise<string> {
+/** An HTTP server for as long as the test lasts, and its port. */
+export async function backend(t: Test, answer: RequestListener): Promise<string> {
   const server = createServer(answer)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

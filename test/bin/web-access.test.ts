@@ -1,9 +1,9 @@
-import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, renameSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import t from 'tap'
+import { certify, noOpenssl } from '../openssl.js'
 import { get, harbor, statusFor } from './harbor.js'
 
 const PATH = '/role/hello@1.x/'
@@ -117,27 +117,14 @@ t.test(
   }
 )
 
-function hasOpenssl(): boolean {
-  try {
-    execFileSync('openssl', ['version'])
-    return true
-  } catch {
-    return false
-  }
-}
-
 t.test(
   'a certificate that was replaced is the next one to be shown',
-  { skip: hasOpenssl() ? false : 'openssl is not installed' },
+  { skip: noOpenssl },
   async (t) => {
     const { cli, web } = await harbor(t)
-    const certify = (name: string, suffix: string) => {
-      const files = ['-keyout', cli.path(`key${suffix}`), '-out', cli.path(`cert${suffix}`)]
-      const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-      const args = ['req', '-x509', ...key, ...files, '-days', '2', '-subj', `/CN=${name}`]
-      execFileSync('openssl', args, { stdio: 'ignore' })
-    }
-    certify('first.example', '')
+    const renew = (name: string, suffix: string) =>
+      certify(name, cli.path(`cert${suffix}`), cli.path(`key${suffix}`))
+    renew('first.example', '')
     const { port } = await web('--tlsCert', cli.path('cert'), '--tlsKey', cli.path('key'))
     const shown = async () => {
       const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
@@ -147,7 +134,7 @@ t.test(
       return CN
     }
     t.equal(await shown(), 'first.example')
-    certify('second.example', '.new')
+    renew('second.example', '.new')
     for (const name of ['key', 'cert']) renameSync(cli.path(`${name}.new`), cli.path(name))
     while ((await shown()) !== 'second.example')
       await new Promise((resolve) => setImmediate(resolve))

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { renameSync } from 'node:fs'
 import { connect } from 'node:http2'
@@ -8,33 +7,19 @@ import { connect as connectTls, type PeerCertificate } from 'node:tls'
 import t from 'tap'
 import WebSocket, { WebSocketServer } from 'ws'
 import { FileCertificate } from '../../lib/edge/certificate.js'
+import { certify, noOpenssl } from '../openssl.js'
 import { Harbor, portOf } from './harbor.js'
 
-function hasOpenssl(): boolean {
-  try {
-    execFileSync('openssl', ['version'])
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** A certificate of our own signing. */
-function certify(dir: string, name: string, suffix = '') {
+/** The files of a certificate of our own signing. */
+function certificate(dir: string, name: string, suffix = '') {
   const [certFile, keyFile] = [join(dir, `cert.pem${suffix}`), join(dir, `key.pem${suffix}`)]
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-  const files = ['-keyout', keyFile, '-out', certFile]
-  execFileSync(
-    'openssl',
-    ['req', '-x509', ...key, ...files, '-days', '2', '-subj', `/CN=${name}`],
-    { stdio: 'ignore' }
-  )
+  certify(name, certFile, keyFile)
   return { certFile, keyFile }
 }
 
 t.test(
   'HTTPS and HTTP/2 to the browser, HTTP/1.1 to the service, and a new certificate without a restart',
-  { skip: hasOpenssl() ? false : 'openssl is not installed' },
+  { skip: noOpenssl },
   async (t) => {
     const harbor = await Harbor.make(t)
     const backend = await harbor.backend((request, response) => {
@@ -58,7 +43,7 @@ t.test(
     new WebSocketServer({ server: backend }).on('connection', (socket) => socket.send('hello'))
     await harbor.service('api@1.0.0', portOf(backend))
     const dir = await harbor.testbed.dir()
-    const source = new FileCertificate({ ...certify(dir, 'first.example'), interval: 20 })
+    const source = new FileCertificate({ ...certificate(dir, 'first.example'), interval: 20 })
     const web = await harbor.web({ tls: source })
     t.match(web.url, /^https:/)
 
@@ -98,7 +83,7 @@ t.test(
     socket.close()
 
     t.equal((await certificateOf(web.port)).subject.CN, 'first.example')
-    const fresh = certify(dir, 'second.example', '.new')
+    const fresh = certificate(dir, 'second.example', '.new')
     const changed = once(source, 'change')
     renameSync(fresh.keyFile, join(dir, 'key.pem'))
     renameSync(fresh.certFile, join(dir, 'cert.pem'))

@@ -1,24 +1,14 @@
-import { once } from 'node:events'
-import { Agent, createServer, request } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { Agent, type RequestListener, request } from 'node:http'
 import t, { type Test } from 'tap'
 import { Cli, type Running } from '../bin/cli.js'
+import { backend } from '../bin/harbor.js'
 
 const RATE = 200
 const LOAD_MS = 12_000
 
-async function backend(t: Test): Promise<string> {
-  const server = createServer((request, response) => {
-    // Some are always under way.
-    setTimeout(() => request.pipe(response), Math.random() * 20)
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return `${(server.address() as AddressInfo).port}`
+/** Answers with what it was sent, after a while: some requests are always under way. */
+const slowEcho: RequestListener = (request, response) => {
+  setTimeout(() => request.pipe(response), Math.random() * 20)
 }
 
 /** What a service is started with, to be reached on one path or the other. */
@@ -34,7 +24,7 @@ async function fleet(t: Test, flags: string[]) {
   cli.seed()
   const registry = cli.start(['registry', '--dir', cli.path('registry')])
   await registry.waitForLine('registryPublicKey=')
-  const port = await backend(t)
+  const port = await backend(t, slowEcho)
   const start = async (index: number): Promise<Running> => {
     const args = ['-p', port, '-r', 'api@1.0.0', '--dir', cli.path(`service-${index}`), ...flags]
     const service = cli.start(['service', ...args])

@@ -3,7 +3,6 @@ import { promisify } from 'node:util'
 import { deflateRaw } from 'node:zlib'
 import t, { type Test } from 'tap'
 import type { SeaportError } from '../../lib/errors.js'
-import type { Corestore } from '../../lib/holepunch.js'
 import { KeyPair, toHex } from '../../lib/keys.js'
 import { Follower, type FollowerOptions } from '../../lib/registry/follower.js'
 import { Log } from '../../lib/registry/log.js'
@@ -14,6 +13,7 @@ import type { Storage } from '../../lib/registry/storage.js'
 import { Upkeep } from '../../lib/registry/upkeep.js'
 import { secretPair } from '../link/pair.js'
 import { Testbed } from '../testbed.js'
+import { onDisk } from './on-disk.js'
 import { record, registry } from './records.js'
 
 const deflate = promisify<string, Buffer>(deflateRaw)
@@ -82,15 +82,6 @@ function connect(t: Test, a: { storage: Storage }, b: { storage: Storage }) {
 
 async function reached(follower: Follower, length: number) {
   while (follower.applied < length) await once(follower, 'applied')
-}
-
-async function onDisk(store: Corestore, key: string): Promise<number> {
-  const core = store.get({ key: Buffer.from(key, 'hex') })
-  await core.ready()
-  let blocks = 0
-  for (let i = 0; i < core.length; i++) if (await core.get(i, { wait: false })) blocks++
-  await core.close()
-  return blocks
 }
 
 t.test(

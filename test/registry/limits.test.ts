@@ -1,13 +1,12 @@
 import { once } from 'node:events'
-import t from 'tap'
-import type { SeaportError } from '../../lib/errors.js'
-import { SeaportError as Errors } from '../../lib/errors.js'
+import t, { type Test } from 'tap'
+import { SeaportError } from '../../lib/errors.js'
 import { crypto, type SecretStream } from '../../lib/holepunch.js'
 import { KeyPair, toHex } from '../../lib/keys.js'
 import { Budget } from '../../lib/registry/budget.js'
 import { Doorkeeper } from '../../lib/registry/doorkeeper.js'
 import { exchangeHello } from '../../lib/registry/hello.js'
-import { DEFAULT_LIMITS } from '../../lib/registry/limits.js'
+import { DEFAULT_LIMITS, type Limits } from '../../lib/registry/limits.js'
 import { Peer } from '../../lib/registry/peer.js'
 import { type ServiceRecord, signRecord } from '../../lib/registry/record.js'
 import type { Registrar } from '../../lib/registry/registrar.js'
@@ -26,7 +25,7 @@ async function dial(testbed: Testbed, registrar: Registrar, keyPair = KeyPair())
 function join(testbed: Testbed, connection: SecretStream): Promise<Peer> {
   const { publicKey } = testbed.keyPair
   return new Promise((resolve, reject) => {
-    connection.on('close', () => reject(Errors.CLOSED('hung up')))
+    connection.on('close', () => reject(SeaportError.CLOSED('hung up')))
     connection.once('open', () =>
       exchangeHello(connection, publicKey, {
         onhello: () => resolve(new Peer(connection)),
@@ -47,6 +46,22 @@ function recordFor(testbed: Testbed, holder: KeyPair, service = KeyPair()) {
     holder: toHex(holder.publicKey),
     seq: 1
   })
+}
+
+/** Asks for a lease so often at once, and tells what the registrar said when it had cut the connection. */
+async function flood(t: Test, times: number, limits: Partial<Limits> = {}) {
+  const testbed = await Testbed.make(t)
+  const registrar = await testbed.registrar({ limits })
+  const notices: SeaportError[] = []
+  registrar.on('notice', (notice) => notices.push(notice))
+  const holder = KeyPair()
+  const peer = await join(testbed, await dial(testbed, registrar, holder))
+  const record = recordFor(testbed, holder)
+  peer.mux.cork()
+  for (let i = 0; i < times; i++) peer.lease(record).catch(() => {})
+  peer.mux.uncork()
+  await once(peer, 'close')
+  return notices
 }
 
 t.test('a budget is the key’s, and is there again after a while', (t) => {
@@ -85,17 +100,7 @@ t.test('a key’s messages are slowed down to its rate, and none is lost', async
 })
 
 t.test('messages far beyond the budget end the connection with a code', async (t) => {
-  const testbed = await Testbed.make(t)
-  const registrar = await testbed.registrar({ limits: { messageRate: 10, messageBurst: 10 } })
-  const notices: SeaportError[] = []
-  registrar.on('notice', (notice) => notices.push(notice))
-  const holder = KeyPair()
-  const peer = await join(testbed, await dial(testbed, registrar, holder))
-  const record = recordFor(testbed, holder)
-  peer.mux.cork()
-  for (let i = 0; i < 500; i++) peer.lease(record).catch(() => {})
-  peer.mux.uncork()
-  await once(peer, 'close')
+  const notices = await flood(t, 500, { messageRate: 10, messageBurst: 10 })
   t.match(notices, [{ code: 'LIMIT_REACHED' }])
 })
 
@@ -115,17 +120,7 @@ t.test('who is slowed down is not read from: what waits is the sender’s to hol
 })
 
 t.test('who asks and asks without waiting for answers is cut off', async (t) => {
-  const testbed = await Testbed.make(t)
-  const registrar = await testbed.registrar()
-  const notices: SeaportError[] = []
-  registrar.on('notice', (notice) => notices.push(notice))
-  const holder = KeyPair()
-  const peer = await join(testbed, await dial(testbed, registrar, holder))
-  const record = recordFor(testbed, holder)
-  peer.mux.cork()
-  for (let i = 0; i < 5000; i++) peer.lease(record).catch(() => {})
-  peer.mux.uncork()
-  await once(peer, 'close')
+  const notices = await flood(t, 5000)
   t.match(notices, [{ code: 'BAD_MESSAGE', text: /too many requests/ }])
 })
 
@@ -221,14 +216,14 @@ t.test('who announces itself as a registrar without the registry’s key is left
 t.test('a doorkeeper forgets, and remembers no more than it can', (t) => {
   let time = 0
   const doorkeeper = new Doorkeeper({ ...DEFAULT_LIMITS, memory: 1000 }, () => time)
-  for (let i = 0; i < 3; i++) doorkeeper.report('a', Errors.NOT_A_MEMBER(''))
-  for (let i = 0; i < 9; i++) doorkeeper.report('b', Errors.NOT_GRANTED(''))
+  for (let i = 0; i < 3; i++) doorkeeper.report('a', SeaportError.NOT_A_MEMBER(''))
+  for (let i = 0; i < 9; i++) doorkeeper.report('b', SeaportError.NOT_GRANTED(''))
   t.ok(doorkeeper.isBarred('a'))
   t.notOk(doorkeeper.isBarred('b'), 'it may be granted something any moment')
   time += 1001
   t.notOk(doorkeeper.isBarred('a'))
   for (let i = 0; i < 10_000; i++)
-    doorkeeper.report(toHex(crypto.randomBytes(32)), Errors.BAD_MESSAGE(''))
+    doorkeeper.report(toHex(crypto.randomBytes(32)), SeaportError.BAD_MESSAGE(''))
   t.equal(doorkeeper.offenders, 4096)
   t.end()
 })

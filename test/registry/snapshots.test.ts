@@ -11,6 +11,7 @@ import { Snapshots } from '../../lib/registry/snapshots.js'
 import type { Storage } from '../../lib/registry/storage.js'
 import { Upkeep } from '../../lib/registry/upkeep.js'
 import { Testbed } from '../testbed.js'
+import { onDisk } from './on-disk.js'
 import { record } from './records.js'
 
 const deflate = promisify<Buffer, Buffer>(deflateRaw)
@@ -28,16 +29,6 @@ async function read(snapshots: Snapshots, snapshot: Parameters<Snapshots['read']
   const lines: string[] = []
   for await (const some of snapshots.read(snapshot, { stall: 300 })) lines.push(...some)
   return lines
-}
-
-/** How much of a core is on disk. */
-async function blocksOf({ store }: Storage, key: string): Promise<number> {
-  const core = store.get({ key: Buffer.from(key, 'hex') })
-  await core.ready()
-  let blocks = 0
-  for (let i = 0; i < core.length; i++) if (await core.get(i, { wait: false })) blocks++
-  await core.close()
-  return blocks
 }
 
 t.test(
@@ -61,7 +52,7 @@ t.test(
     t.equal((await read(snapshots, second)).length, 3)
     t.equal((await read(snapshots, first)).length, 1200, 'for those who are still at it')
     await snapshots.hold(await snapshots.write(registryKeyPair, logKey, 7000, values.slice(0, 4)))
-    t.equal(await blocksOf(storage, first.key), 0, 'its place is given back')
+    t.equal(await onDisk(storage.store, first.key), 0, 'its place is given back')
     await t.rejects(read(snapshots, first), { code: 'CLOSED' })
   }
 )
@@ -73,11 +64,11 @@ t.test('what a crash left of a snapshot is cleared in the next run', async (t) =
   const dir = await testbed.dir()
   const storage = await testbed.storage(dir)
   const left = await new Snapshots(storage).write(registryKeyPair, logKey, 1, [record()])
-  t.equal(await blocksOf(storage, left.key), 1)
+  t.equal(await onDisk(storage.store, left.key), 1)
   await storage.close()
   const again = await testbed.storage(dir)
   await new Snapshots(again).sweep()
-  t.equal(await blocksOf(again, left.key), 0)
+  t.equal(await onDisk(again.store, left.key), 0)
   t.strictSame(again.memory.strays, {})
 })
 
