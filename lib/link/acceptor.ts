@@ -32,6 +32,8 @@ export interface AcceptorOptions {
 
 const MAX_LINKS = 4096
 export const DRAIN_TIMEOUT_MS = 30_000
+/** Who comes and may not has this time to hear why, in ms. */
+const HEARING_MS = 1000
 /** For the last bytes to arrive, where the network is slow. */
 const FLUSH_TIMEOUT_MS = 1000
 
@@ -98,7 +100,7 @@ export class Acceptor extends ReadyResource {
   recheck() {
     for (const link of this.#links) {
       const answer = this.#authorize(link.remotePublicKey)
-      if (answer !== true) {
+      if (answer !== true && !isBeingToldSo(link)) {
         link.destroy(
           answer || SeaportError.NOT_ALLOWED('the service does not let this key in any more')
         )
@@ -219,4 +221,9 @@ function giveTo(taker: StreamTaker, stream: Duplex, key: Buffer): Promise<Error 
 
 function giveUp(backend: Duplex | StreamTaker) {
   if (typeof backend !== 'function') cut(backend, SeaportError.STREAM_RESET('the opener gave up'))
+}
+
+/** Whether it is new, and carried nothing yet: the answer to its first stream may be under way. */
+function isBeingToldSo({ size, stats, idleFor }: Link): boolean {
+  return size === 0 && stats.accepted === 0 && idleFor < HEARING_MS
 }

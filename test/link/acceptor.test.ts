@@ -57,6 +57,30 @@ t.test('who may not is told so, for each stream anew', async (t) => {
   )
 })
 
+t.test(
+  'who may not is told so, though links are looked through before that has left',
+  async (t) => {
+    const { acceptor, open } = await accepting(t, { authorize: () => false })
+    acceptor.on('refused', () => acceptor.recheck())
+    await t.rejects(open(), { code: 'NOT_ALLOWED' })
+  }
+)
+
+t.test('who may not any more is cut at once', async (t) => {
+  const server = await listen(t, (socket) => socket.pipe(socket))
+  let allowed = true
+  const { acceptor, open } = await accepting(t, {
+    connect: backendOf(server),
+    authorize: () => allowed
+  })
+  const stream = await open()
+  const closed = new Promise((resolve) => stream.on('close', resolve))
+  allowed = false
+  acceptor.recheck()
+  t.equal(acceptor.stats.links, 0)
+  await closed
+})
+
 t.test('an authorizer may say why not', async (t) => {
   const { open } = await accepting(t, {
     authorize: () => SeaportError.NOT_ALLOWED('your grant has expired')
