@@ -1,6 +1,6 @@
 import { SeaportError } from './errors.js'
 import { KeyPair, parseKey, toHex } from './keys.js'
-import { factory, Lifecycle } from './lifecycle.js'
+import { factory, Lifecycle, type SetupOptions } from './lifecycle.js'
 import type { NetworkOptions } from './network.js'
 import { withAdvice } from './registry/denial.js'
 import {
@@ -36,7 +36,7 @@ const VERB = 'admin'
 class AdminInstance extends Lifecycle {
   readonly #registry: Buffer
   readonly #participant: Participant
-  readonly #timeout: number
+  #timeout: number
   #denial: SeaportError | null = null
 
   /** @throws BAD_KEY, OFFLINE, USAGE */
@@ -67,8 +67,9 @@ class AdminInstance extends Lifecycle {
   }
 
   /** @throws REGISTRAR_NOT_FOUND, NOT_GRANTED, STORAGE_FAILED, CLOSED */
-  async setup(): Promise<this> {
-    await this.ready()
+  async setup({ timeout }: SetupOptions = {}): Promise<this> {
+    this.#timeout = timeout ?? this.#timeout
+    await this.begin()
     return this
   }
 
@@ -155,15 +156,17 @@ class AdminInstance extends Lifecycle {
 
   protected override async start() {
     this.#participant.on('denied', this.#ondenied)
-    await this.#participant.ready()
-    const { replica } = this.#participant
+    const deadline = performance.now() + this.#timeout
+    const { replica, network } = this.#participant
+    const late = () => this.#denial ?? noRegistrar(network.fault)
+    await this.waitFor(this.#participant.ready(), deadline - performance.now(), late)
     const found = new Promise<void>((resolve) => {
       replica.once('registrar', () => resolve())
     })
     await this.waitFor(
       Promise.all([replica.registrars.length > 0 ? null : found, replica.synced()]),
-      this.#timeout,
-      () => this.#denial ?? noRegistrar()
+      deadline - performance.now(),
+      late
     )
   }
 
@@ -195,9 +198,11 @@ export type Admin = AdminInstance
 /** Makes an administration of a registry; `new` works as well. */
 export const Admin = factory(AdminInstance)
 
-function noRegistrar(): SeaportError {
+function noRegistrar(fault: SeaportError | null = null): SeaportError {
   return SeaportError.REGISTRAR_NOT_FOUND(
-    "no registrar answered in time, and grants are theirs to write; is 'hyperseaport registry' running?"
+    fault?.text ??
+      "no registrar answered in time, and grants are theirs to write; is 'hyperseaport registry' running?",
+    fault
   )
 }
 

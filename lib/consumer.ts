@@ -8,11 +8,11 @@ import { StreamClient } from './edge/stream-client.js'
 import { TcpProxy } from './edge/tcp-proxy.js'
 import { SeaportError } from './errors.js'
 import { parseKey, toHex } from './keys.js'
-import { factory, Lifecycle } from './lifecycle.js'
+import { factory, Lifecycle, type SetupOptions } from './lifecycle.js'
 import type { LinkPool, LinkView, PathView } from './link/pool.js'
 import { withAdvice } from './registry/denial.js'
 import type { DirectoryListener, Instance, Versions } from './registry/directory.js'
-import { Participant, registryNotFound } from './registry/participant.js'
+import { Participant } from './registry/participant.js'
 import { temporaryNotice } from './registry/storage.js'
 import { parseRoleRange, type RoleRange } from './role.js'
 
@@ -54,7 +54,7 @@ const LOOPBACK = '127.0.0.1'
 class ConsumerInstance extends Lifecycle {
   readonly entries: readonly ConsumerEntry[]
 
-  readonly #timeout: number
+  #timeout: number
   readonly #denialTimeout: number
   readonly #participant: Participant
   readonly #pool: LinkPool
@@ -116,8 +116,9 @@ class ConsumerInstance extends Lifecycle {
    *
    * @throws REGISTRY_NOT_FOUND, NO_INSTANCE, PORT_IN_USE, CLOSED
    */
-  async setup(): Promise<readonly ConsumerEntry[]> {
-    await this.ready()
+  async setup({ timeout }: SetupOptions = {}): Promise<readonly ConsumerEntry[]> {
+    this.#timeout = timeout ?? this.#timeout
+    await this.begin()
     return this.entries
   }
 
@@ -166,22 +167,19 @@ class ConsumerInstance extends Lifecycle {
   }
 
   protected override async start() {
-    const deadline = Date.now() + this.#timeout
+    const deadline = performance.now() + this.#timeout
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
     this.#participant.replica.on('registrar', this.#onregistrar)
     this.emit('connecting')
     for (const { proxy } of this.entries) await proxy.check()
-    await this.#participant.ready()
-    if (this.#participant.storage.temporary)
-      this.emit('notice', temporaryNotice(this.#participant.storage.dir))
-    await this.waitFor(
-      this.#participant.replica.synced(),
-      deadline - Date.now(),
-      () => this.#denial ?? registryNotFound()
-    )
+    const notFound = () => this.#denial ?? this.#participant.notFound()
+    await this.waitFor(this.#participant.ready(), deadline - performance.now(), notFound)
+    const { storage, replica } = this.#participant
+    if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
+    await this.waitFor(replica.synced(), deadline - performance.now(), notFound)
     this.emit('connected')
-    await this.waitFor(this.#allFound(), deadline - Date.now(), () => this.#missing())
+    await this.waitFor(this.#allFound(), deadline - performance.now(), () => this.#missing())
   }
 
   protected override async stop() {
@@ -189,11 +187,10 @@ class ConsumerInstance extends Lifecycle {
       client.close()
       await proxy.close()
     }
-    await this.#pool.close()
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
     this.#participant.replica.off('registrar', this.#onregistrar)
-    await this.#participant.release()
+    await this.#participant.release(() => this.#pool.close())
   }
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)

@@ -67,14 +67,19 @@ export class SeaportError extends Error {
 
   // What the network answered, or did not.
 
+  /** No node of the DHT answers, so nobody can be found. */
+  static DHT_UNREACHABLE(text: string) {
+    return new SeaportError('DHT_UNREACHABLE', text)
+  }
+
   /** No registrar confirmed in time. */
-  static REGISTRAR_NOT_FOUND(text: string) {
-    return new SeaportError('REGISTRAR_NOT_FOUND', text)
+  static REGISTRAR_NOT_FOUND(text: string, cause?: unknown) {
+    return new SeaportError('REGISTRAR_NOT_FOUND', text, { cause })
   }
 
   /** Neither a registrar nor any replica of the registry, on the network or on disk, in time. */
-  static REGISTRY_NOT_FOUND(text: string) {
-    return new SeaportError('REGISTRY_NOT_FOUND', text)
+  static REGISTRY_NOT_FOUND(text: string, cause?: unknown) {
+    return new SeaportError('REGISTRY_NOT_FOUND', text, { cause })
   }
 
   /** Nobody serves what was asked for. */

@@ -218,14 +218,23 @@ export interface HyperDHT extends EventEmitter {
   readonly online: boolean
   readonly host: string | null
   readonly port: number
+  /** The nodes that answered of late. */
+  readonly nodes: { readonly length: number }
+  readonly listening: Iterable<DHTServer>
+  readonly stats: { readonly requests: { readonly responses: number } }
+  /** Whether others have to punch holes. Both say so. */
+  firewalled: boolean
+  readonly io: { firewalled: boolean }
   /** Where keys were found before, by key in hex. Not documented. */
   readonly _relayAddressesCache: { delete(key: string): void }
   /** What all of its packets leave from, and come to. */
   readonly socket: UdxSocket
   createRawStream(options: { framed: boolean }): LooseRawStream
   address(): { host: string; port: number; family: number }
-  ready(): Promise<void>
+  bind(): Promise<void>
   fullyBootstrapped(): Promise<void>
+  /** Looks for nodes, from those that are known or else the bootstrap nodes on. */
+  refresh(): void
   connect(
     key: Buffer,
     options?: { keyPair?: KeyPairLike; relayAddresses?: Address[]; localConnection?: boolean }

@@ -3,6 +3,7 @@ export { Consumer, type ConsumerEntry, type ConsumerOptions } from './consumer.j
 export type { BalanceMode } from './dialing/balancer.js'
 export { SeaportError } from './errors.js'
 export { KeyPair } from './keys.js'
+export type { SetupOptions } from './lifecycle.js'
 export type { DirectReach } from './link/direct-address.js'
 export type { LinkView, PathView } from './link/pool.js'
 export type { DirectoryChange, DirectoryListener, Instance } from './registry/directory.js'

@@ -15,6 +15,16 @@ export abstract class Lifecycle extends ReadyResource {
     return this.#abort.signal
   }
 
+  /**
+   * What `setup()` does, in all of them.
+   *
+   * @throws CLOSED after `destroy()`
+   */
+  protected async begin() {
+    if (this.signal.aborted) throw SeaportError.CLOSED('it was destroyed, make a new one')
+    await this.ready()
+  }
+
   /** Runs once, on the first `setup()`. If it fails, what it has taken until then is given back by `stop`. */
   protected abstract start(): Promise<void>
 
@@ -78,10 +88,25 @@ export abstract class Lifecycle extends ReadyResource {
     })
   }
 
+  /**
+   * Waits for a promise until `destroy()`.
+   *
+   * @throws CLOSED
+   */
+  protected unlessDestroyed<T>(promise: Promise<T>): Promise<T> {
+    return this.waitFor(promise, Infinity, () => SeaportError.CLOSED('too late'))
+  }
+
   /** Leaves whoever waits in `waitFor` no more than this, in ms. */
   protected hurry(timeout: number) {
     this.#hurry?.(timeout)
   }
+}
+
+/** What `setup()` may be told. */
+export interface SetupOptions {
+  /** How long it waits, in ms, in place of what the constructor was told; Infinity to wait on. The first call counts. */
+  timeout?: number | undefined
 }
 
 /** A class that may be called with or without `new`. */
@@ -91,7 +116,10 @@ export interface Factory<A extends unknown[], T> {
 }
 
 export function factory<A extends unknown[], T>(Class: new (...args: A) => T): Factory<A, T> {
-  return function make(...args: A) {
+  function make(...args: A) {
     return new Class(...args)
-  } as unknown as Factory<A, T>
+  }
+  // So that `instanceof` knows what was made.
+  make.prototype = Class.prototype
+  return make as unknown as Factory<A, T>
 }

@@ -1,6 +1,8 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
+import { isIPv4 } from 'node:net'
 import { networkInterfaces } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from './errors.js'
 import {
   type Address,
@@ -21,7 +23,6 @@ export interface NetworkOptions {
   host?: string | undefined
 }
 
-const DEFAULT_BOOTSTRAP_PORT = 49737
 const LOOPBACK = '127.0.0.1'
 /** A registrar holds a connection per service process and many replicas; Hyperswarm's default is 64. */
 const MAX_PEERS = 4096
@@ -37,10 +38,17 @@ const MAX_PARALLEL = 24
 /** Retries of a known peer, in ms, by how often it failed. */
 const RECONNECT_BACKOFFS_MS = [500, 1000, 2000, 2000]
 const RECONNECT_JITTER_MS = 250
+/** How long an opening waits for the first answer. */
+const SILENCE_MS = 2000
+/** How often to look for others while there are none. */
+const LOOKOUT_MS = 2000
+/** Without an answer for so long, there is nobody to say goodbye to. */
+const UNANSWERED_MS = 1000
 
 /**
  * A DHT node. `acquire` gives the one that is shared by all in this process who ask for the same
- * bootstrap nodes and host; who acquires it must release it, and the last one closes it.
+ * bootstrap nodes and host; who acquires it must release it, and the last one closes it. Emits `reached`
+ * when a node answers after none did.
  */
 export class Network extends ReadyResource {
   static readonly #shared = new Map<string, Network>()
@@ -50,13 +58,24 @@ export class Network extends ReadyResource {
 
   readonly #options: HyperDHTOptions
   #dht: HyperDHT | null = null
+  #destroyed: Promise<void> | null = null
+  #lookout: NodeJS.Timeout | null = null
   #users = 1
+  #leaving = 0
+  #isGivenUp = false
 
   /** @throws OFFLINE, USAGE */
   constructor(options: NetworkOptions = {}) {
     super()
+    // Each participant of this process listens.
+    this.setMaxListeners(0)
     const bootstrap = readBootstrap(options.bootstrap)
     const host = options.host ?? (bootstrap?.every(isLoopback) ? LOOPBACK : undefined)
+    if (host !== undefined && !isIPv4(host)) {
+      throw SeaportError.USAGE(
+        `the host must be an IPv4 address of this machine, as in 192.168.1.10, not ${JSON.stringify(host)}`
+      )
+    }
     this.host = host
     this.#options = {
       ...(bootstrap === undefined ? {} : { bootstrap }),
@@ -68,7 +87,7 @@ export class Network extends ReadyResource {
   static acquire({ bootstrap, host }: NetworkOptions = {}): Network {
     const id = JSON.stringify([bootstrap, host])
     const shared = Network.#shared.get(id)
-    if (shared && !shared.closing) {
+    if (shared && !shared.closing && !shared.#isGivenUp) {
       shared.#users++
       return shared
     }
@@ -82,16 +101,66 @@ export class Network extends ReadyResource {
     return this.#dht
   }
 
+  /** Whether no other node of the DHT answers. */
+  get isAlone(): boolean {
+    return this.#dht === null || this.#dht.nodes.length === 0
+  }
+
+  /** Why nobody can be found, if it is the DHT's fault. */
+  get fault(): SeaportError | null {
+    if (!this.isAlone) return null
+    const { bootstrap } = this.#options
+    if (!bootstrap) {
+      return SeaportError.DHT_UNREACHABLE(
+        'no node of the public DHT answers; is this machine online, and may it use UDP?'
+      )
+    }
+    const places = bootstrap.map(({ host, port }) => `${host}:${port}`).join(', ')
+    return SeaportError.DHT_UNREACHABLE(
+      `no node of the DHT answers at ${places}; is \`hyperseaport bootstrap\` running there?`
+    )
+  }
+
+  /** Resolves when another node has answered. */
+  async reached() {
+    if (this.isAlone) await once(this, 'reached')
+  }
+
+  /** @throws LISTEN_FAILED for the host, CLOSED if all users have left meanwhile */
   override async _open() {
+    if (this.host !== undefined) await probeUdpPort(0, this.host)
     const firewalled = await isBehindNat(this.#options)
-    this.#dht = new HyperDHT({ ...this.#options, firewalled })
+    const dht = new HyperDHT({ ...this.#options, firewalled })
+    this.#dht = dht
+    if (!this.#isGivenUp) await this.#bootstrapped()
+    if (this.#isGivenUp) {
+      await this.#destroy()
+      throw SeaportError.CLOSED('left while the network was opening')
+    }
     // The swarm of each registry listens.
-    this.#dht.setMaxListeners(0)
-    await this.#dht.ready()
+    dht.setMaxListeners(0)
+    dht.on('add-node', () => {
+      if (dht.nodes.length === 1) this.#onreached().catch(() => {})
+    })
+    this.#lookout = setInterval(() => {
+      if (this.isAlone) dht.refresh()
+    }, LOOKOUT_MS)
+  }
+
+  /** HyperDHT asks for up to 11 s where nobody answers; who is still alone by then goes on looking later. */
+  async #bootstrapped() {
+    const patience = new AbortController()
+    const silence = sleep(SILENCE_MS, undefined, { signal: patience.signal }).then(() =>
+      this.#answers === 0 ? undefined : this.dht.fullyBootstrapped()
+    )
+    silence.catch(() => {})
+    await Promise.race([this.dht.fullyBootstrapped(), silence])
+    patience.abort()
   }
 
   override async _close() {
-    await this.#dht?.destroy()
+    if (this.#lookout) clearInterval(this.#lookout)
+    await this.#destroy()
   }
 
   /**
@@ -110,7 +179,7 @@ export class Network extends ReadyResource {
   /** A swarm of its own key on the shared node. */
   swarm(keyPair: KeyPairLike, firewall?: (remotePublicKey: Buffer) => boolean): Hyperswarm {
     return new Hyperswarm({
-      dht: withoutDestroy(this.dht),
+      dht: lent(this.dht),
       keyPair,
       maxPeers: MAX_PEERS,
       maxParallel: MAX_PARALLEL,
@@ -121,58 +190,59 @@ export class Network extends ReadyResource {
     })
   }
 
-  /** Gives back what `acquire` or `new` gave. */
-  async release() {
-    if (--this.#users === 0) await this.close()
-  }
-}
-
-export interface BootstrapNodeOptions {
-  /** UDP port, 0 for a free one. */
-  port?: number
-  /** Address that others reach this node under; it binds it as well. */
-  host?: string
-}
-
-/** The first node of a private DHT: others name it as their bootstrap. One is enough. */
-export class BootstrapNode extends ReadyResource {
-  readonly #host: string
-  #port: number
-  #dht: HyperDHT | null = null
-
-  constructor({ port = DEFAULT_BOOTSTRAP_PORT, host = LOOPBACK }: BootstrapNodeOptions = {}) {
-    super()
-    this.#port = port
-    this.#host = host
-  }
-
-  /** `host:port`, what others pass as `bootstrap`. */
-  get address(): string {
-    return `${this.#host}:${this.#port}`
-  }
-
-  /** @throws PORT_IN_USE, LISTEN_FAILED */
-  setup() {
-    return this.ready()
-  }
-
-  destroy() {
-    return this.close()
-  }
-
-  override async _open() {
-    this.#port = await probeUdpPort(this.#port, this.#host)
-    this.#dht = HyperDHT.bootstrapper(this.#port, this.#host, { host: this.#host })
+  /**
+   * Gives back what `acquire` or `new` gave.
+   *
+   * @param goodbyes what is to be closed before, and may have to tell the DHT. It has as long as anybody there
+   *   answers; where nobody does, the last user's questions end unanswered.
+   */
+  async release(goodbyes: () => Promise<void> = async () => {}) {
+    this.#leaving++
+    const timer = this.#giveUpIfUnanswered()
     try {
-      await this.#dht.fullyBootstrapped()
-    } catch (cause) {
-      await this.#dht.destroy()
-      throw listenError(cause, `UDP port ${this.#port} on ${this.#host}`)
+      await goodbyes()
+    } finally {
+      this.#leaving--
+      if (--this.#users === 0) await this.close()
+      clearInterval(timer)
     }
   }
 
-  override async _close() {
-    await this.#dht?.destroy()
+  #giveUpIfUnanswered(): NodeJS.Timeout {
+    let answers = this.#answers
+    return setInterval(() => {
+      if (this.#leaving === this.#users && this.#answers === answers) {
+        this.#isGivenUp = true
+        this.#destroy().catch(() => {})
+      }
+      answers = this.#answers
+    }, UNANSWERED_MS)
+  }
+
+  get #answers(): number {
+    return this.#dht?.stats.requests.responses ?? 0
+  }
+
+  /** Ends all that waits for an answer. */
+  async #destroy() {
+    if (!this.#dht) return
+    this.#destroyed ??= this.#dht.destroy({ force: this.#isGivenUp })
+    await this.#destroyed
+  }
+
+  /**
+   * A DHT node that found nobody looks again after 40 s, and has its servers found after five minutes. A
+   * machine that starts before its bootstrap node, or before its network, need not wait for that.
+   */
+  async #onreached() {
+    const { dht } = this
+    if (dht.firewalled && !(await isBehindNat(this.#options))) {
+      dht.firewalled = false
+      dht.io.firewalled = false
+    }
+    if (this.closing) return
+    for (const server of dht.listening) server.refresh()
+    this.emit('reached')
   }
 }
 
@@ -255,7 +325,7 @@ async function isBehindNat({ bootstrap, host }: HyperDHTOptions): Promise<boolea
     ephemeral: true
   })
   try {
-    await scout.ready()
+    await scout.bind()
     const asked = bootstrap.map((node) =>
       scout.ping(node, { timeout: SEEN_AS_TIMEOUT_MS, retry: false })
     )
@@ -273,15 +343,33 @@ function ownAddresses(): Set<string> {
   return new Set(all.map(({ address }) => address))
 }
 
-/** A swarm destroys the node it was given; this one is not its to destroy. */
-function withoutDestroy(dht: HyperDHT): HyperDHT {
+/** A swarm destroys the node that it was given, with its listeners on it; this one is not its to destroy. */
+function lent(dht: HyperDHT): HyperDHT {
+  const listeners: [event: string, listener: (...args: unknown[]) => void][] = []
+  const own: Partial<HyperDHT> = {
+    on(event: string, listener: (...args: unknown[]) => void) {
+      listeners.push([event, listener])
+      dht.on(event, listener)
+      return dht
+    },
+    async destroy() {
+      for (const [event, listener] of listeners.splice(0)) dht.off(event, listener)
+    }
+  }
   return new Proxy(dht, {
-    get: (target, name) => (name === 'destroy' ? async () => {} : Reflect.get(target, name, target))
+    get: (target, name) => Reflect.get(name in own ? own : target, name)
   })
 }
 
-/** HyperDHT takes another port when its own is taken; a bootstrap node's is its address. */
-async function probeUdpPort(port: number, host: string): Promise<number> {
+/**
+ * Finds out whether a UDP port can be bound, and leaves it free. HyperDHT takes another port when its own is
+ * taken, and where none can be bound leaves handles behind.
+ *
+ * @param port 0 for any
+ * @returns the port
+ * @throws PORT_IN_USE, LISTEN_FAILED
+ */
+export async function probeUdpPort(port: number, host: string): Promise<number> {
   const socket = createSocket('udp4')
   try {
     socket.bind(port, host)

@@ -1,4 +1,3 @@
-import { SeaportError } from './errors.js'
 import { KeyPair, parseKey, toHex } from './keys.js'
 import { factory, Lifecycle } from './lifecycle.js'
 import { Network, type NetworkOptions } from './network.js'
@@ -70,10 +69,10 @@ class RegistryInstance extends Lifecycle {
   /**
    * Resolves once others can find it.
    *
-   * @throws STORAGE_LOCKED, STORAGE_FAILED
+   * @throws STORAGE_LOCKED, STORAGE_FAILED, LISTEN_FAILED, CLOSED
    */
   async setup(): Promise<this> {
-    await this.ready()
+    await this.begin()
     return this
   }
 
@@ -89,15 +88,18 @@ class RegistryInstance extends Lifecycle {
 
   protected override async start() {
     await this.#storage.ready()
-    await this.#network.ready()
-    await this.#registrar.ready()
-    if (this.signal.aborted) throw SeaportError.CLOSED('destroyed during setup')
+    await this.unlessDestroyed(this.#network.ready())
+    const { fault } = this.#network
+    if (fault) this.emit('notice', fault)
+    await this.unlessDestroyed(this.#network.reached())
+    await this.unlessDestroyed(this.#registrar.ready())
   }
 
   protected override async stop() {
-    await this.#registrar.close()
-    await this.#storage.close()
-    await this.#network.release()
+    await this.#network.release(async () => {
+      await this.#registrar.close()
+      await this.#storage.close()
+    })
   }
 }
 

@@ -1,6 +1,6 @@
 import { SeaportError } from './errors.js'
 import { type KeyPair, parseKey, toHex } from './keys.js'
-import { factory, Lifecycle } from './lifecycle.js'
+import { factory, Lifecycle, type SetupOptions } from './lifecycle.js'
 import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
 import { type DirectReach, parseDirectReach } from './link/direct-address.js'
 import { isServed } from './link/probe.js'
@@ -60,7 +60,7 @@ class ServiceInstance extends Lifecycle {
   readonly #allow: Set<string> | null
   readonly #reach: DirectReach
   readonly #directPort: number | undefined
-  readonly #timeout: number
+  #timeout: number
   readonly #drainTimeout: number
   readonly #dir: string | undefined
   readonly #participant: Participant
@@ -137,8 +137,9 @@ class ServiceInstance extends Lifecycle {
    *
    * @throws REGISTRAR_NOT_FOUND, NOT_GRANTED, KEY_IN_USE, COMMAND_FAILED, PORT_IN_USE, STORAGE_FAILED, CLOSED
    */
-  async setup(): Promise<this> {
-    await this.ready()
+  async setup({ timeout }: SetupOptions = {}): Promise<this> {
+    this.#timeout = timeout ?? this.#timeout
+    await this.begin()
     return this
   }
 
@@ -162,6 +163,7 @@ class ServiceInstance extends Lifecycle {
   }
 
   protected override async start() {
+    const deadline = performance.now() + this.#timeout
     const { membership, storage, replica } = this.#participant
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
@@ -172,24 +174,23 @@ class ServiceInstance extends Lifecycle {
       this.#dir
     )
     membership.addIdentity(this.#keyPair)
-    await this.#participant.ready()
+    await this.waitFor(this.#participant.ready(), this.#timeout, () => this.#late())
     if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
     await this.#checkAlone()
     await this.#accept(this.#keyPair)
     this.emit('connecting')
-    await this.#appear(this.#keyPair)
+    await this.#appear(this.#keyPair, deadline)
   }
 
   protected override async stop() {
     // Withdrawn first; whoever has not heard of that is refused, and goes elsewhere.
     await this.#presence?.close()
     if (this.#reception?.opened) await this.#reception.drain(this.#drainTimeout)
-    await this.#reception?.close()
-    await this.#origin.supervisor?.stop()
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
     this.#participant.replica.off('rights', this.#onrights)
-    await this.#participant.release()
+    await this.#participant.release(async () => this.#reception?.close())
+    await this.#origin.supervisor?.stop()
   }
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
@@ -219,7 +220,7 @@ class ServiceInstance extends Lifecycle {
     })
     reception.on('notice', this.#onnotice)
     reception.on('addresses', () => this.#presence?.update({ direct: reception.addresses }))
-    await this.waitFor(reception.ready(), Infinity, lateRegistrar)
+    await this.unlessDestroyed(reception.ready())
     this.emit('listening')
   }
 
@@ -237,7 +238,7 @@ class ServiceInstance extends Lifecycle {
   }
 
   /** Into the registry: at once, or with the command that is to be served. */
-  async #appear(keyPair: KeyPair) {
+  async #appear(keyPair: KeyPair, deadline: number) {
     const presence = new Presence({
       replica: this.#participant.replica,
       keyPair,
@@ -255,8 +256,8 @@ class ServiceInstance extends Lifecycle {
     presence.on('health', (health, reason) => this.emit('health', health, reason))
     presence.on('denied', this.#ondenied)
     presence.on('lost', () => this.emit('lost'))
-    await this.waitFor(presence.start(), Infinity, lateRegistrar)
-    await this.waitFor(settled, this.#timeout, () => this.#late())
+    await this.unlessDestroyed(presence.start())
+    await this.waitFor(settled, deadline - performance.now(), () => this.#late())
   }
 
   /** Why it is not registered yet. */
@@ -268,7 +269,12 @@ class ServiceInstance extends Lifecycle {
         `${supervisor.name} did not listen on port ${supervisor.port} in time; does it read PORT?`
       )
     }
-    return lateRegistrar()
+    const { fault } = this.#participant.network
+    return SeaportError.REGISTRAR_NOT_FOUND(
+      fault?.text ??
+        "no registrar answered in time; is `hyperseaport registry` running with this registry's seed, on the same DHT?",
+      fault
+    )
   }
 
   async #checkAlone() {
@@ -288,11 +294,5 @@ export const Service = factory(ServiceInstance)
 function unheardOf(): SeaportError {
   return SeaportError.REGISTRY_NOT_FOUND(
     'the service has not heard of its registry yet, which says who may connect; try again in a moment'
-  )
-}
-
-function lateRegistrar(): SeaportError {
-  return SeaportError.REGISTRAR_NOT_FOUND(
-    "no registrar answered in time; is `hyperseaport registry` running with this registry's seed, on the same DHT?"
   )
 }

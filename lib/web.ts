@@ -13,10 +13,10 @@ import type { GatewayRules } from './edge/router.js'
 import { Traffic } from './edge/traffic.js'
 import { SeaportError } from './errors.js'
 import { type KeyPair, parseKey, toHex } from './keys.js'
-import { factory, Lifecycle } from './lifecycle.js'
+import { factory, Lifecycle, type SetupOptions } from './lifecycle.js'
 import type { LinkPool } from './link/pool.js'
 import { type Measure, Metrics, measuresOf, measuresOfLogs } from './metrics.js'
-import { Participant, registryNotFound } from './registry/participant.js'
+import { Participant } from './registry/participant.js'
 import { temporaryNotice } from './registry/storage.js'
 
 /** What may be changed while it runs: `update` takes the same. */
@@ -76,7 +76,7 @@ const PSEUDONYM_BYTES = 4
  * AccessEntry) and `notice` (a SeaportError).
  */
 class WebInstance extends Lifecycle {
-  readonly #timeout: number
+  #timeout: number
   readonly #participant: Participant
   readonly #pool: LinkPool
   readonly #gateway: HttpGateway
@@ -150,8 +150,9 @@ class WebInstance extends Lifecycle {
    *
    * @throws REGISTRY_NOT_FOUND, PORT_IN_USE, LISTEN_FAILED, BAD_CONFIG, CLOSED
    */
-  async setup(): Promise<this> {
-    await this.ready()
+  async setup({ timeout }: SetupOptions = {}): Promise<this> {
+    this.#timeout = timeout ?? this.#timeout
+    await this.begin()
     return this
   }
 
@@ -190,10 +191,12 @@ class WebInstance extends Lifecycle {
     this.#participant.on('denied', this.#ondenied)
     this.emit('connecting')
     await this.#gateway.check()
-    await this.#participant.ready()
+    const deadline = performance.now() + this.#timeout
+    const notFound = () => this.#denial ?? this.#participant.notFound()
+    await this.waitFor(this.#participant.ready(), deadline - performance.now(), notFound)
     const { storage, replica } = this.#participant
     if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
-    await this.waitFor(replica.synced(), this.#timeout, () => this.#denial ?? registryNotFound())
+    await this.waitFor(replica.synced(), deadline - performance.now(), notFound)
     this.emit('connected')
     await this.#gateway.ready()
     this.#feed.open()
@@ -203,10 +206,9 @@ class WebInstance extends Lifecycle {
   protected override async stop() {
     this.#feed.close()
     await this.#gateway.close()
-    await this.#pool.close()
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
-    await this.#participant.release()
+    await this.#participant.release(() => this.#pool.close())
   }
 
   /** What is not there for a service. */

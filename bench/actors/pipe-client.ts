@@ -12,7 +12,7 @@ const dht = new HyperDHT({
   host: '127.0.0.1',
   firewalled: false
 })
-await dht.ready()
+await dht.fullyBootstrapped()
 const remote = parseKey(key, 'key of the pipe')
 const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
   pipe(socket, dht.connect(remote))

@@ -54,7 +54,7 @@ export class Participant extends ReadyResource {
     const process = keyPair && toHex(keyPair.publicKey)
     const id = JSON.stringify([toHex(registry), bootstrap, host, dir, as, process])
     const shared = Participant.#shared.get(id)
-    if (shared && !shared.closing) {
+    if (shared && shared.#users > 0 && !shared.closing) {
       shared.#users++
       return shared
     }
@@ -104,6 +104,8 @@ export class Participant extends ReadyResource {
       this.membership.addIdentity(this.#ownKeyPair)
       await this.storage.ready()
       await this.network.ready()
+      const { fault } = this.network
+      if (fault) this.emit('notice', fault)
       await this.replica.ready()
     } catch (error) {
       await this.#closeAll()
@@ -125,21 +127,31 @@ export class Participant extends ReadyResource {
     return this.replica.directory.get(toHex(servicePublicKey))?.direct ?? []
   }
 
-  /** Gives back what `acquire` gave. */
-  async release() {
-    if (--this.#users === 0) await this.close()
+  /**
+   * Gives back what `acquire` gave.
+   *
+   * @param goodbyes what is to be closed before, and may have to tell the DHT
+   */
+  async release(goodbyes: () => Promise<void> = async () => {}) {
+    if (--this.#users > 0) return goodbyes()
+    await this.network.release(async () => {
+      await goodbyes()
+      await this.close()
+    })
   }
 
   async #closeAll() {
     await this.replica.close()
     await this.storage.close()
-    await this.network.release()
   }
-}
 
-/** Nobody was found who knows the directory. */
-export function registryNotFound(): SeaportError {
-  return SeaportError.REGISTRY_NOT_FOUND(
-    'neither a registrar nor a replica of this registry answered in time; is the key right, and the DHT the same?'
-  )
+  /** Nobody was found in time who knows the directory. */
+  notFound(): SeaportError {
+    const { fault } = this.network
+    return SeaportError.REGISTRY_NOT_FOUND(
+      fault?.text ??
+        'neither a registrar nor a replica of this registry answered in time; is the key right, and the DHT the same?',
+      fault
+    )
+  }
 }

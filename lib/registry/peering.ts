@@ -135,6 +135,7 @@ export class Peering extends ReadyResource {
       })
     )
     for (const key of this.#registrars) this.#call(key)
+    this.#network.on('reached', this.#onreached)
     this.#searchSoon()
   }
 
@@ -145,6 +146,7 @@ export class Peering extends ReadyResource {
 
   override async _close() {
     if (!this.#opened) return
+    this.#network.off('reached', this.#onreached)
     if (this.#search) clearTimeout(this.#search)
     this.#reports.close()
     await this.#sayGoodbye()
@@ -205,6 +207,8 @@ export class Peering extends ReadyResource {
   searchNow() {
     this.#searchSoon()
   }
+
+  readonly #onreached = () => this.#searchSoon()
 
   /** Starts searching afresh, soonest first. */
   #searchSoon() {
