@@ -68,6 +68,7 @@ export function parseArguments(line: string[], commands: Command[]): Arguments |
       throw error ?? SeaportError.USAGE(text)
     })
 
+  checkSwitches(line.slice(0, end), commands)
   let printed = ''
   parser.parse(line.slice(0, end), {}, (_error, _argv, output) => {
     printed = output
@@ -96,13 +97,29 @@ function check({ command, argv }: { command: Command; argv: Argv }, commands: Co
     const ending =
       owners.length > 0
         ? `, it belongs to ${owners.join(', ')}.`
-        : nearest(name, Object.keys(command.flags), dashed)
+        : nearest(name, [...Object.keys(command.flags), 'help', 'version'], dashed)
     throw SeaportError.USAGE(`unknown flag ${dashed(name)}${ending} ${advice}`)
   }
   if (extra !== undefined) {
     throw SeaportError.USAGE(`unexpected argument ${JSON.stringify(extra)}. ${advice}`)
   }
   return { command, values: Object.fromEntries(Object.entries(flags).map(asTexts)) }
+}
+
+/** yargs takes any value of a switch but `true` for `false`, silently. */
+function checkSwitches(line: string[], commands: Command[]) {
+  const switches = new Set(
+    commands.flatMap(({ flags }) =>
+      Object.keys(flags).filter((name) => flags[name]?.kind === 'switch')
+    )
+  )
+  for (const token of line) {
+    const [, name = '', value = ''] = /^--([^=]+)=(.*)$/.exec(token) ?? []
+    if (!switches.has(name) || value === 'true' || value === 'false') continue
+    throw SeaportError.USAGE(
+      `--${name} takes no value, only =true or =false, not ${JSON.stringify(value)}. Run '${PROGRAM} --help'.`
+    )
+  }
 }
 
 /** What follows `--` is for another program. */

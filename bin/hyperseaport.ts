@@ -54,9 +54,11 @@ let verbose = false
 process.on('uncaughtException', fail)
 // Whoever read our output has left, as `head` does: not a failure, but nobody to go on for.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') fail(error)
+  if (error.code !== 'EPIPE' && error.code !== 'EIO') fail(error)
   else lifetime.stop().catch(fail)
 })
+// Talk that nobody hears is no reason to end.
+process.stderr.on('error', () => {})
 for (const [signal, code] of Object.entries(EXIT_BY_SIGNAL)) {
   process.on(signal, () => {
     if (lifetime.stopped) process.exit(code)

@@ -1,10 +1,12 @@
-import { chmodSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { SeaportError } from '../../lib/errors.js'
 import { KeyPair, randomSeed, toHex } from '../../lib/keys.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
 
 const OWNER_ONLY = 0o600
+const OWNERS_FOLDER = 0o700
 
 /** Makes an identity: what it prints is a config file. */
 export const seed: Command = {
@@ -55,6 +57,8 @@ export const seed: Command = {
 
 function writeSecret(path: string, text: string, replace: boolean) {
   try {
+    // A fresh machine has no ~/.config.
+    mkdirSync(dirname(path), { recursive: true, mode: OWNERS_FOLDER })
     writeFileSync(path, text, { mode: OWNER_ONLY, flag: replace ? 'w' : 'wx' })
     // The mode above is for a new file only.
     chmodSync(path, OWNER_ONLY)

@@ -28,7 +28,7 @@ export function parseBackend(target: string | number | undefined): Backend {
     throw SeaportError.USAGE('what is to be served? Give the port of the backend, or its host:port')
   }
   const [, host = LOOPBACK, digits] =
-    /^(?:\[?([^\s[\]]+)\]?:)?(\d{1,5})$/.exec(String(target).trim()) ?? []
+    /^(?:\[?([^\s[\]/]+)\]?:)?(\d{1,5})$/.exec(String(target).trim()) ?? []
   const port = Number(digits)
   if (!(port >= 1 && port <= 65535)) {
     throw SeaportError.USAGE(

@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { SeaportError } from '../errors.js'
 import { Corestore, ReadyResource } from '../holepunch.js'
 import { KeyPair, randomSeed, toHex } from '../keys.js'
@@ -149,17 +149,37 @@ export class Storage extends ReadyResource {
 export async function keepKeyPair(dir: string, name: string): Promise<KeyPair> {
   const file = join(dir, 'keys', name)
   try {
-    await mkdir(join(dir, 'keys'), { recursive: true, mode: PRIVATE_FOLDER })
+    await makeFolder(join(dir, 'keys'))
     await writeFile(file, `${toHex(randomSeed())}\n`, { mode: PRIVATE_FILE, flag: 'wx' })
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') {
       throw SeaportError.STORAGE_FAILED(
-        `no key can be kept in ${dir} (${(cause as Error).message})`,
+        `no key can be kept in ${dir} (${(cause as Error).message}), choose another folder with --dir`,
         cause
       )
     }
   }
   return KeyPair(await readFile(file, 'utf8'))
+}
+
+/**
+ * As mkdir's `recursive`, which tries for ever where a folder that is there takes none, as in /proc, and
+ * cannot be ended.
+ */
+async function makeFolder(dir: string) {
+  try {
+    await mkdir(dir, { mode: PRIVATE_FOLDER })
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || dirname(dir) === dir) throw cause
+    await makeFolder(dirname(dir))
+    await mkdir(dir, { mode: PRIVATE_FOLDER }).catch(unlessThere)
+  }
+}
+
+function unlessThere(cause: NodeJS.ErrnoException) {
+  if (cause.code !== 'EEXIST') throw cause
 }
 
 /** Hypercore's storage remembers which file on which disk it is. */
@@ -173,7 +193,7 @@ function noMemory(): Memory {
 
 async function openStore(dir: string): Promise<Corestore> {
   try {
-    await mkdir(dir, { recursive: true, mode: PRIVATE_FOLDER })
+    await makeFolder(dir)
   } catch (cause) {
     throw SeaportError.STORAGE_FAILED(
       `the folder ${dir} cannot be made (${(cause as Error).message})`,

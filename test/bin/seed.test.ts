@@ -75,9 +75,18 @@ t.test('seed replaces a file only when it is forced', async (t) => {
   t.equal(statSync(cli.path('mine')).mode & 0o777, 0o600)
 })
 
+t.test('seed makes the folder that its file is to be in', async (t) => {
+  const cli = new Cli(t)
+  const { code } = await cli.run(['seed', '--out', '.config/hyperseaport'])
+  t.equal(code, 0)
+  t.match(readFileSync(cli.path('.config/hyperseaport'), 'utf8'), /^registrySeed=/)
+  t.equal(statSync(cli.path('.config')).mode & 0o777, 0o700)
+})
+
 t.test('seed says why it cannot write', async (t) => {
   const cli = new Cli(t)
-  const { code, stderr } = await cli.run(['seed', '--out', 'nowhere/mine'])
+  cli.write('file', '')
+  const { code, stderr } = await cli.run(['seed', '--out', 'file/mine'])
   t.equal(code, 1)
-  t.match(stderr, /^STORAGE_FAILED: nowhere\/mine cannot be written \(ENOENT\)\n$/)
+  t.match(stderr, /^STORAGE_FAILED: file\/mine cannot be written \((ENOTDIR|EEXIST)\)\n$/)
 })
