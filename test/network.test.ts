@@ -67,7 +67,8 @@ t.test('who starts before the DHT does is part of it soon after', async (t) => {
   const dirs = { service: await testbed.dir(), consumer: await testbed.dir() }
   const service = Service({ registryPublicKey, role, port, bootstrap, dir: dirs.service })
   const consumer = Consumer([role], { registryPublicKey, bootstrap, dir: dirs.consumer })
-  for (const each of [registry, service, consumer]) t.teardown(() => each.destroy())
+  const all = [registry, service, consumer]
+  t.teardown(() => Promise.all(all.map((each) => each.destroy())))
   const unreachable = once(registry, 'notice')
   const registered = registry.setup()
   const served = service.setup()

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { SeaportError } from '../../lib/errors.js'
 import { KeyPair, randomSeed, toHex } from '../../lib/keys.js'
@@ -56,6 +56,9 @@ export const seed: Command = {
 }
 
 function writeSecret(path: string, text: string, replace: boolean) {
+  if (!replace && existsSync(path)) {
+    throw SeaportError.USAGE(`${path} exists and may hold a seed you need, --force replaces it`)
+  }
   try {
     // A fresh machine has no ~/.config.
     mkdirSync(dirname(path), { recursive: true, mode: OWNERS_FOLDER })
@@ -64,9 +67,6 @@ function writeSecret(path: string, text: string, replace: boolean) {
     chmodSync(path, OWNER_ONLY)
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
-    if (code === 'EEXIST') {
-      throw SeaportError.USAGE(`${path} exists and may hold a seed you need, --force replaces it`)
-    }
     throw SeaportError.STORAGE_FAILED(`${path} cannot be written (${code})`, cause)
   }
 }
