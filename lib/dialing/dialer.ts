@@ -68,6 +68,13 @@ export interface DialOptions<S extends Dialed = LinkStream> {
   open?: Open<S>
 }
 
+interface AttemptOptions<S extends Dialed> {
+  signal: Signal
+  open: Open<S> | undefined
+  /** There is no other candidate. */
+  isAlone: boolean
+}
+
 /** What became of one attempt. */
 interface Failure {
   candidate: Candidate
@@ -178,13 +185,7 @@ export class Dialer {
   async dial<S extends Dialed = LinkStream>(options: DialOptions<S> = {}): Promise<S> {
     const candidates = this.#order(options.avoid)
     const failures: Failure[] = []
-    const [only] = candidates.length === 1 ? candidates : []
-    const wasWarm = only && this.#isLinked(only)
     let stream = await this.#race(candidates, options, failures)
-    if (!stream && wasWarm && failures.at(-1)?.error.code === 'OPEN_TIMEOUT') {
-      // Where there is nobody else, a link that turned out to be dead may be the only thing wrong.
-      if (!this.#isLinked(only)) stream = await this.#race(candidates, options, failures)
-    }
     if (!stream && areLeaving(failures)) {
       const successors = await this.#successorsOf(failures, options)
       stream = await this.#race(successors, options, failures)
@@ -202,9 +203,10 @@ export class Dialer {
     { signal, open }: DialOptions<S>,
     failures: Failure[]
   ): Promise<S | null> {
+    const isAlone = candidates.length === 1
     const race = new Race<Candidate, S>({
       candidates,
-      attempt: (candidate, signal) => this.#attempt(candidate, signal, open),
+      attempt: (candidate, signal) => this.#attempt(candidate, { signal, open, isAlone }),
       hedgeAfter: this.#hedgeAfter,
       timeout: this.#dialTimeout,
       signal,
@@ -242,8 +244,7 @@ export class Dialer {
 
   #attempt<S extends Dialed>(
     candidate: Candidate,
-    signal: Signal,
-    open: Open<S> | undefined
+    { signal, open, isAlone }: AttemptOptions<S>
   ): Promise<S> {
     const { key, load, ejection } = this.#experience.of(candidate.servicePublicKey)
     const beganAt = performance.now()
@@ -253,7 +254,9 @@ export class Dialer {
     ejection.begin()
     const opening = (open ?? (this.#open as unknown as Open<S>))(key, {
       timeout: this.#openTimeout,
-      signal
+      signal,
+      // Where there is nobody else, a link that turns out to be dead may be the only thing wrong.
+      insist: isAlone
     })
     return opening.then(
       (stream) => {

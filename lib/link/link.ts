@@ -31,6 +31,8 @@ export interface OpenOptions {
   /** For the answer, in ms, from when the link is connected. */
   timeout?: number | undefined
   signal?: Signal | undefined
+  /** Nobody else can be asked: where a link turns out to be deaf, a pool tries another one. */
+  insist?: boolean | undefined
 }
 
 /** HyperDHT alone gives up on a dead key after 4 s, and needs a few to punch through two NATs. */
@@ -51,6 +53,8 @@ interface LinkEvents {
   connect: []
   /** An answer to what was asked after all that was sent before. */
   flushed: []
+  /** It was deaf, and answers. */
+  revived: []
   close: [SeaportError]
   notice: [SeaportError]
 }
@@ -96,6 +100,7 @@ export class Link extends EventEmitter<LinkEvents> {
     this.#heartbeat = new Heartbeat({
       isNeeded: () => this.#streams.size > 0,
       ping: () => this.#streams.ping(0),
+      onrevived: () => this.emit('revived'),
       ondead: () => this.destroy(SeaportError.LINK_LOST(`${this.#name} does not answer any more`)),
       interval: heartbeat,
       deadAfter
@@ -105,6 +110,7 @@ export class Link extends EventEmitter<LinkEvents> {
       maxStreams,
       onincoming,
       onheard: () => this.#heartbeat.heard(),
+      onanswered: () => this.#heartbeat.answered(),
       onpong: (token) => token === FLUSH && this.emit('flushed'),
       onbusy: () => this.#isConnected && this.#heartbeat.start(),
       onclose: () => this.#onprotocolclosed()
@@ -134,9 +140,14 @@ export class Link extends EventEmitter<LinkEvents> {
     return this.#closed !== null
   }
 
-  /** Whether it left us without an answer for a while: not to be chosen while there are others. */
+  /** Whether it left us without a word or an answer for a while: not to be chosen while there are others. */
   get isSuspect(): boolean {
-    return this.#heartbeat.isSilent
+    return this.#heartbeat.isSilent || this.isDeaf
+  }
+
+  /** Whether it did not answer for a while: not to be chosen while there may be others. */
+  get isDeaf(): boolean {
+    return this.#heartbeat.isDeaf
   }
 
   /** How long packets take there and back, in ms. */
@@ -185,7 +196,9 @@ export class Link extends EventEmitter<LinkEvents> {
       if (signal?.aborted) return reject(signal.reason)
       this.#busyAt = performance.now()
       let timer: NodeJS.Timeout | null = null
+      let asked = 0
       const startTimer = () => {
+        asked = this.#heartbeat.ask()
         timer = setTimeout(ontimeout, timeout)
       }
       const settle = () => {
@@ -200,6 +213,7 @@ export class Link extends EventEmitter<LinkEvents> {
       }
       const ontimeout = () => {
         settle()
+        this.#heartbeat.missed(asked)
         giveUp('OPEN_TIMEOUT')
         reject(SeaportError.OPEN_TIMEOUT(`${this.#name} did not answer within ${timeout} ms`))
         this.#destroyIfDead()

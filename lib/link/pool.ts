@@ -82,7 +82,7 @@ export class LinkPool extends ReadyResource {
 
   /**
    * Opens a stream to a key, over its link. A link that turns out to be gone, before the open could
-   * be answered, is made afresh once.
+   * be answered, is made afresh once; and so is one that is deaf, for who insists.
    *
    * @throws OPEN_TIMEOUT, LINK_LOST, CLOSED, what the other side refused with, or the signal's reason
    */
@@ -93,8 +93,7 @@ export class LinkPool extends ReadyResource {
     try {
       return await link.open(options)
     } catch (error) {
-      const isGone = error instanceof SeaportError && error.code === 'LINK_LOST'
-      if (!isGone || options.signal?.aborted) throw error
+      if (!isLinksFault(error, link, options) || options.signal?.aborted) throw error
       return (await this.#take(remotePublicKey, options.signal)).open(options)
     }
   }
@@ -216,6 +215,12 @@ export class LinkPool extends ReadyResource {
     clearInterval(this.#sweeper)
     this.#sweeper = null
   }
+}
+
+function isLinksFault(error: unknown, link: Link, { insist = false }: OpenOptions): boolean {
+  if (!(error instanceof SeaportError)) return false
+  if (error.code === 'LINK_LOST') return true
+  return insist && error.code === 'OPEN_TIMEOUT' && (link.isClosed || link.isDeaf)
 }
 
 /** Stops waiting, whatever the others who wait for the same do. */

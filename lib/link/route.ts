@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../errors.js'
 import type { Link } from './link.js'
@@ -23,7 +24,7 @@ const RETRY_INTERVAL_MS = 1000
 /**
  * The links to one remote key, at most one on each path. Streams take the direct path where there is
  * one; it is tried first, and again from time to time while the DHT serves. A link over the DHT that is
- * not needed any more ends when its streams have ended.
+ * not needed any more, or does not answer, ends when its streams have ended.
  */
 export class Route {
   readonly #options: RouteOptions
@@ -32,6 +33,10 @@ export class Route {
   readonly #now: () => number
   readonly #abort = new AbortController()
   #dht: Link | null = null
+  /** Links over the DHT that did not answer when a stream was wanted. They keep the streams they have. */
+  readonly #deaf = new Set<Link>()
+  /** The link for the next stream, while one of them may answer yet. */
+  #relief: Promise<Link> | null = null
   #direct: Link | null = null
   /** The direct path, while it is being made. */
   #attempt: Promise<Link> | null = null
@@ -47,7 +52,7 @@ export class Route {
 
   /** The links that are connected or being made, the better first. */
   get links(): Link[] {
-    return [this.#direct, this.#dht].filter((link) => link !== null)
+    return [this.#direct, this.#dht, ...this.#deaf].filter((link) => link !== null)
   }
 
   /** The link that takes the next stream, if it is connected. */
@@ -56,7 +61,7 @@ export class Route {
     const dht = this.#dht
     if (direct && isSound(direct)) return direct
     if (dht && isSound(dht)) return dht
-    return direct?.isConnected ? direct : dht?.isConnected ? dht : null
+    return isUsable(direct) ? direct : isUsable(dht) ? dht : null
   }
 
   /** Whether none of the links is to be chosen while there are other keys. */
@@ -72,7 +77,10 @@ export class Route {
       return this.#direct
     }
     this.#tryDirect()
-    if (this.#dht && isSound(this.#dht)) return this.#dht
+    if (this.#dht && isSound(this.#dht)) {
+      if (this.#deaf.size > 0) this.#retireDeaf()
+      return this.#dht
+    }
     if (!this.#attempt) return this.#takeDht()
     this.#race ??= this.#runRace(this.#attempt).finally(() => {
       this.#race = null
@@ -84,6 +92,7 @@ export class Route {
   /** Ends links that are not needed any more, and those that had no streams for so many ms. */
   sweep(idleTimeout: number) {
     this.#retireDht()
+    this.#retireDeaf()
     for (const link of this.links) {
       if (link.idleFor >= idleTimeout) link.destroy(SeaportError.CLOSED('the link was idle'))
     }
@@ -123,15 +132,62 @@ export class Route {
     this.#endMaybe()
   }
 
-  #takeDht(): Link {
-    if (this.#dht) return this.#dht
+  #takeDht(): Link | Promise<Link> {
+    if (this.#relief) return this.#relief
+    if (!this.#dht) return this.#makeDht()
+    if (!this.#dht.isDeaf) return this.#dht
+    this.#relief = this.#relieve(this.#dht).finally(() => {
+      this.#relief = null
+      this.#endMaybe()
+    })
+    return this.#relief
+  }
+
+  #makeDht(): Link {
     const link = this.#options.makeDht()
     this.#dht = link
     link.once('close', () => {
-      this.#dht = null
+      this.#deaf.delete(link)
+      if (this.#dht === link) this.#dht = null
       this.#endMaybe()
     })
     return link
+  }
+
+  /**
+   * A link that does not answer may be dead, as after a change of either side's address, or its way blocked
+   * for a while. So another one is made beside it, unless it answers first.
+   */
+  async #relieve(deaf: Link): Promise<Link> {
+    const over = new AbortController()
+    this.#deaf.add(deaf)
+    const other = this.#makeDht()
+    try {
+      const revived = once(deaf, 'revived', { signal: over.signal }).then(() => deaf)
+      const first = await Promise.race([other.connected(), revived])
+      if (first === deaf) this.#takeBack(deaf)
+      return first
+    } catch (error) {
+      if (!deaf.isClosed) this.#takeBack(deaf)
+      throw error
+    } finally {
+      over.abort()
+    }
+  }
+
+  #takeBack(deaf: Link) {
+    const other = this.#dht
+    this.#deaf.delete(deaf)
+    this.#dht = deaf
+    other?.destroy(SeaportError.CLOSED('the link that was there answers again'))
+  }
+
+  /** Another link serves: these end when their streams have. */
+  #retireDeaf() {
+    for (const link of this.#deaf) {
+      if (link.size === 0)
+        link.destroy(SeaportError.CLOSED('it did not answer, and another link serves'))
+    }
   }
 
   /** Gives the direct path its head start, then takes whichever is connected first. */
@@ -146,8 +202,8 @@ export class Route {
       await Promise.race([failed, sleep(this.#headStart, null, { signal })])
       this.#abort.signal.throwIfAborted()
       if (this.#direct) return this.#direct
-      const dht = this.#takeDht()
-      return await Promise.any([attempt, dht.connected()])
+      const dht = Promise.resolve(this.#takeDht()).then((link) => link.connected())
+      return await Promise.any([attempt, dht])
     } catch (error) {
       this.#abort.signal.throwIfAborted()
       // The DHT's reason: it was tried last, and for longer.
@@ -159,15 +215,21 @@ export class Route {
 
   /** The loser of a race, or what served while there was no direct path. */
   #retireDht() {
+    if (this.#relief) return
     if (!this.#dht || this.#dht.size > 0 || !this.#direct || !isSound(this.#direct)) return
     this.#dht.destroy(SeaportError.CLOSED('there is a direct path now'))
   }
 
   #endMaybe() {
-    if (this.links.length === 0 && !this.#attempt && !this.#race) this.#options.onend()
+    if (this.links.length === 0 && !this.#attempt && !this.#race && !this.#relief)
+      this.#options.onend()
   }
 }
 
 function isSound(link: Link): boolean {
   return link.isConnected && !link.isSuspect
+}
+
+function isUsable(link: Link | null): boolean {
+  return link?.isConnected === true && !link.isDeaf
 }

@@ -56,6 +56,8 @@ export interface StreamsOptions {
   onincoming?: ((incoming: IncomingStream) => void) | undefined
   /** Something was heard from the other side. */
   onheard?: () => void
+  /** It was the answer to an open or a ping. */
+  onanswered?: () => void
   onpong?: (token: number) => void
   /** The first stream after none was opened. */
   onbusy?: () => void
@@ -233,7 +235,7 @@ export class Streams implements Carrier, Answering {
 
   #onframe(frame: Frame) {
     if (frame.type === PING) return this.#outbox.push({ type: PONG, id: frame.id })
-    if (frame.type === PONG) return this.#options.onpong?.(frame.id)
+    if (frame.type === PONG) return this.#onpong(frame.id)
     if (frame.type === OPEN) return this.#onopen(frame.id, frame.window)
 
     const stream = this.#streams.get(frame.id)
@@ -263,7 +265,13 @@ export class Streams implements Carrier, Answering {
     else incoming.refuse(SeaportError.REFUSED('nothing is served here'))
   }
 
+  #onpong(token: number) {
+    this.#options.onanswered?.()
+    this.#options.onpong?.(token)
+  }
+
   #onanswer({ window, onanswer }: Opening, frame: Frame) {
+    this.#options.onanswered?.()
     switch (frame.type) {
       case CONNECTED: {
         const stream = new LinkStream({ id: frame.id, carrier: this, credit: frame.window, window })

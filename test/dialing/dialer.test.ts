@@ -190,27 +190,13 @@ t.test('streams that are open count against their instance', async (t) => {
   t.same(tried.slice(6), [first, first, first])
 })
 
-t.test('a lone instance whose link turns out to be dead is tried once more', async (t) => {
-  const answers: Record<string, SeaportError> = { only: SeaportError.OPEN_TIMEOUT('no answer') }
-  const linked = new Set(['only'])
-  const { dialer, tried } = dial({
-    candidates: ['only@1.0.0'],
-    answers,
-    linked,
-    onopen: () => {
-      linked.clear()
-      if (tried.length > 1) delete answers.only
-    }
-  })
-  t.ok(await dialer.dial())
-  t.same(tried, ['only', 'only'])
-})
-
-t.test('over a link that was new it is not', async (t) => {
-  const answers = { only: SeaportError.OPEN_TIMEOUT('no answer') }
-  const { dialer, tried } = dial({ candidates: ['only@1.0.0'], answers })
-  await t.rejects(dialer.dial(), { code: 'NO_INSTANCE' })
-  t.same(tried, ['only'])
+t.test('only a lone instance is insisted on', async (t) => {
+  const lone = dial({ candidates: ['only@1.0.0'] })
+  await lone.dialer.dial()
+  t.same(lone.insistedOn, ['only'])
+  const two = dial({ candidates: ['one@1.0.0', 'two@1.0.0'] })
+  await two.dialer.dial()
+  t.same(two.insistedOn, [])
 })
 
 t.test('when all are leaving, a dial waits for who comes in their place', async (t) => {
@@ -241,22 +227,21 @@ interface Setting
   /** What those answer who do not take the stream. */
   answers?: Record<string, SeaportError | 'never' | Promise<void>>
   suspects?: string[]
-  /** Those with a link. */
-  linked?: Set<string>
   onopen?: (name: string) => void
 }
 
 /** A dialer over a pool of the test's own. */
-function dial({ candidates, answers = {}, suspects = [], linked, onopen, ...options }: Setting) {
+function dial({ candidates, answers = {}, suspects = [], onopen, ...options }: Setting) {
   const tried: string[] = []
   const aborted: string[] = []
+  const insistedOn: string[] = []
   const pool: DialerOptions['pool'] = {
     isSuspect: (key) => suspects.includes(nameOf(Buffer.from(key, 'hex'))),
-    pathOf: (key) =>
-      linked?.has(nameOf(Buffer.from(key, 'hex'))) ? { kind: 'dht', rtt: 1 } : null,
-    open: async (key, { signal }: OpenOptions = {}): Promise<LinkStream> => {
+    pathOf: () => null,
+    open: async (key, { signal, insist }: OpenOptions = {}): Promise<LinkStream> => {
       const name = nameOf(key)
       tried.push(name)
+      if (insist) insistedOn.push(name)
       onopen?.(name)
       const answer = answers[name]
       if (answer instanceof SeaportError) throw answer
@@ -277,7 +262,12 @@ function dial({ candidates, answers = {}, suspects = [], linked, onopen, ...opti
     }
   }
   const resolve = () => candidates.map(toCandidate)
-  return { dialer: new Dialer({ role: 'api@1.x', resolve, pool, ...options }), tried, aborted }
+  return {
+    dialer: new Dialer({ role: 'api@1.x', resolve, pool, ...options }),
+    tried,
+    aborted,
+    insistedOn
+  }
 }
 
 function toCandidate(text: string): Candidate {

@@ -2,7 +2,11 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import t, { type Test } from 'tap'
+import { Dialer } from '../../lib/dialing/dialer.js'
+import type { SeaportError } from '../../lib/errors.js'
+import { KeyPair, toHex } from '../../lib/keys.js'
 import { Link, type LinkOptions } from '../../lib/link/link.js'
+import { LinkPool } from '../../lib/link/pool.js'
 import { INITIAL_WINDOW } from '../../lib/link/window.js'
 import type { Conditions } from '../udp-relay.js'
 import { FarPair } from './far-pair.js'
@@ -15,6 +19,8 @@ const SLOW_LINE = { rate: 250_000, delay: 20, queue: 25_000 }
 const UNDER_WAY_BYTES = 80 * KIB
 /** What may wait in the process that sends. */
 const WAITING_BYTES = 48 * KIB
+/** Where a second is a fifth of one. */
+const SHORT_TIMES = { heartbeat: 200, deadAfter: 3000 }
 
 for (const direction of ['up', 'down'] as const) {
   t.test(`beside bulk ${direction} a slow line, a small request is answered soon`, async (t) => {
@@ -93,6 +99,110 @@ t.test('a short outage cuts nothing', async (t) => {
   t.notOk(near.isSuspect)
   t.ok(await open())
 })
+
+for (const mover of ['caller', 'service'] as const) {
+  t.test(
+    `after the ${mover}'s address changed, what is new goes over a new link at once`,
+    async (t) => {
+      const { relay, pool, dial } = await farDialer(t, { delay: 5 }, mover, SHORT_TIMES)
+      const held = await dial()
+      const heldLost = new Promise<SeaportError>((resolve) => held.once('error', resolve))
+      await relay.rebind()
+      const beganAt = performance.now()
+      const outcomes = await Promise.all(
+        [dial(), dial()].map(async (dialed) => echoes(await dialed))
+      )
+      const took = performance.now() - beganAt
+      t.same(outcomes, [true, true])
+      t.ok(took < SHORT_TIMES.deadAfter, `in ${Math.round(took)} ms`)
+      t.notOk(held.destroyed, 'and what is open is given time')
+      t.equal(pool.stats.made, 2)
+      t.ok(await echoes(await dial()), 'which costs the next nothing')
+      t.equal((await heldLost).code, 'LINK_LOST')
+      t.equal(pool.stats.links, 1)
+    }
+  )
+}
+
+t.test('a link that does not answer for a while, and then does, goes on', async (t) => {
+  const { relay, pool, dial } = await farDialer(t, { delay: 5 }, 'caller', {
+    ...SHORT_TIMES,
+    deadAfter: 20_000
+  })
+  const held = await dial()
+  relay.cut()
+  const late = [dial(), dial()]
+  while (!pool.links()[0]?.suspect) await beat()
+  relay.mend()
+  for (const dialed of late) t.ok(await echoes(await dialed))
+  t.ok(await echoes(held), 'and so does what was open')
+  held.destroy()
+  await dial()
+  t.equal(pool.stats.links, 1, 'and of two, one is enough')
+})
+
+t.test(
+  'a long outage cuts streams with a code, and the link comes back when it is needed',
+  async (t) => {
+    const { relay, pool, dial } = await farDialer(t, { delay: 5 }, 'caller', SHORT_TIMES)
+    const held = await dial()
+    relay.cut()
+    const [reason] = (await once(held, 'error')) as [SeaportError]
+    t.equal(reason.code, 'LINK_LOST')
+    t.equal(pool.stats.links, 0, 'nobody asks for it')
+    const { packets } = relay.there.stats
+    const dials = Array.from({ length: 20 }, () => dial())
+    while (relay.there.stats.cut === 0) await beat()
+    t.equal(pool.stats.links, 1, 'all who ask share one attempt')
+    relay.mend()
+    const outcomes = await Promise.all(dials.map(async (dialed) => echoes(await dialed)))
+    t.ok(outcomes.every((outcome) => outcome))
+    t.ok(relay.there.stats.packets - packets < 200, 'with no storm of packets')
+  }
+)
+
+/** Dials one service over links through a bad network. It is the mover whose address `rebind` changes. */
+async function farDialer(
+  t: Test,
+  conditions: Conditions,
+  mover: 'caller' | 'service',
+  times: { heartbeat: number; deadAfter: number }
+) {
+  const pair = await FarPair.make(t, conditions)
+  const pool = new LinkPool({
+    ...times,
+    connect: () => {
+      const { initiator, responder } = pair.connect()
+      const [here, there] = mover === 'caller' ? [initiator, responder] : [responder, initiator]
+      new Link(there, { ...times, onincoming: (incoming) => echo(incoming.accept()?.toDuplex()) })
+      return here
+    }
+  })
+  t.teardown(() => pool.close())
+  const candidate = { servicePublicKey: toHex(KeyPair().publicKey), role: 'api', version: '1.0.0' }
+  const dialer = new Dialer({
+    role: 'api@1.x',
+    resolve: () => [candidate],
+    pool,
+    openTimeout: 2 * times.heartbeat
+  })
+  const dial = async () => {
+    const stream = (await dialer.dial()).toDuplex()
+    stream.on('error', () => {})
+    return stream
+  }
+  return { relay: pair.relay, pool, dial }
+}
+
+function echo(stream: Duplex | undefined) {
+  stream?.on('error', () => {}).pipe(stream)
+}
+
+async function echoes(stream: Duplex): Promise<boolean> {
+  stream.write('ahoy')
+  const [chunk] = (await once(stream, 'data')) as [Buffer]
+  return String(chunk) === 'ahoy'
+}
 
 /** A link through a bad network. What the near side opens, `open` has the far end of. */
 async function farLinks(t: Test, conditions: Conditions, options: LinkOptions = {}) {

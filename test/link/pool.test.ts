@@ -65,6 +65,24 @@ t.test('a dead link is replaced once an open over it went unanswered', async (t)
   t.equal(made.length, 2)
 })
 
+t.test('who insists gets a new link where the one that is there does not answer', async (t) => {
+  const { pool, made } = poolOf(t, (incoming) => incoming.accept(), { heartbeat: 20 })
+  await pool.open(KEY)
+  made[0]?.freeze()
+  await t.rejects(pool.open(KEY, { timeout: 10 }), { code: 'OPEN_TIMEOUT' })
+  t.ok(await pool.open(KEY, { timeout: 100, insist: true }))
+  t.equal(made.length, 2)
+  t.notOk(made[0]?.link.isClosed, 'which keeps the streams that it has')
+})
+
+t.test('a slow backend is asked once, however one insists', async (t) => {
+  let asked = 0
+  const { pool, made } = poolOf(t, () => asked++, { heartbeat: 20 })
+  await t.rejects(pool.open(KEY, { timeout: 200, insist: true }), { code: 'OPEN_TIMEOUT' })
+  t.equal(asked, 1)
+  t.equal(made.length, 1)
+})
+
 t.test('a link that falls silent while streams are open is suspect', async (t) => {
   const { pool, made } = poolOf(t, (incoming) => incoming.accept(), { heartbeat: 20 })
   await pool.open(KEY)
