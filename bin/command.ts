@@ -11,6 +11,8 @@ export interface Command {
   positional?: string
   /** Command lines without the program's name, and what they do. */
   examples: [line: string, does: string][]
+  /** Whether it runs until it is stopped. Of others, a stop is a failure. */
+  isLasting?: boolean
   /** Reads all its settings before it does anything, so that usage errors come first. */
   run(settings: Settings, lifetime: Lifetime): Promise<void>
 }

@@ -25,6 +25,16 @@ export function parseDuration(text: string): number {
 }
 
 /**
+ * Reads what `parseDuration` does, and 0.
+ *
+ * @returns ms
+ * @throws USAGE
+ */
+export function parseDelay(text: string): number {
+  return /^0(ms|[smhdw])?$/.test(text) ? 0 : parseDuration(text)
+}
+
+/**
  * Reads when something ends: a duration from now, or an ISO date.
  *
  * @returns ms since 1970

@@ -50,6 +50,8 @@ const USAGE_CODES = ['USAGE', 'BAD_KEY', 'BAD_ROLE', 'BAD_CONFIG']
 
 const lifetime = new Lifetime()
 let verbose = false
+/** The signal that stopped us. */
+let stoppedBy: keyof typeof EXIT_BY_SIGNAL | null = null
 
 process.on('uncaughtException', fail)
 // Whoever read our output has left, as `head` does: not a failure, but nobody to go on for.
@@ -59,10 +61,11 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 // Talk that nobody hears is no reason to end.
 process.stderr.on('error', () => {})
-for (const [signal, code] of Object.entries(EXIT_BY_SIGNAL)) {
+for (const signal of Object.keys(EXIT_BY_SIGNAL) as (keyof typeof EXIT_BY_SIGNAL)[]) {
   process.on(signal, () => {
-    if (lifetime.stopped) process.exit(code)
+    if (lifetime.stopped) process.exit(EXIT_BY_SIGNAL[signal])
     if (signal === 'SIGHUP' && lifetime.reread) return lifetime.reread()
+    stoppedBy = signal
     lifetime.stop().catch(fail)
   })
 }
@@ -86,6 +89,9 @@ async function main(line: string[]) {
   verbose = settings.on('verbose')
   try {
     await command.run(settings, lifetime)
+  } catch (error) {
+    if (stoppedBy && !command.isLasting) process.exitCode = EXIT_BY_SIGNAL[stoppedBy]
+    throw error
   } finally {
     await lifetime.end()
   }

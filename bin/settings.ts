@@ -5,7 +5,7 @@ import { SeaportError } from '../lib/errors.js'
 import { parseKey } from '../lib/keys.js'
 import type { Command, Flag } from './command.js'
 import { type Config, parseConfig, readConfig } from './config.js'
-import { parseDuration, parseExpiry } from './duration.js'
+import { parseDelay, parseDuration, parseExpiry } from './duration.js'
 
 /** Values from one place. Names are folded, so that HYPERSEAPORT_REGISTRY_SEED is registrySeed. */
 interface Layer {
@@ -98,6 +98,13 @@ export class Settings {
   duration<T>(name: string, fallback: T): number | T
   duration(name: string, ...fallback: unknown[]) {
     return this.#read(name, fallback, parseDuration)
+  }
+
+  /** A time span that may be none at all, in ms. */
+  delay(name: string): number
+  delay<T>(name: string, fallback: T): number | T
+  delay(name: string, ...fallback: unknown[]) {
+    return this.#read(name, fallback, parseDelay)
   }
 
   /** When something ends, in ms since 1970. */

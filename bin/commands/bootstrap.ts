@@ -11,6 +11,7 @@ const LOOPBACK = '127.0.0.1'
 /** Runs the first node of a private DHT. */
 export const bootstrap: Command = {
   verb: 'bootstrap',
+  isLasting: true,
   describe: 'Run the first node of a private DHT, for a LAN or an island',
   flags: {
     port: {

@@ -22,6 +22,7 @@ const RANGES = ['hello@1.x', 'hello@2.x', 'hello']
 /** All of it in one process, on loopback, with nothing left behind. */
 export const demo: Command = {
   verb: 'demo',
+  isLasting: true,
   describe: 'See it all at work on this machine, with sample services',
   flags: {
     once: { kind: 'switch', describe: 'Walk through it, check every answer, and end' },

@@ -23,6 +23,7 @@ const VERSIONS = ['newest', 'all'] as const
 /** Brings a service to a local port. */
 export const proxy: Command = {
   verb: 'proxy',
+  isLasting: true,
   describe: 'Bring a service, wherever it runs, to a local port',
   flags: {
     port: {

@@ -18,6 +18,7 @@ const BURST_SECONDS = 2
 /** Runs a registrar. */
 export const registry: Command = {
   verb: 'registry',
+  isLasting: true,
   describe: 'Run a registry; run it twice with one seed, anywhere, and either may fail',
   flags: {
     registrySeed: {

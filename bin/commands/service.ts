@@ -29,6 +29,7 @@ const PASSED_ON: NodeJS.Signals[] = ['SIGUSR1', 'SIGUSR2']
 /** Registers what listens on a local port, and lets its consumers in. */
 export const service: Command = {
   verb: 'service',
+  isLasting: true,
   describe: 'Register a local port as a service, or run a command and register that',
   flags: {
     port: {
@@ -115,7 +116,7 @@ export const service: Command = {
         checkFailures: settings.count('checkFailures', undefined),
         checkPasses: settings.count('checkPasses', undefined),
         direct: settings.word('direct', DIRECT_REACHES, undefined),
-        drainTimeout: settings.duration('drainTimeout', undefined),
+        drainTimeout: settings.delay('drainTimeout', undefined),
         directPort: settings.port('directPort', undefined),
         dir: settings.text('dir', undefined),
         timeout: Infinity,

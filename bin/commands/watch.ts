@@ -16,6 +16,7 @@ import { say, waitAloud } from '../talk.js'
 /** Shows what is registered now, and every change from then on. */
 export const watch: Command = {
   verb: 'watch',
+  isLasting: true,
   positional: 'role',
   describe: 'Show instances as they come, change and go',
   flags: {

@@ -19,6 +19,7 @@ import { logFormat, WEB_FLAGS, webOptions, webRules } from '../web-flags.js'
 /** Serves the registry's services over HTTP, and the dashboard. */
 export const web: Command = {
   verb: 'web',
+  isLasting: true,
   describe: 'Serve the services over HTTP, by role or domain, and a dashboard',
   flags: {
     port: {
