@@ -30,7 +30,7 @@ const STAYS = {
   watcher: { up: 60_000, down: 5000, frozen: 8000 },
   line: { up: 50_000, down: 15_000 }
 }
-const PATIENCE_MS = 60_000
+const PATIENCE_MS = 180_000
 const BACKEND_PORT = 8000
 const ECHO = `require('net').createServer((s) => s.on('error', () => {}).pipe(s)).listen(${BACKEND_PORT}, '127.0.0.1', () => console.log('listening'))`
 const FIXTURES = resolve(import.meta.dirname, '../fixtures')
