@@ -314,6 +314,13 @@ export interface TreeNode {
   readonly index: number
 }
 
+/** Another who has a core, on one connection. Not documented. */
+export interface CorePeer {
+  readonly protomux: Protomux
+  readonly remotePublicKey: Buffer
+  readonly channel: { close(): void }
+}
+
 export interface Hypercore extends EventEmitter {
   readonly key: Buffer
   readonly discoveryKey: Buffer
@@ -321,16 +328,21 @@ export interface Hypercore extends EventEmitter {
   readonly fork: number
   readonly opened: boolean
   readonly closed: boolean
-  readonly peers: unknown[]
+  readonly closing: Promise<void> | null
+  readonly peers: readonly CorePeer[]
   ready(): Promise<void>
   close(): Promise<void>
+  replicate(mux: Protomux): unknown
   update(options?: { wait?: boolean }): Promise<boolean>
   get(index: number, options?: { wait?: boolean; timeout?: number }): Promise<Buffer | null>
   append(block: Buffer): Promise<unknown>
   /** Takes blocks off the disk; the core stays as long as it was. */
   clear(start: number, end: number): Promise<unknown>
   /** What all sessions share, while it is open. Not documented. */
-  readonly core: { close(): Promise<void> }
+  readonly core: {
+    readonly replicator: { detachFrom(mux: Protomux): void }
+    close(): Promise<void>
+  }
   /** Of what is on disk. Not documented; the storage is, in hypercore-storage. */
   readonly state: {
     readonly storage: {
@@ -355,6 +367,8 @@ export interface Corestore {
       | { key: Buffer; inflightRange?: [number, number]; overwrite?: boolean }
   ): Hypercore
   createKeyPair(name: string): Promise<KeyPairLike>
+  /** One that is not active opens no channels to copy its cores by itself. */
+  session(options: { active: boolean }): Corestore
   replicate(stream: SecretStream | Protomux): unknown
   readonly storage: { compact(): Promise<unknown> }
 }

@@ -1,9 +1,11 @@
 import { EventEmitter } from 'node:events'
 import type { SeaportError } from '../errors.js'
+import type { Hypercore } from '../holepunch.js'
 import type { Directory } from './directory.js'
 import { Follower } from './follower.js'
 import type { GrantStatement } from './grant.js'
 import type { LogEntry } from './record.js'
+import type { OpenOptions } from './replication.js'
 import type { Snapshot } from './snapshot.js'
 import { Snapshots } from './snapshots.js'
 import type { Storage } from './storage.js'
@@ -13,6 +15,8 @@ export interface CopiesOptions {
   /** The registry's public key. */
   registry: Buffer
   directory: Directory
+  /** Opens a copy of a log, and has it copied. */
+  open: (logKey: string, options: OpenOptions) => Hypercore
   ongrant: (statement: GrantStatement) => void
 }
 
@@ -43,10 +47,9 @@ export class Copies extends EventEmitter<CopiesEvents> {
 
   /** Resolves when what is on disk is in the directory. */
   async follow(logKey: string) {
-    const { storage, registry, directory, ongrant } = this.#options
-    const key = Buffer.from(logKey, 'hex')
+    const { storage, registry, directory, open, ongrant } = this.#options
     const follower = new Follower({
-      open: (options) => storage.store.get({ key, inflightRange: INFLIGHT, ...options }),
+      open: (options) => open(logKey, { inflightRange: INFLIGHT, ...options }),
       registry,
       snapshots: this.snapshots,
       applied: storage.memory.applied[logKey] ?? 0,

@@ -212,5 +212,10 @@ function changesOf({ value, before }: Write): Change<LogValue>[] {
 
 /** As any Hyperbee tool would open it. */
 function logBee(core: Hypercore): Hyperbee<LogValue> {
-  return new Hyperbee<LogValue>(core, { keyEncoding: 'utf-8', valueEncoding: 'json' })
+  return new Hyperbee<LogValue>(core, {
+    keyEncoding: 'utf-8',
+    valueEncoding: 'json',
+    // It would have others send what it is about to read, who send all of it anyway.
+    extension: false
+  })
 }

@@ -15,6 +15,7 @@ import { Membership } from './membership.js'
 import type { Peer } from './peer.js'
 import { Peering, type PeeringOptions } from './peering.js'
 import type { Answer, LogNotice, Ping } from './protocol.js'
+import { Replication } from './replication.js'
 import { checkSnapshot, type Snapshot } from './snapshot.js'
 import type { Storage } from './storage.js'
 import { isRead, type Progress, Sync } from './sync.js'
@@ -77,6 +78,7 @@ export class Replica extends ReadyResource {
   readonly #sync: Sync
   #own: { logKey: string; log: Log } | null = null
   #replications = 0
+  #copying: Replication | null = null
   readonly #timers: NodeJS.Timeout[] = []
   #stopWatching: () => void = () => {}
   #saveTimer: NodeJS.Timeout | null = null
@@ -110,6 +112,8 @@ export class Replica extends ReadyResource {
       storage,
       registry,
       directory: this.directory,
+      open: (logKey, options) =>
+        this.#replication.open(logKey, () => this.#writerOf(logKey), options),
       ongrant: (statement) => this.membership.grants.add(statement)
     })
     this.#copies.on('notice', (notice) => this.emit('notice', notice))
@@ -281,7 +285,7 @@ export class Replica extends ReadyResource {
     if (this.#replications >= this.peering.limits.replications) return this.#turnAway(peer)
     this.#replications++
     peer.on('close', () => this.#replications--)
-    this.#storage.store.replicate(peer.mux)
+    this.#replication.add(peer)
   }
 
   /** Who is one too many still gets leases and pings here, and the logs from other replicas. */
@@ -306,6 +310,7 @@ export class Replica extends ReadyResource {
         const start = snapshot === undefined ? null : this.#checkSnapshot(snapshot, logKey)
         this.addCertificate(checked, peer).catch((notice) => this.emit('notice', notice))
         this.#copies.offer(logKey, length, start)
+        this.#replication.offer(logKey, peer, length)
         this.#checkRewind(logKey, length)
       } catch (error) {
         peer.emit(
@@ -358,6 +363,17 @@ export class Replica extends ReadyResource {
     if (logKey === null) return
     this.directory.setLive(logKey, false)
     this.emit('registrar-lost', peer)
+  }
+
+  get #replication(): Replication {
+    this.#copying ??= new Replication(this.#storage.store)
+    return this.#copying
+  }
+
+  /** The key of the registrar that writes a log, null if it has begun another. */
+  #writerOf(logKey: string): string | null {
+    const registrarKey = this.#certificates.get(logKey)?.registrarKey ?? ''
+    return this.#certificates.ofRegistrar(registrarKey)?.logKey === logKey ? registrarKey : null
   }
 
   #notices(): LogNotice[] {
