@@ -35,7 +35,8 @@ const ASK_AGAIN_MS = 200
  * Decides from whom the logs are copied. From its registrar, as long as that one gives it, and from nobody
  * else: if all replicas copied from each other, each would announce each block to all the others, and
  * have each from several of them. Without its registrar, from a few that are connected, the one that says
- * it has the most among them. Whoever asks us is served in either case.
+ * it has the most among them. Whoever asks us is served in either case. Of two that ask and leave each other at
+ * the same time, each may take the channel for the other's wish: it stays, and costs an announcement a block.
  */
 export class Replication {
   /** Opens no channel by itself, but answers those who open one. */
@@ -144,9 +145,11 @@ function ask({ core, asked }: Copied, peer: Peer) {
   core.replicate(peer.mux)
 }
 
-/** If it still needs the log from us, it asks in its turn. */
+/** If it still needs the log from us, it asks in its turn. Who has not answered yet is left when it does. */
 function leave({ core, asked }: Copied, peer: Peer) {
+  const giver = core.peers.find(({ protomux }) => protomux === peer.mux)
+  if (!giver) return
   asked.delete(peer)
   core.core.replicator.detachFrom(peer.mux)
-  core.peers.find(({ protomux }) => protomux === peer.mux)?.channel.close()
+  giver.channel.close()
 }

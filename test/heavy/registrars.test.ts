@@ -5,7 +5,7 @@ import { Fleet } from './fleet.js'
 
 const SEED = Number(process.env.REGISTRARS_SEED ?? Date.now() % 1_000_000)
 const REGISTRARS = 3
-/** `REGISTRARS_PROCESSES=10` by hand, for 200 services and 20 consumers: there the last step fails yet, on two cores. */
+/** `REGISTRARS_PROCESSES=10` by hand, for 200 services and 20 consumers. */
 const SERVICE_PROCESSES = Number(process.env.REGISTRARS_PROCESSES ?? 3)
 const SERVICES_EACH = 20
 const CONSUMER_PROCESSES = Math.ceil(SERVICE_PROCESSES / 3)
