@@ -29,6 +29,8 @@ interface Moment {
 interface Watcher {
   response: ServerResponse
   viewer: Viewer
+  /** The log of each instance, as it was told. */
+  logOf: Map<string, string>
 }
 
 const INTERVAL_MS = 1000
@@ -67,11 +69,11 @@ export class LiveFeed {
       'Cache-Control': 'no-store',
       'X-Accel-Buffering': 'no'
     })
-    const watcher = { response, viewer }
+    const watcher = { response, viewer, logOf: new Map() }
     this.#watchers.add(watcher)
     response.on('close', () => this.#detach(watcher))
     response.on('error', () => {})
-    this.#send(watcher, 'snapshot', this.#snapshot(viewer))
+    this.#send(watcher, 'snapshot', this.#snapshot(watcher))
     if (this.#watchers.size > 1) return
     this.#stopWatching = this.#options.directory.watch((change, instance) =>
       this.#onchange(change, instance)
@@ -109,7 +111,16 @@ export class LiveFeed {
     for (const [role, flow] of traffic.roles) flows.set(role, numbersOf(flow))
     this.#history.push({ now: Date.now(), flows })
     if (this.#history.length > HISTORY) this.#history.shift()
-    for (const watcher of this.#watchers) this.#send(watcher, 'tick', this.#numbers(watcher.viewer))
+    if (this.#watchers.size === 0) return
+    const instances = this.#options.directory.list()
+    for (const watcher of this.#watchers) {
+      const holders = holdersOf(
+        visible(instances, watcher.viewer),
+        watcher,
+        this.#options.directory
+      )
+      this.#send(watcher, 'tick', { ...this.#numbers(watcher.viewer), holders })
+    }
   }
 
   #tidy() {
@@ -119,12 +130,15 @@ export class LiveFeed {
     traffic.retain(new Set(instances.map(({ role }) => role)), keys)
   }
 
-  #snapshot(viewer: Viewer) {
+  #snapshot(watcher: Watcher) {
     const { registryPublicKey, directory } = this.#options
+    const { viewer } = watcher
+    const instances = visible(directory.list(), viewer)
     return {
       registry: registryPublicKey,
       viewer: viewer.name,
-      instances: directory.list().filter(({ role, version }) => viewer.mayReach(role, version)),
+      instances,
+      holders: holdersOf(instances, watcher, directory),
       history: this.#history.map(({ now, flows }) => ({
         now,
         flows: Object.fromEntries(
@@ -172,4 +186,28 @@ function collect(keys: string[], flows: ReadonlyMap<string, Flow>): Record<strin
 function numbersOf(flow: Flow): FlowNumbers {
   const { requests, errors, bytesIn, bytesOut } = flow
   return [requests, errors, bytesIn, bytesOut, flow.percentile(0.5), flow.percentile(0.99)]
+}
+
+function visible(instances: Instance[], viewer: Viewer): Instance[] {
+  return instances.filter(({ role, version }) => viewer.mayReach(role, version))
+}
+
+/** Instances by the log that vouches for them, as far as the watcher was not told so. */
+function holdersOf(
+  instances: Instance[],
+  watcher: Watcher,
+  directory: Directory
+): Record<string, string[]> {
+  const news: Record<string, string[]> = {}
+  const logOf = new Map<string, string>()
+  for (const { servicePublicKey: key } of instances) {
+    const log = directory.logOf(key)
+    if (log === null) continue
+    logOf.set(key, log)
+    if (watcher.logOf.get(key) === log) continue
+    news[log] ??= []
+    news[log].push(key)
+  }
+  watcher.logOf = logOf
+  return news
 }

@@ -160,6 +160,11 @@ export class Directory {
     return this.#winner(key)?.entry ?? null
   }
 
+  /** The log that the entry of an instance which counts is in. */
+  logOf(key: string): string | null {
+    return this.#winner(key)?.log ?? null
+  }
+
   /** What a live log other than this one says of an instance, if that is that it is gone. */
   goneElsewhere(key: string, log: string): LogEntry | null {
     for (const other of this.#live) {
@@ -211,7 +216,7 @@ export class Directory {
     const candidates: Candidate[] = []
     for (const [log, entries] of this.#logs) {
       const source = entries.get(key)
-      if (source) candidates.push({ entry: source.entry, live: this.#live.has(log), source })
+      if (source) candidates.push({ log, entry: source.entry, live: this.#live.has(log), source })
     }
     const winner = candidates.sort(byMerge).find(({ source }) => isValid(source)) ?? null
     this.#winners.set(key, winner)
@@ -285,6 +290,7 @@ interface Entry {
 }
 
 interface Candidate {
+  log: string
   entry: LogEntry
   live: boolean
   source: Entry

@@ -97,6 +97,8 @@ t.test(
     await page.getByRole('heading', { name: '@team/api', level: 1 }).waitFor()
     await page.getByText('/role/@team/api@%5E1.1.0/').waitFor()
     await page.getByText(/^direct \d/).waitFor()
+    const [registrar] = web.getStats().logs
+    await page.locator(`.scroller code[title="${registrar?.registrarKey}"]`).waitFor()
     t.strictSame(await violations(page), [], 'axe, a service')
   }
 )

@@ -29,6 +29,8 @@ interface Tick {
   roles: Record<string, FlowNumbers>
   flows: Record<string, FlowNumbers>
   paths: Record<string, { kind: string; rtt: number } | null>
+  /** Service keys by the log that vouches for them now, where that is new. */
+  holders: Record<string, string[]>
   logs: Log[]
   peers: number
 }
@@ -71,6 +73,8 @@ export class Feed {
   logs: Log[] = []
   paths: Tick['paths'] = {}
   readonly instances = new Map<string, Instance>()
+  /** The log of each instance, by service key. */
+  readonly logOf = new Map<string, string>()
   /** By role, and by service key; what is asked for under '' is the total. */
   readonly samples = new Map<string, Sample[]>()
   readonly happenings: Happening[] = []
@@ -101,11 +105,17 @@ export class Feed {
     )
   }
 
+  /** The registrar that vouches for an instance, or did. */
+  registrarOf(key: string): Log | undefined {
+    return this.logs.find(({ logKey }) => logKey === this.logOf.get(key))
+  }
+
   #onsnapshot({ registry, viewer, instances, history, ...tick }: Snapshot) {
     this.isConnected = true
     this.registry = registry
     this.viewer = viewer
     this.instances.clear()
+    this.logOf.clear()
     for (const instance of instances) this.instances.set(instance.servicePublicKey, instance)
     // The gateway may be another one now, with counters of its own.
     this.#last = null
@@ -125,8 +135,11 @@ export class Feed {
     this.#schedule()
   }
 
-  #ontick({ now, active, total, roles, flows, paths, logs, peers }: Tick) {
+  #ontick({ now, active, total, roles, flows, paths, holders, logs, peers }: Tick) {
     Object.assign(this, { active, paths, logs, peers })
+    for (const [log, keys] of Object.entries(holders)) {
+      for (const key of keys) this.logOf.set(key, log)
+    }
     const numbers = new Map([...Object.entries(roles), ...Object.entries(flows)])
     numbers.set('', total ?? sum(Object.values(roles)))
     this.#advance(now, numbers)

@@ -90,6 +90,7 @@ function Row({ feed, instance, now, index }: RowProps) {
   const { servicePublicKey, version, live, tags, seq } = instance
   const health = healthOf(instance)
   const path = feed.paths[servicePublicKey]
+  const registrar = feed.registrarOf(servicePublicKey)
   const sample = feed.now(servicePublicKey)
   return (
     <tr aria-rowindex={index}>
@@ -108,7 +109,14 @@ function Row({ feed, instance, now, index }: RowProps) {
         <span class={`health ${health}`}>{health}</span>
       </td>
       <td class="number">{age(seq, now)}</td>
-      <td>{live ? 'live' : 'only copies'}</td>
+      <td>
+        {registrar ? (
+          <code title={registrar.registrarKey}>{shortKey(registrar.registrarKey)}</code>
+        ) : (
+          '…'
+        )}
+        {live ? '' : ' (gone)'}
+      </td>
       <td>{path ? `${PATHS[path.kind] ?? path.kind} ${ms(path.rtt)}` : 'no link yet'}</td>
       <td class="number">{short(sample.requests)}</td>
       <td class="number">{bytes(sample.bytes)}</td>
