@@ -387,6 +387,7 @@ export interface BeeEntry<V> {
 export interface BeeBlock {
   readonly seq: number
   value: Buffer | null
+  readonly entry: { value: Buffer | null }
 }
 
 /** Its keys and children stand in blocks of their own. Not documented. */

@@ -56,6 +56,7 @@ const STALE_TYPE = 'hyperseaport/stale/1'
 const MAX_TAGS = 16
 const MAX_TAG_LENGTH = 64
 const MAX_DIRECT = 8
+const registryHex = new WeakMap<Buffer, string>()
 const STATUSES = new Set<unknown>(['passing', 'failing', 'draining', 'withdrawn'])
 
 /** Signs a record with the service's own key. */
@@ -164,7 +165,7 @@ function checkFields(value: unknown, registry: Buffer): ServiceRecord {
   if (!isObject(value)) throw SeaportError.BAD_MESSAGE('a record is a JSON object')
   const bad = (field: string) => SeaportError.BAD_MESSAGE(`the record has a bad ${field}`)
   if (value.type !== RECORD_TYPE) throw bad('type')
-  if (value.registry !== toHex(registry)) throw bad('registry')
+  if (value.registry !== hexOf(registry)) throw bad('registry')
   if (!isHex(value.key, 32)) throw bad('key')
   if (!isHex(value.signature, 64)) throw bad('signature')
   if (!isRoleName(value.role)) throw bad('role')
@@ -174,7 +175,18 @@ function checkFields(value: unknown, registry: Buffer): ServiceRecord {
   if (!areAddresses(value.direct)) throw bad('direct')
   if (!isHex(value.holder, 32)) throw bad('holder')
   if (!isSeq(value.seq)) throw bad('seq')
-  return value as unknown as ServiceRecord
+  const record = value as unknown as ServiceRecord
+  // Each record came with strings of its own; what all have in common is kept once.
+  record.type = RECORD_TYPE
+  record.registry = hexOf(registry)
+  return record
+}
+
+/** One and the same string for one and the same key. */
+function hexOf(registry: Buffer): string {
+  const known = registryHex.get(registry) ?? toHex(registry)
+  registryHex.set(registry, known)
+  return known
 }
 
 function isHex(value: unknown, bytes: number): value is string {

@@ -8,6 +8,7 @@ import { Lapses } from './lapses.js'
 import { type HeldLease, Leases } from './leases.js'
 import type { Limits } from './limits.js'
 import type { Log } from './log.js'
+import { cannotBeWritten, OwnLog } from './own-log.js'
 import type { Peer } from './peer.js'
 import type { GrantRequest, LeaseRequest } from './protocol.js'
 import {
@@ -52,9 +53,6 @@ const RESTART_GRACE_MS = 10_000
 const STALE_GRACE_MS = 60_000
 /** How long the holder of a key has to show that it lives when another asks for its lease. */
 const HOLDER_ANSWER_MS = 1000
-/** How long others have, after a restart, to say that they hold more of our log. */
-const INTRODUCTION_MS = 500
-const RENEW_CERTIFICATE_MS = 60 * 60 * 1000
 
 /**
  * A process that holds the registry's seed and writes a log of its own: it takes leases, records what
@@ -72,14 +70,11 @@ export class Registrar extends ReadyResource {
   readonly #authorship: Authorship
   readonly #limits: Partial<Limits> | undefined
   readonly #leases = new Leases()
-  readonly #turns = new Turns((cause) => this.emit('notice', storageFailed(cause)))
+  readonly #turns = new Turns((cause) => this.emit('notice', cannotBeWritten(cause)))
   readonly #verifier = new Verifier()
   #replica: Replica | null = null
   #lapses: Lapses | null = null
-  #isRewound = false
-  /** Resolves when our log may be written to. */
-  #writable: Promise<void> = Promise.resolve()
-  #renewal: NodeJS.Timeout | null = null
+  #own: OwnLog | null = null
   readonly #watches: (() => void)[] = []
 
   constructor({ network, keyPair, storage, ...options }: RegistrarOptions) {
@@ -127,17 +122,9 @@ export class Registrar extends ReadyResource {
       for (const [key, entry] of entries) if (isGone(entry)) lapses.copyGone(key)
     })
     replica.on('registrar', () => lapses.review())
-    replica.on('rewound', () => this.#onrewound())
-    this.#authorship.on('conflict', () => this.#onrewound())
-    replica.on('introduced', (length: number) => this.#authorship.upkeep.welcome(length))
-    this.#authorship.on('snapshot', () => replica.announce(this.#authorship.logKey))
-    this.#authorship.on('notice', (notice) => this.emit('notice', notice))
-    this.#writable = this.#ownLog.length > 0 ? this.#introduced(replica) : Promise.resolve()
-    await this.#certify()
-    this.#renewal = setInterval(
-      () => this.#inTurn('certificate', () => this.#certify()),
-      RENEW_CERTIFICATE_MS
-    )
+    this.#own = new OwnLog(this.#authorship, replica)
+    this.#own.on('notice', (notice) => this.emit('notice', notice))
+    await this.#own.open()
     lapses.resume(this.#options.restartGrace)
     await replica.ready()
     for (const statement of replica.membership.grants.statements()) this.#copyGrant(statement)
@@ -170,43 +157,12 @@ export class Registrar extends ReadyResource {
 
   override async _close() {
     for (const stop of this.#watches) stop()
-    if (this.#renewal) clearInterval(this.#renewal)
     this.#lapses?.close()
     await this.#replica?.close()
     await this.#verifier.close()
     await this.#turns.over()
-    await this.#writable
+    await this.#own?.close()
     await this.#authorship.close()
-  }
-
-  async #certify() {
-    const certificate = this.#authorship.certify()
-    this.replica.setOwnLog(this.#authorship.logKey, this.#ownLog)
-    await this.replica.addCertificate(certificate)
-  }
-
-  /** Before anything is written to a log of an earlier run, others have a moment to say if they have more. */
-  #introduced(replica: Replica): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, INTRODUCTION_MS)
-      replica.once('introduced', () => {
-        clearTimeout(timer)
-        resolve()
-      })
-    })
-  }
-
-  #onrewound() {
-    if (this.#isRewound) return
-    this.#isRewound = true
-    this.#writable = this.#writable
-      .then(() => this.#authorship.beginAnew())
-      .then(() => this.#certify())
-      .then(() => this.emit('notice', rewound()))
-      .catch((cause) => this.emit('notice', storageFailed(cause)))
-      .then(() => {
-        this.#isRewound = false
-      })
   }
 
   get #ownLog(): Log {
@@ -267,7 +223,7 @@ export class Registrar extends ReadyResource {
 
   /** What concerns one key is done in the order in which it came. */
   #inTurn(key: string, act: () => Promise<void>) {
-    this.#turns.take(key, this.#writable, act)
+    this.#turns.take(key, this.#own?.writable ?? Promise.resolve(), act)
   }
 
   async #take({ peer, record, id }: HeldLease, signed: Promise<void>) {
@@ -292,6 +248,8 @@ export class Registrar extends ReadyResource {
     if (record.holder !== peer.key) {
       throw SeaportError.BAD_SIGNATURE('the record was signed for another holder of the lease')
     }
+    // All that it registers keep this one string, and not one each.
+    record.holder = peer.key
     if (!(await this.#verifier.verify(record, json))) {
       throw SeaportError.BAD_SIGNATURE('the record was not signed by the key it is for')
     }
@@ -396,18 +354,5 @@ export class Registrar extends ReadyResource {
 function mayNotServe({ role, version, key }: ServiceRecord): SeaportError {
   return SeaportError.NOT_GRANTED(
     `this registry is private, and ${key} may not serve ${role}@${version}`
-  )
-}
-
-function rewound(): SeaportError {
-  return SeaportError.STORAGE_FAILED(
-    'others hold more of our log than we do, or another one, as after a restored backup; a new one was begun'
-  )
-}
-
-function storageFailed(cause: unknown): SeaportError {
-  return SeaportError.STORAGE_FAILED(
-    `the log cannot be written (${(cause as Error)?.message})`,
-    cause
   )
 }

@@ -27,7 +27,7 @@ export class TreeWriter<V> {
       const written = [...batch.blocks.values()]
       const root = lastOf(batch)
       await batch.flush()
-      for (const block of written) block.value = null
+      for (const block of written) forgetValue(block)
       if (root) this.#keep(batch, root)
     } catch (error) {
       await batch.close()
@@ -72,6 +72,12 @@ export class TreeWriter<V> {
 /** The block that holds the root. */
 function lastOf<V>({ blocks, core, length }: BeeBatch<V>): BeeBlock | undefined {
   return blocks.get(core.length + length - 1)
+}
+
+/** The tree has no use for it, and would keep it as long as the block is in it. */
+function forgetValue(block: BeeBlock) {
+  block.value = null
+  block.entry.value = null
 }
 
 /** The tree keeps them all. In Node's pool, each would keep 8 KiB of what passed by with it. */
