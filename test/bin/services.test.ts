@@ -135,6 +135,20 @@ t.test('a registry that nobody runs is searched for aloud, and not for ever', as
   t.match(await service.kill('SIGINT'), { code: 0 }, 'a signal ends the search')
 })
 
+t.test('what was to answer and was interrupted says so by its exit code', async (t) => {
+  const cli = new Cli(t)
+  await cli.island()
+  cli.setEnv('HYPERSEAPORT_REGISTRY_PUBLIC_KEY', '5b'.repeat(32))
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143]
+  ] as const) {
+    const list = cli.start(['list'])
+    await list.waitForTalk('still searching for the registry')
+    t.match(await list.kill(signal), { code, stdout: '' }, signal)
+  }
+})
+
 async function httpBackend(t: Test, answer: string): Promise<number> {
   const server = createServer((_request, response) => response.end(answer))
   server.listen(0, '127.0.0.1')
