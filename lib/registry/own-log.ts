@@ -38,13 +38,7 @@ export class OwnLog extends EventEmitter<{ notice: [SeaportError] }> {
   async open() {
     if (this.#authorship.log.length > 0) this.#writable = this.#introduced()
     await this.#certify()
-    this.#renewal = setInterval(() => {
-      this.#writable = this.#writable
-        .then(() => this.#certify())
-        .catch((cause) => {
-          this.emit('notice', cannotBeWritten(cause))
-        })
-    }, RENEW_CERTIFICATE_MS)
+    this.#renewal = setInterval(() => this.#inTurn(() => this.#certify()), RENEW_CERTIFICATE_MS)
   }
 
   async close() {
@@ -72,18 +66,21 @@ export class OwnLog extends EventEmitter<{ notice: [SeaportError] }> {
   #onrewound() {
     if (this.#isRewound) return
     this.#isRewound = true
-    this.#writable = this.#writable
-      .then(() => this.#authorship.beginAnew())
-      .then(() => this.#certify())
-      .then(() => {
-        this.emit('notice', rewound())
-      })
-      .catch((cause) => {
-        this.emit('notice', cannotBeWritten(cause))
-      })
-      .then(() => {
-        this.#isRewound = false
-      })
+    this.#inTurn(async () => {
+      await this.#authorship.beginAnew()
+      await this.#certify()
+      this.emit('notice', rewound())
+    })
+    this.#inTurn(async () => {
+      this.#isRewound = false
+    })
+  }
+
+  /** Nothing is written to the log meanwhile. */
+  #inTurn(act: () => Promise<void>) {
+    this.#writable = this.#writable.then(act).catch((cause) => {
+      this.emit('notice', cannotBeWritten(cause))
+    })
   }
 }
 

@@ -165,7 +165,8 @@ function checkFields(value: unknown, registry: Buffer): ServiceRecord {
   if (!isObject(value)) throw SeaportError.BAD_MESSAGE('a record is a JSON object')
   const bad = (field: string) => SeaportError.BAD_MESSAGE(`the record has a bad ${field}`)
   if (value.type !== RECORD_TYPE) throw bad('type')
-  if (value.registry !== hexOf(registry)) throw bad('registry')
+  const ours = hexOf(registry)
+  if (value.registry !== ours) throw bad('registry')
   if (!isHex(value.key, 32)) throw bad('key')
   if (!isHex(value.signature, 64)) throw bad('signature')
   if (!isRoleName(value.role)) throw bad('role')
@@ -178,15 +179,17 @@ function checkFields(value: unknown, registry: Buffer): ServiceRecord {
   const record = value as unknown as ServiceRecord
   // Each record came with strings of its own; what all have in common is kept once.
   record.type = RECORD_TYPE
-  record.registry = hexOf(registry)
+  record.registry = ours
   return record
 }
 
 /** One and the same string for one and the same key. */
 function hexOf(registry: Buffer): string {
-  const known = registryHex.get(registry) ?? toHex(registry)
-  registryHex.set(registry, known)
-  return known
+  const known = registryHex.get(registry)
+  if (known !== undefined) return known
+  const hex = toHex(registry)
+  registryHex.set(registry, hex)
+  return hex
 }
 
 function isHex(value: unknown, bytes: number): value is string {
