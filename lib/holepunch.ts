@@ -338,11 +338,8 @@ export interface Hypercore extends EventEmitter {
   append(block: Buffer): Promise<unknown>
   /** Takes blocks off the disk; the core stays as long as it was. */
   clear(start: number, end: number): Promise<unknown>
-  /** What all sessions share, while it is open. Not documented. */
-  readonly core: {
-    readonly replicator: { detachFrom(mux: Protomux): void }
-    close(): Promise<void>
-  }
+  /** What all sessions share, while it is open. */
+  readonly core: OpenCore
   /** Of what is on disk. Not documented; the storage is, in hypercore-storage. */
   readonly state: {
     readonly storage: {
@@ -355,6 +352,14 @@ export interface Hypercore extends EventEmitter {
     }
   }
   download(range?: { start?: number; end?: number; linear?: boolean }): { destroy(): void }
+}
+
+/** What all sessions of a core share. Not documented. */
+export interface OpenCore {
+  readonly replicator: { detachFrom(mux: Protomux): void }
+  /** Null until it is open. Its mutex, once destroyed, still serves those that wait for it. */
+  readonly state: { readonly mutex: { destroy(): Promise<void> } } | null
+  close(): Promise<void>
 }
 
 export interface Corestore {
@@ -371,6 +376,8 @@ export interface Corestore {
   session(options: { active: boolean }): Corestore
   replicate(stream: SecretStream | Protomux): unknown
   readonly storage: { compact(): Promise<unknown> }
+  /** Those that are open. Not documented. */
+  readonly cores: Iterable<OpenCore>
 }
 
 export const Corestore = require('corestore') as {

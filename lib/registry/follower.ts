@@ -9,6 +9,7 @@ import { prune } from './prune.js'
 import type { LogEntry } from './record.js'
 import { MIN_TAIL, maxTail, type Snapshot } from './snapshot.js'
 import type { ReadOptions, Snapshots } from './snapshots.js'
+import { lastWrite } from './storage.js'
 
 export interface FollowerOptions {
   /** Opens the log; anew, with nothing on disk, if that is said. */
@@ -306,6 +307,7 @@ export class Follower extends ReadyResource {
     this.#download = null
     const { core } = this.core
     await this.core.close()
+    await lastWrite(core)
     await core.close()
     if (this.closing) return
     this.#core = this.#options.open({ overwrite: true })

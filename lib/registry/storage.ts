@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { SeaportError } from '../errors.js'
-import { Corestore, ReadyResource } from '../holepunch.js'
+import { Corestore, type OpenCore, ReadyResource } from '../holepunch.js'
 import { KeyPair, randomSeed, toHex } from '../keys.js'
 import type { Snapshot } from './snapshot.js'
 
@@ -107,6 +107,7 @@ export class Storage extends ReadyResource {
 
   override async _close() {
     await this.#saving
+    if (this.#store) await Promise.all([...this.#store.cores].map(lastWrite))
     await this.#store?.close()
     if (this.temporary) await rm(this.dir, { recursive: true, force: true })
   }
@@ -180,6 +181,14 @@ async function makeFolder(dir: string) {
 
 function unlessThere(cause: NodeJS.ErrnoException) {
   if (cause.code !== 'EEXIST') throw cause
+}
+
+/**
+ * Resolves when nothing is written to a core any more. To be awaited before it is closed: a block that
+ * a peer sent is written although all sessions are gone, and Hypercore reads after that.
+ */
+export async function lastWrite(core: OpenCore) {
+  await core.state?.mutex.destroy()
 }
 
 /** Hypercore's storage remembers which file on which disk it is. */
