@@ -43,7 +43,8 @@ t.test(
     await registry.kill('SIGKILL')
     await withdrawn.kill('SIGTERM')
     await watch.waitForLine('{"change":"down","role":"b"')
-    await start.aRegistry()
+    const metrics = await (await start.aRegistry('--metrics', '0')).waitForLine('metrics on ')
+    while (!/^hyperseaport_registry_instances 1$/m.test(await scrape(metrics))) await setTimeout(50)
     await second.kill('SIGKILL')
     const listed = await list(cli)
     t.match(listed, [{ role: 'a' }])
@@ -145,4 +146,8 @@ function rss(pid: number): number {
 
 function has(program: string): boolean {
   return spawnSync('which', [program]).status === 0
+}
+
+async function scrape(metrics: string): Promise<string> {
+  return (await fetch(metrics)).text()
 }
