@@ -1,7 +1,8 @@
 /**
- * Draws the results as bars. Usage: node dist/bench/plot.js [results.json [plot.svg]]
+ * Draws the results as bars: those of `bench` and of `bench:scale`, as far as they are there.
+ * Usage: node dist/bench/plot.js [results.json [plot.svg]]
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { describe, type Machine } from './machine.js'
 import type { Result } from './results.js'
@@ -24,7 +25,17 @@ const PANELS: Panel[] = [
   { row: 'bulk', metric: 'down', title: 'Bulk down, MB/s' },
   { row: 'bulk', metric: 'up', title: 'Bulk up, MB/s' },
   { row: 'latency', metric: 'p50', title: 'Connect and echo, p50 in ms (less is better)' },
-  { row: 'crowd', metric: 'time', title: '100 connections at once, ms (less is better)' }
+  { row: 'crowd', metric: 'time', title: '100 connections at once, ms (less is better)' },
+  { row: 'scale', metric: 'rate', title: 'Registrations/s, 32 in flight' },
+  { row: 'scale', metric: 'rss', title: "The registrar's memory, MiB" },
+  { row: 'scale', metric: 'ready', title: 'A newcomer knows all, ms' },
+  { row: 'scale', metric: 'restart', title: 'Registrar killed, started and found again, ms' },
+  { row: 'scale', metric: 'resolve', title: 'Resolve, p50 in µs' },
+  { row: 'scale', metric: 'visible99', title: 'One more is visible at another process, p99 in ms' }
+]
+const FILES = [
+  ['bench/results/latest.json', 'docs/bench.svg'],
+  ['bench/results/scale.json', 'docs/scale.svg']
 ]
 const COLUMNS = 2
 const PANEL_WIDTH = 430
@@ -51,11 +62,12 @@ const STYLE = `
   }`
 
 const root = resolve(import.meta.dirname, '../..')
-const [
-  source = resolve(root, 'bench/results/latest.json'),
-  target = resolve(root, 'docs/bench.svg')
-] = process.argv.slice(2)
-writeFileSync(target, draw(JSON.parse(readFileSync(source, 'utf8')) as Report))
+const asked = process.argv.slice(2)
+for (const [source = '', target = 'docs/bench.svg'] of asked.length > 0 ? [asked] : FILES) {
+  const file = resolve(root, source)
+  if (!existsSync(file) && asked.length === 0) continue
+  writeFileSync(resolve(root, target), draw(JSON.parse(readFileSync(file, 'utf8')) as Report))
+}
 
 function draw({ machine, results }: Report): string {
   const panels = PANELS.map((panel) => ({
@@ -72,7 +84,7 @@ function draw({ machine, results }: Report): string {
     return `<g transform="translate(${x} ${y})">\n${drawPanel(title, bars)}\n</g>`
   })
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${total}" width="${width}" height="${total}" role="img">
-<title>hyperseaport beside direct TCP, a bare HyperDHT pipe and ssh -L</title>
+<title>${panels.map(({ title }) => quoted(title)).join('; ')}</title>
 <style>${STYLE}
 </style>
 ${drawn.join('\n')}
@@ -83,19 +95,23 @@ ${drawn.join('\n')}
 
 function drawPanel(title: string, bars: Result[]): string {
   const scale = (PANEL_WIDTH - LABEL_WIDTH - VALUE_WIDTH) / Math.max(...bars.map(({ max }) => max))
-  const lines = bars.map(({ path, median, min, max }, i) => {
+  const lines = bars.map(({ row, path, median, min, max }, i) => {
     const y = PANEL_HEAD + i * BAR_STEP
-    const kind = path.startsWith('hyperseaport') ? 'ours' : 'base'
+    const isOurs = row === 'scale' || path.startsWith('hyperseaport')
     const end = LABEL_WIDTH + max * scale
     const middle = y + BAR_HEIGHT / 2
     return [
-      `<text x="${LABEL_WIDTH - 8}" y="${y + 11}" text-anchor="end">${quoted(path)}</text>`,
-      `<rect class="${kind}" x="${LABEL_WIDTH}" y="${y}" width="${(median * scale).toFixed(1)}" height="${BAR_HEIGHT}"/>`,
+      `<text x="${LABEL_WIDTH - 8}" y="${y + 11}" text-anchor="end">${quoted(label(row, path))}</text>`,
+      `<rect class="${isOurs ? 'ours' : 'base'}" x="${LABEL_WIDTH}" y="${y}" width="${(median * scale).toFixed(1)}" height="${BAR_HEIGHT}"/>`,
       `<path stroke="currentColor" stroke-opacity=".5" d="M${(LABEL_WIDTH + min * scale).toFixed(1)} ${middle}H${end.toFixed(1)}"/>`,
       `<text x="${(end + 6).toFixed(1)}" y="${y + 11}">${format(median)}</text>`
     ].join('')
   })
   return [`<text class="title" y="14">${quoted(title)}</text>`, ...lines].join('\n')
+}
+
+function label(row: string, path: string): string {
+  return row === 'scale' ? `${format(Number(path))} records` : path
 }
 
 function quoted(text: string): string {
