@@ -13,16 +13,16 @@ export interface Progress {
 export interface SyncOptions {
   /** Of each known log. */
   progress: () => readonly Progress[]
-  /** How long to look for a live registrar before an older copy of the directory will do, in ms. */
+  /** How long to look for a live registrar, and for what others have, before less will do, in ms. */
   patience?: number | undefined
 }
 
-/** How long to look for a live registrar before an older copy of the directory will do. */
 const PATIENCE_MS = 2000
 
 /**
- * Whether the directory is as good as it gets: all that a live registrar said it has was read, or after a
- * while without one all that anybody said. It is once, and stays so. Emits `synced`.
+ * Whether the directory is as good as it gets: a live registrar is there, and all that anybody said to have
+ * was read, for one that was just restarted knows less than others do. After a while what the live
+ * ones said will do, or without any what the others did. It is once, and stays so. Emits `synced`.
  */
 export class Sync extends EventEmitter<{ synced: [] }> {
   isDone = false
@@ -62,8 +62,9 @@ export class Sync extends EventEmitter<{ synced: [] }> {
   get #isAsGoodAsItGets(): boolean {
     const known = this.#progress()
     const live = known.filter(({ live }) => live)
-    if (live.length > 0) return live.every(isRead)
-    return this.#isImpatient && known.length > 0 && known.every(isRead)
+    if (live.length > 0 && known.every(isRead)) return true
+    if (!this.#isImpatient || known.length === 0) return false
+    return (live.length > 0 ? live : known).every(isRead)
   }
 }
 
