@@ -8,6 +8,8 @@ export interface KeyPair {
 }
 
 const KEY_BYTES = 32
+/** The seed, and the public key after it. */
+const SECRET_KEY_BYTES = 64
 
 /**
  * Makes the key pair of a seed, or of a fresh random seed. The same as HyperDHT's: libsodium's
@@ -18,6 +20,18 @@ const KEY_BYTES = 32
  */
 export function KeyPair(seed: Buffer | string = randomSeed()): KeyPair {
   return crypto.keyPair(parseKey(seed, 'seed'))
+}
+
+/**
+ * Returns what is a key pair indeed. The secret key is never repeated in the error.
+ *
+ * @throws BAD_KEY
+ */
+export function checkKeyPair(keyPair: KeyPair): KeyPair {
+  const { publicKey, secretKey } = (keyPair ?? {}) as Partial<KeyPair>
+  const isWhole = publicKey?.byteLength === KEY_BYTES && secretKey?.byteLength === SECRET_KEY_BYTES
+  if (isWhole && Buffer.compare(secretKey.subarray(KEY_BYTES), publicKey) === 0) return keyPair
+  throw SeaportError.BAD_KEY('this is no key pair, KeyPair(seed) makes one')
 }
 
 /** 32 random bytes. */

@@ -1,5 +1,5 @@
 import { SeaportError } from './errors.js'
-import { type KeyPair, parseKey, toHex } from './keys.js'
+import { checkKeyPair, type KeyPair, parseKey, toHex } from './keys.js'
 import { factory, Lifecycle, type SetupOptions } from './lifecycle.js'
 import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
 import { type DirectReach, parseDirectReach } from './link/direct-address.js'
@@ -97,7 +97,7 @@ class ServiceInstance extends Lifecycle {
       check,
       connect: (options) => this.#origin.connect(options)
     })
-    this.#keyPair = keyPair
+    this.#keyPair = keyPair && checkKeyPair(keyPair)
     this.#tags = checkTags(tags)
     this.#allow = allow ? new Set(allow.map((key) => toHex(parseKey(key, 'allowed key')))) : null
     this.#reach = parseDirectReach(direct)

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
-import { Consumer, KeyPair, Registry, Service } from '../lib/index.js'
+import { Consumer, KeyPair, Registry, Service, Web } from '../lib/index.js'
 import { Testbed } from './testbed.js'
 
 async function httpBackend(t: Test, answer: string): Promise<number> {
@@ -173,6 +173,19 @@ t.test('what cannot be right is refused before anything is opened', (t) => {
   t.throws(service({ role: 'a b@1.0.0' }), { code: 'BAD_ROLE' })
   t.throws(service({ role: `${'a'.repeat(2 ** 20)}@1.0.0` }), { code: 'BAD_ROLE' })
   t.throws(service({ registryPublicKey: 'abc' }), { code: 'BAD_KEY' })
+  const { publicKey, secretKey } = KeyPair()
+  for (const keyPair of [
+    {},
+    publicKey,
+    { publicKey },
+    { publicKey: registryPublicKey, secretKey },
+    { publicKey, secretKey: secretKey.subarray(1) }
+  ]) {
+    t.throws(service({ keyPair }), { code: 'BAD_KEY' })
+    t.throws(() => Web({ registryPublicKey, bootstrap, keyPair: keyPair as KeyPair }), {
+      code: 'BAD_KEY'
+    })
+  }
   t.throws(service({ port: 70000 }), { code: 'USAGE' })
   t.throws(service({ port: undefined }), { code: 'USAGE' })
   t.throws(service({ tags: [''] }), { code: 'USAGE' })

@@ -1,6 +1,6 @@
 import { SeaportError } from '../errors.js'
 import { ReadyResource, type SecretStream } from '../holepunch.js'
-import { type KeyPair, toHex } from '../keys.js'
+import { checkKeyPair, type KeyPair, toHex } from '../keys.js'
 import { Network, type NetworkOptions } from '../network.js'
 import { Membership } from './membership.js'
 import { keepProcessKey } from './own-keys.js'
@@ -48,10 +48,10 @@ export class Participant extends ReadyResource {
   #ownKeyPair: KeyPair | null
   #users = 1
 
-  /** @throws OFFLINE, USAGE */
+  /** @throws BAD_KEY, OFFLINE, USAGE */
   static acquire(options: ParticipantOptions): Participant {
     const { registry, bootstrap, host, dir, as = AS, keyPair } = options
-    const process = keyPair && toHex(keyPair.publicKey)
+    const process = keyPair && toHex(checkKeyPair(keyPair).publicKey)
     const id = JSON.stringify([toHex(registry), bootstrap, host, dir, as, process])
     const shared = Participant.#shared.get(id)
     if (shared && shared.#users > 0 && !shared.closing) {
