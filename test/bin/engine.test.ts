@@ -7,6 +7,8 @@ const SOCKETS = 20_000
 /** Four hidden classes for each of them take twelve times as much. */
 const MAX_BYTES = 2 * 1024 * 1024
 
+const skip = process.versions.v8.startsWith('11.') ? false : 'V8 has no quick way to copy any more'
+
 /** Makes sockets as `net.Server` does, and prints by how much the old generation grew. */
 const SCRIPT = `
 import { Socket } from 'node:net'
@@ -20,21 +22,25 @@ const make = (count) => {
 }
 `
 
-t.test('sockets that come and go leave no hidden classes in the old generation', async (t) => {
-  const cli = new Cli(t)
-  const program = cli.write(
-    'sockets.mjs',
-    `import ${JSON.stringify(ENGINE)}
+t.test(
+  'sockets that come and go leave no hidden classes in the old generation',
+  { skip },
+  async (t) => {
+    const cli = new Cli(t)
+    const program = cli.write(
+      'sockets.mjs',
+      `import ${JSON.stringify(ENGINE)}
     ${SCRIPT}
     make(1000)
     const before = used()
     make(${SOCKETS})
     console.log(used() - before)`
-  )
-  await growsLittle(t, cli, program)
-})
+    )
+    await growsLittle(t, cli, program)
+  }
+)
 
-t.test('nor do they after the code was forgotten', async (t) => {
+t.test('nor do they after the code was forgotten', { skip }, async (t) => {
   const cli = new Cli(t)
   const program = cli.write(
     'forgotten.mjs',
