@@ -18,6 +18,12 @@ export interface TcpProxyOptions {
   maxConnections?: number
 }
 
+/** A connection, and its place among all. */
+interface Place {
+  readonly socket: Socket
+  index: number
+}
+
 const LOOPBACK = '127.0.0.1'
 const MAX_CONNECTIONS = 16_384
 const BACKLOG = 4096
@@ -41,7 +47,12 @@ export class TcpProxy extends ReadyResource {
 
   readonly #dial: TcpProxyOptions['dial']
   readonly #server: Server
-  readonly #sockets = new Set<Socket>()
+  /**
+   * Not a Set: that grows by leaving its table for a new one, which the old one points to. Once one of them is in the
+   * old generation, where all is after a quiet while, each new table and the sockets in it follow, and
+   * stay until the whole heap is collected: a fifth of the CPU of a connection.
+   */
+  readonly #places: Place[] = []
   #port: number
 
   constructor({
@@ -96,7 +107,7 @@ export class TcpProxy extends ReadyResource {
     if (!this.#server.listening) return
     this.#server.close()
     const reason = SeaportError.CLOSED('the proxy was closed')
-    for (const socket of this.#sockets) cut(socket, reason)
+    for (const { socket } of [...this.#places]) cut(socket, reason)
     await once(this.#server, 'close')
   }
 
@@ -111,15 +122,24 @@ export class TcpProxy extends ReadyResource {
 
   #onconnection(socket: Socket) {
     const hangUp = new Abort()
-    this.#sockets.add(socket)
+    const place = { socket, index: this.#places.length }
+    this.#places.push(place)
     this.stats.connections++
     socket.on('error', noop)
     socket.on('close', () => {
-      this.#sockets.delete(socket)
+      this.#leave(place)
       this.stats.connections--
       hangUp.abort(HUNG_UP)
     })
     void this.#serve(socket, hangUp)
+  }
+
+  /** The last one takes its place. */
+  #leave({ index }: Place) {
+    const last = this.#places.pop() as Place
+    if (last.index === index) return
+    this.#places[index] = last
+    last.index = index
   }
 
   /** Never rejects. */
