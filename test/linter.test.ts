@@ -19,6 +19,15 @@ const IMPORTS: Record<string, Record<string, 'may' | 'may not'>> = {
     './index.js': 'may not'
   },
   'lib/holepunch.ts': { hyperdht: 'may', './keys.js': 'may not' },
+  'lib/registry/hypercore.ts': {
+    corestore: 'may',
+    hyperbee: 'may',
+    'hyperbee/lib/messages': 'may',
+    '../holepunch.js': 'may',
+    hyperdht: 'may not',
+    '../keys.js': 'may not',
+    './log.js': 'may not'
+  },
   'lib/registry/record.ts': {
     './log.js': 'may',
     '../keys.js': 'may',

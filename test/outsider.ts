@@ -1,10 +1,8 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import {
-  Corestore,
   c,
   crypto,
-  Hyperbee,
   HyperDHT,
   Hyperswarm,
   type MuxMessage,
@@ -13,6 +11,7 @@ import {
 } from '../lib/holepunch.js'
 import { KeyPair, toHex } from '../lib/keys.js'
 import { parseBootstrap } from '../lib/network.js'
+import { Corestore, Hyperbee } from '../lib/registry/hypercore.js'
 import type { Testbed } from './testbed.js'
 
 /** How an outsider introduces itself on one connection. */

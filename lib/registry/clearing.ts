@@ -1,4 +1,4 @@
-import type { Hypercore } from '../holepunch.js'
+import type { Hypercore } from './hypercore.js'
 import { type Gap, prune } from './prune.js'
 
 /** Clears a log of the blocks that its newest version does not need, from its beginning on. */

@@ -1,5 +1,5 @@
 import { SeaportError } from '../errors.js'
-import { beeNode, type Hypercore } from '../holepunch.js'
+import { beeNode, type Hypercore } from './hypercore.js'
 
 /** Blocks asked for at once, and given on together. */
 const SLICE = 256

@@ -1,4 +1,4 @@
-import type { Hypercore } from '../holepunch.js'
+import type { Hypercore } from './hypercore.js'
 
 /** Blocks, from the first to before the last. */
 export type Gap = [start: number, end: number]

@@ -1,5 +1,5 @@
-import type { CorePeer, Corestore, Hypercore } from '../holepunch.js'
 import { toHex } from '../keys.js'
+import type { CorePeer, Corestore, Hypercore } from './hypercore.js'
 import type { Peer } from './peer.js'
 
 /** A log that is copied. */

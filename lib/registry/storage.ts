@@ -2,8 +2,9 @@ import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { SeaportError } from '../errors.js'
-import { Corestore, type OpenCore, ReadyResource } from '../holepunch.js'
+import { ReadyResource } from '../holepunch.js'
 import { KeyPair, randomSeed, toHex } from '../keys.js'
+import { Corestore, type OpenCore } from './hypercore.js'
 import type { Snapshot } from './snapshot.js'
 
 export interface StorageOptions {

@@ -1,4 +1,4 @@
-import type { BeeBatch, BeeBlock, BeeTreeNode, Hyperbee } from '../holepunch.js'
+import type { BeeBatch, BeeBlock, BeeTreeNode, Hyperbee } from './hypercore.js'
 
 /** What becomes of one place: a value, or null for none any more. */
 export type Change<V> = [place: string, value: V | null]

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { Corestore, Hyperbee } from '../../lib/holepunch.js'
 import { KeyPair, toHex } from '../../lib/keys.js'
+import { Corestore, Hyperbee } from '../../lib/registry/hypercore.js'
 import { Log } from '../../lib/registry/log.js'
 import type { LogValue } from '../../lib/registry/log-value.js'
 import { gone } from '../../lib/registry/record.js'

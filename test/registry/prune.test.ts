@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { Corestore, type Hypercore } from '../../lib/holepunch.js'
+import { Corestore, type Hypercore } from '../../lib/registry/hypercore.js'
 import { type Gap, nodesBelow, prune } from '../../lib/registry/prune.js'
 import { secretPair } from '../link/pair.js'
 import { Testbed } from '../testbed.js'

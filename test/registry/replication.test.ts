@@ -1,6 +1,6 @@
 import t from 'tap'
-import type { Hypercore } from '../../lib/holepunch.js'
 import { toHex } from '../../lib/keys.js'
+import type { Hypercore } from '../../lib/registry/hypercore.js'
 import type { Replica } from '../../lib/registry/replica.js'
 import { shows, Testbed } from '../testbed.js'
 
