@@ -63,10 +63,10 @@ const STYLE = `
 
 const root = resolve(import.meta.dirname, '../..')
 const asked = process.argv.slice(2)
-for (const [source = '', target = 'docs/bench.svg'] of asked.length > 0 ? [asked] : FILES) {
-  const file = resolve(root, source)
-  if (!existsSync(file) && asked.length === 0) continue
-  writeFileSync(resolve(root, target), draw(JSON.parse(readFileSync(file, 'utf8')) as Report))
+const there = FILES.filter(([source = '']) => existsSync(resolve(root, source)))
+for (const [source = '', target = 'docs/bench.svg'] of asked.length > 0 ? [asked] : there) {
+  const report = JSON.parse(readFileSync(resolve(root, source), 'utf8')) as Report
+  writeFileSync(resolve(root, target), draw(report))
 }
 
 function draw({ machine, results }: Report): string {

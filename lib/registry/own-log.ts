@@ -67,12 +67,13 @@ export class OwnLog extends EventEmitter<{ notice: [SeaportError] }> {
     if (this.#isRewound) return
     this.#isRewound = true
     this.#inTurn(async () => {
-      await this.#authorship.beginAnew()
-      await this.#certify()
-      this.emit('notice', rewound())
-    })
-    this.#inTurn(async () => {
-      this.#isRewound = false
+      try {
+        await this.#authorship.beginAnew()
+        await this.#certify()
+        this.emit('notice', rewound())
+      } finally {
+        this.#isRewound = false
+      }
     })
   }
 

@@ -18,7 +18,7 @@ import type { Answer, LogNotice, Ping } from './protocol.js'
 import { Replication } from './replication.js'
 import { checkSnapshot, type Snapshot } from './snapshot.js'
 import type { Storage } from './storage.js'
-import { isRead, type Progress, Sync } from './sync.js'
+import { isRead, type Progress, Sync, type SyncOptions } from './sync.js'
 
 /** One registrar's log, and how fresh our copy of it is. Keys are hex. */
 export interface LogView extends Progress {
@@ -40,8 +40,7 @@ export interface ReplicaOptions {
   membership?: Membership
   as?: PeeringOptions['as']
   replicaPeers?: PeeringOptions['replicaPeers']
-  /** How long to look for a live registrar before an older copy of the directory will do, in ms. */
-  patience?: number
+  patience?: SyncOptions['patience']
   /** What it takes of others. */
   limits?: Partial<Limits> | undefined
 }

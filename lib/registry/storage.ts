@@ -108,7 +108,7 @@ export class Storage extends ReadyResource {
 
   override async _close() {
     await this.#saving
-    if (this.#store) await Promise.all([...this.#store.cores].map(lastWrite))
+    await Promise.all([...(this.#store?.cores ?? [])].map(lastWrite))
     await this.#store?.close()
     if (this.temporary) await rm(this.dir, { recursive: true, force: true })
   }

@@ -51,8 +51,14 @@ t.test(
     await shows(reader.directory, (all) => all.length === 21 && all.every(({ live }) => live))
     lease.update({ tags: ['after'] })
     await shows(reader.directory, (all) => all.some(({ tags }) => tags[0] === 'after'))
+    // The reader takes them for live as soon as their registrar is; that one has them when all have come back to it.
+    await shows(
+      third.replica.directory,
+      (all) => all.length === 21 && all.every(({ live }) => live)
+    )
     const newcomer = await testbed.replica()
-    await shows(newcomer.directory, (all) => all.length === 21)
+    await newcomer.synced()
+    t.equal(newcomer.directory.size, 21)
     t.ok(third.replica.directory.size === 21)
   }
 )
