@@ -16,13 +16,6 @@ const MAX_SEMI_SPACE_BYTES = 4 * 1024 * 1024
  */
 const HEADROOM_BYTES = 48 * 1024 * 1024
 /**
- * glibc gives the end of its heap back to the system whenever 128 KiB there are free, as after each
- * collection of such buffers, and takes it again for the next ones: each page that streams fill was new,
- * which was a tenth of all that bulk costs. It keeps twice as much as the largest block that it mapped
- * apart and saw freed (mallopt(3), M_MMAP_THRESHOLD), and other allocators do not mind one.
- */
-const KEPT_BYTES = 32 * 1024 * 1024
-/**
  * `net.Socket` copies the options that it is made with, and adds to the copy. V8 11 (Node 20) has a quick way to
  * copy, which gives what is added a new hidden class each time: four of them for each connection, in the
  * old generation, and no inline cache ever hits. It gives that way up where it once met what cannot be copied
@@ -62,5 +55,3 @@ new PerformanceObserver(() => {
 }).observe({ entryTypes: ['gc'] })
 tune()
 for (let i = 0; i < CALLS_UNTIL_NOTED; i++) noteUncopyable()
-// Nobody needs it: it is seen freed with the next collection.
-new ArrayBuffer(KEPT_BYTES / 2)
