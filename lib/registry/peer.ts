@@ -26,6 +26,7 @@ import {
   REGISTRY_PROTOCOL
 } from './protocol.js'
 import type { ServiceRecord } from './record.js'
+import { Silence } from './silence.js'
 
 interface PeerEvents {
   logs: [LogNotice[]]
@@ -40,8 +41,6 @@ interface PeerEvents {
   close: []
 }
 
-/** Silent beats after which the other side counts as dead: between 3 and 4 intervals. */
-const MAX_SILENT_BEATS = 3
 const REQUEST_TIMEOUT_MS = 10_000
 /** More requests than this unanswered, and the other side is flooding us. */
 const MAX_PENDING_REQUESTS = 4096
@@ -69,6 +68,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   readonly #lease: MuxMessage<LeaseRequest>
   readonly #answer: MuxMessage<Answer>
   readonly #grant: MuxMessage<GrantRequest>
+  readonly #silence = new Silence()
   readonly #requests = new Map<number, (answer: Answer | SeaportError) => void>()
   #requestId = 0
   #unanswered = 0
@@ -76,7 +76,6 @@ export class Peer extends EventEmitter<PeerEvents> {
   #heartbeatInterval = 0
   #pinging: (() => Ping) | null = null
   #bytesRead = 0
-  #silentBeats = 0
   #isGathering = false
   #pause: NodeJS.Timeout | null = null
 
@@ -120,7 +119,7 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   /** Whether nothing came since the last beat. */
   get isDoubtful(): boolean {
-    return this.#silentBeats > 0
+    return this.#silence.isDoubtful
   }
 
   sendLogs(logs: LogNotice[]) {
@@ -264,12 +263,12 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#heartbeat = setInterval(() => this.#beat(), interval)
   }
 
-  /** Counts beats, not time: a pause of our own process is one beat long and cuts nobody. */
   #beat() {
-    const heard = this.#pause !== null || this.connection.rawBytesRead !== this.#bytesRead
-    this.#bytesRead = this.connection.rawBytesRead
-    this.#silentBeats = heard ? 0 : this.#silentBeats + 1
-    if (this.#silentBeats >= MAX_SILENT_BEATS) {
+    const { rawBytesRead } = this.connection
+    // Who is not read from, because it sent too much, is not silent.
+    const isHeard = this.#pause !== null || rawBytesRead !== this.#bytesRead
+    this.#bytesRead = rawBytesRead
+    if (this.#silence.beat(isHeard, this.#pinging ? null : this.#heartbeatInterval)) {
       this.silent = true
       return this.destroy()
     }
