@@ -10,6 +10,7 @@ import { listenError } from '../network.js'
 import type { Directory } from '../registry/directory.js'
 import { AccessList } from './access.js'
 import { StreamAgent } from './agent.js'
+import { Bag } from './bag.js'
 import type { CertificateSource } from './certificate.js'
 import { DomainTable } from './domains.js'
 import type { ForwardingContext } from './forwarding.js'
@@ -79,7 +80,7 @@ export class HttpGateway extends ReadyResource {
 
   readonly #options: HttpGatewayOptions
   readonly #server: ReturnType<typeof makeServer>
-  readonly #sockets = new Set<Duplex>()
+  readonly #sockets = new Bag<Duplex>()
   readonly #upstreams: Upstreams
   readonly #router: Router
   readonly #context: ForwardingContext
@@ -236,7 +237,7 @@ export class HttpGateway extends ReadyResource {
     this.#server.close()
     this.#lane?.close()
     await this.#drained(this.#options.drainTimeout ?? DRAIN_TIMEOUT_MS)
-    for (const socket of this.#sockets) socket.destroy()
+    for (const socket of this.#sockets.values()) socket.destroy()
     await closed
   }
 
@@ -244,8 +245,8 @@ export class HttpGateway extends ReadyResource {
     const server = this.#server
     if (this.#lane) server.removeAllListeners('connection')
     server.on('connection', (socket: Socket) => {
-      this.#sockets.add(socket)
-      socket.once('close', () => this.#sockets.delete(socket))
+      const place = this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(place))
       this.#lane?.take(socket)
     })
     const onrequest = (request: IncomingMessage, response: ServerResponse) =>

@@ -59,8 +59,8 @@ interface Prepared {
 
 export interface LaneConnectionOptions {
   /** There is something on it that is not for the lane: who reads on from there. */
-  onleave: (connection: LaneConnection, socket: Socket) => void
-  onclose: (connection: LaneConnection) => void
+  onleave: (socket: Socket) => void
+  onclose: () => void
 }
 
 /** A client's connection, one request after the other, until node:http takes it over. */
@@ -230,7 +230,7 @@ export class LaneConnection implements LaneClient {
     socket.off('error', this.#onerror)
     socket.off('close', this.#onclose)
     socket.unshift(bytes)
-    this.#options.onleave(this, socket)
+    this.#options.onleave(socket)
     socket.resume()
   }
 
@@ -275,7 +275,7 @@ export class LaneConnection implements LaneClient {
   readonly #onerror = () => {}
 
   readonly #onclose = () => {
-    this.#options.onclose(this)
+    this.#options.onclose()
     this.#exchange?.onleft()
   }
 }

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { Bag } from './bag.js'
 import { LaneConnection } from './lane-connection.js'
 import type { LaneContext } from './lane-exchange.js'
 
@@ -31,7 +32,7 @@ export interface LaneOptions extends LaneContext {
  */
 export class Lane {
   readonly #options: LaneOptions
-  readonly #connections = new Set<LaneConnection>()
+  readonly #connections = new Bag<LaneConnection>()
   #isClosed = false
 
   constructor(options: LaneOptions) {
@@ -42,23 +43,23 @@ export class Lane {
   take(socket: Socket) {
     if (this.#isClosed) return void socket.destroy()
     const connection = new LaneConnection(this.#options, socket, {
-      onleave: (connection, socket) => {
-        this.#connections.delete(connection)
+      onleave: (socket) => {
+        this.#connections.delete(place)
         this.#options.leave(socket)
       },
-      onclose: (connection) => this.#connections.delete(connection)
+      onclose: () => this.#connections.delete(place)
     })
-    this.#connections.add(connection)
+    const place = this.#connections.add(connection)
   }
 
   /** Ends what takes too long. Called from time to time. */
   tick(now: number, isSilent: (key: string) => boolean) {
-    for (const connection of this.#connections) connection.tick(now, isSilent)
+    for (const connection of this.#connections.values()) connection.tick(now, isSilent)
   }
 
   /** Takes no more requests; those under way end. */
   close() {
     this.#isClosed = true
-    for (const connection of this.#connections) connection.close()
+    for (const connection of this.#connections.values()) connection.close()
   }
 }

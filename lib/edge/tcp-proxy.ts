@@ -7,6 +7,7 @@ import { join } from '../link/join.js'
 import { cut } from '../link/pipe.js'
 import type { LinkStream } from '../link/stream.js'
 import { listenError } from '../network.js'
+import { Bag } from './bag.js'
 
 export interface TcpProxyOptions {
   /** 0 for a free one. */
@@ -16,12 +17,6 @@ export interface TcpProxyOptions {
   dial: (options: { signal: Signal }) => Promise<LinkStream>
   /** Connections at a time. Beyond, new ones are closed at once. */
   maxConnections?: number
-}
-
-/** A connection, and its place among all. */
-interface Place {
-  readonly socket: Socket
-  index: number
 }
 
 const LOOPBACK = '127.0.0.1'
@@ -47,12 +42,7 @@ export class TcpProxy extends ReadyResource {
 
   readonly #dial: TcpProxyOptions['dial']
   readonly #server: Server
-  /**
-   * Not a Set: that grows by leaving its table for a new one, which the old one points to. Once one of them is in the
-   * old generation, where all is after a quiet while, each new table and the sockets in it follow, and
-   * stay until the whole heap is collected: a fifth of the CPU of a connection.
-   */
-  readonly #places: Place[] = []
+  readonly #sockets = new Bag<Socket>()
   #port: number
 
   constructor({
@@ -107,7 +97,7 @@ export class TcpProxy extends ReadyResource {
     if (!this.#server.listening) return
     this.#server.close()
     const reason = SeaportError.CLOSED('the proxy was closed')
-    for (const { socket } of [...this.#places]) cut(socket, reason)
+    for (const socket of this.#sockets.values()) cut(socket, reason)
     await once(this.#server, 'close')
   }
 
@@ -122,24 +112,15 @@ export class TcpProxy extends ReadyResource {
 
   #onconnection(socket: Socket) {
     const hangUp = new Abort()
-    const place = { socket, index: this.#places.length }
-    this.#places.push(place)
+    const place = this.#sockets.add(socket)
     this.stats.connections++
     socket.on('error', noop)
     socket.on('close', () => {
-      this.#leave(place)
+      this.#sockets.delete(place)
       this.stats.connections--
       hangUp.abort(HUNG_UP)
     })
     void this.#serve(socket, hangUp)
-  }
-
-  /** The last one takes its place. */
-  #leave({ index }: Place) {
-    const last = this.#places.pop() as Place
-    if (last.index === index) return
-    this.#places[index] = last
-    last.index = index
   }
 
   /** Never rejects. */

@@ -33,8 +33,8 @@ export class Outbox {
   readonly #askForRoom: OutboxOptions['askForRoom']
   readonly #onoverflow: () => void
   readonly #control: OutgoingFrame[] = []
-  /** Streams that have something to send, the next first. */
-  readonly #ready = new Set<LinkStream>()
+  /** Streams that have something to send, the next first; each once, which it says itself. */
+  readonly #ready: LinkStream[] = []
   #isScheduled = false
   /** How often something came, until now and until the last turn was over. */
   #arrivals = 0
@@ -62,13 +62,15 @@ export class Outbox {
   /** Gives the stream its turn soon. */
   schedule(stream: LinkStream) {
     if (this.#isClosed) return
-    this.#ready.add(stream)
+    if (!stream.isScheduled) this.#add(stream)
     if (stream.unsent >= QUANTUM_BYTES) this.#hasBulk = true
     this.#flushSoon()
   }
 
   forget(stream: LinkStream) {
-    this.#ready.delete(stream)
+    if (!stream.isScheduled) return
+    stream.isScheduled = false
+    this.#ready.splice(this.#ready.indexOf(stream), 1)
   }
 
   /** The connection takes data again. */
@@ -90,7 +92,7 @@ export class Outbox {
   close() {
     this.#isClosed = true
     this.#control.length = 0
-    this.#ready.clear()
+    this.#ready.length = 0
   }
 
   #flushSoon() {
@@ -116,7 +118,7 @@ export class Outbox {
   #isWorthWaiting(): boolean {
     return (
       !this.#hasBulk &&
-      this.#control.length + this.#ready.size < FRAMES_WORTH_A_PACKET &&
+      this.#control.length + this.#ready.length < FRAMES_WORTH_A_PACKET &&
       performance.now() - this.#waitsSince < MAX_PATIENCE_MS
     )
   }
@@ -133,16 +135,21 @@ export class Outbox {
     if (taken === this.#control.length) this.#control.length = 0
     else this.#control.splice(0, taken)
 
-    if (this.#ready.size > 0) room = Math.min(room, this.#askForRoom())
+    if (this.#ready.length > 0) room = Math.min(room, this.#askForRoom())
     // A stream that is added while this runs is reached in the same pass, behind all others.
-    for (const stream of this.#ready) {
-      if (room <= TURN_OVERHEAD_BYTES) break
+    while (this.#ready.length > 0 && room > TURN_OVERHEAD_BYTES) {
       room -= TURN_OVERHEAD_BYTES
-      const isAlone = this.#ready.size === 1
-      this.#ready.delete(stream)
+      const isAlone = this.#ready.length === 1
+      const stream = this.#ready.shift() as LinkStream
+      stream.isScheduled = false
       room -= stream.takeTurn(frames, isAlone ? room : Math.min(room, QUANTUM_BYTES))
-      if (stream.isReady) this.#ready.add(stream)
+      if (stream.isReady && !stream.isScheduled) this.#add(stream)
     }
     return frames
+  }
+
+  #add(stream: LinkStream) {
+    stream.isScheduled = true
+    this.#ready.push(stream)
   }
 }

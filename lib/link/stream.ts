@@ -59,6 +59,8 @@ const COPY_BELOW_BYTES = 8 * 1024
  */
 export class LinkStream {
   readonly id: number
+  /** Whether it waits for its turn. The carrier's. */
+  isScheduled = false
   readonly #carrier: Carrier
   readonly #window: Window
   #sink: Sink | null = null

@@ -18,6 +18,7 @@ import {
   RESET,
   readPacket
 } from './frames.js'
+import { IdTable } from './id-table.js'
 import { type Answering, IncomingStream } from './incoming-stream.js'
 import { Outbox } from './outbox.js'
 import { type Carrier, LinkStream } from './stream.js'
@@ -91,7 +92,7 @@ export class Streams implements Carrier, Answering {
   readonly #message: MuxMessage<OutgoingFrame[] | Buffer> | null
   readonly #outbox: Outbox
   readonly #backlog: Backlog
-  readonly #streams = new Map<number, LinkStream | Opening | IncomingStream>()
+  readonly #streams = new IdTable<LinkStream | Opening | IncomingStream>()
   readonly #budget: Budget = { left: LINK_BUDGET }
   readonly #parity: number
   #lastLocalId: number
@@ -172,7 +173,7 @@ export class Streams implements Carrier, Answering {
     if (this.#closed) return
     this.#closed = error
     this.#outbox.close()
-    const streams = [...this.#streams.values()]
+    const streams = this.#streams.values()
     this.#streams.clear()
     for (const stream of streams) {
       if (stream instanceof LinkStream) stream.receiveReset(error)
