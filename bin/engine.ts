@@ -14,7 +14,7 @@ const MAX_SEMI_SPACE_BYTES = 4 * 1024 * 1024
  * the old one's limit, which for a small heap is less: it then collected the whole heap every 16 MiB that
  * passed, at up to half of the CPU's time. A heap of ours may grow by this much before that.
  */
-const HEADROOM_BYTES = 48 * 1024 * 1024
+const HEADROOM_BYTES = 36 * 1024 * 1024
 /**
  * `net.Socket` copies the options that it is made with, and adds to the copy. V8 11 (Node 20) has a quick way to
  * copy, which gives what is added a new hidden class each time: four of them for each connection, in the

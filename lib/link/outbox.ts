@@ -76,7 +76,8 @@ export class Outbox {
   /** The connection takes data again. */
   drain() {
     this.#isDrained = true
-    this.flush()
+    if (this.#isTailLeft()) this.#flushSoon()
+    else this.flush()
   }
 
   /** Sends what may be sent. */
@@ -86,6 +87,7 @@ export class Outbox {
       const frames = this.#compose()
       if (frames.length === 0) return
       this.#isDrained = this.#send(frames)
+      if (this.#isTailLeft()) return this.#flushSoon()
     }
   }
 
@@ -146,6 +148,12 @@ export class Outbox {
       if (stream.isReady && !stream.isScheduled) this.#add(stream)
     }
     return frames
+  }
+
+  /** What is read from a socket is a little more than fits in a packet. The rest leaves with what is read next. */
+  #isTailLeft(): boolean {
+    const [stream] = this.#ready
+    return this.#ready.length === 1 && (stream as LinkStream).unsent < QUANTUM_BYTES
   }
 
   #add(stream: LinkStream) {
