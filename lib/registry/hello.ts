@@ -23,6 +23,11 @@ const WELCOME = 4
 const NOTHING = Buffer.alloc(0)
 const MAX_DENIAL_BYTES = 256
 const HELLO_TIMEOUT_MS = 5000
+/**
+ * How long a caller may take for its first word. It may be gone: a call waits in the socket while a process sleeps,
+ * and is taken when it wakes, and Hyperswarm wants no second connection to the same peer until then.
+ */
+const FIRST_WORD_TIMEOUT_MS = 1500
 /** How long a denial may take to reach the other side before the connection is cut. */
 const DENIAL_LINGER_MS = 1000
 
@@ -73,17 +78,21 @@ export function exchangeHello(
       }
     }
   ]
-  const timer = setTimeout(() => {
+  const expire = () => {
     settle()
     connection.destroy(SeaportError.NOT_A_MEMBER('no hello came'))
-  }, timeout)
+  }
+  const timer = setTimeout(expire, timeout)
+  const firstWord = connection.isInitiator ? null : setTimeout(expire, FIRST_WORD_TIMEOUT_MS)
   const settle = () => {
     clearTimeout(timer)
+    if (firstWord) clearTimeout(firstWord)
     connection.off('data', ondata)
     connection.off('close', settle)
   }
   const ondata = (frame: Buffer) => {
     if (frame.byteLength === 0) return
+    if (firstWord) clearTimeout(firstWord)
     try {
       const step = steps.shift()
       if (step) step.take(readFrame(frame, step.kind))

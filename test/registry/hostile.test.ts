@@ -10,6 +10,7 @@ import { leaseEncoding, REGISTRY_PROTOCOL } from '../../lib/registry/protocol.js
 import { type ServiceRecord, signRecord } from '../../lib/registry/record.js'
 import type { Registrar } from '../../lib/registry/registrar.js'
 import { signStatement } from '../../lib/registry/statement.js'
+import { Outsider } from '../outsider.js'
 import { shows, Testbed } from '../testbed.js'
 
 const MAX_FRAME_BYTES = 2 ** 24 - 1 - 17
@@ -110,6 +111,23 @@ t.test('a proof heard on one connection is worthless on another', async (t) => {
   await closed(second)
   t.equal(registrar.replica.peering.stats.strangers, 1)
 })
+
+t.test(
+  'a call whose caller is gone before it is taken is cut before one that stops halfway',
+  async (t) => {
+    const testbed = await Testbed.make(t)
+    const registrar = await testbed.registrar()
+    const outsider = new Outsider(testbed, testbed.keyPair.publicKey)
+    const participant = Buffer.from(registrar.replica.key, 'hex')
+    const halfway = await outsider.meet(participant, { credentials: () => null })
+    const gone = await dial(testbed, registrar)
+    const first = await Promise.race([
+      halfway.closed.then(() => 'halfway'),
+      closed(gone).then(() => 'gone')
+    ])
+    t.equal(first, 'gone')
+  }
+)
 
 t.test('a member who sends garbage is dropped and reported, and disturbs nobody', async (t) => {
   const testbed = await Testbed.make(t)
