@@ -15,6 +15,8 @@ const MAX_SEMI_SPACE_BYTES = 4 * 1024 * 1024
  * passed, at up to half of the CPU's time. A heap of ours may grow by this much before that.
  */
 const HEADROOM_BYTES = 36 * 1024 * 1024
+/** As a part of the heap. */
+const GROWTH_STEP = 0.25
 /**
  * `net.Socket` copies the options that it is made with, and adds to the copy. V8 11 (Node 20) has a quick way to
  * copy, which gives what is added a new hidden class each time: four of them for each connection, in the
@@ -35,8 +37,10 @@ let current = ''
 function tune() {
   const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')
   const mayGrow = young !== undefined && young.space_size < 2 * MAX_SEMI_SPACE_BYTES
-  // In coarse steps, for to set a flag is not for free. 0 leaves it to V8, as larger heaps should be.
-  const percent = Math.floor(HEADROOM_BYTES / getHeapStatistics().used_heap_size) * 100
+  // In steps, for to set a flag is not for free; small ones, for the young generation's share must fit.
+  // 0 leaves it to V8, as larger heaps should be.
+  const growth = HEADROOM_BYTES / getHeapStatistics().used_heap_size
+  const percent = growth < 1 ? 0 : Math.round(growth / GROWTH_STEP) * GROWTH_STEP * 100
   const flags = `--semi-space-growth-factor=${mayGrow ? 2 : 1} --heap-growing-percent=${percent}`
   if (flags === current) return
   current = flags

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { DATA, MAX_CREDIT, type OutgoingFrame, PACKET_BYTES } from '../../lib/link/frames.js'
 import { Outbox } from '../../lib/link/outbox.js'
@@ -6,18 +7,80 @@ import { LINK_BUDGET, Window } from '../../lib/link/window.js'
 
 const CHUNK = Buffer.alloc(64 * 1024)
 
-t.test('what is read a little faster than packets are full leaves in full packets', async (t) => {
-  const chunks = 20
-  const sent = await sizesOf(chunks, true)
-  const total = sent.reduce((sum, size) => sum + size, 0)
-  t.equal(total, chunks * CHUNK.byteLength)
-  t.equal(sent.length, chunks + 1, 'and the rest in one more')
-  t.ok(sent.slice(0, -1).every((size) => size > PACKET_BYTES - 100))
-})
+t.test(
+  'what is read in a little more than a packet at a time leaves mostly in full packets',
+  async (t) => {
+    const chunks = 20
+    const sent = await sizesOf(chunks, true)
+    const total = sent.reduce((sum, size) => sum + size, 0)
+    t.equal(total, chunks * CHUNK.byteLength)
+    const full = sent.filter((size) => size > PACKET_BYTES - 100)
+    t.equal(full.length, chunks)
+    t.ok(
+      sent.length < chunks * 1.3,
+      `${sent.length} packets, where each could have a rest of its own`
+    )
+  }
+)
 
 t.test('the rest of what was read leaves soon, also when no more follows', async (t) => {
   const sent = await sizesOf(1, false)
   t.equal(sent.length, 2)
+})
+
+t.test('what fills a packet leaves at once, until others have to have their turn', async (t) => {
+  let packets = 0
+  const outbox: Outbox = new Outbox({
+    send: () => ++packets > 0,
+    askForRoom: () => PACKET_BYTES,
+    onoverflow: () => {}
+  })
+  const one = streamOf(outbox)
+  one.write(CHUNK.subarray(0, 100))
+  t.equal(packets, 0, 'little waits for more')
+  one.write(CHUNK)
+  t.equal(packets, 1)
+
+  const other = streamOf(outbox)
+  other.write(CHUNK.subarray(0, 100))
+  one.write(CHUNK)
+  t.equal(packets, 1, 'two take turns')
+  await turn()
+  t.ok(packets > 1)
+
+  packets = 0
+  const many = 100
+  for (let i = 0; i < many; i++) one.write(CHUNK)
+  t.ok(packets > 1)
+  t.ok(packets < many, `${packets} packets ahead of all else`)
+})
+
+t.test('what a stream is given in its turn leaves after what it had', async (t) => {
+  const left: Buffer[] = []
+  const outbox: Outbox = new Outbox({
+    send(frames) {
+      for (const frame of frames) if (frame.type === DATA) left.push(...frame.parts)
+      return true
+    },
+    askForRoom: () => PACKET_BYTES,
+    onoverflow: () => {}
+  })
+  const stream = streamOf(outbox)
+  let written = 0
+  const write = () => {
+    let isWelcome = true
+    while (isWelcome && written < 10) isWelcome = stream.write(Buffer.alloc(200 * 1024, written++))
+  }
+  stream.attach({ ondata: () => true, onend() {}, ondrain: write, onclose() {} })
+  streamOf(outbox).write(Buffer.alloc(1))
+  write()
+  await turn()
+  const order = left.map((part) => part[0] as number)
+  t.equal(written, 10)
+  t.same(
+    order,
+    order.toSorted((a, b) => a - b)
+  )
 })
 
 /** The packets in which so many chunks leave by a connection that is full after each, and drains soon. */
@@ -35,15 +98,13 @@ async function sizesOf(chunks: number, ends: boolean): Promise<number[]> {
       askForRoom: () => PACKET_BYTES,
       onoverflow: () => {}
     })
-    const stream = new LinkStream({
-      id: 1,
-      carrier: { schedule: (stream) => outbox.schedule(stream), cut() {}, finish() {} },
-      credit: MAX_CREDIT,
-      window: new Window({ left: LINK_BUDGET })
-    })
+    const stream = streamOf(outbox)
     const write = () => {
-      left--
-      stream.write(CHUNK)
+      let isWelcome = true
+      while (isWelcome && left > 0) {
+        left--
+        isWelcome = stream.write(CHUNK)
+      }
       if (left === 0 && ends) stream.end()
     }
     const ondrain = () => left > 0 && setImmediate(write)
@@ -51,6 +112,15 @@ async function sizesOf(chunks: number, ends: boolean): Promise<number[]> {
     write()
   })
   return sizes
+}
+
+function streamOf(outbox: Outbox): LinkStream {
+  return new LinkStream({
+    id: 1,
+    carrier: { schedule: (stream) => outbox.schedule(stream), cut() {}, finish() {} },
+    credit: MAX_CREDIT,
+    window: new Window({ left: LINK_BUDGET })
+  })
 }
 
 function bytesOf(frame: OutgoingFrame): number {
