@@ -83,16 +83,16 @@ export function exchangeHello(
     connection.destroy(SeaportError.NOT_A_MEMBER('no hello came'))
   }
   const timer = setTimeout(expire, timeout)
-  const firstWord = connection.isInitiator ? null : setTimeout(expire, FIRST_WORD_TIMEOUT_MS)
+  const firstWord = connection.isInitiator ? undefined : setTimeout(expire, FIRST_WORD_TIMEOUT_MS)
   const settle = () => {
     clearTimeout(timer)
-    if (firstWord) clearTimeout(firstWord)
+    clearTimeout(firstWord)
     connection.off('data', ondata)
     connection.off('close', settle)
   }
   const ondata = (frame: Buffer) => {
     if (frame.byteLength === 0) return
-    if (firstWord) clearTimeout(firstWord)
+    clearTimeout(firstWord)
     try {
       const step = steps.shift()
       if (step) step.take(readFrame(frame, step.kind))

@@ -30,11 +30,7 @@ t.test('the rest of what was read leaves soon, also when no more follows', async
 
 t.test('what fills a packet leaves at once, until others have to have their turn', async (t) => {
   let packets = 0
-  const outbox: Outbox = new Outbox({
-    send: () => ++packets > 0,
-    askForRoom: () => PACKET_BYTES,
-    onoverflow: () => {}
-  })
+  const outbox = outboxOf(() => ++packets > 0)
   const one = streamOf(outbox)
   one.write(CHUNK.subarray(0, 100))
   t.equal(packets, 0, 'little waits for more')
@@ -57,13 +53,9 @@ t.test('what fills a packet leaves at once, until others have to have their turn
 
 t.test('what a stream is given in its turn leaves after what it had', async (t) => {
   const left: Buffer[] = []
-  const outbox: Outbox = new Outbox({
-    send(frames) {
-      for (const frame of frames) if (frame.type === DATA) left.push(...frame.parts)
-      return true
-    },
-    askForRoom: () => PACKET_BYTES,
-    onoverflow: () => {}
+  const outbox = outboxOf((frames) => {
+    for (const frame of frames) if (frame.type === DATA) left.push(...frame.parts)
+    return true
   })
   const stream = streamOf(outbox)
   let written = 0
@@ -88,15 +80,11 @@ async function sizesOf(chunks: number, ends: boolean): Promise<number[]> {
   const sizes: number[] = []
   let left = chunks
   await new Promise<void>((resolve) => {
-    const outbox: Outbox = new Outbox({
-      send(frames) {
-        sizes.push(frames.reduce((sum, frame) => sum + bytesOf(frame), 0))
-        if (left === 0 && stream.unsent === 0) resolve()
-        process.nextTick(() => outbox.drain())
-        return false
-      },
-      askForRoom: () => PACKET_BYTES,
-      onoverflow: () => {}
+    const outbox = outboxOf((frames) => {
+      sizes.push(frames.reduce((sum, frame) => sum + bytesOf(frame), 0))
+      if (left === 0 && stream.unsent === 0) resolve()
+      process.nextTick(() => outbox.drain())
+      return false
     })
     const stream = streamOf(outbox)
     const write = () => {
@@ -112,6 +100,11 @@ async function sizesOf(chunks: number, ends: boolean): Promise<number[]> {
     write()
   })
   return sizes
+}
+
+/** On a connection that has room. */
+function outboxOf(send: (frames: OutgoingFrame[]) => boolean): Outbox {
+  return new Outbox({ send, askForRoom: () => PACKET_BYTES, onoverflow: () => {} })
 }
 
 function streamOf(outbox: Outbox): LinkStream {
