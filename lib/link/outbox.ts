@@ -115,7 +115,11 @@ export class Outbox {
       const frames = this.#compose()
       if (frames.length === 0) return
       this.#isDrained = this.#send(frames)
-      if (this.#isTailLeft()) return this.#flushSoon()
+      if (this.#isTailLeft()) {
+        // A turn that is awaited already was for what has left.
+        this.#waitsSince = performance.now()
+        return this.#flushSoon()
+      }
     }
   }
 
