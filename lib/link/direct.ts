@@ -1,7 +1,8 @@
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { SeaportError } from '../errors.js'
 import { type Address, SecretStream } from '../holepunch.js'
 import type { KeyPair } from '../keys.js'
+import { adopt, tcpSocket } from './tcp-socket.js'
 
 /**
  * The direct path: the same encrypted connection as over HyperDHT, on a TCP socket.
@@ -45,7 +46,8 @@ export function connectDirect(
 ): Promise<SecretStream> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason)
-    const socket = connect({ host, port })
+    const socket = tcpSocket()
+    socket.connect({ host, port })
     tune(socket)
     const connection = new SecretStream(true, socket, {
       pattern: PATTERN,
@@ -88,7 +90,7 @@ export async function acceptDirect(socket: Socket, keyPair: KeyPair): Promise<Se
   tune(socket)
   // Ahead of the connection, which would make room for any length that is announced to it.
   await readable(socket, () => isFirstMessage(socket))
-  const connection = new SecretStream(false, socket, { pattern: PATTERN, keyPair })
+  const connection = new SecretStream(false, adopt(socket), { pattern: PATTERN, keyPair })
   connection.on('error', () => {})
   await readable(connection, () => true)
   return connection

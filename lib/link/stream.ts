@@ -47,10 +47,10 @@ export interface LinkStreamOptions {
 /** Written ahead of the stream's turn, so that small writes and the end leave together. */
 const SEND_BUFFER_BYTES = 64 * 1024
 /**
- * Smaller pieces are copied: a slice keeps all of the packet that it came in, and whoever sent many
- * tiny pieces to a reader that stalls would hold far more memory here than its window says.
+ * Smaller pieces are copied: a slice keeps all that was read from a socket with it, 256 KiB at most, and
+ * whoever sent many small pieces to a reader that stalls would hold far more memory here than its window says.
  */
-const COPY_BELOW_BYTES = 8 * 1024
+const COPY_BELOW_BYTES = 32 * 1024
 
 /**
  * One byte stream on a link, which may be half-open. Made by `Streams`. It is as light as can be, since
