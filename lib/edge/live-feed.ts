@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Directory, DirectoryChange, Instance } from '../registry/directory.js'
-import type { LogView } from '../registry/replica.js'
+import type { LogView } from '../registry/known-logs.js'
 import type { Viewer } from './access.js'
 import type { Flow, Traffic } from './traffic.js'
 

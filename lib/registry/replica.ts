@@ -3,32 +3,23 @@ import { ReadyResource } from '../holepunch.js'
 import { KeyPair, toHex } from '../keys.js'
 import type { Network } from '../network.js'
 import { type Certificate, checkCertificate } from './certificate.js'
-import { Certificates } from './certificates.js'
 import { Copies } from './copies.js'
 import { Directory } from './directory.js'
 import { checkGrantStatement } from './grant.js'
+import { KnownLogs, type LogView } from './known-logs.js'
 import type { Limits } from './limits.js'
 import { LiveRegistrars } from './live-registrars.js'
 import type { Log } from './log.js'
+import { checkLogNotice, type Offer } from './log-notice.js'
 import { type LogValue, sortOut } from './log-value.js'
 import { Membership } from './membership.js'
 import type { Peer } from './peer.js'
 import { Peering, type PeeringOptions } from './peering.js'
 import type { Answer, LogNotice, Ping } from './protocol.js'
 import { Replication } from './replication.js'
-import { checkSnapshot, type Snapshot } from './snapshot.js'
+import type { Snapshot } from './snapshot.js'
 import type { Storage } from './storage.js'
-import { isRead, type Progress, Sync, type SyncOptions } from './sync.js'
-
-/** One registrar's log, and how fresh our copy of it is. Keys are hex. */
-export interface LogView extends Progress {
-  logKey: string
-  registrarKey: string
-  /** Blocks that were written, as far as we know, and are not in the directory yet. */
-  behind: number
-  /** When its registrar was last live, in ms since 1970; null if not in this run. */
-  heardAt: number | null
-}
+import { Sync, type SyncOptions } from './sync.js'
 
 export interface ReplicaOptions {
   network: Network
@@ -51,9 +42,6 @@ const SAVE_DELAY_MS = 1000
 const EXPIRY_CHECK_MS = 1000
 /** How often those are looked for who hold a connection and may not. */
 const SWEEP_MS = 5000
-/** A log whose registrar did not renew its certificate for so long is dropped, while another is live. */
-const FORGET_LOG_AFTER_MS = 30 * 24 * 60 * 60 * 1000
-
 /**
  * A participant's copies of the logs, on disk and merged in memory, kept up to date by whoever has
  * them and served to whoever asks. Emits `registrar` (a Peer, when one is live), `registrar-lost`
@@ -71,11 +59,10 @@ export class Replica extends ReadyResource {
   readonly peering: Peering
 
   readonly #storage: Storage
-  readonly #certificates = new Certificates()
   readonly #copies: Copies
   readonly #live = new LiveRegistrars()
+  readonly #logs: KnownLogs
   readonly #sync: Sync
-  #own: { logKey: string; log: Log } | null = null
   #replications = 0
   #copying: Replication | null = null
   readonly #timers: NodeJS.Timeout[] = []
@@ -112,9 +99,10 @@ export class Replica extends ReadyResource {
       registry,
       directory: this.directory,
       open: (logKey, options) =>
-        this.#replication.open(logKey, () => this.#writerOf(logKey), options),
+        this.#replication.open(logKey, () => this.#logs.writerOf(logKey), options),
       ongrant: (statement) => this.membership.grants.add(statement)
     })
+    this.#logs = new KnownLogs(this.#copies, this.#live)
     this.#copies.on('notice', (notice) => this.emit('notice', notice))
     this.#copies.on('entries', (entries) => this.emit('entries', entries))
     this.#copies.on('held', (logKey) => this.announce(logKey))
@@ -138,18 +126,7 @@ export class Replica extends ReadyResource {
 
   /** Each known log, and how fresh our copy is. */
   logs(): LogView[] {
-    return [...this.#certificates.values()].map(({ logKey, registrarKey }) => {
-      const { applied, offered } = this.#progressOf(logKey)
-      return {
-        logKey,
-        registrarKey,
-        applied,
-        offered,
-        behind: Math.max(this.#copies.written(logKey) - applied, 0),
-        live: logKey === this.#own?.logKey || this.#live.get(registrarKey)?.logKey === logKey,
-        heardAt: this.#live.heardAt(registrarKey)
-      }
-    })
+    return this.#logs.views()
   }
 
   /** What of a log whoever asks can have from us as a whole. */
@@ -194,30 +171,31 @@ export class Replica extends ReadyResource {
   /** Follows the log of a certificate from now on, and tells the others of it. */
   async addCertificate(certificate: Certificate, from?: Peer) {
     const { logKey, registrarKey } = certificate
-    if (!this.#certificates.isNews(certificate) || this.#isOutdated(certificate)) return
-    const isKnown = this.#certificates.has(logKey)
-    this.#certificates.set(logKey, certificate)
+    const { certificates } = this.#logs
+    if (!certificates.isNews(certificate) || this.#logs.isOutdated(certificate)) return
+    const isKnown = certificates.has(logKey)
+    certificates.set(logKey, certificate)
     this.#setPrivate()
     this.peering.addRegistrar(registrarKey)
     this.#saveSoon()
     this.announce(logKey, from)
-    if (!isKnown && logKey !== this.#own?.logKey) await this.#copies.follow(logKey)
+    if (!isKnown && !this.#logs.isOwn(logKey)) await this.#copies.follow(logKey)
   }
 
   /** Tells the others what we have of a log. */
   announce(logKey: string, except?: Peer) {
-    const certificate = this.#certificates.get(logKey)
+    const certificate = this.#logs.certificates.get(logKey)
     if (!certificate) return
     for (const peer of this.peering.peers.values()) {
-      if (peer !== except) peer.sendLogs([this.#noticeOf(certificate)])
+      if (peer !== except) peer.sendLogs([this.#logs.noticeOf(certificate)])
     }
   }
 
   /** A log that need not be followed, and is live although nobody pings for it: our own. */
   setOwnLog(logKey: string, log: Log) {
-    const before = this.#own
+    const before = this.#logs.own
     if (before?.log === log) return
-    this.#own = { logKey, log }
+    this.#logs.own = { logKey, log }
     const tell = (values: LogValue[]) => {
       const { entries, grants } = sortOut(values)
       this.directory.apply(logKey, entries, true)
@@ -241,7 +219,7 @@ export class Replica extends ReadyResource {
   #setPrivate() {
     const { grants } = this.membership
     const wasUnknown = grants.isPrivate === null
-    grants.isPrivate = this.#certificates.isPrivate
+    grants.isPrivate = this.#logs.certificates.isPrivate
     if (wasUnknown) for (const peer of this.peering.peers.values()) this.#replicate(peer)
   }
 
@@ -271,10 +249,10 @@ export class Replica extends ReadyResource {
     this.#replicate(peer)
     peer.on('logs', (logs) => this.#onlogs(peer, logs))
     peer.on('afterword', (answer) => this.#onafterword(peer, answer))
-    peer.once('logs', (logs) => this.emit('introduced', this.#ownLengthIn(logs)))
+    peer.once('logs', (logs) => this.emit('introduced', this.#logs.ownLengthIn(logs)))
     peer.on('ping', (ping) => this.#onping(peer, ping))
     peer.on('close', () => this.#onpeerclose(peer))
-    peer.sendLogs(this.#notices())
+    peer.sendLogs(this.#logs.notices())
     this.emit('peer', peer)
   }
 
@@ -302,48 +280,26 @@ export class Replica extends ReadyResource {
   }
 
   #onlogs(peer: Peer, logs: LogNotice[]) {
-    for (const { certificate, length, snapshot } of logs) {
-      try {
-        const checked = checkCertificate(certificate, this.registry)
-        const { logKey } = checked
-        const start = snapshot === undefined ? null : this.#checkSnapshot(snapshot, logKey)
-        this.addCertificate(checked, peer).catch((notice) => this.emit('notice', notice))
-        this.#copies.offer(logKey, length, start)
-        this.#replication.offer(logKey, peer, length)
-        this.#checkRewind(logKey, length)
-      } catch (error) {
-        peer.emit(
-          'malformed',
-          SeaportError.BAD_MESSAGE(
-            `a peer passed on a bad certificate or snapshot: ${(error as Error).message}`
-          )
-        )
-        peer.destroy()
-        return
-      }
+    try {
+      for (const notice of logs) this.#onoffer(peer, checkLogNotice(notice, this.registry))
+    } catch (error) {
+      peer.emit('malformed', error as SeaportError)
+      peer.destroy()
+      return
     }
     this.#sync.check()
   }
 
-  #ownLengthIn(logs: readonly LogNotice[]): number {
-    const isOwn = ({ certificate }: LogNotice) =>
-      (certificate as Certificate | null)?.logKey === this.#own?.logKey
-    return logs.find(isOwn)?.length ?? 0
-  }
-
-  #checkSnapshot(value: unknown, logKey: string): Snapshot {
-    const snapshot = checkSnapshot(value, this.registry)
-    if (snapshot.logKey === logKey) return snapshot
-    throw SeaportError.BAD_MESSAGE('the snapshot is of another log')
-  }
-
-  /** Nobody can have more of a log than its writer, unless that one was put back to an older state. */
-  #checkRewind(logKey: string, length: number) {
-    if (logKey === this.#own?.logKey && length > this.#own.log.length) this.emit('rewound')
+  #onoffer(peer: Peer, { certificate, length, snapshot }: Offer) {
+    const { logKey } = certificate
+    this.addCertificate(certificate, peer).catch((notice) => this.emit('notice', notice))
+    this.#copies.offer(logKey, length, snapshot)
+    this.#replication.offer(logKey, peer, length)
+    if (this.#logs.isRewound(logKey, length)) this.emit('rewound')
   }
 
   #onping(peer: Peer, { length }: Ping) {
-    const certificate = this.#certificates.ofRegistrar(peer.key)
+    const certificate = this.#logs.certificates.ofRegistrar(peer.key)
     if (!certificate) return
     const { logKey } = certificate
     this.#copies.offer(logKey, length)
@@ -369,47 +325,12 @@ export class Replica extends ReadyResource {
     return this.#copying
   }
 
-  /** The key of the registrar that writes a log, null if it has begun another. */
-  #writerOf(logKey: string): string | null {
-    const registrarKey = this.#certificates.get(logKey)?.registrarKey ?? ''
-    return this.#certificates.ofRegistrar(registrarKey)?.logKey === logKey ? registrarKey : null
-  }
-
-  #notices(): LogNotice[] {
-    return [...this.#certificates.values()].map((certificate) => this.#noticeOf(certificate))
-  }
-
-  #noticeOf(certificate: Certificate): LogNotice {
-    const { logKey } = certificate
-    const snapshot = this.snapshotOf(logKey)
-    return { certificate, length: this.#lengthOf(logKey), ...(snapshot ? { snapshot } : {}) }
-  }
-
-  #lengthOf(logKey: string): number {
-    if (logKey === this.#own?.logKey) return this.#own.log.length
-    return this.#copies.applied(logKey)
-  }
-
-  #progressOf(logKey: string) {
-    return { applied: this.#lengthOf(logKey), offered: this.#copies.offered(logKey) }
-  }
-
   #forgetOldLogs() {
-    for (const certificate of [...this.#certificates.values()]) {
-      if (!this.#isOutdated(certificate)) continue
-      const { logKey } = certificate
-      this.#certificates.delete(logKey)
+    for (const { logKey } of this.#logs.outdated()) {
+      this.#logs.certificates.delete(logKey)
       this.#copies.drop(logKey).catch((notice) => this.emit('notice', notice))
       this.#saveSoon()
     }
-  }
-
-  /** Its registrar writes another one, or was away for long; and somebody live knows better. */
-  #isOutdated({ logKey, registrarKey, startedAt, renewedAt }: Certificate): boolean {
-    const live = this.#certificates.get(this.#live.get(registrarKey)?.logKey ?? '')
-    if (live) return live.startedAt > startedAt && isRead(this.#progressOf(live.logKey))
-    const isForgotten = renewedAt < Date.now() - FORGET_LOG_AFTER_MS
-    return isForgotten && this.#live.size > 0 && logKey !== this.#own?.logKey
   }
 
   #saveSoon() {
@@ -422,7 +343,7 @@ export class Replica extends ReadyResource {
 
   async #save() {
     const { memory } = this.#storage
-    memory.certificates = [...this.#certificates.values()]
+    memory.certificates = [...this.#logs.certificates.values()]
     memory.grants = this.membership.grants.statements()
     this.#copies.remember()
     await this.#storage.save()
