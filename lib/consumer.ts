@@ -75,7 +75,7 @@ class ConsumerInstance extends Lifecycle {
       bootstrap,
       host
     } = options
-    const wanted = roles.map(parseRoleRange)
+    const wanted = checkRoles(roles).map(parseRoleRange)
     const registry = parseKey(registryPublicKey, 'registry public key')
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     this.#denialTimeout = options.denialTimeout ?? Infinity
@@ -327,6 +327,14 @@ class ConsumerEntry extends EventEmitter {
   override toString(): string {
     return `${this.role}@${this.range}`
   }
+}
+
+/** Whoever has no types may give one role only. */
+function checkRoles(roles: unknown): string[] {
+  if (Array.isArray(roles)) return roles
+  throw SeaportError.USAGE(
+    `a consumer takes a list of roles, as in ['couchdb@3.x'], not ${typeof roles}`
+  )
 }
 
 export type Consumer = ConsumerInstance

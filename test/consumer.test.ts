@@ -194,6 +194,8 @@ t.test('what cannot be right is refused before anything is opened', (t) => {
   t.throws(() => Consumer(['a@not a range'], { registryPublicKey, bootstrap }), {
     code: 'BAD_ROLE'
   })
+  const one: unknown = 'a@1.x'
+  t.throws(() => Consumer(one as string[], { registryPublicKey, bootstrap }), { code: 'USAGE' })
   t.throws(() => Registry({ seed: 'short', bootstrap }), { code: 'BAD_KEY' })
   t.end()
 })
