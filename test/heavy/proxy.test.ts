@@ -9,7 +9,8 @@ import { registryOf } from '../bin/island.js'
 const MEBIBYTE = 2 ** 20
 const BULK_BYTES = 512 * MEBIBYTE
 const CROWD = 1000
-const MAX_RSS_MIB = 150
+/** 85 after the start; V8 lets 32 MiB of buffers wait for a collection, and those of 256 KiB leave gaps. */
+const MAX_RSS_MIB = 180
 
 for (const direct of ['lan', 'off']) {
   t.test(
