@@ -83,7 +83,7 @@ export class KnownLogs {
 
   /** Nobody can have more of a log than its writer, unless that one was put back to an older state. */
   isRewound(logKey: string, length: number): boolean {
-    return this.own !== null && this.isOwn(logKey) && length > this.own.log.length
+    return this.isOwn(logKey) && length > this.#lengthOf(logKey)
   }
 
   outdated(): Certificate[] {

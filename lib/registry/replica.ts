@@ -42,6 +42,7 @@ const SAVE_DELAY_MS = 1000
 const EXPIRY_CHECK_MS = 1000
 /** How often those are looked for who hold a connection and may not. */
 const SWEEP_MS = 5000
+
 /**
  * A participant's copies of the logs, on disk and merged in memory, kept up to date by whoever has
  * them and served to whoever asks. Emits `registrar` (a Peer, when one is live), `registrar-lost`
