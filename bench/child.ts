@@ -71,7 +71,7 @@ export class Child {
   async waitForLine(beginning: string, timeout = LINE_TIMEOUT_MS): Promise<string> {
     const said = this.#lines.find((line) => line.startsWith(beginning))
     if (said !== undefined) return said.slice(beginning.length)
-    if (this.#hasEnded) throw this.#silence(beginning)
+    if (this.#hasEnded) throw this.#failureDetector(beginning)
     return new Promise((resolve, reject) => {
       const settle = (error: Error | null, rest = '') => {
         clearTimeout(timer)
@@ -83,7 +83,7 @@ export class Child {
       const online = (line: string) => {
         if (line.startsWith(beginning)) settle(null, line.slice(beginning.length))
       }
-      const onend = () => settle(this.#silence(beginning))
+      const onend = () => settle(this.#failureDetector(beginning))
       const timer = setTimeout(onend, timeout)
       this.#events.on('line', online)
       this.#events.on('end', onend)
@@ -128,7 +128,7 @@ export class Child {
     this.#events.emit('line', line)
   }
 
-  #silence(beginning: string): Error {
+  #failureDetector(beginning: string): Error {
     const state = this.#hasEnded ? 'ended' : 'ran on'
     return new Error(
       `${this.name} ${state} without saying ${JSON.stringify(beginning)}; it said:\n${this.#lines.join('\n')}`

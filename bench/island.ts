@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { randomSeed, toHex } from '../lib/keys.js'
+import { randomSeed, toHex } from '../lib/core/keys.js'
 import { Child, run } from './child.js'
 
 const PROGRAM = resolve(import.meta.dirname, '../bin/hyperseaport.js')

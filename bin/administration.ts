@@ -1,5 +1,5 @@
+import { KeyPair, toHex } from '../lib/core/keys.js'
 import { Admin } from '../lib/index.js'
-import { KeyPair, toHex } from '../lib/keys.js'
 import type { Flag } from './command.js'
 import {
   COMMON_FLAGS,

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { closest, distance } from 'fastest-levenshtein'
 import yargs, { type Options } from 'yargs'
-import { SeaportError } from '../lib/errors.js'
+import { SeaportError } from '../lib/core/errors.js'
 import type { Command, Flag } from './command.js'
 
 const { version } = createRequire(import.meta.url)('hyperseaport/package.json')

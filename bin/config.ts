@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import ini from 'ini'
-import { SeaportError } from '../lib/errors.js'
+import { SeaportError } from '../lib/core/errors.js'
 
 const NEARBY_NAME = '.hyperseaportrc'
 

@@ -1,4 +1,4 @@
-import { type NetworkOptions, parseBootstrap } from '../lib/network.js'
+import { type NetworkOptions, parseBootstrap } from '../lib/core/network.js'
 import type { Flag } from './command.js'
 import type { Settings } from './settings.js'
 

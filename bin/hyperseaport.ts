@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import './engine.js'
-import { SeaportError } from '../lib/errors.js'
+import { SeaportError } from '../lib/core/errors.js'
 import { parseArguments } from './arguments.js'
 import { access } from './commands/access.js'
 import { bootstrap } from './commands/bootstrap.js'

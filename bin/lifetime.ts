@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { SeaportError } from '../lib/errors.js'
+import { SeaportError } from '../lib/core/errors.js'
 
 interface Destroyable {
   destroy(): Promise<void>

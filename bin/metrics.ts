@@ -1,4 +1,4 @@
-import { type Measures, MetricsServer } from '../lib/metrics.js'
+import { type Measures, MetricsServer } from '../lib/core/metrics.js'
 import type { Flag } from './command.js'
 import type { Lifetime } from './lifetime.js'
 import type { Settings } from './settings.js'

@@ -1,8 +1,9 @@
-import { SeaportError } from './errors.js'
-import { KeyPair, parseKey, toHex } from './keys.js'
-import { factory, Lifecycle, type SetupOptions } from './lifecycle.js'
-import type { NetworkOptions } from './network.js'
-import { withAdvice } from './registry/denial.js'
+import { SeaportError } from './core/errors.js'
+import { KeyPair, parseKey, toHex } from './core/keys.js'
+import { factory, Lifecycle, type SetupOptions } from './core/lifecycle.js'
+import type { NetworkOptions } from './core/network.js'
+import { Participant } from './registry/replica/participant.js'
+import { withAdvice } from './registry/swarm/denial.js'
 import {
   checkGrantStatement,
   type Grant,
@@ -12,9 +13,8 @@ import {
   type Revocation,
   signGrant,
   signRevocation
-} from './registry/grant.js'
-import { Participant } from './registry/participant.js'
-import { isObject } from './registry/statement.js'
+} from './registry/trust/grant.js'
+import { isObject } from './registry/trust/statement.js'
 
 export interface AdminOptions extends NetworkOptions {
   /** The registry's seed; or leave it out and administer with this process's key, if that is an admin's. */

@@ -1,9 +1,9 @@
-import { KeyPair, parseKey, toHex } from './keys.js'
-import { factory, Lifecycle } from './lifecycle.js'
-import { Network, type NetworkOptions } from './network.js'
-import type { Limits } from './registry/limits.js'
-import { Registrar } from './registry/registrar.js'
-import { defaultDir, Storage } from './registry/storage.js'
+import { KeyPair, parseKey, toHex } from './core/keys.js'
+import { factory, Lifecycle } from './core/lifecycle.js'
+import { Network, type NetworkOptions } from './core/network.js'
+import { defaultDir, Storage } from './registry/log/storage.js'
+import { Registrar } from './registry/registrar/registrar.js'
+import type { Limits } from './registry/swarm/limits.js'
 
 export interface RegistryOptions extends NetworkOptions {
   /** The registry's seed: 32 bytes, hex or z-base-32. Whoever holds it is the registry. */

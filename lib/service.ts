@@ -1,19 +1,19 @@
-import { SeaportError } from './errors.js'
-import { checkKeyPair, type KeyPair, parseKey, toHex } from './keys.js'
-import { factory, Lifecycle, type SetupOptions } from './lifecycle.js'
+import { SeaportError } from './core/errors.js'
+import { checkKeyPair, type KeyPair, parseKey, toHex } from './core/keys.js'
+import { factory, Lifecycle, type SetupOptions } from './core/lifecycle.js'
+import { parseServiceRole, type ServiceRole } from './core/role.js'
 import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
-import { type DirectReach, parseDirectReach } from './link/direct-address.js'
-import { isServed } from './link/probe.js'
-import { withAdvice } from './registry/denial.js'
-import { keepServiceKey } from './registry/own-keys.js'
-import { type MemberOptions, Participant } from './registry/participant.js'
-import { checkTags, type ServiceRecord } from './registry/record.js'
-import { temporaryNotice } from './registry/storage.js'
-import { parseServiceRole, type ServiceRole } from './role.js'
+import { type DirectReach, parseDirectReach } from './link/direct/address.js'
+import { keepServiceKey } from './registry/log/own-keys.js'
+import { temporaryNotice } from './registry/log/storage.js'
+import { type MemberOptions, Participant } from './registry/replica/participant.js'
+import { withAdvice } from './registry/swarm/denial.js'
+import { checkTags, type ServiceRecord } from './registry/trust/record.js'
 import { type CheckOptions, HealthCheck } from './serving/health.js'
+import { Listeners } from './serving/listeners.js'
 import { type Origin, type OriginOptions, originOf } from './serving/origin.js'
-import { Presence } from './serving/presence.js'
-import { Reception } from './serving/reception.js'
+import { isServed } from './serving/probe.js'
+import { Registration } from './serving/registration.js'
 
 export interface ServiceOptions extends MemberOptions, OriginOptions, CheckOptions {
   /** Name and exact version, as in `couchdb@3.2.2`. */
@@ -65,8 +65,8 @@ class ServiceInstance extends Lifecycle {
   readonly #dir: string | undefined
   readonly #participant: Participant
   #keyPair: KeyPair | undefined
-  #reception: Reception | null = null
-  #presence: Presence | null = null
+  #listeners: Listeners | null = null
+  #registration: Registration | null = null
   #denial: SeaportError | null = null
 
   /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
@@ -129,7 +129,7 @@ class ServiceInstance extends Lifecycle {
 
   /** The record as it was last signed. */
   get record(): ServiceRecord | null {
-    return this.#presence?.record ?? null
+    return this.#registration?.record ?? null
   }
 
   /**
@@ -145,8 +145,8 @@ class ServiceInstance extends Lifecycle {
 
   getStats() {
     return {
-      registrars: this.#presence?.registrars ?? 0,
-      ...this.#reception?.stats,
+      registrars: this.#registration?.registrars ?? 0,
+      ...this.#listeners?.stats,
       health: this.#health.stats,
       command: this.#origin.supervisor?.stats
     }
@@ -154,7 +154,7 @@ class ServiceInstance extends Lifecycle {
 
   /** Asks consumers to go elsewhere if they can, ahead of a planned end. Nobody is cut or refused. */
   drain() {
-    this.#presence?.drain()
+    this.#registration?.drain()
   }
 
   /** Sends a signal to the supervised command, if there is one. */
@@ -184,12 +184,12 @@ class ServiceInstance extends Lifecycle {
 
   protected override async stop() {
     // Withdrawn first; whoever has not heard of that is refused, and goes elsewhere.
-    await this.#presence?.close()
-    if (this.#reception?.opened) await this.#reception.drain(this.#drainTimeout)
+    await this.#registration?.close()
+    if (this.#listeners?.opened) await this.#listeners.drain(this.#drainTimeout)
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
     this.#participant.replica.off('rights', this.#onrights)
-    await this.#participant.release(async () => this.#reception?.close())
+    await this.#participant.release(async () => this.#listeners?.close())
     await this.#origin.supervisor?.stop()
   }
 
@@ -201,11 +201,11 @@ class ServiceInstance extends Lifecycle {
     this.emit('denied', this.#denial)
   }
 
-  readonly #onrights = () => this.#reception?.recheck()
+  readonly #onrights = () => this.#listeners?.recheck()
 
   /** From now on links are taken. */
   async #accept(keyPair: KeyPair) {
-    const reception = new Reception({
+    const listeners = new Listeners({
       network: this.#participant.network,
       keyPair,
       connect: async () => this.#origin.take ?? this.#origin.connect(),
@@ -213,14 +213,14 @@ class ServiceInstance extends Lifecycle {
       reach: this.#reach,
       directPort: this.#directPort
     })
-    this.#reception = reception
-    reception.on('refused', (error: SeaportError) => {
+    this.#listeners = listeners
+    listeners.on('refused', (error: SeaportError) => {
       if (error.code === 'BACKEND_UNREACHABLE') this.#health.suspect()
       this.emit('refused', error)
     })
-    reception.on('notice', this.#onnotice)
-    reception.on('addresses', () => this.#presence?.update({ direct: reception.addresses }))
-    await this.unlessDestroyed(reception.ready())
+    listeners.on('notice', this.#onnotice)
+    listeners.on('addresses', () => this.#registration?.update({ direct: listeners.addresses }))
+    await this.unlessDestroyed(listeners.ready())
     this.emit('listening')
   }
 
@@ -239,24 +239,24 @@ class ServiceInstance extends Lifecycle {
 
   /** Into the registry: at once, or with the command that is to be served. */
   async #appear(keyPair: KeyPair, deadline: number) {
-    const presence = new Presence({
+    const registration = new Registration({
       replica: this.#participant.replica,
       keyPair,
-      fields: { ...this.role, tags: this.#tags, direct: this.#reception?.addresses ?? [] },
+      fields: { ...this.role, tags: this.#tags, direct: this.#listeners?.addresses ?? [] },
       health: this.#health,
       supervisor: this.#origin.supervisor
     })
-    this.#presence = presence
+    this.#registration = registration
     const settled = new Promise<void>((resolve, reject) => {
-      presence.on('registered', () => resolve())
-      presence.on('denied', (error) => (error.code === 'KEY_IN_USE' ? reject(error) : null))
+      registration.on('registered', () => resolve())
+      registration.on('denied', (error) => (error.code === 'KEY_IN_USE' ? reject(error) : null))
     })
     settled.catch(() => {})
-    presence.on('registered', (record) => this.emit('registered', record))
-    presence.on('health', (health, reason) => this.emit('health', health, reason))
-    presence.on('denied', this.#ondenied)
-    presence.on('lost', () => this.emit('lost'))
-    await this.unlessDestroyed(presence.start())
+    registration.on('registered', (record) => this.emit('registered', record))
+    registration.on('health', (health, reason) => this.emit('health', health, reason))
+    registration.on('denied', this.#ondenied)
+    registration.on('lost', () => this.emit('lost'))
+    await this.unlessDestroyed(registration.start())
     await this.waitFor(settled, deadline - performance.now(), () => this.#late())
   }
 

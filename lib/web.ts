@@ -1,23 +1,23 @@
 import { randomBytes } from 'node:crypto'
+import { SeaportError } from './core/errors.js'
+import { type KeyPair, parseKey, toHex } from './core/keys.js'
+import { factory, Lifecycle, type SetupOptions } from './core/lifecycle.js'
+import { type Measure, Metrics, measuresOf, measuresOfLogs } from './core/metrics.js'
+import { LiveFeed } from './dashboard/live-feed.js'
+import { dashboardPages } from './dashboard/pages.js'
 import { type CallerOptions, linksOf } from './dialing/links.js'
-import { AccessList, type AccessListOptions, denied, parseReach } from './edge/access.js'
-import { type CertificateSource, FileCertificate } from './edge/certificate.js'
-import { parseCors } from './edge/cors.js'
-import { dashboardPages } from './edge/dashboard.js'
-import { DomainTable, parseDomain, parseHostnameRule } from './edge/domains.js'
-import { HostGuard } from './edge/host-guard.js'
-import { HttpGateway } from './edge/http-gateway.js'
-import { LiveFeed } from './edge/live-feed.js'
-import type { Page } from './edge/request-handler.js'
-import type { GatewayRules } from './edge/router.js'
-import { Traffic } from './edge/traffic.js'
-import { SeaportError } from './errors.js'
-import { type KeyPair, parseKey, toHex } from './keys.js'
-import { factory, Lifecycle, type SetupOptions } from './lifecycle.js'
+import { AccessList, type AccessListOptions, denied, parseReach } from './gateway/access.js'
+import { type CertificateSource, FileCertificate } from './gateway/certificate.js'
+import { parseCors } from './gateway/cors.js'
+import { DomainTable, parseDomain, parseHostnameRule } from './gateway/domains.js'
+import { HostGuard } from './gateway/host-guard.js'
+import { HttpGateway } from './gateway/http-gateway.js'
+import type { Page } from './gateway/request-handler.js'
+import type { GatewayRules } from './gateway/router.js'
+import { Traffic } from './gateway/traffic.js'
 import type { LinkPool } from './link/pool.js'
-import { type Measure, Metrics, measuresOf, measuresOfLogs } from './metrics.js'
-import { Participant } from './registry/participant.js'
-import { temporaryNotice } from './registry/storage.js'
+import { temporaryNotice } from './registry/log/storage.js'
+import { Participant } from './registry/replica/participant.js'
 
 /** What may be changed while it runs: `update` takes the same. */
 export interface WebRules {
@@ -215,8 +215,8 @@ class WebInstance extends Lifecycle {
   #pages({ dashboard = true }: WebOptions): Map<string, Page> {
     const pages = dashboard ? dashboardPages(this.#feed) : new Map<string, Page>()
     const metrics = new Metrics(() => this.measures())
-    return pages.set('/metrics', async (_request, response, viewer) => {
-      if (!viewer.mayReachAll) throw denied(viewer, 'the metrics')
+    return pages.set('/metrics', async (_request, response, principal) => {
+      if (!principal.mayReachAll) throw denied(principal, 'the metrics')
       const { type, text } = await metrics.render()
       response.writeHead(200, { 'Content-Type': type }).end(text)
     })

@@ -8,10 +8,10 @@ import {
   type MuxMessage,
   Protomux,
   SecretStream
-} from '../lib/holepunch.js'
-import { KeyPair, toHex } from '../lib/keys.js'
-import { parseBootstrap } from '../lib/network.js'
-import { Corestore, Hyperbee } from '../lib/registry/hypercore.js'
+} from '../lib/core/holepunch.js'
+import { KeyPair, toHex } from '../lib/core/keys.js'
+import { parseBootstrap } from '../lib/core/network.js'
+import { Corestore, Hyperbee } from '../lib/registry/log/hypercore.js'
 import type { Testbed } from './testbed.js'
 
 /** How an outsider introduces itself on one connection. */

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { SecretStream } from '../../lib/holepunch.js'
+import type { SecretStream } from '../../lib/core/holepunch.js'
 
 /** Joins a socket and a connection, each way until its own end, and never faster than the other reads. */
 export function pipe(socket: Socket, connection: SecretStream) {

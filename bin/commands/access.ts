@@ -1,7 +1,7 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { text as readAll } from 'node:stream/consumers'
-import { AccessList, makePerson, makeToken } from '../../lib/edge/access.js'
-import { SeaportError } from '../../lib/errors.js'
+import { SeaportError } from '../../lib/core/errors.js'
+import { AccessList, makePerson, makeToken } from '../../lib/gateway/access.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS } from '../flags.js'
 

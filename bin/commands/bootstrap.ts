@@ -1,7 +1,7 @@
 import { isIPv4 } from 'node:net'
 import { networkInterfaces } from 'node:os'
-import { BootstrapNode } from '../../lib/bootstrap-node.js'
-import { SeaportError } from '../../lib/errors.js'
+import { BootstrapNode } from '../../lib/core/bootstrap-node.js'
+import { SeaportError } from '../../lib/core/errors.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
 

@@ -1,5 +1,5 @@
 import type { Grant } from '../../lib/index.js'
-import { parsePattern } from '../../lib/registry/grant.js'
+import { parsePattern } from '../../lib/registry/trust/grant.js'
 import { ADMIN_FLAGS, KEY_FLAG, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
 

@@ -1,7 +1,7 @@
-import { toHex } from '../../lib/keys.js'
-import { parseBackend } from '../../lib/link/backend.js'
-import { keepProcessKey, keepServiceKey } from '../../lib/registry/own-keys.js'
-import { parseServiceRole } from '../../lib/role.js'
+import { toHex } from '../../lib/core/keys.js'
+import { parseServiceRole } from '../../lib/core/role.js'
+import { keepProcessKey, keepServiceKey } from '../../lib/registry/log/own-keys.js'
+import { parseBackend } from '../../lib/serving/backend.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, JSON_FLAG, REGISTRY_PUBLIC_KEY_FLAG } from '../flags.js'
 

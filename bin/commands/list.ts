@@ -1,7 +1,7 @@
+import { toHex } from '../../lib/core/keys.js'
+import { parseRoleRange } from '../../lib/core/role.js'
 import { Consumer, type Instance } from '../../lib/index.js'
-import { toHex } from '../../lib/keys.js'
 import type { PathView } from '../../lib/link/pool.js'
-import { parseRoleRange } from '../../lib/role.js'
 import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,

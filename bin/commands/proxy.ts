@@ -1,10 +1,10 @@
 import { inspect } from 'node:util'
+import { toHex } from '../../lib/core/keys.js'
+import { measuresOf, measuresOfLogs } from '../../lib/core/metrics.js'
+import { parseRoleRange } from '../../lib/core/role.js'
 import { BALANCE_MODES, DEFAULT_MODE } from '../../lib/dialing/balancer.js'
 import { Consumer, type ConsumerEntry, type Instance } from '../../lib/index.js'
-import { toHex } from '../../lib/keys.js'
-import { DIRECT_REACHES } from '../../lib/link/direct-address.js'
-import { measuresOf, measuresOfLogs } from '../../lib/metrics.js'
-import { parseRoleRange } from '../../lib/role.js'
+import { DIRECT_REACHES } from '../../lib/link/direct/address.js'
 import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,

@@ -1,4 +1,7 @@
 import { inspect } from 'node:util'
+import { toHex } from '../../lib/core/keys.js'
+import { measuresOf } from '../../lib/core/metrics.js'
+import { parseServiceRole } from '../../lib/core/role.js'
 import {
   type Exit,
   KeyPair,
@@ -6,11 +9,8 @@ import {
   Service,
   type ServiceRecord
 } from '../../lib/index.js'
-import { toHex } from '../../lib/keys.js'
-import { parseBackend } from '../../lib/link/backend.js'
-import { DIRECT_REACHES } from '../../lib/link/direct-address.js'
-import { measuresOf } from '../../lib/metrics.js'
-import { parseServiceRole } from '../../lib/role.js'
+import { DIRECT_REACHES } from '../../lib/link/direct/address.js'
+import { parseBackend } from '../../lib/serving/backend.js'
 import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,

@@ -1,7 +1,7 @@
 import semver from 'semver'
+import { toHex } from '../../lib/core/keys.js'
+import { parseRoleRange } from '../../lib/core/role.js'
 import { Consumer, type DirectoryChange, type Instance } from '../../lib/index.js'
-import { toHex } from '../../lib/keys.js'
-import { parseRoleRange } from '../../lib/role.js'
 import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,

@@ -1,7 +1,7 @@
-import { type AccessEntry, toJson, toLine } from '../../lib/edge/access-log.js'
+import { type KeyPair, toHex } from '../../lib/core/keys.js'
+import type { Measures } from '../../lib/core/metrics.js'
+import { type AccessEntry, toJson, toLine } from '../../lib/gateway/access-log.js'
 import { Web } from '../../lib/index.js'
-import { type KeyPair, toHex } from '../../lib/keys.js'
-import type { Measures } from '../../lib/metrics.js'
 import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,

@@ -1,5 +1,5 @@
-import { SeaportError } from '../errors.js'
-import { type Instance, tierOf, type Versions } from '../registry/directory.js'
+import { SeaportError } from '../core/errors.js'
+import { type Instance, tierOf, type Versions } from '../registry/replica/directory.js'
 
 /** What a balancer needs to know of an instance. */
 export interface Balanced extends Partial<Pick<Instance, 'live' | 'status'>> {
@@ -17,7 +17,7 @@ export interface Measurement {
 }
 
 /** What a choice may depend on, beside the candidates. */
-export interface Circumstances {
+export interface BalanceContext {
   /** Counts the dials. */
   dial: number
   /** Below 1. */
@@ -38,7 +38,7 @@ export interface Circumstances {
  */
 export type Balancer = <T extends Balanced>(
   candidates: readonly T[],
-  circumstances: Circumstances
+  context: BalanceContext
 ) => T[]
 
 /** The names on the left are the ones to use; those on the right are older names of the same. */
@@ -78,14 +78,14 @@ export function balancerOf(mode: BalanceMode): Balancer {
   ]
 }
 
-type Order = <T extends Balanced>(group: T[], circumstances: Circumstances) => T[]
+type Order = <T extends Balanced>(group: T[], context: BalanceContext) => T[]
 
 function inGroups(order: Order): Balancer {
-  return (candidates, circumstances) =>
+  return (candidates, context) =>
     candidates.length < 2
       ? [...candidates]
-      : groups(candidates, circumstances.versions).flatMap((group) =>
-          group.length === 1 ? group : order(group, circumstances)
+      : groups(candidates, context.versions).flatMap((group) =>
+          group.length === 1 ? group : order(group, context)
         )
 }
 
@@ -94,7 +94,7 @@ function inGroups(order: Order): Balancer {
  * looking at all of them, and consumers that know the same do not all run to the same instance
  * (Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001).
  */
-function twoChoices<T extends Balanced>(group: T[], { random, measure }: Circumstances): T[] {
+function twoChoices<T extends Balanced>(group: T[], { random, measure }: BalanceContext): T[] {
   const shuffled = rotate(group, Math.floor(random() * group.length))
   const one = shuffled[0] as T
   const [other] = shuffled.splice(1 + Math.floor(random() * (group.length - 1)), 1) as [T]
@@ -112,7 +112,7 @@ function isBetter(a: Measurement, b: Measurement): boolean {
  * Each consumer draws lots for all instances, and the highest comes first: when an instance leaves, only
  * those move that it had (Thaler and Ravishankar, A Name-Based Mapping Scheme for Rendezvous, 1996).
  */
-function byRendezvous<T extends Balanced>(group: T[], { consumerKey }: Circumstances): T[] {
+function byRendezvous<T extends Balanced>(group: T[], { consumerKey }: BalanceContext): T[] {
   const seed = hash(consumerKey, FNV_OFFSET)
   return group
     .map((candidate) => ({ candidate, lot: mix(hash(candidate.servicePublicKey, seed)) }))

@@ -1,19 +1,19 @@
 import type { Duplex } from 'node:stream'
-import type { Signal } from '../abort.js'
-import { SeaportError } from '../errors.js'
+import type { Signal } from '../core/abort.js'
+import { SeaportError } from '../core/errors.js'
 import type { OpenOptions } from '../link/link.js'
 import type { LinkPool } from '../link/pool.js'
 import { LinkStream } from '../link/stream.js'
-import type { Versions } from '../registry/directory.js'
+import type { Versions } from '../registry/replica/directory.js'
 import {
+  type BalanceContext,
   type Balanced,
   type BalanceMode,
   type Balancer,
   balancerOf,
-  type Circumstances,
   DEFAULT_MODE
 } from './balancer.js'
-import { type Acquaintance, Experience } from './experience.js'
+import { type InstanceStat, InstanceStats } from './instance-stats.js'
 import { OVERTAKEN, Race } from './race.js'
 
 /** An instance that may be dialed. */
@@ -36,7 +36,7 @@ export interface DialerOptions {
   /** Whose dials these are. Asked for each, in the mode `hash`. */
   consumerKey?: (() => string) | undefined
   /** What is known of the instances. Default: what this dialer finds out. */
-  experience?: Experience | undefined
+  instanceStats?: InstanceStats | undefined
   random?: (() => number) | undefined
   /** How long an instance may take to answer, in ms. */
   openTimeout?: number
@@ -109,8 +109,8 @@ export class Dialer {
   readonly #resolve: DialerOptions['resolve']
   readonly #watch: DialerOptions['watch']
   readonly #pool: DialerOptions['pool']
-  readonly #experience: Experience
-  readonly #circumstances: Circumstances
+  readonly #instanceStats: InstanceStats
+  readonly #context: BalanceContext
   readonly #openTimeout: number | undefined
   readonly #dialTimeout: number
   readonly #hedgeAfter: number
@@ -126,7 +126,7 @@ export class Dialer {
     mode = DEFAULT_MODE,
     versions = 'newest',
     consumerKey = () => '',
-    experience = new Experience(),
+    instanceStats = new InstanceStats(),
     random = Math.random,
     openTimeout,
     dialTimeout = DIAL_TIMEOUT_MS,
@@ -138,14 +138,14 @@ export class Dialer {
     this.#pool = pool
     this.#mode = mode
     this.#balancer = balancerOf(mode)
-    this.#experience = experience
+    this.#instanceStats = instanceStats
     this.#openTimeout = openTimeout
     this.#dialTimeout = dialTimeout
     this.#hedgeAfter = hedgeAfter
-    this.#circumstances = {
+    this.#context = {
       dial: -1,
       random,
-      measure: ({ servicePublicKey }) => this.#experience.of(servicePublicKey).load,
+      measure: ({ servicePublicKey }) => this.#instanceStats.of(servicePublicKey).load,
       get consumerKey() {
         return consumerKey()
       },
@@ -171,10 +171,10 @@ export class Dialer {
    * The instance whose turn it is, for whoever may have a stream to it already and need not dial. Null if
    * that is open to doubt.
    */
-  next(): Acquaintance | null {
+  next(): InstanceStat | null {
     const [first] = this.#balance()
     if (!first || this.#doubt(first, undefined) > 0) return null
-    return this.#experience.of(first.servicePublicKey)
+    return this.#instanceStats.of(first.servicePublicKey)
   }
 
   /**
@@ -231,14 +231,14 @@ export class Dialer {
   }
 
   #balance(): Candidate[] {
-    const circumstances = this.#circumstances
-    circumstances.dial++
-    return this.#balancer(this.#resolve(), circumstances)
+    const context = this.#context
+    context.dial++
+    return this.#balancer(this.#resolve(), context)
   }
 
   #doubt({ servicePublicKey }: Candidate, avoid: ReadonlySet<string> | undefined): number {
     if (avoid?.has(servicePublicKey)) return 3
-    if (this.#experience.of(servicePublicKey).ejection.isEjected) return 2
+    if (this.#instanceStats.of(servicePublicKey).ejection.isEjected) return 2
     return this.#pool.isSuspect(servicePublicKey) ? 1 : 0
   }
 
@@ -246,7 +246,7 @@ export class Dialer {
     candidate: Candidate,
     { signal, open, isAlone }: AttemptOptions<S>
   ): Promise<S> {
-    const { key, load, ejection } = this.#experience.of(candidate.servicePublicKey)
+    const { key, load, ejection } = this.#instanceStats.of(candidate.servicePublicKey)
     const beganAt = performance.now()
     // The time that it takes to make a link, or to find a stream that was kept, says nothing of the next.
     const isMeasured = !open && this.#isLinked(candidate)
@@ -274,7 +274,7 @@ export class Dialer {
   }
 
   /** Whoever hung up did not complain; but who was overtaken after its time is as good as silent. */
-  #judge(ejection: Acquaintance['ejection'], { aborted, reason }: Signal, took: number) {
+  #judge(ejection: InstanceStat['ejection'], { aborted, reason }: Signal, took: number) {
     if (!aborted) return ejection.failed()
     if (reason === OVERTAKEN) this.stats.overtaken++
     if (reason === OVERTAKEN && took >= this.#hedgeAfter) ejection.failed()

@@ -1,8 +1,8 @@
-import { SeaportError } from '../errors.js'
-import { type DirectReach, parseDirectReach } from '../link/direct-address.js'
-import { DirectConnector } from '../link/direct-connector.js'
+import { SeaportError } from '../core/errors.js'
+import { type DirectReach, parseDirectReach } from '../link/direct/address.js'
+import { DirectConnector } from '../link/direct/connector.js'
 import { LinkPool } from '../link/pool.js'
-import type { MemberOptions, Participant } from '../registry/participant.js'
+import type { MemberOptions, Participant } from '../registry/replica/participant.js'
 
 /** What whoever calls services is told. */
 export interface CallerOptions extends MemberOptions {

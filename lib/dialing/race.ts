@@ -1,5 +1,5 @@
-import { Abort, type Signal } from '../abort.js'
-import { SeaportError } from '../errors.js'
+import { Abort, type Signal } from '../core/abort.js'
+import { SeaportError } from '../core/errors.js'
 
 /** Why an attempt was ended: another one was connected first. */
 export const OVERTAKEN = SeaportError.CLOSED('another instance answered first')

@@ -1,12 +1,17 @@
 import type { Duplex } from 'node:stream'
-import type { Signal } from '../abort.js'
-import { SeaportError } from '../errors.js'
-import { type DHTServer, type HyperDHT, ReadyResource, type SecretStream } from '../holepunch.js'
-import { type KeyPair, toHex } from '../keys.js'
+import type { Signal } from '../core/abort.js'
+import { SeaportError } from '../core/errors.js'
+import {
+  type DHTServer,
+  type HyperDHT,
+  ReadyResource,
+  type SecretStream
+} from '../core/holepunch.js'
+import { type KeyPair, toHex } from '../core/keys.js'
 import type { IncomingStream } from './incoming-stream.js'
-import { join } from './join.js'
 import { Link, type Path } from './link.js'
 import { cut, handOver } from './pipe.js'
+import { splice } from './splice.js'
 import { MAX_STREAMS } from './streams.js'
 
 /** Takes a stream, and the key of whoever opened it, for good. */
@@ -169,7 +174,7 @@ export class Acceptor extends ReadyResource {
       const reason =
         typeof backend === 'function'
           ? await giveTo(backend, stream.toDuplex(), link.remotePublicKey)
-          : await join(stream, backend)
+          : await splice(stream, backend)
       if (reason !== null) this.stats.reset++
     } catch (error) {
       this.#refuse(incoming, error)

@@ -1,4 +1,4 @@
-import type { SecretStream } from '../holepunch.js'
+import type { SecretStream } from '../core/holepunch.js'
 import { PACKET_BYTES } from './frames.js'
 
 export interface BacklogOptions {

@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream'
-import type { SeaportError } from '../errors.js'
+import type { SeaportError } from '../core/errors.js'
 import type { LinkStream, Sink } from './stream.js'
 
 /** What Node buffers on top of what the stream does, each way. */

@@ -1,5 +1,5 @@
-import { SeaportError } from '../errors.js'
-import { c, type Encoding, type State } from '../holepunch.js'
+import { SeaportError } from '../core/errors.js'
+import { c, type Encoding, type State } from '../core/holepunch.js'
 
 /**
  * `hyperseaport/stream/1` on the wire. One message is a packet: frames of any streams, one after

@@ -1,5 +1,5 @@
-import { Abort, type Signal } from '../abort.js'
-import type { SeaportError } from '../errors.js'
+import { Abort, type Signal } from '../core/abort.js'
+import type { SeaportError } from '../core/errors.js'
 import type { LinkStream } from './stream.js'
 
 /** What an incoming stream needs of those who carry it. */

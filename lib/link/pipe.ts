@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { SeaportError } from '../errors.js'
+import { SeaportError } from '../core/errors.js'
 
 /**
  * Joins two byte streams, each way until its own end: when one side has ended, the other may still

@@ -1,10 +1,10 @@
-import type { Signal } from '../abort.js'
-import { SeaportError } from '../errors.js'
-import { ReadyResource, type SecretStream } from '../holepunch.js'
-import { toHex } from '../keys.js'
-import type { DirectConnector } from './direct-connector.js'
+import type { Signal } from '../core/abort.js'
+import { SeaportError } from '../core/errors.js'
+import { ReadyResource, type SecretStream } from '../core/holepunch.js'
+import { toHex } from '../core/keys.js'
+import type { DirectConnector } from './direct/connector.js'
 import { Link, type LinkOptions, type OpenOptions, type Path } from './link.js'
-import { Route, type RouteOptions } from './route.js'
+import { Paths, type PathsOptions } from './paths.js'
 import type { LinkStream } from './stream.js'
 
 export interface LinkPoolOptions extends Omit<LinkOptions, 'onincoming' | 'path' | 'rtt'> {
@@ -58,9 +58,9 @@ export class LinkPool extends ReadyResource {
   readonly #connect: LinkPoolOptions['connect']
   readonly #direct: LinkPoolOptions['direct']
   readonly #linkOptions: LinkOptions
-  readonly #routeOptions: Pick<RouteOptions, 'headStart' | 'retryInterval'>
+  readonly #routeOptions: Pick<PathsOptions, 'headStart' | 'retryInterval'>
   readonly #idleTimeout: number
-  readonly #routes = new Map<string, Route>()
+  readonly #routes = new Map<string, Paths>()
   #isClosed = false
   #sweeper: NodeJS.Timeout | null = null
 
@@ -161,11 +161,11 @@ export class LinkPool extends ReadyResource {
     return link instanceof Link || !signal ? link : unlessAborted(link, signal)
   }
 
-  #routeTo(remotePublicKey: Buffer): Route {
+  #routeTo(remotePublicKey: Buffer): Paths {
     const key = toHex(remotePublicKey)
     const existing = this.#routes.get(key)
     if (existing) return existing
-    const route = new Route({
+    const route = new Paths({
       makeDht: () => this.#link(this.#connect(remotePublicKey), { path: 'dht' }),
       makeDirect: (signal) =>
         this.#direct?.isDue(remotePublicKey) ? this.#linkDirectly(remotePublicKey, signal) : null,

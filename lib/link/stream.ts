@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { SeaportError } from '../errors.js'
+import { SeaportError } from '../core/errors.js'
 import { LinkDuplex } from './duplex.js'
 import {
   BLOCKED,

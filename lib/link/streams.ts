@@ -1,5 +1,5 @@
-import { SeaportError } from '../errors.js'
-import type { MuxChannel, MuxMessage, Protomux } from '../holepunch.js'
+import { SeaportError } from '../core/errors.js'
+import type { MuxChannel, MuxMessage, Protomux } from '../core/holepunch.js'
 import { Backlog } from './backlog.js'
 import {
   BLOCKED,
@@ -22,7 +22,7 @@ import { IdTable } from './id-table.js'
 import { type Answering, IncomingStream } from './incoming-stream.js'
 import { Outbox } from './outbox.js'
 import { type Carrier, LinkStream } from './stream.js'
-import { type Budget, LINK_BUDGET, Window } from './window.js'
+import { LINK_BUDGET, Window, type WindowBudget } from './window.js'
 
 /**
  * Byte streams on a connection, `hyperseaport/stream/1`.
@@ -93,7 +93,7 @@ export class Streams implements Carrier, Answering {
   readonly #outbox: Outbox
   readonly #backlog: Backlog
   readonly #streams = new IdTable<LinkStream | Opening | IncomingStream>()
-  readonly #budget: Budget = { left: LINK_BUDGET }
+  readonly #budget: WindowBudget = { left: LINK_BUDGET }
   readonly #parity: number
   #lastLocalId: number
   #lastRemoteId: number

@@ -19,12 +19,12 @@ export const LINK_BUDGET = 32 * 1024 * 1024
 const NEWCOMERS_SHARE = 1 / 64
 
 /** What is left of a link's budget; less than nothing when many streams hold the minimum. */
-export interface Budget {
+export interface WindowBudget {
   left: number
 }
 
 export class Window {
-  readonly #budget: Budget
+  readonly #budget: WindowBudget
   #size: number
   /** What the sender may still send. */
   #open: number
@@ -35,7 +35,7 @@ export class Window {
   /** Read since the window last grew. */
   #readSinceGrowth = 0
 
-  constructor(budget: Budget) {
+  constructor(budget: WindowBudget) {
     this.#budget = budget
     this.#size = Math.max(
       MIN_WINDOW,

@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events'
 import { request } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Signal } from '../abort.js'
-import { SeaportError } from '../errors.js'
-import { leave } from '../link/leave.js'
+import type { Signal } from '../core/abort.js'
+import { SeaportError } from '../core/errors.js'
+import { leave } from './leave.js'
 
 /** How a service looks whether its backend is well. */
 export type Check = { kind: 'tcp' } | { kind: 'http'; path: string } | { kind: 'none' }

@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream'
-import type { Signal } from '../abort.js'
-import { SeaportError } from '../errors.js'
+import type { Signal } from '../core/abort.js'
+import { SeaportError } from '../core/errors.js'
 import type { StreamTaker } from '../link/acceptor.js'
-import { type Backend, connectBackend, parseBackend } from '../link/backend.js'
-import { type StreamServer, serve } from '../link/in-process.js'
+import { type Backend, connectBackend, parseBackend } from './backend.js'
+import { type StreamServer, serve } from './in-process.js'
 import { Supervisor } from './supervisor.js'
 
 export interface OriginOptions {

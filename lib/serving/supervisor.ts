@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
-import { SeaportError } from '../errors.js'
-import { freePort, isListening } from '../link/local-port.js'
+import { SeaportError } from '../core/errors.js'
+import { freePort, isListening } from './local-port.js'
 
 export interface SupervisorOptions {
   /** The program and its arguments. */

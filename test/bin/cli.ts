@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
-import { BootstrapNode } from '../../lib/bootstrap-node.js'
-import { KeyPair, randomSeed, toHex } from '../../lib/keys.js'
+import { BootstrapNode } from '../../lib/core/bootstrap-node.js'
+import { KeyPair, randomSeed, toHex } from '../../lib/core/keys.js'
 
 const PROGRAM = resolve(import.meta.dirname, '../../bin/hyperseaport.js')
 const LINE_TIMEOUT_MS = 15_000

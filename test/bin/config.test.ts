@@ -1,5 +1,5 @@
 import t from 'tap'
-import { KeyPair, toHex } from '../../lib/keys.js'
+import { KeyPair, toHex } from '../../lib/core/keys.js'
 import { Cli, type CliOptions } from './cli.js'
 
 /** Seeds, by where they are configured; the public key that `registry` prints tells which one won. */

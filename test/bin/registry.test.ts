@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import t from 'tap'
-import { KeyPair } from '../../lib/keys.js'
-import { Network } from '../../lib/network.js'
-import { Lease } from '../../lib/registry/lease.js'
-import { Replica } from '../../lib/registry/replica.js'
-import { Storage } from '../../lib/registry/storage.js'
+import { KeyPair } from '../../lib/core/keys.js'
+import { Network } from '../../lib/core/network.js'
+import { Storage } from '../../lib/registry/log/storage.js'
+import { Lease } from '../../lib/registry/replica/lease.js'
+import { Replica } from '../../lib/registry/replica/replica.js'
 import { list, registryOf } from './island.js'
 
 t.test('a service that is told to stop is gone from every list within a second', async (t) => {

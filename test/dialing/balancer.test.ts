@@ -3,9 +3,9 @@ import fc from 'fast-check'
 import t from 'tap'
 import {
   BALANCE_MODES,
+  type BalanceContext,
   type BalanceMode,
   balancerOf,
-  type Circumstances,
   type Measurement
 } from '../../lib/dialing/balancer.js'
 
@@ -19,7 +19,7 @@ const candidates = fc.uniqueArray(candidate, {
   selector: ({ servicePublicKey }) => servicePublicKey,
   maxLength: 12
 })
-const circumstances: fc.Arbitrary<Circumstances> = fc.record({
+const context: fc.Arbitrary<BalanceContext> = fc.record({
   dial: fc.nat(),
   random: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }).map((value) => () => value),
   measure: fc.func(
@@ -32,8 +32,8 @@ const circumstances: fc.Arbitrary<Circumstances> = fc.record({
 for (const mode of BALANCE_MODES) {
   t.test(`${mode} returns every candidate, and none twice`, async () => {
     fc.assert(
-      fc.property(candidates, circumstances, (candidates, circumstances) => {
-        const ordered = balancerOf(mode)(candidates, circumstances)
+      fc.property(candidates, context, (candidates, context) => {
+        const ordered = balancerOf(mode)(candidates, context)
         assert.deepEqual(new Set(ordered), new Set(candidates))
         assert.equal(ordered.length, candidates.length)
       })
@@ -133,7 +133,7 @@ t.test('of two, p2c takes the one that is quicker and has less to do', async (t)
   for (const measurements of better) {
     for (let i = 0; i < 10; i++) {
       const random = pseudorandom(i)
-      const measure: Circumstances['measure'] = ({ servicePublicKey }) =>
+      const measure: BalanceContext['measure'] = ({ servicePublicKey }) =>
         measurements[Number(servicePublicKey)] as Measurement
       t.equal(choose('p2c', 2, { random, measure }), '0')
     }
@@ -142,7 +142,7 @@ t.test('of two, p2c takes the one that is quicker and has less to do', async (t)
 
 t.test('p2c avoids the one that is much slower than all others', async (t) => {
   const random = pseudorandom(1)
-  const measure: Circumstances['measure'] = ({ servicePublicKey }) => ({
+  const measure: BalanceContext['measure'] = ({ servicePublicKey }) => ({
     inFlight: 0,
     latency: servicePublicKey === '0' ? 100 : 1
   })
@@ -152,8 +152,8 @@ t.test('p2c avoids the one that is much slower than all others', async (t) => {
 
 t.test('hash gives a consumer the same instance each time', async () => {
   fc.assert(
-    fc.property(candidates, circumstances, fc.nat(), (candidates, circumstances, dial) => {
-      const order = (dial: number) => balancerOf('hash')(candidates, { ...circumstances, dial })
+    fc.property(candidates, context, fc.nat(), (candidates, context, dial) => {
+      const order = (dial: number) => balancerOf('hash')(candidates, { ...context, dial })
       assert.deepEqual(order(dial), order(dial + 1))
     })
   )
@@ -184,7 +184,7 @@ const DRAWS = 7000
 /** More than five standard deviations of what each gets, if it is even. */
 const TOLERANCE = 0.2
 
-function given(special: Partial<Circumstances> = {}): Circumstances {
+function given(special: Partial<BalanceContext> = {}): BalanceContext {
   return {
     dial: 0,
     random: Math.random,
@@ -200,7 +200,7 @@ function replicas(size: number) {
   return Array.from({ length: size }, (_, i) => ({ servicePublicKey: `${i}`, version: '1.0.0' }))
 }
 
-function choose(mode: BalanceMode, size: number, special: Partial<Circumstances>): string {
+function choose(mode: BalanceMode, size: number, special: Partial<BalanceContext>): string {
   return keys(balancerOf(mode)(replicas(size), given(special)))[0] ?? ''
 }
 

@@ -1,9 +1,9 @@
 import t from 'tap'
+import { SeaportError } from '../../lib/core/errors.js'
+import { toHex } from '../../lib/core/keys.js'
 import type { BalanceMode } from '../../lib/dialing/balancer.js'
 import { type Candidate, Dialer, type DialerOptions } from '../../lib/dialing/dialer.js'
-import { Experience } from '../../lib/dialing/experience.js'
-import { SeaportError } from '../../lib/errors.js'
-import { toHex } from '../../lib/keys.js'
+import { InstanceStats } from '../../lib/dialing/instance-stats.js'
 import type { OpenOptions } from '../../lib/link/link.js'
 import type { LinkStream } from '../../lib/link/stream.js'
 import { idleStream } from '../link/pair.js'
@@ -144,7 +144,7 @@ t.test('what keeps failing is left out for a while, then tried by one dial', asy
   const { dialer, tried } = dial({
     candidates: ['bad@2.0.0', 'good@1.0.0'],
     answers: { bad: SeaportError.BACKEND_UNREACHABLE('nothing listens there') },
-    experience: new Experience({ now: () => now, random: () => 0.5 })
+    instanceStats: new InstanceStats({ now: () => now, random: () => 0.5 })
   })
   for (let i = 0; i < 5; i++) await dialer.dial()
   t.equal(tried.filter((name) => name === 'bad').length, 3)
@@ -220,7 +220,7 @@ t.test('when all are leaving, a dial waits for who comes in their place', async 
 
 interface Setting
   extends Partial<
-    Pick<DialerOptions, 'mode' | 'dialTimeout' | 'hedgeAfter' | 'experience' | 'watch'>
+    Pick<DialerOptions, 'mode' | 'dialTimeout' | 'hedgeAfter' | 'instanceStats' | 'watch'>
   > {
   /** `name@version`, best first. */
   candidates: string[]

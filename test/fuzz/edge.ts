@@ -1,7 +1,7 @@
-import { AccessList } from '../../lib/edge/access.js'
-import { ChunkedBody } from '../../lib/edge/answer-body.js'
-import { readAnswer, readRequest } from '../../lib/edge/message-head.js'
-import { SeaportError } from '../../lib/errors.js'
+import { SeaportError } from '../../lib/core/errors.js'
+import { AccessList } from '../../lib/gateway/access.js'
+import { ChunkedBody } from '../../lib/gateway/fast-path/answer-body.js'
+import { readAnswer, readRequest } from '../../lib/http/message-head.js'
 import type { Target } from './mutants.js'
 
 const REQUEST =

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import type { SecretStream } from '../../lib/holepunch.js'
+import type { SecretStream } from '../../lib/core/holepunch.js'
 
 /**
  * One end of a connection in memory, as the stack's own streams look to those who use them, without the

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { SeaportError } from '../../lib/errors.js'
+import { SeaportError } from '../../lib/core/errors.js'
 
 /** Something that reads what others send. */
 export interface Target {

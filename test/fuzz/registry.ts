@@ -1,33 +1,33 @@
-import { SeaportError } from '../../lib/errors.js'
-import { c, type Encoding } from '../../lib/holepunch.js'
-import { KeyPair, toHex } from '../../lib/keys.js'
-import { checkCertificate, signCertificate } from '../../lib/registry/certificate.js'
-import {
-  checkGrantStatement,
-  isGrantStatement,
-  parsePattern,
-  signGrant
-} from '../../lib/registry/grant.js'
-import { exchangeHello } from '../../lib/registry/hello.js'
-import { parseLogValue } from '../../lib/registry/log-value.js'
-import { Membership } from '../../lib/registry/membership.js'
-import { Peer } from '../../lib/registry/peer.js'
+import { SeaportError } from '../../lib/core/errors.js'
+import { c, type Encoding } from '../../lib/core/holepunch.js'
+import { KeyPair, toHex } from '../../lib/core/keys.js'
+import { parseRoleRange, parseServiceRole } from '../../lib/core/role.js'
+import { parseLogValue } from '../../lib/registry/log/log-value.js'
+import { exchangeHello } from '../../lib/registry/swarm/hello.js'
+import { Membership } from '../../lib/registry/swarm/membership.js'
+import { Peer } from '../../lib/registry/swarm/peer.js'
 import {
   answerEncoding,
   grantEncoding,
   leaseEncoding,
   logsEncoding,
   pingEncoding
-} from '../../lib/registry/protocol.js'
+} from '../../lib/registry/swarm/protocol.js'
+import { checkCertificate, signCertificate } from '../../lib/registry/trust/certificate.js'
+import {
+  checkGrantStatement,
+  isGrantStatement,
+  parsePattern,
+  signGrant
+} from '../../lib/registry/trust/grant.js'
 import {
   checkEntry,
   parseRecord,
   recordOf,
   signRecord,
   verifyRecord
-} from '../../lib/registry/record.js'
-import { checkSnapshot, signSnapshot } from '../../lib/registry/snapshot.js'
-import { parseRoleRange, parseServiceRole } from '../../lib/role.js'
+} from '../../lib/registry/trust/record.js'
+import { checkSnapshot, signSnapshot } from '../../lib/registry/trust/snapshot.js'
 import { Line, settled } from './line.js'
 import type { Target } from './mutants.js'
 

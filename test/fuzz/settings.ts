@@ -1,9 +1,9 @@
 import { parseConfig } from '../../bin/config.js'
 import { parseDuration } from '../../bin/duration.js'
-import { parseKey } from '../../lib/keys.js'
-import { parseBackend } from '../../lib/link/backend.js'
-import { dialableAddresses } from '../../lib/link/direct-address.js'
-import { parseBootstrap } from '../../lib/network.js'
+import { parseKey } from '../../lib/core/keys.js'
+import { parseBootstrap } from '../../lib/core/network.js'
+import { dialableAddresses } from '../../lib/link/direct/address.js'
+import { parseBackend } from '../../lib/serving/backend.js'
 import type { Target } from './mutants.js'
 
 const INI = '; a comment\nregistrySeed = 0101\nrole=a@1.0.0\ntag[]=red\ntag[]="a;b"\nport=80\n'

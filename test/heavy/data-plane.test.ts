@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import t, { type Test } from 'tap'
-import { BootstrapNode } from '../../lib/bootstrap-node.js'
+import { BootstrapNode } from '../../lib/core/bootstrap-node.js'
 import { readAll } from '../link/pair.js'
 import { start } from './fixtures/child.js'
 

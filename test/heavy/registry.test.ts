@@ -2,10 +2,10 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
-import { crypto } from '../../lib/holepunch.js'
+import { crypto } from '../../lib/core/holepunch.js'
+import { Network } from '../../lib/core/network.js'
 import { Consumer, KeyPair } from '../../lib/index.js'
-import { freePort } from '../../lib/link/local-port.js'
-import { Network } from '../../lib/network.js'
+import { freePort } from '../../lib/serving/local-port.js'
 import { get, list, registryOf } from '../bin/island.js'
 
 const MAX_GROWTH_MIB = 80

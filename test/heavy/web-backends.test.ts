@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { Harbor, portOf } from '../edge/harbor.js'
+import { Harbor, portOf } from '../gateway/harbor.js'
 
 const LARGE_BYTES = 100 * 1024 * 1024
 

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import t, { type Test } from 'tap'
 import WebSocket, { WebSocketServer } from 'ws'
 import { Cli, type Running } from '../bin/cli.js'
-import { portOf } from '../edge/harbor.js'
+import { portOf } from '../gateway/harbor.js'
 import { start } from './fixtures/child.js'
 import type { CrowdReport } from './fixtures/crowd.js'
 

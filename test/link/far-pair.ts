@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
-import { type HyperDHT, type LooseRawStream, SecretStream } from '../../lib/holepunch.js'
-import { KeyPair } from '../../lib/keys.js'
+import { type HyperDHT, type LooseRawStream, SecretStream } from '../../lib/core/holepunch.js'
+import { KeyPair } from '../../lib/core/keys.js'
 import { Testbed } from '../testbed.js'
 import { type Conditions, UdpRelay } from '../udp-relay.js'
 import type { Pair } from './pair.js'

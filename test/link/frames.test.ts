@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import type { SeaportError } from '../../lib/errors.js'
-import { c } from '../../lib/holepunch.js'
+import type { SeaportError } from '../../lib/core/errors.js'
+import { c } from '../../lib/core/holepunch.js'
 import {
   BLOCKED,
   CONNECTED,

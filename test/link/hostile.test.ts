@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import t, { type Test } from 'tap'
-import { Protomux } from '../../lib/holepunch.js'
+import { Protomux } from '../../lib/core/holepunch.js'
 import {
   BLOCKED,
   CONNECTED,

@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { type Duplex, duplexPair, type Readable } from 'node:stream'
 import type { Test } from 'tap'
-import type { SeaportError } from '../../lib/errors.js'
-import { c, type MuxMessage, Protomux, SecretStream } from '../../lib/holepunch.js'
-import { KeyPair } from '../../lib/keys.js'
+import type { SeaportError } from '../../lib/core/errors.js'
+import { c, type MuxMessage, Protomux, SecretStream } from '../../lib/core/holepunch.js'
+import { KeyPair } from '../../lib/core/keys.js'
 import {
   type Frame,
   type OutgoingFrame,

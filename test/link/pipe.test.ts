@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { duplexPair } from 'node:stream'
 import t from 'tap'
-import { SeaportError } from '../../lib/errors.js'
+import { SeaportError } from '../../lib/core/errors.js'
 import { cut, pipe } from '../../lib/link/pipe.js'
 import { tcpPair } from './pair.js'
 

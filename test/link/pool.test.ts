@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
-import { KeyPair, toHex } from '../../lib/keys.js'
+import { KeyPair, toHex } from '../../lib/core/keys.js'
 import type { IncomingStream } from '../../lib/link/incoming-stream.js'
 import { Link } from '../../lib/link/link.js'
 import { LinkPool, type LinkPoolOptions } from '../../lib/link/pool.js'

@@ -2,12 +2,12 @@ import fc from 'fast-check'
 import t from 'tap'
 import { costOf } from '../../lib/link/frames.js'
 import {
-  type Budget,
   INITIAL_WINDOW,
   LINK_BUDGET,
   MAX_WINDOW,
   MIN_WINDOW,
-  Window
+  Window,
+  type WindowBudget
 } from '../../lib/link/window.js'
 
 t.test('credit comes back when half of the window was read', async (t) => {
@@ -56,7 +56,7 @@ t.test('a window does not grow for a sender that only says that it is blocked', 
 })
 
 t.test('thousands of streams share what one link may hold', async (t) => {
-  const budget: Budget = { left: LINK_BUDGET }
+  const budget: WindowBudget = { left: LINK_BUDGET }
   const windows = Array.from({ length: 4096 }, () => new Window(budget))
   const total = windows.reduce((total, { size }) => total + size, 0)
   t.ok(total <= LINK_BUDGET + 4096 * MIN_WINDOW, `${total} bytes in all`)

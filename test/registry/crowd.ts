@@ -1,9 +1,9 @@
 import { once } from 'node:events'
-import { KeyPair, toHex } from '../../lib/keys.js'
-import { Membership } from '../../lib/registry/membership.js'
-import type { Peer } from '../../lib/registry/peer.js'
-import { Peering } from '../../lib/registry/peering.js'
-import { signRecord } from '../../lib/registry/record.js'
+import { KeyPair, toHex } from '../../lib/core/keys.js'
+import { Membership } from '../../lib/registry/swarm/membership.js'
+import type { Peer } from '../../lib/registry/swarm/peer.js'
+import { Peering } from '../../lib/registry/swarm/peering.js'
+import { signRecord } from '../../lib/registry/trust/record.js'
 import type { Testbed } from '../testbed.js'
 
 /**

@@ -1,4 +1,4 @@
-import type { Corestore } from '../../lib/registry/hypercore.js'
+import type { Corestore } from '../../lib/registry/log/hypercore.js'
 
 /** How many blocks of a core are on disk. */
 export async function onDisk(store: Corestore, key: string): Promise<number> {

@@ -1,5 +1,9 @@
-import { KeyPair, toHex } from '../../lib/keys.js'
-import { type RecordFields, type ServiceRecord, signRecord } from '../../lib/registry/record.js'
+import { KeyPair, toHex } from '../../lib/core/keys.js'
+import {
+  type RecordFields,
+  type ServiceRecord,
+  signRecord
+} from '../../lib/registry/trust/record.js'
 
 /** Whom the records below are for. */
 export const registry = KeyPair().publicKey

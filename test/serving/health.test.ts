@@ -3,9 +3,9 @@ import { createServer, type Server } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { PassThrough } from 'node:stream'
 import t, { type Test } from 'tap'
-import type { Signal } from '../../lib/abort.js'
-import { SeaportError } from '../../lib/errors.js'
-import { connectBackend } from '../../lib/link/backend.js'
+import type { Signal } from '../../lib/core/abort.js'
+import { SeaportError } from '../../lib/core/errors.js'
+import { connectBackend } from '../../lib/serving/backend.js'
 import { HealthCheck, type HealthCheckOptions, parseCheck } from '../../lib/serving/health.js'
 
 const INTERVAL_MS = 200

@@ -5,7 +5,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { connectBackend } from '../../lib/link/backend.js'
+import { connectBackend } from '../../lib/serving/backend.js'
 import { Supervisor, type SupervisorOptions } from '../../lib/serving/supervisor.js'
 
 const LISTEN = `require('net').createServer((s) => s.end(process.env.PORT)).listen(process.env.PORT, '127.0.0.1')`

@@ -1,4 +1,4 @@
-import { type KeyPair, toHex } from '../../../lib/keys.js'
+import { type KeyPair, toHex } from '../../../lib/core/keys.js'
 import { Program, type ProgramOptions } from './program.js'
 
 /** A service process. It says with a tag which of its lives it is in. */

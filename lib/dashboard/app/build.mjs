@@ -1,0 +1,23 @@
+/** Puts the dashboard's files where the compiler puts lib/dashboard/pages.js's neighbours. */
+import { copyFile, mkdir } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+
+const here = (name) => fileURLToPath(new URL(name, import.meta.url))
+const there = (name) =>
+  fileURLToPath(new URL(`../../../dist/lib/dashboard/app/${name}`, import.meta.url))
+
+await mkdir(there(''), { recursive: true })
+await build({
+  entryPoints: { app: here('app.tsx') },
+  outdir: there(''),
+  bundle: true,
+  minify: true,
+  format: 'esm',
+  target: 'es2022',
+  jsx: 'automatic',
+  jsxImportSource: 'preact',
+  legalComments: 'inline',
+  logLevel: 'warning'
+})
+for (const name of ['index.html', 'app.css', 'icon.svg']) await copyFile(here(name), there(name))

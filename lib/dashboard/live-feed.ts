@@ -1,0 +1,213 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Principal } from '../gateway/access.js'
+import type { Flow, Traffic } from '../gateway/traffic.js'
+import type { Directory, DirectoryChange, Instance } from '../registry/replica/directory.js'
+import type { LogView } from '../registry/replica/known-logs.js'
+
+export interface LiveFeedOptions {
+  registryPublicKey: string
+  directory: Directory
+  traffic: Traffic
+  logs: () => LogView[]
+  /** Connections to other participants. */
+  peers: () => number
+  /** How the link to an instance goes, if there is one. */
+  pathOf: (key: string) => { kind: string; rtt: number } | null
+  /** How often numbers are sent, in ms. */
+  interval?: number
+}
+
+/** Requests, of them failed, bytes in and out since the start; p50 and p99 of late, in ms. */
+type FlowNumbers = [number, number, number, number, number, number]
+
+/** The counters as they were, by role; '' is the total. */
+interface Moment {
+  now: number
+  flows: Map<string, FlowNumbers>
+}
+
+interface Watcher {
+  response: ServerResponse
+  principal: Principal
+  /** The log of each instance, as it was told. */
+  logOf: Map<string, string>
+}
+
+const INTERVAL_MS = 1000
+/** What a watcher may leave unread, in bytes: one that takes nothing is cut, and comes back by itself. */
+const MAX_UNREAD_BYTES = 8 * 1024 * 1024
+const MAX_WATCHERS = 256
+/** Of which the charts are, so that a page has them as soon as it is opened. */
+const HISTORY = 121
+/** How often it is looked for what is no longer there, in ticks. */
+const TIDY_TICKS = 30
+
+/**
+ * What the dashboard shows, as server-sent events: `snapshot` once, `change` for each instance that comes,
+ * changes or goes, and `tick` with the numbers. Nobody is told of what they may not reach.
+ */
+export class LiveFeed {
+  readonly #options: LiveFeedOptions
+  readonly #watchers = new Set<Watcher>()
+  readonly #history: Moment[] = []
+  #ticks = 0
+  #ticker: NodeJS.Timeout | null = null
+  #stopWatching: () => void = () => {}
+
+  constructor(options: LiveFeedOptions) {
+    this.#options = options
+  }
+
+  /** Tells a client all there is, and all that happens from now on, until it leaves. */
+  attach(_request: IncomingMessage, response: ServerResponse, principal: Principal) {
+    if (this.#watchers.size >= MAX_WATCHERS) {
+      response.writeHead(503, { 'Retry-After': '5' }).end()
+      return
+    }
+    response.writeHead(200, {
+      'Content-Type': 'text/event-stream; charset=utf-8',
+      'Cache-Control': 'no-store',
+      'X-Accel-Buffering': 'no'
+    })
+    const watcher = { response, principal, logOf: new Map() }
+    this.#watchers.add(watcher)
+    response.on('close', () => this.#detach(watcher))
+    response.on('error', () => {})
+    this.#send(watcher, 'snapshot', this.#snapshot(watcher))
+    if (this.#watchers.size > 1) return
+    this.#stopWatching = this.#options.directory.watch((change, instance) =>
+      this.#onchange(change, instance)
+    )
+  }
+
+  /** Begins to remember. */
+  open() {
+    const { interval = INTERVAL_MS } = this.#options
+    this.#ticker = setInterval(() => this.#tick(), interval)
+  }
+
+  close() {
+    for (const { response } of this.#watchers) response.end()
+    this.#stopWatching()
+    if (this.#ticker) clearInterval(this.#ticker)
+  }
+
+  #detach(watcher: Watcher) {
+    this.#watchers.delete(watcher)
+    if (this.#watchers.size === 0) this.#stopWatching()
+  }
+
+  #onchange(change: DirectoryChange, instance: Instance) {
+    for (const watcher of this.#watchers) {
+      if (!watcher.principal.mayReach(instance.role, instance.version)) continue
+      this.#send(watcher, 'change', { change, instance })
+    }
+  }
+
+  #tick() {
+    const { traffic } = this.#options
+    if (++this.#ticks % TIDY_TICKS === 0) this.#tidy()
+    const flows = new Map([['', numbersOf(traffic.total)]])
+    for (const [role, flow] of traffic.roles) flows.set(role, numbersOf(flow))
+    this.#history.push({ now: Date.now(), flows })
+    if (this.#history.length > HISTORY) this.#history.shift()
+    if (this.#watchers.size === 0) return
+    const instances = this.#options.directory.list()
+    for (const watcher of this.#watchers) {
+      const holders = holdersOf(
+        visible(instances, watcher.principal),
+        watcher,
+        this.#options.directory
+      )
+      this.#send(watcher, 'tick', { ...this.#numbers(watcher.principal), holders })
+    }
+  }
+
+  #tidy() {
+    const { directory, traffic } = this.#options
+    const instances = directory.list()
+    const keys = new Set(instances.map(({ servicePublicKey }) => servicePublicKey))
+    traffic.retain(new Set(instances.map(({ role }) => role)), keys)
+  }
+
+  #snapshot(watcher: Watcher) {
+    const { registryPublicKey, directory } = this.#options
+    const { principal } = watcher
+    const instances = visible(directory.list(), principal)
+    return {
+      registry: registryPublicKey,
+      viewer: principal.name,
+      instances,
+      holders: holdersOf(instances, watcher, directory),
+      history: this.#history.map(({ now, flows }) => ({
+        now,
+        flows: Object.fromEntries(
+          [...flows].filter(([role]) =>
+            role === '' ? principal.mayReachAll : principal.mayReachRole(role)
+          )
+        )
+      })),
+      ...this.#numbers(principal)
+    }
+  }
+
+  #numbers(principal: Principal) {
+    const { directory, traffic, logs, peers, pathOf } = this.#options
+    const isVisible = (key: string) => {
+      const instance = directory.get(key)
+      return instance !== null && principal.mayReach(instance.role, instance.version)
+    }
+    const keys = [...traffic.instances.keys()].filter(isVisible)
+    return {
+      now: Date.now(),
+      active: principal.mayReachAll ? traffic.active : null,
+      total: principal.mayReachAll ? numbersOf(traffic.total) : null,
+      roles: collect([...traffic.roles.keys()].filter(principal.mayReachRole), traffic.roles),
+      flows: collect(keys, traffic.instances),
+      paths: Object.fromEntries(keys.map((key) => [key, pathOf(key)])),
+      logs: logs(),
+      peers: peers()
+    }
+  }
+
+  #send({ response }: Watcher, event: string, data: unknown) {
+    if (response.writableLength > MAX_UNREAD_BYTES) {
+      response.destroy()
+      return
+    }
+    response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
+  }
+}
+
+function collect(keys: string[], flows: ReadonlyMap<string, Flow>): Record<string, FlowNumbers> {
+  return Object.fromEntries(keys.map((key) => [key, numbersOf(flows.get(key) as Flow)]))
+}
+
+function numbersOf(flow: Flow): FlowNumbers {
+  const { requests, errors, bytesIn, bytesOut } = flow
+  return [requests, errors, bytesIn, bytesOut, flow.percentile(0.5), flow.percentile(0.99)]
+}
+
+function visible(instances: Instance[], principal: Principal): Instance[] {
+  return instances.filter(({ role, version }) => principal.mayReach(role, version))
+}
+
+/** Instances by the log that vouches for them, as far as the watcher was not told so. */
+function holdersOf(
+  instances: Instance[],
+  watcher: Watcher,
+  directory: Directory
+): Record<string, string[]> {
+  const news: Record<string, string[]> = {}
+  const logOf = new Map<string, string>()
+  for (const { servicePublicKey: key } of instances) {
+    const log = directory.logOf(key)
+    if (log === null) continue
+    logOf.set(key, log)
+    if (watcher.logOf.get(key) === log) continue
+    news[log] ??= []
+    news[log].push(key)
+  }
+  watcher.logOf = logOf
+  return news
+}

@@ -1,0 +1,46 @@
+import { Ejection, type EjectionOptions } from './ejection.js'
+import { Load } from './load.js'
+
+/** What is known here of one instance, from having dialed it. */
+export class InstanceStat {
+  /** Hex. */
+  readonly servicePublicKey: string
+  readonly key: Buffer
+  readonly load: Load
+  readonly ejection: Ejection
+
+  constructor(servicePublicKey: string, options: EjectionOptions) {
+    this.servicePublicKey = servicePublicKey
+    this.key = Buffer.from(servicePublicKey, 'hex')
+    this.load = new Load(options)
+    this.ejection = new Ejection(options)
+  }
+}
+
+/** Instances come and go for as long as the process runs; nothing tells for sure which come back. */
+const MAX_ACQUAINTANCES = 4096
+
+/** What was experienced with each instance. Several dialers may share it. */
+export class InstanceStats {
+  readonly #options: EjectionOptions
+  readonly #stats = new Map<string, InstanceStat>()
+
+  constructor(options: EjectionOptions = {}) {
+    this.#options = options
+  }
+
+  /** @param servicePublicKey hex */
+  of(servicePublicKey: string): InstanceStat {
+    const known = this.#stats.get(servicePublicKey)
+    if (known) return known
+    const stat = new InstanceStat(servicePublicKey, this.#options)
+    if (this.#stats.size >= MAX_ACQUAINTANCES) this.#forgetOldest()
+    this.#stats.set(servicePublicKey, stat)
+    return stat
+  }
+
+  #forgetOldest() {
+    const [oldest] = this.#stats.keys()
+    if (oldest !== undefined) this.#stats.delete(oldest)
+  }
+}

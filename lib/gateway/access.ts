@@ -1,0 +1,216 @@
+import { createHash, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
+import { promisify } from 'node:util'
+import semver from 'semver'
+import { SeaportError } from '../core/errors.js'
+import { parseRoleRange } from '../core/role.js'
+
+/** Roles that somebody may reach: `api@^2`, `api` for all its versions, `@team/*` for a scope, `*` for all. */
+export interface RolePattern {
+  /** As it was given. */
+  text: string
+  /** Whether anything under this name may be reached. */
+  hasRole(role: string): boolean
+  has(role: string, version: string): boolean
+}
+
+/** Whoever sends a request. */
+export interface Principal {
+  name: string
+  isAnonymous: boolean
+  /** Whether nothing is kept from them. */
+  mayReachAll: boolean
+  mayReachNothing: boolean
+  mayReachRole(role: string): boolean
+  mayReach(role: string, version: string): boolean
+}
+
+/** One line of an access file. */
+interface Credential {
+  kind: 'bearer' | 'basic'
+  name: string
+  hash: string
+  principal: Principal
+}
+
+export interface AccessListOptions {
+  /** An access file's text, or null if whoever connects may reach all. */
+  text?: string | null | undefined
+  /** What needs no credentials. */
+  open?: RolePattern[] | undefined
+}
+
+const scryptAsync = promisify(scrypt) as (
+  password: string,
+  salt: Buffer,
+  bytes: number,
+  options: { N: number; r: number; p: number }
+) => Promise<Buffer>
+
+const TOKEN_BYTES = 32
+const SALT_BYTES = 16
+const HASH_BYTES = 32
+const SCRYPT = { N: 16_384, r: 8, p: 1 }
+/** Passwords that were checked before: scrypt is slow on purpose, and browsers send them every time. */
+const MAX_REMEMBERED = 1024
+
+/**
+ * Who may reach what. An access file has a line for each credential, `kind:name:hash:roles`; tokens are
+ * random and need no more than SHA-256, passwords are hashed with scrypt.
+ */
+export class AccessList {
+  /** Whether nothing was said about it, so that whoever connects may reach all. */
+  readonly isOpen: boolean
+  readonly #anonymous: Principal
+  readonly #bearers = new Map<string, Credential>()
+  readonly #people = new Map<string, Credential>()
+  readonly #remembered = new Map<string, Principal>()
+  /** So that what is remembered is of no use to anybody else. */
+  readonly #pepper = randomBytes(SALT_BYTES)
+
+  /** @throws BAD_CONFIG */
+  constructor({ text = null, open = [] }: AccessListOptions = {}) {
+    this.isOpen = text === null && open.length === 0
+    this.#anonymous = toViewer('anonymous', this.isOpen ? [parseReach('*')] : open, true)
+    for (const credential of parseAccess(text ?? '', open)) {
+      if (credential.kind === 'bearer') this.#bearers.set(credential.hash, credential)
+      else this.#people.set(credential.name, credential)
+    }
+  }
+
+  /** Whoever shows nothing. */
+  get anonymous(): Principal {
+    return this.#anonymous
+  }
+
+  /**
+   * Who an Authorization field is of, null if it is none of ours: then it may be meant for the service.
+   * It takes time only to check a password for the first time.
+   *
+   * @throws UNAUTHORIZED for a name or token of ours that does not hold
+   */
+  identify(authorization: string): Principal | null | Promise<Principal> {
+    if (this.#bearers.size === 0 && this.#people.size === 0) return null
+    const [scheme = '', value = ''] = authorization.split(/ +(.*)/s)
+    if (/^bearer$/i.test(scheme)) return this.#bearers.get(hashToken(value))?.principal ?? null
+    if (/^basic$/i.test(scheme)) return this.#identifyPerson(value)
+    return null
+  }
+
+  #identifyPerson(value: string): Principal | null | Promise<Principal> {
+    const [name = '', password = ''] = Buffer.from(value, 'base64').toString().split(/:(.*)/s)
+    const person = this.#people.get(name)
+    if (!person) return null
+    const memory = createHash('sha256').update(this.#pepper).update(value).digest('hex')
+    const remembered = this.#remembered.get(memory)
+    return remembered ?? this.#checkPassword(person, password, memory)
+  }
+
+  async #checkPassword({ hash, principal }: Credential, password: string, memory: string) {
+    if (!(await isPassword(password, hash))) {
+      throw SeaportError.UNAUTHORIZED('the name or the password is wrong')
+    }
+    if (this.#remembered.size >= MAX_REMEMBERED) this.#remembered.clear()
+    this.#remembered.set(memory, principal)
+    return principal
+  }
+}
+
+/**
+ * Reads which roles may be reached.
+ *
+ * @throws BAD_ROLE
+ */
+export function parseReach(text: string): RolePattern {
+  if (text === '*') return { text, hasRole: () => true, has: () => true }
+  if (/^@[^/@]+\/\*$/.test(text)) {
+    const scope = text.slice(0, -1)
+    return {
+      text,
+      hasRole: (role) => role.startsWith(scope),
+      has: (role) => role.startsWith(scope)
+    }
+  }
+  const { role, range } = parseRoleRange(text)
+  const wanted = new semver.Range(range, { includePrerelease: true })
+  return {
+    text,
+    hasRole: (name) => name === role,
+    has: (name, version) => name === role && wanted.test(version)
+  }
+}
+
+/** Why a viewer does not get what they asked for. */
+export function denied(principal: Principal, name: string): SeaportError {
+  return principal.isAnonymous
+    ? SeaportError.UNAUTHORIZED(`${name} needs a token, or a name and password`)
+    : SeaportError.FORBIDDEN(`${principal.name} may not reach ${name}`)
+}
+
+/** A new token, and the line for it. */
+export function makeToken(name: string, roles: string[]): { token: string; line: string } {
+  const token = randomBytes(TOKEN_BYTES).toString('base64url')
+  return { token, line: formatLine('bearer', name, hashToken(token), roles) }
+}
+
+/** The line for a person. */
+export async function makePerson(name: string, password: string, roles: string[]): Promise<string> {
+  const salt = randomBytes(SALT_BYTES)
+  const hash = await scryptAsync(password, salt, HASH_BYTES, SCRYPT)
+  const parts = [`scrypt-${SCRYPT.N}-${SCRYPT.r}-${SCRYPT.p}`, salt, hash].map((part) =>
+    typeof part === 'string' ? part : part.toString('hex')
+  )
+  return formatLine('basic', name, parts.join('$'), roles)
+}
+
+function parseAccess(text: string, open: RolePattern[]): Credential[] {
+  const credentials: Credential[] = []
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    if (/^\s*(#|$)/.test(line)) continue
+    const [, kind, name = '', hash = '', roles = ''] =
+      /^(bearer|basic):([^:]+):([^:]+):(.*)$/.exec(line.trim()) ?? []
+    if (!kind) {
+      throw SeaportError.BAD_CONFIG(
+        `line ${index + 1} of the access file is not kind:name:hash:roles`
+      )
+    }
+    const reaches = roles.split(',').filter(Boolean).map(parseReach)
+    const principal = toViewer(name, [...open, ...reaches], false)
+    credentials.push({ kind: kind as Credential['kind'], name, hash, principal })
+  }
+  return credentials
+}
+
+function toViewer(name: string, reaches: RolePattern[], isAnonymous: boolean): Principal {
+  return {
+    name,
+    isAnonymous,
+    mayReachAll: reaches.some(({ text }) => text === '*'),
+    mayReachNothing: reaches.length === 0,
+    mayReachRole: (role) => reaches.some((reach) => reach.hasRole(role)),
+    mayReach: (role, version) => reaches.some((reach) => reach.has(role, version))
+  }
+}
+
+function formatLine(kind: Credential['kind'], name: string, hash: string, roles: string[]): string {
+  if (!/^[\w.@+-]+$/.test(name)) {
+    throw SeaportError.USAGE(
+      `a name has letters, digits and . _ @ + - only, not ${JSON.stringify(name)}`
+    )
+  }
+  for (const role of roles) parseReach(role)
+  return `${kind}:${name}:${hash}:${roles.join(',')}`
+}
+
+function hashToken(token: string): string {
+  return createHash('sha256').update(token).digest('hex')
+}
+
+async function isPassword(password: string, stored: string): Promise<boolean> {
+  const [, N, r, p, salt = '', hash = ''] =
+    /^scrypt-(\d+)-(\d+)-(\d+)\$([0-9a-f]+)\$([0-9a-f]+)$/.exec(stored) ?? []
+  const expected = Buffer.from(hash, 'hex')
+  if (expected.byteLength === 0) return false
+  const options = { N: Number(N), r: Number(r), p: Number(p) }
+  const actual = await scryptAsync(password, Buffer.from(salt, 'hex'), expected.byteLength, options)
+  return timingSafeEqual(actual, expected)
+}

@@ -1,0 +1,102 @@
+import { EventEmitter } from 'node:events'
+import { type Stats, unwatchFile, watchFile } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import { SeaportError } from '../core/errors.js'
+
+/** Where certificates come from. Files are one place; an ACME client would be another. */
+export interface CertificateSource extends EventEmitter<CertificateEvents> {
+  /** Gets ready to answer `contextFor`. */
+  open(): Promise<void>
+  close(): void
+  /** The certificate for a name. */
+  contextFor(serverName: string): SecureContext
+  /** The one for clients that name none. */
+  readonly fallback: Pem
+}
+
+/** A certificate and its private key, as PEM. */
+export interface Pem {
+  cert: Buffer
+  key: Buffer
+}
+
+interface CertificateEvents {
+  /** Answers are different from now on. */
+  change: []
+  /** A change that could not be taken; the answers remain. */
+  notice: [SeaportError]
+}
+
+export interface FileCertificateOptions {
+  certFile: string
+  keyFile: string
+  /** How often to look for a change, in ms. */
+  interval?: number
+}
+
+const INTERVAL_MS = 1000
+
+/**
+ * A certificate in PEM files, read again when they change. They are looked at by name every now and
+ * then, which notices a file replaced, a link turned and a mount changed alike.
+ */
+export class FileCertificate extends EventEmitter<CertificateEvents> implements CertificateSource {
+  readonly #certFile: string
+  readonly #keyFile: string
+  readonly #interval: number
+  #context: SecureContext | null = null
+  #pem: Pem | null = null
+
+  constructor({ certFile, keyFile, interval = INTERVAL_MS }: FileCertificateOptions) {
+    super()
+    this.#certFile = certFile
+    this.#keyFile = keyFile
+    this.#interval = interval
+  }
+
+  /** @throws BAD_CONFIG */
+  async open() {
+    await this.reload()
+    for (const file of this.#files) {
+      watchFile(file, { interval: this.#interval, persistent: false }, this.#onfile)
+    }
+  }
+
+  close() {
+    for (const file of this.#files) unwatchFile(file, this.#onfile)
+  }
+
+  contextFor(): SecureContext {
+    if (!this.#context) throw SeaportError.CLOSED('the certificate was not read')
+    return this.#context
+  }
+
+  get fallback(): Pem {
+    if (!this.#pem) throw SeaportError.CLOSED('the certificate was not read')
+    return this.#pem
+  }
+
+  /** @throws BAD_CONFIG if the files cannot be read, or do not belong together */
+  async reload() {
+    try {
+      const pem = { cert: await readFile(this.#certFile), key: await readFile(this.#keyFile) }
+      this.#context = createSecureContext(pem)
+      this.#pem = pem
+    } catch (cause) {
+      const reason = (cause as Error).message
+      throw SeaportError.BAD_CONFIG(`the certificate cannot be used (${reason})`, cause)
+    }
+    this.emit('change')
+  }
+
+  get #files(): [string, string] {
+    return [this.#certFile, this.#keyFile]
+  }
+
+  /** The two files change one after the other; in between they do not match, and the next look helps. */
+  readonly #onfile = (now: Stats, before: Stats) => {
+    if (now.mtimeMs === before.mtimeMs && now.ino === before.ino) return
+    this.reload().catch((error: SeaportError) => this.emit('notice', error))
+  }
+}

@@ -1,0 +1,95 @@
+import { isIP } from 'node:net'
+import { hostname } from 'node:os'
+import { SeaportError } from '../core/errors.js'
+import { parseKey, toHex } from '../core/keys.js'
+import { parseRoleRange, type RoleRange } from '../core/role.js'
+
+/** What a domain stands for. */
+export type DomainRule =
+  /** A role, whoever serves it. */
+  | { pattern: string; role: RoleRange }
+  /** Whichever of these instances claims the hostname, by the tag `hostname=<name>`. */
+  | { pattern: string; keys: ReadonlySet<string> }
+
+/** A hostname, or `*.` and one for all names below it. */
+const PATTERN = /^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/
+
+/** Which names in Host lead where. An exact name wins over a wildcard, a longer wildcard over a shorter. */
+export class DomainTable {
+  readonly #exact = new Map<string, DomainRule[]>()
+  readonly #wildcards: [suffix: string, rule: DomainRule][] = []
+
+  constructor(rules: readonly DomainRule[] = []) {
+    for (const rule of rules) {
+      if (rule.pattern.startsWith('*.')) this.#wildcards.push([rule.pattern.slice(1), rule])
+      else this.#exact.set(rule.pattern, [...(this.#exact.get(rule.pattern) ?? []), rule])
+    }
+    this.#wildcards.sort(([a], [b]) => b.length - a.length)
+  }
+
+  get isEmpty(): boolean {
+    return this.#exact.size === 0 && this.#wildcards.length === 0
+  }
+
+  /** The rules for a name, the closest first. */
+  match(host: string): DomainRule[] {
+    const wild = this.#wildcards.filter(([suffix]) => host.endsWith(suffix)).map(([, rule]) => rule)
+    return [...(this.#exact.get(host) ?? []), ...wild]
+  }
+}
+
+/**
+ * Reads `api.example.com=api@^2`.
+ *
+ * @throws USAGE, BAD_ROLE
+ */
+export function parseDomain(text: string): DomainRule {
+  const [pattern, role] = parsePair(text, 'api.example.com=api@^2')
+  return { pattern, role: parseRoleRange(role) }
+}
+
+/**
+ * Reads `*.example.com=<key>[+<key>…]`: these instances may claim these hostnames.
+ *
+ * @throws USAGE, BAD_KEY
+ */
+export function parseHostnameRule(text: string): DomainRule {
+  const [pattern, keys] = parsePair(text, '*.example.com=<public key of a service>')
+  return {
+    pattern,
+    keys: new Set(keys.split('+').map((key) => toHex(parseKey(key, 'service key'))))
+  }
+}
+
+/** The name in a Host field: without its port, in lower case. */
+export function hostnameOf(host: string): string {
+  return host
+    .replace(/:\d*$/, '')
+    .replace(/^\[(.*)\]$/, '$1')
+    .replace(/\.$/, '')
+    .toLowerCase()
+}
+
+/** Whether it is a hostname, or `*.` and one. */
+export function isPattern(text: string): boolean {
+  return PATTERN.test(text)
+}
+
+/** Whether a name means the machine itself, and not a domain on it. */
+export function isOwnName(name: string): boolean {
+  return (
+    isIP(name) !== 0 ||
+    name === 'localhost' ||
+    name.endsWith('.localhost') ||
+    name === hostname().toLowerCase()
+  )
+}
+
+function parsePair(text: string, example: string): [pattern: string, value: string] {
+  const at = text.indexOf('=')
+  const pattern = text.slice(0, at).trim().toLowerCase()
+  if (at === -1 || !isPattern(pattern)) {
+    throw SeaportError.USAGE(`a domain is given as in ${example}, not ${JSON.stringify(text)}`)
+  }
+  return [pattern, text.slice(at + 1).trim()]
+}

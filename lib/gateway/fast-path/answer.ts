@@ -1,0 +1,149 @@
+import { copyHeaders, listed, responseHeaders } from '../../http/headers.js'
+import {
+  type Fields,
+  fieldLines,
+  flat,
+  type PlainAnswer,
+  type RawHeaders
+} from '../../http/message-head.js'
+import { KEEP_ALIVE_TIMEOUT_MS } from '../gateway-server.js'
+import { type AnswerBody, ChunkedBody, EndlessBody, SizedBody } from './answer-body.js'
+
+/** Changes the header section. */
+export type Amend = (headers: RawHeaders) => RawHeaders
+
+export interface FastAnswerOptions {
+  method: string
+  /** Whether the client's connection is used again. */
+  isKept: boolean
+  /** Our entry in Via. */
+  pseudonym: string
+  amend: Amend | null
+}
+
+/** How a body ends: after so many bytes, as its chunks say, or with the stream. */
+type Framing = number | 'chunked' | 'until the end'
+
+const KEPT = `Connection: keep-alive\r\nKeep-Alive: timeout=${KEEP_ALIVE_TIMEOUT_MS / 1000}\r\n`
+const NOT_KEPT = 'Connection: close\r\n'
+
+/** The beginning of an answer as it is understood here, which is the same for as long as the same one comes. */
+export class FastAnswerHead {
+  readonly head: PlainAnswer
+  /** Of its body, if it has one. */
+  readonly framing: Framing
+  /** Whether the instance wants no other exchange on this stream. */
+  readonly isLast: boolean
+  /** Status 204 and 304 have no body, whatever the fields say. */
+  readonly isBodiless: boolean
+  /** Whether its body goes on in chunks, or would: HEAD is told what GET would be. */
+  readonly saysChunked: boolean
+  readonly #hasDate: boolean
+  /** What it became last. */
+  #passedOn = { text: '', date: '', isKept: false }
+
+  /** @throws SyntaxError if nobody can tell where its end is */
+  constructor(head: PlainAnswer) {
+    const { statusCode, httpVersion, fields } = head
+    this.head = head
+    this.framing = framingOf(head)
+    this.isBodiless = statusCode === 204 || statusCode === 304
+    this.isLast = httpVersion !== '1.1' || /\bclose\b/i.test(fields.byName.connection ?? '')
+    this.saysChunked = !this.isBodiless && typeof this.framing !== 'number'
+    this.#hasDate = 'date' in fields.byName
+  }
+
+  /** As the client gets it. */
+  passOn({ isKept, pseudonym, amend }: FastAnswerOptions): string {
+    const date = this.#hasDate ? '' : httpDate()
+    const before = this.#passedOn
+    const isSame = before.text !== '' && before.date === date && before.isKept === isKept
+    if (isSame && amend === null) return before.text
+    const { statusCode, statusMessage, fields } = this.head
+    let headers = responseHeaders(this.head, pseudonym)
+    if (amend) headers = amend(headers)
+    // It cannot follow a body that is not chunked.
+    if (!this.saysChunked && 'trailer' in fields.byName) headers = without(headers, 'trailer')
+    if (date !== '') headers.push('Date', date)
+    if (this.saysChunked) headers.push('Transfer-Encoding', 'chunked')
+    const lines = `${fieldLines(headers)}${isKept ? KEPT : NOT_KEPT}`
+    const text = flat(`HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines}\r\n`)
+    if (amend === null) this.#passedOn = { text, date, isKept }
+    return text
+  }
+}
+
+/** An answer that is passed on: what its beginning becomes, and where its end is. */
+export class FastAnswer {
+  readonly body: AnswerBody
+  /** Whether its body goes on in chunks, since nobody knows how long it is. */
+  readonly isChunked: boolean
+  /** Whether the stream may have another exchange. */
+  readonly isKept: boolean
+  readonly #head: FastAnswerHead
+  readonly #options: FastAnswerOptions
+
+  constructor(head: FastAnswerHead, options: FastAnswerOptions) {
+    this.#head = head
+    this.#options = options
+    const isBodiless = head.isBodiless || options.method === 'HEAD'
+    this.body = isBodiless ? new SizedBody(0) : bodyOf(head.framing)
+    this.isChunked = head.saysChunked && options.method !== 'HEAD'
+    this.isKept = !head.isLast && !this.body.isUntilEnd
+  }
+
+  /** Whether so many bytes are all of its body, and end with it. */
+  isWhole(byteLength: number): boolean {
+    return this.body.isOver ? byteLength === 0 : this.#head.framing === byteLength
+  }
+
+  /** The beginning, as the client gets it. */
+  toString(): string {
+    return this.#head.passOn(this.#options)
+  }
+}
+
+/** RFC 9112 §6.3, for an answer to a request that may have a body. */
+function framingOf({ httpVersion, fields }: PlainAnswer): Framing {
+  const { 'transfer-encoding': coding, 'content-length': length } = fields.byName
+  if (coding !== undefined) {
+    if (httpVersion !== '1.1' || length !== undefined || !isOnly(fields, 'transfer-encoding')) {
+      throw new SyntaxError('a transfer coding beside something else that says the length')
+    }
+    if (!/^chunked$/i.test(coding)) throw new SyntaxError(`the transfer coding ${coding}`)
+    return 'chunked'
+  }
+  if (length === undefined) return 'until the end'
+  if (!/^\d{1,15}$/.test(length) || !isOnly(fields, 'content-length')) {
+    throw new SyntaxError('no length, or two')
+  }
+  return Number(length)
+}
+
+function bodyOf(framing: Framing): AnswerBody {
+  if (typeof framing === 'number') return new SizedBody(framing)
+  return framing === 'chunked' ? new ChunkedBody() : new EndlessBody()
+}
+
+function isOnly({ hasDuplicates, raw }: Fields, name: string): boolean {
+  return !hasDuplicates || listed(raw, name).length === 1
+}
+
+function without(headers: RawHeaders, name: string): RawHeaders {
+  const kept: RawHeaders = []
+  copyHeaders(headers, kept, (other) => other === name)
+  return kept
+}
+
+let date = ''
+let dateEnds = 0
+
+/** The time, for a Date field. It is the same for a second. */
+function httpDate(): string {
+  const now = Date.now()
+  if (now >= dateEnds) {
+    date = new Date(now).toUTCString()
+    dateEnds = now - (now % 1000) + 1000
+  }
+  return date
+}

@@ -1,0 +1,295 @@
+import type { Socket } from 'node:net'
+import { requestHeaders } from '../../http/headers.js'
+import {
+  type Fields,
+  fieldLines,
+  flat,
+  type RequestHead,
+  readRequest
+} from '../../http/message-head.js'
+import { KEEP_ALIVE_TIMEOUT_MS } from '../gateway-server.js'
+import { refusalOf, refusalText } from '../refusal.js'
+import type { Caller, ForwardRoute, GatewayRules } from '../router.js'
+import { FastExchange, type FastPathClient, type FastPathContext } from './exchange.js'
+
+/** Longer heads are read by node:http, which knows how long they may be. */
+const MAX_HEAD_BYTES = 8192
+/** Who sends no more may still read. Or it has left, which is the same to see until it is written to. */
+const HALF_OPEN_PATIENCE_MS = 1000
+const METHODS = new Set(['GET', 'HEAD', 'DELETE'])
+/** Fields that ask for more than passing on. */
+const DEMANDING = [
+  'content-length',
+  'transfer-encoding',
+  'upgrade',
+  'expect',
+  'te',
+  'http2-settings',
+  'proxy-connection'
+]
+
+/** A request of the lane, as others see it. */
+class LaneRequest implements RequestHead {
+  readonly method: string
+  readonly url: string
+  readonly httpVersion = '1.1'
+  readonly httpVersionMajor = 1
+  readonly rawHeaders: string[]
+  readonly headers: Record<string, string>
+  readonly socket: Socket
+
+  constructor(method: string, url: string, fields: Fields, socket: Socket) {
+    this.method = method
+    this.url = url
+    this.rawHeaders = fields.raw
+    this.headers = fields.byName
+    this.socket = socket
+  }
+}
+
+/** What the fields of requests tell, for as long as they and the rules stay the same. */
+interface Known {
+  fields: Fields
+  rules: GatewayRules
+  caller: Caller
+  isLast: boolean
+}
+
+/** What they become, for as long as what is asked for does. */
+interface Prepared {
+  of: Known
+  method: string
+  prefix: string
+  lines: string
+}
+
+export interface FastConnectionOptions {
+  /** There is something on it that is not for the lane: who reads on from there. */
+  onleave: (socket: Socket) => void
+  onclose: () => void
+}
+
+/** A client's connection, one request after the other, until node:http takes it over. */
+export class FastConnection implements FastPathClient {
+  /** Whether it may have another request. */
+  isKept = true
+
+  readonly #options: FastConnectionOptions
+  readonly #context: FastPathContext
+  readonly #socket: Socket
+  #exchange: FastExchange | null = null
+  /** What came while a request was under way. */
+  #ahead: Buffer | null = null
+  #known: Known | null = null
+  #prepared: Prepared | null = null
+  #hasEnded = false
+  /** What was written when it was looked at last, and since when that is all, in ms. */
+  #written = { bytes: 0, since: 0 }
+  #hasServed = false
+  /** When it was seen without a request first, in ms; null while it was not. */
+  #idleSince: number | null = performance.now()
+
+  constructor(context: FastPathContext, socket: Socket, options: FastConnectionOptions) {
+    this.#options = options
+    this.#context = context
+    this.#socket = socket
+    socket.on('data', this.#ondata)
+    socket.on('drain', this.#ondrain)
+    socket.on('end', this.#onend)
+    socket.on('error', this.#onerror)
+    socket.on('close', this.#onclose)
+  }
+
+  get isIdle(): boolean {
+    return this.#exchange === null
+  }
+
+  write(bytes: Buffer | string): boolean {
+    return typeof bytes === 'string'
+      ? this.#socket.write(bytes, 'latin1')
+      : this.#socket.write(bytes)
+  }
+
+  cork() {
+    this.#socket.cork()
+  }
+
+  uncork() {
+    this.#socket.uncork()
+  }
+
+  /** Answers that there is no answer. Returns the status. */
+  refuse(request: RequestHead, error: unknown): number {
+    const refusal = refusalOf(error)
+    this.#socket.write(refusalText(refusal, request, this.isKept ? 'keep-alive' : 'close'))
+    return refusal.status
+  }
+
+  /** The answer is over. */
+  onanswered() {
+    this.#exchange = null
+    this.#hasServed = true
+    this.#idleSince = null
+    if (!this.isKept || (this.#hasEnded && this.#ahead === null)) return void this.#socket.end()
+    this.#takeAhead()
+  }
+
+  /** Takes no more requests. */
+  close() {
+    this.isKept = false
+    if (this.isIdle) this.#socket.end()
+  }
+
+  destroy() {
+    this.#socket.destroy()
+  }
+
+  /** Looks at the time: what takes too long, or is left unused for too long, is ended. */
+  tick(now: number, isSilent: (key: string) => boolean) {
+    if (this.#exchange) {
+      if (this.#hasEnded && this.#hasBeenSilent(now)) this.destroy()
+      else this.#exchange.tick(now, isSilent)
+      return
+    }
+    const patience = this.#hasServed ? KEEP_ALIVE_TIMEOUT_MS : this.#context.headersTimeout
+    this.#idleSince ??= now
+    if (now - this.#idleSince > patience) this.destroy()
+  }
+
+  /** Reads the next request, or leaves the connection to node:http if it is not for here. */
+  #take(bytes: Buffer) {
+    const text = bytes.toString('latin1', 0, MAX_HEAD_BYTES)
+    const read = readRequest(text, this.#known?.fields ?? null)
+    if (read === null || !METHODS.has(read.method)) return this.#leave(bytes)
+    const { method, url, fields, byteLength } = read
+    const request = new LaneRequest(method, url, fields, this.#socket)
+    const known = this.#know(request, fields)
+    if (known === null) return this.#leave(bytes)
+    const route = this.#routeOf(url, known.caller)
+    if (route === null) return this.#leave(bytes)
+    if (known.isLast) this.isKept = false
+    if (bytes.byteLength > byteLength) this.#keepAhead(bytes.subarray(byteLength))
+    const lines = this.#prepare(request, known, route)
+    const head = `${method} ${route.path} HTTP/1.1\r\n${lines}\r\n`
+    this.#exchange = new FastExchange(this.#context, this, request, route, head)
+    this.#exchange.begin()
+  }
+
+  /** What the fields tell; null if that takes time, or there is more to them than passing on. */
+  #know(request: LaneRequest, fields: Fields): Known | null {
+    const { router } = this.#context
+    const { rules } = router
+    if (this.#known?.fields === fields && this.#known.rules === rules) return this.#known
+    if (!isPlain(fields)) return null
+    let caller: Caller | Promise<Caller>
+    try {
+      caller = router.callerOf(request)
+    } catch {
+      return null
+    }
+    if (caller instanceof Promise) {
+      caller.catch(() => {})
+      return null
+    }
+    const isLast = fields.byName.connection?.toLowerCase() === 'close'
+    this.#known = { fields, rules, caller, isLast }
+    return this.#known
+  }
+
+  /** Where it goes, if that is an instance; everything else is node:http's to answer. */
+  #routeOf(url: string, caller: Caller): ForwardRoute | null {
+    try {
+      const route = this.#context.router.lead(url, caller)
+      return route.kind === 'forward' ? route : null
+    } catch {
+      return null
+    }
+  }
+
+  /** The lines of fields for the instance. */
+  #prepare(request: LaneRequest, known: Known, route: ForwardRoute): string {
+    const { method } = request
+    const { prefix } = route
+    const before = this.#prepared
+    if (before?.of === known && before.method === method && before.prefix === prefix) {
+      return before.lines
+    }
+    const { router, pseudonym } = this.#context
+    const headers = requestHeaders(request, {
+      forwarded: router.forwardedOf(request, route),
+      pseudonym,
+      dropAuthorization: route.isOurAuthorization
+    })
+    headers.push('Connection', 'keep-alive')
+    const lines = flat(fieldLines(headers))
+    this.#prepared = { of: known, method, prefix, lines }
+    return lines
+  }
+
+  /** Gives the connection to node:http, which reads from here on. */
+  #leave(bytes: Buffer) {
+    const socket = this.#socket
+    socket.pause()
+    socket.off('data', this.#ondata)
+    socket.off('drain', this.#ondrain)
+    socket.off('end', this.#onend)
+    socket.off('error', this.#onerror)
+    socket.off('close', this.#onclose)
+    socket.unshift(bytes)
+    this.#options.onleave(socket)
+    socket.resume()
+  }
+
+  #keepAhead(bytes: Buffer) {
+    this.#ahead = this.#ahead ? Buffer.concat([this.#ahead, bytes]) : bytes
+    this.#socket.pause()
+  }
+
+  #takeAhead() {
+    const bytes = this.#ahead
+    if (bytes === null || this.#socket.writableNeedDrain) return
+    this.#ahead = null
+    this.#socket.resume()
+    this.#take(bytes)
+  }
+
+  #hasBeenSilent(now: number): boolean {
+    const { bytesWritten: bytes, writableLength } = this.#socket
+    // What is still to be taken would have come back, had it left.
+    if (bytes !== this.#written.bytes || writableLength > 0) this.#written = { bytes, since: now }
+    return now - this.#written.since > HALF_OPEN_PATIENCE_MS
+  }
+
+  readonly #ondata = (bytes: Buffer) => {
+    // Who does not read its answers has to wait with further requests.
+    if (this.#exchange || this.#socket.writableNeedDrain) this.#keepAhead(bytes)
+    else this.#take(bytes)
+  }
+
+  readonly #ondrain = () => {
+    if (this.#exchange) this.#exchange.ondrain()
+    else this.#takeAhead()
+  }
+
+  /** A client may say that it asks for no more, and still read. */
+  readonly #onend = () => {
+    this.#hasEnded = true
+    this.#written = { bytes: this.#socket.bytesWritten, since: performance.now() }
+    if (this.isIdle) this.#socket.end()
+  }
+
+  readonly #onerror = () => {}
+
+  readonly #onclose = () => {
+    this.#options.onclose()
+    this.#exchange?.onleft()
+  }
+}
+
+/** Whether there is nothing about the fields but to pass them on. */
+function isPlain({ byName, hasDuplicates }: Fields): boolean {
+  const { host, connection } = byName
+  if (hasDuplicates || host === undefined) return false
+  if (connection !== undefined && !/^(keep-alive|close)$/i.test(connection)) return false
+  return !DEMANDING.some((name) => name in byName)
+}

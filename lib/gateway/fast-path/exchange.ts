@@ -1,0 +1,283 @@
+import { Abort } from '../../core/abort.js'
+import { SeaportError } from '../../core/errors.js'
+import { fieldLines, type RequestHead, readAnswer } from '../../http/message-head.js'
+import type { AccessEntry } from '../access-log.js'
+import { Cors } from '../cors.js'
+import { MAX_ANSWER_HEADER_BYTES, tooSlow, type Waiting } from '../forwarding.js'
+import type { Ledger } from '../ledger.js'
+import { interimHeaders } from '../relay.js'
+import type { RetryBudget } from '../retry-budget.js'
+import type { ForwardRoute, Router } from '../router.js'
+import { FastAnswer, FastAnswerHead } from './answer.js'
+import type { FastStream, FastStreams, StreamSink } from './streams.js'
+
+/** What all requests of the lane share, with each other or with the rest of the gateway. */
+export interface FastPathContext {
+  router: Router
+  streams: FastStreams
+  ledger: Ledger
+  budget: RetryBudget
+  /** Our entry in Via. */
+  pseudonym: string
+  /** How long a client may take to send its first request, in ms. */
+  headersTimeout: number
+}
+
+/** Where an answer goes to. */
+export interface FastPathClient {
+  /** Whether it may ask for more. */
+  readonly isKept: boolean
+  /** False if it is to be spared until `ondrain`. */
+  write(bytes: Buffer | string): boolean
+  cork(): void
+  uncork(): void
+  /** Answers that there is no answer. Returns the status. */
+  refuse(request: RequestHead, error: unknown): number
+  /** The answer is over. */
+  onanswered(): void
+  destroy(): void
+}
+
+/** Not more than this is passed on as a text, with its head, in bytes. */
+const SMALL_ANSWER_BYTES = 8192
+const NO_ONE: ReadonlySet<string> = new Set()
+const LAST_CHUNK = '0\r\n'
+
+/** A request without a body on its way to an instance, to a second one if the first breaks off, and its answer back. */
+export class FastExchange implements StreamSink, Waiting {
+  readonly #context: FastPathContext
+  readonly #client: FastPathClient
+  readonly #request: RequestHead & { method: string }
+  readonly #route: ForwardRoute
+  readonly #text: string
+  readonly #timeout: number
+  readonly #entry: AccessEntry
+  #avoid = NO_ONE
+  #stream: FastStream | null = null
+  #dialing: Abort | null = null
+  /** What came of an answer whose head is not all there. */
+  #beginning: Buffer | null = null
+  #answer: FastAnswer | null = null
+  /** Whether the client takes no more for now. */
+  #isHeld = false
+  #isOver = false
+
+  /** @param text the request as the instance gets it */
+  constructor(
+    context: FastPathContext,
+    client: FastPathClient,
+    request: RequestHead & { method: string },
+    route: ForwardRoute,
+    text: string
+  ) {
+    this.#context = context
+    this.#client = client
+    this.#request = request
+    this.#route = route
+    this.#text = text
+    this.#timeout = context.router.deadlineOf(route)
+    this.#entry = context.ledger.open(request)
+    this.#entry.principal = route.principal.name
+    this.#entry.upstream = route.upstream.name
+  }
+
+  begin() {
+    this.#context.budget.deposit()
+    const stream = this.#context.streams.take(this.#route.upstream.dialer, this)
+    if (stream) this.#send(stream)
+    else void this.#dial()
+  }
+
+  /** The client takes more. */
+  ondrain() {
+    this.#isHeld = false
+    this.#stream?.resume()
+  }
+
+  /** The client has left. */
+  onleft() {
+    if (this.#isOver) return
+    const reason = SeaportError.CLOSED('the client left')
+    this.#entry.status = this.#entry.status || 499
+    this.#entry.error = reason.code
+    this.#cut(reason)
+    this.#end()
+  }
+
+  tick(now: number, isSilent: (key: string) => boolean) {
+    if (this.#answer || this.#isOver) return
+    if (now >= this.#entry.startedAt + this.#timeout) return this.#refuse(tooSlow(this.#timeout))
+    if (this.#stream === null || !isSilent(this.#stream.key)) return
+    if (this.#route.upstream.instances().length < 2) return
+    this.#onbroken(SeaportError.LINK_LOST('the instance has fallen silent'))
+  }
+
+  ondata(bytes: Buffer): boolean {
+    try {
+      if (this.#answer) this.#takeBody(this.#answer, bytes)
+      else this.#takeHead(this.#beginning ? Buffer.concat([this.#beginning, bytes]) : bytes)
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error
+      this.#refuse(SeaportError.BAD_GATEWAY('the answer of the instance is not valid HTTP', error))
+    }
+    return this.#isOver || !this.#isHeld
+  }
+
+  onend() {
+    const { body } = this.#answer ?? {}
+    if (!body?.isUntilEnd) return this.#onbroken(SeaportError.STREAM_RESET('it was ended'))
+    this.#finish(this.#answer as FastAnswer)
+  }
+
+  onclose() {
+    this.#onbroken(SeaportError.STREAM_RESET('it was cut'))
+  }
+
+  async #dial() {
+    const { streams } = this.#context
+    const dialing = new Abort()
+    this.#dialing = dialing
+    try {
+      const options = { signal: dialing, avoid: this.#avoid }
+      const stream = await streams.dial(this.#route.upstream.dialer, this, options)
+      this.#dialing = null
+      if (this.#isOver) stream.destroy()
+      else this.#send(stream)
+    } catch (error) {
+      this.#dialing = null
+      this.#refuse(error)
+    }
+  }
+
+  #send(stream: FastStream) {
+    this.#stream = stream
+    this.#entry.attempts++
+    this.#entry.instance = stream.key
+    stream.write(this.#text)
+  }
+
+  #takeHead(bytes: Buffer) {
+    const stream = this.#stream as FastStream
+    const text = bytes.toString('latin1', 0, MAX_ANSWER_HEADER_BYTES)
+    const head = readAnswer(text, stream.answered?.head ?? null)
+    if (head === null) {
+      if (text.length === MAX_ANSWER_HEADER_BYTES) throw new SyntaxError('a head without end')
+      this.#beginning = bytes
+      return
+    }
+    this.#beginning = null
+    if (head.statusCode >= 200) {
+      if (head !== stream.answered?.head) stream.answered = new FastAnswerHead(head)
+      return this.#onanswer(stream.answered, bytes, text)
+    }
+    const rest = bytes.subarray(head.text.length)
+    if (head.statusCode === 101) throw new SyntaxError('a switch that nobody asked for')
+    // 100 is for whoever waits for it, which node:http sees to.
+    if (head.statusCode > 100) {
+      const lines = fieldLines(interimHeaders(head.rawHeaders))
+      this.#client.write(`HTTP/1.1 ${head.statusCode} ${head.statusMessage}\r\n${lines}\r\n`)
+    }
+    if (rest.byteLength > 0) this.#takeHead(rest)
+  }
+
+  /** @param text as much of the bytes as may be its beginning */
+  #onanswer(read: FastAnswerHead, bytes: Buffer, text: string) {
+    const { pseudonym, router } = this.#context
+    const cors = Cors.of(router.rules.cors, this.#request, this.#route.upstream)
+    const answer = new FastAnswer(read, {
+      method: this.#request.method,
+      isKept: this.#client.isKept,
+      pseudonym,
+      amend: cors && ((headers) => cors.amend(headers))
+    })
+    this.#answer = answer
+    const { statusCode, text: head } = read.head
+    this.#entry.status = statusCode
+    this.#entry.firstByteMs = performance.now() - this.#entry.startedAt
+    if (bytes.byteLength <= SMALL_ANSWER_BYTES && answer.isWhole(bytes.byteLength - head.length)) {
+      this.#entry.bytesOut = bytes.byteLength - head.length
+      this.#pass(answer.toString() + text.slice(head.length))
+      return this.#finish(answer)
+    }
+    this.#client.cork()
+    this.#client.write(answer.toString())
+    this.#takeBody(answer, bytes.subarray(head.length))
+    this.#client.uncork()
+  }
+
+  #takeBody(answer: FastAnswer, bytes: Buffer) {
+    const { body, isChunked } = answer
+    if (isChunked) this.#client.cork()
+    body.take(bytes, (piece) => {
+      this.#entry.bytesOut += piece.byteLength
+      if (isChunked) this.#client.write(`${piece.byteLength.toString(16)}\r\n`)
+      this.#pass(piece)
+      if (isChunked) this.#client.write('\r\n')
+    })
+    if (body.isOver) this.#finish(answer)
+    if (isChunked) this.#client.uncork()
+  }
+
+  /** What the client does not take, the instance is to wait with. */
+  #pass(bytes: Buffer | string) {
+    if (!this.#client.write(bytes)) this.#isHeld = true
+  }
+
+  #finish(answer: FastAnswer) {
+    const { body, isChunked } = answer
+    if (isChunked) this.#client.write(`${LAST_CHUNK}${body.trailers}\r\n`)
+    const stream = this.#stream as FastStream
+    this.#stream = null
+    // What came after the end belongs to nobody.
+    if (body.excess > 0) stream.destroy()
+    else if (answer.isKept) this.#context.streams.keep(stream)
+    else stream.end()
+    this.#end()
+    this.#client.onanswered()
+  }
+
+  /** Goes on to another instance, if the answer has not begun. */
+  #onbroken(cause: SeaportError) {
+    const { budget } = this.#context
+    const stream = this.#stream
+    stream?.destroy(cause)
+    this.#stream = null
+    this.#beginning = null
+    if (this.#answer) {
+      this.#cut(cause)
+      this.#end()
+      return this.#client.destroy()
+    }
+    if (stream) this.#avoid = new Set([...this.#avoid, stream.key])
+    if (budget.withdraw(this.#entry.attempts)) return void this.#dial()
+    this.#refuse(SeaportError.BAD_GATEWAY('the instance broke off before it answered', cause))
+  }
+
+  /** There is no answer to pass on; or it has begun, and cannot go on. */
+  #refuse(error: unknown) {
+    if (this.#isOver) return
+    const hasBegun = this.#answer !== null
+    this.#context.ledger.fail(this.#entry, error)
+    this.#cut(error as Error)
+    if (hasBegun) {
+      this.#end()
+      this.#client.destroy()
+      return
+    }
+    this.#entry.status = this.#client.refuse(this.#request, error)
+    this.#end()
+    this.#client.onanswered()
+  }
+
+  #cut(reason: Error) {
+    this.#dialing?.abort(reason)
+    this.#stream?.destroy(reason)
+    this.#stream = null
+  }
+
+  #end() {
+    this.#isOver = true
+    this.#entry.role = this.#route.upstream.instances()[0]?.role ?? ''
+    this.#context.ledger.close(this.#entry)
+  }
+}

@@ -1,0 +1,65 @@
+import type { Socket } from 'node:net'
+import { Bag } from '../../core/bag.js'
+import { FastConnection } from './connection.js'
+import type { FastPathContext } from './exchange.js'
+
+export interface FastPathOptions extends FastPathContext {
+  /** Takes over a connection on which there is something that is not for the lane. */
+  leave: (socket: Socket) => void
+}
+
+/**
+ * The fast lane. Most requests are plain: HTTP/1.1 in clear text, without a body, in one piece, for an
+ * instance. These are read and passed on here, with next to nothing made for each. Everything else,
+ * whatever is wrong with it included, is left to node:http from its first byte on; nothing is judged here.
+ *
+ * ```
+ *  client ──▶ LaneConnection ──▶ LaneExchange ──▶ LaneStream ──▶ instance
+ *  socket       one for each        one for each      kept, one exchange
+ *    │          connection          request           after the other
+ *    │              ▲                   │                  │
+ *    │              └──── LaneAnswer ◀──┴──────────────────┘
+ *    │                    what its head becomes, where its body ends
+ *    │
+ *    └──▶ node:http (`leave`), from the first request on that is not plain
+ * ```
+ *
+ * - `LaneConnection` reads requests (`message-head`), asks the router who sends them and where they go, and
+ *   remembers what the same fields became the last time.
+ * - `LaneExchange` sends one request and passes its answer on, goes on to another instance if the first breaks
+ *   off, and keeps account of it.
+ * - `LaneStream` is a stream to an instance; `LaneStreams` keeps those that are between two exchanges.
+ */
+export class FastPath {
+  readonly #options: FastPathOptions
+  readonly #connections = new Bag<FastConnection>()
+  #isClosed = false
+
+  constructor(options: FastPathOptions) {
+    this.#options = options
+  }
+
+  /** Takes a new connection. */
+  take(socket: Socket) {
+    if (this.#isClosed) return void socket.destroy()
+    const connection = new FastConnection(this.#options, socket, {
+      onleave: (socket) => {
+        this.#connections.delete(place)
+        this.#options.leave(socket)
+      },
+      onclose: () => this.#connections.delete(place)
+    })
+    const place = this.#connections.add(connection)
+  }
+
+  /** Ends what takes too long. Called from time to time. */
+  tick(now: number, isSilent: (key: string) => boolean) {
+    for (const connection of this.#connections.values()) connection.tick(now, isSilent)
+  }
+
+  /** Takes no more requests; those under way end. */
+  close() {
+    this.#isClosed = true
+    for (const connection of this.#connections.values()) connection.close()
+  }
+}

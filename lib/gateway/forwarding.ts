@@ -1,0 +1,239 @@
+import {
+  type ClientRequest,
+  request as httpRequest,
+  type IncomingMessage,
+  type ServerResponse
+} from 'node:http'
+import type { Duplex } from 'node:stream'
+import { SeaportError } from '../core/errors.js'
+import type { StreamAgent, StreamRequestOptions } from '../http/agent.js'
+import { type Forwarded, requestHeaders } from '../http/headers.js'
+import type { KeptStreams } from '../http/kept-streams.js'
+import type { RawHeaders } from '../http/message-head.js'
+import { RequestBody } from '../http/request-body.js'
+import { inform, relay } from './relay.js'
+import type { RetryBudget } from './retry-budget.js'
+import type { Upstream } from './upstream.js'
+
+/** What all requests share. */
+export interface ForwardingContext {
+  agent: StreamAgent
+  kept: KeptStreams
+  budget: RetryBudget
+  /** Our entry in Via. */
+  pseudonym: string
+  /** Requests that wait for an answer. */
+  waiting: Set<Waiting>
+}
+
+/** A request that waits for an answer. */
+export interface Waiting {
+  /**
+   * Looks at the time, as it is told to every now and then: it may be too late for an answer, and the instance
+   * may have fallen silent.
+   *
+   * @param now by the process's own clock, in ms
+   */
+  tick(now: number, isSilent: (key: string) => boolean): void
+}
+
+export interface ForwardingOptions {
+  request: IncomingMessage
+  response: ServerResponse
+  upstream: Upstream
+  /** What the instance is asked for, with the query. */
+  path: string
+  forwarded: Forwarded
+  /** How long the answer may take to begin, in ms. */
+  timeout: number
+  /** In bytes. */
+  maxBodyBytes: number
+  dropAuthorization: boolean
+  /** Changes the header section of the answer. */
+  amend: (headers: RawHeaders) => RawHeaders
+}
+
+/** RFC 9110 §9.2.2, and those of WebDAV that are. */
+const IDEMPOTENT = new Set([
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'TRACE',
+  'PUT',
+  'DELETE',
+  'PROPFIND',
+  'REPORT',
+  'SEARCH'
+])
+export const MAX_ANSWER_HEADER_BYTES = 64 * 1024
+
+/** One request on its way to an instance, to a second one if the first breaks off, and its answer back. */
+export class Forwarding implements Waiting {
+  readonly stats = {
+    /** The instance that it went to last, in hex. */
+    instance: '',
+    attempts: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    /** Until the answer began, in ms. */
+    firstByteMs: 0
+  }
+
+  readonly #context: ForwardingContext
+  readonly #options: ForwardingOptions
+  readonly #body: RequestBody
+  readonly #ending = new AbortController()
+  readonly #avoid = new Set<string>()
+  readonly #startedAt = performance.now()
+  #attempt: ClientRequest | null = null
+
+  constructor(context: ForwardingContext, options: ForwardingOptions) {
+    this.#context = context
+    this.#options = options
+    this.#body = new RequestBody(options.request, { maxBytes: options.maxBodyBytes })
+  }
+
+  /**
+   * Resolves when the answer is over, whether it reached its end or was cut.
+   *
+   * @throws why there is none: NO_INSTANCE, BAD_GATEWAY, TOO_SLOW, TOO_LARGE; CLOSED if the client left
+   */
+  async run() {
+    const { response } = this.#options
+    const onclose = () => {
+      if (!response.writableFinished) this.#ending.abort(SeaportError.CLOSED('the client left'))
+    }
+    response.once('close', onclose)
+    this.#context.budget.deposit()
+    this.#context.waiting.add(this)
+    try {
+      const answer = await this.#ask()
+      this.stats.firstByteMs = performance.now() - this.#startedAt
+      this.#context.waiting.delete(this)
+      this.stats.bytesOut = await relay(
+        answer,
+        response,
+        this.#context.pseudonym,
+        this.#options.amend
+      )
+    } finally {
+      this.#context.waiting.delete(this)
+      response.off('close', onclose)
+      this.stats.bytesIn = this.#body.bytes
+      this.#finish()
+    }
+  }
+
+  tick(now: number, isSilent: (key: string) => boolean) {
+    const { timeout } = this.#options
+    if (now >= this.#startedAt + timeout) return this.#ending.abort(tooSlow(timeout))
+    const attempt = this.#attempt
+    if (attempt === null || !this.#isRepeatable || !isSilent(this.stats.instance)) return
+    if (this.#options.upstream.instances().length < 2) return
+    attempt.destroy(SeaportError.LINK_LOST('the instance has fallen silent'))
+  }
+
+  /** Asks one instance after the other until one answers. */
+  async #ask(): Promise<IncomingMessage> {
+    for (;;) {
+      const stream = await this.#dial()
+      this.stats.attempts++
+      this.stats.instance = this.#context.kept.keyOf(stream)
+      try {
+        return await this.#askOver(stream)
+      } catch (error) {
+        this.#attempt = null
+        if (this.#ending.signal.aborted) throw this.#ending.signal.reason
+        if (!this.#shouldRetry(error)) throw brokenOff(error)
+        this.#avoid.add(this.stats.instance)
+      }
+    }
+  }
+
+  /** What must not be sent twice goes over a new stream: a kept one may just be closing. */
+  #dial(): Promise<Duplex> {
+    const { kept } = this.#context
+    const isFresh = !this.#isRepeatable || this.stats.attempts > 0
+    return this.#options.upstream.dialer.dial({
+      signal: this.#ending.signal,
+      avoid: this.#avoid,
+      open: isFresh ? kept.openFresh : kept.open
+    })
+  }
+
+  #askOver(stream: Duplex): Promise<IncomingMessage> {
+    const { request, response } = this.#options
+    const { signal } = this.#ending
+    return new Promise((resolve, reject) => {
+      const attempt = this.#send(stream)
+      const onabort = () => attempt.destroy(signal.reason)
+      this.#attempt = attempt
+      signal.addEventListener('abort', onabort)
+      attempt.on('response', (answer) => {
+        this.#attempt = null
+        resolve(answer)
+      })
+      attempt.on('information', (information) => inform(request, response, information))
+      attempt.on('error', reject)
+      attempt.on('close', () => {
+        signal.removeEventListener('abort', onabort)
+        if (this.#attempt === attempt) reject(SeaportError.BAD_GATEWAY('the instance broke off'))
+      })
+      this.#body.sendTo(attempt, (error) => this.#ending.abort(error))
+    })
+  }
+
+  #send(stream: Duplex): ClientRequest {
+    const { request, path, forwarded, dropAuthorization } = this.#options
+    const { agent, pseudonym } = this.#context
+    const options: StreamRequestOptions = {
+      agent,
+      stream,
+      path,
+      method: request.method ?? 'GET',
+      headers: requestHeaders(request, { forwarded, pseudonym, dropAuthorization }),
+      setHost: false,
+      maxHeaderSize: MAX_ANSWER_HEADER_BYTES
+    }
+    return httpRequest(options)
+  }
+
+  #shouldRetry(error: unknown): boolean {
+    return (
+      this.#isRepeatable &&
+      isConnectionFailure(error) &&
+      this.#context.budget.withdraw(this.stats.attempts)
+    )
+  }
+
+  get #isRepeatable(): boolean {
+    return isIdempotent(this.#options.request.method ?? '') && this.#body.isReplayable
+  }
+
+  /** An answer may be over before its request is; else what is under way is cut. */
+  #finish() {
+    if (!this.#options.response.writableFinished) this.#ending.abort(SeaportError.CLOSED('cut'))
+    if (this.#ending.signal.aborted) this.#body.stop()
+  }
+}
+
+/** Whether a request may be sent again when nobody knows what became of it. */
+export function isIdempotent(method: string): boolean {
+  return IDEMPOTENT.has(method)
+}
+
+/** Whether an attempt ended without an answer, as against with one that cannot be read. */
+function isConnectionFailure(error: unknown): boolean {
+  return !String((error as NodeJS.ErrnoException).code).startsWith('HPE_')
+}
+
+function brokenOff(cause: unknown): SeaportError {
+  return isConnectionFailure(cause)
+    ? SeaportError.BAD_GATEWAY('the instance broke off before it answered', cause)
+    : SeaportError.BAD_GATEWAY('the answer of the instance is not valid HTTP', cause)
+}
+
+/** @param timeout in ms */
+export function tooSlow(timeout: number): SeaportError {
+  return SeaportError.TOO_SLOW(`the service did not begin to answer within ${timeout / 1000} s`)
+}

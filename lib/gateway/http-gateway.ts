@@ -1,0 +1,315 @@
+import { once } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2SecureServer } from 'node:http2'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { Bag } from '../core/bag.js'
+import { SeaportError } from '../core/errors.js'
+import { ReadyResource } from '../core/holepunch.js'
+import { listenError } from '../core/network.js'
+import { StreamAgent } from '../http/agent.js'
+import { welcomedBy } from '../http/idle-streams.js'
+import { KeptStreams } from '../http/kept-streams.js'
+import type { LinkPool } from '../link/pool.js'
+import type { Directory } from '../registry/replica/directory.js'
+import { AccessList } from './access.js'
+import type { CertificateSource } from './certificate.js'
+import { DomainTable } from './domains.js'
+import { FastPath } from './fast-path/fast-path.js'
+import { FastStreams } from './fast-path/streams.js'
+import type { ForwardingContext } from './forwarding.js'
+import { makeServer, readFrom } from './gateway-server.js'
+import { HostGuard } from './host-guard.js'
+import { Ledger } from './ledger.js'
+import { refusalOf, refusalText } from './refusal.js'
+import { type Page, RequestHandler } from './request-handler.js'
+import { RetryBudget } from './retry-budget.js'
+import { type GatewayRules, Router } from './router.js'
+import { Traffic } from './traffic.js'
+import { isForwardableUpgrade, withoutUpgrade } from './upgrade.js'
+import { Upstreams } from './upstream.js'
+
+export interface HttpGatewayOptions {
+  directory: Directory
+  /** Not closed by the gateway. */
+  pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf'>
+  /** 0 for a free one. */
+  port?: number | undefined
+  host?: string | undefined
+  /** Serves HTTPS with this; the gateway opens and closes it. */
+  certificate?: CertificateSource | undefined
+  rules?: Partial<GatewayRules> | undefined
+  /** Counts what goes through. Default: one of its own. */
+  traffic?: Traffic | undefined
+  /** Pages by path. */
+  pages?: ReadonlyMap<string, Page> | undefined
+  /** Our name in Via. Must differ from that of other gateways. */
+  pseudonym?: string | undefined
+  /** How long answers may take to begin, where no rule says otherwise, in ms. */
+  timeout?: number | undefined
+  maxBodyBytes?: number | undefined
+  maxHeaderBytes?: number | undefined
+  /** For the header section of a request, in ms. */
+  headersTimeout?: number | undefined
+  /** For a request as a whole, in ms. */
+  requestTimeout?: number | undefined
+  /** Addresses of proxies in front, whose X-Forwarded-* are kept. Those on loopback always are. */
+  trustedProxies?: readonly string[] | undefined
+  /** How long requests may take to end when the gateway closes, in ms. */
+  drainTimeout?: number | undefined
+}
+
+const LOOPBACK = '127.0.0.1'
+const MAX_HEADER_BYTES = 32 * 1024
+const HEADERS_TIMEOUT_MS = 20_000
+/** Long enough for large files over slow lines. */
+const REQUEST_TIMEOUT_MS = 60 * 60_000
+const DRAIN_TIMEOUT_MS = 5000
+/** How often is looked for what takes too long. */
+const TICK_MS = 250
+const BACKLOG = 4096
+
+/**
+ * HTTP in front of the registry: each request goes to an instance of the role that its path or its
+ * domain names. Emits `access` (an AccessEntry, when a request is over), `failed` (an error that was
+ * answered with 5xx) and `notice` (a SeaportError).
+ */
+export class HttpGateway extends ReadyResource {
+  readonly host: string
+  readonly traffic: Traffic
+
+  readonly #options: HttpGatewayOptions
+  readonly #server: ReturnType<typeof makeServer>
+  readonly #sockets = new Bag<Duplex>()
+  readonly #upstreams: Upstreams
+  readonly #router: Router
+  readonly #context: ForwardingContext
+  readonly #ledger: Ledger
+  readonly #handler: RequestHandler
+  readonly #streams: FastStreams
+  /** Null where all is encrypted: node:http2 reads it then. */
+  readonly #fastPath: FastPath | null
+  #ticker: NodeJS.Timeout | null = null
+  #stopWatching: () => void = () => {}
+  #port: number
+
+  constructor(options: HttpGatewayOptions) {
+    super()
+    const { directory, pool, port = 0, host = LOOPBACK, pseudonym = 'hyperseaport' } = options
+    this.#options = options
+    this.#port = port
+    this.host = host
+    this.traffic = options.traffic ?? new Traffic()
+    const upstreams = new Upstreams({ directory, pool })
+    this.#upstreams = upstreams
+    const rules = { ...openRules(), ...options.rules }
+    this.#router = new Router({
+      rules,
+      upstreams,
+      directory,
+      pseudonym,
+      isSecure: this.isSecure,
+      timeout: options.timeout,
+      trustedProxies: options.trustedProxies
+    })
+    const isWelcome = welcomedBy(directory)
+    const kept = new KeptStreams({ pool, isWelcome })
+    const agent = new StreamAgent({ dial: () => Promise.reject(SeaportError.CLOSED('no stream')) })
+    this.#context = {
+      agent,
+      kept,
+      budget: new RetryBudget(),
+      pseudonym,
+      waiting: new Set()
+    }
+    this.#ledger = new Ledger(this.traffic)
+    this.#ledger.on('access', (entry) => this.emit('access', entry))
+    this.#ledger.on('failed', (error, entry) => this.emit('failed', error, entry))
+    this.#handler = new RequestHandler({
+      router: this.#router,
+      upstreams,
+      context: this.#context,
+      ledger: this.#ledger,
+      pages: options.pages ?? new Map(),
+      maxBodyBytes: options.maxBodyBytes
+    })
+    const requestTimeout = options.requestTimeout ?? REQUEST_TIMEOUT_MS
+    const headersTimeout = Math.min(options.headersTimeout ?? HEADERS_TIMEOUT_MS, requestTimeout)
+    this.#server = makeServer({
+      certificate: options.certificate,
+      maxHeaderBytes: options.maxHeaderBytes ?? MAX_HEADER_BYTES,
+      headersTimeout,
+      requestTimeout
+    })
+    const read = readFrom(this.#server)
+    this.#streams = new FastStreams({ pool, isWelcome })
+    this.#fastPath = this.isSecure
+      ? null
+      : new FastPath({
+          ...this.#context,
+          router: this.#router,
+          ledger: this.#ledger,
+          streams: this.#streams,
+          headersTimeout,
+          leave: read
+        })
+    this.#serve(read)
+  }
+
+  /** The port it listens on, or will try to. */
+  get port(): number {
+    return this.#port
+  }
+
+  get stats() {
+    const { requests, errors, bytesIn, bytesOut } = this.traffic.total
+    const { kept, budget } = this.#context
+    const streams = this.#streams
+    return {
+      requests,
+      errors,
+      bytesIn,
+      bytesOut,
+      active: this.traffic.active,
+      connections: this.#sockets.size,
+      streams: {
+        idle: kept.idle + streams.idle,
+        reused: kept.stats.reused + streams.stats.reused,
+        opened: kept.stats.opened + streams.stats.opened
+      },
+      retries: { ...budget.stats }
+    }
+  }
+
+  /** Puts other rules in place of those given. What is under way is not touched. */
+  update(rules: Partial<GatewayRules>) {
+    this.#router.rules = { ...this.#router.rules, ...rules }
+    this.#upstreams.reset()
+  }
+
+  /**
+   * Finds out early whether the port can be listened on, and leaves it closed.
+   *
+   * @throws PORT_IN_USE, LISTEN_FAILED
+   */
+  async check() {
+    const probe = createServer()
+    await listen(probe, this.#port, this.host)
+    probe.close()
+    await once(probe, 'close')
+  }
+
+  override async _open() {
+    const { certificate } = this.#options
+    if (certificate) await this.#openCertificate(certificate)
+    try {
+      await listen(this.#server, this.#port, this.host)
+    } catch (error) {
+      certificate?.close()
+      throw error
+    }
+    this.#port = (this.#server.address() as AddressInfo).port
+    this.#stopWatching = this.#options.directory.watch((change, instance) => {
+      this.#context.kept.forget(change, instance)
+      this.#streams.forget(change, instance)
+    })
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS)
+  }
+
+  async #openCertificate(certificate: CertificateSource) {
+    const server = this.#server as Http2SecureServer
+    const useFallback = () => server.setSecureContext(certificate.fallback)
+    certificate.on('notice', (notice) => this.emit('notice', notice))
+    certificate.on('change', useFallback)
+    await certificate.open()
+    useFallback()
+  }
+
+  /** Takes no more requests, and cuts those that do not end in time. */
+  override async _close() {
+    if (this.#ticker) clearInterval(this.#ticker)
+    this.#stopWatching()
+    this.#options.certificate?.close()
+    this.#context.kept.close()
+    this.#streams.close()
+    if (!this.#server.listening) return
+    const closed = once(this.#server, 'close')
+    this.#server.close()
+    this.#fastPath?.close()
+    await this.#drained(this.#options.drainTimeout ?? DRAIN_TIMEOUT_MS)
+    for (const socket of this.#sockets.values()) socket.destroy()
+    await closed
+  }
+
+  #serve(read: (connection: Duplex) => void) {
+    const server = this.#server
+    if (this.#fastPath) server.removeAllListeners('connection')
+    server.on('connection', (socket: Socket) => {
+      const place = this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(place))
+      this.#fastPath?.take(socket)
+    })
+    const onrequest = (request: IncomingMessage, response: ServerResponse) =>
+      this.#handler.onrequest(request, response)
+    server.on('request', onrequest as never)
+    // The instance decides whether to go on, not we.
+    server.on('checkContinue', onrequest as never)
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      if (isForwardableUpgrade(request)) return this.#handler.onupgrade(request, socket, head)
+      // Else the server reads the request again as if it had not asked for another protocol.
+      socket.unshift(withoutUpgrade(request, head))
+      return read(socket)
+    })
+    server.on('connect', (request: IncomingMessage, socket: Duplex) => {
+      socket.on('error', () => {})
+      const error = SeaportError.METHOD_NOT_ALLOWED('this is no forward proxy')
+      socket.end(refusalText(refusalOf(error), request, 'close'))
+    })
+  }
+
+  get isSecure(): boolean {
+    return this.#options.certificate !== undefined
+  }
+
+  #tick() {
+    const now = performance.now()
+    const suspects = new Map<string, boolean>()
+    const isSilent = (key: string) => {
+      const known = suspects.get(key) ?? this.#options.pool.isSuspect(key)
+      suspects.set(key, known)
+      return known
+    }
+    for (const request of this.#context.waiting) request.tick(now, isSilent)
+    this.#fastPath?.tick(now, isSilent)
+  }
+
+  #drained(timeout: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.traffic.active === 0) return resolve()
+      const timer = setTimeout(resolve, timeout)
+      this.#ledger.once('idle', () => {
+        clearTimeout(timer)
+        resolve()
+      })
+    })
+  }
+}
+
+async function listen(server: Server, port: number, host: string) {
+  try {
+    server.listen({ port, host, backlog: BACKLOG })
+    await once(server, 'listening')
+  } catch (cause) {
+    throw listenError(cause, `port ${port} on ${host}`)
+  }
+}
+
+function openRules(): GatewayRules {
+  return {
+    domains: new DomainTable(),
+    access: new AccessList(),
+    hosts: new HostGuard(),
+    cors: [],
+    deadlines: []
+  }
+}

@@ -1,0 +1,50 @@
+import { EventEmitter } from 'node:events'
+import { SeaportError } from '../core/errors.js'
+import type { RequestHead } from '../http/message-head.js'
+import { AccessEntry } from './access-log.js'
+import { refusalOf } from './refusal.js'
+import type { Traffic } from './traffic.js'
+
+interface LedgerEvents {
+  /** A request is over. */
+  access: [AccessEntry]
+  /** One was answered with 5xx, for this reason. */
+  failed: [unknown, AccessEntry]
+  /** None is under way any more. */
+  idle: []
+}
+
+/** Keeps account of requests, from their beginning to their end. */
+export class Ledger extends EventEmitter<LedgerEvents> {
+  readonly #traffic: Traffic
+
+  constructor(traffic: Traffic) {
+    super()
+    this.#traffic = traffic
+  }
+
+  /** Opens the account of a request: `close` it. */
+  open(request: RequestHead): AccessEntry {
+    this.#traffic.active++
+    return new AccessEntry(request)
+  }
+
+  /** There is no answer to pass on. */
+  fail(entry: AccessEntry, error: unknown) {
+    entry.error = error instanceof SeaportError ? error.code : 'INTERNAL'
+    if (refusalOf(error).status >= 500) this.emit('failed', error, entry)
+  }
+
+  /** A request is over. */
+  close(entry: AccessEntry) {
+    entry.ms = Math.round((performance.now() - entry.startedAt) * 10) / 10
+    this.#traffic.active--
+    if (entry.upstream !== '') {
+      const { instance, role, status, firstByteMs, bytesIn, bytesOut } = entry
+      const ms = firstByteMs || entry.ms
+      this.#traffic.record({ instance, role, status, ms, bytesIn, bytesOut })
+    }
+    this.emit('access', entry)
+    if (this.#traffic.active === 0) this.emit('idle')
+  }
+}

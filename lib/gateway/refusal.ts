@@ -1,0 +1,157 @@
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import { SeaportError } from '../core/errors.js'
+import { hasBody } from '../http/headers.js'
+import { fieldLines, type RequestHead } from '../http/message-head.js'
+
+/** What is answered when there is no answer to pass on. */
+export interface Refusal {
+  status: number
+  code: string
+  /** For whoever asked: honest, and without what only the owner should know. */
+  text: string
+  headers: Record<string, string>
+}
+
+const STATUSES: Record<string, number> = {
+  BAD_REQUEST: 400,
+  BAD_ROLE: 400,
+  BAD_KEY: 400,
+  UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
+  NOT_FOUND: 404,
+  METHOD_NOT_ALLOWED: 405,
+  TOO_LARGE: 413,
+  NOT_IMPLEMENTED: 501,
+  BAD_GATEWAY: 502,
+  NO_INSTANCE: 503,
+  CLOSED: 503,
+  TOO_SLOW: 504,
+  LOOP: 508
+}
+
+const TITLES: Record<number, string> = {
+  400: 'Bad request',
+  401: 'Who are you?',
+  403: 'Not for you',
+  404: 'Not found',
+  405: 'Method not allowed',
+  413: 'Too large',
+  500: 'Something broke in the gateway',
+  501: 'Not implemented',
+  502: 'The service is broken',
+  503: 'The service is away',
+  504: 'The service is too slow',
+  508: 'Going round in circles'
+}
+
+/** What an instance says that is there and cannot do its work, as against one that is not there. */
+const BROKEN = new Set(['BACKEND_UNREACHABLE', 'NOT_ALLOWED', 'BAD_MESSAGE'])
+/** After these, who knows where the next request begins (RFC 9112 §11.2). */
+const DISTRUSTED = new Set(['BAD_REQUEST', 'NOT_IMPLEMENTED'])
+const RETRY_AFTER_S = 1
+
+/**
+ * What to answer for an error. A dial's error names every instance and its backend; that is for the
+ * log, and whoever asks only learns what kind of failure it was.
+ */
+export function refusalOf(error: unknown): Refusal {
+  if (!(error instanceof SeaportError)) {
+    return {
+      status: 500,
+      code: 'INTERNAL',
+      text: 'the gateway failed, its log says more',
+      headers: {}
+    }
+  }
+  const { code, text } = error
+  if (code === 'NO_INSTANCE' && error.cause instanceof SeaportError) return unreached(error.cause)
+  const status = STATUSES[code] ?? 502
+  const headers: Record<string, string> = {}
+  if (status === 401)
+    headers['WWW-Authenticate'] = 'Bearer, Basic realm="hyperseaport", charset="UTF-8"'
+  if (status === 405) headers.Allow = 'GET, HEAD'
+  if (status === 503) headers['Retry-After'] = `${RETRY_AFTER_S}`
+  return { status, code, text, headers }
+}
+
+/** Writes a refusal: HTML for whoever prefers that, as browsers do, else JSON. */
+export function refuse(request: IncomingMessage, response: ServerResponse, refusal: Refusal) {
+  const { headers, body } = messageOf(refusal, request)
+  // What is left of the request would be read only to be dropped.
+  const isRead = request.complete || !hasBody(request)
+  const isTrusted = isRead && !DISTRUSTED.has(refusal.code)
+  if (request.httpVersionMajor < 2 && !isTrusted) headers.Connection = 'close'
+  response.writeHead(refusal.status, headers)
+  response.end(request.method === 'HEAD' ? undefined : body)
+}
+
+/** The same as it is sent, for a client that is past node:http, or never was with it. */
+export function refusalText(refusal: Refusal, request: RequestHead, connection: string): string {
+  const { headers, body } = messageOf(refusal, request)
+  const lines = fieldLines(Object.entries({ ...headers, Connection: connection }).flat())
+  const head = `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}\r\n${lines}\r\n`
+  return request.method === 'HEAD' ? head : head + body
+}
+
+function messageOf(refusal: Refusal, { headers }: RequestHead) {
+  const { status, code, text } = refusal
+  const isHtml = prefersHtml(String(headers.accept ?? ''))
+  const body = isHtml
+    ? page(refusal)
+    : `${JSON.stringify({ error: code, status, message: text })}\n`
+  const own: Record<string, string> = {
+    'Content-Type': `${isHtml ? 'text/html' : 'application/json'}; charset=utf-8`,
+    'Content-Length': `${Buffer.byteLength(body)}`,
+    'Cache-Control': 'no-store'
+  }
+  return { headers: { ...own, ...refusal.headers }, body }
+}
+
+function unreached(cause: SeaportError): Refusal {
+  return BROKEN.has(cause.code)
+    ? {
+        status: 502,
+        code: cause.code,
+        text: 'the service is there, but what it serves is not',
+        headers: {}
+      }
+    : {
+        status: 503,
+        code: 'NO_INSTANCE',
+        text: 'no instance of the service could be reached',
+        headers: { 'Retry-After': `${RETRY_AFTER_S}` }
+      }
+}
+
+/** RFC 9110 §12.5.1, as far as two types need it. */
+export function prefersHtml(accept: string): boolean {
+  let html = 0
+  let json = 0
+  for (const part of accept.split(',')) {
+    const [type = '', ...parameters] = part.split(';').map((text) => text.trim().toLowerCase())
+    const weight = Number(parameters.find((text) => text.startsWith('q='))?.slice(2) ?? 1)
+    if (type === 'text/html') html = weight
+    if (type === 'application/json') json = weight
+  }
+  return html > json
+}
+
+function page({ status, code, text }: Refusal): string {
+  const title = TITLES[status] ?? code
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>${status} ${title}</title>
+<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:20vh auto;padding:0 1rem}p{opacity:.75}</style>
+<h1>${title}</h1>
+<p>${escapeHtml(text)}</p>
+<p><small>${status} ${code} · hyperseaport</small></p>
+</html>
+`
+}
+
+function escapeHtml(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+}

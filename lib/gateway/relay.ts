@@ -1,0 +1,137 @@
+import type { IncomingMessage, InformationEvent, ServerResponse } from 'node:http'
+import type { Http2ServerResponse } from 'node:http2'
+import { SeaportError } from '../core/errors.js'
+import { copyHeaders, listed, responseHeaders } from '../http/headers.js'
+import { fieldLines, type RawHeaders } from '../http/message-head.js'
+import { pairs } from '../http/request-body.js'
+
+/**
+ * Passes an answer on to the client, as it comes. Resolves with the bytes of its body when it is over; a
+ * cut at either end is passed on to the other.
+ *
+ * @throws BAD_GATEWAY, before anything was passed on
+ */
+export function relay(
+  answer: IncomingMessage,
+  response: ServerResponse,
+  pseudonym: string,
+  amend: (headers: RawHeaders) => RawHeaders
+): Promise<number> {
+  writeHead(answer, response, amend(responseHeaders(answer, pseudonym)))
+  return new Promise((resolve) => {
+    let bytes = 0
+    const onclose = () => {
+      if (!response.writableFinished) answer.destroy()
+      resolve(bytes)
+    }
+    answer.on('data', (chunk: Buffer) => {
+      bytes += chunk.byteLength
+      if (!response.write(chunk)) answer.pause()
+    })
+    response.on('drain', () => answer.resume())
+    answer.on('end', () => {
+      const { rawTrailers } = answer
+      if (rawTrailers.length > 0) {
+        response.addTrailers(
+          (isHttp2(response) ? grouped(rawTrailers) : pairs(rawTrailers)) as never
+        )
+      }
+      response.end()
+    })
+    answer.on('error', () => cut(response))
+    answer.on('close', () => {
+      if (!answer.complete) cut(response)
+    })
+    if (response.closed) onclose()
+    else response.on('close', onclose)
+    // Now or with the first piece of the body, whichever comes first: few answers need two packets.
+    setImmediate(() => {
+      if (bytes === 0 && !response.writableEnded && !response.destroyed) response.flushHeaders()
+    })
+  })
+}
+
+/** Passes on an interim answer (RFC 9110 §15.2), 100 only to who waits for it. */
+export function inform(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { statusCode, statusMessage, rawHeaders }: InformationEvent
+) {
+  if (response.headersSent || response.destroyed || request.httpVersion === '1.0') return
+  if (statusCode === 100) {
+    if (request.headers.expect) response.writeContinue()
+    return
+  }
+  const headers = interimHeaders(rawHeaders)
+  if (isHttp2(response)) {
+    response.stream.additionalHeaders({ ':status': statusCode, ...grouped(headers) })
+    return
+  }
+  const head = `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${fieldLines(headers)}\r\n`
+  // Without a socket, earlier answers on the connection are still to be sent.
+  if (response.socket) response.socket.write(head, 'latin1')
+  else response.once('socket', (socket) => socket.write(head, 'latin1'))
+}
+
+/** The header section of an interim answer as the client gets it. */
+export function interimHeaders(rawHeaders: RawHeaders): RawHeaders {
+  const headers: RawHeaders = []
+  copyHeaders(rawHeaders, headers, () => false)
+  return headers
+}
+
+function writeHead(answer: IncomingMessage, response: ServerResponse, headers: RawHeaders) {
+  const { statusCode = 502, statusMessage = '' } = answer
+  const codings = listed(answer.rawHeaders, 'transfer-encoding').join(',').trim()
+  if (codings !== '' && !/^chunked$/i.test(codings)) {
+    answer.destroy()
+    throw SeaportError.BAD_GATEWAY(`the instance answered in a transfer coding not understood here`)
+  }
+  try {
+    if (isHttp2(response)) response.writeHead(statusCode, grouped(headers))
+    else
+      response.writeHead(statusCode, statusMessage, withoutLoneTrailer(answer, response, headers))
+  } catch (cause) {
+    answer.destroy()
+    throw SeaportError.BAD_GATEWAY('the answer of the instance is not valid HTTP', cause)
+  }
+}
+
+/** Announced trailers cannot follow a body that is not chunked; node:http refuses to say they will. */
+function withoutLoneTrailer(
+  answer: IncomingMessage,
+  response: ServerResponse,
+  headers: RawHeaders
+) {
+  const isChunked =
+    response.req.method !== 'HEAD' &&
+    response.req.httpVersion !== '1.0' &&
+    answer.headers['content-length'] === undefined &&
+    ![204, 304].includes(answer.statusCode ?? 0)
+  if (isChunked) return headers
+  const kept: RawHeaders = []
+  copyHeaders(headers, kept, (name) => name === 'trailer')
+  return kept
+}
+
+/** HTTP/2 has no raw form: fields by name, all values of one together. */
+function grouped(headers: RawHeaders): Record<string, string | string[]> {
+  const fields: Record<string, string | string[]> = {}
+  for (const [name, value] of pairs(headers)) {
+    const folded = name.toLowerCase()
+    const known = fields[folded]
+    fields[folded] = known === undefined ? value : [known, value].flat()
+  }
+  return fields
+}
+
+function isHttp2(response: unknown): response is Http2ServerResponse {
+  return 'stream' in (response as object)
+}
+
+/** So that the client can tell it from an answer that is over. */
+function cut(response: ServerResponse) {
+  if (response.writableFinished || response.destroyed) return
+  if (isHttp2(response)) response.stream.close(2)
+  else response.destroy()
+}

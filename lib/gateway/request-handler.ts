@@ -1,0 +1,155 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { SeaportError } from '../core/errors.js'
+import { checkLength } from '../http/request-body.js'
+import type { Principal } from './access.js'
+import type { AccessEntry } from './access-log.js'
+import { Cors } from './cors.js'
+import { Forwarding, type ForwardingContext } from './forwarding.js'
+import type { Ledger } from './ledger.js'
+import { refusalOf, refusalText, refuse } from './refusal.js'
+import type { ForwardRoute, Router } from './router.js'
+import { forwardUpgrade } from './upgrade.js'
+import type { Upstreams } from './upstream.js'
+
+/** A page of the gateway's own. */
+export type Page = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  principal: Principal
+) => void | Promise<void>
+
+export interface RequestHandlerOptions {
+  router: Router
+  upstreams: Upstreams
+  context: ForwardingContext
+  ledger: Ledger
+  /** Pages by path. */
+  pages: ReadonlyMap<string, Page>
+  maxBodyBytes?: number | undefined
+}
+
+/** Takes each request where it goes, and answers it if it goes nowhere. */
+export class RequestHandler {
+  readonly #options: RequestHandlerOptions
+
+  constructor(options: RequestHandlerOptions) {
+    this.#options = options
+  }
+
+  /** Never rejects. */
+  async onrequest(request: IncomingMessage, response: ServerResponse) {
+    const { ledger } = this.#options
+    const entry = ledger.open(request)
+    response.on('error', () => {})
+    request.on('error', () => {})
+    try {
+      const route = await this.#options.router.route(request)
+      entry.principal = route.principal.name
+      if (route.kind === 'forward') await this.#forward(request, response, route, entry)
+      else if (request.method !== 'GET' && request.method !== 'HEAD') {
+        throw SeaportError.METHOD_NOT_ALLOWED('this page can only be read')
+      } else if (route.kind === 'list') {
+        sendJson(request, response, this.#options.upstreams.list(route.role, route.principal))
+      } else await this.#show(request, response, route.path, route.principal)
+    } catch (error) {
+      this.#refuse(request, response, error, entry)
+    } finally {
+      entry.status = response.headersSent ? response.statusCode : 499
+      ledger.close(entry)
+    }
+  }
+
+  async #forward(
+    request: IncomingMessage,
+    response: ServerResponse,
+    route: ForwardRoute,
+    entry: AccessEntry
+  ) {
+    const { upstream, path, isOurAuthorization } = route
+    const { router, context, maxBodyBytes = Infinity } = this.#options
+    entry.upstream = upstream.name
+    const cors = Cors.of(router.rules.cors, request, upstream)
+    if (cors?.isPreflight) return cors.answerPreflight(response)
+    checkLength(request, maxBodyBytes)
+    const forwarding = new Forwarding(context, {
+      request,
+      response,
+      upstream,
+      path,
+      forwarded: router.forwardedOf(request, route),
+      timeout: router.deadlineOf(route),
+      maxBodyBytes,
+      dropAuthorization: isOurAuthorization,
+      amend: (headers) => cors?.amend(headers) ?? headers
+    })
+    try {
+      await forwarding.run()
+    } finally {
+      Object.assign(entry, forwarding.stats)
+      entry.role = upstream.instances()[0]?.role ?? ''
+    }
+  }
+
+  /** Never rejects. */
+  async onupgrade(request: IncomingMessage, socket: Duplex, head: Buffer) {
+    socket.on('error', () => {})
+    // At once: when nothing is left to read, a stream ends by itself, and takes nothing back after that.
+    if (head.byteLength > 0) socket.unshift(head)
+    const { router, ledger } = this.#options
+    const entry = ledger.open(request)
+    try {
+      const route = await router.route(request)
+      if (route.kind !== 'forward') throw SeaportError.BAD_REQUEST('this page speaks HTTP only')
+      entry.principal = route.principal.name
+      entry.upstream = route.upstream.name
+      entry.role = route.upstream.instances()[0]?.role ?? ''
+      const outcome = await forwardUpgrade(this.#options.context, {
+        request,
+        socket,
+        upstream: route.upstream,
+        path: route.path,
+        forwarded: router.forwardedOf(request, route),
+        timeout: router.deadlineOf(route),
+        dropAuthorization: route.isOurAuthorization
+      })
+      Object.assign(entry, outcome)
+    } catch (error) {
+      const refusal = refusalOf(error)
+      entry.status = refusal.status
+      ledger.fail(entry, error)
+      socket.end(refusalText(refusal, request, 'close'))
+    } finally {
+      ledger.close(entry)
+    }
+  }
+
+  async #show(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    principal: Principal
+  ) {
+    const page = this.#options.pages.get(path)
+    if (!page)
+      throw SeaportError.NOT_FOUND(`there is no page ${JSON.stringify(path.slice(0, 100))} here`)
+    await page(request, response, principal)
+  }
+
+  #refuse(request: IncomingMessage, response: ServerResponse, error: unknown, entry: AccessEntry) {
+    const refusal = refusalOf(error)
+    this.#options.ledger.fail(entry, error)
+    if (response.headersSent) response.destroy()
+    else if (!response.destroyed) refuse(request, response, refusal)
+  }
+}
+
+function sendJson(request: IncomingMessage, response: ServerResponse, value: unknown) {
+  const body = `${JSON.stringify(value)}\n`
+  response.writeHead(200, {
+    'Content-Type': 'application/json; charset=utf-8',
+    'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': 'no-store'
+  })
+  response.end(request.method === 'HEAD' ? undefined : body)
+}

@@ -1,0 +1,269 @@
+import { SeaportError } from '../core/errors.js'
+import { type Forwarded, listed } from '../http/headers.js'
+import type { RequestHead } from '../http/message-head.js'
+import type { Directory, Instance } from '../registry/replica/directory.js'
+import type { AccessList, Principal, RolePattern } from './access.js'
+import { addressOf } from './access-log.js'
+import type { CorsRule } from './cors.js'
+import { type DomainRule, type DomainTable, hostnameOf, isOwnName } from './domains.js'
+import type { HostGuard } from './host-guard.js'
+import { type ListTarget, type PageTarget, parseTarget } from './target.js'
+import type { Upstream, Upstreams } from './upstream.js'
+
+/** What may change while the gateway runs. */
+export interface GatewayRules {
+  domains: DomainTable
+  access: AccessList
+  hosts: HostGuard
+  cors: readonly CorsRule[]
+  /** How long answers may take to begin, in ms; the first that fits counts. */
+  deadlines: readonly { reach: RolePattern; ms: number }[]
+}
+
+/** Where a request goes: to instances of the registry, or to the gateway itself. */
+export type Route = ForwardRoute | ((ListTarget | PageTarget) & { principal: Principal })
+
+export interface ForwardRoute {
+  kind: 'forward'
+  upstream: Upstream
+  /** What the instance is asked for, with the query. */
+  path: string
+  prefix: string
+  /** The name that the client asked for, as it came. */
+  host: string
+  principal: Principal
+  /** Whether the client's Authorization was for us. */
+  isOurAuthorization: boolean
+}
+
+export interface RouterOptions {
+  rules: GatewayRules
+  upstreams: Upstreams
+  directory: Directory
+  pseudonym: string
+  /** Whether requests come over TLS. */
+  isSecure: boolean
+  /** How long answers may take to begin, where no rule says otherwise, in ms. */
+  timeout?: number | undefined
+  /** Addresses of proxies in front, beside those on loopback. */
+  trustedProxies?: readonly string[] | undefined
+}
+
+const TIMEOUT_MS = 60_000
+
+/** Who asks, by which field that is known, and by what name they call us: all that fields tell. */
+export type Caller = Pick<ForwardRoute, 'host' | 'principal' | 'isOurAuthorization'>
+
+type Identity = Omit<Caller, 'host'>
+
+const HOSTNAME_TAG = 'hostname='
+
+/** Reads where requests go, and whether whoever sent them may go there. */
+export class Router {
+  rules: GatewayRules
+  readonly #upstreams: Upstreams
+  readonly #directory: Directory
+  readonly #pseudonym: string
+  readonly #proto: Forwarded['proto']
+  readonly #timeout: number
+  readonly #trustedProxies: readonly string[]
+
+  constructor({
+    rules,
+    upstreams,
+    directory,
+    pseudonym,
+    isSecure,
+    timeout = TIMEOUT_MS,
+    trustedProxies = []
+  }: RouterOptions) {
+    this.rules = rules
+    this.#upstreams = upstreams
+    this.#directory = directory
+    this.#pseudonym = pseudonym
+    this.#proto = isSecure ? 'https' : 'http'
+    this.#timeout = timeout
+    this.#trustedProxies = trustedProxies
+  }
+
+  /**
+   * Where a request goes. It takes time only to check a password for the first time.
+   *
+   * @throws BAD_REQUEST, BAD_ROLE, BAD_KEY, NOT_IMPLEMENTED, LOOP, UNAUTHORIZED, FORBIDDEN, NOT_FOUND,
+   *   NO_INSTANCE
+   */
+  route(request: RequestHead): Route | Promise<Route> {
+    const url = pathOf(request)
+    const caller = this.callerOf(request)
+    return caller instanceof Promise
+      ? caller.then((caller) => this.lead(url, caller))
+      : this.lead(url, caller)
+  }
+
+  /**
+   * Who sent a request. For the same fields, and a path, it is the same until the rules change.
+   *
+   * @throws BAD_REQUEST, NOT_IMPLEMENTED, LOOP, UNAUTHORIZED, FORBIDDEN, NOT_FOUND
+   */
+  callerOf(request: RequestHead): Caller | Promise<Caller> {
+    this.#checkMessage(request)
+    const host = hostOf(request)
+    this.#checkHost(host, request)
+    const identity = this.#identify(request)
+    return identity instanceof Promise
+      ? identity.then((identity) => ({ host, ...identity }))
+      : { host, ...identity }
+  }
+
+  /**
+   * Where a path leads for a caller.
+   *
+   * @throws BAD_REQUEST, BAD_ROLE, BAD_KEY, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE
+   */
+  lead(url: string, { host, principal, isOurAuthorization }: Caller): Route {
+    const forward = (upstream: Upstream, path: string, prefix: string): ForwardRoute => ({
+      kind: 'forward',
+      upstream,
+      path,
+      prefix,
+      host,
+      principal,
+      isOurAuthorization
+    })
+
+    if (!this.rules.domains.isEmpty) {
+      const name = hostnameOf(host)
+      const domain = this.#ofDomain(name, principal)
+      if (domain) return forward(domain, url, '')
+      if (!isOwnName(name) && !this.rules.hosts.allows(name)) throw notServed(name)
+    }
+    const target = parseTarget(url)
+    switch (target.kind) {
+      case 'role':
+        return forward(this.#upstreams.ofRole(target.role, principal), target.path, target.prefix)
+      case 'instance':
+        return forward(
+          this.#upstreams.ofInstance(target.key, principal),
+          target.path,
+          target.prefix
+        )
+      default:
+        return { ...target, principal }
+    }
+  }
+
+  /** How long the answer may take to begin, in ms. */
+  deadlineOf({ upstream }: ForwardRoute): number {
+    const { deadlines } = this.rules
+    const [instance] = deadlines.length === 0 ? [] : upstream.instances()
+    if (!instance) return this.#timeout
+    const { role, version } = instance
+    return deadlines.find(({ reach }) => reach.has(role, version))?.ms ?? this.#timeout
+  }
+
+  /** What is said to the instance of where a request came from. */
+  forwardedOf({ socket }: RequestHead, { host, prefix }: ForwardRoute): Forwarded {
+    const client = addressOf(socket)
+    const isTrusted = /^(127\.|::1$)/.test(client) || this.#trustedProxies.includes(client)
+    return { client, host, prefix, proto: this.#proto, isTrusted }
+  }
+
+  /** What node:http's parser lets through and a gateway must not. */
+  #checkMessage({ rawHeaders, headers, httpVersionMajor }: RequestHead) {
+    if (httpVersionMajor < 2 && listed(rawHeaders, 'host').length > 1) {
+      throw SeaportError.BAD_REQUEST('there is more than one Host')
+    }
+    const coding = headers['transfer-encoding']
+    if (coding !== undefined && !/^chunked$/i.test(coding.trim())) {
+      throw SeaportError.NOT_IMPLEMENTED('of transfer codings, only chunked is understood here')
+    }
+    if (coding !== undefined && headers['content-length'] !== undefined) {
+      throw SeaportError.BAD_REQUEST('there is a Content-Length beside a Transfer-Encoding')
+    }
+    // RFC 9110 §7.6.3: our own name in Via says that it was here before.
+    if (String(headers.via ?? '').includes(this.#pseudonym)) {
+      throw SeaportError.LOOP('the request came back to the gateway that had passed it on')
+    }
+  }
+
+  /** Where nothing else says who may reach what, a stranger's page may not, whatever it is called. */
+  #checkHost(host: string, { headers }: RequestHead) {
+    const { access, domains, hosts, cors } = this.rules
+    const name = hostnameOf(host)
+    if (!access.isOpen || domains.match(name).length > 0) return
+    // With TLS, a browser would have asked for a certificate in that name.
+    if (this.#proto === 'http' && domains.isEmpty && !hosts.isHarmless(name)) throw notServed(name)
+    const { origin, upgrade } = headers
+    if (upgrade === undefined || origin === undefined) return
+    if (hosts.isHarmlessOrigin(origin, host) || cors.some((rule) => rule.origin === origin)) return
+    throw SeaportError.FORBIDDEN(`pages of ${origin} may not open streams here`)
+  }
+
+  #identify({ headers }: RequestHead): Identity | Promise<Identity> {
+    const { access } = this.rules
+    // For callers whose service has a use for the other field itself.
+    const proxied = identityOf(access, headers['proxy-authorization'], false)
+    return (
+      proxied ??
+      identityOf(access, headers.authorization, true) ?? {
+        principal: access.anonymous,
+        isOurAuthorization: false
+      }
+    )
+  }
+
+  #ofDomain(name: string, principal: Principal): Upstream | null {
+    const rules = this.rules.domains.match(name)
+    for (const rule of rules) {
+      if ('role' in rule) return this.#upstreams.ofRole(rule.role, principal)
+      const claiming = () => this.#claiming(name, rule)
+      if (claiming().length > 0) return this.#upstreams.ofHostname(name, claiming, principal)
+    }
+    if (rules.length > 0) throw SeaportError.NO_INSTANCE(`nobody serves ${name} now`)
+    return null
+  }
+
+  /** Of those that may claim hostnames, the instances that claim this one. */
+  #claiming(name: string, { keys }: Extract<DomainRule, { keys: unknown }>): Instance[] {
+    return [...keys]
+      .map((key) => this.#directory.get(key))
+      .filter((instance) => instance !== null)
+      .filter(({ tags }) => tags.some((tag) => tag.toLowerCase() === `${HOSTNAME_TAG}${name}`))
+  }
+}
+
+/** A request may name its host and path both in its first line (RFC 9112 §3.2.2): Host does not count then. */
+const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
+
+/** The path that is asked for, with its query. */
+function pathOf({ url = '/' }: RequestHead): string {
+  if (url.startsWith('/')) return url
+  if (url === '*') return '/'
+  const path = ABSOLUTE.exec(url)?.[2]
+  if (path === undefined) throw SeaportError.BAD_REQUEST('the request target is not a path')
+  return path.startsWith('/') ? path : `/${path}`
+}
+
+/** The name that is asked for, with its port. */
+function hostOf({ url = '/', headers }: RequestHead): string {
+  const named = url.startsWith('/') ? undefined : ABSOLUTE.exec(url)?.[1]
+  return named ?? headers.host ?? String(headers[':authority'] ?? '')
+}
+
+function notServed(name: string): SeaportError {
+  return SeaportError.NOT_FOUND(
+    `${name} is not served here; whoever runs this gateway can have it so (--domain, --allowedHost)`
+  )
+}
+
+function identityOf(
+  access: AccessList,
+  authorization: string | undefined,
+  isOurAuthorization: boolean
+): Identity | Promise<Identity> | null {
+  const principal = authorization === undefined ? null : access.identify(authorization)
+  if (principal === null) return null
+  return principal instanceof Promise
+    ? principal.then((principal) => ({ principal, isOurAuthorization }))
+    : { principal, isOurAuthorization }
+}

@@ -1,0 +1,109 @@
+import { SeaportError } from '../core/errors.js'
+import { parseKey, toHex } from '../core/keys.js'
+import { parseRoleRange, type RoleRange } from '../core/role.js'
+
+/** What a request is for. */
+export type Target = RoleTarget | InstanceTarget | ListTarget | PageTarget
+
+/** Any instance of a role. */
+export interface RoleTarget extends Passed {
+  kind: 'role'
+  role: RoleRange
+}
+
+/** One instance. */
+export interface InstanceTarget extends Passed {
+  kind: 'instance'
+  /** Hex. */
+  key: string
+}
+
+/** The instances of a role, or all. */
+export interface ListTarget {
+  kind: 'list'
+  role: RoleRange | null
+}
+
+/** A page of the gateway's own. */
+export interface PageTarget {
+  kind: 'page'
+  path: string
+}
+
+interface Passed {
+  /** What the instance is asked for, as it came, with the query. */
+  path: string
+  /** What stood before it. */
+  prefix: string
+}
+
+/**
+ * Reads the path of a request: `/role/<role@range>/path`, `/instance/<key>/path`, `/list/<role@range>`, or
+ * a page. Only what names the target is decoded; the rest goes on as it came.
+ *
+ * @param url the path with its query
+ * @throws BAD_ROLE, BAD_KEY, BAD_REQUEST
+ */
+export function parseTarget(url: string): Target {
+  const [path, query] = splitOnce(url, '?')
+  const [first, rest] = splitOnce(path.slice(1), '/')
+  switch (first) {
+    case 'role': {
+      const [name, inside] = takeRole(rest ?? '')
+      const passed = pass(url, inside, query)
+      return { kind: 'role', role: readRole(name), ...passed }
+    }
+    case 'instance': {
+      const [key, inside] = splitOnce(rest ?? '', '/')
+      const passed = pass(url, inside, query)
+      return { kind: 'instance', key: toHex(parseKey(decode(key), 'instance key')), ...passed }
+    }
+    case 'list': {
+      const name = decode(rest ?? '').replace(/\/$/, '')
+      return { kind: 'list', role: name === '' ? null : parseRoleRange(name) }
+    }
+    default:
+      return { kind: 'page', path }
+  }
+}
+
+/** Those read of late: there are few, and each is asked for again and again. The same name is the same object. */
+const roles = new Map<string, RoleRange>()
+const MAX_ROLES = 1024
+
+function readRole(name: string): RoleRange {
+  const known = roles.get(name)
+  if (known) return known
+  const role = parseRoleRange(decode(name))
+  if (roles.size >= MAX_ROLES) roles.clear()
+  roles.set(name, role)
+  return role
+}
+
+/** The role is one segment, or two if it has a scope whose slash came unencoded. */
+function takeRole(path: string): [role: string, inside: string | null] {
+  const [first, rest] = splitOnce(path, '/')
+  const isBareScope = /^(@|%40)/i.test(first) && !/%2f/i.test(first)
+  if (!isBareScope || rest === null) return [first, rest]
+  const [second, inside] = splitOnce(rest, '/')
+  return [`${first}/${second}`, inside]
+}
+
+function pass(url: string, inside: string | null, query: string | null): Passed {
+  const path = `/${inside ?? ''}${query === null ? '' : `?${query}`}`
+  const prefixLength = url.length - (inside === null ? path.length - 1 : path.length)
+  return { path, prefix: url.slice(0, prefixLength) }
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw SeaportError.BAD_REQUEST('a % in the path is not followed by two hex digits of UTF-8')
+  }
+}
+
+function splitOnce(text: string, at: string): [before: string, after: string | null] {
+  const index = text.indexOf(at)
+  return index === -1 ? [text, null] : [text.slice(0, index), text.slice(index + 1)]
+}

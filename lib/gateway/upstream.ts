@@ -1,0 +1,139 @@
+import semver from 'semver'
+import { SeaportError } from '../core/errors.js'
+import type { RoleRange } from '../core/role.js'
+import { Dialer } from '../dialing/dialer.js'
+import { InstanceStats } from '../dialing/instance-stats.js'
+import type { LinkPool } from '../link/pool.js'
+import type { Directory, Instance } from '../registry/replica/directory.js'
+import { denied, type Principal } from './access.js'
+
+/** Where requests for one target go, as one viewer may reach it. */
+export interface Upstream {
+  /** How errors and logs call it. */
+  name: string
+  dialer: Dialer
+  instances: () => readonly Instance[]
+}
+
+export interface UpstreamsOptions {
+  directory: Directory
+  pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf'>
+}
+
+/** Different ranges and viewers; whoever may ask might ask for any number of them. */
+const MAX_UPSTREAMS = 1024
+
+/** Finds where a request goes, or why it goes nowhere. What is learned of an instance, all know. */
+export class Upstreams {
+  readonly #directory: Directory
+  readonly #pool: UpstreamsOptions['pool']
+  readonly #instanceStats = new InstanceStats()
+  /** By viewer, then by what they ask for: a range as it was read, a key or a hostname. */
+  #upstreams = new Map<Principal, Map<RoleRange | string, Upstream>>()
+  #size = 0
+
+  constructor({ directory, pool }: UpstreamsOptions) {
+    this.#directory = directory
+    this.#pool = pool
+  }
+
+  /** @throws UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE */
+  ofRole(wanted: RoleRange, principal: Principal): Upstream {
+    const { role, range } = wanted
+    if (!principal.mayReachRole(role)) throw denied(principal, role)
+    const resolve = () => this.#directory.resolve(role, range)
+    const upstream =
+      this.#kept(wanted, principal) ?? this.#keep(wanted, principal, `${role}@${range}`, resolve)
+    if (upstream.instances().length > 0) return upstream
+    if (resolve().length > 0) throw denied(principal, upstream.name)
+    throw this.#missing(role, range)
+  }
+
+  /** @throws UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE */
+  ofInstance(key: string, principal: Principal): Upstream {
+    const known = this.#directory.get(key)
+    const name = `instance ${key.slice(0, 8)}…`
+    if (!known && principal.isAnonymous && !principal.mayReachAll) throw denied(principal, name)
+    if (!known && this.#directory.entry(key)) throw SeaportError.NO_INSTANCE(`${name} is gone`)
+    if (!known) throw SeaportError.NOT_FOUND(`the registry has no ${name}`)
+    if (!principal.mayReach(known.role, known.version)) throw denied(principal, name)
+    return this.#kept(key, principal) ?? this.#keep(key, principal, name, () => this.#present(key))
+  }
+
+  /**
+   * Those of some instances that claim a hostname.
+   *
+   * @throws UNAUTHORIZED, FORBIDDEN, NO_INSTANCE
+   */
+  ofHostname(
+    hostname: string,
+    instances: () => readonly Instance[],
+    principal: Principal
+  ): Upstream {
+    const upstream =
+      this.#kept(hostname, principal) ?? this.#keep(hostname, principal, hostname, instances)
+    if (upstream.instances().length > 0) return upstream
+    if (instances().length > 0) throw denied(principal, hostname)
+    throw SeaportError.NO_INSTANCE(`nobody serves ${hostname} now`)
+  }
+
+  /** What a viewer may know of. */
+  list(role: RoleRange | null, principal: Principal): Instance[] {
+    const instances = role ? this.#directory.resolve(role.role, role.range) : this.#directory.list()
+    return instances.filter((instance) => principal.mayReach(instance.role, instance.version))
+  }
+
+  #kept(target: RoleRange | string, principal: Principal): Upstream | undefined {
+    return this.#upstreams.get(principal)?.get(target)
+  }
+
+  #keep(
+    target: RoleRange | string,
+    principal: Principal,
+    name: string,
+    all: () => readonly Instance[]
+  ): Upstream {
+    const instances = principal.mayReachAll
+      ? all
+      : () => all().filter((instance) => mayReach(principal, instance))
+    const dialer = new Dialer({
+      role: name,
+      resolve: instances,
+      watch: (listener) => this.#directory.watch(listener),
+      pool: this.#pool,
+      instanceStats: this.#instanceStats
+    })
+    const upstream = { name, dialer, instances }
+    if (this.#size >= MAX_UPSTREAMS) this.reset()
+    this.#size++
+    const ofViewer = this.#upstreams.get(principal) ?? new Map<RoleRange | string, Upstream>()
+    this.#upstreams.set(principal, ofViewer.set(target, upstream))
+    return upstream
+  }
+
+  /** Forgets what viewers could reach before their list changed. */
+  reset() {
+    this.#upstreams = new Map()
+    this.#size = 0
+  }
+
+  #present(key: string): Instance[] {
+    const instance = this.#directory.get(key)
+    return instance ? [instance] : []
+  }
+
+  /** A role that was there is away; one that never was is unknown. */
+  #missing(role: string, range: string): SeaportError {
+    const known = this.#directory.knownVersions(role)
+    if (semver.maxSatisfying(known, range) !== null) {
+      return SeaportError.NO_INSTANCE(`nobody serves ${role}@${range} now`)
+    }
+    if (known.length === 0) return SeaportError.NOT_FOUND(`the registry has no ${role}`)
+    const versions = semver.rsort(known).slice(0, 10).join(', ')
+    return SeaportError.NOT_FOUND(`the registry has no ${role}@${range}, but ${versions}`)
+  }
+}
+
+function mayReach(principal: Principal, { role, version }: Instance): boolean {
+  return principal.mayReach(role, version)
+}

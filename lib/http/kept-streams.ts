@@ -1,0 +1,108 @@
+import type { Duplex } from 'node:stream'
+import { toHex } from '../core/keys.js'
+import type { OpenOptions } from '../link/link.js'
+import type { LinkPool } from '../link/pool.js'
+import { IdleStreams, type IdleStreamsOptions } from './idle-streams.js'
+
+export interface KeptStreamsOptions extends IdleStreamsOptions {
+  pool: Pick<LinkPool, 'open'>
+}
+
+/** What comes of a stream on which nothing is due: whatever it is, its end included, makes it useless. */
+const EVENTS = ['data', 'end', 'close', 'error']
+
+/** A stream between two exchanges. */
+class IdleStream {
+  readonly stream: Duplex
+  readonly #onevent: () => void
+
+  constructor(stream: Duplex, onevent: () => void) {
+    this.stream = stream
+    this.#onevent = onevent
+    for (const event of EVENTS) stream.on(event, onevent)
+  }
+
+  /** Stops watching it. */
+  release(): Duplex {
+    for (const event of EVENTS) this.stream.off(event, this.#onevent)
+    return this.stream
+  }
+
+  destroy() {
+    this.release().on('error', () => {})
+    this.stream.destroy()
+  }
+}
+
+/**
+ * HTTP streams to instances, for node:http, kept for the next exchange when one is over. `open` and
+ * `openFresh` fit a dialer, which decides on the instance for each exchange anew.
+ */
+export class KeptStreams {
+  readonly stats = {
+    /** Exchanges that found a stream, and those that had to open one. */
+    reused: 0,
+    opened: 0
+  }
+
+  readonly #pool: KeptStreamsOptions['pool']
+  readonly #idle: IdleStreams<IdleStream>
+  /** Where streams that came from here lead to. */
+  readonly #keys = new WeakMap<Duplex, string>()
+
+  constructor({ pool, ...options }: KeptStreamsOptions) {
+    this.#pool = pool
+    this.#idle = new IdleStreams(options)
+  }
+
+  /** Streams kept now. */
+  get idle(): number {
+    return this.#idle.size
+  }
+
+  /** To be told of changes of the directory. */
+  get forget(): IdleStreams<IdleStream>['forget'] {
+    return this.#idle.forget
+  }
+
+  /** A kept stream to an instance, or else a new one. */
+  readonly open = (key: Buffer, options?: OpenOptions): Promise<Duplex> => {
+    const stream = this.take(toHex(key))
+    return stream === null ? this.openFresh(key, options) : Promise.resolve(stream)
+  }
+
+  /** A new stream, over which nothing was sent: for what must not be lost on one that just closed. */
+  readonly openFresh = async (key: Buffer, options?: OpenOptions): Promise<Duplex> => {
+    const stream = (await this.#pool.open(key, options)).toDuplex()
+    this.stats.opened++
+    this.#keys.set(stream, toHex(key))
+    // What node:http's agents do: a socket says `free` when its exchange is over and it may have another.
+    stream.on('free', () => this.#keep(stream))
+    return stream
+  }
+
+  /** The instance that a stream leads to, in hex. */
+  keyOf(stream: Duplex): string {
+    return this.#keys.get(stream) ?? ''
+  }
+
+  /** Gives up the streams that are not in use, and keeps none from now on. */
+  close() {
+    this.#idle.close()
+  }
+
+  /** A kept stream to an instance, by its key in hex. */
+  take(key: string): Duplex | null {
+    const idle = this.#idle.take(key)
+    if (idle === null) return null
+    this.stats.reused++
+    return idle.release()
+  }
+
+  #keep(stream: Duplex) {
+    if (stream.destroyed || !stream.writable || !stream.readable) return
+    const key = this.keyOf(stream)
+    const idle = new IdleStream(stream, () => this.#idle.drop(key, idle))
+    this.#idle.put(key, idle)
+  }
+}

@@ -1,0 +1,117 @@
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import { SeaportError } from '../core/errors.js'
+import { hasBody } from './headers.js'
+
+export interface RequestBodyOptions {
+  /** In bytes. */
+  maxBytes?: number
+  /** As much of its beginning is held, so that it can be sent again, in bytes. */
+  maxHeldBytes?: number
+}
+
+const MAX_HELD_BYTES = 64 * 1024
+
+/**
+ * A request's body on its way to an instance, with its trailers. It can be sent to another instance as
+ * long as all that was read of it is still held.
+ */
+export class RequestBody {
+  /** That were read so far. */
+  bytes = 0
+  readonly isEmpty: boolean
+
+  readonly #request: IncomingMessage
+  readonly #maxBytes: number
+  readonly #maxHeldBytes: number
+  #held: Buffer[] = []
+  #isHeld = true
+  #hasEnded = false
+  #to: ClientRequest | null = null
+  #ontoolarge: (error: SeaportError) => void = () => {}
+
+  constructor(
+    request: IncomingMessage,
+    { maxBytes = Infinity, maxHeldBytes = MAX_HELD_BYTES }: RequestBodyOptions = {}
+  ) {
+    this.#request = request
+    this.#maxBytes = maxBytes
+    this.#maxHeldBytes = maxHeldBytes
+    this.isEmpty = !hasBody(request)
+  }
+
+  /** Whether it can be sent from its beginning. */
+  get isReplayable(): boolean {
+    return this.#isHeld
+  }
+
+  /** Whether all of it was read. */
+  get hasEnded(): boolean {
+    return this.isEmpty || this.#hasEnded
+  }
+
+  /**
+   * Sends it: what is held of it, and the rest as it comes. Whoever it was sent to before gets no more.
+   *
+   * @param ontoolarge called when it has more bytes than it may have
+   */
+  sendTo(to: ClientRequest, ontoolarge: (error: SeaportError) => void) {
+    if (this.isEmpty) return to.end()
+    const isFirst = this.#to === null
+    this.#to = to
+    this.#ontoolarge = ontoolarge
+    for (const chunk of this.#held) to.write(chunk)
+    to.on('drain', () => {
+      if (this.#to === to) this.#request.resume()
+    })
+    if (this.#hasEnded) return this.#finish(to)
+    if (!isFirst) return this.#request.resume()
+    this.#request.on('data', (chunk: Buffer) => this.#ondata(chunk))
+    this.#request.on('end', () => this.#onend())
+  }
+
+  /** Sends no more to anybody; what still comes is read and dropped. */
+  stop() {
+    this.#to = null
+    this.#held = []
+    this.#isHeld = this.isEmpty
+    if (!this.hasEnded) this.#request.resume()
+  }
+
+  #ondata(chunk: Buffer) {
+    this.bytes += chunk.byteLength
+    if (this.bytes > this.#maxBytes) return this.#ontoolarge(tooLarge(this.#maxBytes))
+    if (this.#isHeld && this.bytes <= this.#maxHeldBytes) this.#held.push(chunk)
+    else {
+      this.#held = []
+      this.#isHeld = false
+    }
+    if (this.#to && !this.#to.destroyed && !this.#to.write(chunk)) this.#request.pause()
+  }
+
+  #onend() {
+    this.#hasEnded = true
+    if (this.#to && !this.#to.destroyed) this.#finish(this.#to)
+  }
+
+  #finish(to: ClientRequest) {
+    const { rawTrailers } = this.#request as IncomingMessage
+    if (rawTrailers.length > 0) to.addTrailers(pairs(rawTrailers))
+    to.end()
+  }
+}
+
+/** @throws TOO_LARGE if a request says itself that it is too large */
+export function checkLength(request: IncomingMessage, maxBytes: number) {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
+}
+
+/** Trailers as node:http takes them. */
+export function pairs(raw: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = []
+  for (let i = 0; i < raw.length; i += 2) pairs.push([raw[i] as string, raw[i + 1] as string])
+  return pairs
+}
+
+function tooLarge(maxBytes: number): SeaportError {
+  return SeaportError.TOO_LARGE(`the request has more than the ${maxBytes} bytes allowed here`)
+}

@@ -1,0 +1,172 @@
+import { SeaportError } from '../../core/errors.js'
+import type { Address, SecretStream } from '../../core/holepunch.js'
+import { type KeyPair, toHex } from '../../core/keys.js'
+import { type DirectReach, dialableAddresses } from './address.js'
+import { connectDirect } from './handshake.js'
+
+export interface DirectConnectorOptions {
+  /** The consumer's identity. Asked for with each connection. */
+  keyPair: () => KeyPair
+  /** Where a service says that it listens, as `host:port`. Must be quick. */
+  addressesOf: (remotePublicKey: Buffer) => readonly string[]
+  /** Which of these may be connected to. */
+  reach?: DirectReach | undefined
+  /** For each address, in ms. */
+  timeout?: number
+  /** How long an address has to answer before the next is tried too, in ms. */
+  stagger?: number
+  /** How long an address that failed is left alone, in ms, by how often it failed in a row. */
+  backoffs?: number[]
+  now?: () => number
+  random?: () => number
+}
+
+/** A connection that was made, and how long that took in ms. */
+export interface DirectConnection {
+  connection: SecretStream
+  rtt: number
+}
+
+const TIMEOUT_MS = 2000
+/** Enough for a handshake on a LAN. RFC 8305 has 250 ms, but also resolves names. */
+const STAGGER_MS = 50
+const BACKOFFS_MS = [1000, 5000, 15_000, 60_000]
+const BACKOFF_JITTER = 0.25
+/** A connection that lasted this long, in ms, had nothing wrong with its address. */
+const SOUND_AFTER_MS = 60_000
+/** Addresses that failed; the oldest are forgotten. */
+const MAX_REMEMBERED = 4096
+
+interface Failure {
+  times: number
+  /** When to try again. */
+  until: number
+}
+
+/**
+ * Connects to services by TCP, at the addresses of their records. One that failed is left alone for a
+ * while, and so is one whose connection broke soon.
+ */
+export class DirectConnector {
+  readonly #options: DirectConnectorOptions
+  readonly #backoffs: number[]
+  readonly #now: () => number
+  readonly #random: () => number
+  /** By service and address: what answers at an address may be somebody else. */
+  readonly #failures = new Map<string, Failure>()
+
+  constructor(options: DirectConnectorOptions) {
+    this.#options = options
+    this.#backoffs = options.backoffs ?? BACKOFFS_MS
+    this.#now = options.now ?? (() => performance.now())
+    this.#random = options.random ?? Math.random
+  }
+
+  /** Whether there is an address that is worth a try now. */
+  isDue(remotePublicKey: Buffer): boolean {
+    return this.#due(remotePublicKey).length > 0
+  }
+
+  /**
+   * Connects to a service, at the first address where it answers.
+   *
+   * @throws LINK_LOST, which says what became of each, or the signal's reason
+   */
+  async connect(remotePublicKey: Buffer, signal: AbortSignal): Promise<DirectConnection> {
+    const { stagger = STAGGER_MS, timeout = TIMEOUT_MS } = this.#options
+    const keyPair = this.#options.keyPair()
+    return firstOf(this.#due(remotePublicKey), { stagger, signal }, async (address, signal) => {
+      const id = idOf(remotePublicKey, address)
+      const startedAt = this.#now()
+      const options = { remotePublicKey, keyPair, timeout, signal }
+      const connection = await connectDirect(address, options).catch((error) => {
+        if (!signal.aborted) this.#remember(id)
+        throw error
+      })
+      const connectedAt = this.#now()
+      connection.once('close', () => this.#onclose(id, this.#now() - connectedAt))
+      return { connection, rtt: connectedAt - startedAt }
+    })
+  }
+
+  #due(remotePublicKey: Buffer): Address[] {
+    const { addressesOf, reach = 'any' } = this.#options
+    const addresses = addressesOf(remotePublicKey)
+    if (addresses.length === 0) return []
+    return dialableAddresses(reach, addresses).filter((address) => {
+      const failure = this.#failures.get(idOf(remotePublicKey, address))
+      return !failure || failure.until <= this.#now()
+    })
+  }
+
+  #onclose(id: string, lifetime: number) {
+    if (lifetime >= SOUND_AFTER_MS) this.#failures.delete(id)
+    else this.#remember(id)
+  }
+
+  #remember(id: string) {
+    const times = this.#failures.get(id)?.times ?? 0
+    const backoff = this.#backoffs[Math.min(times, this.#backoffs.length - 1)] ?? 0
+    const jitter = 1 + BACKOFF_JITTER * (this.#random() * 2 - 1)
+    this.#failures.delete(id)
+    this.#failures.set(id, { times: times + 1, until: this.#now() + backoff * jitter })
+    for (const oldest of this.#failures.keys()) {
+      if (this.#failures.size <= MAX_REMEMBERED) break
+      this.#failures.delete(oldest)
+    }
+  }
+}
+
+function idOf(key: Buffer, { host, port }: Address): string {
+  return `${toHex(key)} ${host}:${port}`
+}
+
+/**
+ * Tries one address after the other, the next as soon as one failed or kept us waiting. The first that
+ * succeeds ends the others.
+ *
+ * @throws LINK_LOST, or the signal's reason
+ */
+function firstOf(
+  addresses: Address[],
+  { stagger, signal }: { stagger: number; signal: AbortSignal },
+  attempt: (address: Address, signal: AbortSignal) => Promise<DirectConnection>
+): Promise<DirectConnection> {
+  return new Promise((resolve, reject) => {
+    const abort = new AbortController()
+    const failures: string[] = []
+    let started = 0
+    let timer: NodeJS.Timeout | undefined
+    const settle = (end: () => void) => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onabort)
+      abort.abort(signal.reason)
+      end()
+    }
+    const fail = (why: string) =>
+      settle(() => reject(SeaportError.LINK_LOST(`no direct path: ${why}`)))
+    const onabort = () => settle(() => reject(signal.reason))
+    const onsuccess = (result: DirectConnection) => {
+      if (abort.signal.aborted) result.connection.destroy()
+      else settle(() => resolve(result))
+    }
+    const onfailure = ({ text }: SeaportError) => {
+      if (abort.signal.aborted) return
+      failures.push(text)
+      if (failures.length === addresses.length) fail(failures.join('; '))
+      else startNext()
+    }
+    const startNext = () => {
+      clearTimeout(timer)
+      const address = addresses[started]
+      if (!address) return
+      started++
+      attempt(address, abort.signal).then(onsuccess, onfailure)
+      timer = setTimeout(startNext, stagger)
+    }
+    if (signal.aborted) return reject(signal.reason)
+    signal.addEventListener('abort', onabort)
+    if (addresses.length === 0) fail('no address is worth a try now')
+    else startNext()
+  })
+}

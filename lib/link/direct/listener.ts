@@ -1,0 +1,165 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { SeaportError } from '../../core/errors.js'
+import { ReadyResource, type SecretStream } from '../../core/holepunch.js'
+import type { KeyPair } from '../../core/keys.js'
+import { listenError } from '../../core/network.js'
+import { acceptDirect } from './handshake.js'
+
+export interface DirectListenerOptions {
+  /** The service's identity, which connections are made to. */
+  keyPair: KeyPair
+  /** The addresses to listen on. Asked for again from time to time, since machines change networks. */
+  hosts: () => string[]
+  /** TCP port on each of them. Default: free ones. */
+  port?: number | undefined
+  /** A connection whose remote key is proven. */
+  onconnection: (connection: SecretStream) => void
+  /** How long a connection may take to prove its key, in ms. */
+  handshakeTimeout?: number
+  /** Connections that have not proven a key yet, at a time. */
+  maxPending?: number
+  /** The same, of one remote address. */
+  maxPendingPerAddress?: number
+  /** How often the addresses are asked for, in ms. */
+  refreshInterval?: number
+}
+
+const HANDSHAKE_TIMEOUT_MS = 3000
+const MAX_PENDING = 256
+const MAX_PENDING_PER_ADDRESS = 32
+const REFRESH_INTERVAL_MS = 30_000
+
+/**
+ * Where a service is reached by TCP, beside the DHT. Whoever does not know the service's key hears
+ * nothing. Emits `addresses` when the machine's own have changed, and `notice` (a SeaportError: an
+ * address that cannot be listened on).
+ */
+export class DirectListener extends ReadyResource {
+  readonly stats = {
+    /** Connections that have not proven a key yet. */
+    pending: 0,
+    /** Connections that have, and those that did not in time or were too many. */
+    accepted: 0,
+    rejected: 0
+  }
+
+  readonly #options: DirectListenerOptions
+  readonly #handshakeTimeout: number
+  readonly #maxPending: number
+  readonly #maxPendingPerAddress: number
+  /** By host. */
+  readonly #servers = new Map<string, Server>()
+  /** Sockets that have not proven a key yet, and where they come from. */
+  readonly #pending = new Map<Socket, string>()
+  #refresher: NodeJS.Timeout | null = null
+  #refreshing: Promise<void> = Promise.resolve()
+
+  constructor(options: DirectListenerOptions) {
+    super()
+    this.#options = options
+    this.#handshakeTimeout = options.handshakeTimeout ?? HANDSHAKE_TIMEOUT_MS
+    this.#maxPending = options.maxPending ?? MAX_PENDING
+    this.#maxPendingPerAddress = options.maxPendingPerAddress ?? MAX_PENDING_PER_ADDRESS
+  }
+
+  /** Where it listens, as `host:port`. */
+  get addresses(): string[] {
+    return [...this.#servers].map(([host, server]) => `${host}:${portOf(server)}`)
+  }
+
+  /** Looks at the machine's addresses again, and listens where it does not yet. Never rejects. */
+  refresh(): Promise<void> {
+    this.#refreshing = this.#refreshing.then(() => this.#refresh())
+    return this.#refreshing
+  }
+
+  /** @throws PORT_IN_USE, LISTEN_FAILED if a certain port was asked for and could be had nowhere */
+  override async _open() {
+    const failures = await this.#listen(this.#options.hosts())
+    if (this.#options.port && this.#servers.size === 0 && failures[0]) throw failures[0]
+    for (const failure of failures) this.emit('notice', failure)
+    const { refreshInterval = REFRESH_INTERVAL_MS } = this.#options
+    this.#refresher = setInterval(() => void this.refresh(), refreshInterval)
+    this.#refresher.unref()
+  }
+
+  /** Connections that were handed on are not its own any more. */
+  override async _close() {
+    if (this.#refresher) clearInterval(this.#refresher)
+    await this.#refreshing
+    this.#leave([...this.#servers.keys()])
+    for (const socket of this.#pending.keys()) socket.destroy()
+  }
+
+  async #refresh() {
+    if (this.closing) return
+    const before = this.addresses.join()
+    const hosts = this.#options.hosts()
+    this.#leave([...this.#servers.keys()].filter((host) => !hosts.includes(host)))
+    await this.#listen(hosts.filter((host) => !this.#servers.has(host)))
+    if (!this.closing && this.addresses.join() !== before) this.emit('addresses')
+  }
+
+  /** Returns what went wrong. */
+  async #listen(hosts: string[]): Promise<SeaportError[]> {
+    const failures: SeaportError[] = []
+    for (const host of hosts) {
+      const server = createServer((socket) => void this.#onsocket(socket))
+      try {
+        server.listen({ host, port: this.#options.port ?? 0 })
+        await once(server, 'listening')
+        server.on('error', (cause) => this.emit('notice', listenError(cause, `${host} by TCP`)))
+        this.#servers.set(host, server)
+      } catch (cause) {
+        failures.push(listenError(cause, `TCP port ${this.#options.port ?? 0} on ${host}`))
+      }
+    }
+    return failures
+  }
+
+  #leave(hosts: string[]) {
+    for (const host of hosts) {
+      // Its `close` waits for the connections that were handed on.
+      this.#servers.get(host)?.close()
+      this.#servers.delete(host)
+    }
+  }
+
+  /** Never rejects. */
+  async #onsocket(socket: Socket) {
+    socket.on('error', () => {})
+    const from = socket.remoteAddress ?? ''
+    if (this.closing || this.#isFull(from)) {
+      this.stats.rejected++
+      socket.destroy()
+      return
+    }
+    this.#pending.set(socket, from)
+    this.stats.pending++
+    const timer = setTimeout(() => socket.destroy(), this.#handshakeTimeout)
+    try {
+      const connection = await acceptDirect(socket, this.#options.keyPair)
+      this.stats.accepted++
+      this.#options.onconnection(connection)
+    } catch {
+      this.stats.rejected++
+      socket.destroy()
+    } finally {
+      clearTimeout(timer)
+      this.#pending.delete(socket)
+      this.stats.pending--
+    }
+  }
+
+  #isFull(from: string): boolean {
+    if (this.#pending.size >= this.#maxPending) return true
+    let ofAddress = 0
+    for (const address of this.#pending.values()) if (address === from) ofAddress++
+    return ofAddress >= this.#maxPendingPerAddress
+  }
+}
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port
+}

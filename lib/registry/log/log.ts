@@ -1,0 +1,222 @@
+import { SeaportError } from '../../core/errors.js'
+import { ReadyResource } from '../../core/holepunch.js'
+import { toHex } from '../../core/keys.js'
+import { type GrantStatement, isGrantStatement } from '../trust/grant.js'
+import type { LogEntry } from '../trust/record.js'
+import { BeeWriter, type Change } from './bee-writer.js'
+import { Compaction } from './compaction.js'
+import { LOCAL, readHistory } from './history.js'
+import { Hyperbee, type Hypercore } from './hypercore.js'
+import { idOf, type LogValue, placeOf } from './log-value.js'
+import type { Snapshots } from './snapshots.js'
+
+/**
+ * A registrar's own log: a Hyperbee with one entry per instance, and the grants. Entries that come while others are
+ * being written leave together in the next batch (group commit). Emits `written` (a list of values), and
+ * `conflict` when others turn out to have another log under its key; nothing can be written then.
+ */
+export class Log extends ReadyResource {
+  readonly stats = { writes: 0, batches: 0, cleared: 0 }
+
+  readonly #bee: Hyperbee<LogValue>
+  readonly #tree: BeeWriter<LogValue>
+  readonly #snapshots: Snapshots | null
+  readonly #compaction: Compaction
+  readonly #values = new Map<string, LogValue>()
+  #queue: Write[] = []
+  /** What is done when one batch is written and before the next is begun. */
+  #breaks: (() => Promise<void>)[] = []
+  #writing: Promise<void> | null = null
+
+  /** @param snapshots where one of it may be, to begin with */
+  constructor(core: Hypercore, snapshots: Snapshots | null = null) {
+    super()
+    this.#bee = logBee(core)
+    this.#tree = new BeeWriter(this.#bee)
+    this.#compaction = new Compaction(core)
+    this.#snapshots = snapshots
+    core.on('conflict', () => this.emit('conflict'))
+  }
+
+  override async _open() {
+    await this.#bee.ready()
+    await this.#recall().catch(() => this.#readTree())
+  }
+
+  override async _close() {
+    await this.#writing
+    await this.#bee.close()
+  }
+
+  /** Hex. */
+  get key(): string {
+    return toHex(this.#core.key)
+  }
+
+  get length(): number {
+    return this.#core.length
+  }
+
+  /** How many values it has. */
+  get size(): number {
+    return this.#values.size
+  }
+
+  /** What the log says of an instance, writes that are under way included. */
+  get(key: string): LogEntry | null {
+    const value = this.#values.get(key)
+    return value === undefined || isGrantStatement(value) ? null : value
+  }
+
+  /** Whether a grant or revocation, or a later one in its place, is there. */
+  has(statement: GrantStatement): boolean {
+    const value = this.#values.get(idOf(statement))
+    return value !== undefined && isGrantStatement(value) && value.issuedAt >= statement.issuedAt
+  }
+
+  /** What the log says of all instances. */
+  entries(): LogEntry[] {
+    return this.values().filter((value): value is LogEntry => !isGrantStatement(value))
+  }
+
+  values(): LogValue[] {
+    return [...this.#values.values()]
+  }
+
+  /** Resolves once the value would survive a crash of this process. */
+  put(value: LogValue): Promise<void> {
+    const id = idOf(value)
+    const before = this.#values.get(id)
+    this.#values.set(id, value)
+    this.stats.writes++
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ id, value, before, resolve, reject })
+      this.#writeOn()
+    })
+  }
+
+  /** What it says at one length, and of what is still to be written nothing. */
+  settled(): Promise<{ length: number; values: LogValue[] }> {
+    return this.#between(async () => {
+      const settled = new Map(this.#values)
+      for (const { id, before } of this.#queue.toReversed()) {
+        if (before) settled.set(id, before)
+        else settled.delete(id)
+      }
+      return { length: this.length, values: [...settled.values()] }
+    })
+  }
+
+  /**
+   * Clears what was overwritten when it had this length. Writing goes on meanwhile.
+   *
+   * @param isOver asked again and again, for it may take long
+   */
+  async clearBefore(length: number, isOver: () => boolean) {
+    const linked = await this.#between(() => this.#tree.linked())
+    this.stats.cleared += await this.#compaction.clearBefore(length, linked, isOver)
+  }
+
+  get #core(): Hypercore {
+    return this.#bee.core
+  }
+
+  async #recall() {
+    const snapshot = this.#snapshots?.held(this.key) ?? null
+    if (snapshot && this.#snapshots) {
+      for await (const lines of this.#snapshots.read(snapshot, LOCAL)) this.#take(lines)
+    }
+    let { length } = snapshot ?? { length: 1 }
+    for await (const slice of readHistory(this.#core, length, this.length, LOCAL)) {
+      this.#take(slice.values)
+      length = slice.length
+    }
+    if (length < this.length) throw SeaportError.CLOSED('not all of the log is there')
+  }
+
+  /** Nothing that the tree does not say too; but it has to be asked for block after block. */
+  async #readTree() {
+    this.#values.clear()
+    for await (const { value } of this.#bee.createReadStream()) this.#values.set(idOf(value), value)
+  }
+
+  #take(values: readonly string[]) {
+    for (const json of values) {
+      const value: LogValue = JSON.parse(json)
+      this.#values.set(idOf(value), value)
+    }
+  }
+
+  #between<T>(act: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#breaks.push(() => act().then(resolve, reject))
+      this.#writeOn()
+    })
+  }
+
+  #writeOn() {
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = null
+    })
+  }
+
+  async #write() {
+    for (;;) {
+      await this.#breaks.shift()?.()
+      if (this.#queue.length > 0) await this.#writeBatch(this.#queue.splice(0))
+      else if (this.#breaks.length === 0) return
+    }
+  }
+
+  async #writeBatch(writes: Write[]) {
+    try {
+      await this.#tree.write(writes.flatMap(changesOf))
+    } catch (error) {
+      for (const write of writes.reverse()) this.#undo(write, error)
+      return
+    }
+    this.stats.batches++
+    this.emit(
+      'written',
+      writes.map(({ value }) => value)
+    )
+    for (const { resolve } of writes) resolve()
+  }
+
+  /** What was not written was not said. */
+  #undo({ id, before, reject }: Write, error: unknown) {
+    if (before) this.#values.set(id, before)
+    else this.#values.delete(id)
+    reject(error)
+  }
+}
+
+interface Write {
+  id: string
+  value: LogValue
+  /** What the instance's entry was; at another place if its role or version changed. */
+  before: LogValue | undefined
+  resolve: () => void
+  reject: (error: unknown) => void
+}
+
+function changesOf({ value, before }: Write): Change<LogValue>[] {
+  const place = placeOf(value)
+  const left = before && placeOf(before)
+  return left && left !== place
+    ? [
+        [left, null],
+        [place, value]
+      ]
+    : [[place, value]]
+}
+
+/** As any Hyperbee tool would open it. */
+function logBee(core: Hypercore): Hyperbee<LogValue> {
+  return new Hyperbee<LogValue>(core, {
+    keyEncoding: 'utf-8',
+    valueEncoding: 'json',
+    // It would have others send what it is about to read, who send all of it anyway.
+    extension: false
+  })
+}

@@ -1,0 +1,236 @@
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { SeaportError } from '../../core/errors.js'
+import { ReadyResource } from '../../core/holepunch.js'
+import { KeyPair, randomSeed, toHex } from '../../core/keys.js'
+import type { Snapshot } from '../trust/snapshot.js'
+import { Corestore, type OpenCore } from './hypercore.js'
+
+export interface StorageOptions {
+  dir: string
+  /** Use a temporary folder where this one is in use by another process. */
+  fallback?: boolean
+}
+
+/** What a participant remembers beside the logs. */
+export interface Memory {
+  certificates: unknown[]
+  grants: unknown[]
+  /** Blocks of each log that were read into the directory, by log key. */
+  applied: { [logKey: string]: number }
+  /** The snapshot of each log that is there as a whole. */
+  snapshots: { [logKey: string]: Snapshot }
+  /** Keys of cores with blocks of other snapshots, and the log of each. */
+  strays: { [key: string]: string }
+  /** A registrar's own log: how many it began before, and how its last run ended. */
+  run: { log: number; boot: string; ended: boolean } | null
+}
+
+const MEMORY_FILE = 'registry.json'
+/** Only this user may read what the registry's members alone should see. */
+const PRIVATE_FOLDER = 0o700
+const PRIVATE_FILE = 0o600
+
+/** The folder of all that this user keeps of a registry, by default. */
+export function registryDir(registry: Buffer): string {
+  return join(dataHome(), 'hyperseaport', toHex(registry))
+}
+
+/** The folder where a kind of participant keeps its copy of a registry, by default. */
+export function defaultDir(registry: Buffer, verb: string): string {
+  return join(registryDir(registry), verb)
+}
+
+/** Says that a replica could not use its folder. */
+export function temporaryNotice(dir: string): SeaportError {
+  return SeaportError.STORAGE_LOCKED(
+    `the data folder is in use by another process, this one works in ${dir} and forgets it at the end`
+  )
+}
+
+/** A participant's folder: the logs in a Corestore, and beside it what it remembers. Emits `notice` (a SeaportError). */
+export class Storage extends ReadyResource {
+  /** The folder in use. */
+  dir: string
+  /** Whether that is a temporary one, which goes when this is closed. */
+  temporary = false
+  memory: Memory = noMemory()
+
+  readonly #fallback: boolean
+  #store: Corestore | null = null
+  #saving: Promise<void> = Promise.resolve()
+
+  constructor({ dir, fallback = false }: StorageOptions) {
+    super()
+    this.dir = dir
+    this.#fallback = fallback
+  }
+
+  get store(): Corestore {
+    if (!this.#store) throw SeaportError.CLOSED('the storage is not open')
+    return this.#store
+  }
+
+  /** @throws STORAGE_LOCKED, STORAGE_FAILED */
+  override async _open() {
+    try {
+      this.#store = await this.#openHere()
+    } catch (error) {
+      if (!this.#fallback || (error as SeaportError).code !== 'STORAGE_LOCKED') throw error
+      this.dir = await mkdtemp(join(tmpdir(), 'hyperseaport-'))
+      this.temporary = true
+      this.#store = await openStore(this.dir)
+    }
+    this.memory = await this.#load()
+  }
+
+  /**
+   * A folder that was copied, or restored from a backup, is set aside: what it holds may have gone on
+   * elsewhere, and to write where another has written would break every reader.
+   */
+  async #openHere(): Promise<Corestore> {
+    try {
+      return await openStore(this.dir)
+    } catch (error) {
+      if (!isMoved((error as Error).cause)) throw error
+      const aside = join(this.dir, `store-set-aside-${Date.now()}`)
+      await rename(join(this.dir, 'store'), aside)
+      this.emit(
+        'notice',
+        SeaportError.STORAGE_FAILED(
+          `${this.dir} was copied or restored; what it held is kept in ${aside}, and a new one is begun`
+        )
+      )
+      return await openStore(this.dir)
+    }
+  }
+
+  override async _close() {
+    await this.#saving
+    await Promise.all([...(this.#store?.cores ?? [])].map(lastWrite))
+    await this.#store?.close()
+    if (this.temporary) await rm(this.dir, { recursive: true, force: true })
+  }
+
+  /** Writes the memory as a whole; a crash leaves the old one or the new one. */
+  async save() {
+    const save = async () => {
+      const file = join(this.dir, MEMORY_FILE)
+      await writeFile(`${file}.new`, JSON.stringify(this.memory, null, 2), { mode: PRIVATE_FILE })
+      await rename(`${file}.new`, file)
+    }
+    this.#saving = this.#saving.then(save, save)
+    await this.#saving
+  }
+
+  /** A memory that cannot be read is as good as none: the network knows the rest. */
+  async #load(): Promise<Memory> {
+    try {
+      const text = await readFile(join(this.dir, MEMORY_FILE), 'utf8')
+      const { certificates, grants = [], applied, snapshots, strays, run = null } = JSON.parse(text)
+      return {
+        certificates: [...certificates],
+        grants: [...grants],
+        applied: { ...applied },
+        snapshots: { ...snapshots },
+        strays: { ...strays },
+        run
+      }
+    } catch {
+      return noMemory()
+    }
+  }
+}
+
+/**
+ * The key pair that a folder keeps under a name, made on first use.
+ *
+ * @throws STORAGE_FAILED
+ */
+export async function keepKeyPair(dir: string, name: string): Promise<KeyPair> {
+  const file = join(dir, 'keys', name)
+  try {
+    await makeFolder(join(dir, 'keys'))
+    await writeFile(file, `${toHex(randomSeed())}\n`, { mode: PRIVATE_FILE, flag: 'wx' })
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') {
+      throw SeaportError.STORAGE_FAILED(
+        `no key can be kept in ${dir} (${(cause as Error).message}), choose another folder with --dir`,
+        cause
+      )
+    }
+  }
+  return KeyPair(await readFile(file, 'utf8'))
+}
+
+/**
+ * As mkdir's `recursive`, which tries for ever where a folder that is there takes none, as in /proc, and
+ * cannot be ended.
+ */
+async function makeFolder(dir: string) {
+  try {
+    await mkdir(dir, { mode: PRIVATE_FOLDER })
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || dirname(dir) === dir) throw cause
+    await makeFolder(dirname(dir))
+    await mkdir(dir, { mode: PRIVATE_FOLDER }).catch(unlessThere)
+  }
+}
+
+function unlessThere(cause: NodeJS.ErrnoException) {
+  if (cause.code !== 'EEXIST') throw cause
+}
+
+/**
+ * Resolves when nothing is written to a core any more. To be awaited before it is closed: a block that
+ * a peer sent is written although all sessions are gone, and Hypercore reads after that.
+ */
+export async function lastWrite(core: OpenCore) {
+  await core.state?.mutex.destroy()
+}
+
+/** Hypercore's storage remembers which file on which disk it is. */
+function isMoved(cause: unknown): boolean {
+  return cause instanceof Error && /moved unsafely|device file/i.test(cause.message)
+}
+
+function noMemory(): Memory {
+  return { certificates: [], grants: [], applied: {}, snapshots: {}, strays: {}, run: null }
+}
+
+async function openStore(dir: string): Promise<Corestore> {
+  try {
+    await makeFolder(dir)
+  } catch (cause) {
+    throw SeaportError.STORAGE_FAILED(
+      `the folder ${dir} cannot be made (${(cause as Error).message})`,
+      cause
+    )
+  }
+  const store = new Corestore(join(dir, 'store'))
+  try {
+    await store.ready()
+    return store
+  } catch (cause) {
+    await store.close().catch(() => {})
+    const { message } = cause as Error
+    if (/could not be locked|lock file|No locks available/i.test(message)) {
+      throw SeaportError.STORAGE_LOCKED(
+        `the folder ${dir} is in use by another process, choose another with --dir`,
+        cause
+      )
+    }
+    throw SeaportError.STORAGE_FAILED(`the folder ${dir} cannot be opened (${message})`, cause)
+  }
+}
+
+function dataHome(): string {
+  const { XDG_DATA_HOME, LOCALAPPDATA } = process.env
+  if (XDG_DATA_HOME) return XDG_DATA_HOME
+  if (process.platform === 'darwin') return join(homedir(), 'Library', 'Application Support')
+  if (process.platform === 'win32') return LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local')
+  return join(homedir(), '.local', 'share')
+}

@@ -1,0 +1,130 @@
+import { readFile } from 'node:fs/promises'
+import { ReadyResource } from '../../core/holepunch.js'
+import { type KeyPair, toHex } from '../../core/keys.js'
+import { Log } from '../log/log.js'
+import { Maintenance } from '../log/maintenance.js'
+import { Snapshots } from '../log/snapshots.js'
+import type { Storage } from '../log/storage.js'
+import { type Certificate, signCertificate } from '../trust/certificate.js'
+
+export interface LogWriterOptions {
+  /** Open, and closed by whoever opened it. */
+  storage: Storage
+  /** The registry's own key pair. */
+  keyPair: KeyPair
+  /** What the certificates say of the registry. */
+  isPrivate: boolean
+  /** Names this run of the machine; another one means that power may have been lost in between. */
+  boot?: () => Promise<string>
+}
+
+/**
+ * Which log is a registrar's own. Normally the one of its last run: what was acknowledged survives
+ * `kill -9`. Not after the machine went down in mid-write, nor if somebody holds more of the log than
+ * we do, or another one under its key (`conflict`): then blocks that others have may be missing here, and
+ * writing others in their place would break every reader. A new log is begun then, and what is known goes
+ * with it. Emits `snapshot` when there is a new one of the log, and `notice` (a SeaportError).
+ */
+export class LogWriter extends ReadyResource {
+  readonly #storage: Storage
+  readonly #keyPair: KeyPair
+  readonly #isPrivate: boolean
+  readonly #boot: () => Promise<string>
+  #registrar: KeyPair | null = null
+  #log: Log | null = null
+  #maintenance: Maintenance | null = null
+  #startedAt = 0
+
+  constructor({ storage, keyPair, isPrivate, boot = bootId }: LogWriterOptions) {
+    super()
+    this.#storage = storage
+    this.#keyPair = keyPair
+    this.#isPrivate = isPrivate
+    this.#boot = boot
+  }
+
+  get log(): Log {
+    return this.#log as Log
+  }
+
+  get maintenance(): Maintenance {
+    return this.#maintenance as Maintenance
+  }
+
+  /** Hex. */
+  get logKey(): string {
+    return this.log.key
+  }
+
+  /** The registrar's swarm key pair. */
+  get registrar(): KeyPair {
+    return this.#registrar as KeyPair
+  }
+
+  /** A certificate of the log, as of now. */
+  certify(): Certificate {
+    return signCertificate(this.#keyPair, {
+      registrarKey: toHex(this.registrar.publicKey),
+      logKey: this.logKey,
+      private: this.#isPrivate,
+      startedAt: this.#startedAt,
+      renewedAt: Date.now()
+    })
+  }
+
+  override async _open() {
+    const { memory, store } = this.#storage
+    const boot = await this.#boot()
+    const last = memory.run
+    const isIntact = last === null || last.ended || last.boot === boot
+    memory.run = { log: (last?.log ?? 0) + (isIntact ? 0 : 1), boot, ended: false }
+    await this.#storage.save()
+    this.#registrar = await store.createKeyPair('registrar')
+    await this.#openLog(memory.run.log)
+  }
+
+  override async _close() {
+    await this.#maintenance?.close()
+    await this.#log?.close()
+    const { memory } = this.#storage
+    if (memory.run) memory.run.ended = true
+    await this.#storage.save()
+  }
+
+  /** Begins a new log with all that the old one says. */
+  async beginAnew() {
+    const { run } = this.#storage.memory
+    if (!run) return
+    run.log++
+    await this.#storage.save()
+    const old = this.log
+    await this.maintenance.close()
+    await this.#openLog(run.log)
+    await Promise.all(old.values().map((value) => this.log.put(value)))
+    await old.close()
+  }
+
+  async #openLog(number: number) {
+    const { store, memory } = this.#storage
+    const core = store.get({ name: number === 0 ? 'log' : `log-${number}` })
+    const snapshots = new Snapshots(this.#storage)
+    const log = new Log(core, snapshots)
+    await log.ready()
+    log.on('conflict', () => {
+      if (log === this.#log) this.emit('conflict')
+    })
+    const compact = () => store.storage.compact()
+    const maintenance = new Maintenance({ log, snapshots, keyPair: this.#keyPair, compact })
+    maintenance.on('snapshot', () => this.emit('snapshot'))
+    maintenance.on('notice', (notice) => this.emit('notice', notice))
+    const known = memory.certificates.find((other) => (other as Certificate).logKey === log.key)
+    this.#startedAt = (known as Certificate | undefined)?.startedAt ?? Date.now()
+    this.#log = log
+    this.#maintenance = maintenance
+  }
+}
+
+/** Where the system does not tell, each run is taken for the same: other checks remain. */
+async function bootId(): Promise<string> {
+  return readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')
+}

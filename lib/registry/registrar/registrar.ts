@@ -1,0 +1,359 @@
+import { SeaportError } from '../../core/errors.js'
+import { ReadyResource } from '../../core/holepunch.js'
+import type { KeyPair } from '../../core/keys.js'
+import type { Network } from '../../core/network.js'
+import { SerialQueue } from '../../core/serial-queue.js'
+import type { Log } from '../log/log.js'
+import type { Storage } from '../log/storage.js'
+import { Replica } from '../replica/replica.js'
+import type { Limits } from '../swarm/limits.js'
+import type { Peer } from '../swarm/peer.js'
+import type { GrantRequest, LeaseRequest } from '../swarm/protocol.js'
+import { type GrantStatement, parseGrantStatement } from '../trust/grant.js'
+import {
+  isGone,
+  isPresent,
+  type LogEntry,
+  parseRecord,
+  recordOf,
+  type ServiceRecord
+} from '../trust/record.js'
+import { LeaseExpiry } from './lease-expiry.js'
+import { type HeldLease, Leases } from './leases.js'
+import { LogWriter } from './log-writer.js'
+import { cannotBeWritten, PublishedLog } from './published-log.js'
+import { Verifier } from './verifier.js'
+
+export interface RegistrarOptions {
+  network: Network
+  /** The registry's own key pair. */
+  keyPair: KeyPair
+  /** Open, and closed by whoever opened it. */
+  storage: Storage
+  /** Admit only keys with a grant. */
+  private?: boolean
+  /** How often leases are checked, in ms: a crash is noticed after 3 to 4 of these. */
+  heartbeat?: number
+  /** How long a connection that was closed properly may take to come back, in ms. */
+  returnGrace?: number
+  /** How long owners may take to find a registrar that was restarted, in ms. */
+  restartGrace?: number
+  /** How long instances are kept, as a last resort, whose leases vanished with most others, in ms. */
+  staleGrace?: number
+  /** What it takes of others. */
+  limits?: Partial<Limits> | undefined
+}
+
+const HEARTBEAT_MS = 1000
+/** A crash is noticed after at most 30 s, whatever the number of leases. */
+const MAX_HEARTBEAT_MS = 7500
+const LEASES_PER_HEARTBEAT = 1000
+const RETURN_GRACE_MS = 1500
+const RESTART_GRACE_MS = 10_000
+const STALE_GRACE_MS = 60_000
+/** How long the holder of a key has to show that it lives when another asks for its lease. */
+const HOLDER_ANSWER_MS = 1000
+
+/**
+ * A process that holds the registry's seed and writes a log of its own: it takes leases, records what
+ * their owners signed, and writes *gone* when a lease is lost. Emits `registered`, `withdrawn`, `gone`
+ * and `stale` (a ServiceRecord each) and `notice` (a SeaportError).
+ */
+export class Registrar extends ReadyResource {
+  readonly #stats = { granted: 0, denied: 0 }
+  readonly #options: Required<
+    Pick<RegistrarOptions, 'heartbeat' | 'returnGrace' | 'restartGrace' | 'staleGrace'>
+  >
+  readonly #network: Network
+  readonly #keyPair: KeyPair
+  readonly #storage: Storage
+  readonly #writer: LogWriter
+  readonly #limits: Partial<Limits> | undefined
+  readonly #leases = new Leases()
+  readonly #queue = new SerialQueue((cause) => this.emit('notice', cannotBeWritten(cause)))
+  readonly #verifier = new Verifier()
+  #replica: Replica | null = null
+  #leaseExpiry: LeaseExpiry | null = null
+  #own: PublishedLog | null = null
+  readonly #watches: (() => void)[] = []
+
+  constructor({ network, keyPair, storage, ...options }: RegistrarOptions) {
+    super()
+    this.#network = network
+    this.#keyPair = keyPair
+    this.#storage = storage
+    this.#writer = new LogWriter({ storage, keyPair, isPrivate: options.private ?? false })
+    this.#limits = options.limits
+    this.#options = {
+      heartbeat: options.heartbeat ?? HEARTBEAT_MS,
+      returnGrace: options.returnGrace ?? RETURN_GRACE_MS,
+      restartGrace: options.restartGrace ?? RESTART_GRACE_MS,
+      staleGrace: options.staleGrace ?? STALE_GRACE_MS
+    }
+  }
+
+  get stats() {
+    const { lost = 0 } = this.#leaseExpiry?.stats ?? {}
+    return { leases: this.#leases.size, ...this.#stats, lost, stale: this.#leaseExpiry?.stale ?? 0 }
+  }
+
+  get replica(): Replica {
+    if (!this.#replica) throw SeaportError.CLOSED('the registrar is not open')
+    return this.#replica
+  }
+
+  override async _open() {
+    await this.#writer.ready()
+    const replica = new Replica({
+      network: this.#network,
+      registry: this.#keyPair.publicKey,
+      storage: this.#storage,
+      keyPair: this.#writer.registrar,
+      limits: this.#limits,
+      as: 'registrar'
+    })
+    this.#replica = replica
+    replica.membership.addIdentity(this.#keyPair)
+    const leaseExpiry = this.#makeLapses(replica)
+    this.#leaseExpiry = leaseExpiry
+    replica.on('peer', (peer: Peer) => this.#onpeer(peer))
+    replica.on('notice', (notice) => this.emit('notice', notice))
+    replica.on('entries', (entries: [string, LogEntry][]) => {
+      for (const [key, entry] of entries) if (isGone(entry)) leaseExpiry.copyGone(key)
+    })
+    replica.on('registrar', () => leaseExpiry.review())
+    this.#own = new PublishedLog(this.#writer, replica)
+    this.#own.on('notice', (notice) => this.emit('notice', notice))
+    await this.#own.open()
+    leaseExpiry.resume(this.#options.restartGrace)
+    await replica.ready()
+    for (const statement of replica.membership.grants.statements()) this.#copyGrant(statement)
+    this.#watches.push(replica.membership.grants.watch((subject) => this.#onrights(subject)))
+    await replica.peering.announced()
+  }
+
+  #makeLapses({ directory }: Replica): LeaseExpiry {
+    const { returnGrace, staleGrace } = this.#options
+    const leaseExpiry = new LeaseExpiry({
+      log: () => this.#publishedLog,
+      logKey: () => this.#writer.logKey,
+      directory,
+      inTurn: (key, act) => this.#inTurn(key, async () => (this.closing ? undefined : act())),
+      isHeld: (key) => this.#leases.has(key),
+      census: () => this.#census(),
+      returnGrace,
+      staleGrace
+    })
+    leaseExpiry.on('gone', (record) => this.emit('gone', record))
+    leaseExpiry.on('stale', (record) => this.emit('stale', record))
+    return leaseExpiry
+  }
+
+  #census() {
+    const leases = [...this.#leases.values()]
+    const doubtful = leases.filter(({ peer }) => peer.isDoubtful).length
+    return { held: leases.length, doubtful }
+  }
+
+  override async _close() {
+    for (const stop of this.#watches) stop()
+    this.#leaseExpiry?.close()
+    await this.#replica?.close()
+    await this.#verifier.close()
+    await this.#queue.over()
+    await this.#own?.close()
+    await this.#writer.close()
+  }
+
+  get #publishedLog(): Log {
+    return this.#writer.log
+  }
+
+  #onpeer(peer: Peer) {
+    peer.startPinging(() => ({ interval: this.#heartbeat, length: this.#publishedLog.length }))
+    peer.on('lease', (request) => this.#onlease(peer, request))
+    peer.on('grant', (request) => this.#ongrant(peer, request))
+    peer.on('close', () => this.#onpeerclose(peer))
+  }
+
+  /** Up to a thousand leases a crash is noticed within 5 s; beyond, pings are spread over more time. */
+  get #heartbeat(): number {
+    const { heartbeat } = this.#options
+    const crowd = Math.ceil(this.#leases.size / LEASES_PER_HEARTBEAT)
+    return Math.min(heartbeat * Math.max(crowd, 1), MAX_HEARTBEAT_MS)
+  }
+
+  #onlease(peer: Peer, request: LeaseRequest) {
+    const answer = (key: string, act: () => Promise<void>) =>
+      this.#inTurn(key, () => this.#reply(peer, request.id, key, act))
+    try {
+      const record = parseRecord(request.record, this.#keyPair.publicKey)
+      const signed = this.#checkSigned(peer, record, request.record)
+      // Looked at in its turn; an unsigned one may have to wait for it.
+      signed.catch(() => {})
+      answer(record.key, () => this.#take({ peer, record, id: request.id }, signed))
+    } catch (error) {
+      answer('', () => Promise.reject(error))
+    }
+  }
+
+  #ongrant(peer: Peer, request: GrantRequest) {
+    this.#inTurn('grants', () =>
+      this.#reply(peer, request.id, '', () => this.#takeGrant(request.statement))
+    )
+  }
+
+  /** Every request is answered, with a code if it failed. */
+  async #reply(peer: Peer, id: number, key: string, act: () => Promise<void>) {
+    const answer = (code: string, text: string) => {
+      const seq = key === '' ? 0 : this.#highestSeq(key)
+      if (!peer.closed) peer.answer({ id, code, text, seq })
+    }
+    try {
+      await act()
+      this.#stats.granted++
+      answer('', '')
+    } catch (error) {
+      this.#stats.denied++
+      if (error instanceof SeaportError) return answer(error.code, error.text)
+      answer('STORAGE_FAILED', 'the registrar cannot write its log')
+      throw error
+    }
+  }
+
+  /** What concerns one key is done in the order in which it came. */
+  #inTurn(key: string, act: () => Promise<void>) {
+    this.#queue.take(key, this.#own?.writable ?? Promise.resolve(), act)
+  }
+
+  async #take({ peer, record, id }: HeldLease, signed: Promise<void>) {
+    const { key } = record
+    await signed
+    this.#checkMayServe(record)
+    if (isPresent(record)) this.#checkRoom(peer, key)
+    await this.#displace(peer, key)
+    if (peer.closed) throw SeaportError.CLOSED('the connection closed')
+    await this.#write(record)
+    if (isPresent(record)) this.#leases.set(key, { peer, record, id })
+    else this.#leases.delete(key)
+    this.#leaseExpiry?.end(key, true)
+    this.emit(isPresent(record) ? 'registered' : 'withdrawn', record)
+  }
+
+  /**
+   * The owner signed whose connection may hold the lease, and the connection has proven to be that
+   * one's: whoever else shows the record, as everybody can who read it, gets nothing by it.
+   */
+  async #checkSigned(peer: Peer, record: ServiceRecord, json: string) {
+    if (record.holder !== peer.key) {
+      throw SeaportError.BAD_SIGNATURE('the record was signed for another holder of the lease')
+    }
+    // All that it registers keep this one string, and not one each.
+    record.holder = peer.key
+    if (!(await this.#verifier.verify(record, json))) {
+      throw SeaportError.BAD_SIGNATURE('the record was not signed by the key it is for')
+    }
+  }
+
+  /** @throws LIMIT_REACHED */
+  #checkRoom(peer: Peer, key: string) {
+    if (this.#leases.get(key)?.peer.key === peer.key) return
+    const { leasesPerKey } = this.replica.peering.limits
+    if (this.#leases.heldBy(peer.key) < leasesPerKey) return
+    throw SeaportError.LIMIT_REACHED(`one participant may register ${leasesPerKey} services here`)
+  }
+
+  #checkMayServe(record: ServiceRecord) {
+    if (isPresent(record) && !this.#mayServe(record)) throw mayNotServe(record)
+  }
+
+  #mayServe({ key, role, version }: ServiceRecord): boolean {
+    return this.replica.membership.grants.allows(key, { kind: 'serve', role, version })
+  }
+
+  /** @throws NOT_GRANTED, BAD_MESSAGE, BAD_SIGNATURE */
+  async #takeGrant(json: string) {
+    const statement = parseGrantStatement(json, this.#keyPair.publicKey)
+    const { membership } = this.replica
+    if (!membership.grants.isAuthorized(statement)) {
+      throw SeaportError.NOT_GRANTED(`${statement.issuer} may not grant this, or not to that key`)
+    }
+    membership.grants.add(statement)
+    if (!this.#publishedLog.has(statement)) await this.#publishedLog.put(statement)
+  }
+
+  /** Grants that another log has are in ours too, so that any one registrar is enough. */
+  #copyGrant(statement: GrantStatement) {
+    this.#inTurn('grants', async () => {
+      if (!this.closing && !this.#publishedLog.has(statement))
+        await this.#publishedLog.put(statement)
+    })
+  }
+
+  #onrights(subject: string | undefined) {
+    if (subject === undefined) {
+      for (const entry of this.#publishedLog.entries()) this.#recheck(recordOf(entry).key)
+      return
+    }
+    for (const statement of this.replica.membership.grants.statementsAbout(subject)) {
+      this.#copyGrant(statement)
+    }
+    this.#recheck(subject)
+  }
+
+  /** Who may not serve any more is not in the registry any more. */
+  #recheck(key: string) {
+    this.#inTurn(key, async () => {
+      const entry = this.#publishedLog.get(key)
+      if (!entry || isGone(entry) || this.#mayServe(recordOf(entry))) return
+      const lease = this.#leases.get(key)
+      lease?.peer.tell(mayNotServe(lease.record), lease.id)
+      this.#leases.delete(key)
+      this.#leaseExpiry?.cut(key)
+    })
+  }
+
+  /** One process at a time holds a lease; a dead holder gives way, a live one does not. */
+  async #displace(peer: Peer, key: string) {
+    const holder = this.#leases.get(key)?.peer
+    if (!holder || holder === peer || holder.key === peer.key || holder.closed) return
+    if (await holder.isAlive(HOLDER_ANSWER_MS)) {
+      throw SeaportError.KEY_IN_USE(
+        'another running process serves under this key; stop it, or give this one another seed'
+      )
+    }
+  }
+
+  async #write(record: ServiceRecord) {
+    const known = this.replica.directory.entry(record.key)
+    const own = this.#publishedLog.get(record.key)
+    const highest = this.#highestSeq(record.key)
+    const isCurrent = [known, own].some(
+      (entry) => entry && recordOf(entry).signature === record.signature
+    )
+    if (record.seq < highest || (record.seq === highest && !isCurrent)) {
+      throw SeaportError.STALE_RECORD(`a record with sequence number ${highest} is known already`)
+    }
+    if (own && isPresent(own) && own.signature === record.signature) return
+    await this.#publishedLog.put(record)
+  }
+
+  #highestSeq(key: string): number {
+    const own = this.#publishedLog.get(key)
+    return Math.max(this.replica.directory.highestSeq(key), own ? recordOf(own).seq : 0)
+  }
+
+  #onpeerclose(peer: Peer) {
+    for (const [key, lease] of this.#leases) {
+      if (lease.peer !== peer) continue
+      this.#leases.delete(key)
+      this.#leaseExpiry?.begin(key, peer.silent)
+    }
+  }
+}
+
+function mayNotServe({ role, version, key }: ServiceRecord): SeaportError {
+  return SeaportError.NOT_GRANTED(
+    `this registry is private, and ${key} may not serve ${role}@${version}`
+  )
+}

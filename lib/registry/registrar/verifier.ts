@@ -1,0 +1,99 @@
+import { once } from 'node:events'
+import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
+import { type ServiceRecord, verifyRecord } from '../trust/record.js'
+
+interface Waiting {
+  record: ServiceRecord
+  json: string
+  settle: (holds: boolean) => void
+}
+
+/** A thread costs memory and a hop there and back, so those who come in small groups are served here. */
+const CROWD = 4
+/** So many go to the thread together, and can be written while the next ones are verified. */
+const GROUP = 8
+
+/**
+ * Verifies the signatures of records, the greatest part of what a registration costs: those of a crowd
+ * in a thread of its own, if the machine has more than one core. The first crowd starts it, and does not
+ * wait for it.
+ */
+export class Verifier {
+  readonly #isAlone: boolean
+  #worker: Worker | null = null
+  #isUp = false
+  /** What goes to the thread at the end of this turn of the event loop, or when it is a group. */
+  #queue: Waiting[] = []
+  /** What went to the thread, in order. */
+  readonly #sent: Waiting[][] = []
+  /** How many came in this turn. */
+  #arrived = 0
+  #closed = false
+
+  constructor(cores = availableParallelism()) {
+    this.#isAlone = cores < 2
+  }
+
+  /**
+   * Whether the record's own key signed it.
+   *
+   * @param json what the record was read from
+   */
+  async verify(record: ServiceRecord, json: string): Promise<boolean> {
+    if (this.#arrived++ === 0) setImmediate(() => this.#endTurn())
+    const isCrowd = this.#arrived > CROWD || this.#sent.length > 0
+    if (this.#isAlone || this.#closed || !isCrowd) return verifyRecord(record)
+    this.#worker ??= this.#start()
+    if (!this.#isUp) return verifyRecord(record)
+    return new Promise((settle) => {
+      if (this.#queue.push({ record, json, settle }) >= GROUP) this.#send()
+    })
+  }
+
+  /** Resolves when the thread that the first crowd started is up. */
+  async started() {
+    if (this.#worker && !this.#isUp) await once(this.#worker, 'online')
+  }
+
+  async close() {
+    this.#closed = true
+    await this.#worker?.terminate()
+    this.#settleHere()
+  }
+
+  #endTurn() {
+    this.#arrived = 0
+    this.#send()
+  }
+
+  #send() {
+    const waiting = this.#queue.splice(0)
+    if (waiting.length === 0) return
+    this.#sent.push(waiting)
+    if (this.#closed || !this.#worker) return this.#settleHere()
+    this.#worker.postMessage(waiting.map(({ json }) => json))
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL('./verifier-thread.js', import.meta.url), { execArgv: [] })
+    worker.unref()
+    worker.on('online', () => {
+      this.#isUp = true
+    })
+    worker.on('message', (holds: boolean[]) => {
+      for (const [i, { settle }] of (this.#sent.shift() ?? []).entries()) settle(holds[i] === true)
+    })
+    worker.on('error', () => {
+      this.#worker = null
+      this.#isUp = false
+      this.#settleHere()
+    })
+    return worker
+  }
+
+  /** Whoever waits is answered, if not by the thread. */
+  #settleHere() {
+    for (const { record, settle } of this.#sent.splice(0).flat()) settle(verifyRecord(record))
+  }
+}

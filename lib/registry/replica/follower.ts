@@ -1,0 +1,317 @@
+import { SeaportError } from '../../core/errors.js'
+import { ReadyResource } from '../../core/holepunch.js'
+import { toHex } from '../../core/keys.js'
+import { type HistoryOptions, LOCAL, readHistory } from '../log/history.js'
+import type { Hypercore } from '../log/hypercore.js'
+import { type LogValue, parseLogValue, sortOut } from '../log/log-value.js'
+import { prune } from '../log/prune.js'
+import type { ReadOptions, Snapshots } from '../log/snapshots.js'
+import { lastWrite } from '../log/storage.js'
+import type { GrantStatement } from '../trust/grant.js'
+import type { LogEntry } from '../trust/record.js'
+import { MIN_TAIL, maxTail, type Snapshot } from '../trust/snapshot.js'
+import { SnapshotCandidates } from './snapshot-candidates.js'
+
+export interface FollowerOptions {
+  /** Opens the log; anew, with nothing on disk, if that is said. */
+  open: (options: { overwrite: boolean }) => Hypercore
+  /** The registry's public key. */
+  registry: Buffer
+  snapshots: Snapshots
+  /** Blocks that are known to be on disk from an earlier life. */
+  applied?: number
+  onentries: (entries: [key: string, entry: LogEntry][]) => void
+  /** The log has entries of these instances, and of no others. */
+  onretain: (keys: ReadonlySet<string>) => void
+  /** Grants are never taken out of a log: a revocation ends them. */
+  ongrant: (statement: GrantStatement) => void
+  /** How long to wait while no block of a snapshot comes, in ms. */
+  stall?: number
+  /** Blocks after the snapshot that we hold before a newer one is fetched, at least. */
+  minTail?: number
+  /** How long replicas wait at most until they fetch it, so that not all want it at once, in ms. */
+  spread?: number
+}
+
+/** Further behind than this, reading all that is there now is cheaper than reading what happened. */
+const MAX_HISTORY = 2000
+/** A snapshot of which no block comes in this time will not come. */
+const STALL_MS = 5000
+/** A block that does not come in this time was cleared, or nobody who has it is connected. */
+const HISTORY_TIMEOUT_MS = 1500
+const RETRY_MS = 1000
+const SPREAD_MS = 10_000
+
+/**
+ * Reads one log into the directory, and all that is appended to it: a snapshot first, then block after block.
+ * Keeps a snapshot and all blocks after it, so that a newcomer finds all that is needed here. Emits
+ * `applied` when it got further, `held` when there is another snapshot, `tidied` when it cleared the disk of
+ * something, `notice` (a SeaportError) when it cannot go on.
+ */
+export class Follower extends ReadyResource {
+  /** Blocks that are in the directory. */
+  applied = 0
+  /** Blocks that a connected peer said it has; of what lies beyond perhaps nobody has all. */
+  offered = 0
+
+  #core: Hypercore
+  readonly #options: Required<FollowerOptions>
+  readonly #candidates = new SnapshotCandidates()
+  #download: { destroy(): void } | null = null
+  /** What is on disk is read first. */
+  #running = true
+  #retry: NodeJS.Timeout | null = null
+  #fetch: NodeJS.Timeout | null = null
+  #fetching: Promise<void> | null = null
+  #isTaking = false
+  /** The first block that we may have on disk. */
+  #first = Infinity
+  /** Whether blocks of the history did not come. */
+  #isHistoryGone = false
+
+  constructor(options: FollowerOptions) {
+    super()
+    this.#core = options.open({ overwrite: false })
+    this.#options = {
+      applied: 0,
+      stall: STALL_MS,
+      minTail: MIN_TAIL,
+      spread: SPREAD_MS,
+      ...options
+    }
+  }
+
+  override async _open() {
+    await this.#listen()
+    await this.#recall().catch(() => {})
+    this.#running = false
+    void this.#run()
+  }
+
+  override async _close() {
+    if (this.#retry) clearTimeout(this.#retry)
+    if (this.#fetch) clearTimeout(this.#fetch)
+    this.#download?.destroy()
+    await this.core.close()
+    await this.#fetching
+  }
+
+  get core(): Hypercore {
+    return this.#core
+  }
+
+  /** Hex. */
+  get logKey(): string {
+    return toHex(this.core.key)
+  }
+
+  /** The snapshot that whoever asks can have from us. */
+  get held(): Snapshot | null {
+    return this.#options.snapshots.held(this.logKey)
+  }
+
+  /** A peer has so many blocks, after this snapshot if there is one. */
+  offer(length: number, snapshot: Snapshot | null) {
+    this.offered = Math.max(this.offered, length)
+    if (snapshot && this.#candidates.add(snapshot)) void this.#run()
+  }
+
+  async #listen() {
+    this.core.on('append', () => void this.#run())
+    this.core.on('truncate', () => this.#startOver())
+    this.core.on('conflict', () => {
+      const text = 'a registrar wrote two different logs under one key, ignored from now on'
+      this.emit('notice', SeaportError.BAD_MESSAGE(text))
+    })
+    await this.core.ready()
+  }
+
+  #startOver() {
+    this.applied = 0
+    void this.#run()
+  }
+
+  async #recall() {
+    const { held } = this
+    const known = Math.min(this.#options.applied, this.core.length)
+    if (known > 0) this.#first = held?.length ?? 0
+    if (held) await this.#readSnapshot(held, LOCAL)
+    if (known > this.applied) await this.#readHistory(known, LOCAL)
+  }
+
+  /** One at a time; what is appended or offered meanwhile is seen before it ends. */
+  async #run() {
+    if (this.#running) return
+    this.#running = true
+    try {
+      while (!this.closing && (await this.#advance()));
+      this.#fetchSoon()
+    } catch {
+      if (!this.closing) this.#tryAgain()
+    } finally {
+      this.#running = false
+    }
+  }
+
+  #tryAgain() {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = null
+      void this.#run()
+    }, RETRY_MS)
+  }
+
+  /** Returns whether there was something to do. */
+  async #advance(): Promise<boolean> {
+    const snapshot = this.#candidates.best(this.applied)
+    if (snapshot && this.#isBetter(snapshot)) await this.#takeSnapshot(snapshot)
+    else if (this.core.length > this.applied) await this.#takeHistory()
+    else {
+      if (snapshot) this.#expectMore()
+      return false
+    }
+    if (!this.closing) this.emit('applied', this.applied)
+    return true
+  }
+
+  /** Whether to read a snapshot, and not what happened until then. What fails gives way to the other. */
+  #isBetter(snapshot: Snapshot): boolean {
+    if (this.#isHistoryGone || this.#candidates.hasFailed(snapshot)) return this.#isHistoryGone
+    return this.applied === 0 || snapshot.length - this.applied > MAX_HISTORY
+  }
+
+  /** Where we end, others may have cleared what proves that they go on from there. */
+  #expectMore() {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = null
+      this.#isHistoryGone = this.core.length <= this.applied
+      void this.#run()
+    }, HISTORY_TIMEOUT_MS)
+  }
+
+  async #takeSnapshot(snapshot: Snapshot) {
+    await this.#fetching
+    this.#isTaking = true
+    try {
+      if (this.core.length === 0) this.#downloadFrom(snapshot.length)
+      await this.#readSnapshot(snapshot, { stall: this.#options.stall })
+      await this.#hold(snapshot)
+    } catch (error) {
+      this.#candidates.failed(snapshot)
+      throw error
+    } finally {
+      this.#isHistoryGone = false
+      this.#isTaking = false
+    }
+  }
+
+  async #takeHistory() {
+    if (!this.#download) this.#downloadFrom(this.applied)
+    const isOnTheWay = this.offered > this.applied && this.offered < this.core.length
+    const next = isOnTheWay ? this.offered : this.core.length
+    const to = Math.min(next, this.applied + MAX_HISTORY)
+    try {
+      await this.#readHistory(to, { timeout: HISTORY_TIMEOUT_MS })
+    } catch (error) {
+      if (!this.#candidates.best(this.applied)) throw error
+      this.#isHistoryGone = true
+    }
+  }
+
+  /** What comes from there on is fetched unasked, so that whoever asks us next finds all of it here. */
+  #downloadFrom(length: number) {
+    this.#first = Math.min(this.#first, length)
+    this.#download?.destroy()
+    this.#download = this.core.download({ start: length, end: -1 })
+  }
+
+  async #readSnapshot(snapshot: Snapshot, options: ReadOptions) {
+    const keys = new Set<string>()
+    for await (const lines of this.#options.snapshots.read(snapshot, options)) {
+      if (this.closing) return
+      for (const key of this.#apply(lines)) keys.add(key)
+    }
+    this.#options.onretain(keys)
+    this.applied = snapshot.length
+  }
+
+  async #readHistory(to: number, options: HistoryOptions) {
+    for await (const { length, values } of readHistory(this.core, this.applied, to, options)) {
+      if (this.closing) return
+      this.#apply(values)
+      this.applied = length
+    }
+  }
+
+  /** Returns the keys of the instances. What is neither an entry nor a grant is left out. */
+  #apply(lines: readonly string[]): string[] {
+    const values: LogValue[] = []
+    let fault: unknown = null
+    for (const json of lines) {
+      try {
+        values.push(parseLogValue(json, this.#options.registry))
+      } catch (error) {
+        fault ??= error
+      }
+    }
+    const { entries, grants } = sortOut(values)
+    this.#options.onentries(entries)
+    for (const statement of grants) this.#options.ongrant(statement)
+    if (fault) this.emit('notice', fault)
+    return entries.map(([key]) => key)
+  }
+
+  /** A newer snapshot that spares us many blocks that we keep for others. */
+  get #overdue(): Snapshot | null {
+    const held = this.held?.length ?? 0
+    const snapshot = this.#candidates.best(held)
+    if (!snapshot || snapshot.length > this.applied) return null
+    const isOverdue = snapshot.length - held > maxTail(snapshot.values, this.#options.minTail)
+    return isOverdue ? snapshot : null
+  }
+
+  #fetchSoon() {
+    if (this.#fetch || this.#fetching || this.closing || !this.#overdue) return
+    this.#fetch = setTimeout(() => {
+      this.#fetch = null
+      if (!this.#isTaking) this.#fetchOverdue()
+    }, this.#options.spread * Math.random())
+  }
+
+  #fetchOverdue() {
+    const snapshot = this.#overdue
+    if (!snapshot) return
+    this.#fetching = this.#options.snapshots
+      .fetch(snapshot, { stall: this.#options.stall })
+      .then(() => this.#hold(snapshot))
+      .catch(() => this.#candidates.failed(snapshot))
+      .finally(() => {
+        this.#fetching = null
+      })
+  }
+
+  /** Keeps a snapshot, and not the blocks before it. */
+  async #hold(snapshot: Snapshot) {
+    if (this.closing) return
+    const { length } = snapshot
+    await this.#options.snapshots.hold(snapshot)
+    this.emit('held', snapshot)
+    if (this.#first >= length || this.closing) return
+    if (this.core.length < length) await this.#beginAnew()
+    else await prune(this.core, [this.#first, length], [0, length])
+    this.#first = length
+    this.emit('tidied')
+  }
+
+  /** Nobody can prove to us any more how the log went on from what we have. */
+  async #beginAnew() {
+    this.#download?.destroy()
+    this.#download = null
+    const { core } = this.core
+    await this.core.close()
+    await lastWrite(core)
+    await core.close()
+    if (this.closing) return
+    this.#core = this.#options.open({ overwrite: true })
+    await this.#listen()
+  }
+}

@@ -1,0 +1,39 @@
+import type { Peer } from '../swarm/peer.js'
+
+/** The registrars that ping us, the log that each writes, and when each was last heard of. */
+export class LiveRegistrars {
+  readonly #live = new Map<string, { peer: Peer; logKey: string }>()
+  readonly #heardAt = new Map<string, number>()
+
+  get size(): number {
+    return this.#live.size
+  }
+
+  get peers(): Peer[] {
+    return [...this.#live.values()].map(({ peer }) => peer)
+  }
+
+  /** The connection and log of a registrar that pings us, by its swarm key. */
+  get(registrarKey: string): { peer: Peer; logKey: string } | undefined {
+    return this.#live.get(registrarKey)
+  }
+
+  /** When it last pinged, in ms since 1970; null if not in this run. */
+  heardAt(registrarKey: string): number | null {
+    return this.#heardAt.get(registrarKey) ?? null
+  }
+
+  /** Takes a ping of a registrar. */
+  hear(peer: Peer, logKey: string) {
+    this.#heardAt.set(peer.key, Date.now())
+    this.#live.set(peer.key, { peer, logKey })
+  }
+
+  /** Returns the log that nobody pings for any more, null if the connection did not count. */
+  lose(peer: Peer): string | null {
+    const known = this.#live.get(peer.key)
+    if (known?.peer !== peer) return null
+    this.#live.delete(peer.key)
+    return known.logKey
+  }
+}

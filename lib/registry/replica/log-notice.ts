@@ -1,0 +1,33 @@
+import { SeaportError } from '../../core/errors.js'
+import type { LogNotice } from '../swarm/protocol.js'
+import { type Certificate, checkCertificate } from '../trust/certificate.js'
+import { checkSnapshot, type Snapshot } from '../trust/snapshot.js'
+
+/** What a peer has of a log, as it says; that there is such a log is proven. */
+export interface PeerLog {
+  certificate: Certificate
+  /** Blocks. */
+  length: number
+  /** What its first blocks came to. */
+  snapshot: Snapshot | null
+}
+
+/**
+ * Checks what a peer says of a log.
+ *
+ * @throws BAD_MESSAGE
+ */
+export function checkLogNotice(notice: LogNotice, registry: Buffer): PeerLog {
+  try {
+    const certificate = checkCertificate(notice.certificate, registry)
+    const { length } = notice
+    if (notice.snapshot === undefined) return { certificate, length, snapshot: null }
+    const snapshot = checkSnapshot(notice.snapshot, registry)
+    if (snapshot.logKey === certificate.logKey) return { certificate, length, snapshot }
+    throw SeaportError.BAD_MESSAGE('the snapshot is of another log')
+  } catch (error) {
+    throw SeaportError.BAD_MESSAGE(
+      `a peer passed on a bad certificate or snapshot: ${(error as Error).message}`
+    )
+  }
+}

@@ -1,0 +1,157 @@
+import { SeaportError } from '../../core/errors.js'
+import { ReadyResource, type SecretStream } from '../../core/holepunch.js'
+import { checkKeyPair, type KeyPair, toHex } from '../../core/keys.js'
+import { Network, type NetworkOptions } from '../../core/network.js'
+import { keepProcessKey } from '../log/own-keys.js'
+import { defaultDir, Storage } from '../log/storage.js'
+import { Membership } from '../swarm/membership.js'
+import type { PeeringOptions } from '../swarm/peering.js'
+import { Replica } from './replica.js'
+
+/** What each member of a registry is told. */
+export interface MemberOptions extends NetworkOptions {
+  /** Hex, z-base-32 or 32 bytes. */
+  registryPublicKey: Buffer | string
+  /** Folder of this process's replica and keys. Default: the user's data folder. */
+  dir?: string | undefined
+}
+
+export interface ParticipantOptions extends NetworkOptions {
+  /** The registry's public key. */
+  registry: Buffer
+  /** Folder of its replica. Default: the user's data folder, by registry and verb. */
+  dir?: string | undefined
+  /** What it is called in the default folder. */
+  verb: string
+  /** Default: a replica. */
+  as?: PeeringOptions['as']
+  /** The process key. Default: the one that is kept for this registry, or in the chosen folder. */
+  keyPair?: KeyPair | undefined
+}
+
+const AS = 'replica'
+
+/**
+ * This process as a member of one registry: its key, its connections and its replica, shared by all
+ * services and consumers in it. Who acquires it must release it; the last one closes it. Emits
+ * `denied` (a SeaportError: the registry does not let us in) and `notice` (a SeaportError).
+ */
+export class Participant extends ReadyResource {
+  static readonly #shared = new Map<string, Participant>()
+
+  readonly network: Network
+  readonly membership: Membership
+  readonly storage: Storage
+  readonly replica: Replica
+
+  readonly #dir: string | undefined
+  #ownKeyPair: KeyPair | null
+  #users = 1
+
+  /** @throws BAD_KEY, OFFLINE, USAGE */
+  static acquire(options: ParticipantOptions): Participant {
+    const { registry, bootstrap, host, dir, as = AS, keyPair } = options
+    const process = keyPair && toHex(checkKeyPair(keyPair).publicKey)
+    const id = JSON.stringify([toHex(registry), bootstrap, host, dir, as, process])
+    const shared = Participant.#shared.get(id)
+    if (shared && shared.#users > 0 && !shared.closing) {
+      shared.#users++
+      return shared
+    }
+    const participant = new Participant(options)
+    Participant.#shared.set(id, participant)
+    return participant
+  }
+
+  private constructor({
+    registry,
+    bootstrap,
+    host,
+    dir,
+    verb,
+    as = AS,
+    keyPair
+  }: ParticipantOptions) {
+    super()
+    // Each service and consumer of this process listens.
+    this.setMaxListeners(0)
+    this.network = Network.acquire({ bootstrap, host })
+    this.#dir = dir
+    this.#ownKeyPair = keyPair ?? null
+    this.storage = new Storage({ dir: dir ?? defaultDir(registry, verb), fallback: true })
+    this.membership = new Membership(registry)
+    this.replica = new Replica({
+      network: this.network,
+      registry,
+      storage: this.storage,
+      membership: this.membership,
+      as
+    })
+    this.replica.on('notice', (notice) => this.emit('notice', notice))
+    this.replica.on('denied', (reason) => this.emit('denied', reason))
+  }
+
+  /** The process key: what is granted to this process is granted to it. */
+  get keyPair(): KeyPair {
+    if (!this.#ownKeyPair) throw SeaportError.CLOSED('the participant is not open')
+    return this.#ownKeyPair
+  }
+
+  /** @throws STORAGE_FAILED */
+  override async _open() {
+    try {
+      this.#ownKeyPair ??= await keepProcessKey(this.replica.registry, this.#dir)
+      this.membership.addIdentity(this.#ownKeyPair)
+      await this.storage.ready()
+      await this.network.ready()
+      const { fault } = this.network
+      if (fault) this.emit('notice', fault)
+      await this.replica.ready()
+    } catch (error) {
+      await this.#closeAll()
+      throw error
+    }
+  }
+
+  override async _close() {
+    await this.#closeAll()
+  }
+
+  /** A link to a service, in the name of this process. */
+  connect(servicePublicKey: Buffer): SecretStream {
+    return this.network.connect(servicePublicKey, this.keyPair)
+  }
+
+  /** Where a service says that it can be reached directly. */
+  addressesOf(servicePublicKey: Buffer): readonly string[] {
+    return this.replica.directory.get(toHex(servicePublicKey))?.direct ?? []
+  }
+
+  /**
+   * Gives back what `acquire` gave.
+   *
+   * @param goodbyes what is to be closed before, and may have to tell the DHT
+   */
+  async release(goodbyes: () => Promise<void> = async () => {}) {
+    if (--this.#users > 0) return goodbyes()
+    await this.network.release(async () => {
+      await goodbyes()
+      await this.close()
+    })
+  }
+
+  async #closeAll() {
+    await this.replica.close()
+    await this.storage.close()
+  }
+
+  /** Nobody was found in time who knows the directory. */
+  notFound(): SeaportError {
+    const { fault } = this.network
+    return SeaportError.REGISTRY_NOT_FOUND(
+      fault?.text ??
+        'neither a registrar nor a replica of this registry answered in time; is the key right, and the DHT the same?',
+      fault
+    )
+  }
+}

@@ -1,0 +1,155 @@
+import { toHex } from '../../core/keys.js'
+import type { CorePeer, Corestore, Hypercore } from '../log/hypercore.js'
+import type { Peer } from '../swarm/peer.js'
+
+/** A log that is copied. */
+interface Copied {
+  core: Hypercore
+  /** The key of the registrar that writes it now, null if none does any more. */
+  registrar: () => string | null
+  /** Whom we asked for it. */
+  asked: Set<Peer>
+  /** How many blocks each says it has. */
+  offers: Map<Peer, number>
+  /** As long as this runs, only its registrar is asked. */
+  reserved: NodeJS.Timeout | null
+  /** Until it is looked at whether somebody else is to be asked. */
+  timer: NodeJS.Timeout | null
+}
+
+export interface OpenOptions {
+  /** Blocks that are asked for at once. */
+  inflightRange?: [number, number]
+  /** Whether what is on disk is to be forgotten. */
+  overwrite?: boolean
+}
+
+/** How long the registrar of a log that we hear of has to come itself, before others are asked. */
+const RESERVED_MS = 500
+/** How many are asked for a log without its registrar; with those who ask us, all have it in a few steps. */
+const MAX_ASKED = 4
+/** A peer that ended a copying is asked again after this, if there is still need for it. */
+const ASK_AGAIN_MS = 200
+
+/**
+ * Decides from whom the logs are copied. From its registrar, as long as that one gives it, and from nobody
+ * else: if all replicas copied from each other, each would announce each block to all the others, and
+ * have each from several of them. Without its registrar, from a few that are connected, the one that says
+ * it has the most among them. Whoever asks us is served in either case. Of two that ask and leave each other at
+ * the same time, each may take the channel for the other's wish: it stays, and costs an announcement a block.
+ */
+export class Replication {
+  /** Opens no channel by itself, but answers those who open one. */
+  readonly #store: Corestore
+  readonly #peers = new Set<Peer>()
+  /** By key, hex. */
+  readonly #logs = new Map<string, Copied>()
+
+  constructor(store: Corestore) {
+    this.#store = store.session({ active: false })
+  }
+
+  /** Serves a peer, and asks it for what is needed. */
+  add(peer: Peer) {
+    this.#store.replicate(peer.mux)
+    this.#peers.add(peer)
+    peer.on('close', () => {
+      this.#peers.delete(peer)
+      for (const { asked, offers } of this.#logs.values()) {
+        asked.delete(peer)
+        offers.delete(peer)
+      }
+    })
+    for (const log of this.#logs.values()) this.#settle(log)
+  }
+
+  /** Copies a log until its core is closed. */
+  open(logKey: string, registrar: Copied['registrar'], options: OpenOptions): Hypercore {
+    const core = this.#store.get({ key: Buffer.from(logKey, 'hex'), ...options })
+    const log: Copied = {
+      core,
+      registrar,
+      asked: new Set(),
+      // It may be a copy that is begun anew.
+      offers: this.#logs.get(logKey)?.offers ?? new Map(),
+      reserved: null,
+      timer: null
+    }
+    this.#logs.set(logKey, log)
+    core.on('peer-add', () => this.#settleSoon(log, 0))
+    core.on('peer-remove', (lost: CorePeer) => {
+      for (const peer of log.asked) if (peer.mux === lost.protomux) log.asked.delete(peer)
+      this.#settleSoon(log, ASK_AGAIN_MS)
+    })
+    core.on('close', () => {
+      if (log.timer) clearTimeout(log.timer)
+      if (log.reserved) clearTimeout(log.reserved)
+      if (this.#logs.get(logKey) === log) this.#logs.delete(logKey)
+    })
+    core.ready().then(
+      () => this.#settle(log),
+      () => {}
+    )
+    log.reserved = setTimeout(() => {
+      log.reserved = null
+      this.#settle(log)
+    }, RESERVED_MS)
+    return core
+  }
+
+  /** A peer says that it has so many blocks of a log. */
+  offer(logKey: string, peer: Peer, length: number) {
+    const log = this.#logs.get(logKey)
+    if (!log || peer.closed) return
+    log.offers.set(peer, length)
+    // Before it knew of the log it could not give it.
+    if (!log.core.peers.some(({ protomux }) => protomux === peer.mux)) log.asked.delete(peer)
+    this.#settle(log)
+  }
+
+  #settleSoon(log: Copied, delay: number) {
+    log.timer ??= setTimeout(() => {
+      log.timer = null
+      this.#settle(log)
+    }, delay)
+  }
+
+  #settle(log: Copied) {
+    if (!log.core.opened || log.core.closing) return
+    const registrar = log.registrar()
+    const givers = new Set(log.core.peers.map(({ remotePublicKey }) => toHex(remotePublicKey)))
+    if (registrar !== null && givers.has(registrar)) {
+      for (const peer of log.asked) if (peer.key !== registrar) leave(log, peer)
+      return
+    }
+    for (const peer of this.#peers) if (peer.key === registrar) ask(log, peer)
+    if (log.reserved) return
+    const others = [...this.#peers].filter(({ key }) => key !== registrar)
+    const [best, ...rest] = byOffer(others, log)
+    if (best) ask(log, best)
+    for (const peer of rest) if (log.asked.size < MAX_ASKED) ask(log, peer)
+  }
+}
+
+/** Who has the most comes first; of equals, who was asked before, and then any. */
+function byOffer(peers: Peer[], { offers, asked }: Copied): Peer[] {
+  const worth = (peer: Peer) => (asked.has(peer) ? 1 : Math.random())
+  const ranked = peers.map((peer) => ({ peer, offer: offers.get(peer) ?? 0, worth: worth(peer) }))
+  ranked.sort((a, b) => b.offer - a.offer || b.worth - a.worth)
+  return ranked.map(({ peer }) => peer)
+}
+
+function ask({ core, asked }: Copied, peer: Peer) {
+  if (asked.has(peer)) return
+  asked.add(peer)
+  core.replicate(peer.mux)
+}
+
+/** If it still needs the log from us, it asks in its turn. Who has not answered yet is left when it does. */
+function leave({ core, asked }: Copied, peer: Peer) {
+  const giver = core.peers.find(({ protomux }) => protomux === peer.mux)
+  if (!giver) return
+  asked.delete(peer)
+  core.core.replicator.detachFrom(peer.mux)
+  giver.channel.close()
+}

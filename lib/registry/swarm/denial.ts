@@ -1,0 +1,23 @@
+import { SeaportError } from '../../core/errors.js'
+import { toHex } from '../../core/keys.js'
+
+/** What somebody was denied for want of. */
+export interface Wanted {
+  /** The key that needs the grant. */
+  key: Buffer
+  serve?: string[]
+  consume?: string[]
+}
+
+/** A denial for want of a grant, with the line that would help. Other denials stay as they are. */
+export function withAdvice(denial: SeaportError, { key, serve, consume }: Wanted): SeaportError {
+  if (denial.code !== 'NOT_GRANTED') return denial
+  const terms = [...flags('serve', serve), ...flags('consume', consume)]
+  const line = ['hyperseaport grant', toHex(key), ...terms].join(' ')
+  return SeaportError.NOT_GRANTED(`${denial.text}; an admin of it can change that: ${line}`)
+}
+
+/** Quoted for a shell: ranges have `*`, `>` and spaces. */
+function flags(name: string, patterns: string[] = []): string[] {
+  return patterns.map((pattern) => `--${name} '${pattern}'`)
+}

@@ -1,0 +1,307 @@
+import { EventEmitter, once } from 'node:events'
+import { SeaportError } from '../../core/errors.js'
+import { FailureDetector } from '../../core/failure-detector.js'
+import {
+  c,
+  type Encoding,
+  type MuxChannel,
+  type MuxMessage,
+  Protomux,
+  type SecretStream
+} from '../../core/holepunch.js'
+import { toHex } from '../../core/keys.js'
+import type { GrantStatement } from '../trust/grant.js'
+import type { ServiceRecord } from '../trust/record.js'
+import { DEFAULT_LIMITS } from './limits.js'
+import {
+  type Answer,
+  answerEncoding,
+  type GrantRequest,
+  grantEncoding,
+  type LeaseRequest,
+  type LogNotice,
+  leaseEncoding,
+  logsEncoding,
+  type Ping,
+  pingEncoding,
+  REGISTRY_PROTOCOL
+} from './protocol.js'
+import { RateLimiter } from './rate-limiter.js'
+
+interface PeerEvents {
+  logs: [LogNotice[]]
+  ping: [Ping]
+  pong: []
+  lease: [LeaseRequest]
+  grant: [GrantRequest]
+  /** A second answer: what was given is taken back. Or one to no request. */
+  afterword: [Answer]
+  /** The other side broke the protocol; the connection is being closed. */
+  malformed: [SeaportError]
+  close: []
+}
+
+const REQUEST_TIMEOUT_MS = 10_000
+/** More requests than this unanswered, and the other side is flooding us. */
+const MAX_PENDING_REQUESTS = 4096
+/** What one frame can hold beyond its sender's budget; more than this is an attack. */
+const MAX_WAIT_MS = 10_000
+/** Uncoded errors of Hyperswarm that are part of its work. */
+const BENIGN = new Set(['Duplicate connection', 'Swarm has been destroyed', 'Stream was destroyed'])
+
+/** Another participant of the registry, on one swarm connection, after the hellos. */
+export class Peer extends EventEmitter<PeerEvents> {
+  readonly connection: SecretStream
+  readonly mux: Protomux
+  /** Its swarm key, hex. */
+  readonly key: string
+  readonly identities: ReadonlySet<string>
+  /** When the connection closed because nothing came for too long. */
+  silent = false
+  closed = false
+
+  readonly #budget: RateLimiter
+  readonly #channel: MuxChannel
+  readonly #logs: MuxMessage<LogNotice[]>
+  readonly #ping: MuxMessage<Ping>
+  readonly #pong: MuxMessage<undefined>
+  readonly #lease: MuxMessage<LeaseRequest>
+  readonly #answer: MuxMessage<Answer>
+  readonly #grant: MuxMessage<GrantRequest>
+  readonly #failureDetector = new FailureDetector()
+  readonly #requests = new Map<number, (answer: Answer | SeaportError) => void>()
+  #requestId = 0
+  #unanswered = 0
+  #heartbeat: NodeJS.Timeout | null = null
+  #heartbeatInterval = 0
+  #pinging: (() => Ping) | null = null
+  #bytesRead = 0
+  #isGathering = false
+  #pause: NodeJS.Timeout | null = null
+
+  /**
+   * @param identities keys in hex that the other side has proven to hold
+   * @param budget what each key may send, over all connections
+   */
+  constructor(
+    connection: SecretStream,
+    identities: ReadonlySet<string> = new Set(),
+    budget = new RateLimiter({
+      rate: DEFAULT_LIMITS.messageRate,
+      burst: DEFAULT_LIMITS.messageBurst
+    })
+  ) {
+    super()
+    this.#budget = budget
+    // Each lease that it carries listens.
+    this.setMaxListeners(0)
+    this.identities = identities
+    this.connection = connection
+    this.key = toHex(connection.remotePublicKey)
+    this.mux = Protomux.from(connection)
+    const channel = this.mux.createChannel({
+      protocol: REGISTRY_PROTOCOL,
+      onclose: () => this.destroy()
+    })
+    if (!channel) throw SeaportError.CLOSED('the connection closed before the channel opened')
+    this.#channel = channel
+    this.#logs = this.#message(logsEncoding, (logs) => this.emit('logs', logs))
+    this.#ping = this.#message(pingEncoding, (ping) => this.#onping(ping))
+    this.#pong = this.#message(c.none, () => this.emit('pong'))
+    this.#lease = this.#message(leaseEncoding, (request) => this.#onrequest('lease', request))
+    this.#answer = this.#message(answerEncoding, (answer) => {
+      const settle = this.#requests.get(answer.id)
+      if (settle) settle(answer)
+      else this.emit('afterword', answer)
+    })
+    this.#grant = this.#message(grantEncoding, (request) => this.#onrequest('grant', request))
+    connection.on('error', (error) => this.#onerror(error))
+    connection.on('close', () => this.#onclose())
+    channel.open()
+  }
+
+  /** Whether nothing came since the last beat. */
+  get isDoubtful(): boolean {
+    return this.#failureDetector.isDoubtful
+  }
+
+  sendLogs(logs: LogNotice[]) {
+    this.#logs.send(logs)
+  }
+
+  /**
+   * Pings from now on, as a registrar does, and cuts the connection when nothing comes back.
+   *
+   * @param ping makes each ping; its interval may change from one to the next
+   */
+  startPinging(ping: () => Ping) {
+    this.#pinging = ping
+    const first = ping()
+    this.#ping.send(first)
+    this.#beatEvery(first.interval)
+  }
+
+  /** Whether the other side says anything within `timeout` ms. */
+  async isAlive(timeout: number): Promise<boolean> {
+    if (this.closed || !this.#pinging) return false
+    const pong = once(this, 'pong', { signal: AbortSignal.timeout(timeout) })
+    this.#ping.send(this.#pinging())
+    return pong.then(
+      () => true,
+      () => false
+    )
+  }
+
+  /**
+   * Asks a registrar for the lease of a record.
+   *
+   * @param record names us as its holder
+   * @throws CLOSED, REGISTRAR_NOT_FOUND if no answer came in 10 s
+   */
+  lease(record: ServiceRecord): Promise<Answer> {
+    return this.#request((id) => this.#lease.send({ id, record: JSON.stringify(record) }))
+  }
+
+  /**
+   * Asks a registrar to write a grant or revocation.
+   *
+   * @throws CLOSED, REGISTRAR_NOT_FOUND if no answer came in 10 s
+   */
+  grant(statement: GrantStatement): Promise<Answer> {
+    return this.#request((id) => this.#grant.send({ id, statement: JSON.stringify(statement) }))
+  }
+
+  /** Answers a request. */
+  answer(answer: Answer) {
+    this.#unanswered--
+    this.#gather()
+    this.#answer.send(answer)
+  }
+
+  /** Takes back what was given in answer to a request; or tells of what nobody asked for, which has the id 0. */
+  tell(reason: SeaportError, id = 0) {
+    if (!this.closed) this.#answer.send({ id, code: reason.code, text: reason.text, seq: 0 })
+  }
+
+  destroy(error?: Error) {
+    this.connection.destroy(error)
+  }
+
+  #message<T>(encoding: Encoding<T>, onmessage: (value: T) => void): MuxMessage<T> {
+    return this.#channel.addMessage({
+      encoding,
+      onmessage: (value) => {
+        this.#spend()
+        onmessage(value)
+      }
+    })
+  }
+
+  /** Who sends too much is not read from for as long as it takes; what waits is the sender's to hold. */
+  #spend() {
+    let wait = this.#budget.spend(this.key)
+    for (const key of this.identities) {
+      if (key !== this.key) wait = Math.max(wait, this.#budget.spend(key))
+    }
+    if (wait === 0) return
+    if (wait > MAX_WAIT_MS) throw SeaportError.LIMIT_REACHED('far too many messages at once')
+    this.connection.pause()
+    if (this.#pause) clearTimeout(this.#pause)
+    this.#pause = setTimeout(() => {
+      this.#pause = null
+      this.connection.resume()
+    }, wait)
+  }
+
+  /** What is said in one turn of the event loop leaves as one message: each costs an encryption and a packet. */
+  #gather() {
+    if (this.#isGathering || this.closed) return
+    this.#isGathering = true
+    this.mux.cork()
+    setImmediate(() => {
+      this.#isGathering = false
+      if (!this.closed) this.mux.uncork()
+    })
+  }
+
+  #onping(ping: Ping) {
+    this.#pong.send(undefined)
+    this.#beatEvery(ping.interval)
+    this.emit('ping', ping)
+  }
+
+  #request(send: (id: number) => void): Promise<Answer> {
+    if (this.closed) return Promise.reject(SeaportError.CLOSED('the registrar is gone'))
+    const id = ++this.#requestId
+    return new Promise((resolve, reject) => {
+      const settle = (answer: Answer | SeaportError) => {
+        clearTimeout(timer)
+        this.#requests.delete(id)
+        if (answer instanceof SeaportError) reject(answer)
+        else resolve(answer)
+      }
+      const timer = setTimeout(
+        () => settle(SeaportError.REGISTRAR_NOT_FOUND('the registrar did not answer')),
+        REQUEST_TIMEOUT_MS
+      )
+      this.#requests.set(id, settle)
+      this.#gather()
+      send(id)
+    })
+  }
+
+  #onrequest(kind: 'lease', request: LeaseRequest): void
+  #onrequest(kind: 'grant', request: GrantRequest): void
+  #onrequest(kind: 'lease' | 'grant', request: LeaseRequest & GrantRequest) {
+    if (++this.#unanswered > MAX_PENDING_REQUESTS) {
+      throw SeaportError.BAD_MESSAGE('too many requests at once')
+    }
+    this.emit(kind, request)
+  }
+
+  #beatEvery(interval: number) {
+    if (this.closed || interval === this.#heartbeatInterval) return
+    if (this.#heartbeat) clearInterval(this.#heartbeat)
+    this.#heartbeatInterval = interval
+    this.#heartbeat = setInterval(() => this.#beat(), interval)
+  }
+
+  #beat() {
+    const { rawBytesRead } = this.connection
+    // Who is not read from, because it sent too much, is not silent.
+    const isHeard = this.#pause !== null || rawBytesRead !== this.#bytesRead
+    this.#bytesRead = rawBytesRead
+    if (this.#failureDetector.beat(isHeard, this.#pinging ? null : this.#heartbeatInterval)) {
+      this.silent = true
+      return this.destroy()
+    }
+    if (!this.#pinging) return
+    const ping = this.#pinging()
+    this.#ping.send(ping)
+    this.#beatEvery(ping.interval)
+  }
+
+  #onerror(error: Error & { code?: string }) {
+    if (error.code === 'LIMIT_REACHED') this.emit('malformed', error as SeaportError)
+    else if (isMalformed(error))
+      this.emit(
+        'malformed',
+        SeaportError.BAD_MESSAGE(`a peer sent a malformed message: ${error.message}`)
+      )
+  }
+
+  #onclose() {
+    this.closed = true
+    if (this.#heartbeat) clearInterval(this.#heartbeat)
+    if (this.#pause) clearTimeout(this.#pause)
+    for (const settle of [...this.#requests.values()])
+      settle(SeaportError.CLOSED('the registrar is gone'))
+    this.emit('close')
+  }
+}
+
+/** Decoders throw plain errors at bytes that make no sense; a transport's errors carry a code. */
+function isMalformed(error: Error & { code?: string }): boolean {
+  if (error instanceof SeaportError) return error.code === 'BAD_MESSAGE'
+  return error.code === undefined && !BENIGN.has(error.message)
+}

@@ -1,0 +1,157 @@
+import { SeaportError } from '../../core/errors.js'
+import { c, type Encoding, type State } from '../../core/holepunch.js'
+import { MAX_GRANT_BYTES } from '../trust/grant.js'
+import { MAX_RECORD_BYTES } from '../trust/record.js'
+import { isObject } from '../trust/statement.js'
+
+/**
+ * What participants say to each other once the hellos are through, on one Protomux channel:
+ *
+ *     replica                                  registrar
+ *        │ ◀──────── logs (both ways) ────────────▶ │   certificates, and what one has of each log
+ *        │ ◀──────── ping {interval, length} ────── │   also tells that the registrar is live
+ *        │ ──────── pong ────────────────────────▶  │
+ *        │ ──────── lease {record} ──────────────▶  │   signed by its owner for this connection's holder
+ *        │ ──────── grant {statement} ───────────▶  │   an admin's grant or revocation
+ *        │ ◀──────── answer {code, seq} ─────────── │   to either; a second one takes a lease back
+ *
+ * Beside it, Hypercore's own channels replicate the logs.
+ */
+export const REGISTRY_PROTOCOL = 'hyperseaport/registry/1'
+
+/** A certificate, and up to which block the sender can serve its log: from this snapshot on, if there is one. */
+export interface LogNotice {
+  certificate: unknown
+  length: number
+  snapshot?: unknown
+}
+
+export interface Ping {
+  /** How often pings come, in ms. */
+  interval: number
+  /** Blocks in the registrar's own log. */
+  length: number
+}
+
+export interface LeaseRequest {
+  id: number
+  /** As JSON. */
+  record: string
+}
+
+export interface GrantRequest {
+  id: number
+  /** A grant or revocation as JSON. */
+  statement: string
+}
+
+/** To a lease or grant request; or, with the id 0, what the other side has to say unasked. */
+export interface Answer {
+  id: number
+  /** '' if granted, else an error code. */
+  code: string
+  text: string
+  /** Highest sequence number known of the key, 0 if none. */
+  seq: number
+}
+
+const MAX_LOGS_BYTES = 256 * 1024
+const MAX_CODE_BYTES = 40
+const MAX_TEXT_BYTES = 1024
+const MAX_INTERVAL_MS = 60_000
+const MIN_INTERVAL_MS = 50
+
+export const logsEncoding: Encoding<LogNotice[]> = {
+  preencode: (state, logs) => c.string.preencode(state, JSON.stringify(logs)),
+  encode: (state, logs) => c.string.encode(state, JSON.stringify(logs)),
+  decode(state) {
+    const logs = parseList(text(state, MAX_LOGS_BYTES))
+    if (!logs?.every(isLogNotice)) throw SeaportError.BAD_MESSAGE('a list of logs is malformed')
+    return logs
+  }
+}
+
+export const pingEncoding: Encoding<Ping> = {
+  preencode(state, { interval, length }) {
+    c.uint.preencode(state, interval)
+    c.uint.preencode(state, length)
+  },
+  encode(state, { interval, length }) {
+    c.uint.encode(state, interval)
+    c.uint.encode(state, length)
+  },
+  decode(state) {
+    const interval = Math.min(Math.max(c.uint.decode(state), MIN_INTERVAL_MS), MAX_INTERVAL_MS)
+    return { interval, length: c.uint.decode(state) }
+  }
+}
+
+export const leaseEncoding: Encoding<LeaseRequest> = {
+  preencode(state, { id, record }) {
+    c.uint.preencode(state, id)
+    c.string.preencode(state, record)
+  },
+  encode(state, { id, record }) {
+    c.uint.encode(state, id)
+    c.string.encode(state, record)
+  },
+  decode: (state) => ({ id: c.uint.decode(state), record: text(state, MAX_RECORD_BYTES) })
+}
+
+export const grantEncoding: Encoding<GrantRequest> = {
+  preencode(state, { id, statement }) {
+    c.uint.preencode(state, id)
+    c.string.preencode(state, statement)
+  },
+  encode(state, { id, statement }) {
+    c.uint.encode(state, id)
+    c.string.encode(state, statement)
+  },
+  decode: (state) => ({ id: c.uint.decode(state), statement: text(state, MAX_GRANT_BYTES) })
+}
+
+export const answerEncoding: Encoding<Answer> = {
+  preencode(state, { id, code, text, seq }) {
+    c.uint.preencode(state, id)
+    c.string.preencode(state, code)
+    c.string.preencode(state, text)
+    c.uint.preencode(state, seq)
+  },
+  encode(state, { id, code, text, seq }) {
+    c.uint.encode(state, id)
+    c.string.encode(state, code)
+    c.string.encode(state, text)
+    c.uint.encode(state, seq)
+  },
+  decode(state) {
+    return {
+      id: c.uint.decode(state),
+      code: text(state, MAX_CODE_BYTES),
+      text: text(state, MAX_TEXT_BYTES),
+      seq: c.uint.decode(state)
+    }
+  }
+}
+
+/** Null for what is no list. Protomux takes a SyntaxError for a mistake of ours, and ends the process. */
+function parseList(json: string): unknown[] | null {
+  try {
+    const value: unknown = JSON.parse(json)
+    return Array.isArray(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+function isLogNotice(value: unknown): value is LogNotice {
+  return isObject(value) && Number.isSafeInteger(value.length) && (value.length as number) >= 0
+}
+
+/** A string whose length was checked before it was made. */
+function text(state: State, max: number): string {
+  const peek = { ...state }
+  const length = c.uint.decode(peek)
+  if (length > max)
+    throw SeaportError.BAD_MESSAGE(`a field of ${length} bytes, at most ${max} are taken`)
+  return c.string.decode(state)
+}

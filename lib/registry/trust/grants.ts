@@ -1,0 +1,191 @@
+import { toHex } from '../../core/keys.js'
+import { covers, type Grant, type GrantStatement, isRevocation, type Revocation } from './grant.js'
+
+/** Who asks, and for what. */
+export type Right =
+  | { kind: 'read' }
+  | { kind: 'admin' }
+  | { kind: 'serve' | 'consume'; role: string; version: string }
+
+/** Told of a key whose rights may have changed; undefined if it may be anybody's. */
+export type RightsListener = (subject: string | undefined) => void
+
+/** Statements about one key, by who made them. */
+type ByIssuer<T> = Map<string, T>
+
+/**
+ * All grants and revocations that are known, and what follows from them. Needs no registrar to be
+ * there: everything in it is signed. A registry that is not private grants everything to everybody.
+ */
+export class Grants {
+  readonly #registry: string
+  readonly #now: () => number
+  readonly #grants = new Map<string, ByIssuer<Grant>>()
+  readonly #revocations = new Map<string, ByIssuer<Revocation>>()
+  /** Whom somebody granted something. */
+  readonly #subjects = new Map<string, Set<string>>()
+  readonly #listeners = new Set<RightsListener>()
+  #isPrivate: boolean | null = null
+  /** Grants that ended until then were told of. */
+  #expiredUntil: number
+
+  constructor(registry: Buffer, now = Date.now) {
+    this.#registry = toHex(registry)
+    this.#now = now
+    this.#expiredUntil = now()
+  }
+
+  /** Whether only keys with a grant are admitted; null as long as no certificate is known, which says so. */
+  get isPrivate(): boolean | null {
+    return this.#isPrivate
+  }
+
+  set isPrivate(isPrivate: boolean | null) {
+    if (isPrivate === this.#isPrivate) return
+    this.#isPrivate = isPrivate
+    for (const listener of [...this.#listeners]) listener(undefined)
+  }
+
+  /** Calls the listener with each key whose rights may have changed, until the returned function is called. */
+  watch(listener: RightsListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /**
+   * Takes a statement from a log: its signature was checked here, and its issuer's right by the registrar
+   * that wrote it. Returns whether it was news.
+   */
+  add(statement: GrantStatement): boolean {
+    const isNews = isRevocation(statement)
+      ? keepNewest(this.#revocations, statement)
+      : keepNewest(this.#grants, statement)
+    if (!isNews) return false
+    if (!isRevocation(statement)) {
+      const { issuer, subject } = statement
+      this.#subjects.set(issuer, (this.#subjects.get(issuer) ?? new Set()).add(subject))
+    }
+    this.#tell(statement.subject)
+    return true
+  }
+
+  /** Whether a key has a right now. While it is not known who may what, only those have it who were granted it. */
+  allows(subject: string, right: Right): boolean {
+    if (subject === this.#registry) return true
+    if (this.#isPrivate === false && right.kind !== 'admin') return true
+    return this.#validGrants(subject).some((grant) => gives(grant, right))
+  }
+
+  /** Whether whoever signed a statement has the right to, now. */
+  isAuthorized(statement: GrantStatement): boolean {
+    if (statement.issuer === this.#registry) return true
+    const isAboutAdmins = isRevocation(statement)
+      ? this.#isAdmin(statement.subject)
+      : statement.admin
+    return !isAboutAdmins && this.#isAdmin(statement.issuer)
+  }
+
+  /** Whether a key was put out of a private registry, and not let in again. */
+  isRevoked(subject: string): boolean {
+    if (this.#isPrivate !== true || !this.#revocations.has(subject)) return false
+    return this.#validGrants(subject).length === 0
+  }
+
+  /** The grants in force, and the keys that were revoked, each with the last time. */
+  list(): { grants: Grant[]; revoked: Revocation[] } {
+    const grants = [...this.#grants.keys()].flatMap((subject) => this.#validGrants(subject))
+    const revoked = [...this.#revocations.values()].map((byIssuer) => newest(byIssuer))
+    return { grants, revoked }
+  }
+
+  /** Every statement, for a log that lacks some. */
+  statements(): GrantStatement[] {
+    return [...this.#grants.values(), ...this.#revocations.values()].flatMap((byIssuer) => [
+      ...byIssuer.values()
+    ])
+  }
+
+  /** Every statement about a key. */
+  statementsAbout(subject: string): GrantStatement[] {
+    return [this.#grants.get(subject), this.#revocations.get(subject)].flatMap((byIssuer) => [
+      ...(byIssuer?.values() ?? [])
+    ])
+  }
+
+  /** What shows others that a key was granted something, and that it was granted by who may. */
+  proofOf(subject: string): GrantStatement[] {
+    const grants = this.#validGrants(subject)
+    const issuers = grants.flatMap(({ issuer }) => this.#validGrants(issuer))
+    return [...issuers, ...grants]
+  }
+
+  /** When the last statement about a key was made, in ms since 1970; 0 if there is none. */
+  lastWordOn(subject: string): number {
+    return Math.max(0, ...this.statementsAbout(subject).map(({ issuedAt }) => issuedAt))
+  }
+
+  /** Tells of those whose grants have ended by themselves since this was called last. */
+  expire() {
+    const [since, now] = [this.#expiredUntil, this.#now()]
+    this.#expiredUntil = now
+    for (const [subject, byIssuer] of this.#grants) {
+      const ends = [...byIssuer.values()].map(({ expiresAt }) => expiresAt)
+      if (ends.some((end) => end > since && end <= now)) this.#tell(subject)
+    }
+  }
+
+  /** What somebody granted stands and falls with its own rights. */
+  #tell(subject: string) {
+    const concerned = new Set([subject, ...(this.#subjects.get(subject) ?? [])])
+    for (const listener of [...this.#listeners]) for (const key of concerned) listener(key)
+  }
+
+  #validGrants(subject: string): Grant[] {
+    const byIssuer = this.#grants.get(subject)
+    return byIssuer ? [...byIssuer.values()].filter((grant) => this.#isValid(grant)) : []
+  }
+
+  #isValid(grant: Grant): boolean {
+    if (grant.expiresAt !== 0 && grant.expiresAt <= this.#now()) return false
+    return !this.#isEnded(grant) && this.isAuthorized(grant)
+  }
+
+  /** An admin's rights are the registry's to take. A revocation outlives the rights of whoever made it. */
+  #isEnded({ subject, issuer, admin, issuedAt }: Grant): boolean {
+    const isRegistrys = admin && issuer === this.#registry
+    return [...(this.#revocations.get(subject)?.values() ?? [])].some(
+      (revocation) =>
+        revocation.issuedAt >= issuedAt && (!isRegistrys || revocation.issuer === this.#registry)
+    )
+  }
+
+  /** Admins are made by the registry's own key only, so this never asks in a circle. */
+  #isAdmin(key: string): boolean {
+    const grant = this.#grants.get(key)?.get(this.#registry)
+    return grant?.admin === true && this.#isValid(grant)
+  }
+}
+
+/** Puts a statement in the place of an older one, and tells whether it was newer. */
+function keepNewest<T extends GrantStatement>(
+  all: Map<string, ByIssuer<T>>,
+  statement: T
+): boolean {
+  const { subject, issuer, issuedAt } = statement
+  const byIssuer = all.get(subject) ?? new Map<string, T>()
+  if ((byIssuer.get(issuer)?.issuedAt ?? -1) >= issuedAt) return false
+  all.set(subject, byIssuer.set(issuer, statement))
+  return true
+}
+
+function newest<T extends GrantStatement>(byIssuer: ByIssuer<T>): T {
+  return [...byIssuer.values()].reduce((one, other) =>
+    other.issuedAt > one.issuedAt ? other : one
+  )
+}
+
+function gives(grant: Grant, right: Right): boolean {
+  if (right.kind === 'read') return true
+  if (right.kind === 'admin') return grant.admin
+  return covers(grant[right.kind], right.role, right.version)
+}

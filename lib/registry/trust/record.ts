@@ -1,0 +1,225 @@
+import { SeaportError } from '../../core/errors.js'
+import type { KeyPair } from '../../core/keys.js'
+import { toHex } from '../../core/keys.js'
+import { isExactVersion, isRoleName } from '../../core/role.js'
+import { isObject, parseJson, type Statement, signStatement, verifyStatement } from './statement.js'
+
+/** What the owner says of its instance; `withdrawn` ends it. */
+export type Status = 'passing' | 'failing' | 'draining' | 'withdrawn'
+
+/** One instance as its owner signed it. Keys are hex. Fields of later versions pass through unread. */
+export interface ServiceRecord extends Statement {
+  type: typeof RECORD_TYPE
+  /** The service's public key: its address, and the only signer of this record. */
+  key: string
+  role: string
+  version: string
+  tags: string[]
+  status: Status
+  /** Addresses of the direct path, `host:port`. */
+  direct: string[]
+  /** Swarm key of the process that may hold the lease: whoever else shows this record gets none. */
+  holder: string
+  /** Greater in every later record of the same key; usually the ms since 1970 when it was signed. */
+  seq: number
+}
+
+/** What a log holds for an instance: its record, or what became of its lease (and the record it was for). */
+export type LogEntry = ServiceRecord | Gone | Stale
+
+/** A registrar's word that nobody holds the lease of this record any more. */
+export interface Gone {
+  type: typeof GONE_TYPE
+  record: ServiceRecord
+}
+
+/** A registrar's word that this lease vanished together with many others: the instance may well be there. */
+export interface Stale {
+  type: typeof STALE_TYPE
+  record: ServiceRecord
+}
+
+/** What the owner chooses; the rest follows from its key and the registry. */
+export type RecordFields = Pick<
+  ServiceRecord,
+  'role' | 'version' | 'tags' | 'status' | 'direct' | 'holder' | 'seq'
+>
+
+/** Largest record, in bytes of JSON. */
+export const MAX_RECORD_BYTES = 4096
+/** Greatest sequence number taken; leaves room above, so that no owner can lock itself out. */
+export const MAX_SEQ = 2 ** 52
+
+const RECORD_TYPE = 'hyperseaport/record/1'
+const GONE_TYPE = 'hyperseaport/gone/1'
+const STALE_TYPE = 'hyperseaport/stale/1'
+const MAX_TAGS = 16
+const MAX_TAG_LENGTH = 64
+const MAX_DIRECT = 8
+const registryHex = new WeakMap<Buffer, string>()
+const STATUSES = new Set<unknown>(['passing', 'failing', 'draining', 'withdrawn'])
+
+/** Signs a record with the service's own key. */
+export function signRecord(
+  registry: Buffer,
+  keyPair: KeyPair,
+  fields: RecordFields
+): ServiceRecord {
+  const record = signStatement(
+    {
+      ...fields,
+      type: RECORD_TYPE,
+      registry: toHex(registry),
+      key: toHex(keyPair.publicKey)
+    } as const,
+    keyPair.secretKey
+  )
+  return checkRecord(record, registry)
+}
+
+/** Whether the record's own key signed it. Takes about 50 µs. */
+export function verifyRecord(record: ServiceRecord): boolean {
+  return verifyStatement(record, Buffer.from(record.key, 'hex'))
+}
+
+/** Marks a record whose lease was lost. */
+export function gone(record: ServiceRecord): Gone {
+  return { type: GONE_TYPE, record }
+}
+
+/** Marks a record whose lease vanished with many others. */
+export function stale(record: ServiceRecord): Stale {
+  return { type: STALE_TYPE, record }
+}
+
+/** Whether an entry says that the instance may be there, though nobody holds its lease just now. */
+export function isStale(entry: LogEntry): entry is Stale {
+  return entry.type === STALE_TYPE
+}
+
+/** Whether an entry says that the instance is not there any more: its owner, or a registrar. */
+export function isGone(entry: LogEntry): boolean {
+  return !isPresent(entry) && !isStale(entry)
+}
+
+/** Whether an entry says that the instance is there. */
+export function isPresent(entry: LogEntry): entry is ServiceRecord {
+  return entry.type === RECORD_TYPE && entry.status !== 'withdrawn'
+}
+
+/** The owner's latest word in an entry. */
+export function recordOf(entry: LogEntry): ServiceRecord {
+  return entry.type === RECORD_TYPE ? entry : entry.record
+}
+
+/**
+ * Reads a record from the wire. Checks everything but the signature.
+ *
+ * @throws BAD_MESSAGE
+ */
+export function parseRecord(json: string, registry: Buffer): ServiceRecord {
+  if (Buffer.byteLength(json) > MAX_RECORD_BYTES) {
+    throw SeaportError.BAD_MESSAGE(
+      `a record has at most ${MAX_RECORD_BYTES} bytes, shorten its tags`
+    )
+  }
+  return checkFields(parseJson(json, 'a record'), registry)
+}
+
+/**
+ * Reads an entry of a log. Checks everything but the signature.
+ *
+ * @throws BAD_MESSAGE
+ */
+export function checkEntry(value: unknown, registry: Buffer): LogEntry {
+  if (isObject(value) && value.type === GONE_TYPE) return gone(checkRecord(value.record, registry))
+  if (isObject(value) && value.type === STALE_TYPE) {
+    return stale(checkRecord(value.record, registry))
+  }
+  return checkRecord(value, registry)
+}
+
+/**
+ * Checks tags as a user gives them.
+ *
+ * @throws USAGE
+ */
+export function checkTags(tags: readonly string[]): string[] {
+  if (!areTags(tags)) {
+    throw SeaportError.USAGE(
+      `at most ${MAX_TAGS} tags of 1 to ${MAX_TAG_LENGTH} printable characters each`
+    )
+  }
+  return [...tags]
+}
+
+function checkRecord(value: unknown, registry: Buffer): ServiceRecord {
+  const record = checkFields(value, registry)
+  if (Buffer.byteLength(JSON.stringify(value)) > MAX_RECORD_BYTES) {
+    throw SeaportError.BAD_MESSAGE('the record has a bad size')
+  }
+  return record
+}
+
+function checkFields(value: unknown, registry: Buffer): ServiceRecord {
+  if (!isObject(value)) throw SeaportError.BAD_MESSAGE('a record is a JSON object')
+  const bad = (field: string) => SeaportError.BAD_MESSAGE(`the record has a bad ${field}`)
+  if (value.type !== RECORD_TYPE) throw bad('type')
+  const ours = hexOf(registry)
+  if (value.registry !== ours) throw bad('registry')
+  if (!isHex(value.key, 32)) throw bad('key')
+  if (!isHex(value.signature, 64)) throw bad('signature')
+  if (!isRoleName(value.role)) throw bad('role')
+  if (!isExactVersion(value.version)) throw bad('version')
+  if (!areTags(value.tags)) throw bad('tags')
+  if (!STATUSES.has(value.status)) throw bad('status')
+  if (!areAddresses(value.direct)) throw bad('direct')
+  if (!isHex(value.holder, 32)) throw bad('holder')
+  if (!isSeq(value.seq)) throw bad('seq')
+  const record = value as unknown as ServiceRecord
+  // Each record came with strings of its own; what all have in common is kept once.
+  record.type = RECORD_TYPE
+  record.registry = ours
+  return record
+}
+
+/** One and the same string for one and the same key. */
+function hexOf(registry: Buffer): string {
+  const known = registryHex.get(registry)
+  if (known !== undefined) return known
+  const hex = toHex(registry)
+  registryHex.set(registry, hex)
+  return hex
+}
+
+function isHex(value: unknown, bytes: number): value is string {
+  return typeof value === 'string' && value.length === bytes * 2 && /^[0-9a-f]*$/.test(value)
+}
+
+function isSeq(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) > 0 && (value as number) <= MAX_SEQ
+}
+
+function areTags(value: unknown): value is string[] {
+  return isListOf(
+    value,
+    MAX_TAGS,
+    (tag) => tag.length >= 1 && tag.length <= MAX_TAG_LENGTH && !/\p{Cc}/u.test(tag)
+  )
+}
+
+function areAddresses(value: unknown): value is string[] {
+  return isListOf(value, MAX_DIRECT, (address) => /^[^\s]{1,255}:\d{1,5}$/.test(address))
+}
+
+function isListOf(
+  value: unknown,
+  max: number,
+  check: (item: string) => boolean
+): value is string[] {
+  return (
+    Array.isArray(value) &&
+    value.length <= max &&
+    value.every((item) => typeof item === 'string' && check(item))
+  )
+}

@@ -1,0 +1,73 @@
+import { ReadyResource } from '../core/holepunch.js'
+import type { Network } from '../core/network.js'
+import { Acceptor, type AcceptorOptions } from '../link/acceptor.js'
+import { type DirectReach, directHosts } from '../link/direct/address.js'
+import { DirectListener } from '../link/direct/listener.js'
+
+export interface ListenersOptions extends Omit<AcceptorOptions, 'dht'> {
+  /** Open, and closed by whoever opened it. */
+  network: Network
+  /** From where consumers may come by TCP. */
+  reach: DirectReach
+  /** TCP port for that. Default: free ones. */
+  directPort: number | undefined
+}
+
+/**
+ * Where a service takes links: under its key on the DHT, and by TCP. Emits `refused` and `notice` as its
+ * acceptor does, and `addresses` when those for TCP have changed.
+ */
+export class Listeners extends ReadyResource {
+  readonly #acceptor: Acceptor
+  readonly #listener: DirectListener
+
+  constructor({ network, reach, directPort, ...options }: ListenersOptions) {
+    super()
+    this.#acceptor = new Acceptor({ ...options, dht: network.dht })
+    this.#listener = new DirectListener({
+      keyPair: options.keyPair,
+      hosts: () => directHosts({ reach, host: network.host }),
+      port: directPort,
+      onconnection: (connection) => this.#acceptor.take(connection, 'direct')
+    })
+    this.#acceptor.on('refused', (error) => this.emit('refused', error))
+    this.#acceptor.on('notice', (notice) => this.emit('notice', notice))
+    this.#listener.on('notice', (notice) => this.emit('notice', notice))
+    this.#listener.on('addresses', () => this.emit('addresses'))
+  }
+
+  /** Where consumers may come by TCP, as `host:port`. */
+  get addresses(): string[] {
+    return this.#listener.addresses
+  }
+
+  get stats() {
+    return this.#acceptor.stats
+  }
+
+  /** Cuts the links of those who may not open streams any more. */
+  recheck() {
+    this.#acceptor.recheck()
+  }
+
+  /** Refuses new streams, and waits for the end of those that are open, at most so many ms. */
+  drain(timeout: number): Promise<void> {
+    return this.#acceptor.drain(timeout)
+  }
+
+  /** @throws PORT_IN_USE, LISTEN_FAILED */
+  override async _open() {
+    try {
+      await this.#acceptor.ready()
+      await this.#listener.ready()
+    } catch (error) {
+      await this._close()
+      throw error
+    }
+  }
+
+  override async _close() {
+    await this.#listener.close()
+    await this.#acceptor.close()
+  }
+}

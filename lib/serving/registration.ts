@@ -1,0 +1,139 @@
+import { EventEmitter } from 'node:events'
+import type { SeaportError } from '../core/errors.js'
+import type { KeyPair } from '../core/keys.js'
+import { Lease, type LeaseFields } from '../registry/replica/lease.js'
+import type { Replica } from '../registry/replica/replica.js'
+import type { ServiceRecord } from '../registry/trust/record.js'
+import type { Health, HealthCheck } from './health.js'
+import type { Supervisor } from './supervisor.js'
+
+export interface RegistrationOptions {
+  replica: Replica
+  /** The service's own. */
+  keyPair: KeyPair
+  fields: Omit<LeaseFields, 'status'>
+  health: HealthCheck
+  /** What keeps the backend running, if we do. */
+  supervisor: Supervisor | null
+}
+
+interface RegistrationEvents {
+  /** A registrar confirmed it. */
+  registered: [record: ServiceRecord]
+  denied: [reason: SeaportError]
+  /** No registrar holds it any more; it goes on trying. */
+  lost: []
+  /** What the record says of the backend from now on, and what was wrong. */
+  health: [health: Health, reason: SeaportError | null]
+}
+
+/**
+ * Whether and how a service stands in the registry. It appears and disappears with its backend; in
+ * between its record tells how that is.
+ */
+export class Registration extends EventEmitter<RegistrationEvents> {
+  readonly #replica: Replica
+  readonly #keyPair: KeyPair
+  readonly #health: HealthCheck
+  readonly #supervisor: Supervisor | null
+  #fields: LeaseFields
+  #lease: Lease | null = null
+  #isDraining = false
+  /** Whether it is to be there, when all turns are done. */
+  #isWanted = false
+  #isOver = false
+  /** Appearances and disappearances follow each other, however fast they come. */
+  #turn: Promise<void> = Promise.resolve()
+
+  constructor({ replica, keyPair, fields, health, supervisor }: RegistrationOptions) {
+    super()
+    this.#replica = replica
+    this.#keyPair = keyPair
+    this.#fields = { ...fields, status: 'passing' }
+    this.#health = health
+    this.#supervisor = supervisor
+    health.on('change', (health, reason) => this.#onhealth(health, reason))
+  }
+
+  /** The record as it was last signed. */
+  get record(): ServiceRecord | null {
+    return this.#lease?.record ?? null
+  }
+
+  /** How many registrars hold it. */
+  get registrars(): number {
+    return this.#lease?.registrars ?? 0
+  }
+
+  /**
+   * Appears, at once or as soon as the command listens.
+   *
+   * @throws COMMAND_FAILED, PORT_IN_USE
+   */
+  async start() {
+    if (!this.#supervisor) return this.#appear()
+    this.#supervisor.on('up', () => this.#appear())
+    this.#supervisor.on('down', () => this.#disappear())
+    await this.#supervisor.start()
+  }
+
+  /** Registers, once the backend was looked at. */
+  #appear(): Promise<void> {
+    this.#isWanted = !this.#isOver
+    return this.#inTurn(async () => {
+      if (!this.#isWanted || this.#lease) return
+      const { health, reason } = await this.#health.start()
+      if (!this.#isWanted) return
+      this.#onhealth(health, reason)
+      const lease = new Lease({
+        replica: this.#replica,
+        keyPair: this.#keyPair,
+        fields: this.#fields
+      })
+      lease.on('registered', (record) => this.emit('registered', record))
+      lease.on('denied', (reason) => this.emit('denied', reason))
+      lease.on('lost', () => this.emit('lost'))
+      this.#lease = lease
+      await lease.ready()
+    })
+  }
+
+  /** Withdraws the record. */
+  #disappear(): Promise<void> {
+    this.#isWanted = false
+    this.#health.stop()
+    return this.#inTurn(async () => {
+      await this.#lease?.close()
+      this.#lease = null
+    })
+  }
+
+  /** Withdraws the record for good. */
+  close(): Promise<void> {
+    this.#isOver = true
+    return this.#disappear()
+  }
+
+  /** Asks consumers to go elsewhere if they can. Nobody is cut or refused for it. */
+  drain() {
+    this.#isDraining = true
+    this.update({ status: 'draining' })
+  }
+
+  /** Signs other fields. */
+  update(fields: Partial<LeaseFields>) {
+    this.#fields = { ...this.#fields, ...fields }
+    this.#lease?.update(fields)
+  }
+
+  #onhealth(health: Health, reason: SeaportError | null) {
+    const isNews = health !== this.#fields.status || reason !== null
+    if (!this.#isDraining && health !== this.#fields.status) this.update({ status: health })
+    if (isNews) this.emit('health', health, reason)
+  }
+
+  #inTurn(act: () => Promise<void>): Promise<void> {
+    this.#turn = this.#turn.then(act)
+    return this.#turn
+  }
+}

@@ -1,0 +1,174 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { BootstrapNode } from '../../lib/core/bootstrap-node.js'
+import type { SecretStream } from '../../lib/core/holepunch.js'
+import { KeyPair, randomSeed, toHex } from '../../lib/core/keys.js'
+import { Network } from '../../lib/core/network.js'
+import { Consumer, Registry, Service } from '../../lib/index.js'
+import { Testbed } from '../testbed.js'
+
+/** HyperDHT takes 4 s to give up an address at which nobody is any more. */
+const TOO_LONG_MS = 2500
+/** Three lookouts, a search and a lease, on a busy machine. */
+const LATE_MS = 12_000
+
+t.test('a key that moved to another process is found there at once', async (t) => {
+  const testbed = await Testbed.make(t)
+  const near = await testbed.network()
+  const service = KeyPair()
+  // All at once, so that none has the port of another.
+  const hosts = [await testbed.network(), await testbed.network(), await testbed.network()]
+  for (const [moves, far] of hosts.entries()) {
+    await far.dht.createServer({}).listen(service)
+    const beganAt = performance.now()
+    const connection = near.connect(service.publicKey, KeyPair())
+    const closed = new Promise((resolve) => connection.on('close', resolve))
+    await connected(connection)
+    t.ok(performance.now() - beganAt < TOO_LONG_MS, `after ${moves} moves`)
+    await far.close()
+    await closed
+  }
+})
+
+t.test(
+  'a process takes part in more registries than it has fingers, without a warning',
+  async (t) => {
+    const testbed = await Testbed.make(t)
+    const network = await testbed.network()
+    const warnings: Error[] = []
+    const onwarning = (warning: Error) => warnings.push(warning)
+    process.on('warning', onwarning)
+    t.teardown(() => process.off('warning', onwarning))
+    for (let i = 0; i < 11; i++) {
+      const swarm = network.swarm(KeyPair())
+      testbed.teardown(() => swarm.destroy())
+    }
+    // Node tells of warnings in the next turn.
+    await new Promise(setImmediate)
+    t.strictSame(warnings, [])
+  }
+)
+
+t.test('who starts before the DHT does is part of it soon after', async (t) => {
+  const testbed = await Testbed.make(t)
+  const bootstrap = await deadEnd()
+  const seed = randomSeed()
+  const registryPublicKey = toHex(KeyPair(seed).publicKey)
+  const server = createServer((_request, response) => response.end('hello'))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { port } = server.address() as AddressInfo
+
+  const registry = Registry({ seed, dir: await testbed.dir(), bootstrap })
+  const role = 'hello@1.0.0'
+  const dirs = { service: await testbed.dir(), consumer: await testbed.dir() }
+  const service = Service({ registryPublicKey, role, port, bootstrap, dir: dirs.service })
+  const consumer = Consumer([role], { registryPublicKey, bootstrap, dir: dirs.consumer })
+  const all = [registry, service, consumer]
+  t.teardown(() => Promise.all(all.map((each) => each.destroy())))
+  const unreachable = once(registry, 'notice')
+  const registered = registry.setup()
+  const served = service.setup()
+  const found = consumer.setup()
+  for (const each of [registered, served, found]) each.catch(() => {})
+
+  const [notice] = await unreachable
+  t.equal(notice.code, 'DHT_UNREACHABLE')
+  t.match(notice.message, bootstrap)
+  const node = new BootstrapNode({ port: Number(bootstrap.split(':')[1]) })
+  await node.setup()
+  t.teardown(() => node.destroy())
+  const cameAt = performance.now()
+  await Promise.all([registered, served])
+  const [hello] = await found
+  t.ok(performance.now() - cameAt < LATE_MS, 'long before HyperDHT would look again')
+  t.equal(await (await fetch(hello?.url ?? '')).text(), 'hello')
+})
+
+t.test('who is destroyed while no DHT answers does not wait for it', async (t) => {
+  const testbed = await Testbed.make(t)
+  const bootstrap = await deadEnd()
+  const registryPublicKey = '5b'.repeat(32)
+  const options = { registryPublicKey, bootstrap, dir: await testbed.dir() }
+  const each = [
+    Registry({ seed: randomSeed(), bootstrap, dir: await testbed.dir() }),
+    Service({ ...options, role: 'hello@1.0.0', port: 9 }),
+    Consumer(['hello'], options)
+  ]
+  const ends = each.map((one) => one.setup().catch(({ code }) => code))
+  const beganAt = performance.now()
+  await Promise.all(each.map((one) => one.destroy()))
+  t.same(await Promise.all(ends), ['CLOSED', 'CLOSED', 'CLOSED'])
+  t.ok(performance.now() - beganAt < TOO_LONG_MS)
+})
+
+t.test('a setup that no DHT answers ends in time, and says why', async (t) => {
+  const testbed = await Testbed.make(t)
+  const bootstrap = await deadEnd()
+  const options = { registryPublicKey: '5b'.repeat(32), bootstrap, dir: await testbed.dir() }
+  const beganAt = performance.now()
+  await t.rejects(Consumer([], options).setup({ timeout: 300 }), { code: 'REGISTRY_NOT_FOUND' })
+  await t.rejects(Service({ ...options, role: 'hello@1.0.0', port: 9 }).setup({ timeout: 300 }), {
+    code: 'REGISTRAR_NOT_FOUND',
+    message: new RegExp(`no node of the DHT answers at ${bootstrap}`)
+  })
+  t.ok(performance.now() - beganAt < 2 * TOO_LONG_MS)
+})
+
+t.test('goodbyes to a DHT that has died are cut short', async (t) => {
+  const { node, address } = await makeNode()
+  const network = new Network({ bootstrap: address })
+  await network.ready()
+  const swarm = network.swarm(KeyPair())
+  await swarm.join(randomSeed(), { server: true, client: true }).flushed()
+  await node.destroy()
+  const leftAt = performance.now()
+  await network.release(() => swarm.destroy())
+  t.ok(performance.now() - leftAt < TOO_LONG_MS)
+})
+
+t.test('a swarm leaves nothing behind on the node that it was lent', async (t) => {
+  const network = await (await Testbed.make(t)).network()
+  const listeners = () =>
+    network.dht.eventNames().map((event) => network.dht.listenerCount(event as string))
+  const before = listeners()
+  await network.swarm(KeyPair()).destroy()
+  t.same(listeners(), before)
+})
+
+t.test('an address that cannot be bound is refused with what to give instead', async (t) => {
+  const bootstrap = await deadEnd()
+  for (const host of ['::1', 'localhost', 'nowhere']) {
+    t.throws(() => new Network({ bootstrap, host }), { code: 'USAGE', message: /IPv4.*192\.168/ })
+  }
+  // 192.0.2.0/24 is for documentation, nobody has it.
+  const elsewhere = new Network({ bootstrap, host: '192.0.2.77' })
+  await t.rejects(elsewhere.ready(), {
+    code: 'LISTEN_FAILED',
+    message: /does not have that address/
+  })
+  await elsewhere.release()
+})
+
+/** Where a node of a DHT could be. */
+async function deadEnd(): Promise<string> {
+  const { node, address } = await makeNode()
+  await node.destroy()
+  return address
+}
+
+async function makeNode() {
+  const node = new BootstrapNode({ port: 0 })
+  await node.setup()
+  return { node, address: node.address }
+}
+
+function connected(connection: SecretStream): Promise<void> {
+  return new Promise((resolve, reject) => {
+    connection.on('connect', resolve)
+    connection.on('error', reject)
+  })
+}

@@ -1,0 +1,72 @@
+import { PassThrough } from 'node:stream'
+import t, { type Test } from 'tap'
+import { KeyPair } from '../../lib/core/keys.js'
+import { LiveFeed } from '../../lib/dashboard/live-feed.js'
+import type { Principal } from '../../lib/gateway/access.js'
+import { Traffic } from '../../lib/gateway/traffic.js'
+import { Directory } from '../../lib/registry/replica/directory.js'
+import { record } from '../registry/records.js'
+
+const INTERVAL_MS = 10
+const EVERYBODY = {
+  name: 'anonymous',
+  mayReach: () => true,
+  mayReachRole: () => true,
+  mayReachAll: true
+} as unknown as Principal
+
+t.test('the feed says which log vouches for an instance, and when that changes', async (t) => {
+  const directory = new Directory()
+  const instance = record({}, KeyPair())
+  directory.setLive('one', true)
+  directory.apply('one', [[instance.key, instance]])
+  const next = eventsOf(t, directory)
+  t.same((await next('snapshot')).holders, { one: [instance.key] })
+  t.same((await next('tick')).holders, {}, 'not again')
+
+  directory.setLive('two', true)
+  directory.apply('two', [[instance.key, instance]])
+  directory.drop('one')
+  for (;;) {
+    const { holders } = await next('tick')
+    if (Object.keys(holders).length === 0) continue
+    t.same(holders, { two: [instance.key] })
+    break
+  }
+})
+
+/** What a watcher is told, one event after the other. */
+function eventsOf(t: Test, directory: Directory) {
+  const feed = new LiveFeed({
+    registryPublicKey: '5b'.repeat(32),
+    directory,
+    traffic: new Traffic(),
+    logs: () => [],
+    peers: () => 0,
+    pathOf: () => null,
+    interval: INTERVAL_MS
+  })
+  const response = Object.assign(new PassThrough({ encoding: 'utf8' }), { writeHead: () => {} })
+  t.teardown(() => feed.close())
+  feed.open()
+  feed.attach({} as never, response as never, EVERYBODY)
+  const events = parse(response)
+  return async (wanted: string) => {
+    for (;;) {
+      const { value } = await events.next()
+      if (value?.event === wanted) return value.data
+    }
+  }
+}
+
+async function* parse(stream: AsyncIterable<string>) {
+  let text = ''
+  for await (const chunk of stream) {
+    text += chunk
+    for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+      const [, event, data] = /^event: (\w+)\ndata: (.*)/.exec(text.slice(0, end)) ?? []
+      text = text.slice(end + 2)
+      if (event && data) yield { event, data: JSON.parse(data) }
+    }
+  }
+}

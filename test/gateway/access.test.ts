@@ -1,0 +1,43 @@
+import t from 'tap'
+import { AccessList, makePerson, makeToken, parseReach } from '../../lib/gateway/access.js'
+
+t.test('a reach is a role with a range, a scope, or all', async (t) => {
+  const cases: [reach: string, role: string, version: string, has: boolean][] = [
+    ['*', 'api', '1.0.0', true],
+    ['api', 'api', '2.0.0-beta.1', true],
+    ['api@1.x', 'api', '1.9.0', true],
+    ['api@1.x', 'api', '2.0.0', false],
+    ['api@1.x', 'other', '1.0.0', false],
+    ['@team/*', '@team/api', '3.0.0', true],
+    ['@team/*', '@teamwork/api', '3.0.0', false],
+    ['@team/api@^1', '@team/api', '1.1.0', true]
+  ]
+  for (const [reach, role, version, has] of cases) {
+    t.equal(parseReach(reach).has(role, version), has, `${reach} and ${role}@${version}`)
+  }
+  t.throws(() => parseReach('api@!!'), { code: 'BAD_ROLE' })
+})
+
+t.test('tokens and passwords are known by their hashes', async (t) => {
+  const { token, line } = makeToken('ci', ['api@1.x'])
+  const person = await makePerson('ada', 'correct: horse', ['*'])
+  t.notMatch(line, token)
+  t.notMatch(person, 'horse')
+  const list = new AccessList({ text: `# who\n\n${line}\n${person}\n`, open: [parseReach('site')] })
+  const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
+
+  t.equal(list.anonymous.mayReach('site', '1.0.0'), true)
+  t.equal(list.anonymous.mayReach('api', '1.0.0'), false)
+  const ci = await list.identify(`Bearer ${token}`)
+  t.equal(ci?.name, 'ci')
+  t.equal(ci?.mayReach('api', '1.2.0'), true)
+  t.equal(ci?.mayReach('api', '2.0.0'), false)
+  t.equal(ci?.mayReach('site', '1.0.0'), true, 'what is open stays open')
+  for (let time = 0; time < 2; time++) {
+    t.equal((await list.identify(basic('ada:correct: horse')))?.mayReachAll, true)
+  }
+  await t.rejects(async () => list.identify(basic('ada:wrong')), { code: 'UNAUTHORIZED' })
+  t.equal(await list.identify('Bearer of-the-service'), null, 'may be meant for the service')
+  t.equal(await list.identify(basic('bob:x')), null)
+  t.throws(() => new AccessList({ text: 'ci:secret' }), { code: 'BAD_CONFIG' })
+})
