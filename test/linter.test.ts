@@ -8,75 +8,15 @@ import t, { type Test } from 'tap'
 const HOUSE = resolve(import.meta.dirname, '../..')
 const BIOME = join(HOUSE, 'node_modules/@biomejs/biome/bin/biome')
 
-/** Imports of every kind, by the file they stand in, and whether the ladder lets them pass. */
-const IMPORTS: Record<string, Record<string, 'may' | 'may not'>> = {
-  'lib/core/keys.ts': {
-    './errors.js': 'may',
-    './holepunch.js': 'may',
-    'node:fs/promises': 'may',
-    hyperdht: 'may not',
-    './registry/record.js': 'may not',
-    './index.js': 'may not'
-  },
-  'lib/core/holepunch.ts': { hyperdht: 'may', './keys.js': 'may not' },
-  'lib/registry/log/hypercore.ts': {
-    corestore: 'may',
-    hyperbee: 'may',
-    'hyperbee/lib/messages': 'may',
-    '../holepunch.js': 'may',
-    hyperdht: 'may not',
-    '../keys.js': 'may not',
-    './log.js': 'may not'
-  },
-  'lib/registry/trust/record.ts': {
-    './log.js': 'may',
-    '../keys.js': 'may',
-    semver: 'may',
-    hyperbee: 'may not',
-    '@hyperswarm/secret-stream': 'may not',
-    '../link/link.js': 'may not',
-    '../../lib/link/link.js': 'may not',
-    '../dialing/dialer.js': 'may not'
-  },
-  'lib/link/acceptor.ts': { '../network.js': 'may', '../registry/grant.js': 'may not' },
-  'lib/dialing/dialer.ts': {
-    '../registry/directory.js': 'may',
-    '../link/pool.js': 'may',
-    './balancer.js': 'may',
-    '../serving/health.js': 'may not',
-    '../messaging/mail.js': 'may not',
-    '../consumer.js': 'may not'
-  },
-  'lib/messaging/mail.ts': { '../dialing/dialer.js': 'may', '../edge/tcp-proxy.js': 'may not' },
-  'lib/proxy/tcp-proxy.ts': { '../messaging/commands.js': 'may', '../service.js': 'may not' },
-  'lib/service.ts': {
-    './edge/tcp-proxy.js': 'may',
-    './registry/lease.js': 'may',
-    './hosting/host.js': 'may not',
-    './index.js': 'may not'
-  },
-  'lib/hosting/host.ts': { '../service.js': 'may', '../index.js': 'may not' },
-  'lib/index.ts': { './hosting/host.js': 'may', 'node:fs': 'may not' },
-  'bin/commands/seed.ts': {
-    '../../lib/index.js': 'may',
-    yargs: 'may',
-    'hyperdht/testnet.js': 'may not'
-  },
-  'test/keys.test.ts': { '../lib/keys.js': 'may', z32: 'may not' }
-}
-
-t.test('imports run down the ladder and every other is refused', async (t) => {
-  const sources: Record<string, string[]> = {}
-  for (const [file, verdicts] of Object.entries(IMPORTS)) {
-    sources[file] = Object.keys(verdicts).map((specifier) => `import '${specifier}'`)
-  }
-  const refused = await lint(t, 'lint/style/noRestrictedImports', sources)
-  for (const [file, verdicts] of Object.entries(IMPORTS)) {
-    for (const [i, [specifier, verdict]] of Object.entries(verdicts).entries()) {
-      const found = refused.includes(`${file}:${i + 1}`) ? 'may not' : 'may'
-      t.equal(found, verdict, `${file} ${verdict} import ${specifier}`)
-    }
-  }
+t.test('only two files import the stack below us', async (t) => {
+  const refused = await lint(t, 'lint/style/noRestrictedImports', {
+    'lib/core/holepunch.ts': ["import 'hyperdht'"],
+    'lib/registry/log/hypercore.ts': ["import 'hyperbee/lib/messages'"],
+    'lib/core/keys.ts': ["import 'semver'", "import 'sodium-universal'"],
+    'test/keys.test.ts': ["import 'z32'"],
+    'bin/seed.ts': ["import 'hyperdht/testnet.js'"]
+  })
+  t.same(refused, ['bin/seed.ts:1', 'lib/core/keys.ts:2', 'test/keys.test.ts:1'])
 })
 
 t.test('imports in a circle are refused', async (t) => {
@@ -108,7 +48,7 @@ t.test('a promise nobody waits for is refused', async (t) => {
 async function lint(t: Test, rule: string, sources: Record<string, string[]>): Promise<string[]> {
   const tree = await mkdtemp(join(tmpdir(), 'hyperseaport-linter-'))
   t.teardown(() => rm(tree, { recursive: true }))
-  for (const config of ['biome.json', 'biome.ladder.json', 'biome.exit.grit', '.gitignore']) {
+  for (const config of ['biome.json', 'biome.exit.grit', '.gitignore']) {
     await cp(join(HOUSE, config), join(tree, config))
   }
   for (const [file, lines] of Object.entries(sources)) {

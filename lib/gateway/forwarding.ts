@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
 import type { StreamAgent, StreamRequestOptions } from '../http/agent.js'
 import { type Forwarded, requestHeaders } from '../http/headers.js'
+import { isIdempotent } from '../http/idempotent.js'
 import type { KeptStreams } from '../http/kept-streams.js'
 import type { RawHeaders } from '../http/message-head.js'
 import { RequestBody } from '../http/request-body.js'
@@ -53,18 +54,6 @@ export interface ForwardingOptions {
   amend: (headers: RawHeaders) => RawHeaders
 }
 
-/** RFC 9110 §9.2.2, and those of WebDAV that are. */
-const IDEMPOTENT = new Set([
-  'GET',
-  'HEAD',
-  'OPTIONS',
-  'TRACE',
-  'PUT',
-  'DELETE',
-  'PROPFIND',
-  'REPORT',
-  'SEARCH'
-])
 export const MAX_ANSWER_HEADER_BYTES = 64 * 1024
 
 /** One request on its way to an instance, to a second one if the first breaks off, and its answer back. */
@@ -215,11 +204,6 @@ export class Forwarding implements Waiting {
     if (!this.#options.response.writableFinished) this.#ending.abort(SeaportError.CLOSED('cut'))
     if (this.#ending.signal.aborted) this.#body.stop()
   }
-}
-
-/** Whether a request may be sent again when nobody knows what became of it. */
-export function isIdempotent(method: string): boolean {
-  return IDEMPOTENT.has(method)
 }
 
 /** Whether an attempt ended without an answer, as against with one that cannot be read. */

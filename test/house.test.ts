@@ -1,0 +1,78 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import t, { type Test } from 'tap'
+
+const HOUSE = resolve(import.meta.dirname, '../..')
+const { inspect }: { inspect: (root: string) => { faults: string[]; doors: string[] } } =
+  await import(join(HOUSE, 'check/house.mjs'))
+
+t.test('this house is as its plan says', async (t) => {
+  t.same(inspect(HOUSE).faults, [])
+})
+
+t.test('an import is refused where it does not go down the ladder', async (t) => {
+  const house = await build(t, {
+    'lib/core/keys.ts': ["import type { Link } from '../link/link.js'"],
+    'lib/link/link.ts': ["export * from '../registry/trust/record.js'", "import '../core/role.js'"],
+    'lib/registry/trust/record.ts': ["import '../log/log.js'"],
+    'lib/registry/log/log.ts': [
+      "import '../trust/grant.js'",
+      "const peer = import('../swarm/peer.js')"
+    ],
+    'lib/dialing/dialer.ts': ["import '../serving/health.js'", "import '../link/pool.js'"],
+    'lib/dashboard/app/app.tsx': ["import '../../core/keys.js'"],
+    'lib/service.ts': ["import './proxy/tcp-proxy.js'", "import './index.js'"],
+    'bin/seed.ts': ["import '../lib/core/keys.js'", "import '../lib/service.js'"]
+  })
+  t.same(
+    inspect(house)
+      .faults.map((fault) => fault.replaceAll(/ \([^)]*\)|:.*/g, ''))
+      .sort(),
+    [
+      'bin/seed.ts imports lib/core/keys.ts',
+      'lib/core/keys.ts imports lib/link/link.ts',
+      'lib/dashboard/app/app.tsx imports lib/core/keys.ts',
+      'lib/dialing/dialer.ts imports lib/serving/health.ts',
+      'lib/link/link.ts imports lib/registry/trust/record.ts',
+      'lib/registry/log/log.ts imports lib/registry/swarm/peer.ts',
+      'lib/registry/trust/record.ts imports lib/registry/log/log.ts',
+      'lib/service.ts imports lib/index.ts'
+    ]
+  )
+})
+
+t.test('a circle is refused, of types too, and so is a file that is too long', async (t) => {
+  const house = await build(t, {
+    'lib/core/keys.ts': ["import type { Role } from './role.js'"],
+    'lib/core/role.ts': ["import { Keys } from './keys.js'"],
+    'bin/long.ts': Array(401).fill(''),
+    'lib/core/as-long-as-may-be.ts': Array(400).fill('')
+  })
+  t.same(inspect(house).faults.sort(), [
+    'bin/long.ts has 401 lines, 400 may be',
+    'circle: lib/core/keys.ts → lib/core/role.ts → lib/core/keys.ts'
+  ])
+})
+
+t.test('the registry has no more doors than the docs list', async (t) => {
+  const doors = Array.from({ length: 14 }, (_, i) => `registry/trust/door-${i}`)
+  const imports = doors.map((door) => `import './${door}.js'`)
+  const house = await build(t, {
+    'lib/web.ts': imports,
+    ...Object.fromEntries(doors.map((door) => [`lib/${door}.ts`, ['']]))
+  })
+  t.match(inspect(house).faults, [/registry\/ has 14 doors, 13 may be/])
+})
+
+/** A house of files, given as lines. */
+async function build(t: Test, sources: Record<string, string[]>): Promise<string> {
+  const house = await mkdtemp(join(tmpdir(), 'hyperseaport-house-'))
+  t.teardown(() => rm(house, { recursive: true }))
+  for (const folder of ['lib', 'bin']) await mkdir(join(house, folder))
+  for (const [file, lines] of Object.entries(sources)) {
+    await mkdir(dirname(join(house, file)), { recursive: true })
+    await writeFile(join(house, file), `${lines.join('\n')}\n`)
+  }
+  return house
+}
