@@ -1,3 +1,8 @@
+import { printable, printableLines } from './printable.js'
+
+/** What is read of a text that came over the wire, in characters. */
+const MAX_REMOTE_TEXT = 500
+
 /**
  * Every failure a caller may want to tell apart: `err.code` is stable, the text is for people and says
  * what to do next. One static factory per code, so that the list below is the list of codes.
@@ -6,7 +11,8 @@ export class SeaportError extends Error {
   readonly code: string
 
   private constructor(code: string, text: string, options?: { cause?: unknown }) {
-    super(`${code}: ${text}`, options)
+    // A text may quote what others sent.
+    super(`${code}: ${printableLines(text)}`, options)
     this.name = 'SeaportError'
     this.code = code
   }
@@ -223,7 +229,7 @@ export class SeaportError extends Error {
   static remote(code: string, text: string) {
     return new SeaportError(
       /^[A-Z][A-Z_]{1,39}$/.test(code) ? code : 'BAD_MESSAGE',
-      text.slice(0, 500)
+      printable(text.slice(0, MAX_REMOTE_TEXT))
     )
   }
 }

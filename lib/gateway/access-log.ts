@@ -1,3 +1,4 @@
+import { printableJson } from '../core/printable.js'
 import type { RequestHead } from '../http/message-head.js'
 
 /** One request, as the access log tells it. */
@@ -84,7 +85,7 @@ export class AccessEntry {
 
 /** One line of JSON. */
 export function toJson(entry: AccessEntry): string {
-  return JSON.stringify(entry)
+  return printableJson(entry)
 }
 
 /** One line for people. */

@@ -276,8 +276,8 @@ export class Replica extends ReadyResource {
   }
 
   /** What concerns no lease, but us. */
-  #onafterword({ key }: Peer, { id, code, text }: Answer) {
-    if (id === 0) this.emit('notice', SeaportError.remote(code, `${key.slice(0, 8)}…: ${text}`))
+  #onafterword(peer: Peer, { id, code, text }: Answer) {
+    if (id === 0) this.peering.report(peer, SeaportError.remote(code, text))
   }
 
   #onlogs(peer: Peer, logs: LogNotice[]) {

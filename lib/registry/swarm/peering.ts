@@ -50,6 +50,8 @@ const MODEST_SEARCHES = 3
 const HOPELESS_ATTEMPT_MS = 2000
 /** How long the others may take to acknowledge our goodbye. */
 const GOODBYE_MS = 500
+/** What becomes of who breaks the rules. */
+const DROPPED = ', dropped'
 
 /**
  * Finds the other participants of a registry and keeps in touch: two topics on the DHT, the hello on
@@ -168,7 +170,7 @@ export class Peering extends ReadyResource {
       connection.on('close', this.#gate.admit(connection.rawStream.remoteHost))
     } catch (error) {
       this.stats.limited++
-      this.#reports.add(remote, error as SeaportError)
+      this.#reports.add(remote, error as SeaportError, DROPPED)
       return deny(connection, error as SeaportError)
     }
     let identities: ReadonlySet<string> = new Set()
@@ -185,7 +187,7 @@ export class Peering extends ReadyResource {
         }
         this.stats.strangers++
         this.#gate.report(remote, reason)
-        this.#reports.add(remote, reason)
+        this.#reports.add(remote, reason, DROPPED)
       }
     })
   }
@@ -197,13 +199,18 @@ export class Peering extends ReadyResource {
     peer.on('malformed', (error) => {
       this.stats.malformed++
       this.#gate.report(peer.key, error)
-      this.#reports.add(peer.key, error)
+      this.#reports.add(peer.key, error, DROPPED)
     })
     peer.on('close', () => {
       if (this.peers.get(peer.key) === peer) this.peers.delete(peer.key)
       if (this.#registrars.has(peer.key)) this.#searchSoon()
     })
     this.emit('peer', peer)
+  }
+
+  /** Tells the user what a peer said that concerns us, and not too often. */
+  report(peer: Peer, said: SeaportError) {
+    this.#reports.add(peer.key, said)
   }
 
   /** Looks for others at once, as something changed that had kept us apart. */

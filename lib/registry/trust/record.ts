@@ -1,6 +1,7 @@
 import { SeaportError } from '../../core/errors.js'
 import type { KeyPair } from '../../core/keys.js'
 import { toHex } from '../../core/keys.js'
+import { isPrintable } from '../../core/printable.js'
 import { isExactVersion, isRoleName } from '../../core/role.js'
 import { isObject, parseJson, type Statement, signStatement, verifyStatement } from './statement.js'
 
@@ -204,12 +205,12 @@ function areTags(value: unknown): value is string[] {
   return isListOf(
     value,
     MAX_TAGS,
-    (tag) => tag.length >= 1 && tag.length <= MAX_TAG_LENGTH && !/\p{Cc}/u.test(tag)
+    (tag) => tag.length >= 1 && tag.length <= MAX_TAG_LENGTH && isPrintable(tag)
   )
 }
 
 function areAddresses(value: unknown): value is string[] {
-  return isListOf(value, MAX_DIRECT, (address) => /^[^\s]{1,255}:\d{1,5}$/.test(address))
+  return isListOf(value, MAX_DIRECT, (address) => /^[\w.:[\]-]{1,255}:\d{1,5}$/.test(address))
 }
 
 function isListOf(
