@@ -6,6 +6,19 @@ import type { Flag } from './command.js'
 import { DIRECT_FLAG } from './flags.js'
 import type { Settings } from './settings.js'
 
+interface Example {
+  flag: string
+  text: string
+}
+
+const DOMAIN: Example = { flag: 'domain', text: 'api.example.com=api@^2' }
+const HOSTNAME: Example = {
+  flag: 'allowHostname',
+  text: '*.example.com=<public key of a service>'
+}
+const CORS: Example = { flag: 'cors', text: 'api@1.x=https://app.example.com' }
+const DEADLINE: Example = { flag: 'timeout', text: 'api@1.x=5' }
+
 /** Flags of what serves HTTP: `web`, and `registry` with `--web`. */
 export const WEB_FLAGS = {
   listen: {
@@ -51,6 +64,11 @@ export const WEB_FLAGS = {
     otherwise: 'those on loopback'
   },
   noDashboard: { kind: 'switch', describe: 'Serve no dashboard at /' },
+  noFastPath: {
+    kind: 'switch',
+    describe:
+      'Have node:http read every request, the plain ones too; answers are the same, and slower'
+  },
   log: { describe: 'Print each request: json or text', otherwise: 'only failures, on stderr' }
 } satisfies Record<string, Flag>
 
@@ -58,13 +76,28 @@ export const WEB_FLAGS = {
 export function webRules(settings: Settings): WebRules {
   const auth = settings.text('auth', undefined)
   return {
-    domains: settings.list('domain'),
-    hostnames: settings.list('allowHostname'),
+    domains: settings.list('domain').map((text) => {
+      const [host, role] = pair(text, text.indexOf('='), DOMAIN)
+      return { host, role }
+    }),
+    hostnames: settings.list('allowHostname').map((text) => {
+      const [host, keys] = pair(text, text.indexOf('='), HOSTNAME)
+      return { host, services: keys.split('+') }
+    }),
     allowedHosts: settings.list('allowedHost'),
     access: auth === undefined ? undefined : readAccess(auth),
     open: settings.list('public'),
-    cors: settings.list('cors'),
-    deadlines: settings.list('timeout').filter((text) => text.includes('='))
+    cors: settings.list('cors').map((text) => {
+      const [role, origin] = pair(text, text.lastIndexOf('='), CORS)
+      return { role, origin }
+    }),
+    deadlines: settings
+      .list('timeout')
+      .filter((text) => text.includes('='))
+      .map((text) => {
+        const [role, time] = pair(text, text.lastIndexOf('='), DEADLINE)
+        return { role, ms: seconds('timeout', time) }
+      })
   }
 }
 
@@ -74,13 +107,18 @@ export function webOptions(settings: Settings): Omit<WebOptions, 'registryPublic
     listen: settings.text('listen', undefined),
     direct: settings.word('direct', DIRECT_REACHES, undefined),
     tls: tlsFiles(settings),
-    deadline: seconds(
-      'timeout',
-      settings.list('timeout').find((text) => !text.includes('='))
+    deadline: optional(
+      settings.list('timeout').find((text) => !text.includes('=')),
+      (text) => seconds('timeout', text)
     ),
-    maxBodyBytes: bytes('maxBody', settings.text('maxBody', undefined)),
-    maxHeaderBytes: bytes('maxHeader', settings.text('maxHeader', undefined)),
-    requestTimeout: seconds('maxTime', settings.text('maxTime', undefined)),
+    maxBodyBytes: optional(settings.text('maxBody', undefined), (text) => bytes('maxBody', text)),
+    maxHeaderBytes: optional(settings.text('maxHeader', undefined), (text) =>
+      bytes('maxHeader', text)
+    ),
+    requestTimeout: optional(settings.text('maxTime', undefined), (text) =>
+      seconds('maxTime', text)
+    ),
+    fastPath: !settings.on('noFastPath'),
     trustedProxies: settings.list('trustProxy'),
     dashboard: !settings.on('noDashboard'),
     ...webRules(settings)
@@ -117,16 +155,29 @@ function readAccess(path: string): string {
   }
 }
 
-function seconds(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
+/** The two sides of a flag such as `api.example.com=api@^2`. */
+function pair(text: string, at: number, example: Example): [before: string, after: string] {
+  if (at === -1) {
+    throw SeaportError.USAGE(
+      `--${example.flag} is given as in ${example.text}, not ${JSON.stringify(text)}`
+    )
+  }
+  return [text.slice(0, at).trim(), text.slice(at + 1).trim()]
+}
+
+function optional<T>(text: string | undefined, read: (text: string) => T): T | undefined {
+  return text === undefined ? undefined : read(text)
+}
+
+/** A time in ms. */
+function seconds(name: string, text: string): number {
   if (!(Number(text) > 0)) {
     throw SeaportError.USAGE(`--${name} must be a number of seconds, not ${JSON.stringify(text)}`)
   }
   return Number(text) * 1000
 }
 
-function bytes(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
+function bytes(name: string, text: string): number {
   const [, digits, unit = ''] = /^(\d+)([kmg]?)$/i.exec(text) ?? []
   if (!(Number(digits) > 0)) {
     throw SeaportError.USAGE(

@@ -6,39 +6,17 @@ import { type Measure, Metrics, measuresOf, measuresOfLogs } from './core/metric
 import { LiveFeed } from './dashboard/live-feed.js'
 import { dashboardPages } from './dashboard/pages.js'
 import { type CallerOptions, linksOf } from './dialing/links.js'
-import { AccessList, type AccessListOptions, denied, parseReach } from './gateway/access.js'
+import { denied } from './gateway/access.js'
 import { type CertificateSource, FileCertificate } from './gateway/certificate.js'
-import { parseCors } from './gateway/cors.js'
-import { DomainTable, parseDomain, parseHostnameRule } from './gateway/domains.js'
-import { HostGuard } from './gateway/host-guard.js'
 import { HttpGateway } from './gateway/http-gateway.js'
 import type { Page } from './gateway/request-handler.js'
-import type { GatewayRules } from './gateway/router.js'
+import { readRules, type WebRules } from './gateway/rules.js'
 import { Traffic } from './gateway/traffic.js'
 import type { LinkPool } from './link/pool.js'
 import { temporaryNotice } from './registry/log/storage.js'
 import { Participant } from './registry/replica/participant.js'
 
-/** What may be changed while it runs: `update` takes the same. */
-export interface WebRules {
-  /** `api.example.com=api@^2`, wildcards too: these hosts lead to these roles. */
-  domains?: string[] | undefined
-  /** `*.example.com=<key>[+<key>…]`: these services may claim these hosts by a tag `hostname=<host>`. */
-  hostnames?: string[] | undefined
-  /**
-   * What else the gateway may be called where neither `access` nor `open` says who may reach what:
-   * `gateway.example.com`, `*.example.com` or `*`. Others are taken for a stranger's page that had its name lead here.
-   */
-  allowedHosts?: string[] | undefined
-  /** The text of an access file. Without it, and without `open`, whoever connects may reach all. */
-  access?: string | undefined
-  /** Roles that need no credentials, as in `api@1.x`, or `*`. */
-  open?: string[] | undefined
-  /** `api@1.x=https://app.example.com`: pages from there may call these roles from a browser. */
-  cors?: string[] | undefined
-  /** `api@1.x=5`: how long the answers of these roles may take to begin, in s. */
-  deadlines?: string[] | undefined
-}
+export type { WebRules } from './gateway/rules.js'
 
 export interface WebOptions extends CallerOptions, WebRules {
   /** 0, the default, for a free one. */
@@ -57,6 +35,8 @@ export interface WebOptions extends CallerOptions, WebRules {
   requestTimeout?: number | undefined
   /** Whether there is a dashboard at `/`. Default: true. */
   dashboard?: boolean | undefined
+  /** Whether plain requests go past node:http, which answers the same and is slower. Default: true. */
+  fastPath?: boolean | undefined
   /** Addresses of proxies in front, whose X-Forwarded-* are kept. Those on loopback always are. */
   trustedProxies?: string[] | undefined
   /** Whom it is in the registry, and to the services. Default: this process's own key. */
@@ -126,7 +106,8 @@ class WebInstance extends Lifecycle {
       maxBodyBytes: options.maxBodyBytes,
       maxHeaderBytes: options.maxHeaderBytes,
       requestTimeout: options.requestTimeout,
-      trustedProxies: options.trustedProxies
+      trustedProxies: options.trustedProxies,
+      fastPath: options.fastPath
     })
     for (const event of ['access', 'failed', 'notice']) {
       this.#gateway.on(event, (...values) => this.emit(event, ...values))
@@ -234,41 +215,10 @@ export type Web = WebInstance
 /** Makes a gateway; `new` works as well. */
 export const Web = factory(WebInstance)
 
-function readRules({
-  domains = [],
-  hostnames = [],
-  allowedHosts,
-  access,
-  open = [],
-  cors = [],
-  deadlines = []
-}: WebRules): GatewayRules {
-  const credentials: AccessListOptions = { text: access, open: open.map(parseReach) }
-  return {
-    domains: new DomainTable([...domains.map(parseDomain), ...hostnames.map(parseHostnameRule)]),
-    access: new AccessList(credentials),
-    hosts: new HostGuard(allowedHosts),
-    cors: cors.map(parseCors),
-    deadlines: deadlines.map(parseDeadline)
-  }
-}
-
 /** What loopback keeps to this machine, another address shows to everybody: that has to be said. */
 function checkExposure(listen: string, { access, open = [] }: WebRules) {
   if (/^(127\.|::1$|localhost$)/.test(listen) || access !== undefined || open.length > 0) return
   throw SeaportError.USAGE(
     `listening on ${listen} shows the services to whoever reaches it: say who may (--auth), or what anybody may (--public role@range, or --public '*')`
   )
-}
-
-/** @throws USAGE, BAD_ROLE */
-function parseDeadline(text: string): GatewayRules['deadlines'][number] {
-  const at = text.lastIndexOf('=')
-  const seconds = Number(text.slice(at + 1))
-  if (at === -1 || !(seconds > 0)) {
-    throw SeaportError.USAGE(
-      `a deadline is role=seconds, as in api@1.x=5, not ${JSON.stringify(text)}`
-    )
-  }
-  return { reach: parseReach(text.slice(0, at).trim()), ms: seconds * 1000 }
 }

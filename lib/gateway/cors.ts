@@ -6,31 +6,30 @@ import { parseReach, type RolePattern } from './access.js'
 import type { Upstream } from './upstream.js'
 
 /** Which web pages may call a role from a browser. */
-export interface CorsRule {
-  reach: RolePattern
+export interface CorsOptions {
+  /** As in `api@1.x`, `@team/*` or `*`. */
+  role: string
   /** As in `https://app.example.com`, or `*` for all. */
+  origin: string
+}
+
+/** The same, read. */
+export interface CorsRule {
+  roles: RolePattern
   origin: string
 }
 
 const PREFLIGHT_MAX_AGE_S = 600
 
-/**
- * Reads `api@1.x=https://app.example.com`, or `=*` for every page.
- *
- * @throws USAGE, BAD_ROLE
- */
-export function parseCors(text: string): CorsRule {
-  const at = text.lastIndexOf('=')
-  const origin = text.slice(at + 1).trim()
-  if (
-    at === -1 ||
-    !(origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin))
-  ) {
+/** @throws USAGE, BAD_ROLE */
+export function readCors({ role, origin }: CorsOptions): CorsRule {
+  const isOrigin = URL.canParse(origin) && new URL(origin).origin === origin
+  if (origin !== '*' && !isOrigin) {
     throw SeaportError.USAGE(
-      `CORS is given as in api@1.x=https://app.example.com, not ${JSON.stringify(text)}`
+      `an origin is given as in https://app.example.com, or * for any, not ${JSON.stringify(origin)}`
     )
   }
-  return { reach: parseReach(text.slice(0, at).trim()), origin }
+  return { roles: parseReach(role), origin }
 }
 
 /** What CORS (Fetch standard §3.2) means for one request, null if its target has no rule. */
@@ -48,7 +47,7 @@ export class Cors {
     const [instance] = upstream.instances()
     if (!instance) return null
     const { role, version } = instance
-    const applying = rules.filter(({ reach }) => reach.has(role, version))
+    const applying = rules.filter(({ roles }) => roles.has(role, version))
     if (applying.length === 0) return null
     const { origin = '' } = request.headers
     const origins = applying.map(({ origin }) => origin)

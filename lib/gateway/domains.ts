@@ -4,6 +4,22 @@ import { SeaportError } from '../core/errors.js'
 import { parseKey, toHex } from '../core/keys.js'
 import { parseRoleRange, type RoleRange } from '../core/role.js'
 
+/** A host that leads to a role. */
+export interface DomainOptions {
+  /** As in `api.example.com`, or `*.example.com` for all below it. */
+  host: string
+  /** As in `api@^2`. */
+  role: string
+}
+
+/** Services that may claim a host by a tag `hostname=<host>`. */
+export interface HostnameOptions {
+  /** As in `www.example.com`, or `*.example.com` for all below it. */
+  host: string
+  /** Their public keys. */
+  services: (string | Buffer)[]
+}
+
 /** What a domain stands for. */
 export type DomainRule =
   /** A role, whoever serves it. */
@@ -38,27 +54,15 @@ export class DomainTable {
   }
 }
 
-/**
- * Reads `api.example.com=api@^2`.
- *
- * @throws USAGE, BAD_ROLE
- */
-export function parseDomain(text: string): DomainRule {
-  const [pattern, role] = parsePair(text, 'api.example.com=api@^2')
-  return { pattern, role: parseRoleRange(role) }
+/** @throws USAGE, BAD_ROLE */
+export function readDomain({ host, role }: DomainOptions): DomainRule {
+  return { pattern: readHost(host), role: parseRoleRange(role) }
 }
 
-/**
- * Reads `*.example.com=<key>[+<key>…]`: these instances may claim these hostnames.
- *
- * @throws USAGE, BAD_KEY
- */
-export function parseHostnameRule(text: string): DomainRule {
-  const [pattern, keys] = parsePair(text, '*.example.com=<public key of a service>')
-  return {
-    pattern,
-    keys: new Set(keys.split('+').map((key) => toHex(parseKey(key, 'service key'))))
-  }
+/** @throws USAGE, BAD_KEY */
+export function readHostname({ host, services }: HostnameOptions): DomainRule {
+  const keys = new Set(services.map((key) => toHex(parseKey(key, 'service key'))))
+  return { pattern: readHost(host), keys }
 }
 
 /** The name in a Host field: without its port, in lower case. */
@@ -85,11 +89,10 @@ export function isOwnName(name: string): boolean {
   )
 }
 
-function parsePair(text: string, example: string): [pattern: string, value: string] {
-  const at = text.indexOf('=')
-  const pattern = text.slice(0, at).trim().toLowerCase()
-  if (at === -1 || !isPattern(pattern)) {
-    throw SeaportError.USAGE(`a domain is given as in ${example}, not ${JSON.stringify(text)}`)
-  }
-  return [pattern, text.slice(at + 1).trim()]
+function readHost(text: string): string {
+  const pattern = typeof text === 'string' ? text.trim().toLowerCase() : ''
+  if (isPattern(pattern)) return pattern
+  throw SeaportError.USAGE(
+    `a host is given as in api.example.com or *.example.com, not ${JSON.stringify(text)}`
+  )
 }

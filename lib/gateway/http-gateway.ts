@@ -12,19 +12,16 @@ import { welcomedBy } from '../http/idle-streams.js'
 import { KeptStreams } from '../http/kept-streams.js'
 import type { LinkPool } from '../link/pool.js'
 import type { Directory } from '../registry/replica/directory.js'
-import { AccessList } from './access.js'
 import type { CertificateSource } from './certificate.js'
-import { DomainTable } from './domains.js'
 import { FastPath } from './fast-path/fast-path.js'
-import { FastStreams } from './fast-path/streams.js'
 import type { ForwardingContext } from './forwarding.js'
 import { makeServer, readFrom } from './gateway-server.js'
-import { HostGuard } from './host-guard.js'
 import { Ledger } from './ledger.js'
 import { refusalOf, refusalText } from './refusal.js'
 import { type Page, RequestHandler } from './request-handler.js'
 import { RetryBudget } from './retry-budget.js'
-import { type GatewayRules, Router } from './router.js'
+import { Router } from './router.js'
+import { type GatewayRules, readRules } from './rules.js'
 import { Traffic } from './traffic.js'
 import { isForwardableUpgrade, withoutUpgrade } from './upgrade.js'
 import { Upstreams } from './upstream.js'
@@ -55,6 +52,8 @@ export interface HttpGatewayOptions {
   requestTimeout?: number | undefined
   /** Addresses of proxies in front, whose X-Forwarded-* are kept. Those on loopback always are. */
   trustedProxies?: readonly string[] | undefined
+  /** Whether plain requests go past node:http. Default: true. */
+  fastPath?: boolean | undefined
   /** How long requests may take to end when the gateway closes, in ms. */
   drainTimeout?: number | undefined
 }
@@ -86,8 +85,7 @@ export class HttpGateway extends ReadyResource {
   readonly #context: ForwardingContext
   readonly #ledger: Ledger
   readonly #handler: RequestHandler
-  readonly #streams: FastStreams
-  /** Null where all is encrypted: node:http2 reads it then. */
+  /** Null where it is off, or all is encrypted: node:http or node:http2 reads every request then. */
   readonly #fastPath: FastPath | null
   #ticker: NodeJS.Timeout | null = null
   #stopWatching: () => void = () => {}
@@ -102,7 +100,7 @@ export class HttpGateway extends ReadyResource {
     this.traffic = options.traffic ?? new Traffic()
     const upstreams = new Upstreams({ directory, pool })
     this.#upstreams = upstreams
-    const rules = { ...openRules(), ...options.rules }
+    const rules = { ...readRules(), ...options.rules }
     this.#router = new Router({
       rules,
       upstreams,
@@ -142,17 +140,19 @@ export class HttpGateway extends ReadyResource {
       requestTimeout
     })
     const read = readFrom(this.#server)
-    this.#streams = new FastStreams({ pool, isWelcome })
-    this.#fastPath = this.isSecure
-      ? null
-      : new FastPath({
-          ...this.#context,
+    const hasFastPath = (options.fastPath ?? true) && !this.isSecure
+    this.#fastPath = hasFastPath
+      ? new FastPath({
+          pool,
+          isWelcome,
           router: this.#router,
           ledger: this.#ledger,
-          streams: this.#streams,
+          budget: this.#context.budget,
+          pseudonym,
           headersTimeout,
           leave: read
         })
+      : null
     this.#serve(read)
   }
 
@@ -164,7 +164,7 @@ export class HttpGateway extends ReadyResource {
   get stats() {
     const { requests, errors, bytesIn, bytesOut } = this.traffic.total
     const { kept, budget } = this.#context
-    const streams = this.#streams
+    const fast = this.#fastPath?.stats ?? { idle: 0, reused: 0, opened: 0 }
     return {
       requests,
       errors,
@@ -173,9 +173,9 @@ export class HttpGateway extends ReadyResource {
       active: this.traffic.active,
       connections: this.#sockets.size,
       streams: {
-        idle: kept.idle + streams.idle,
-        reused: kept.stats.reused + streams.stats.reused,
-        opened: kept.stats.opened + streams.stats.opened
+        idle: kept.idle + fast.idle,
+        reused: kept.stats.reused + fast.reused,
+        opened: kept.stats.opened + fast.opened
       },
       retries: { ...budget.stats }
     }
@@ -211,7 +211,7 @@ export class HttpGateway extends ReadyResource {
     this.#port = (this.#server.address() as AddressInfo).port
     this.#stopWatching = this.#options.directory.watch((change, instance) => {
       this.#context.kept.forget(change, instance)
-      this.#streams.forget(change, instance)
+      this.#fastPath?.forget(change, instance)
     })
     this.#ticker = setInterval(() => this.#tick(), TICK_MS)
   }
@@ -231,11 +231,10 @@ export class HttpGateway extends ReadyResource {
     this.#stopWatching()
     this.#options.certificate?.close()
     this.#context.kept.close()
-    this.#streams.close()
+    this.#fastPath?.close()
     if (!this.#server.listening) return
     const closed = once(this.#server, 'close')
     this.#server.close()
-    this.#fastPath?.close()
     await this.#drained(this.#options.drainTimeout ?? DRAIN_TIMEOUT_MS)
     for (const socket of this.#sockets.values()) socket.destroy()
     await closed
@@ -301,15 +300,5 @@ async function listen(server: Server, port: number, host: string) {
     await once(server, 'listening')
   } catch (cause) {
     throw listenError(cause, `port ${port} on ${host}`)
-  }
-}
-
-function openRules(): GatewayRules {
-  return {
-    domains: new DomainTable(),
-    access: new AccessList(),
-    hosts: new HostGuard(),
-    cors: [],
-    deadlines: []
   }
 }

@@ -2,23 +2,12 @@ import { SeaportError } from '../core/errors.js'
 import { type Forwarded, listed } from '../http/headers.js'
 import type { RequestHead } from '../http/message-head.js'
 import type { Directory, Instance } from '../registry/replica/directory.js'
-import type { AccessList, Principal, RolePattern } from './access.js'
+import type { AccessList, Principal } from './access.js'
 import { addressOf } from './access-log.js'
-import type { CorsRule } from './cors.js'
-import { type DomainRule, type DomainTable, hostnameOf, isOwnName } from './domains.js'
-import type { HostGuard } from './host-guard.js'
+import { type DomainRule, hostnameOf, isOwnName } from './domains.js'
+import type { GatewayRules } from './rules.js'
 import { type ListTarget, type PageTarget, parseTarget } from './target.js'
 import type { Upstream, Upstreams } from './upstream.js'
-
-/** What may change while the gateway runs. */
-export interface GatewayRules {
-  domains: DomainTable
-  access: AccessList
-  hosts: HostGuard
-  cors: readonly CorsRule[]
-  /** How long answers may take to begin, in ms; the first that fits counts. */
-  deadlines: readonly { reach: RolePattern; ms: number }[]
-}
 
 /** Where a request goes: to instances of the registry, or to the gateway itself. */
 export type Route = ForwardRoute | ((ListTarget | PageTarget) & { principal: Principal })
@@ -158,7 +147,7 @@ export class Router {
     const [instance] = deadlines.length === 0 ? [] : upstream.instances()
     if (!instance) return this.#timeout
     const { role, version } = instance
-    return deadlines.find(({ reach }) => reach.has(role, version))?.ms ?? this.#timeout
+    return deadlines.find(({ roles }) => roles.has(role, version))?.ms ?? this.#timeout
   }
 
   /** What is said to the instance of where a request came from. */

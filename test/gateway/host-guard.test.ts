@@ -83,8 +83,9 @@ t.test(
 )
 
 t.test('a page of a stranger opens no WebSocket, which a browser would let it read', async (t) => {
-  const cors = ['api@1.x=https://app.shop.com']
-  const { port } = await serving(t, { cors, domains: ['api.shop.com=api@1.x'] })
+  const cors = [{ role: 'api@1.x', origin: 'https://app.shop.com' }]
+  const domains = [{ host: 'api.shop.com', role: 'api@1.x' }]
+  const { port } = await serving(t, { cors, domains })
   const open = async (origin?: string, host = `127.0.0.1:${port}`) => {
     const headers = { host, ...(origin ? { origin } : {}) }
     const socket = new WebSocket(`ws://127.0.0.1:${port}/role/api/`, { headers })

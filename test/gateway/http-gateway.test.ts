@@ -31,7 +31,7 @@ t.test('what is not there, away, broken or slow is told apart', async (t) => {
   const deadPort = portOf(dead as never)
   dead.close()
   await harbor.service('dead@1.0.0', deadPort)
-  const web = await harbor.web({ deadlines: ['api@1.x=0.3'] })
+  const web = await harbor.web({ deadlines: [{ role: 'api@1.x', ms: 300 }] })
   await gone.destroy()
 
   const cases: [path: string, status: number, code: string][] = [
@@ -256,7 +256,7 @@ t.test('CORS is ours to answer where a rule says so', async (t) => {
     response.end('ok')
   })
   await harbor.service('other@1.0.0', hello)
-  const web = await harbor.web({ cors: ['api@1.x=https://app.example'] })
+  const web = await harbor.web({ cors: [{ role: 'api@1.x', origin: 'https://app.example' }] })
   const origin = 'https://app.example'
   const preflight = await ask(`${web.url}role/api/`, {
     method: 'OPTIONS',
@@ -286,8 +286,8 @@ t.test('services claim hostnames that the owner of the gateway allows them', asy
   })
   await harbor.service('evil@1.0.0', hello, { tags: ['hostname=bank.site.example'] })
   const web = await harbor.web({
-    hostnames: [`*.site.example=${allowed.servicePublicKey}`],
-    domains: ['api.site.example=evil@1.x']
+    hostnames: [{ host: '*.site.example', services: [allowed.servicePublicKey] }],
+    domains: [{ host: 'api.site.example', role: 'evil@1.x' }]
   })
   const get = (host: string) =>
     exchange(web.port, `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)

@@ -9,7 +9,8 @@ import {
 } from '../../http/message-head.js'
 import { KEEP_ALIVE_TIMEOUT_MS } from '../gateway-server.js'
 import { refusalOf, refusalText } from '../refusal.js'
-import type { Caller, ForwardRoute, GatewayRules } from '../router.js'
+import type { Caller, ForwardRoute } from '../router.js'
+import type { GatewayRules } from '../rules.js'
 import { FastExchange, type FastPathClient, type FastPathContext } from './exchange.js'
 
 /** Longer heads are read by node:http, which knows how long they may be. */

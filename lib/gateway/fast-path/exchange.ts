@@ -11,7 +11,7 @@ import type { ForwardRoute, Router } from '../router.js'
 import { FastAnswer, FastAnswerHead } from './answer.js'
 import type { FastStream, FastStreams, StreamSink } from './streams.js'
 
-/** What all requests of the lane share, with each other or with the rest of the gateway. */
+/** What all requests of the fast path share, with each other or with the rest of the gateway. */
 export interface FastPathContext {
   router: Router
   streams: FastStreams

@@ -1,10 +1,12 @@
 import type { Socket } from 'node:net'
 import { Bag } from '../../core/bag.js'
+import type { DirectoryChange, Instance } from '../../registry/replica/directory.js'
 import { FastConnection } from './connection.js'
 import type { FastPathContext } from './exchange.js'
+import { FastStreams, type FastStreamsOptions } from './streams.js'
 
-export interface FastPathOptions extends FastPathContext {
-  /** Takes over a connection on which there is something that is not for the lane. */
+export interface FastPathOptions extends Omit<FastPathContext, 'streams'>, FastStreamsOptions {
+  /** Takes over a connection, and reads on from there: something came on it that is not plain. */
   leave: (socket: Socket) => void
 }
 
@@ -31,21 +33,30 @@ export interface FastPathOptions extends FastPathContext {
  * - `LaneStream` is a stream to an instance; `LaneStreams` keeps those that are between two exchanges.
  */
 export class FastPath {
-  readonly #options: FastPathOptions
+  readonly #context: FastPathContext
+  readonly #streams: FastStreams
+  readonly #leave: FastPathOptions['leave']
   readonly #connections = new Bag<FastConnection>()
   #isClosed = false
 
-  constructor(options: FastPathOptions) {
-    this.#options = options
+  constructor({ pool, isWelcome, leave, ...context }: FastPathOptions) {
+    this.#streams = new FastStreams({ pool, isWelcome })
+    this.#context = { ...context, streams: this.#streams }
+    this.#leave = leave
+  }
+
+  /** Of the streams to instances: those that wait for an exchange now, and how exchanges came to theirs. */
+  get stats() {
+    return { idle: this.#streams.idle, ...this.#streams.stats }
   }
 
   /** Takes a new connection. */
   take(socket: Socket) {
     if (this.#isClosed) return void socket.destroy()
-    const connection = new FastConnection(this.#options, socket, {
+    const connection = new FastConnection(this.#context, socket, {
       onleave: (socket) => {
         this.#connections.delete(place)
-        this.#options.leave(socket)
+        this.#leave(socket)
       },
       onclose: () => this.#connections.delete(place)
     })
@@ -57,9 +68,15 @@ export class FastPath {
     for (const connection of this.#connections.values()) connection.tick(now, isSilent)
   }
 
+  /** Called on each change of the directory: what is kept for an instance that goes is given up. */
+  forget(change: DirectoryChange, instance: Instance) {
+    this.#streams.forget(change, instance)
+  }
+
   /** Takes no more requests; those under way end. */
   close() {
     this.#isClosed = true
+    this.#streams.close()
     for (const connection of this.#connections.values()) connection.close()
   }
 }

@@ -1,0 +1,76 @@
+import { SeaportError } from '../core/errors.js'
+import type { AccessListOptions, RolePattern } from './access.js'
+import { AccessList, parseReach } from './access.js'
+import { type CorsOptions, type CorsRule, readCors } from './cors.js'
+import {
+  type DomainOptions,
+  DomainTable,
+  type HostnameOptions,
+  readDomain,
+  readHostname
+} from './domains.js'
+import { HostGuard } from './host-guard.js'
+
+/** What may be changed while a gateway runs, as its owner says it. */
+export interface WebRules {
+  /** Hosts that lead to a role: `{ host: 'api.example.com', role: 'api@^2' }`; `*.example.com` too. */
+  domains?: DomainOptions[] | undefined
+  /** Which services may claim which hosts by a tag `hostname=<host>`: `{ host: '*.example.com', services: [key] }`. */
+  hostnames?: HostnameOptions[] | undefined
+  /**
+   * What else the gateway may be called where neither `access` nor `open` says who may reach what:
+   * `gateway.example.com`, `*.example.com` or `*`. Others are taken for a stranger's page that had its name lead here.
+   */
+  allowedHosts?: string[] | undefined
+  /** The text of an access file. Without it, and without `open`, whoever connects may reach all. */
+  access?: string | undefined
+  /** Roles that need no credentials, as in `api@1.x`, `@team/*` or `*`. */
+  open?: string[] | undefined
+  /** Pages that may call a role from a browser: `{ role: 'api@1.x', origin: 'https://app.example.com' }`. */
+  cors?: CorsOptions[] | undefined
+  /** How long the answers of a role may take to begin, in ms: `{ role: 'api@1.x', ms: 5000 }`. The first that fits counts. */
+  deadlines?: DeadlineOptions[] | undefined
+}
+
+export interface DeadlineOptions {
+  /** As in `api@1.x`, `@team/*` or `*`. */
+  role: string
+  ms: number
+}
+
+/** The same, read and ready to be asked. */
+export interface GatewayRules {
+  domains: DomainTable
+  access: AccessList
+  hosts: HostGuard
+  cors: readonly CorsRule[]
+  /** How long answers may take to begin, in ms; the first that fits counts. */
+  deadlines: readonly { roles: RolePattern; ms: number }[]
+}
+
+/** @throws BAD_ROLE, BAD_KEY, BAD_CONFIG, USAGE */
+export function readRules({
+  domains = [],
+  hostnames = [],
+  allowedHosts,
+  access,
+  open = [],
+  cors = [],
+  deadlines = []
+}: WebRules = {}): GatewayRules {
+  const credentials: AccessListOptions = { text: access, open: open.map(parseReach) }
+  return {
+    domains: new DomainTable([...domains.map(readDomain), ...hostnames.map(readHostname)]),
+    access: new AccessList(credentials),
+    hosts: new HostGuard(allowedHosts),
+    cors: cors.map(readCors),
+    deadlines: deadlines.map(readDeadline)
+  }
+}
+
+function readDeadline({ role, ms }: DeadlineOptions): GatewayRules['deadlines'][number] {
+  if (!(ms > 0)) {
+    throw SeaportError.USAGE(`the deadline of ${role} must be a number of ms above 0, not ${ms}`)
+  }
+  return { roles: parseReach(role), ms }
+}
