@@ -1,4 +1,5 @@
 import semver from 'semver'
+import { ONLY_BYTES } from '../../core/purpose.js'
 import {
   isGone,
   isStale,
@@ -20,6 +21,8 @@ export interface Instance {
   /** Whether a registrar that we are connected to holds its lease; else only copies of logs know it. */
   live: boolean
   direct: string[]
+  /** The purposes of streams that it takes; `''` stands for bytes of its backend. */
+  speaks: readonly string[]
   seq: number
 }
 
@@ -331,9 +334,9 @@ function isValid(entry: Entry): boolean {
 
 function toInstance(entry: LogEntry, live: boolean): Instance {
   const record = recordOf(entry)
-  const { role, version, key, tags, direct, seq } = record
+  const { role, version, key, tags, direct, speaks = ONLY_BYTES, seq } = record
   const status = statusOf(entry)
-  return { role, version, servicePublicKey: key, tags, status, live, direct, seq }
+  return { role, version, servicePublicKey: key, tags, status, live, direct, speaks, seq }
 }
 
 function statusOf(entry: LogEntry): Instance['status'] {

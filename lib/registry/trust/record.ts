@@ -2,6 +2,7 @@ import { SeaportError } from '../../core/errors.js'
 import type { KeyPair } from '../../core/keys.js'
 import { toHex } from '../../core/keys.js'
 import { isPrintable } from '../../core/printable.js'
+import { arePurposes } from '../../core/purpose.js'
 import { isExactVersion, isRoleName } from '../../core/role.js'
 import { isObject, parseJson, type Statement, signStatement, verifyStatement } from './statement.js'
 
@@ -19,6 +20,8 @@ export interface ServiceRecord extends Statement {
   status: Status
   /** Addresses of the direct path, `host:port`. */
   direct: string[]
+  /** The purposes of streams that it takes. Absent, it takes bytes for its backend only, as `['']` says. */
+  speaks?: string[]
   /** Swarm key of the process that may hold the lease: whoever else shows this record gets none. */
   holder: string
   /** Greater in every later record of the same key; usually the ms since 1970 when it was signed. */
@@ -43,7 +46,7 @@ export interface Stale {
 /** What the owner chooses; the rest follows from its key and the registry. */
 export type RecordFields = Pick<
   ServiceRecord,
-  'role' | 'version' | 'tags' | 'status' | 'direct' | 'holder' | 'seq'
+  'role' | 'version' | 'tags' | 'status' | 'direct' | 'speaks' | 'holder' | 'seq'
 >
 
 /** Largest record, in bytes of JSON. */
@@ -175,6 +178,7 @@ function checkFields(value: unknown, registry: Buffer): ServiceRecord {
   if (!areTags(value.tags)) throw bad('tags')
   if (!STATUSES.has(value.status)) throw bad('status')
   if (!areAddresses(value.direct)) throw bad('direct')
+  if (value.speaks !== undefined && !arePurposes(value.speaks)) throw bad('speaks')
   if (!isHex(value.holder, 32)) throw bad('holder')
   if (!isSeq(value.seq)) throw bad('seq')
   const record = value as unknown as ServiceRecord

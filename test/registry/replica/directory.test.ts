@@ -226,3 +226,12 @@ t.test('a watcher is told each change once, and what was there before is not tol
   ])
   t.end()
 })
+
+t.test('an instance speaks what its record says, or bytes alone if that says nothing', (t) => {
+  const spoken = record({ speaks: ['chunks'] })
+  const silent = record()
+  const directory = directoryOf('a', [spoken, silent])
+  t.same(directory.get(spoken.key)?.speaks, ['chunks'])
+  t.same(directory.get(silent.key)?.speaks, [''])
+  t.end()
+})
