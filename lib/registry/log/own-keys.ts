@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto'
-import type { KeyPair } from '../../core/keys.js'
-import { defaultDir, keepKeyPair, registryDir } from './storage.js'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { SeaportError } from '../../core/errors.js'
+import { KeyPair, randomSeed, toHex } from '../../core/keys.js'
+import { defaultDir, makeFolder, PRIVATE_FILE, registryDir } from './data-folder.js'
 
 /** The file name of the process key. */
 export const PROCESS_KEY = 'process'
@@ -38,4 +41,25 @@ export function keepServiceKey(
 ): Promise<KeyPair> {
   const name = createHash('sha256').update(`${role}@${version} ${backend}`).digest('hex')
   return keepKeyPair(dir ?? defaultDir(registry, 'service'), name.slice(0, FILE_NAME_LENGTH))
+}
+
+/**
+ * The key pair that a folder keeps under a name, made on first use.
+ *
+ * @throws STORAGE_FAILED
+ */
+export async function keepKeyPair(dir: string, name: string): Promise<KeyPair> {
+  const file = join(dir, 'keys', name)
+  try {
+    await makeFolder(join(dir, 'keys'))
+    await writeFile(file, `${toHex(randomSeed())}\n`, { mode: PRIVATE_FILE, flag: 'wx' })
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') {
+      throw SeaportError.STORAGE_FAILED(
+        `no key can be kept in ${dir} (${(cause as Error).message}), choose another folder with --dir`,
+        cause
+      )
+    }
+  }
+  return KeyPair(await readFile(file, 'utf8'))
 }

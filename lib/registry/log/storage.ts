@@ -1,11 +1,13 @@
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { homedir, tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { SeaportError } from '../../core/errors.js'
 import { ReadyResource } from '../../core/holepunch.js'
-import { KeyPair, randomSeed, toHex } from '../../core/keys.js'
 import type { Snapshot } from '../trust/snapshot.js'
+import { makeFolder, PRIVATE_FILE } from './data-folder.js'
 import { Corestore, type OpenCore } from './hypercore.js'
+
+export { defaultDir } from './data-folder.js'
 
 export interface StorageOptions {
   dir: string
@@ -28,19 +30,6 @@ export interface Memory {
 }
 
 const MEMORY_FILE = 'registry.json'
-/** Only this user may read what the registry's members alone should see. */
-const PRIVATE_FOLDER = 0o700
-const PRIVATE_FILE = 0o600
-
-/** The folder of all that this user keeps of a registry, by default. */
-export function registryDir(registry: Buffer): string {
-  return join(dataHome(), 'hyperseaport', toHex(registry))
-}
-
-/** The folder where a kind of participant keeps its copy of a registry, by default. */
-export function defaultDir(registry: Buffer, verb: string): string {
-  return join(registryDir(registry), verb)
-}
 
 /** Says that a replica could not use its folder. */
 export function temporaryNotice(dir: string): SeaportError {
@@ -144,47 +133,6 @@ export class Storage extends ReadyResource {
 }
 
 /**
- * The key pair that a folder keeps under a name, made on first use.
- *
- * @throws STORAGE_FAILED
- */
-export async function keepKeyPair(dir: string, name: string): Promise<KeyPair> {
-  const file = join(dir, 'keys', name)
-  try {
-    await makeFolder(join(dir, 'keys'))
-    await writeFile(file, `${toHex(randomSeed())}\n`, { mode: PRIVATE_FILE, flag: 'wx' })
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') {
-      throw SeaportError.STORAGE_FAILED(
-        `no key can be kept in ${dir} (${(cause as Error).message}), choose another folder with --dir`,
-        cause
-      )
-    }
-  }
-  return KeyPair(await readFile(file, 'utf8'))
-}
-
-/**
- * As mkdir's `recursive`, which tries for ever where a folder that is there takes none, as in /proc, and
- * cannot be ended.
- */
-async function makeFolder(dir: string) {
-  try {
-    await mkdir(dir, { mode: PRIVATE_FOLDER })
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    if (code === 'EEXIST') return
-    if (code !== 'ENOENT' || dirname(dir) === dir) throw cause
-    await makeFolder(dirname(dir))
-    await mkdir(dir, { mode: PRIVATE_FOLDER }).catch(unlessThere)
-  }
-}
-
-function unlessThere(cause: NodeJS.ErrnoException) {
-  if (cause.code !== 'EEXIST') throw cause
-}
-
-/**
  * Resolves when nothing is written to a core any more. To be awaited before it is closed: a block that
  * a peer sent is written although all sessions are gone, and Hypercore reads after that.
  */
@@ -225,12 +173,4 @@ async function openStore(dir: string): Promise<Corestore> {
     }
     throw SeaportError.STORAGE_FAILED(`the folder ${dir} cannot be opened (${message})`, cause)
   }
-}
-
-function dataHome(): string {
-  const { XDG_DATA_HOME, LOCALAPPDATA } = process.env
-  if (XDG_DATA_HOME) return XDG_DATA_HOME
-  if (process.platform === 'darwin') return join(homedir(), 'Library', 'Application Support')
-  if (process.platform === 'win32') return LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local')
-  return join(homedir(), '.local', 'share')
 }

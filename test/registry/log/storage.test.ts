@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import type { Hypercore } from '../../../lib/registry/log/hypercore.js'
-import { keepKeyPair } from '../../../lib/registry/log/storage.js'
+import { keepKeyPair } from '../../../lib/registry/log/own-keys.js'
 import { secretPair } from '../../link/pair.js'
 import { Testbed } from '../../testbed.js'
 

@@ -1,0 +1,2 @@
+/** Numbers for Prometheus: to collect them, and to serve them. */
+export { type Measures, MetricsServer, measuresOf, measuresOfLogs } from './core/metrics.js'

@@ -1,0 +1,46 @@
+import { mkdir } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { toHex } from '../../core/keys.js'
+
+/** Only this user may read what the registry's members alone should see. */
+const PRIVATE_FOLDER = 0o700
+export const PRIVATE_FILE = 0o600
+
+/** The folder of all that this user keeps of a registry, by default. */
+export function registryDir(registry: Buffer): string {
+  return join(dataHome(), 'hyperseaport', toHex(registry))
+}
+
+/** The folder where a kind of participant keeps its copy of a registry, by default. */
+export function defaultDir(registry: Buffer, verb: string): string {
+  return join(registryDir(registry), verb)
+}
+
+/**
+ * As mkdir's `recursive`, which tries for ever where a folder that is there takes none, as in /proc, and
+ * cannot be ended.
+ */
+export async function makeFolder(dir: string) {
+  try {
+    await mkdir(dir, { mode: PRIVATE_FOLDER })
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || dirname(dir) === dir) throw cause
+    await makeFolder(dirname(dir))
+    await mkdir(dir, { mode: PRIVATE_FOLDER }).catch(unlessThere)
+  }
+}
+
+function unlessThere(cause: NodeJS.ErrnoException) {
+  if (cause.code !== 'EEXIST') throw cause
+}
+
+function dataHome(): string {
+  const { XDG_DATA_HOME, LOCALAPPDATA } = process.env
+  if (XDG_DATA_HOME) return XDG_DATA_HOME
+  if (process.platform === 'darwin') return join(homedir(), 'Library', 'Application Support')
+  if (process.platform === 'win32') return LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local')
+  return join(homedir(), '.local', 'share')
+}
