@@ -42,7 +42,10 @@ export const WEB_FLAGS = {
   tlsCert: { describe: 'Serve HTTPS with this certificate (PEM), read again when it changes' },
   tlsKey: { describe: 'Its private key (PEM)' },
   auth: { describe: "File of who may reach what, see 'hyperseaport access --help'" },
-  public: { kind: 'list', describe: 'What needs no credentials: api@1.x, @team/*, or * for all' },
+  public: {
+    kind: 'list',
+    describe: 'What needs no credentials: api@1.x, @team/*@2.x, or * for all'
+  },
   cors: {
     kind: 'list',
     describe: 'Pages that may call a role: api@1.x=https://app.example.com, or =*'

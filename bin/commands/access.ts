@@ -18,7 +18,7 @@ export const access: Command = {
     remove: { describe: 'Take away the token or person of this name', commandLineOnly: true },
     reach: {
       kind: 'list',
-      describe: 'Roles they may reach: api@^2, @team/*, or *; repeat it for several',
+      describe: 'Roles they may reach: api@^2, @team/*@2.x, or *; repeat it for several',
       commandLineOnly: true
     },
     ...COMMON_FLAGS

@@ -1,5 +1,5 @@
+import { parseRolePattern } from '../../lib/core/role-pattern.js'
 import type { Grant } from '../../lib/index.js'
-import { parsePattern } from '../../lib/registry/trust/grant.js'
 import { ADMIN_FLAGS, KEY_FLAG, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
 
@@ -47,7 +47,7 @@ export const grant: Command = {
       admin: settings.on('admin'),
       expiresAt: settings.expiry('expires', 0)
     }
-    for (const pattern of [...terms.serve, ...terms.consume]) parsePattern(pattern)
+    for (const pattern of [...terms.serve, ...terms.consume]) parseRolePattern(pattern)
     const admin = await openAdmin(settings, lifetime)
     const granted = await admin.grant(key, terms)
     console.log(settings.on('json') ? JSON.stringify(granted, null, 2) : toLine(granted))

@@ -1,17 +1,7 @@
 import { createHash, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
-import semver from 'semver'
 import { SeaportError } from '../core/errors.js'
-import { parseRoleRange } from '../core/role.js'
-
-/** Roles that somebody may reach: `api@^2`, `api` for all its versions, `@team/*` for a scope, `*` for all. */
-export interface RolePattern {
-  /** As it was given. */
-  text: string
-  /** Whether anything under this name may be reached. */
-  hasRole(role: string): boolean
-  has(role: string, version: string): boolean
-}
+import { parseRolePattern, type RolePattern } from '../core/role-pattern.js'
 
 /** Whoever sends a request. */
 export interface Principal {
@@ -70,7 +60,7 @@ export class AccessList {
   /** @throws BAD_CONFIG */
   constructor({ text = null, open = [] }: AccessListOptions = {}) {
     this.isOpen = text === null && open.length === 0
-    this.#anonymous = toViewer('anonymous', this.isOpen ? [parseReach('*')] : open, true)
+    this.#anonymous = toViewer('anonymous', this.isOpen ? [parseRolePattern('*')] : open, true)
     for (const credential of parseAccess(text ?? '', open)) {
       if (credential.kind === 'bearer') this.#bearers.set(credential.hash, credential)
       else this.#people.set(credential.name, credential)
@@ -115,30 +105,6 @@ export class AccessList {
   }
 }
 
-/**
- * Reads which roles may be reached.
- *
- * @throws BAD_ROLE
- */
-export function parseReach(text: string): RolePattern {
-  if (text === '*') return { text, hasRole: () => true, has: () => true }
-  if (/^@[^/@]+\/\*$/.test(text)) {
-    const scope = text.slice(0, -1)
-    return {
-      text,
-      hasRole: (role) => role.startsWith(scope),
-      has: (role) => role.startsWith(scope)
-    }
-  }
-  const { role, range } = parseRoleRange(text)
-  const wanted = new semver.Range(range, { includePrerelease: true })
-  return {
-    text,
-    hasRole: (name) => name === role,
-    has: (name, version) => name === role && wanted.test(version)
-  }
-}
-
 /** Why a viewer does not get what they asked for. */
 export function denied(principal: Principal, name: string): SeaportError {
   return principal.isAnonymous
@@ -173,7 +139,7 @@ function parseAccess(text: string, open: RolePattern[]): Credential[] {
         `line ${index + 1} of the access file is not kind:name:hash:roles`
       )
     }
-    const reaches = roles.split(',').filter(Boolean).map(parseReach)
+    const reaches = roles.split(',').filter(Boolean).map(parseRolePattern)
     const principal = toViewer(name, [...open, ...reaches], false)
     credentials.push({ kind: kind as Credential['kind'], name, hash, principal })
   }
@@ -184,7 +150,7 @@ function toViewer(name: string, reaches: RolePattern[], isAnonymous: boolean): P
   return {
     name,
     isAnonymous,
-    mayReachAll: reaches.some(({ text }) => text === '*'),
+    mayReachAll: reaches.some(({ isEverything }) => isEverything),
     mayReachNothing: reaches.length === 0,
     mayReachRole: (role) => reaches.some((reach) => reach.hasRole(role)),
     mayReach: (role, version) => reaches.some((reach) => reach.has(role, version))
@@ -197,7 +163,7 @@ function formatLine(kind: Credential['kind'], name: string, hash: string, roles:
       `a name has letters, digits and . _ @ + - only, not ${JSON.stringify(name)}`
     )
   }
-  for (const role of roles) parseReach(role)
+  for (const role of roles) parseRolePattern(role)
   return `${kind}:${name}:${hash}:${roles.join(',')}`
 }
 

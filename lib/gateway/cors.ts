@@ -1,13 +1,13 @@
 import type { ServerResponse } from 'node:http'
 import { SeaportError } from '../core/errors.js'
+import { parseRolePattern, type RolePattern } from '../core/role-pattern.js'
 import { copyHeaders } from '../http/headers.js'
 import type { RawHeaders, RequestHead } from '../http/message-head.js'
-import { parseReach, type RolePattern } from './access.js'
 import type { Upstream } from './upstream.js'
 
 /** Which web pages may call a role from a browser. */
 export interface CorsOptions {
-  /** As in `api@1.x`, `@team/*` or `*`. */
+  /** As in `api@1.x`, `@team/*@2.x` or `*`. */
   role: string
   /** As in `https://app.example.com`, or `*` for all. */
   origin: string
@@ -29,7 +29,7 @@ export function readCors({ role, origin }: CorsOptions): CorsRule {
       `an origin is given as in https://app.example.com, or * for any, not ${JSON.stringify(origin)}`
     )
   }
-  return { roles: parseReach(role), origin }
+  return { roles: parseRolePattern(role), origin }
 }
 
 /** What CORS (Fetch standard §3.2) means for one request, null if its target has no rule. */

@@ -1,6 +1,6 @@
 import { SeaportError } from '../core/errors.js'
-import type { AccessListOptions, RolePattern } from './access.js'
-import { AccessList, parseReach } from './access.js'
+import { parseRolePattern, type RolePattern } from '../core/role-pattern.js'
+import { AccessList, type AccessListOptions } from './access.js'
 import { type CorsOptions, type CorsRule, readCors } from './cors.js'
 import {
   type DomainOptions,
@@ -58,7 +58,7 @@ export function readRules({
   cors = [],
   deadlines = []
 }: WebRules = {}): GatewayRules {
-  const credentials: AccessListOptions = { text: access, open: open.map(parseReach) }
+  const credentials: AccessListOptions = { text: access, open: open.map(parseRolePattern) }
   return {
     domains: new DomainTable([...domains.map(readDomain), ...hostnames.map(readHostname)]),
     access: new AccessList(credentials),
@@ -72,5 +72,5 @@ function readDeadline({ role, ms }: DeadlineOptions): GatewayRules['deadlines'][
   if (!(ms > 0)) {
     throw SeaportError.USAGE(`the deadline of ${role} must be a number of ms above 0, not ${ms}`)
   }
-  return { roles: parseReach(role), ms }
+  return { roles: parseRolePattern(role), ms }
 }

@@ -2,6 +2,7 @@ import { SeaportError } from '../../lib/core/errors.js'
 import { c, type Encoding } from '../../lib/core/holepunch.js'
 import { KeyPair, toHex } from '../../lib/core/keys.js'
 import { parseRoleRange, parseServiceRole } from '../../lib/core/role.js'
+import { parseRolePattern } from '../../lib/core/role-pattern.js'
 import { parseLogValue } from '../../lib/registry/log/log-value.js'
 import { exchangeHello } from '../../lib/registry/swarm/hello.js'
 import { Membership } from '../../lib/registry/swarm/membership.js'
@@ -14,12 +15,7 @@ import {
   pingEncoding
 } from '../../lib/registry/swarm/protocol.js'
 import { checkCertificate, signCertificate } from '../../lib/registry/trust/certificate.js'
-import {
-  checkGrantStatement,
-  isGrantStatement,
-  parsePattern,
-  signGrant
-} from '../../lib/registry/trust/grant.js'
+import { checkGrantStatement, isGrantStatement, signGrant } from '../../lib/registry/trust/grant.js'
 import {
   checkEntry,
   parseRecord,
@@ -102,7 +98,7 @@ const texts: Record<string, Target> = {
     valid: [Buffer.from('api@>=1.2.3 <2 || ^3.x')],
     read: one((i) => parseRoleRange(`${i}`))
   },
-  pattern: { valid: [Buffer.from('@team/*@~1.2')], read: one((i) => parsePattern(`${i}`)) }
+  pattern: { valid: [Buffer.from('@team/*@~1.2')], read: one((i) => parseRolePattern(`${i}`)) }
 }
 
 /** One side of a registry that is private, with a key that was granted something. */

@@ -1,8 +1,7 @@
-import semver from 'semver'
 import { SeaportError } from '../../core/errors.js'
 import type { KeyPair } from '../../core/keys.js'
 import { parseKey, toHex } from '../../core/keys.js'
-import { parseRoleRange, type RoleRange } from '../../core/role.js'
+import { parseRolePattern } from '../../core/role-pattern.js'
 import { isObject, parseJson, type Statement, signStatement, verifyStatement } from './statement.js'
 
 /** What a key may do in a private registry. Any valid grant may read the whole directory. Keys are hex. */
@@ -57,7 +56,7 @@ export function signGrant(
   terms: GrantTerms,
   issuedAt = Date.now()
 ): Grant {
-  for (const pattern of [...terms.serve, ...terms.consume]) parsePattern(pattern)
+  for (const pattern of [...terms.serve, ...terms.consume]) parseRolePattern(pattern)
   return signStatement(
     { ...terms, type: GRANT_TYPE, ...stamp(registry, issuer, subject, issuedAt) } as const,
     issuer.secretKey
@@ -116,31 +115,6 @@ export function isRevocation(statement: GrantStatement): statement is Revocation
   return statement.type === REVOCATION_TYPE
 }
 
-/** Whether one of the patterns covers a role at an exact version. */
-export function covers(patterns: readonly string[], role: string, version: string): boolean {
-  return patterns.some((pattern) => {
-    const { role: name, range } = parsePattern(pattern)
-    const isNamed =
-      name === '*' || name === role || (name.endsWith('/*') && role.startsWith(name.slice(0, -1)))
-    // A grant says which versions it means; that some of them are prereleases is no reason to refuse.
-    return isNamed && semver.satisfies(version, range, { includePrerelease: true })
-  })
-}
-
-/**
- * Reads `couchdb@^3`, `@team/*@2.x`, `*@*`; without a range all versions.
- *
- * @throws BAD_ROLE
- */
-export function parsePattern(pattern: string): RoleRange {
-  const wild = /^(\*|@[^/@*]+\/\*)(?:@(.*))?$/.exec(pattern)
-  if (!wild?.[1]) return parseRoleRange(pattern)
-  // The placeholder stands where the name was, so that scope and range are read as everywhere else.
-  const { range } = parseRoleRange(`any@${wild[2] ?? '*'}`)
-  if (wild[1] !== '*') parseRoleRange(wild[1].replace('*', 'any'))
-  return { role: wild[1], range }
-}
-
 function stamp(registry: Buffer, issuer: KeyPair, subject: Buffer, issuedAt: number) {
   return {
     registry: toHex(registry),
@@ -168,7 +142,7 @@ function checkKey(value: unknown, field: string) {
 
 function isPattern(value: unknown): value is string {
   try {
-    return typeof value === 'string' && parsePattern(value) !== null
+    return typeof value === 'string' && parseRolePattern(value) !== null
   } catch {
     return false
   }

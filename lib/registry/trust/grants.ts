@@ -1,5 +1,6 @@
 import { toHex } from '../../core/keys.js'
-import { covers, type Grant, type GrantStatement, isRevocation, type Revocation } from './grant.js'
+import { parseRolePattern } from '../../core/role-pattern.js'
+import { type Grant, type GrantStatement, isRevocation, type Revocation } from './grant.js'
 
 /** Who asks, and for what. */
 export type Right =
@@ -187,5 +188,6 @@ function newest<T extends GrantStatement>(byIssuer: ByIssuer<T>): T {
 function gives(grant: Grant, right: Right): boolean {
   if (right.kind === 'read') return true
   if (right.kind === 'admin') return grant.admin
-  return covers(grant[right.kind], right.role, right.version)
+  const { role, version } = right
+  return grant[right.kind].some((pattern) => parseRolePattern(pattern).has(role, version))
 }
