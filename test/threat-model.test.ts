@@ -21,7 +21,7 @@ t.test('what the threat model cites is there', async (t) => {
   const sources = await readdir(new URL('lib', ROOT), { recursive: true })
   for (const [, file = ''] of page.matchAll(FILE)) {
     const isThere =
-      file.startsWith('bin/') || sources.some((source) => `lib/${source}`.endsWith(`/${file}`))
+      file.startsWith('bin/') || sources.some((source) => `/lib/${source}`.endsWith(`/${file}`))
     t.ok(isThere, file)
   }
 })
