@@ -175,9 +175,11 @@ class AdminInstance extends Lifecycle {
     await this.#participant.release()
   }
 
-  readonly #ondenied = (reason: SeaportError) => {
+  /** What a mere member says is told when nothing better comes in time. */
+  readonly #ondenied = (reason: SeaportError, byRegistry: boolean) => {
+    if (!byRegistry && this.#denial) return
     this.#denial = withAdvice(reason, { key: this.#issuer.publicKey })
-    this.hurry(DENIAL_TIMEOUT_MS)
+    if (byRegistry) this.hurry(DENIAL_TIMEOUT_MS)
   }
 
   /** One registrar is enough, the others copy it; but all that are there are told at once. */

@@ -197,9 +197,12 @@ class ConsumerInstance extends Lifecycle {
 
   readonly #onregistrar = () => this.emit('registrar')
 
-  readonly #ondenied = (reason: SeaportError) => {
+  /** What a mere member says is told when nothing better comes in time. */
+  readonly #ondenied = (reason: SeaportError, byRegistry: boolean) => {
+    if (!byRegistry && this.#denial) return
     const key = this.#participant.keyPair.publicKey
     this.#denial = withAdvice(reason, { key, consume: this.entries.map(String) })
+    if (!byRegistry) return
     this.emit('denied', this.#denial)
     if (!this.#participant.replica.isSynced) this.hurry(this.#denialTimeout)
   }

@@ -195,9 +195,12 @@ class ServiceInstance extends Lifecycle {
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
 
-  readonly #ondenied = (reason: SeaportError) => {
+  /** What a mere member says is told when nothing better comes in time. */
+  readonly #ondenied = (reason: SeaportError, byRegistry: boolean) => {
+    if (!byRegistry && this.#denial) return
     const { role, version } = this.role
     this.#denial = withAdvice(reason, { key: this.publicKey, serve: [`${role}@${version}`] })
+    if (!byRegistry) return
     this.emit('denied', this.#denial)
   }
 
@@ -254,7 +257,7 @@ class ServiceInstance extends Lifecycle {
     settled.catch(() => {})
     registration.on('registered', (record) => this.emit('registered', record))
     registration.on('health', (health, reason) => this.emit('health', health, reason))
-    registration.on('denied', this.#ondenied)
+    registration.on('denied', (error) => this.#ondenied(error, true))
     registration.on('lost', () => this.emit('lost'))
     await this.unlessDestroyed(registration.start())
     await this.waitFor(settled, deadline - performance.now(), () => this.#late())

@@ -205,8 +205,11 @@ class WebInstance extends Lifecycle {
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
 
-  readonly #ondenied = (reason: SeaportError) => {
+  /** What a mere member says is told when nothing better comes in time. */
+  readonly #ondenied = (reason: SeaportError, byRegistry: boolean) => {
+    if (!byRegistry && this.#denial) return
     this.#denial = reason
+    if (!byRegistry) return
     this.emit('denied', reason)
   }
 }

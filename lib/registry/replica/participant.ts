@@ -88,7 +88,7 @@ export class Participant extends ReadyResource {
       as
     })
     this.replica.on('notice', (notice) => this.emit('notice', notice))
-    this.replica.on('denied', (reason) => this.emit('denied', reason))
+    this.replica.on('denied', (...denial) => this.emit('denied', ...denial))
   }
 
   /** The process key: what is granted to this process is granted to it. */

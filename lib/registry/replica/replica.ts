@@ -49,7 +49,7 @@ const SWEEP_MS = 5000
  * (a Peer), `synced` (once), `applied` (more of some log was read), `entries` (what another's log says, as a list of
  * keys and entries), `peer` (a Peer), `rights` (somebody may have lost some),
  * `introduced` (a peer said what it has; of our own log so many blocks), `rewound` (a peer has more of our own log than we have),
- * `denied` (a SeaportError: we may not read) and `notice` (a SeaportError).
+ * `denied` (a SeaportError: we may not read; and whether the registry's own key says so) and `notice` (a SeaportError).
  */
 export class Replica extends ReadyResource {
   readonly directory = new Directory()
@@ -93,7 +93,7 @@ export class Replica extends ReadyResource {
     const options = { network, registry, keyPair, membership, as, replicaPeers, limits }
     this.peering = new Peering(options)
     this.peering.on('peer', (peer: Peer) => this.#onpeer(peer))
-    this.peering.on('denied', (reason) => this.emit('denied', reason))
+    this.peering.on('denied', (...denial) => this.emit('denied', ...denial))
     this.peering.on('notice', (notice) => this.emit('notice', notice))
     this.#followers = new Followers({
       storage,

@@ -38,7 +38,10 @@ export interface HelloOptions {
   admit?: (credentials: Buffer) => void
   /** Runs in the same tick in which the other side's welcome arrived, before anything that follows it. */
   onhello: () => void
-  /** One side denied the other. The connection is being closed. */
+  /**
+   * One side denied the other. The connection is being closed. A denial by the other side counts only after its
+   * hello: before, it is a stranger's, and is reported as one.
+   */
   ondenied: (reason: SeaportError, byRemote: boolean) => void
   timeout?: number
 }
@@ -93,13 +96,14 @@ export function exchangeHello(
   const ondata = (frame: Buffer) => {
     if (frame.byteLength === 0) return
     clearTimeout(firstWord)
+    const step = steps.shift()
+    if (!step) return
+    const byRemote = step.kind !== HELLO && frame[0] === DENIED
     try {
-      const step = steps.shift()
-      if (step) step.take(readFrame(frame, step.kind))
+      step.take(byRemote ? readDenial(frame) : readFrame(frame, step.kind))
     } catch (error) {
       settle()
       const reason = error instanceof SeaportError ? error : SeaportError.BAD_MESSAGE(String(error))
-      const byRemote = frame[0] === DENIED
       connection.pause()
       if (byRemote) connection.destroy()
       else deny(connection, reason)
@@ -126,19 +130,30 @@ function checkProof(connection: SecretStream, registry: Buffer, theirs: Buffer) 
   throw SeaportError.NOT_A_MEMBER('a peer on our topic does not know the registry')
 }
 
-/** @throws NOT_A_MEMBER, or what the other side denied us with */
+/** @throws NOT_A_MEMBER */
 function readFrame(frame: Buffer, expected: number): Buffer {
-  const body = frame.subarray(1)
-  if (frame[0] === expected) return body
-  if (frame[0] === DENIED && body.byteLength <= MAX_DENIAL_BYTES) {
-    const [, code = '', text = ''] = /^([A-Z_]*)(?:: )?(.*)$/s.exec(body.toString()) ?? []
-    throw SeaportError.remote(code, text || 'a peer turned our hello down')
-  }
+  if (frame[0] === expected) return frame.subarray(1)
   throw SeaportError.NOT_A_MEMBER('a peer on our topic does not know the registry')
 }
 
+/** @throws what the other side denied us with, NOT_A_MEMBER if that cannot be read */
+function readDenial(frame: Buffer): never {
+  const body = frame.subarray(1)
+  if (body.byteLength > MAX_DENIAL_BYTES) {
+    throw SeaportError.NOT_A_MEMBER('a peer denied us in more words than it may')
+  }
+  const [, code = '', text = ''] = /^([A-Z_]*)(?:: )?(.*)$/s.exec(body.toString()) ?? []
+  throw SeaportError.remote(code, text || 'a peer turned our hello down')
+}
+
+/** Denies who is not even asked for its hello. It gets ours, so that our denial counts with it. */
+export function turnAway(connection: SecretStream, registry: Buffer, reason: SeaportError) {
+  send(connection, HELLO, proof(connection, registry, connection.isInitiator))
+  deny(connection, reason)
+}
+
 /** Ends a connection with a code. */
-export function deny(connection: SecretStream, reason: SeaportError) {
+function deny(connection: SecretStream, reason: SeaportError) {
   send(connection, DENIED, Buffer.from(reason.message).subarray(0, MAX_DENIAL_BYTES))
   connection.end()
   const timer = setTimeout(() => connection.destroy(), DENIAL_LINGER_MS)

@@ -10,7 +10,7 @@ import {
 import { type KeyPair, toHex } from '../../core/keys.js'
 import type { Network } from '../../core/network.js'
 import { ConnectionGate } from './connection-gate.js'
-import { deny, exchangeHello } from './hello.js'
+import { exchangeHello, turnAway } from './hello.js'
 import { DEFAULT_LIMITS, type Limits } from './limits.js'
 import type { Membership } from './membership.js'
 import { Peer } from './peer.js'
@@ -56,7 +56,8 @@ const DROPPED = ', dropped'
 /**
  * Finds the other participants of a registry and keeps in touch: two topics on the DHT, the hello on
  * every connection, and calls at the registrars it knows by key. Emits `peer` (a Peer) after the
- * hellos, `denied` (a SeaportError: another participant does not let us in) and `notice` (a SeaportError).
+ * hellos, `denied` (a SeaportError: another participant does not let us in; and whether it holds the registry's own
+ * key, for a member may be mistaken or lie) and `notice` (a SeaportError).
  */
 export class Peering extends ReadyResource {
   readonly peers = new Map<string, Peer>()
@@ -171,7 +172,7 @@ export class Peering extends ReadyResource {
     } catch (error) {
       this.stats.limited++
       this.#reports.add(remote, error as SeaportError, DROPPED)
-      return deny(connection, error as SeaportError)
+      return turnAway(connection, this.#registry, error as SeaportError)
     }
     let identities: ReadonlySet<string> = new Set()
     exchangeHello(connection, this.#registry, {
@@ -182,7 +183,7 @@ export class Peering extends ReadyResource {
       onhello: () => this.#onhello(connection, identities),
       ondenied: (reason, byRemote) => {
         if (byRemote) {
-          this.emit('denied', reason)
+          this.emit('denied', reason, identities.has(toHex(this.#registry)))
           return
         }
         this.stats.strangers++

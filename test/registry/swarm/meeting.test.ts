@@ -62,6 +62,20 @@ t.test('who repeats the credentials that were shown to it gains nothing by them'
   }
 })
 
+t.test(
+  'only who holds the registry’s own key denies for good; a member may be mistaken',
+  async (t) => {
+    const setting = await privateRegistry(t)
+    const member = await granted(setting)
+    const denials: [code: string, byRegistry: boolean][] = []
+    const stranger = await setting.testbed.replica()
+    stranger.on('denied', ({ code }, byRegistry) => denials.push([code, byRegistry]))
+    while (new Set(denials.map(String)).size < 2) await once(stranger, 'denied')
+    t.same([...new Set(denials.map(String))].sort(), ['NOT_GRANTED,false', 'NOT_GRANTED,true'])
+    t.ok(member.isSynced)
+  }
+)
+
 t.test('a registrar shows its log’s key to nobody before it knows of a grant', async (t) => {
   const { registrar, outsider, grant } = await privateRegistry(t)
   const logKey = registrar.replica.logs()[0]?.logKey ?? ''
