@@ -1,4 +1,4 @@
 /** Keys, seeds and errors: what an identity takes, without anything of the network. It is quick to load. */
 export { SeaportError } from './core/errors.js'
 export { KeyPair, parseKey, randomSeed, toHex } from './core/keys.js'
-export { keepProcessKey, keepServiceKey } from './registry/log/own-keys.js'
+export { keepProcessKey, nextServiceKey } from './registry/log/own-keys.js'

@@ -4,7 +4,7 @@ import { factory, Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import { parseServiceRole, type ServiceRole } from './core/role.js'
 import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
 import { type DirectReach, parseDirectReach } from './link/direct/address.js'
-import { keepServiceKey } from './registry/log/own-keys.js'
+import { checkSlotName, type HeldKey, takeServiceKey } from './registry/log/own-keys.js'
 import { temporaryNotice } from './registry/log/storage.js'
 import { type MemberOptions, Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
@@ -18,8 +18,14 @@ import { Registration } from './serving/registration.js'
 export interface ServiceOptions extends MemberOptions, OriginOptions, CheckOptions {
   /** Name and exact version, as in `couchdb@3.2.2`. */
   role: string
-  /** The service's identity. Default: one that is kept per data folder, role and backend. */
+  /** The service's identity. Default: one that is kept per data folder, role, backend and `name`. */
   keyPair?: KeyPair | undefined
+  /**
+   * Which of several instances of one role and backend this is, where they run on one machine. Each name has a
+   * key of its own, which stays the same across versions. Default: `1`, or the first number that no running
+   * process has.
+   */
+  name?: string | undefined
   tags?: string[] | undefined
   /** Process keys of the only consumers that may connect. Default: all. */
   allow?: (Buffer | string)[] | undefined
@@ -64,7 +70,9 @@ class ServiceInstance extends Lifecycle {
   readonly #drainTimeout: number
   readonly #dir: string | undefined
   readonly #participant: Participant
+  readonly #name: string | undefined
   #keyPair: KeyPair | undefined
+  #heldKey: HeldKey | null = null
   #listeners: Listeners | null = null
   #registration: Registration | null = null
   #denial: SeaportError | null = null
@@ -76,6 +84,7 @@ class ServiceInstance extends Lifecycle {
       registryPublicKey,
       role,
       keyPair,
+      name,
       tags = [],
       allow,
       server,
@@ -97,7 +106,13 @@ class ServiceInstance extends Lifecycle {
       check,
       connect: (options) => this.#origin.connect(options)
     })
+    if (keyPair && name !== undefined) {
+      throw SeaportError.USAGE(
+        'a name chooses a key that is kept, so give a key pair or a name, not both'
+      )
+    }
     this.#keyPair = keyPair && checkKeyPair(keyPair)
+    this.#name = name === undefined ? undefined : checkSlotName(name)
     this.#tags = checkTags(tags)
     this.#allow = allow ? new Set(allow.map((key) => toHex(parseKey(key, 'allowed key')))) : null
     this.#reach = parseDirectReach(direct)
@@ -168,18 +183,15 @@ class ServiceInstance extends Lifecycle {
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
     replica.on('rights', this.#onrights)
-    this.#keyPair ??= await keepServiceKey(
-      this.#registry,
-      { ...this.role, backend: this.#origin.name },
-      this.#dir
-    )
-    membership.addIdentity(this.#keyPair)
+    const keyPair = this.#keyPair ?? (await this.#takeKey())
+    this.#keyPair = keyPair
+    membership.addIdentity(keyPair)
     await this.waitFor(this.#participant.ready(), this.#timeout, () => this.#late())
     if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
     await this.#checkAlone()
-    await this.#accept(this.#keyPair)
+    await this.#accept(keyPair)
     this.emit('connecting')
-    await this.#appear(this.#keyPair, deadline)
+    await this.#appear(keyPair, deadline)
   }
 
   protected override async stop() {
@@ -191,6 +203,14 @@ class ServiceInstance extends Lifecycle {
     this.#participant.replica.off('rights', this.#onrights)
     await this.#participant.release(async () => this.#listeners?.close())
     await this.#origin.supervisor?.stop()
+    // Only now: whoever takes the key next finds nobody else under it.
+    this.#heldKey?.release()
+  }
+
+  async #takeKey(): Promise<KeyPair> {
+    const identity = { ...this.role, backend: this.#origin.name, name: this.#name }
+    this.#heldKey = await takeServiceKey(this.#registry, identity, this.#dir)
+    return this.#heldKey.keyPair
   }
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)

@@ -1,9 +1,10 @@
 import { toHex } from '../../lib/core/keys.js'
 import { parseServiceRole } from '../../lib/core/role.js'
-import { keepProcessKey, keepServiceKey } from '../../lib/registry/log/own-keys.js'
+import { keepProcessKey, nextServiceKey } from '../../lib/registry/log/own-keys.js'
 import { parseBackend } from '../../lib/serving/backend.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, JSON_FLAG, REGISTRY_PUBLIC_KEY_FLAG } from '../flags.js'
+import { say } from '../talk.js'
 
 /** Shows the keys that need a grant in a private registry, before anything is started. */
 export const key: Command = {
@@ -14,6 +15,7 @@ export const key: Command = {
     role: { alias: 'r', describe: 'Also the key of a service: its name and exact version' },
     port: { alias: 'p', describe: 'Its port, as it will be given to service' },
     target: { describe: 'Its target, as it will be given to service' },
+    name: { describe: 'Its name, if it will be given to service' },
     json: JSON_FLAG,
     dir: {
       ...DIR_FLAG,
@@ -35,8 +37,14 @@ export const key: Command = {
       const { host, port } = parseBackend(
         settings.text('target', undefined) ?? settings.port('port')
       )
-      const identity = { ...parseServiceRole(role), backend: `${host}:${port}` }
-      keys.servicePublicKey = toHex((await keepServiceKey(registry, identity, dir)).publicKey)
+      const identity = {
+        ...parseServiceRole(role),
+        backend: `${host}:${port}`,
+        name: settings.text('name', undefined)
+      }
+      const { next, held } = await nextServiceKey(registry, identity, dir)
+      keys.servicePublicKey = toHex(next.publicKey)
+      for (const { publicKey } of held) say(`a running service has ${toHex(publicKey)}`)
     }
     keys.processPublicKey = toHex((await keepProcessKey(registry, dir)).publicKey)
     if (settings.on('json')) return console.log(JSON.stringify(keys, null, 2))

@@ -47,7 +47,11 @@ export const service: Command = {
     registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
     seed: {
       describe: "The service's own seed or @file",
-      otherwise: 'one that is kept for this role and backend'
+      otherwise: 'one that is kept for this role, backend and name'
+    },
+    name: {
+      describe: 'Which of several instances on this machine it is; each name has a key of its own',
+      otherwise: '1, or the first number that no running process has'
     },
     allow: {
       kind: 'list',
@@ -109,6 +113,7 @@ export const service: Command = {
         role,
         ...origin,
         keyPair: seed && KeyPair(seed),
+        name: settings.text('name', undefined),
         allow: allow.length > 0 ? allow : undefined,
         tags: settings.list('tag'),
         check: settings.text('check', undefined),

@@ -16,8 +16,8 @@ export interface Listed {
   live: boolean
 }
 
-/** A registry with what is needed to use it, all configured as a user would: by a file. */
-export async function registryOf(t: Test) {
+/** A registry, run with these flags, and what is needed to use it, all configured as a user would: by a file. */
+export async function registryOf(t: Test, ...registryFlags: string[]) {
   const cli = new Cli(t)
   const bootstrap = await cli.island()
   const { registryPublicKey } = cli.seed()
@@ -38,7 +38,7 @@ export async function registryOf(t: Test) {
     answer(status: number) {
       statusCode = status
     },
-    registry: cli.start(['registry']),
+    registry: cli.start(['registry', ...registryFlags]),
     async aRegistry(...flags: string[]): Promise<Running> {
       start.registry = cli.start(['registry', ...flags])
       await start.registry.waitForLine('registryPublicKey=')

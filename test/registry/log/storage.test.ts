@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import type { Hypercore } from '../../../lib/registry/log/hypercore.js'
-import { keepKeyPair } from '../../../lib/registry/log/own-keys.js'
 import { secretPair } from '../../link/pair.js'
 import { Testbed } from '../../testbed.js'
 
@@ -12,17 +11,13 @@ t.test('what a participant keeps is for its user alone', async (t) => {
   const dir = join(await testbed.dir(), 'data')
   const storage = await testbed.storage(dir)
   await storage.save()
-  const keyPair = await keepKeyPair(dir, 'process')
   const modes: [path: string, mode: number][] = [
     ['', 0o700],
-    ['keys', 0o700],
-    ['keys/process', 0o600],
     ['registry.json', 0o600]
   ]
   for (const [path, mode] of modes) {
     t.equal((await stat(join(dir, path))).mode & 0o777, mode, `/${path}`)
   }
-  t.strictSame(await keepKeyPair(dir, 'process'), keyPair, 'a key is made once')
 })
 
 t.test('a storage closes when the block that a peer sent last is written', async (t) => {

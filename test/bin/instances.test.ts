@@ -1,0 +1,67 @@
+import t from 'tap'
+import type { Cli } from './cli.js'
+import { type Listed, registryOf } from './island.js'
+
+async function list(cli: Cli): Promise<Listed[]> {
+  return JSON.parse((await cli.run(['list', '--json'])).stdout)
+}
+
+t.test('three services of one role on one machine are three instances', async (t) => {
+  const { cli, start } = await registryOf(t)
+  const flags = ['-p', `${start.port}`, '-r', 'hello@1.0.0']
+  // At once, so that they race for the slots.
+  const services = [1, 2, 3].map(() => cli.start(['service', ...flags]))
+  const keys = await Promise.all(
+    services.map((service) => service.waitForLine('started p2p service on '))
+  )
+  t.equal(new Set(keys).size, 3)
+  await Promise.all(services.map((service) => service.waitForLine('registered service')))
+  const listed = (await list(cli)).map(({ servicePublicKey }) => servicePublicKey)
+  t.same(listed.sort(), [...keys].sort())
+
+  await services[1]?.kill('SIGKILL')
+  const heir = cli.start(['service', ...flags])
+  t.equal(await heir.waitForLine('started p2p service on '), keys[1], 'a killed one left no lock')
+})
+
+t.test('a grant for a range outlasts an upgrade of the service', async (t) => {
+  const { cli, start } = await registryOf(t, '--private')
+  const service = (version: string, ...flags: string[]) =>
+    cli.start(['service', '-p', `${start.port}`, '-r', `late@${version}`, ...flags])
+  const { stdout } = await cli.run(['key', '-r', 'late@1.0.0', '-p', `${start.port}`, '--json'])
+  const { servicePublicKey } = JSON.parse(stdout)
+  t.match(await cli.run(['grant', servicePublicKey, '--serve', 'late@^1']), { code: 0 })
+
+  const first = service('1.0.0')
+  t.equal(await first.waitForLine('started p2p service on '), servicePublicKey)
+  await first.waitForLine('registered service')
+  await first.kill('SIGTERM')
+  const second = service('1.0.1')
+  t.equal(await second.waitForLine('started p2p service on '), servicePublicKey)
+  await second.waitForLine('registered service')
+})
+
+t.test('--name chooses a key, which key shows and one process at a time has', async (t) => {
+  const { cli, start } = await registryOf(t)
+  const flags = ['-p', `${start.port}`, '-r', 'hello@1.0.0']
+  const blue = [...flags, '--name', 'blue']
+  const keyOf = async (...flags: string[]) => {
+    const { stdout, stderr } = await cli.run(['key', ...flags, '--json'])
+    return { key: JSON.parse(stdout).servicePublicKey, stderr }
+  }
+  const { key } = await keyOf(...blue)
+  t.not((await keyOf(...flags)).key, key)
+  const service = cli.start(['service', ...blue])
+  t.equal(await service.waitForLine('started p2p service on '), key)
+  const twin = await cli.run(['service', ...blue])
+  t.match(twin, { code: 1, stderr: /^KEY_IN_USE: .*--name/ })
+
+  const plain = cli.start(['service', ...flags])
+  const plainKey = await plain.waitForLine('started p2p service on ')
+  const next = await keyOf(...flags)
+  t.not(next.key, plainKey)
+  t.equal(next.stderr, `a running service has ${plainKey}\n`)
+
+  const refused = await cli.run(['service', ...blue, '--seed', '11'.repeat(32)])
+  t.match(refused, { code: 2, stderr: /^USAGE: / })
+})
