@@ -50,8 +50,8 @@ t.test(
     cli.setEnv('HYPERSEAPORT_BOOTSTRAP', [1, 2, 3, 4, 5].map((n) => `10.77.0.1${n}:49737`).join())
     await serveAndReach(t, cli, {
       registry: hosts.add('registry', '10.77.0.20'),
-      service: hosts.addBehindNat('service', '10.77.0.30', '192.168.30'),
-      consumer: hosts.addBehindNat('consumer', '10.77.0.40', '192.168.40')
+      service: hosts.addOf('home', 'service', 30, '10.77.0.30'),
+      consumer: hosts.addOf('home', 'consumer', 40, '10.77.0.40')
     })
   }
 )
