@@ -1,6 +1,6 @@
 import { isIPv4 } from 'node:net'
 import { networkInterfaces } from 'node:os'
-import { BootstrapNode } from '../../lib/core/bootstrap-node.js'
+import { BootstrapNode, ENOUGH_NODES } from '../../lib/core/bootstrap-node.js'
 import { SeaportError } from '../../lib/core/errors.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
@@ -8,16 +8,20 @@ import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
 const DEFAULT_PORT = 49737
 const LOOPBACK = '127.0.0.1'
 
-/** Runs the first node of a private DHT. */
+/** Runs the first nodes of a private DHT. */
 export const bootstrap: Command = {
   verb: 'bootstrap',
   isLasting: true,
-  describe: 'Run the first node of a private DHT, for a LAN or an island',
+  describe: 'Run the first nodes of a private DHT, for a LAN or an island',
   flags: {
     port: {
       alias: 'p',
-      describe: 'UDP port, 0 for a free one',
+      describe: 'UDP port of the only node, or of the first, 0 for free ones',
       otherwise: `${DEFAULT_PORT}`
+    },
+    nodes: {
+      describe: 'How many nodes to run, on ports that follow each other',
+      otherwise: `${ENOUGH_NODES}, or 1 if a port is named`
     },
     host: {
       describe: 'Address that others reach this node under',
@@ -28,11 +32,14 @@ export const bootstrap: Command = {
   },
   examples: [
     ['bootstrap', 'An island of this machine alone'],
-    ['bootstrap --host 192.168.1.10', 'An island of everyone who reaches that address']
+    ['bootstrap --host 192.168.1.10', 'An island of everyone who reaches that address'],
+    ['bootstrap --host 192.168.1.10 --port 7000 --nodes 4', 'The same on other ports']
   ],
 
   async run(settings, lifetime) {
-    const port = settings.listenPort('port', DEFAULT_PORT)
+    const named = settings.listenPort('port', null)
+    const port = named ?? DEFAULT_PORT
+    const nodes = settings.count('nodes', named === null ? ENOUGH_NODES : 1)
     const host = settings.text('host', LOOPBACK)
     if (!isIPv4(host) || host === '0.0.0.0') {
       throw SeaportError.USAGE(
@@ -40,7 +47,8 @@ export const bootstrap: Command = {
       )
     }
 
-    const node = lifetime.own(new BootstrapNode({ port, host }))
+    const node = lifetime.own(new BootstrapNode({ port, host, nodes }))
+    node.on('notice', (notice: Error) => console.error(notice.message))
     await node.setup()
     const { address } = node
     console.log(

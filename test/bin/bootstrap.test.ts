@@ -12,6 +12,28 @@ t.test('bootstrap prints its address, and how to join it', async (t) => {
   await node.waitForTalk('only this machine reaches it')
 })
 
+t.test('several nodes are named in one line, which others join them with', async (t) => {
+  const cli = new Cli(t)
+  const node = cli.start(['bootstrap', '--port', '0', '--nodes', '4'])
+  const address = await node.waitForLine('bootstrap=')
+  t.match(address, /^127\.0\.0\.1:\d+(,127\.0\.0\.1:\d+){3}$/)
+  t.equal(new Set(address.split(',')).size, 4)
+  cli.setEnv('HYPERSEAPORT_BOOTSTRAP', address)
+  const registry = cli.start(['registry', '--registrySeed', '01'.repeat(32)])
+  await registry.waitForLine('registryPublicKey=')
+})
+
+t.test('a port after the first that is taken costs a node, and is named', async (t) => {
+  const cli = new Cli(t)
+  const first = await freePort()
+  const socket = createSocket('udp4').bind(first + 1, '127.0.0.1')
+  t.teardown(() => socket.close())
+  await once(socket, 'listening')
+  const node = cli.start(['bootstrap', '--port', `${first}`, '--nodes', '2'])
+  t.equal(await node.waitForLine('bootstrap='), `127.0.0.1:${first}`)
+  await node.waitForTalk(`PORT_IN_USE: UDP port ${first + 1}`)
+})
+
 t.test('a signal ends it with 0', async (t) => {
   const cli = new Cli(t)
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -50,3 +72,21 @@ t.test('an address that nobody can reach is refused', async (t) => {
     t.match(stderr, /^USAGE: --host must be an IPv4 address .*\n$/)
   }
 })
+
+/** A port that is free, and the one after it. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const socket = createSocket('udp4').bind(0, '127.0.0.1')
+    await once(socket, 'listening')
+    const { port } = socket.address()
+    const next = createSocket('udp4')
+    const isFree = await new Promise<boolean>((resolve) => {
+      next.once('error', () => resolve(false))
+      next.bind(port + 1, '127.0.0.1', () => resolve(true))
+    })
+    await new Promise((resolve) => socket.close(() => resolve(null)))
+    if (!isFree) continue
+    await new Promise((resolve) => next.close(() => resolve(null)))
+    return port
+  }
+}

@@ -56,6 +56,26 @@ t.test(
   }
 )
 
+t.test(
+  'two homes meet in a DHT that is one machine, since that runs four nodes',
+  { skip: noHosts },
+  async (t) => {
+    const hosts = new Hosts(t)
+    const cli = new Cli(t)
+    const address = '45.45.45.11'
+    const at = hosts.add('bootstrap', address)
+    const island = await running(cli, at, 'bootstrap=', ['bootstrap', '--host', address])
+    const nodes = await island.waitForLine('bootstrap=')
+    t.equal(nodes, [49737, 49738, 49739, 49740].map((port) => `${address}:${port}`).join())
+    cli.setEnv('HYPERSEAPORT_BOOTSTRAP', nodes)
+    await serveAndReach(t, cli, {
+      registry: hosts.add('registry', '45.45.45.12'),
+      service: hosts.addOf('home', 'service', 30, '45.45.45.30'),
+      consumer: hosts.addOf('home', 'consumer', 40, '45.45.45.40')
+    })
+  }
+)
+
 /** The words that run a command on each host. */
 interface Places {
   registry: string[]
