@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -9,6 +10,7 @@ const HOUSE = resolve(import.meta.dirname, '../../..')
 const TYPES = join(HOUSE, 'node_modules/@types')
 const TSC = join(HOUSE, 'node_modules/typescript/bin/tsc')
 const PAPERS = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
+const SHRINKWRAP = 'npm-shrinkwrap.json'
 
 /** The pair in the first README. */
 const SEED = 'c84c7034a0309479299d81468b7bc59592a96b3a919fd1ff159aea1879407382'
@@ -73,8 +75,8 @@ t.test('what is packed holds what users need, and works as they use it', async (
   await writeFile(join(app, 'package.json'), '{ "private": true }')
   await run(app, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', tarball)
 
-  await t.test('it holds the code, its types and four papers', async (t) => {
-    t.same(files.filter((file) => !file.startsWith('dist/')).sort(), PAPERS)
+  await t.test('it holds the code, its types, four papers and what pins them', async (t) => {
+    t.same(files.filter((file) => !file.startsWith('dist/')).sort(), [...PAPERS, SHRINKWRAP].sort())
     const code = files.filter((file) => file.startsWith('dist/'))
     for (const needed of ['bin/hyperseaport.js', 'lib/index.js', 'lib/index.d.ts']) {
       t.ok(code.includes(`dist/${needed}`), needed)
@@ -104,18 +106,50 @@ t.test('what is packed holds what users need, and works as they use it', async (
     t.equal(await run(app, 'node', 'out/program.cjs'), `${PUBLIC_KEY}\n`)
   })
 
+  await t.test('installed globally, it has the dependencies that were tested', async (t) => {
+    const prefix = join(folder, 'global')
+    const flags = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund']
+    await run(folder, 'npm', 'install', '-g', '--prefix', prefix, ...flags, tarball)
+    const root = join(prefix, 'lib/node_modules/hyperseaport')
+    const lock = JSON.parse(await readFile(join(HOUSE, 'package-lock.json'), 'utf8'))
+    for (const [path, { dev, version }] of Object.entries<LockEntry>(lock.packages)) {
+      const file = join(root, path, 'package.json')
+      if (dev && path.lastIndexOf('node_modules/') === 0) t.notOk(existsSync(file), `no ${path}`)
+      else if (!dev) t.equal(JSON.parse(await readFile(file, 'utf8')).version, version, path)
+    }
+    t.match(await run(folder, join(prefix, 'bin/hyperseaport'), 'seed'), /^registrySeed=/)
+  })
+
+  await t.test('what pins them is gone from the clone afterwards', async (t) => {
+    const house = join(folder, 'house')
+    await run(house, 'node', 'release/pin.mjs', '--undo')
+    t.notOk(existsSync(join(house, SHRINKWRAP)))
+    const [packed, own] = await Promise.all(
+      [house, HOUSE].map((root) => readFile(join(root, 'package.json'), 'utf8'))
+    )
+    t.equal(packed, own)
+  })
+
   await t.test('its binary runs', async (t) => {
     const printed = await run(app, 'npx', '--no-install', 'hyperseaport', 'seed')
     t.match(printed, /^registrySeed=[0-9a-f]{64}\nregistryPublicKey=[0-9a-f]{64}\n$/)
   })
 })
 
+interface LockEntry {
+  dev?: boolean
+  version: string
+}
+
 /** Packs what `npm publish` would, in a folder of its own: `prepack` would clear the tests away. */
 async function pack(folder: string): Promise<{ files: string[]; tarball: string }> {
   const house = join(folder, 'house')
   await mkdir(house)
-  for (const paper of PAPERS) await cp(join(HOUSE, paper), join(house, paper))
+  for (const paper of [...PAPERS, 'package-lock.json', 'release']) {
+    await cp(join(HOUSE, paper), join(house, paper), { recursive: true })
+  }
   await run(HOUSE, 'node', TSC, '-p', 'tsconfig.release.json', '--outDir', join(house, 'dist'))
+  await run(house, 'node', 'release/pin.mjs')
   const report = await run(house, 'npm', 'pack', '--ignore-scripts', '--json')
   const [{ filename, files }] = JSON.parse(report)
   return {
