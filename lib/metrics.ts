@@ -1,2 +1,8 @@
 /** Numbers for Prometheus: to collect them, and to serve them. */
-export { type Measures, MetricsServer, measuresOf, measuresOfLogs } from './core/metrics.js'
+export {
+  type Measures,
+  MetricsServer,
+  measuresOf,
+  measuresOfInstances,
+  measuresOfLogs
+} from './core/metrics.js'

@@ -3,6 +3,7 @@ import { factory, Lifecycle } from './core/lifecycle.js'
 import { Network, type NetworkOptions } from './core/network.js'
 import { defaultDir, Storage } from './registry/log/storage.js'
 import { Registrar } from './registry/registrar/registrar.js'
+import type { Instance } from './registry/replica/directory.js'
 import type { Limits } from './registry/swarm/limits.js'
 
 export interface RegistryOptions extends NetworkOptions {
@@ -74,6 +75,11 @@ class RegistryInstance extends Lifecycle {
   async setup(): Promise<this> {
     await this.begin()
     return this
+  }
+
+  /** The instances that are known now, by role and version. */
+  list(): readonly Instance[] {
+    return this.#registrar.replica.directory.list()
   }
 
   getStats() {

@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { SeaportError } from './core/errors.js'
 import { type KeyPair, parseKey, toHex } from './core/keys.js'
 import { factory, Lifecycle, type SetupOptions } from './core/lifecycle.js'
-import { type Measure, Metrics, measuresOf, measuresOfLogs } from './core/metrics.js'
+import {
+  type Measure,
+  Metrics,
+  measuresOf,
+  measuresOfInstances,
+  measuresOfLogs
+} from './core/metrics.js'
 import { LiveFeed } from './dashboard/live-feed.js'
 import { dashboardPages } from './dashboard/pages.js'
 import { type CallerOptions, linksOf } from './dialing/links.js'
@@ -164,6 +170,7 @@ class WebInstance extends Lifecycle {
     const { logs, ...stats } = this.getStats()
     yield* measuresOf('web', stats)
     yield* measuresOfLogs(logs)
+    yield* measuresOfInstances(this.#participant.replica.directory.list())
     yield* this.#traffic.measures()
   }
 
@@ -196,9 +203,9 @@ class WebInstance extends Lifecycle {
   #pages({ dashboard = true }: WebOptions): Map<string, Page> {
     const pages = dashboard ? dashboardPages(this.#feed) : new Map<string, Page>()
     const metrics = new Metrics(() => this.measures())
-    return pages.set('/metrics', async (_request, response, principal) => {
+    return pages.set('/metrics', async (request, response, principal) => {
       if (!principal.mayReachAll) throw denied(principal, 'the metrics')
-      const { type, text } = await metrics.render()
+      const { type, text } = await metrics.render(request.headers.accept)
       response.writeHead(200, { 'Content-Type': type }).end(text)
     })
   }

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { toHex } from '../../lib/core/keys.js'
-import { measuresOf, measuresOfLogs } from '../../lib/core/metrics.js'
+import { measuresOf, measuresOfInstances, measuresOfLogs } from '../../lib/core/metrics.js'
 import { parseRoleRange } from '../../lib/core/role.js'
 import { BALANCE_MODES, DEFAULT_MODE } from '../../lib/dialing/balancer.js'
 import { Consumer, type ConsumerEntry, type Instance } from '../../lib/index.js'
@@ -105,6 +105,7 @@ function* measures(consumer: Consumer) {
   const { logs, ...stats } = consumer.getStats()
   yield* measuresOf('proxy', stats)
   yield* measuresOfLogs(logs)
+  yield* measuresOfInstances(consumer.list())
   for (const entry of consumer.entries) {
     yield* measuresOf('proxy', entry.getStats(), { role: String(entry) })
   }

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { KeyPair } from '../../lib/core/keys.js'
-import { measuresOf, measuresOfLogs } from '../../lib/core/metrics.js'
+import { measuresOf, measuresOfInstances, measuresOfLogs } from '../../lib/core/metrics.js'
 import { Registry, type ServiceRecord } from '../../lib/index.js'
 import { defaultDir } from '../../lib/registry/log/storage.js'
 import { DEFAULT_LIMITS, type Limits } from '../../lib/registry/swarm/limits.js'
@@ -99,6 +99,7 @@ function* measures(registry: Registry) {
   const { logs, ...stats } = registry.getStats()
   yield* measuresOf('registry', stats)
   yield* measuresOfLogs(logs)
+  yield* measuresOfInstances(registry.list())
 }
 
 function limitsOf(settings: Settings): Partial<Limits> {

@@ -1,26 +1,27 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
+import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
-import type { Counter, Gauge, Registry } from 'prom-client'
+import type { Registry } from 'prom-client'
 import { SeaportError } from './errors.js'
+import { expose, type Family, formatFor, type Sample } from './exposition.js'
+import type { Histogram } from './histogram.js'
 import { ReadyResource } from './holepunch.js'
 import { listenError } from './network.js'
 
-/** One number, as it is now. */
-export interface Measure {
+/** One number, as it is now; or how long things took. */
+export type Measure = {
   /** As in `hyperseaport_registry_leases`; a counter's without its `_total`. */
   name: string
   help: string
-  type: 'counter' | 'gauge'
   labels?: Record<string, string>
-  value: number
-}
+} & ({ type: 'counter' | 'gauge'; value: number } | { type: 'histogram'; value: Histogram })
 
 /** Reads the numbers, for one scrape. */
 export type Measures = () => Iterable<Measure>
 
 /** What a number in a `stats` object means, by its component and path. What is not here is a gauge. */
-const MEANINGS: Record<string, [type: Measure['type'], help: string]> = {
+const MEANINGS: Record<string, [type: 'counter' | 'gauge', help: string]> = {
   registry_leases: ['gauge', 'Services whose lease this registrar holds'],
   registry_granted: ['counter', 'Lease requests that were granted'],
   registry_denied: ['counter', 'Lease requests that were denied'],
@@ -68,7 +69,7 @@ const MEANINGS: Record<string, [type: Measure['type'], help: string]> = {
   web_gateway_streams_idle: ['gauge', 'Streams to instances that are kept for the next request'],
   web_gateway_streams_reused: ['counter', 'Requests that went over a kept stream'],
   web_gateway_streams_opened: ['counter', 'Streams to instances that were opened'],
-  web_gateway_retries_retries: ['counter', 'Requests that were sent to another instance'],
+  web_gateway_retries: ['counter', 'Requests that were sent to another instance'],
   web_gateway_retries_denied: ['counter', 'Retries that the budget did not allow'],
   web_gateway_requests: ['counter', 'Requests for services'],
   web_gateway_errors: ['counter', 'Requests for services that were answered with 5xx'],
@@ -83,7 +84,9 @@ export function* measuresOf(
   labels: Record<string, string> = {}
 ): Iterable<Measure> {
   for (const [key, value] of Object.entries(stats)) {
-    const path = `${component}_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`
+    const name = key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+    // What counts the thing that its object is named after is not named twice.
+    const path = component.endsWith(`_${name}`) ? component : `${component}_${name}`
     if (typeof value === 'number') {
       const [type, help] = MEANINGS[path] ?? ['gauge', path.replaceAll('_', ' ')]
       yield { name: `hyperseaport_${path}`, help, type, labels, value }
@@ -121,7 +124,20 @@ export function* measuresOfLogs(
   }
 }
 
-/** The numbers in OpenMetrics' text format, with those of the process. */
+/** As they are listed; `stale` is what a registrar makes of them. */
+const STATUSES = ['passing', 'failing', 'draining', 'stale']
+
+/** How many instances the directory has of each status; of each status there is, so that a graph goes to 0. */
+export function* measuresOfInstances(instances: Iterable<{ status: string }>): Iterable<Measure> {
+  const counts = new Map(STATUSES.map((status) => [status, 0]))
+  for (const { status } of instances) counts.set(status, (counts.get(status) ?? 0) + 1)
+  for (const [status, value] of counts) {
+    const help = 'Instances in the directory, by status'
+    yield { name: 'hyperseaport_instances', help, type: 'gauge', labels: { status }, value }
+  }
+}
+
+/** The numbers in Prometheus' text formats, with those of the process. */
 export class Metrics {
   readonly #measures: Measures
   #process: Registry | null = null
@@ -130,31 +146,76 @@ export class Metrics {
     this.#measures = measures
   }
 
-  async render(): Promise<{ type: string; text: string }> {
-    // Only who is asked for metrics loads the library: each command would start the slower for it.
-    const { Counter, collectDefaultMetrics, Gauge, Registry } = await import('prom-client')
-    const type = Registry.OPENMETRICS_CONTENT_TYPE
-    const make = (): Registry => {
-      const registry = new Registry()
-      // Typed for Prometheus' own format, which the library's functions take.
-      ;(registry as unknown as Registry<typeof type>).setContentType(type)
-      return registry
-    }
+  /** @param accept what the scraper takes, as in its `Accept` */
+  async render(accept?: string): Promise<{ type: string; text: string }> {
+    const format = formatFor(accept)
+    const families = [buildInfo(), ...familiesOf(this.#measures()), ...(await this.#ofProcess())]
+    return { type: format.contentType, text: expose(families, format) }
+  }
+
+  async #ofProcess(): Promise<Family[]> {
     if (this.#process === null) {
-      this.#process = make()
+      // Only who is asked for metrics loads the library: each command would start the slower for it.
+      const { collectDefaultMetrics, Registry } = await import('prom-client')
+      this.#process = new Registry()
       collectDefaultMetrics({ register: this.#process })
     }
-    const own = make()
-    const known = new Map<string, Counter | Gauge>()
-    for (const { name, help, type, labels = {}, value } of this.#measures()) {
-      const config = { name, help, labelNames: Object.keys(labels), registers: [own] }
-      const metric =
-        known.get(name) ?? (type === 'counter' ? new Counter(config) : new Gauge(config))
-      known.set(name, metric)
-      metric.inc(labels, value)
-    }
-    return { type, text: await Registry.merge([own, this.#process]).metrics() }
+    const metrics = (await this.#process.getMetricsAsJSON()) as unknown as ProcessMetric[]
+    // Three of its gauges are named as counters are; what they add up is there by type as well.
+    const rightly = metrics.filter(
+      ({ name, type }) => type === 'counter' || !name.endsWith('_total')
+    )
+    return rightly.map(({ name, help, type, values }) => ({
+      name: type === 'counter' ? name.replace(/_total$/, '') : name,
+      help,
+      type,
+      samples: values.map(({ metricName = name, labels, value }) => {
+        const suffix = metricName.slice(name.length) as Sample['suffix']
+        return { suffix, labels, value }
+      })
+    }))
   }
+}
+
+/** What prom-client collects. */
+interface ProcessMetric extends Omit<Family, 'samples'> {
+  values: { metricName?: string; labels: Sample['labels']; value: number }[]
+}
+
+function buildInfo(): Family {
+  const { version } = createRequire(import.meta.url)('hyperseaport/package.json')
+  const labels = { version, node: process.versions.node }
+  const samples: Sample[] = [{ suffix: '', labels, value: 1 }]
+  return { name: 'hyperseaport_build_info', help: 'Versions that run', type: 'gauge', samples }
+}
+
+function familiesOf(measures: Iterable<Measure>): Iterable<Family> {
+  const families = new Map<string, Family>()
+  const seen = new Set<string>()
+  for (const measure of measures) {
+    const { name, help, type } = measure
+    const family = families.get(name) ?? { name, help, type, samples: [] }
+    families.set(name, family)
+    // A registrar with a gateway knows the same logs twice.
+    const id = `${name} ${JSON.stringify(measure.labels ?? {})}`
+    if (!seen.has(id)) family.samples.push(...samplesOf(measure))
+    seen.add(id)
+  }
+  return families.values()
+}
+
+function samplesOf({ labels = {}, ...measure }: Measure): Sample[] {
+  if (measure.type !== 'histogram') return [{ suffix: '', labels, value: measure.value }]
+  const { count, sum } = measure.value
+  const buckets = measure.value.buckets().map(([bound, value]): Sample => {
+    const le = bound === Infinity ? '+Inf' : String(bound)
+    return { suffix: '_bucket', labels: { ...labels, le }, value }
+  })
+  return [
+    ...buckets,
+    { suffix: '_sum', labels, value: sum },
+    { suffix: '_count', labels, value: count }
+  ]
 }
 
 export interface MetricsServerOptions {
@@ -180,7 +241,7 @@ export class MetricsServer extends ReadyResource {
     this.#server = createServer(async (request, response) => {
       if (request.url?.split('?', 1)[0] !== '/metrics') return response.writeHead(404).end()
       try {
-        const { type, text } = await metrics.render()
+        const { type, text } = await metrics.render(request.headers.accept)
         response.writeHead(200, { 'Content-Type': type }).end(text)
       } catch (error) {
         response.writeHead(500).end()

@@ -1,3 +1,4 @@
+import { Histogram } from '../core/histogram.js'
 import type { Measure } from '../core/metrics.js'
 import { bucketOf, Latency } from './latency.js'
 
@@ -13,20 +14,22 @@ export interface Exchange {
   bytesOut: number
 }
 
-/** Counters of one role or instance since the start, and the latency of late. */
+/** Counters of one role or instance since the start, and the latency since then and of late. */
 export class Flow {
   requests = 0
   /** Of them: those answered with 5xx. */
   errors = 0
   bytesIn = 0
   bytesOut = 0
+  readonly latency = new Histogram()
   readonly #latencies: [current: Latency, previous: Latency] = [new Latency(), new Latency()]
 
-  record({ status, bytesIn, bytesOut }: Exchange, bucket: number) {
+  record({ status, ms, bytesIn, bytesOut }: Exchange, bucket: number) {
     this.requests++
     if (status >= 500) this.errors++
     this.bytesIn += bytesIn
     this.bytesOut += bytesOut
+    this.latency.observe(ms)
     this.#latencies[0].record(bucket)
   }
 
@@ -76,16 +79,12 @@ export class Traffic {
         const name = `hyperseaport_web_role_${field.replace('bytes', 'bytes_').toLowerCase()}`
         yield { name, help, type: 'counter', labels: { role }, value: flow[field] }
       }
-      for (const share of [0.5, 0.99]) {
-        const labels = { role, quantile: `${share}` }
-        const value = flow.percentile(share) / 1000
-        yield {
-          name: 'hyperseaport_web_role_latency_seconds',
-          help: 'Until answers began, of late',
-          type: 'gauge',
-          labels,
-          value
-        }
+      yield {
+        name: 'hyperseaport_web_role_latency_seconds',
+        help: 'Until answers began',
+        type: 'histogram',
+        labels: { role },
+        value: flow.latency
       }
     }
   }
