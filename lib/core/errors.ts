@@ -39,6 +39,11 @@ export class SeaportError extends Error {
     return new SeaportError('BAD_ROLE', text)
   }
 
+  /** An installed dependency, or Node, lacks what we use of it. */
+  static UNSUPPORTED_DEPENDENCY(text: string) {
+    return new SeaportError('UNSUPPORTED_DEPENDENCY', text)
+  }
+
   /** A configuration file that cannot be read. */
   static BAD_CONFIG(text: string, cause?: unknown) {
     return new SeaportError('BAD_CONFIG', text, { cause })

@@ -1,10 +1,14 @@
 /**
  * The holepunch stack, typed for what we call and no more. The packages ship without types and as
- * CommonJS; every other file takes them from here, or those of storage from `registry/hypercore.ts`.
+ * CommonJS; every other file takes them from here, or those of storage from `registry/log/hypercore.ts`.
+ *
+ * What the packages do not promise is used by the functions at the end of this file and nowhere else. Each has a
+ * way to be without it, and a line in test/stack.test.ts; docs/internals/stack.md lists them.
  */
 import type { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
 import type { Duplex } from 'node:stream'
+import { SeaportError } from './errors.js'
 
 const require = createRequire(import.meta.url)
 
@@ -34,14 +38,10 @@ export interface Encoding<T> {
 
 interface CompactEncoding {
   uint: Encoding<number>
-  uint64: Encoding<number>
-  buffer: Encoding<Buffer>
   raw: Encoding<Buffer>
   string: Encoding<string>
   bool: Encoding<boolean>
   none: Encoding<undefined>
-  fixed32: Encoding<Buffer>
-  fixed64: Encoding<Buffer>
   encode<T>(encoding: Encoding<T>, value: T): Buffer
   decode<T>(encoding: Encoding<T>, buffer: Uint8Array): T
 }
@@ -68,7 +68,6 @@ export const z32 = require('z32') as {
 // lifecycle
 
 export interface ReadyResource extends EventEmitter {
-  readonly opening: Promise<void> | null
   readonly closing: Promise<void> | null
   readonly opened: boolean
   readonly closed: boolean
@@ -91,10 +90,6 @@ export interface RawStream extends EventEmitter {
   // What UDX measures; a TCP socket does not tell.
   /** In ms. */
   readonly rtt?: number
-  /** What was sent and did not arrive yet, as far as is known, in bytes. */
-  readonly inflight?: number
-  /** In bytes per second. */
-  readonly bbrBandwidth?: number
 }
 
 /** A UDX stream that one connects by hand. */
@@ -123,8 +118,6 @@ export interface SecretStream extends EventEmitter {
   readonly destroying: boolean
   readonly destroyed: boolean
   userData: unknown
-  /** Messages written and not yet handed on. Not documented. */
-  readonly _writableState: { readonly queue: { readonly length: number } }
   write(data: Uint8Array): boolean
   end(): void
   pause(): void
@@ -165,7 +158,6 @@ export interface MuxChannel {
   close(): void
   cork(): void
   uncork(): void
-  fullyOpened(): Promise<boolean>
   addMessage<T>(options: {
     encoding: Encoding<T>
     onmessage?: (value: T) => void | Promise<void>
@@ -194,7 +186,6 @@ export interface Protomux {
     options: { protocol: string; id?: Buffer | null },
     notify: (id: Buffer | null) => void | Promise<void>
   ): void
-  unpair(options: { protocol: string; id?: Buffer | null }): void
   destroy(error?: Error): void
 }
 
@@ -215,7 +206,6 @@ export interface DHTServer extends EventEmitter {
 
 export interface HyperDHT extends EventEmitter {
   readonly destroyed: boolean
-  readonly online: boolean
   readonly host: string | null
   readonly port: number
   /** The nodes that answered of late. */
@@ -224,9 +214,6 @@ export interface HyperDHT extends EventEmitter {
   readonly stats: { readonly requests: { readonly responses: number } }
   /** Whether others have to punch holes. Both say so. */
   firewalled: boolean
-  readonly io: { firewalled: boolean }
-  /** Where keys were found before, by key in hex. Not documented. */
-  readonly _relayAddressesCache: { delete(key: string): void }
   /** What all of its packets leave from, and come to. */
   readonly socket: UdxSocket
   createRawStream(options: { framed: boolean }): LooseRawStream
@@ -267,7 +254,6 @@ export const HyperDHT = require('hyperdht') as {
 export interface PeerInfo {
   readonly publicKey: Buffer
   readonly topics: Buffer[]
-  reconnect(reconnect: boolean): void
 }
 
 export interface PeerDiscovery {
@@ -280,8 +266,6 @@ export interface Hyperswarm extends EventEmitter {
   readonly keyPair: KeyPairLike
   readonly connections: Set<SecretStream>
   readonly destroyed: boolean
-  /** Every connection, those still being made included, by key. Not documented. */
-  readonly _allConnections: Iterable<SecretStream> & { get(key: Buffer): SecretStream | undefined }
   /** Outgoing connections that are being made. */
   readonly connecting: number
   join(
@@ -305,4 +289,108 @@ export const Hyperswarm = require('hyperswarm') as {
     jitter?: number
     firewall?: (remotePublicKey: Buffer, payload: unknown) => boolean
   }): Hyperswarm
+}
+
+// What the packages do not promise
+
+/** Members that may be gone with the next release. */
+interface Unpromised {
+  readonly _writableState?: { readonly queue?: { readonly length?: number } }
+  readonly inflight?: number
+  readonly bbrBandwidth?: number
+  readonly io?: { firewalled: boolean }
+  readonly _relayAddressesCache?: { delete?(key: string): void }
+  readonly _allConnections?: Iterable<SecretStream> & {
+    get?(key: Buffer): SecretStream | undefined
+  }
+}
+
+/** @throws UNSUPPORTED_DEPENDENCY where a bound on memory would not hold: to be called before anything opens */
+export function checkStack() {
+  const probe = new SecretStream(true, null, { autoStart: false })
+  const isCounted = Number.isInteger(waitingMessages(probe))
+  probe.on('error', () => {}).destroy()
+  if (isCounted) return
+  throw SeaportError.UNSUPPORTED_DEPENDENCY(
+    'messages that wait cannot be counted: install @hyperswarm/secret-stream 6.9.2 and the streamx that ' +
+      'package-lock.json names'
+  )
+}
+
+/** How many messages were written to a connection and not yet handed on; NaN if that cannot be known. */
+export function waitingMessages(connection: SecretStream): number {
+  return (connection as Unpromised)._writableState?.queue?.length ?? Number.NaN
+}
+
+/**
+ * What UDX measures: what was sent and has not arrived, as far as is known, in bytes; and bytes per second, 0 if
+ * they are not known yet. Null if the transport does not tell. TCP never does.
+ */
+export function paceOf({
+  rawStream
+}: SecretStream): { inflight: number; bandwidth: number } | null {
+  const { inflight, bbrBandwidth } = (rawStream ?? {}) as Unpromised
+  return inflight === undefined ? null : { inflight, bandwidth: bbrBandwidth ?? 0 }
+}
+
+/**
+ * Makes a DHT node look a key up when it connects to it next. HyperDHT would first ask where it found the key before;
+ * without this, a service that was restarted is reached some seconds later.
+ *
+ * @param key hex
+ */
+export function forgetAddresses(dht: HyperDHT, key: string) {
+  ;(dht as Unpromised)._relayAddressesCache?.delete?.(key)
+}
+
+/** Tells a DHT node that others reach it without punching holes. */
+export function declareReachable(dht: HyperDHT) {
+  for (const part of [dht, (dht as Unpromised).io]) if (part) part.firewalled = false
+}
+
+/** Every connection of a swarm, those still being made included; without its private list, the made ones only. */
+export function allConnections(swarm: Hyperswarm): Iterable<SecretStream> {
+  return (swarm as Unpromised)._allConnections ?? swarm.connections
+}
+
+/** The connection of a swarm to a key, made or being made; undefined without its private list. */
+export function connectionTo(swarm: Hyperswarm, key: Buffer): SecretStream | undefined {
+  return (swarm as Unpromised)._allConnections?.get?.(key)
+}
+
+/**
+ * A DHT node for a swarm, which destroys the node that it is given, with its listeners on it. This one is not the
+ * swarm's to destroy. Methods run on the node itself: a class with `#private` members refuses a Proxy.
+ */
+export function lend(dht: HyperDHT): HyperDHT {
+  const listeners: [event: string, listener: (...args: unknown[]) => void][] = []
+  const own: Partial<HyperDHT> = {
+    on(event: string, listener: (...args: unknown[]) => void) {
+      listeners.push([event, listener])
+      dht.on(event, listener)
+      return dht
+    },
+    async destroy() {
+      for (const [event, listener] of listeners.splice(0)) dht.off(event, listener)
+    }
+  }
+  return new Proxy(dht, {
+    get(target, name) {
+      if (name in own) return Reflect.get(own, name)
+      const value: unknown = Reflect.get(target, name)
+      return typeof value === 'function' && name !== 'constructor' ? value.bind(target) : value
+    }
+  })
+}
+
+/**
+ * How Protomux and the codecs below it say that bytes make no sense. They have no codes. All other errors, such as
+ * Hyperswarm's "Duplicate connection", are no offence of the other side, and so is one of these if it is reworded.
+ */
+const OFFENCES =
+  /^(Out of bounds|Array is too big|Incorrect buffer size|Unknown (type|version|hash|signature)|uint must be|int must be|Invalid (open|reject) message|Remote exceeded backlog)/
+
+/** Whether an error of a connection says that the other side broke the protocol. */
+export function isMalformedFrame(error: Error & { code?: string }): boolean {
+  return error.code === undefined && OFFENCES.test(error.message)
 }

@@ -6,10 +6,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from './errors.js'
 import {
   type Address,
+  checkStack,
+  declareReachable,
+  forgetAddresses,
   HyperDHT,
   type HyperDHTOptions,
   Hyperswarm,
   type KeyPairLike,
+  lend,
   ReadyResource,
   type SecretStream
 } from './holepunch.js'
@@ -128,6 +132,7 @@ export class Network extends ReadyResource {
 
   /** @throws LISTEN_FAILED for the host, CLOSED if all users have left meanwhile */
   override async _open() {
+    checkStack()
     if (this.host !== undefined) await probeUdpPort(0, this.host)
     const firewalled = await isBehindNat(this.#options)
     const dht = new HyperDHT({ ...this.#options, firewalled })
@@ -171,15 +176,15 @@ export class Network extends ReadyResource {
    */
   connect(remotePublicKey: Buffer, keyPair: KeyPairLike): SecretStream {
     const connection = this.dht.connect(remotePublicKey, { keyPair })
-    const { _relayAddressesCache: found } = this.dht
-    connection.once('close', () => found.delete(toHex(remotePublicKey)))
+    const { dht } = this
+    connection.once('close', () => forgetAddresses(dht, toHex(remotePublicKey)))
     return connection
   }
 
   /** A swarm of its own key on the shared node. */
   swarm(keyPair: KeyPairLike, firewall?: (remotePublicKey: Buffer) => boolean): Hyperswarm {
     return new Hyperswarm({
-      dht: lent(this.dht),
+      dht: lend(this.dht),
       keyPair,
       maxPeers: MAX_PEERS,
       maxParallel: MAX_PARALLEL,
@@ -237,8 +242,7 @@ export class Network extends ReadyResource {
   async #onreached() {
     const { dht } = this
     if (dht.firewalled && !(await isBehindNat(this.#options))) {
-      dht.firewalled = false
-      dht.io.firewalled = false
+      declareReachable(dht)
     }
     if (this.closing) return
     for (const server of dht.listening) server.refresh()
@@ -341,24 +345,6 @@ async function isBehindNat({ bootstrap, host }: HyperDHTOptions): Promise<boolea
 function ownAddresses(): Set<string> {
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
   return new Set(all.map(({ address }) => address))
-}
-
-/** A swarm destroys the node that it was given, with its listeners on it; this one is not its to destroy. */
-function lent(dht: HyperDHT): HyperDHT {
-  const listeners: [event: string, listener: (...args: unknown[]) => void][] = []
-  const own: Partial<HyperDHT> = {
-    on(event: string, listener: (...args: unknown[]) => void) {
-      listeners.push([event, listener])
-      dht.on(event, listener)
-      return dht
-    },
-    async destroy() {
-      for (const [event, listener] of listeners.splice(0)) dht.off(event, listener)
-    }
-  }
-  return new Proxy(dht, {
-    get: (target, name) => Reflect.get(name in own ? own : target, name)
-  })
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { SecretStream } from '../core/holepunch.js'
+import { paceOf, type SecretStream } from '../core/holepunch.js'
 import { PACKET_BYTES } from './frames.js'
 
 export interface BacklogOptions {
@@ -38,17 +38,17 @@ export class Backlog {
 
   /** How many bytes may be handed on now. If there are none, calls back once there are. */
   askForRoom(): number {
-    const { inflight, bbrBandwidth = 0 } = this.#connection.rawStream ?? {}
-    if (inflight === undefined) return PACKET_BYTES
-    const room = Math.max(MIN_WAITING_BYTES, (bbrBandwidth * WAIT_MS) / 1000)
+    const pace = paceOf(this.#connection)
+    if (!pace) return PACKET_BYTES
+    const room = Math.max(MIN_WAITING_BYTES, (pace.bandwidth * WAIT_MS) / 1000)
     const piece = Math.min(PACKET_BYTES, Math.floor(room / PIECES))
-    this.#isAwaited = this.#size - inflight + piece > room
+    this.#isAwaited = this.#size - pace.inflight + piece > room
     return this.#isAwaited ? 0 : piece
   }
 
   /** So many bytes were handed on. */
   add(byteLength: number) {
-    if (this.#connection.rawStream?.inflight === undefined) return
+    if (!paceOf(this.#connection)) return
     this.#size += byteLength
     this.#unmarked += byteLength
     if (this.#unmarked >= MIN_WAITING_BYTES / PIECES) void this.#mark()

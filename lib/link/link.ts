@@ -1,7 +1,12 @@
 import { EventEmitter } from 'node:events'
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
-import { Protomux, type SecretStream } from '../core/holepunch.js'
+import {
+  isMalformedFrame,
+  Protomux,
+  type SecretStream,
+  waitingMessages
+} from '../core/holepunch.js'
 import { toHex } from '../core/keys.js'
 import { Heartbeat } from './heartbeat.js'
 import type { IncomingStream } from './incoming-stream.js'
@@ -281,7 +286,7 @@ export class Link extends EventEmitter<LinkEvents> {
   #checkMessage(message: Buffer) {
     if (message.byteLength > MAX_MESSAGE_BYTES) {
       this.mux.destroy(SeaportError.BAD_MESSAGE(`a message of ${message.byteLength} bytes`))
-    } else if (this.connection._writableState.queue.length > MAX_BACKLOG) {
+    } else if (waitingMessages(this.connection) > MAX_BACKLOG) {
       this.mux.destroy(SeaportError.BAD_MESSAGE('answers that the other side does not take'))
     }
   }
@@ -313,7 +318,7 @@ export class Link extends EventEmitter<LinkEvents> {
       )
     }
     // The stack's own errors have codes; without one, the other side sent what could not be decoded.
-    if (reason instanceof Error && code === undefined) {
+    if (reason instanceof Error && isMalformedFrame(reason)) {
       return SeaportError.BAD_MESSAGE(
         `${this.#name} sent what cannot be read (${reason.message})`,
         reason

@@ -4,6 +4,7 @@ import { FailureDetector } from '../../core/failure-detector.js'
 import {
   c,
   type Encoding,
+  isMalformedFrame,
   type MuxChannel,
   type MuxMessage,
   Protomux,
@@ -46,8 +47,6 @@ const REQUEST_TIMEOUT_MS = 10_000
 const MAX_PENDING_REQUESTS = 4096
 /** What one frame can hold beyond its sender's budget; more than this is an attack. */
 const MAX_WAIT_MS = 10_000
-/** Uncoded errors of Hyperswarm that are part of its work. */
-const BENIGN = new Set(['Duplicate connection', 'Swarm has been destroyed', 'Stream was destroyed'])
 
 /** Another participant of the registry, on one swarm connection, after the hellos. */
 export class Peer extends EventEmitter<PeerEvents> {
@@ -300,8 +299,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   }
 }
 
-/** Decoders throw plain errors at bytes that make no sense; a transport's errors carry a code. */
-function isMalformed(error: Error & { code?: string }): boolean {
-  if (error instanceof SeaportError) return error.code === 'BAD_MESSAGE'
-  return error.code === undefined && !BENIGN.has(error.message)
+/** Whether the other side broke the protocol. An error that nobody recognises bars nobody. */
+function isMalformed(error: Error): boolean {
+  return error instanceof SeaportError ? error.code === 'BAD_MESSAGE' : isMalformedFrame(error)
 }

@@ -1,5 +1,7 @@
 import { SeaportError } from '../../core/errors.js'
 import {
+  allConnections,
+  connectionTo,
   crypto,
   type Hyperswarm,
   type PeerDiscovery,
@@ -253,7 +255,7 @@ export class Peering extends ReadyResource {
 
   /** How many more replicas to call at. Who still has none in sight calls at all it finds: many may be long gone. */
   get #missingReplicas(): number {
-    const calls = [...this.#swarm._allConnections].filter((call) => this.#isPromising(call))
+    const calls = [...allConnections(this.#swarm)].filter((call) => this.#isPromising(call))
     const replicas = calls.filter((call) => !this.#registrars.has(toHex(call.remotePublicKey)))
     if (replicas.length === 0 && this.#searches > MODEST_SEARCHES) return Infinity
     return Math.max(this.#replicaPeers - replicas.length, 0)
@@ -288,7 +290,7 @@ export class Peering extends ReadyResource {
 
   #trackAttempts() {
     if (this.#swarm.connecting === 0) return
-    for (const connection of this.#swarm._allConnections) {
+    for (const connection of allConnections(this.#swarm)) {
       if (!this.#attempts.has(connection)) this.#attempts.set(connection, Date.now())
     }
   }
@@ -300,7 +302,7 @@ export class Peering extends ReadyResource {
    */
   #yieldTo(key: Buffer): boolean {
     if (this.closing) return true
-    const attempt = this.#swarm._allConnections.get(key)
+    const attempt = connectionTo(this.#swarm, key)
     const since = attempt && this.#attempts.get(attempt)
     const isStale = since !== undefined && Date.now() - since > STALE_ATTEMPT_MS
     if (isStale && !this.peers.has(toHex(key))) attempt?.destroy()
