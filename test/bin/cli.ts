@@ -8,7 +8,7 @@ import type { Test } from 'tap'
 import { BootstrapNode } from '../../lib/core/bootstrap-node.js'
 import { KeyPair, randomSeed, toHex } from '../../lib/core/keys.js'
 
-const PROGRAM = resolve(import.meta.dirname, '../../bin/hyperseaport.js')
+export const PROGRAM = resolve(import.meta.dirname, '../../bin/hyperseaport.js')
 const LINE_TIMEOUT_MS = 15_000
 
 export interface Outcome {
@@ -168,6 +168,19 @@ export class Running {
     return this.#waitFor('stderr', beginning, timeout)
   }
 
+  /** Waits for a line of either that matches. */
+  async waitForMatch(pattern: RegExp, timeout = LINE_TIMEOUT_MS) {
+    const isThere = () =>
+      [...this.lines.stdout, ...this.lines.stderr].some((line) => pattern.test(line))
+    await this.#until(isThere, `${pattern}`, timeout)
+  }
+
+  /** Ends it and all that it started, as Ctrl-C does: it has to lead a process group. */
+  async interrupt(): Promise<Outcome> {
+    if (!this.#ended) process.kill(-this.pid, 'SIGINT')
+    return this.outcome
+  }
+
   /** Sends a signal and waits for the end. */
   async kill(signal: NodeJS.Signals = 'SIGTERM'): Promise<Outcome> {
     this.#child.kill(signal)
@@ -175,20 +188,24 @@ export class Running {
   }
 
   async #waitFor(name: 'stdout' | 'stderr', beginning: string, timeout: number): Promise<string> {
+    const find = () => this.lines[name].find((line) => line.startsWith(beginning))
+    await this.#until(() => find() !== undefined, JSON.stringify(beginning), timeout)
+    return find()?.slice(beginning.length) ?? ''
+  }
+
+  async #until(isThere: () => boolean, what: string, timeout: number) {
     const signal = AbortSignal.timeout(timeout)
-    for (;;) {
-      const line = this.lines[name].find((line) => line.startsWith(beginning))
-      if (line !== undefined) return line.slice(beginning.length)
-      if (this.#ended) throw this.#missing(beginning, 'before it ended')
+    while (!isThere()) {
+      if (this.#ended) throw this.#missing(what, 'before it ended')
       await once(this.#changes, 'change', { signal }).catch(() => {
-        throw this.#missing(beginning, `in ${timeout} ms`)
+        throw this.#missing(what, `in ${timeout} ms`)
       })
     }
   }
 
-  #missing(beginning: string, when: string): Error {
+  #missing(what: string, when: string): Error {
     return new Error(
-      `hyperseaport ${this.#args.join(' ')} did not print ${JSON.stringify(beginning)} ${when}; ` +
+      `hyperseaport ${this.#args.join(' ')} did not print ${what} ${when}; ` +
         `stdout: ${this.#text('stdout')} stderr: ${this.#text('stderr')}`
     )
   }
@@ -199,7 +216,7 @@ export class Running {
 }
 
 /** Ours without what tap and the person at this machine have set. */
-function cleanEnvironment(home: string): NodeJS.ProcessEnv {
+export function cleanEnvironment(home: string): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(hyperseaport_|xdg_|tap|_tapjs_)/i.test(name)
   )

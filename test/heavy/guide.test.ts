@@ -1,0 +1,99 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import t, { type Test } from 'tap'
+import { commandsOf, WALKED_PAGES } from '../docs/pages.js'
+import { Walkthrough } from '../docs/walkthrough.js'
+
+/** They need what no test may start or install; `test/docs/manifests.test.ts` looks at what they are given. */
+const IS_OF_OTHERS = /^(systemctl|docker|kubectl) /
+/** `test/heavy/readme.test.ts` runs it from a clone. */
+const IS_PACKING = /^npm pack$/
+const REGISTRY = "the registry's machine"
+
+/** What has to be there before a reader comes to a page, and what its placeholders stand for. */
+const SETTINGS: Record<string, (walkthrough: Walkthrough, t: Test) => Promise<void>> = {
+  'docs/guide/gateway.md': async (walkthrough, t) => {
+    await backend(walkthrough, t)
+    await registry(walkthrough)
+    for (const port of [80, 8777]) await walkthrough.replacePort(port)
+    walkthrough.write('', 'password.txt', 'a long enough password\n')
+    await walkthrough.runAll(['hyperseaport service --port 5984 --role couchdb@3.2.2'])
+    walkthrough.replace('abe2…', walkthrough.said('started p2p service on '))
+  },
+  'docs/guide/private-registries.md': async (walkthrough, t) => {
+    await backend(walkthrough, t)
+    await identity(walkthrough, [REGISTRY, "the service's machine", "the consumer's machine"])
+    await walkthrough.replacePort(5985)
+  },
+  'docs/guide/running.md': async (walkthrough) => {
+    await registry(walkthrough)
+    await walkthrough.replacePort(9464)
+    walkthrough.replace('/etc/hyperseaport', walkthrough.folder(REGISTRY))
+  },
+  'docs/guide/services.md': async (walkthrough, t) => {
+    await backend(walkthrough, t)
+    await registry(walkthrough)
+    await walkthrough.replacePort(5985)
+    const port = await walkthrough.replacePort(49737)
+    for (const next of [1, 2, 3]) walkthrough.replace(`${49737 + next}`, `${port + next}`)
+    walkthrough.replace('--host 192.168.1.10', `--host 127.0.0.1 --nodes 4 --port ${port}`)
+    walkthrough.replace('192.168.1.10', '127.0.0.1')
+    walkthrough.write('', 'server.js', SERVER)
+  },
+  'docs/guide/troubleshooting.md': async (walkthrough) => registry(walkthrough)
+}
+
+const SERVER = `
+require('node:http').createServer((_, answer) => answer.end('well')).listen(process.env.PORT, '127.0.0.1')
+`
+
+for (const page of WALKED_PAGES.filter((page) => page.startsWith('docs/guide/'))) {
+  const commands = commandsOf(page).filter(
+    ({ text }) => !IS_OF_OTHERS.test(text) && !IS_PACKING.test(text)
+  )
+  if (commands.length === 0) continue
+  t.test(`the commands of ${page} do what it says`, async (t) => {
+    const walkthrough = new Walkthrough(t)
+    await walkthrough.island()
+    const setting = SETTINGS[page]
+    if (!setting) throw new Error(`say in SETTINGS what ${page} needs before its first command`)
+    await setting(walkthrough, t)
+    for (const command of commands) {
+      await walkthrough.run(command)
+      for (const line of command.prints) walkthrough.learn(line)
+    }
+  })
+}
+
+/** An open registry that runs, and its public key in the config file. */
+async function registry(walkthrough: Walkthrough) {
+  await walkthrough.runAll([
+    'hyperseaport seed --out .config/hyperseaport',
+    'hyperseaport registry'
+  ])
+}
+
+/** The registry's seed on its machine, and its public key on all. */
+async function identity(walkthrough: Walkthrough, machines: string[]) {
+  await walkthrough.runAll([
+    `hyperseaport seed --out '${walkthrough.folder(REGISTRY)}/.config/hyperseaport'`
+  ])
+  const line = `registryPublicKey=${walkthrough.said('registryPublicKey=')}\n`
+  for (const machine of machines) {
+    if (machine !== REGISTRY) walkthrough.write(machine, '.config/hyperseaport', line)
+  }
+}
+
+/** What the pages have listen on port 5984. */
+async function backend(walkthrough: Walkthrough, t: Test) {
+  const port = await walkthrough.replacePort(5984)
+  const server = createServer((_, answer) =>
+    answer.end('{"couchdb":"Welcome","version":"3.2.2"}\n')
+  )
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+}
