@@ -64,16 +64,16 @@ async function flood(t: Test, times: number, limits: Partial<Limits> = {}) {
   return notices
 }
 
-t.test('a budget is the key’s, and is there again after a while', (t) => {
+t.test('a rate is of one key, and is there again after a while', (t) => {
   let time = 0
-  const budget = new RateLimiter({ rate: 100, burst: 10, now: () => time })
-  for (let i = 0; i < 10; i++) t.equal(budget.spend('a'), 0)
-  t.equal(budget.spend('a'), 10, 'the eleventh waits for the next hundredth')
-  t.equal(budget.spend('b'), 0, 'another key has its own')
+  const limiter = new RateLimiter({ rate: 100, burst: 10, now: () => time })
+  for (let i = 0; i < 10; i++) t.equal(limiter.spend('a'), 0)
+  t.equal(limiter.spend('a'), 10, 'the eleventh waits for the next hundredth')
+  t.equal(limiter.spend('b'), 0, 'another key has its own')
   time += 110
-  for (let i = 0; i < 10; i++) t.equal(budget.spend('a'), 0)
-  for (let i = 0; i < 30_000; i++) budget.spend(`key ${i}`)
-  t.ok(budget.size <= 10_000, 'it remembers no more than so many')
+  for (let i = 0; i < 10; i++) t.equal(limiter.spend('a'), 0)
+  for (let i = 0; i < 30_000; i++) limiter.spend(`key ${i}`)
+  t.ok(limiter.size <= 10_000, 'it remembers no more than so many')
   t.end()
 })
 
@@ -99,7 +99,7 @@ t.test('a key’s messages are slowed down to its rate, and none is lost', async
   t.ok(took >= 450, `71 messages at 100/s after 20 at once, whatever the connection: ${took} ms`)
 })
 
-t.test('messages far beyond the budget end the connection with a code', async (t) => {
+t.test('messages far beyond the rate end the connection with a code', async (t) => {
   const notices = await flood(t, 500, { messageRate: 10, messageBurst: 10 })
   t.match(notices, [{ code: 'LIMIT_REACHED' }])
 })
@@ -213,17 +213,17 @@ t.test('who announces itself as a registrar without the registry’s key is left
   t.equal(replica.peering.peers.size, 0)
 })
 
-t.test('a doorkeeper forgets, and remembers no more than it can', (t) => {
+t.test('a gate forgets, and remembers no more than it can', (t) => {
   let time = 0
-  const doorkeeper = new ConnectionGate({ ...DEFAULT_LIMITS, memory: 1000 }, () => time)
-  for (let i = 0; i < 3; i++) doorkeeper.report('a', SeaportError.NOT_A_MEMBER(''))
-  for (let i = 0; i < 9; i++) doorkeeper.report('b', SeaportError.NOT_GRANTED(''))
-  t.ok(doorkeeper.isBarred('a'))
-  t.notOk(doorkeeper.isBarred('b'), 'it may be granted something any moment')
+  const gate = new ConnectionGate({ ...DEFAULT_LIMITS, memory: 1000 }, () => time)
+  for (let i = 0; i < 3; i++) gate.report('a', SeaportError.NOT_A_MEMBER(''))
+  for (let i = 0; i < 9; i++) gate.report('b', SeaportError.NOT_GRANTED(''))
+  t.ok(gate.isBarred('a'))
+  t.notOk(gate.isBarred('b'), 'it may be granted something any moment')
   time += 1001
-  t.notOk(doorkeeper.isBarred('a'))
+  t.notOk(gate.isBarred('a'))
   for (let i = 0; i < 10_000; i++)
-    doorkeeper.report(toHex(crypto.randomBytes(32)), SeaportError.BAD_MESSAGE(''))
-  t.equal(doorkeeper.offenders, 4096)
+    gate.report(toHex(crypto.randomBytes(32)), SeaportError.BAD_MESSAGE(''))
+  t.equal(gate.offenders, 4096)
   t.end()
 })
