@@ -265,7 +265,12 @@ class ServiceInstance extends Lifecycle {
     const registration = new Registration({
       replica: this.#participant.replica,
       keyPair,
-      fields: { ...this.role, tags: this.#tags, direct: this.#listeners?.addresses ?? [] },
+      fields: {
+        ...this.role,
+        tags: this.#tags,
+        direct: this.#listeners?.addresses ?? [],
+        speaks: this.#listeners?.speaks ?? []
+      },
       health: this.#health,
       supervisor: this.#origin.supervisor
     })

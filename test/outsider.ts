@@ -308,7 +308,10 @@ export class Call implements Wire {
     this.mux = Protomux.from(connection)
     this.outcome = new Promise((resolve) => {
       void this.closed.then(() => resolve('hung up'))
-      const channel = this.mux.createChannel({ protocol: 'hyperseaport/stream/1' })
+      const channel = this.mux.createChannel({
+        protocol: 'hyperseaport/streams/2',
+        handshake: c.raw
+      })
       const message = channel?.addMessage({
         encoding: c.raw,
         onmessage: (packet: Buffer) => {
@@ -323,8 +326,9 @@ export class Call implements Wire {
           if (type === DATA) resolve(reader.text() === 'hello' ? 'yes' : 'something else')
         }
       })
-      channel?.open()
-      message?.send(Buffer.concat([Buffer.of(OPEN, 1), uint(1000)]))
+      // Of revision 0, and nothing is spoken here; then a stream whose purpose is empty.
+      channel?.open(Buffer.of(0, 0))
+      message?.send(Buffer.concat([Buffer.of(OPEN, 1, 0), uint(1000)]))
     })
   }
 }

@@ -108,5 +108,6 @@ function toRow({
 }
 
 function toText(path: PathView | null): string {
-  return path === null ? 'none' : `${path.path} ${path.rtt.toFixed(1)} ms`
+  if (path === null) return 'none'
+  return path.rtt === null ? path.path : `${path.path} ${path.rtt.toFixed(1)} ms`
 }

@@ -20,6 +20,11 @@ export function arePurposes(value: unknown): value is string[] {
   return Array.isArray(value) && value.length <= MAX_PURPOSES && value.every(isPurpose)
 }
 
+/** Whether a list says what is understood without it. */
+export function isOnlyBytes(purposes: readonly string[]): boolean {
+  return purposes.length === 1 && purposes[0] === BYTES
+}
+
 /** @throws USAGE */
 export function checkPurpose(text: string): string {
   if (isPurpose(text)) return text

@@ -12,7 +12,7 @@ export interface LiveFeedOptions {
   /** Connections to other participants. */
   peers: () => number
   /** How the link to an instance goes, if there is one. */
-  pathOf: (key: string) => { kind: string; rtt: number } | null
+  pathOf: (key: string) => { kind: string; rtt: number | null } | null
   /** How often numbers are sent, in ms. */
   interval?: number
 }

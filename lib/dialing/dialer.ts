@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
+import { BYTES } from '../core/purpose.js'
 import type { OpenOptions } from '../link/link.js'
 import type { LinkPool } from '../link/pool.js'
 import { LinkStream } from '../link/stream.js'
@@ -19,6 +20,8 @@ import { OVERTAKEN, Race } from './race.js'
 /** An instance that may be dialed. */
 export interface Candidate extends Balanced {
   role: string
+  /** The purposes of streams that it takes. Default: bytes for its backend only. */
+  speaks?: readonly string[]
 }
 
 export interface DialerOptions {
@@ -60,15 +63,18 @@ type Dialed = LinkStream | Duplex | Lendable
 type Open<S extends Dialed> = (key: Buffer, options: OpenOptions) => Promise<S>
 
 export interface DialOptions<S extends Dialed = LinkStream> {
+  /** What the stream is for. Only instances that speak it are tried. Default: bytes for the backend. */
+  purpose?: string | undefined
   /** Ends the dial, and whatever attempt is under way. */
   signal?: Signal
   /** Instances to try only when no other is left, by key in hex. */
-  avoid?: ReadonlySet<string>
+  avoid?: ReadonlySet<string> | undefined
   /** Opens the stream to the instance whose turn it is. Default: the pool does. */
   open?: Open<S>
 }
 
 interface AttemptOptions<S extends Dialed> {
+  purpose: string
   signal: Signal
   open: Open<S> | undefined
   /** There is no other candidate. */
@@ -183,7 +189,7 @@ export class Dialer {
    * @throws NO_INSTANCE, which says what became of each, or the signal's reason
    */
   async dial<S extends Dialed = LinkStream>(options: DialOptions<S> = {}): Promise<S> {
-    const candidates = this.#order(options.avoid)
+    const candidates = this.#order(options)
     const failures: Failure[] = []
     let stream = await this.#race(candidates, options, failures)
     if (!stream && areLeaving(failures)) {
@@ -195,18 +201,18 @@ export class Dialer {
       return stream
     }
     this.stats.failed++
-    throw this.#noInstance(failures)
+    throw this.#noInstance(failures, options.purpose)
   }
 
   #race<S extends Dialed>(
     candidates: Candidate[],
-    { signal, open }: DialOptions<S>,
+    { purpose = BYTES, signal, open }: DialOptions<S>,
     failures: Failure[]
   ): Promise<S | null> {
     const isAlone = candidates.length === 1
     const race = new Race<Candidate, S>({
       candidates,
-      attempt: (candidate, signal) => this.#attempt(candidate, { signal, open, isAlone }),
+      attempt: (candidate, signal) => this.#attempt(candidate, { purpose, signal, open, isAlone }),
       hedgeAfter: this.#hedgeAfter,
       timeout: this.#dialTimeout,
       signal,
@@ -222,18 +228,23 @@ export class Dialer {
    * The balancer's order, except that those come later whose link has fallen silent, then those that are
    * ejected, and last those to avoid. So if all are, all are tried.
    */
-  #order(avoid: ReadonlySet<string> | undefined): Candidate[] {
-    const ordered = this.#balance()
+  #order({ avoid, purpose }: Pick<DialOptions, 'avoid' | 'purpose'>): Candidate[] {
+    const ordered = this.#balance(purpose)
     if (ordered.length === 1) return ordered
     const doubts = ordered.map((candidate) => this.#doubt(candidate, avoid))
     if (doubts.every((doubt) => doubt === 0)) return ordered
     return [0, 1, 2, 3].flatMap((level) => ordered.filter((_, i) => doubts[i] === level))
   }
 
-  #balance(): Candidate[] {
+  #balance(purpose: string = BYTES): Candidate[] {
     const context = this.#context
     context.dial++
-    return this.#balancer(this.#resolve(), context)
+    const known = this.#resolve()
+    const areSpeaking = known.every((candidate) => isSpeaking(candidate, purpose))
+    const candidates = areSpeaking
+      ? known
+      : known.filter((candidate) => isSpeaking(candidate, purpose))
+    return this.#balancer(candidates, context)
   }
 
   #doubt({ servicePublicKey }: Candidate, avoid: ReadonlySet<string> | undefined): number {
@@ -244,7 +255,7 @@ export class Dialer {
 
   #attempt<S extends Dialed>(
     candidate: Candidate,
-    { signal, open, isAlone }: AttemptOptions<S>
+    { purpose, signal, open, isAlone }: AttemptOptions<S>
   ): Promise<S> {
     const { key, load, ejection } = this.#instanceStats.of(candidate.servicePublicKey)
     const beganAt = performance.now()
@@ -253,6 +264,7 @@ export class Dialer {
     load.inFlight++
     ejection.begin()
     const opening = (open ?? (this.#open as unknown as Open<S>))(key, {
+      purpose,
       timeout: this.#openTimeout,
       signal,
       // Where there is nobody else, a link that turns out to be dead may be the only thing wrong.
@@ -287,11 +299,12 @@ export class Dialer {
    */
   #successorsOf(
     failures: Failure[],
-    { avoid, signal }: Pick<DialOptions, 'avoid' | 'signal'>
+    { avoid, purpose, signal }: Pick<DialOptions, 'avoid' | 'purpose' | 'signal'>
   ): Promise<Candidate[]> {
     const tried = new Set(failures.map(({ candidate }) => candidate.servicePublicKey))
     return new Promise((resolve, reject) => {
-      const find = () => this.#order(avoid).filter((one) => !tried.has(one.servicePublicKey))
+      const find = () =>
+        this.#order({ avoid, purpose }).filter((one) => !tried.has(one.servicePublicKey))
       const settle = () => {
         clearTimeout(timer)
         stop?.()
@@ -315,8 +328,14 @@ export class Dialer {
     return this.#pool.pathOf?.(servicePublicKey) !== null
   }
 
-  #noInstance(failures: Failure[]): SeaportError {
-    if (failures.length === 0) return SeaportError.NO_INSTANCE(`nobody serves ${this.#role} now`)
+  #noInstance(failures: Failure[], purpose: string = BYTES): SeaportError {
+    if (failures.length === 0) {
+      return SeaportError.NO_INSTANCE(
+        this.#resolve().length === 0
+          ? `nobody serves ${this.#role} now`
+          : `no instance of ${this.#role} ${purpose === BYTES ? 'has a backend' : `speaks ${purpose}`}`
+      )
+    }
     const each = failures.map(
       ({ candidate, error }) =>
         `${candidate.role}@${candidate.version} ${candidate.servicePublicKey.slice(0, 8)}… ${error.message}`
@@ -326,6 +345,10 @@ export class Dialer {
       failures.at(-1)?.error
     )
   }
+}
+
+function isSpeaking({ speaks }: Candidate, purpose: string): boolean {
+  return speaks === undefined ? purpose === BYTES : speaks.includes(purpose)
 }
 
 function areLeaving(failures: Failure[]): boolean {

@@ -8,14 +8,19 @@ import {
   type SecretStream
 } from '../core/holepunch.js'
 import { type KeyPair, toHex } from '../core/keys.js'
+import { BYTES, checkPurpose } from '../core/purpose.js'
 import type { IncomingStream } from './incoming-stream.js'
-import { Link, type Path } from './link.js'
+import { CONNECT_TIMEOUT_MS, Link } from './link.js'
 import { cut, handOver } from './pipe.js'
 import { splice } from './splice.js'
+import type { LinkStream, Path } from './stream.js'
 import { MAX_STREAMS } from './streams.js'
 
 /** Takes a stream, and the key of whoever opened it, for good. */
 export type StreamTaker = (stream: Duplex, remotePublicKey: Buffer) => void
+
+/** Takes a stream of some purpose, and the key of whoever opened it, for good. What it throws cuts the stream. */
+export type PurposeHandler = (stream: LinkStream, remotePublicKey: Buffer) => void
 
 export interface AcceptorOptions {
   /** Not closed by the acceptor. */
@@ -23,12 +28,15 @@ export interface AcceptorOptions {
   /** The service's identity, which links are made to. */
   keyPair: KeyPair
   /**
-   * Connects to the backend, once for each stream. What it throws, the opener is told. A backend that
-   * takes streams itself comes as a function.
+   * Connects to the backend, once for each stream of bytes. What it throws, the opener is told. A backend that
+   * takes streams itself comes as a function. Without this, streams of bytes are refused.
    */
-  connect: (options: { signal: Signal }) => Promise<Duplex | StreamTaker>
-  /** Whether a key may open streams; an error says why not. Asked for each stream. Default: all may. */
-  authorize?: (remotePublicKey: Buffer) => boolean | SeaportError
+  connect?: ((options: { signal: Signal }) => Promise<Duplex | StreamTaker>) | undefined
+  /**
+   * Whether a key may open streams of a purpose; an error says why not. Asked for each stream, and again at each
+   * `recheck`. Default: all may.
+   */
+  authorize?: (remotePublicKey: Buffer, purpose: string) => boolean | SeaportError
   /** Links at a time. */
   maxLinks?: number
   /** Streams at a time on one link, those that wait for the backend included. */
@@ -43,10 +51,10 @@ const HEARING_MS = 1000
 const FLUSH_TIMEOUT_MS = 1000
 
 /**
- * Takes links to a service's key and connects the streams on them to its backend. An opener hears
- * *connected* only when the backend is, and nothing of what it sends is read before. Emits `refused`
- * (a SeaportError: a stream that was not connected) and `notice` (a SeaportError: a link that was
- * dropped for what it sent).
+ * Takes links to a service's key. Streams of bytes are connected to its backend; those of another purpose go to
+ * who `handle`s it. An opener hears *connected* only when the backend is, and nothing of what it sends is read
+ * before. Emits `refused` (a SeaportError: a stream that was not connected), `notice` (a SeaportError: a link that
+ * was dropped for what it sent) and `draining` (whoever holds a long-lived stream should end it now).
  */
 export class Acceptor extends ReadyResource {
   readonly stats = {
@@ -66,7 +74,8 @@ export class Acceptor extends ReadyResource {
   readonly #maxStreams: number
   readonly #server: DHTServer
   readonly #links = new Set<Link>()
-  /** Streams that are joined with the backend, or wait for it. */
+  readonly #handlers = new Map<string, PurposeHandler>()
+  /** Streams that are open here, or wait for the backend. */
   #joined = 0
   #isDraining = false
   #onsettled: (() => void) | null = null
@@ -101,15 +110,36 @@ export class Acceptor extends ReadyResource {
     return streams
   }
 
-  /** Cuts the links of those who may not open streams any more. */
+  /** The purposes of streams that are taken. */
+  get speaks(): string[] {
+    return [...(this.#connect ? [BYTES] : []), ...this.#handlers.keys()]
+  }
+
+  /**
+   * Gives the streams of a purpose to who takes them, from now on. Links that are there already have told the
+   * other side what was spoken before.
+   *
+   * @throws USAGE
+   */
+  handle(purpose: string, handler: PurposeHandler) {
+    if (this.speaks.includes(checkPurpose(purpose))) {
+      throw SeaportError.USAGE(`the purpose ${JSON.stringify(purpose)} is taken already`)
+    }
+    this.#handlers.set(purpose, handler)
+  }
+
+  /** Ends the streams of those who may not use their purpose any more, and the links of those who may use none. */
   recheck() {
     for (const link of this.#links) {
-      const answer = this.#authorize(link.remotePublicKey)
-      if (answer !== true && !isBeingToldSo(link)) {
-        link.destroy(
-          answer || SeaportError.NOT_ALLOWED('the service does not let this key in any more')
-        )
-      }
+      const denials = new Map(
+        this.speaks.map((purpose) => [purpose, this.#denialOf(link.remotePublicKey, purpose)])
+      )
+      const [first] = denials.values()
+      const all = [...denials.values()]
+      if (all.every((denial) => denial === null)) continue
+      if (all.some((denial) => denial === null)) {
+        link.recheck((purpose) => denials.get(purpose) ?? null)
+      } else if (first && !isBeingToldSo(link)) link.destroy(first)
     }
   }
 
@@ -124,6 +154,7 @@ export class Acceptor extends ReadyResource {
    */
   async drain(timeout = DRAIN_TIMEOUT_MS) {
     this.#isDraining = true
+    this.emit('draining')
     await this.#settled(timeout)
     await Promise.all([...this.#links].map((link) => link.flush(FLUSH_TIMEOUT_MS)))
   }
@@ -148,7 +179,10 @@ export class Acceptor extends ReadyResource {
     const direct = path === 'direct' ? 1 : 0
     const link = new Link(connection, {
       path,
+      speaks: this.speaks,
       maxStreams: this.#maxStreams,
+      // Whoever comes may be punching holes yet.
+      hearTimeout: CONNECT_TIMEOUT_MS,
       onincoming: (incoming) => this.#onincoming(link, incoming)
     })
     this.#links.add(link)
@@ -164,10 +198,15 @@ export class Acceptor extends ReadyResource {
 
   /** Answers one open: may it, does the backend take it, then joins the two. Never rejects. */
   async #onincoming(link: Link, incoming: IncomingStream) {
+    const { purpose } = incoming
     this.#joined++
     try {
-      this.#check(link.remotePublicKey)
-      const backend = await this.#connect({ signal: incoming.signal })
+      const handler = this.#handlers.get(purpose)
+      const connect = purpose === BYTES ? this.#connect : undefined
+      if (!handler && !connect) throw notSpoken(purpose)
+      this.#check(link.remotePublicKey, purpose)
+      if (!connect) return await this.#handTo(handler as PurposeHandler, incoming, link)
+      const backend = await connect({ signal: incoming.signal })
       const stream = incoming.accept()
       if (stream === null) return giveUp(backend)
       this.stats.accepted++
@@ -184,6 +223,19 @@ export class Acceptor extends ReadyResource {
     }
   }
 
+  async #handTo(handler: PurposeHandler, incoming: IncomingStream, { remotePublicKey }: Link) {
+    const stream = incoming.accept()
+    if (stream === null) return
+    this.stats.accepted++
+    const closed = new Promise<Error | null>((resolve) => stream.whenClosed(resolve))
+    try {
+      handler(stream, remotePublicKey)
+    } catch (error) {
+      stream.destroy(error as Error)
+    }
+    if ((await closed) !== null) this.stats.reset++
+  }
+
   /** Waits until no stream is open. */
   #settled(timeout: number): Promise<void> {
     return new Promise((resolve) => {
@@ -196,13 +248,18 @@ export class Acceptor extends ReadyResource {
     })
   }
 
-  #check(key: Buffer) {
+  #check(key: Buffer, purpose: string) {
     if (this.closing) throw SeaportError.REFUSED('the service is closing')
     if (this.#isDraining)
       throw SeaportError.REFUSED('the service is draining: it is about to leave')
-    const answer = this.#authorize(key)
-    if (answer instanceof SeaportError) throw answer
-    if (!answer) throw SeaportError.NOT_ALLOWED(`the service does not let ${toHex(key)} in`)
+    const denial = this.#denialOf(key, purpose)
+    if (denial) throw denial
+  }
+
+  #denialOf(key: Buffer, purpose: string): SeaportError | null {
+    const answer = this.#authorize(key, purpose)
+    if (answer instanceof SeaportError) return answer
+    return answer ? null : SeaportError.NOT_ALLOWED(`the service does not let ${toHex(key)} in`)
   }
 
   #refuse(incoming: IncomingStream, error: unknown) {
@@ -218,6 +275,14 @@ export class Acceptor extends ReadyResource {
     incoming.refuse(reason)
     this.emit('refused', reason)
   }
+}
+
+function notSpoken(purpose: string): SeaportError {
+  return SeaportError.REFUSED(
+    purpose === BYTES
+      ? 'this instance has no backend, and takes no streams of bytes'
+      : `this instance does not speak ${purpose}`
+  )
 }
 
 function giveTo(taker: StreamTaker, stream: Duplex, key: Buffer): Promise<Error | null> {

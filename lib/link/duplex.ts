@@ -1,16 +1,16 @@
 import { Duplex } from 'node:stream'
 import type { SeaportError } from '../core/errors.js'
-import type { LinkStream, Sink } from './stream.js'
+import type { Sink, SinkSource } from './sink.js'
 
 /** What Node buffers on top of what the stream does, each way. */
 const BUFFER_BYTES = 16 * 1024
 
 /** A stream of a link as Node's modules take it. */
 export class LinkDuplex extends Duplex implements Sink {
-  readonly #stream: LinkStream
+  readonly #stream: SinkSource
   #ondrain: (() => void) | null = null
 
-  constructor(stream: LinkStream) {
+  constructor(stream: SinkSource) {
     super({
       allowHalfOpen: true,
       readableHighWaterMark: BUFFER_BYTES,

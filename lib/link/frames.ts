@@ -1,13 +1,15 @@
 import { SeaportError } from '../core/errors.js'
 import { c, type Encoding, type State } from '../core/holepunch.js'
+import { BYTES } from '../core/purpose.js'
 
 /**
- * `hyperseaport/stream/1` on the wire. One message is a packet: frames of any streams, one after
+ * `hyperseaport/streams/2` on the wire. One message is a packet: frames of any streams, one after
  * the other. A frame is its type in one byte, a number, then what the table says:
  *
  * | type | frame     | number | then                                                       |
  * |------|-----------|--------|------------------------------------------------------------|
- * | 0    | open      | id     | window: what the opener may be sent before it grants more  |
+ * | 0    | open      | id     | purpose; window: what the opener may be sent before it     |
+ * |      |           |        | grants more                                                |
  * | 1    | connected | id     | window: the same for the acceptor                          |
  * | 2    | refused   | id     | code, text                                                 |
  * | 3    | data      | id     | length, bytes                                              |
@@ -17,9 +19,11 @@ import { c, type Encoding, type State } from '../core/holepunch.js'
  * | 7    | reset     | id     | code                                                       |
  * | 8    | ping      | token  | –                                                          |
  * | 9    | pong      | token  | –                                                          |
+ * | 16…  | of later  | any    | length, as many bytes. Who does not know it passes it by   |
  */
 export type Frame =
-  | { type: typeof OPEN | typeof CONNECTED; id: number; window: number }
+  | { type: typeof OPEN; id: number; purpose: string; window: number }
+  | { type: typeof CONNECTED; id: number; window: number }
   | { type: typeof REFUSED; id: number; code: string; text: string }
   | { type: typeof DATA; id: number; bytes: Buffer }
   | { type: typeof CREDIT; id: number; amount: number }
@@ -47,6 +51,8 @@ export const END = 6
 export const RESET = 7
 export const PING = 8
 export const PONG = 9
+/** Frames of this type and above say how long they are. */
+const FIRST_LATER_TYPE = 16
 
 /**
  * Data in one packet. UDX is fastest with messages of about this size. Encrypted it fits in one piece of what the
@@ -62,6 +68,8 @@ export const MAX_CREDIT = 2 ** 30
 const NO_BUFFER = Buffer.alloc(0)
 const MAX_CODE_BYTES = 40
 const MAX_TEXT_BYTES = 512
+/** More than a purpose may have here: what a later version allows is refused then, and cuts nothing. */
+const MAX_PURPOSE_BYTES = 255
 
 /** What a data frame takes from its stream's window. */
 export function costOf(byteLength: number): number {
@@ -89,7 +97,10 @@ export function* readPacket(packet: Buffer): Generator<Frame> {
     throw SeaportError.BAD_MESSAGE(`a packet of ${packet.byteLength} bytes`)
   }
   const state = { buffer: packet, start: 0, end: packet.byteLength }
-  while (state.start < state.end) yield readFrame(state)
+  while (state.start < state.end) {
+    const frame = readFrame(state)
+    if (frame !== null) yield frame
+  }
 }
 
 /** The bytes a frame takes in a packet. */
@@ -99,11 +110,28 @@ export function sizeOf(frame: OutgoingFrame): number {
   return state.end
 }
 
+/** Why a stream ended that the other side cut. */
+export function resetError(code: string): SeaportError {
+  return SeaportError.STREAM_RESET(`the other side cut the stream (${printable(code)})`)
+}
+
+/** That a frame came where none of its type may. */
+export function outOfPlace({ type, id }: Frame): SeaportError {
+  return SeaportError.BAD_MESSAGE(`a frame of type ${type} out of place, on stream ${id}`)
+}
+
+/** A code of the other side that may stand in a log. */
+export function printable(code: string): string {
+  return SeaportError.remote(code, '').code
+}
+
 function sizeFrame(state: State, frame: OutgoingFrame) {
   state.end++
   c.uint.preencode(state, frame.id)
   switch (frame.type) {
     case OPEN:
+      c.string.preencode(state, frame.purpose)
+      return c.uint.preencode(state, frame.window)
     case CONNECTED:
       return c.uint.preencode(state, frame.window)
     case CREDIT:
@@ -124,6 +152,8 @@ function writeFrame(state: State, frame: OutgoingFrame) {
   c.uint.encode(state, frame.id)
   switch (frame.type) {
     case OPEN:
+      c.string.encode(state, frame.purpose)
+      return c.uint.encode(state, frame.window)
     case CONNECTED:
       return c.uint.encode(state, frame.window)
     case CREDIT:
@@ -142,11 +172,13 @@ function writeFrame(state: State, frame: OutgoingFrame) {
   }
 }
 
-function readFrame(state: State): Frame {
+/** Null if it is of a later version. */
+function readFrame(state: State): Frame | null {
   const type = state.buffer[state.start++] as number
   const id = readUint(state)
   switch (type) {
     case OPEN:
+      return { type, id, purpose: readPurpose(state), window: readCredit(state) }
     case CONNECTED:
       return { type, id, window: readCredit(state) }
     case REFUSED:
@@ -168,7 +200,10 @@ function readFrame(state: State): Frame {
     case RESET:
       return { type, id, code: readText(state, MAX_CODE_BYTES) }
     default:
-      throw SeaportError.BAD_MESSAGE(`a frame of the unknown type ${type}`)
+      if (type < FIRST_LATER_TYPE)
+        throw SeaportError.BAD_MESSAGE(`a frame of the unknown type ${type}`)
+      readBytes(state, MAX_PACKET_BYTES)
+      return null
   }
 }
 
@@ -197,6 +232,11 @@ function readBytes(state: State, max: number): Buffer {
   const start = state.start
   state.start += length
   return state.buffer.subarray(start, state.start)
+}
+
+function readPurpose(state: State): string {
+  const bytes = readBytes(state, MAX_PURPOSE_BYTES)
+  return bytes.byteLength === 0 ? BYTES : bytes.toString()
 }
 
 function readText(state: State, max: number): string {

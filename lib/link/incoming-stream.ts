@@ -11,6 +11,8 @@ export interface Answering {
 /** A stream that the other side asks for. It waits until it is accepted or refused, once. */
 export class IncomingStream {
   readonly id: number
+  /** What the opener wants it for. */
+  readonly purpose: string
   /** What may be sent to the opener. */
   readonly credit: number
   readonly #streams: Answering
@@ -18,9 +20,10 @@ export class IncomingStream {
   #reason: SeaportError | null = null
   #isAnswered = false
 
-  constructor(streams: Answering, id: number, credit: number) {
+  constructor(streams: Answering, id: number, purpose: string, credit: number) {
     this.#streams = streams
     this.id = id
+    this.purpose = purpose
     this.credit = credit
   }
 

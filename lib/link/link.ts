@@ -8,13 +8,11 @@ import {
   waitingMessages
 } from '../core/holepunch.js'
 import { toHex } from '../core/keys.js'
+import { BYTES, checkPurpose } from '../core/purpose.js'
 import { Heartbeat } from './heartbeat.js'
 import type { IncomingStream } from './incoming-stream.js'
-import type { LinkStream } from './stream.js'
+import type { LinkStream, Path } from './stream.js'
 import { Streams } from './streams.js'
-
-/** What carries a link: HyperDHT's UDX, hole-punched, or a TCP connection. */
-export type Path = 'dht' | 'direct'
 
 export interface LinkOptions {
   path?: Path
@@ -22,8 +20,12 @@ export interface LinkOptions {
   rtt?: number
   /** Streams at a time, those being opened included. */
   maxStreams?: number
+  /** The purposes of streams that are taken here, as the other side is told. */
+  speaks?: readonly string[]
   /** Gives up making the connection after so many ms. */
   connectTimeout?: number
+  /** Gives up on a connection that HyperDHT reports and on which nothing comes for so many ms. */
+  hearTimeout?: number
   /** Looks for a sign of life each so many ms while streams are open. */
   heartbeat?: number
   /** Is lost when silent for so many ms. */
@@ -33,6 +35,8 @@ export interface LinkOptions {
 }
 
 export interface OpenOptions {
+  /** What the stream is for. Default: bytes for a service's backend. */
+  purpose?: string | undefined
   /** For the answer, in ms, from when the link is connected. */
   timeout?: number | undefined
   signal?: Signal | undefined
@@ -41,7 +45,9 @@ export interface OpenOptions {
 }
 
 /** HyperDHT alone gives up on a dead key after 4 s, and needs a few to punch through two NATs. */
-const CONNECT_TIMEOUT_MS = 10_000
+export const CONNECT_TIMEOUT_MS = 10_000
+/** Twice what UDX waits before it sends its first packet again. */
+const HEAR_TIMEOUT_MS = 2000
 export const OPEN_TIMEOUT_MS = 2000
 /** No message of any protocol on a link is larger. The connection itself would take 16 MiB. */
 const MAX_MESSAGE_BYTES = 256 * 1024
@@ -65,8 +71,13 @@ interface LinkEvents {
 }
 
 /**
- * One encrypted connection to a remote key, with streams on it. Both sides have one. Emits `connect`,
- * `close` (a SeaportError that says why), and before it `notice` (the same) if the other side broke
+ * One encrypted connection to a remote key, with streams on it. Both sides have one.
+ *
+ * It counts as connected when the other side was heard. On the direct path the handshake has shown that. HyperDHT
+ * carries its handshake by way of others, and reports a connection before any packet came on it, so there the
+ * first message is waited for: between hosts that cannot reach each other none comes.
+ *
+ * Emits `connect`, `close` (a SeaportError that says why), and before it `notice` (the same) if the other side broke
  * the protocol.
  */
 export class Link extends EventEmitter<LinkEvents> {
@@ -76,7 +87,8 @@ export class Link extends EventEmitter<LinkEvents> {
   readonly mux: Protomux
   readonly #streams: Streams
   readonly #heartbeat: Heartbeat
-  readonly #connectRtt: number
+  readonly #connectRtt: number | null
+  readonly #hearTimeout: number
   #connecting: NodeJS.Timeout | null = null
   /** Opens that wait for the connection: their time runs from then. */
   readonly #onconnected = new Set<() => void>()
@@ -89,8 +101,10 @@ export class Link extends EventEmitter<LinkEvents> {
     super()
     const {
       path = 'dht',
-      rtt = 0,
+      rtt = null,
+      speaks = [],
       connectTimeout = CONNECT_TIMEOUT_MS,
+      hearTimeout = HEAR_TIMEOUT_MS,
       heartbeat,
       deadAfter,
       maxStreams,
@@ -99,6 +113,7 @@ export class Link extends EventEmitter<LinkEvents> {
     this.connection = connection
     this.path = path
     this.#connectRtt = rtt
+    this.#hearTimeout = hearTimeout
     // Ahead of Protomux, which would decode a message of any size.
     connection.on('data', (message: Buffer) => this.#checkMessage(message))
     this.mux = Protomux.from(connection)
@@ -112,6 +127,8 @@ export class Link extends EventEmitter<LinkEvents> {
     })
     this.#streams = new Streams({
       mux: this.mux,
+      path,
+      speaks,
       maxStreams,
       onincoming,
       onheard: () => this.#heartbeat.heard(),
@@ -126,10 +143,10 @@ export class Link extends EventEmitter<LinkEvents> {
     })
     connection.on('close', () => this.#onclose())
     if (connection.destroyed) queueMicrotask(() => this.#onclose())
-    else if (connection.connected) this.#onconnect()
+    else if (connection.connected) this.#onconnection()
     else {
-      connection.once('connect', () => this.#onconnect())
-      this.#connecting = setTimeout(() => this.#onconnecttimeout(connectTimeout), connectTimeout)
+      connection.once('connect', () => this.#onconnection())
+      this.#giveUpAfter(connectTimeout, 'no connection could be made')
     }
   }
 
@@ -155,9 +172,14 @@ export class Link extends EventEmitter<LinkEvents> {
     return this.#heartbeat.isDeaf
   }
 
-  /** How long packets take there and back, in ms. */
-  get rtt(): number {
-    return this.connection.rawStream.rtt ?? this.#connectRtt
+  /** How long packets take there and back, in ms; null until it was measured. UDX says 0 until then. */
+  get rtt(): number | null {
+    return this.connection.rawStream?.rtt || this.#connectRtt
+  }
+
+  /** The purposes that the other side spoke when the link was made; null until it has said so. */
+  get remoteSpeaks(): readonly string[] | null {
+    return this.#streams.remoteSpeaks
   }
 
   /** Streams, those being opened included. */
@@ -193,12 +215,17 @@ export class Link extends EventEmitter<LinkEvents> {
    * Opens a stream. Resolves when the other side is connected to its backend.
    *
    * @throws OPEN_TIMEOUT, LINK_LOST, what the other side refused with (BACKEND_UNREACHABLE,
-   *   NOT_ALLOWED, REFUSED…), or the signal's reason
+   *   NOT_ALLOWED, REFUSED…), USAGE for what is no purpose, or the signal's reason
    */
-  open({ timeout = OPEN_TIMEOUT_MS, signal }: OpenOptions = {}): Promise<LinkStream> {
+  open({
+    purpose = BYTES,
+    timeout = OPEN_TIMEOUT_MS,
+    signal
+  }: OpenOptions = {}): Promise<LinkStream> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(this.#closed)
       if (signal?.aborted) return reject(signal.reason)
+      if (purpose !== BYTES) checkPurpose(purpose)
       this.#busyAt = performance.now()
       let timer: NodeJS.Timeout | null = null
       let asked = 0
@@ -223,7 +250,7 @@ export class Link extends EventEmitter<LinkEvents> {
         reject(SeaportError.OPEN_TIMEOUT(`${this.#name} did not answer within ${timeout} ms`))
         this.#destroyIfDead()
       }
-      const giveUp = this.#streams.open((answer) => {
+      const giveUp = this.#streams.open(purpose, (answer) => {
         settle()
         if (answer instanceof SeaportError) reject(answer)
         else resolve(answer)
@@ -238,21 +265,29 @@ export class Link extends EventEmitter<LinkEvents> {
    * Waits until the other side has all that was sent on streams that are over: it answers in order.
    *
    * @param timeout in ms
+   * @returns whether it has answered
    */
-  flush(timeout: number): Promise<void> {
+  flush(timeout: number): Promise<boolean> {
     return new Promise((resolve) => {
-      if (!this.isConnected) return resolve()
-      const settle = () => {
+      if (!this.isConnected) return resolve(false)
+      const settle = (isAnswered: boolean) => {
         clearTimeout(timer)
-        this.off('flushed', settle)
-        this.off('close', settle)
-        resolve()
+        this.off('flushed', onflushed)
+        this.off('close', onclose)
+        resolve(isAnswered)
       }
-      const timer = setTimeout(settle, timeout)
-      this.once('flushed', settle)
-      this.once('close', settle)
+      const onflushed = () => settle(true)
+      const onclose = () => settle(false)
+      const timer = setTimeout(onclose, timeout)
+      this.once('flushed', onflushed)
+      this.once('close', onclose)
       this.#streams.ping(FLUSH)
     })
+  }
+
+  /** Ends the other side's streams of purposes that it may not use, as `denialOf` says. */
+  recheck(denialOf: (purpose: string) => SeaportError | null) {
+    this.#streams.recheck(denialOf)
   }
 
   /** Cuts the link and all that is on it. */
@@ -263,6 +298,17 @@ export class Link extends EventEmitter<LinkEvents> {
     this.#onclose()
   }
 
+  /** There is an encrypted connection, as far as is known. */
+  #onconnection() {
+    if (this.#closed || this.#isConnected) return
+    if (this.path === 'direct') return this.#onconnect()
+    this.#giveUpAfter(
+      this.#hearTimeout,
+      'it was found, but no packet of it comes here; a firewall or NAT between the two lets none through'
+    )
+  }
+
+  /** The other side was heard. */
   #onconnect() {
     if (this.#closed) return
     this.#isConnected = true
@@ -273,8 +319,15 @@ export class Link extends EventEmitter<LinkEvents> {
     this.emit('connect')
   }
 
-  #onconnecttimeout(timeout: number) {
-    this.destroy(SeaportError.LINK_LOST(`no connection to ${this.#name} within ${timeout} ms`))
+  #giveUpAfter(timeout: number, why: string) {
+    if (this.#connecting) clearTimeout(this.#connecting)
+    this.#connecting = setTimeout(
+      () =>
+        this.destroy(
+          SeaportError.LINK_LOST(`no link to ${this.#name} within ${timeout} ms: ${why}`)
+        ),
+      timeout
+    )
   }
 
   /** When even an open was not answered, and no stream would be cut, there is nothing to wait for. */
@@ -284,6 +337,7 @@ export class Link extends EventEmitter<LinkEvents> {
   }
 
   #checkMessage(message: Buffer) {
+    if (!this.#isConnected) this.#onconnect()
     if (message.byteLength > MAX_MESSAGE_BYTES) {
       this.mux.destroy(SeaportError.BAD_MESSAGE(`a message of ${message.byteLength} bytes`))
     } else if (waitingMessages(this.connection) > MAX_BACKLOG) {

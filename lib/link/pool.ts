@@ -3,9 +3,9 @@ import { SeaportError } from '../core/errors.js'
 import { ReadyResource, type SecretStream } from '../core/holepunch.js'
 import { toHex } from '../core/keys.js'
 import type { DirectConnector } from './direct/connector.js'
-import { Link, type LinkOptions, type OpenOptions, type Path } from './link.js'
+import { Link, type LinkOptions, type OpenOptions } from './link.js'
 import { Paths, type PathsOptions } from './paths.js'
-import type { LinkStream } from './stream.js'
+import type { LinkStream, Path } from './stream.js'
 
 export interface LinkPoolOptions extends Omit<LinkOptions, 'onincoming' | 'path' | 'rtt'> {
   /** Makes a connection to a key, as `dht.connect` does. */
@@ -23,8 +23,8 @@ export interface LinkPoolOptions extends Omit<LinkOptions, 'onincoming' | 'path'
 /** How a link goes, as it is shown. */
 export interface PathView {
   path: Path
-  /** How long packets take there and back, in ms. */
-  rtt: number
+  /** How long packets take there and back, in ms; null until it was measured. */
+  rtt: number | null
 }
 
 /** A link, as it is shown. */
@@ -39,6 +39,7 @@ export interface LinkView extends PathView {
 const IDLE_TIMEOUT_MS = 5 * 60_000
 /** How often idle links are looked for, at least. */
 const MAX_SWEEP_INTERVAL_MS = 60_000
+const PING_TIMEOUT_MS = 2000
 
 /**
  * The links to each remote key, made when they are first needed and kept warm: one on each path, of
@@ -110,22 +111,20 @@ export class LinkPool extends ReadyResource {
    * How the next stream to a key, in hex, goes, and how long its packets take in ms, if a link is connected.
    * Asked for each dial.
    */
-  pathOf(key: string): { kind: Path; rtt: number } | null {
+  pathOf(key: string): { kind: Path; rtt: number | null } | null {
     const link = this.#routes.get(key)?.current
     return link ? { kind: link.path, rtt: link.rtt } : null
   }
 
   /**
-   * Makes a link to a key, if there is none, and opens nothing on it.
+   * Makes a link to a key, if there is none, measures its round trip, and opens nothing on it.
    *
    * @throws LINK_LOST, CLOSED, or the signal's reason
    */
   async reach(remotePublicKey: Buffer, signal?: Signal): Promise<PathView> {
     const link = await this.#take(remotePublicKey, signal)
-    const { path, rtt } = await (signal
-      ? unlessAborted(link.connected(), signal)
-      : link.connected())
-    return { path, rtt }
+    const measured = link.connected().then(() => measure(link))
+    return { path: link.path, rtt: await (signal ? unlessAborted(measured, signal) : measured) }
   }
 
   /** Cuts the links to a key, in hex, and all streams on them. */
@@ -215,6 +214,14 @@ export class LinkPool extends ReadyResource {
     clearInterval(this.#sweeper)
     this.#sweeper = null
   }
+}
+
+/** How long packets take there and back, in ms: as the connection says, or else a ping. Null if that is lost. */
+async function measure(link: Link): Promise<number | null> {
+  if (link.rtt !== null) return link.rtt
+  const startedAt = performance.now()
+  const isAnswered = await link.flush(PING_TIMEOUT_MS)
+  return link.rtt ?? (isAnswered ? performance.now() - startedAt : null)
 }
 
 function isLinksFault(error: unknown, link: Link, { insist = false }: OpenOptions): boolean {

@@ -2,7 +2,8 @@ import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
 import { cut } from './pipe.js'
-import type { LinkStream, Sink } from './stream.js'
+import type { Sink } from './sink.js'
+import type { LinkStream } from './stream.js'
 
 /**
  * Joins a stream of a link with a socket, each way until its own end: when one side has ended, the other

@@ -11,10 +11,15 @@ import {
   MAX_CREDIT,
   type OutgoingFrame
 } from './frames.js'
+import type { Sink, SinkSource } from './sink.js'
 import type { Window } from './window.js'
+
+/** What carries a link: HyperDHT's UDX, hole-punched, or a TCP connection. */
+export type Path = 'dht' | 'direct'
 
 /** What a stream needs of those who carry it. */
 export interface Carrier {
+  readonly path: Path
   /** The stream has something to send: give it its turn soon. */
   schedule(stream: LinkStream): void
   /** The stream was cut here, with this code for the other side. */
@@ -23,20 +28,9 @@ export interface Carrier {
   finish(stream: LinkStream): void
 }
 
-/** Who takes what a stream brings: one for each stream, from when it is attached. */
-export interface Sink {
-  /** False holds back what follows, until `resume`. */
-  ondata(bytes: Buffer): boolean
-  /** The other side has ended; it may still read. */
-  onend(): void
-  /** After a `write` that was false: the next one is welcome. */
-  ondrain(): void
-  /** The last that is heard: what cut the stream, or null if both sides have ended. */
-  onclose(reason: SeaportError | null): void
-}
-
 export interface LinkStreamOptions {
   id: number
+  purpose: string
   carrier: Carrier
   /** What may be sent to the other side. */
   credit: number
@@ -57,8 +51,10 @@ const COPY_BELOW_BYTES = 32 * 1024
  * there may be one for each request: `join` connects it with a socket, and `toDuplex` makes of it what
  * Node's modules take.
  */
-export class LinkStream {
+export class LinkStream implements SinkSource {
   readonly id: number
+  /** What it was opened for. */
+  readonly purpose: string
   /** Whether it waits for its turn. The carrier's. */
   isScheduled = false
   readonly #carrier: Carrier
@@ -81,13 +77,19 @@ export class LinkStream {
 
   #isClosed = false
   #reason: SeaportError | null = null
-  #onclosed: (() => void) | null = null
+  #onclosed: ((reason: SeaportError | null) => void) | null = null
 
-  constructor({ id, carrier, credit, window }: LinkStreamOptions) {
+  constructor({ id, purpose, carrier, credit, window }: LinkStreamOptions) {
     this.id = id
+    this.purpose = purpose
     this.#carrier = carrier
     this.#credit = credit
     this.#window = window
+  }
+
+  /** What carries its link. */
+  get path(): Path {
+    return this.#carrier.path
   }
 
   /** What the other side may still send. */
@@ -152,10 +154,17 @@ export class LinkStream {
     )
   }
 
-  /** Calls back once it is closed, however that comes. One may ask. */
-  whenClosed(callback: () => void) {
-    if (this.#isClosed) callback()
-    else this.#onclosed = callback
+  /** Calls back once it is closed, with what cut it, or null if both sides have ended. */
+  whenClosed(callback: (reason: SeaportError | null) => void) {
+    const before = this.#onclosed
+    if (this.#isClosed) callback(this.#reason)
+    else if (!before) this.#onclosed = callback
+    else {
+      this.#onclosed = (reason) => {
+        before(reason)
+        callback(reason)
+      }
+    }
   }
 
   // What the link brings. A `false` says that the other side broke the protocol.
@@ -286,7 +295,7 @@ export class LinkStream {
     this.#outgoingBytes = 0
     this.#incoming.length = 0
     this.#window.release()
-    this.#onclosed?.()
+    this.#onclosed?.(reason)
     this.#sink?.onclose(reason)
   }
 

@@ -1,6 +1,8 @@
 import { SeaportError } from '../core/errors.js'
 import type { MuxChannel, MuxMessage, Protomux } from '../core/holepunch.js'
+import { BYTES, isPurpose } from '../core/purpose.js'
 import { Backlog } from './backlog.js'
+import { type ChannelHandshake, handshakeEncoding, REVISION } from './channel-handshake.js'
 import {
   BLOCKED,
   CONNECTED,
@@ -11,24 +13,28 @@ import {
   type Frame,
   OPEN,
   type OutgoingFrame,
+  outOfPlace,
   PING,
   PONG,
   packetEncoding,
+  printable,
   REFUSED,
   RESET,
-  readPacket
+  readPacket,
+  resetError
 } from './frames.js'
 import { IdTable } from './id-table.js'
 import { type Answering, IncomingStream } from './incoming-stream.js'
 import { Outbox } from './outbox.js'
-import { type Carrier, LinkStream } from './stream.js'
+import { type Carrier, LinkStream, type Path } from './stream.js'
 import { LINK_BUDGET, Window, type WindowBudget } from './window.js'
 
 /**
- * Byte streams on a connection, `hyperseaport/stream/1`.
+ * Byte streams on a connection, `hyperseaport/streams/2`. Both sides begin with a handshake that says
+ * which purposes they speak.
  *
  *     opener                                acceptor
- *       ── open (window) ────────────────────▶   connects to its backend, then
+ *       ── open (purpose, window) ───────────▶   connects to its backend, then
  *       ◀──────────────────── connected (window) ──   or: refused (code, text)
  *       ── data, data, … ────────────────────▶
  *       ◀───────────────────────────── credit ──   as its reader reads
@@ -38,6 +44,9 @@ import { LINK_BUDGET, Window, type WindowBudget } from './window.js'
  * The opener sends no data before *connected*, so an open may be given up and tried elsewhere, and
  * bytes reach one backend only. Either side may cut a stream at any time with *reset*.
  *
+ * A stream has a purpose, which names the protocol that is spoken on it. The empty one stands for bytes of a
+ * service's backend. A purpose that is not spoken is refused, and nothing else comes of it.
+ *
  * Both sides may open. The connection's initiator counts its streams 1, 3, 5…, the other 2, 4, 6…,
  * and a number is never used twice, so no frame can be taken for another stream's.
  *
@@ -45,13 +54,17 @@ import { LINK_BUDGET, Window, type WindowBudget } from './window.js'
  * streams that never were without telling, keep an entry for every open that was given up, and queue
  * unanswered opens without bound; here all of these have a limit, and whoever breaks one is cut off.
  */
-export const STREAM_PROTOCOL = 'hyperseaport/stream/1'
+export const STREAM_PROTOCOL = 'hyperseaport/streams/2'
 
 /** Streams on one link, those being opened included: ten thousand WebSockets of one gateway to one instance, and some. */
 export const MAX_STREAMS = 16_384
 
 export interface StreamsOptions {
   mux: Protomux
+  /** What carries the link. */
+  path: Path
+  /** The purposes of streams that are taken here, as the other side is told. */
+  speaks: readonly string[]
   maxStreams?: number | undefined
   /** The other side wants a stream: `accept` or `refuse` it. Without this, all are refused. */
   onincoming?: ((incoming: IncomingStream) => void) | undefined
@@ -70,6 +83,7 @@ export type OpenAnswer = (answer: LinkStream | SeaportError) => void
 
 /** A stream that we asked for. */
 interface Opening {
+  purpose: string
   window: Window
   onanswer: OpenAnswer
 }
@@ -86,6 +100,7 @@ export class Streams implements Carrier, Answering {
     bytesReceived: 0
   }
 
+  readonly path: Path
   readonly #options: StreamsOptions
   readonly #maxStreams: number
   readonly #channel: MuxChannel | null
@@ -99,10 +114,12 @@ export class Streams implements Carrier, Answering {
   #lastRemoteId: number
   /** Credit that the other side may still use on streams that were cut here. */
   #strays = 0
+  #handshake: ChannelHandshake | null = null
   #closed: SeaportError | null = null
 
   constructor(options: StreamsOptions) {
     const { mux, maxStreams = MAX_STREAMS } = options
+    this.path = options.path
     this.#options = options
     this.#maxStreams = maxStreams
     this.#parity = mux.stream.isInitiator ? 1 : 0
@@ -120,6 +137,10 @@ export class Streams implements Carrier, Answering {
     })
     this.#channel = mux.createChannel({
       protocol: STREAM_PROTOCOL,
+      handshake: handshakeEncoding,
+      onopen: (handshake) => {
+        this.#handshake = handshake
+      },
       onclose: () => options.onclose?.(),
       ondrain: () => this.#outbox.drain()
     })
@@ -128,7 +149,12 @@ export class Streams implements Carrier, Answering {
         encoding: packetEncoding,
         onmessage: (packet) => this.#onpacket(packet as Buffer)
       }) ?? null
-    this.#channel?.open()
+    this.#channel?.open({ revision: REVISION, speaks: options.speaks } satisfies ChannelHandshake)
+  }
+
+  /** The purposes that the other side spoke when the link was made; null until it has said so. */
+  get remoteSpeaks(): readonly string[] | null {
+    return this.#handshake?.speaks ?? null
   }
 
   /** Streams, those being opened included. */
@@ -147,7 +173,7 @@ export class Streams implements Carrier, Answering {
    *
    * @returns gives up waiting, with a code for the other side
    */
-  open(onanswer: OpenAnswer): (code: string) => void {
+  open(purpose: string, onanswer: OpenAnswer): (code: string) => void {
     if (this.#closed || this.#streams.size >= this.#maxStreams) {
       onanswer(
         this.#closed ?? SeaportError.REFUSED(`the link carries ${this.#maxStreams} streams already`)
@@ -156,9 +182,9 @@ export class Streams implements Carrier, Answering {
     }
     this.#lastLocalId += 2
     const id = this.#lastLocalId
-    const opening: Opening = { window: new Window(this.#budget), onanswer }
+    const opening: Opening = { purpose, window: new Window(this.#budget), onanswer }
     this.#add(id, opening)
-    this.#outbox.push({ type: OPEN, id, window: opening.window.size })
+    this.#outbox.push({ type: OPEN, id, purpose, window: opening.window.size })
     return (code) => {
       if (this.#streams.get(id) === opening) this.#giveUp(id, opening, code)
     }
@@ -166,6 +192,22 @@ export class Streams implements Carrier, Answering {
 
   ping(token: number) {
     this.#outbox.push({ type: PING, id: token })
+  }
+
+  /** Ends the streams of the other side that are of a purpose which it may not use, as `denialOf` says. */
+  recheck(denialOf: (purpose: string) => SeaportError | null) {
+    for (const stream of this.#streams.values()) {
+      const isOpen = stream instanceof LinkStream
+      if (!isOpen && !(stream instanceof IncomingStream)) continue
+      if (stream.id % 2 === this.#parity) continue
+      const denial = denialOf(stream.purpose)
+      if (denial === null) continue
+      if (isOpen) stream.destroy(denial)
+      else {
+        stream.refuse(denial)
+        stream.abort(denial)
+      }
+    }
   }
 
   /** Ends all streams. */
@@ -186,9 +228,9 @@ export class Streams implements Carrier, Answering {
 
   accept(incoming: IncomingStream): LinkStream {
     this.stats.accepted++
-    const { id, credit } = incoming
+    const { id, purpose, credit } = incoming
     const window = new Window(this.#budget)
-    const stream = new LinkStream({ id, carrier: this, credit, window })
+    const stream = new LinkStream({ id, purpose, carrier: this, credit, window })
     this.#streams.set(id, stream)
     this.#outbox.push({ type: CONNECTED, id, window: window.size })
     return stream
@@ -237,7 +279,7 @@ export class Streams implements Carrier, Answering {
   #onframe(frame: Frame) {
     if (frame.type === PING) return this.#outbox.push({ type: PONG, id: frame.id })
     if (frame.type === PONG) return this.#onpong(frame.id)
-    if (frame.type === OPEN) return this.#onopen(frame.id, frame.window)
+    if (frame.type === OPEN) return this.#onopen(frame)
 
     const stream = this.#streams.get(frame.id)
     if (stream === undefined) return this.#onstray(frame)
@@ -252,16 +294,19 @@ export class Streams implements Carrier, Answering {
     this.#onanswer(stream, frame)
   }
 
-  #onopen(id: number, credit: number) {
+  #onopen({ id, purpose, window }: Extract<Frame, { type: typeof OPEN }>) {
     if (id !== this.#lastRemoteId + 2) throw SeaportError.BAD_MESSAGE(`an open numbered ${id}`)
     this.#lastRemoteId = id
-    const incoming = new IncomingStream(this, id, credit)
+    const incoming = new IncomingStream(this, id, purpose, window)
     if (this.#streams.size >= this.#maxStreams) {
       return incoming.refuse(
         SeaportError.REFUSED(`the link carries ${this.#maxStreams} streams already`)
       )
     }
     this.#add(id, incoming)
+    if (purpose !== BYTES && !isPurpose(purpose)) {
+      return incoming.refuse(SeaportError.REFUSED('this purpose is not spoken here'))
+    }
     if (this.#options.onincoming) this.#options.onincoming(incoming)
     else incoming.refuse(SeaportError.REFUSED('nothing is served here'))
   }
@@ -271,11 +316,12 @@ export class Streams implements Carrier, Answering {
     this.#options.onpong?.(token)
   }
 
-  #onanswer({ window, onanswer }: Opening, frame: Frame) {
+  #onanswer({ purpose, window, onanswer }: Opening, frame: Frame) {
     this.#options.onanswered?.()
     switch (frame.type) {
       case CONNECTED: {
-        const stream = new LinkStream({ id: frame.id, carrier: this, credit: frame.window, window })
+        const { id, window: credit } = frame
+        const stream = new LinkStream({ id, purpose, carrier: this, credit, window })
         this.#streams.set(frame.id, stream)
         this.stats.opened++
         return onanswer(stream)
@@ -347,17 +393,4 @@ export class Streams implements Carrier, Answering {
     this.#streams.set(id, stream)
     if (this.#streams.size === 1) this.#options.onbusy?.()
   }
-}
-
-function resetError(code: string): SeaportError {
-  return SeaportError.STREAM_RESET(`the other side cut the stream (${printable(code)})`)
-}
-
-function outOfPlace({ type, id }: Frame): SeaportError {
-  return SeaportError.BAD_MESSAGE(`a frame of type ${type} out of place, on stream ${id}`)
-}
-
-/** A code of the other side that may stand in a log. */
-function printable(code: string): string {
-  return SeaportError.remote(code, '').code
 }

@@ -1,6 +1,6 @@
 import { ReadyResource } from '../core/holepunch.js'
 import type { Network } from '../core/network.js'
-import { Acceptor, type AcceptorOptions } from '../link/acceptor.js'
+import { Acceptor, type AcceptorOptions, type PurposeHandler } from '../link/acceptor.js'
 import { type DirectReach, directHosts } from '../link/direct/address.js'
 import { DirectListener } from '../link/direct/listener.js'
 
@@ -15,7 +15,7 @@ export interface ListenersOptions extends Omit<AcceptorOptions, 'dht'> {
 
 /**
  * Where a service takes links: under its key on the DHT, and by TCP. Emits `refused` and `notice` as its
- * acceptor does, and `addresses` when those for TCP have changed.
+ * acceptor does (and `draining`), and `addresses` when those for TCP have changed.
  */
 export class Listeners extends ReadyResource {
   readonly #acceptor: Acceptor
@@ -31,6 +31,7 @@ export class Listeners extends ReadyResource {
       onconnection: (connection) => this.#acceptor.take(connection, 'direct')
     })
     this.#acceptor.on('refused', (error) => this.emit('refused', error))
+    this.#acceptor.on('draining', () => this.emit('draining'))
     this.#acceptor.on('notice', (notice) => this.emit('notice', notice))
     this.#listener.on('notice', (notice) => this.emit('notice', notice))
     this.#listener.on('addresses', () => this.emit('addresses'))
@@ -41,11 +42,25 @@ export class Listeners extends ReadyResource {
     return this.#listener.addresses
   }
 
+  /** The purposes of streams that are taken. */
+  get speaks(): string[] {
+    return this.#acceptor.speaks
+  }
+
+  /**
+   * Gives the streams of a purpose to who takes them, as the acceptor does.
+   *
+   * @throws USAGE
+   */
+  handle(purpose: string, handler: PurposeHandler) {
+    this.#acceptor.handle(purpose, handler)
+  }
+
   get stats() {
     return this.#acceptor.stats
   }
 
-  /** Cuts the links of those who may not open streams any more. */
+  /** Asks anew who may open streams, and ends those of whoever may not. */
   recheck() {
     this.#acceptor.recheck()
   }

@@ -218,6 +218,40 @@ t.test('when all are leaving, a dial waits for who comes in their place', async 
   t.same(tried, ['old', 'new'])
 })
 
+t.test('a dial tries only instances that speak what it is for', async (t) => {
+  const candidates = [
+    {
+      servicePublicKey: toHex(Buffer.from('both')),
+      role: 'api',
+      version: '1.0.0',
+      speaks: ['', 'a']
+    },
+    { servicePublicKey: toHex(Buffer.from('bytes')), role: 'api', version: '2.0.0' },
+    { servicePublicKey: toHex(Buffer.from('a')), role: 'api', version: '3.0.0', speaks: ['a'] }
+  ]
+  const opened: string[] = []
+  const dialer = new Dialer({
+    role: 'api@*',
+    resolve: () => candidates,
+    mode: 'first',
+    pool: {
+      isSuspect: () => false,
+      open: async (key, { purpose } = {}) => {
+        opened.push(`${nameOf(key)} ${purpose}`)
+        throw SeaportError.BACKEND_UNREACHABLE('no')
+      }
+    }
+  })
+  await t.rejects(dialer.dial(), { code: 'NO_INSTANCE' })
+  await t.rejects(dialer.dial({ purpose: 'a' }), { code: 'NO_INSTANCE' })
+  t.same(opened, ['both ', 'bytes ', 'both a', 'a a'])
+  await t.rejects(dialer.dial({ purpose: 'b' }), {
+    code: 'NO_INSTANCE',
+    message: /no instance of api@\* speaks b/
+  })
+  t.same(dialer.next()?.servicePublicKey, toHex(Buffer.from('both')))
+})
+
 interface Setting
   extends Partial<
     Pick<DialerOptions, 'mode' | 'dialTimeout' | 'hedgeAfter' | 'instanceStats' | 'watch'>

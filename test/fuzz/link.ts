@@ -14,7 +14,8 @@ const service = KeyPair('01'.repeat(32))
 const consumer = KeyPair('02'.repeat(32))
 
 const FRAMES: OutgoingFrame[] = [
-  { type: 0, id: 1, window: 262_144 },
+  { type: 0, id: 1, purpose: '', window: 262_144 },
+  { type: 0, id: 3, purpose: 'hyperseaport/commands/1', window: 262_144 },
   { type: 1, id: 2, window: 70_000 },
   { type: 2, id: 3, code: 'REFUSED', text: 'no' },
   { type: 3, id: 1, parts: [Buffer.from('hello')], byteLength: 5 },

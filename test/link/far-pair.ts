@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
 import { type HyperDHT, type LooseRawStream, SecretStream } from '../../lib/core/holepunch.js'
 import { KeyPair } from '../../lib/core/keys.js'
@@ -35,6 +36,24 @@ export class FarPair {
     const responder = new SecretStream(false, far, { keyPair: KeyPair() })
     for (const end of [initiator, responder]) end.on('error', () => {})
     return { initiator, responder }
+  }
+
+  /**
+   * The same, as HyperDHT makes it: others have carried the handshake, so that both ends are told of a connection
+   * before any packet went between them.
+   */
+  connectByOthers(): Omit<Pair, 'freeze' | 'deafen'> {
+    const [near, far] = this.connectRaw()
+    const [one, other, hash] = [randomBytes(32), randomBytes(32), randomBytes(64)]
+    const [nearKey, farKey] = [KeyPair().publicKey, KeyPair().publicKey]
+    const end = (isInitiator: boolean, raw: LooseRawStream) => {
+      const [publicKey, remotePublicKey] = isInitiator ? [nearKey, farKey] : [farKey, nearKey]
+      const [tx, rx] = isInitiator ? [one, other] : [other, one]
+      const handshake = { isInitiator, publicKey, remotePublicKey, hash, tx, rx }
+      const connection = new SecretStream(isInitiator, raw, { handshake } as object)
+      return connection.on('error', () => {}) as SecretStream
+    }
+    return { initiator: end(true, near), responder: end(false, far) }
   }
 
   /** What is below a connection. */

@@ -25,12 +25,14 @@ import {
 
 const id = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
 const credit = fc.integer({ min: 0, max: MAX_CREDIT })
+const purpose = fc.stringMatching(/^[a-z0-9._/-]{0,64}$/)
 const code = fc.stringMatching(/^[A-Z][A-Z_]{0,39}$/)
 /** As our decoder makes them: with a prototype. */
 const plain = <T>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
   fc.record(fields, { noNullPrototype: true })
 const frame: fc.Arbitrary<Frame> = fc.oneof(
-  plain({ type: fc.constantFrom(OPEN, CONNECTED), id, window: credit }),
+  plain({ type: fc.constant(OPEN), id, purpose, window: credit }),
+  plain({ type: fc.constant(CONNECTED), id, window: credit }),
   plain({ type: fc.constant(REFUSED), id, code, text: fc.string({ maxLength: 170 }) }),
   plain({
     type: fc.constant(DATA),

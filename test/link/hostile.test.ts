@@ -29,7 +29,12 @@ const data = (id: number, byteLength = 1): OutgoingFrame => ({
   parts: [Buffer.alloc(byteLength)],
   byteLength
 })
-const open = (id: number, window = 1000): OutgoingFrame => ({ type: OPEN, id, window })
+const open = (id: number, window = 1000): OutgoingFrame => ({
+  type: OPEN,
+  id,
+  purpose: '',
+  window
+})
 
 /** What a rogue opener sends to an acceptor, and must not. Stream 1 is connected, 3 is waiting. */
 const OFFENCES: Record<string, OutgoingFrame[]> = {

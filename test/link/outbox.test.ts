@@ -111,7 +111,8 @@ function outboxOf(send: (frames: OutgoingFrame[]) => boolean): Outbox {
 function streamOf(outbox: Outbox): LinkStream {
   return new LinkStream({
     id: 1,
-    carrier: { schedule: (stream) => outbox.schedule(stream), cut() {}, finish() {} },
+    purpose: '',
+    carrier: { path: 'dht', schedule: (stream) => outbox.schedule(stream), cut() {}, finish() {} },
     credit: MAX_CREDIT,
     window: new Window({ left: LINK_BUDGET })
   })

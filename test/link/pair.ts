@@ -5,6 +5,7 @@ import type { Test } from 'tap'
 import type { SeaportError } from '../../lib/core/errors.js'
 import { c, type MuxMessage, Protomux, SecretStream } from '../../lib/core/holepunch.js'
 import { KeyPair } from '../../lib/core/keys.js'
+import { handshakeEncoding, REVISION } from '../../lib/link/channel-handshake.js'
 import {
   type Frame,
   type OutgoingFrame,
@@ -99,9 +100,9 @@ export async function streamPair(t: Test, options?: Parameters<typeof linkPair>[
 
 /** A stream that leads nowhere. */
 export function idleStream(): LinkStream {
-  const carrier = { schedule() {}, cut() {}, finish() {} }
+  const carrier = { path: 'dht' as const, schedule() {}, cut() {}, finish() {} }
   const window = new Window({ left: LINK_BUDGET })
-  return new LinkStream({ id: 1, carrier, credit: window.size, window })
+  return new LinkStream({ id: 1, purpose: '', carrier, credit: window.size, window })
 }
 
 /** A side that speaks the protocol's frames, without keeping any of its rules. */
@@ -113,7 +114,10 @@ export class Rogue {
 
   constructor(connection: SecretStream) {
     this.connection = connection
-    const channel = Protomux.from(connection).createChannel({ protocol: STREAM_PROTOCOL })
+    const channel = Protomux.from(connection).createChannel({
+      protocol: STREAM_PROTOCOL,
+      handshake: handshakeEncoding
+    })
     if (!channel) throw new Error('the connection is closed')
     this.#message = channel.addMessage({
       encoding: c.raw,
@@ -122,7 +126,7 @@ export class Rogue {
         this.#onheard?.()
       }
     })
-    channel.open()
+    channel.open({ revision: REVISION, speaks: [] })
   }
 
   send(...frames: OutgoingFrame[]) {

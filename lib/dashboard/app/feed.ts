@@ -28,7 +28,7 @@ interface Tick {
   total: FlowNumbers | null
   roles: Record<string, FlowNumbers>
   flows: Record<string, FlowNumbers>
-  paths: Record<string, { kind: string; rtt: number } | null>
+  paths: Record<string, { kind: string; rtt: number | null } | null>
   /** Service keys by the log that vouches for them now, where that is new. */
   holders: Record<string, string[]>
   logs: Log[]

@@ -117,7 +117,7 @@ function Row({ feed, instance, now, index }: RowProps) {
         )}
         {live ? '' : ' (gone)'}
       </td>
-      <td>{path ? `${PATHS[path.kind] ?? path.kind} ${ms(path.rtt)}` : 'no link yet'}</td>
+      <td>{path ? `${PATHS[path.kind] ?? path.kind} ${ms(path.rtt ?? 0)}` : 'no link yet'}</td>
       <td class="number">{short(sample.requests)}</td>
       <td class="number">{bytes(sample.bytes)}</td>
       <td class="number">{ms(sample.p50)}</td>

@@ -5,7 +5,8 @@ import type { Load } from '../../dialing/load.js'
 import { IdleStreams, type IdleStreamsOptions } from '../../http/idle-streams.js'
 import type { OpenOptions } from '../../link/link.js'
 import type { LinkPool } from '../../link/pool.js'
-import type { LinkStream, Sink } from '../../link/stream.js'
+import type { Sink } from '../../link/sink.js'
+import type { LinkStream } from '../../link/stream.js'
 import type { FastAnswerHead } from './answer.js'
 
 /** Takes what comes on a stream, for one exchange. */

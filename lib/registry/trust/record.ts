@@ -2,7 +2,7 @@ import { SeaportError } from '../../core/errors.js'
 import type { KeyPair } from '../../core/keys.js'
 import { toHex } from '../../core/keys.js'
 import { isPrintable } from '../../core/printable.js'
-import { arePurposes } from '../../core/purpose.js'
+import { arePurposes, isOnlyBytes } from '../../core/purpose.js'
 import { isExactVersion, isRoleName } from '../../core/role.js'
 import { isObject, parseJson, type Statement, signStatement, verifyStatement } from './statement.js'
 
@@ -67,11 +67,12 @@ const STATUSES = new Set<unknown>(['passing', 'failing', 'draining', 'withdrawn'
 export function signRecord(
   registry: Buffer,
   keyPair: KeyPair,
-  fields: RecordFields
+  { speaks, ...fields }: RecordFields
 ): ServiceRecord {
   const record = signStatement(
     {
       ...fields,
+      ...(speaks && !isOnlyBytes(speaks) && { speaks }),
       type: RECORD_TYPE,
       registry: toHex(registry),
       key: toHex(keyPair.publicKey)
