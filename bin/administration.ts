@@ -1,6 +1,6 @@
-import { KeyPair, toHex } from '../lib/core/keys.js'
-import { Admin } from '../lib/index.js'
-import type { Flag } from './command.js'
+import { KeyPair, toHex } from '../lib/identity.js'
+import type { Admin } from '../lib/index.js'
+import type { Flag } from './declaration.js'
 import {
   COMMON_FLAGS,
   DIR_FLAG,
@@ -36,6 +36,7 @@ export const KEY_FLAG = {
 /** Opens the administration of the registry that was meant, in whose name is possible. */
 export async function openAdmin(settings: Settings, lifetime: Lifetime): Promise<Admin> {
   const { seed, registryPublicKey } = registryOf(settings)
+  const { Admin } = await import('../lib/index.js')
   const admin = lifetime.own(
     Admin({
       seed,

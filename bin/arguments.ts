@@ -1,177 +1,184 @@
-import { createRequire } from 'node:module'
-import { closest, distance } from 'fastest-levenshtein'
-import yargs, { type Options } from 'yargs'
-import { SeaportError } from '../lib/core/errors.js'
-import type { Command, Flag } from './command.js'
+import { SeaportError } from '../lib/identity.js'
+import type { Command } from './command.js'
+import type { Declaration, Flag } from './declaration.js'
+import { ANSWERED, PROGRAM } from './help.js'
+import { DEFAULT_VERB, loadVerb, loadVerbs, VERBS } from './verbs.js'
 
-const { version } = createRequire(import.meta.url)('hyperseaport/package.json')
-
-const PROGRAM = 'hyperseaport'
 const END_OF_FLAGS = '--'
-const HELP_WIDTH = 100
 /** A swapped pair of letters counts two, and is the most we take for a slip. */
 const MAX_SLIP = 2
 
-export interface Arguments {
-  command: Command
-  /** What the command line gives, by flag. */
-  values: Record<string, string[]>
-}
+/** What a command line asks for: help of a verb or, without one, of all; the version; or a verb. */
+export type Arguments =
+  | { asks: 'help'; command: Command | null }
+  | { asks: 'version' }
+  | { asks: 'verb'; command: Command; values: Record<string, string[]> }
 
 /**
- * Reads a command line: which command, and its flags as texts. Without a verb it is the first command.
+ * Reads a command line: which verb, and its flags as texts, which `Settings` reads. Without a verb it is
+ * the default one.
  *
- * @returns the text to print instead when it asks for help or the version
  * @throws USAGE for a verb, flag or argument that there is none of, naming the nearest there is
  */
-export function parseArguments(line: string[], commands: Command[]): Arguments | string {
-  const [first, ...others] = line
-  if (first === 'help') return parseArguments([...others, '--help'], commands)
+export async function parseArguments(line: string[]): Promise<Arguments> {
+  if (line[0] === 'help') return parseArguments([...line.slice(1), '--help'])
   const end = line.includes(END_OF_FLAGS) ? line.indexOf(END_OF_FLAGS) : line.length
+  const [tokens, rest] = [line.slice(0, end), line.slice(end)]
 
-  let parsed: { command: Command; argv: Argv } | null = null
-  const parser = yargs()
-  for (const [index, command] of commands.entries()) {
-    parser.command({
-      command: [signature(command), ...(index === 0 ? ['$0'] : [])],
-      describe: command.describe,
-      builder: (parser) => parser.options(yargsOptions(command)).example(examplesOf(command)),
-      handler: (argv) => {
-        parsed = { command, argv }
-      }
-    })
+  const at = await verbIndex(tokens)
+  const verb = tokens[at]
+  const command = await loadVerb(verb ?? DEFAULT_VERB)
+  if (!command) {
+    throw SeaportError.USAGE(`unknown verb ${verb}${await nearest(verb ?? '', VERBS)} ${advice()}`)
   }
-  parser
-    .scriptName(PROGRAM)
-    .usage('$0 <verb> [flags]')
-    .help('help', 'Show help, of a verb too')
-    .alias('help', 'h')
-    .version(version)
-    .describe('version', 'Show the version')
-    .epilogue(
-      'Flags can also be set in the environment (HYPERSEAPORT_REGISTRY_SEED=…) and in a config file ' +
-        '(registrySeed=…). Give seeds that way, or as @file: arguments show in the process list.'
-    )
-    .wrap(HELP_WIDTH)
-    .locale('en')
-    .exitProcess(false)
-    .parserConfiguration({
-      'boolean-negation': false,
-      'dot-notation': false,
-      'greedy-arrays': false,
-      'parse-numbers': false,
-      'parse-positional-numbers': false,
-      'strip-aliased': true,
-      'strip-dashed': true
-    })
-    .fail((text, error) => {
-      throw error ?? SeaportError.USAGE(text)
-    })
-
-  checkSwitches(line.slice(0, end), commands)
-  let printed = ''
-  parser.parse(line.slice(0, end), {}, (_error, _argv, output) => {
-    printed = output
-  })
-  if (printed !== '' || parsed === null) return printed
-  const { command, values } = check(parsed, commands)
-  return { command, values: { ...values, ...rest(command, line.slice(end)) } }
-}
-
-type Argv = { _: (string | number)[]; $0: string; [flag: string]: unknown }
-
-function check({ command, argv }: { command: Command; argv: Argv }, commands: Command[]) {
-  const { _: words, $0: _program, help: _help, version: _version, ...flags } = argv
-  const [verb, extra] = words.map(String)
-  const verbs = commands.map(({ verb }) => verb)
-  // yargs takes a word that is no verb for an argument of the default command.
-  if (verb !== undefined && !verbs.includes(verb)) {
-    throw SeaportError.USAGE(`unknown verb ${verb}${nearest(verb, verbs)} Run '${PROGRAM} --help'.`)
-  }
-  const advice = `Run '${PROGRAM} ${command.verb} --help'.`
-  for (const name of Object.keys(flags)) {
-    if (Object.hasOwn(command.flags, name) && command.flags[name]?.kind !== 'rest') continue
-    const owners = commands
-      .filter(({ flags }) => Object.hasOwn(flags, name))
-      .map(({ verb }) => verb)
-    const ending =
-      owners.length > 0
-        ? `, it belongs to ${owners.join(', ')}.`
-        : nearest(name, [...Object.keys(command.flags), 'help', 'version'], dashed)
-    throw SeaportError.USAGE(`unknown flag ${dashed(name)}${ending} ${advice}`)
-  }
-  if (extra !== undefined) {
-    throw SeaportError.USAGE(`unexpected argument ${JSON.stringify(extra)}. ${advice}`)
-  }
-  return { command, values: Object.fromEntries(Object.entries(flags).map(asTexts)) }
-}
-
-/** yargs takes any value of a switch but `true` for `false`, silently. */
-function checkSwitches(line: string[], commands: Command[]) {
-  const switches = new Set(
-    commands.flatMap(({ flags }) =>
-      Object.keys(flags).filter((name) => flags[name]?.kind === 'switch')
-    )
-  )
-  for (const token of line) {
-    const [, name = '', value = ''] = /^--([^=]+)=(.*)$/.exec(token) ?? []
-    if (!switches.has(name) || value === 'true' || value === 'false') continue
+  const others = tokens.filter((_, i) => i !== at)
+  const given = readTokens(others, flagsByName(command))
+  if (given.values.has('help'))
+    return { asks: 'help', command: verb === undefined ? null : command }
+  if (given.values.has('version')) return { asks: 'version' }
+  for (const name of given.unknown) throw await unknownFlag(name, command)
+  const { positional } = command
+  const [word, ...extra] = given.words.map((i) => others[i])
+  if (word !== undefined && positional !== undefined) add(given.values, positional, word)
+  const unexpected = positional === undefined ? word : extra[0]
+  if (unexpected !== undefined) {
     throw SeaportError.USAGE(
-      `--${name} takes no value, only =true or =false, not ${JSON.stringify(value)}. Run '${PROGRAM} --help'.`
+      `unexpected argument ${JSON.stringify(unexpected)}. ${advice(command)}`
     )
   }
+  const values = { ...Object.fromEntries(given.values), ...readRest(command, rest) }
+  return { asks: 'verb', command, values }
+}
+
+/** Where the verb stands: it is the first word that is no flag's value. */
+async function verbIndex(tokens: string[]): Promise<number> {
+  if (tokens[0] === undefined || !isFlag(tokens[0])) return 0
+  if (!tokens.some((token) => !isFlag(token))) return tokens.length
+  // Flags come first, so it takes those of every verb to know which of them have values.
+  const flags = new Map((await loadVerbs()).flatMap((command) => [...flagsByName(command)]))
+  return readTokens(tokens, flags).words[0] ?? tokens.length
+}
+
+interface Given {
+  /** By the flag's name. A switch has `true` or `false`, and a text without one is empty. */
+  values: Map<string, string[]>
+  unknown: string[]
+  /** Where something stands that is no flag and no flag's value. */
+  words: number[]
+}
+
+type Named = [name: string, flag: Flag]
+
+/** Takes `--flag value`, `--flag=value`, `-f value`, `-f=value` and `-fvalue`, with dashes or in camelCase. */
+function readTokens(tokens: string[], flags: Map<string, Named>): Given {
+  const given: Given = { values: new Map(), unknown: [], words: [] }
+  for (let i = 0; i < tokens.length; i++) {
+    const token = tokens[i] ?? ''
+    if (!isFlag(token)) {
+      given.words.push(i)
+      continue
+    }
+    const { called, attached } = split(token)
+    const [name, flag] = flags.get(called) ?? []
+    const next = tokens[i + 1]
+    const isSwitch = flag?.kind === 'switch'
+    const takesNext =
+      attached === undefined &&
+      next !== undefined &&
+      (isSwitch ? /^(true|false)$/.test(next) : !isFlag(next))
+    if (takesNext) i++
+    const value = attached ?? (takesNext ? next : isSwitch ? 'true' : '')
+    if (name === undefined) given.unknown.push(called)
+    else add(given.values, name, isSwitch ? readSwitch(name, value) : value)
+  }
+  return given
+}
+
+/** The name that a flag is called by, in camelCase, and the value that is attached to it. */
+function split(token: string): { called: string; attached: string | undefined } {
+  if (!token.startsWith('--')) {
+    const attached = token.length > 2 ? token.slice(2).replace(/^=/, '') : undefined
+    return { called: token.charAt(1), attached }
+  }
+  const [name = '', ...values] = token.slice(2).split('=')
+  return { called: toCamelCase(name), attached: values.length > 0 ? values.join('=') : undefined }
+}
+
+/** A negative number and a dash alone are values. */
+function isFlag(token: string): boolean {
+  return /^-[^\d]/.test(token)
+}
+
+function readSwitch(name: string, value: string): string {
+  if (value === 'true' || value === 'false') return value
+  throw SeaportError.USAGE(
+    `--${name} takes no value, only =true or =false, not ${JSON.stringify(value)}. ${advice()}`
+  )
+}
+
+/** What a verb's flags may be called on a command line. */
+function flagsByName({ flags }: Declaration): Map<string, Named> {
+  const all: Named[] = Object.entries({ ...flags, ...ANSWERED })
+  const named = all.filter(([, { kind }]) => kind !== 'rest')
+  return new Map(
+    named.flatMap(([name, flag]): [string, Named][] => [
+      [name, [name, flag]],
+      ...(flag.alias === undefined ? [] : [[flag.alias, [name, flag]] as [string, Named]])
+    ])
+  )
 }
 
 /** What follows `--` is for another program. */
-function rest({ verb, flags }: Command, line: string[]): Record<string, string[]> {
-  const [separator, ...words] = line
+function readRest(command: Declaration, [separator, ...words]: string[]): Record<string, string[]> {
   if (separator === undefined) return {}
-  const advice = `Run '${PROGRAM} ${verb} --help'.`
+  const { verb, flags } = command
   const name = Object.keys(flags).find((name) => flags[name]?.kind === 'rest')
   if (name === undefined) {
-    throw SeaportError.USAGE(`${verb} takes nothing after ${END_OF_FLAGS}. ${advice}`)
+    throw SeaportError.USAGE(`${verb} takes nothing after ${END_OF_FLAGS}. ${advice(command)}`)
   }
   if (words.length === 0) {
-    throw SeaportError.USAGE(`there is no ${name} after ${END_OF_FLAGS}. ${advice}`)
+    throw SeaportError.USAGE(`there is no ${name} after ${END_OF_FLAGS}. ${advice(command)}`)
   }
   return { [name]: words }
 }
 
-function asTexts([name, value]: [string, unknown]): [string, string[]] {
-  return [name, (Array.isArray(value) ? value : [value]).map(String)]
+async function unknownFlag(name: string, command: Declaration): Promise<SeaportError> {
+  const owners = (await loadVerbs())
+    .filter(({ flags }) => Object.hasOwn(flags, name) && flags[name]?.kind !== 'rest')
+    .map(({ verb }) => verb)
+  const ending =
+    owners.length > 0
+      ? `, it belongs to ${owners.join(', ')}.`
+      : await nearest(name, [...flagsByName(command).keys()], dashed)
+  return SeaportError.USAGE(`unknown flag ${dashed(name)}${ending} ${advice(command)}`)
 }
 
 /** How a sentence about an unknown name ends: `, did you mean --port?`, if anything is near. */
-function nearest(name: string, names: string[], show = (name: string) => name): string {
-  const candidate = closest(name, names)
+async function nearest(
+  name: string,
+  names: string[],
+  show = (name: string) => name
+): Promise<string> {
+  const { closest, distance } = await import('fastest-levenshtein')
+  const candidate = closest(
+    name,
+    names.filter(({ length }) => length > 1)
+  )
   return distance(name, candidate) <= MAX_SLIP ? `, did you mean ${show(candidate)}?` : '.'
+}
+
+function advice(command?: Declaration): string {
+  return `Run '${[PROGRAM, ...(command ? [command.verb] : []), '--help'].join(' ')}'.`
 }
 
 function dashed(name: string): string {
   return name.length === 1 ? `-${name}` : `--${name}`
 }
 
-/** As yargs wants it, `list [role]`. */
-function signature({ verb, positional }: Command): string {
-  return positional === undefined ? verb : `${verb} [${positional}]`
+function toCamelCase(name: string): string {
+  return name.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())
 }
 
-/** Values stay texts: `Settings` reads them, wherever they come from. */
-function yargsOptions({ flags }: Command): Record<string, Options> {
-  const named = Object.entries(flags).filter(([, flag]) => flag.kind !== 'rest')
-  return Object.fromEntries(named.map(([name, flag]) => [name, yargsOption(flag)]))
-}
-
-function yargsOption({ kind = 'text', describe, alias, otherwise }: Flag): Options {
-  return {
-    type: kind === 'switch' ? 'boolean' : 'string',
-    array: kind === 'list',
-    describe,
-    ...(alias === undefined ? {} : { alias }),
-    ...(otherwise === undefined ? {} : { defaultDescription: otherwise })
-  }
-}
-
-function examplesOf({ examples }: Command): [string, string][] {
-  return examples.map(([line, does]) => [`$0 ${line}`, does])
+function add(values: Map<string, string[]>, name: string, value: string) {
+  values.set(name, [...(values.get(name) ?? []), value])
 }

@@ -1,8 +1,11 @@
 import { readFileSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import ini from 'ini'
-import { SeaportError } from '../lib/core/errors.js'
+import type ini from 'ini'
+import { SeaportError } from '../lib/identity.js'
+
+const require = createRequire(import.meta.url)
 
 const NEARBY_NAME = '.hyperseaportrc'
 
@@ -57,7 +60,8 @@ function parseIni(text: string, path: string): Record<string, unknown> {
     if (/^\s*($|[;#]|[^=\s[][^=]*=)/.test(line)) continue
     throw SeaportError.BAD_CONFIG(`${path}: line ${index + 1} is not key=value`)
   }
-  return ini.parse(text)
+  // Not everybody has a file for it to read.
+  return (require('ini') as typeof ini).parse(text)
 }
 
 function isScalar(value: unknown): value is string | number | boolean {

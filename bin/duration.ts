@@ -1,4 +1,4 @@
-import { SeaportError } from '../lib/core/errors.js'
+import { SeaportError } from '../lib/identity.js'
 
 const UNITS_MS = {
   ms: 1,

@@ -1,5 +1,4 @@
-import { type NetworkOptions, parseBootstrap } from '../lib/core/network.js'
-import type { Flag } from './command.js'
+import type { Flag } from './declaration.js'
 import type { Settings } from './settings.js'
 
 /** Flags of every verb. */
@@ -42,11 +41,10 @@ export const REGISTRY_PUBLIC_KEY_FLAG = {
   needed: "what 'hyperseaport registry' printed"
 } satisfies Flag
 
-/** @throws USAGE */
-export function networkOptions(settings: Settings): NetworkOptions {
+export function networkOptions(settings: Settings) {
   const nodes = settings.list('bootstrap')
   return {
-    bootstrap: nodes.length > 0 ? parseBootstrap(nodes.join(',')) : undefined,
+    bootstrap: nodes.length > 0 ? nodes.join(',') : undefined,
     host: settings.text('host', undefined)
   }
 }

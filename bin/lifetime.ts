@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { SeaportError } from '../lib/core/errors.js'
+import { SeaportError } from '../lib/identity.js'
 
 interface Destroyable {
   destroy(): Promise<void>

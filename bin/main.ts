@@ -1,46 +1,12 @@
-import './engine.js'
-import { SeaportError } from '../lib/core/errors.js'
+import { readFileSync } from 'node:fs'
+import { SeaportError } from '../lib/identity.js'
 import { parseArguments } from './arguments.js'
-import { access } from './commands/access.js'
-import { bootstrap } from './commands/bootstrap.js'
-import { demo } from './commands/demo.js'
-import { exportRegistry } from './commands/export.js'
-import { grant } from './commands/grant.js'
-import { grants } from './commands/grants.js'
-import { importRegistry } from './commands/import.js'
-import { key } from './commands/key.js'
-import { list } from './commands/list.js'
-import { proxy } from './commands/proxy.js'
-import { registry } from './commands/registry.js'
-import { revoke } from './commands/revoke.js'
-import { seed } from './commands/seed.js'
-import { service } from './commands/service.js'
-import { watch } from './commands/watch.js'
-import { web } from './commands/web.js'
+import type { Command } from './command.js'
 import { type Config, readConfig } from './config.js'
 import { Lifetime } from './lifetime.js'
 import { foldName, Settings } from './settings.js'
 import { say } from './talk.js'
-
-/** The first is the one that a command line without a verb means. */
-const COMMANDS = [
-  registry,
-  service,
-  proxy,
-  web,
-  list,
-  watch,
-  seed,
-  key,
-  grant,
-  revoke,
-  grants,
-  exportRegistry,
-  importRegistry,
-  access,
-  bootstrap,
-  demo
-]
+import { loadVerbs } from './verbs.js'
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
@@ -78,14 +44,17 @@ try {
 process.exit()
 
 async function main(line: string[]) {
-  const parsed = parseArguments(line, COMMANDS)
-  if (typeof parsed === 'string') return console.log(parsed)
+  const parsed = await parseArguments(line)
+  if (parsed.asks === 'help') return console.log(await help(parsed.command))
+  if (parsed.asks === 'version') return console.log(version())
   const { command, values } = parsed
   const environment = new Settings(command, values, process.env, null)
   const config = readConfig(environment.text('config', undefined))
-  if (config) warnOfUnknownKeys(config)
+  if (config) await warnOfUnknownKeys(config, command)
   const settings = new Settings(command, values, process.env, config)
   verbose = settings.on('verbose')
+  // What runs for long gains by it. To what does not, it is a large part of the time.
+  if (command.isLasting) await import('./engine.js')
   try {
     await command.run(settings, lifetime)
   } catch (error) {
@@ -96,10 +65,24 @@ async function main(line: string[]) {
   }
 }
 
+async function help(command: Command | null): Promise<string> {
+  const { helpOf, helpOfAll } = await import('./help.js')
+  return command ? helpOf(command) : helpOfAll(await loadVerbs())
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return JSON.parse(text).version
+}
+
 /** A file serves all verbs, so what is another's is left alone, but what is nobody's is a slip. */
-function warnOfUnknownKeys({ path, values }: Config) {
-  const known = COMMANDS.flatMap(({ flags }) => Object.keys(flags).map(foldName))
-  for (const key of Object.keys(values)) {
+async function warnOfUnknownKeys({ path, values }: Config, command: Command) {
+  const keysOf = ({ flags }: Command) => Object.keys(flags).map(foldName)
+  const own = keysOf(command)
+  const others = Object.keys(values).filter((key) => !own.includes(foldName(key)))
+  if (others.length === 0) return
+  const known = (await loadVerbs()).flatMap(keysOf)
+  for (const key of others) {
     if (!known.includes(foldName(key))) say(`${path}: ${key} is unknown to every verb`)
   }
 }

@@ -1,5 +1,5 @@
-import { type Measures, MetricsServer } from '../lib/core/metrics.js'
-import type { Flag } from './command.js'
+import type { Measures } from '../lib/metrics.js'
+import type { Flag } from './declaration.js'
 import type { Lifetime } from './lifetime.js'
 import type { Settings } from './settings.js'
 import { say } from './talk.js'
@@ -12,6 +12,7 @@ export const METRICS_FLAG = {
 export async function serveMetrics(settings: Settings, lifetime: Lifetime, measures: Measures) {
   const port = settings.listenPort('metrics', null)
   if (port === null) return
+  const { MetricsServer } = await import('../lib/metrics.js')
   const server = lifetime.own(new MetricsServer({ port, measures }))
   server.on('notice', (notice: Error) => say(notice.message))
   await server.setup()

@@ -3,8 +3,8 @@ const OLDEST_OF_20 = 19
 const OLDEST_OF_22 = 12
 
 /**
- * Decides whether this program runs on a version of Node. Our dependencies `yargs` and `ini` exclude what lies
- * between the supported ones.
+ * Decides whether this program runs on a version of Node. Our dependency `ini` excludes what lies between
+ * the supported ones.
  *
  * @param version as in `process.versions.node`
  * @returns what to print instead of running, or null if the version is supported

@@ -1,10 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, resolve } from 'node:path'
-import { SeaportError } from '../lib/core/errors.js'
-import { parseKey } from '../lib/core/keys.js'
-import type { Command, Flag } from './command.js'
+import { parseKey, SeaportError } from '../lib/identity.js'
 import { type Config, parseConfig, readConfig } from './config.js'
+import type { Declaration, Flag } from './declaration.js'
 import { parseDelay, parseDuration, parseExpiry } from './duration.js'
 
 /** Values from one place. Names are folded, so that HYPERSEAPORT_REGISTRY_SEED is registrySeed. */
@@ -25,13 +24,13 @@ const MAX_PORT = 65535
  * absence a usage error.
  */
 export class Settings {
-  readonly #command: Command
+  readonly #command: Declaration
   readonly #layers: Layer[]
   /** The same settings, as the config file has them now. */
   readonly reread: () => Settings
 
   constructor(
-    command: Command,
+    command: Declaration,
     commandLine: Record<string, string[]>,
     environment: NodeJS.ProcessEnv,
     config: Config | null

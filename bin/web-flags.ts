@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { SeaportError } from '../lib/core/errors.js'
+import { SeaportError } from '../lib/identity.js'
 import type { WebOptions, WebRules } from '../lib/index.js'
-import { DIRECT_REACHES } from '../lib/link/direct/address.js'
-import type { Flag } from './command.js'
+import { DIRECT_REACHES } from '../lib/options.js'
+import type { Flag } from './declaration.js'
 import { DIRECT_FLAG } from './flags.js'
 import type { Settings } from './settings.js'
 

@@ -16,6 +16,8 @@ import type { DirectoryListener, Instance, Versions } from './registry/replica/d
 import { Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
 
+export { BALANCE_MODES } from './dialing/balancer.js'
+
 export interface ConsumerOptions extends CallerOptions {
   /** Local port of each role's proxy, in the order of the roles. Default: free ones. */
   ports?: number[] | undefined

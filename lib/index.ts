@@ -1,5 +1,6 @@
 export { Admin, type AdminOptions } from './admin.js'
 export { Consumer, type ConsumerEntry, type ConsumerOptions } from './consumer.js'
+export { BootstrapNode } from './core/bootstrap-node.js'
 export { SeaportError } from './core/errors.js'
 export { KeyPair } from './core/keys.js'
 export type { SetupOptions } from './core/lifecycle.js'

@@ -6,6 +6,8 @@ import { Registrar } from './registry/registrar/registrar.js'
 import type { Instance } from './registry/replica/directory.js'
 import type { Limits } from './registry/swarm/limits.js'
 
+export { defaultDir }
+
 export interface RegistryOptions extends NetworkOptions {
   /** The registry's seed: 32 bytes, hex or z-base-32. Whoever holds it is the registry. */
   seed: Buffer | string

@@ -22,6 +22,7 @@ import type { LinkPool } from './link/pool.js'
 import { temporaryNotice } from './registry/log/storage.js'
 import { Participant } from './registry/replica/participant.js'
 
+export { type AccessEntry, toJson, toLine } from './gateway/access-log.js'
 export type { WebRules } from './gateway/rules.js'
 
 export interface WebOptions extends CallerOptions, WebRules {

@@ -1,7 +1,6 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { text as readAll } from 'node:stream/consumers'
-import { SeaportError } from '../../lib/core/errors.js'
-import { AccessList, makePerson, makeToken } from '../../lib/gateway/access.js'
+import { SeaportError } from '../../lib/identity.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS } from '../flags.js'
 
@@ -48,19 +47,25 @@ export const access: Command = {
     if (removed === null && reach.length === 0) {
       throw SeaportError.USAGE(`what may ${name} reach? Say --reach with a role, or '*' for all`)
     }
+    const { AccessList, makePerson, makeToken } = await import('../../lib/access-file.js')
+    const write = (lines: string[]) => {
+      // Never a file that `web` would not take.
+      new AccessList({ text: textOf(lines) })
+      writeSecret(file, textOf(lines))
+    }
     const lines = readLines(file)
     const kept = lines.filter((line) => line.split(':')[1] !== name)
     if (removed !== null) {
       if (kept.length === lines.length) throw SeaportError.NOT_FOUND(`${file} has no ${name}`)
-      return write(file, kept)
+      return write(kept)
     }
     if (person !== null) {
       const password = (await readAll(process.stdin)).replace(/\r?\n$/, '')
       if (password === '') throw SeaportError.USAGE('the password is expected on stdin')
-      return write(file, [...kept, await makePerson(name, password, reach)])
+      return write([...kept, await makePerson(name, password, reach)])
     }
     const made = makeToken(name, reach)
-    write(file, [...kept, made.line])
+    write([...kept, made.line])
     console.log(made.token)
   }
 }
@@ -75,10 +80,11 @@ function readLines(file: string): string[] {
   }
 }
 
-function write(file: string, lines: string[]) {
-  const text = lines.map((line) => `${line}\n`).join('')
-  // Never a file that `web` would not take.
-  new AccessList({ text })
+function textOf(lines: string[]): string {
+  return lines.map((line) => `${line}\n`).join('')
+}
+
+function writeSecret(file: string, text: string) {
   try {
     writeFileSync(file, text, { mode: OWNER_ONLY })
     chmodSync(file, OWNER_ONLY)

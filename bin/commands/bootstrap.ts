@@ -1,7 +1,6 @@
 import { isIPv4 } from 'node:net'
 import { networkInterfaces } from 'node:os'
-import { BootstrapNode, ENOUGH_NODES } from '../../lib/core/bootstrap-node.js'
-import { SeaportError } from '../../lib/core/errors.js'
+import { SeaportError } from '../../lib/identity.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
 
@@ -21,7 +20,7 @@ export const bootstrap: Command = {
     },
     nodes: {
       describe: 'How many nodes to run, on ports that follow each other',
-      otherwise: `${ENOUGH_NODES}, or 1 if a port is named`
+      otherwise: '4, or 1 if a port is named'
     },
     host: {
       describe: 'Address that others reach this node under',
@@ -39,6 +38,7 @@ export const bootstrap: Command = {
   async run(settings, lifetime) {
     const named = settings.listenPort('port', null)
     const port = named ?? DEFAULT_PORT
+    const { BootstrapNode, ENOUGH_NODES } = await import('../../lib/bootstrap.js')
     const nodes = settings.count('nodes', named === null ? ENOUGH_NODES : 1)
     const host = settings.text('host', LOOPBACK)
     if (!isIPv4(host) || host === '0.0.0.0') {

@@ -4,9 +4,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join, relative } from 'node:path'
-import { BootstrapNode } from '../../lib/core/bootstrap-node.js'
-import { randomSeed } from '../../lib/core/keys.js'
-import { Consumer, type ConsumerEntry, Registry, Service, Web } from '../../lib/index.js'
+import { randomSeed } from '../../lib/identity.js'
+import type { ConsumerEntry } from '../../lib/index.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS } from '../flags.js'
 import type { Lifetime } from '../lifetime.js'
@@ -35,6 +34,7 @@ export const demo: Command = {
 
   async run(settings, lifetime) {
     const isWalk = settings.on('once')
+    const { BootstrapNode, Consumer, Registry, Service, Web } = await import('../../lib/index.js')
     const folder = lifetime.own(await temporaryFolder())
     const seed = randomSeed()
 

@@ -1,4 +1,3 @@
-import { parseRolePattern } from '../../lib/core/role-pattern.js'
 import type { Grant } from '../../lib/index.js'
 import { ADMIN_FLAGS, KEY_FLAG, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
@@ -47,6 +46,7 @@ export const grant: Command = {
       admin: settings.on('admin'),
       expiresAt: settings.expiry('expires', 0)
     }
+    const { parseRolePattern } = await import('../../lib/roles.js')
     for (const pattern of [...terms.serve, ...terms.consume]) parseRolePattern(pattern)
     const admin = await openAdmin(settings, lifetime)
     const granted = await admin.grant(key, terms)

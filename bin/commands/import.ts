@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { text } from 'node:stream/consumers'
-import { SeaportError } from '../../lib/index.js'
+import { SeaportError } from '../../lib/identity.js'
 import { ADMIN_FLAGS, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
 import { say } from '../talk.js'

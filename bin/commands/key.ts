@@ -1,7 +1,4 @@
-import { toHex } from '../../lib/core/keys.js'
-import { parseServiceRole } from '../../lib/core/role.js'
-import { keepProcessKey, nextServiceKey } from '../../lib/registry/log/own-keys.js'
-import { parseBackend } from '../../lib/serving/backend.js'
+import { keepProcessKey, nextServiceKey, toHex } from '../../lib/identity.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, JSON_FLAG, REGISTRY_PUBLIC_KEY_FLAG } from '../flags.js'
 import { say } from '../talk.js'
@@ -34,6 +31,7 @@ export const key: Command = {
     const dir = settings.text('dir', undefined)
     const keys: Record<string, string> = {}
     if (role !== undefined) {
+      const { parseBackend, parseServiceRole } = await import('../../lib/roles.js')
       const { host, port } = parseBackend(
         settings.text('target', undefined) ?? settings.port('port')
       )

@@ -1,7 +1,5 @@
-import { toHex } from '../../lib/core/keys.js'
-import { parseRoleRange } from '../../lib/core/role.js'
-import { Consumer, type Instance } from '../../lib/index.js'
-import type { PathView } from '../../lib/link/pool.js'
+import { toHex } from '../../lib/identity.js'
+import type { Consumer, Instance, PathView } from '../../lib/index.js'
 import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,
@@ -46,11 +44,12 @@ export const list: Command = {
 
   async run(settings, lifetime) {
     const role = settings.text('role', undefined)
-    if (role !== undefined) parseRoleRange(role)
+    if (role !== undefined) (await import('../../lib/roles.js')).parseRoleRange(role)
     const registryPublicKey = settings.key('registryPublicKey')
     const json = settings.on('json')
     const verbose = settings.on('verbose')
 
+    const { Consumer } = await import('../../lib/index.js')
     const consumer = lifetime.own(
       Consumer([], {
         registryPublicKey,

@@ -1,10 +1,7 @@
 import { inspect } from 'node:util'
-import { toHex } from '../../lib/core/keys.js'
-import { measuresOf, measuresOfInstances, measuresOfLogs } from '../../lib/core/metrics.js'
-import { parseRoleRange } from '../../lib/core/role.js'
-import { BALANCE_MODES, DEFAULT_MODE } from '../../lib/dialing/balancer.js'
-import { Consumer, type ConsumerEntry, type Instance } from '../../lib/index.js'
-import { DIRECT_REACHES } from '../../lib/link/direct/address.js'
+import { toHex } from '../../lib/identity.js'
+import type { Consumer, ConsumerEntry, Instance } from '../../lib/index.js'
+import { DIRECT_REACHES } from '../../lib/options.js'
 import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,
@@ -18,6 +15,8 @@ import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { say, waitAloud } from '../talk.js'
 
 const LOOPBACK = '127.0.0.1'
+type Metrics = typeof import('../../lib/metrics.js')
+
 const VERSIONS = ['newest', 'all'] as const
 
 /** Brings a service to a local port. */
@@ -39,8 +38,10 @@ export const proxy: Command = {
     registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
     listen: { describe: 'Local address to listen on', otherwise: LOOPBACK },
     mode: {
-      describe: `How an instance is chosen for each connection: ${BALANCE_MODES.slice(0, -1).join(', ')} or ${BALANCE_MODES.at(-1)}`,
-      otherwise: DEFAULT_MODE
+      // To load them from the balancer takes longer than the whole of the help.
+      describe:
+        'How an instance is chosen for each connection: p2c, first, round-robin, hash, static-first, static-roundRobin or static-hash',
+      otherwise: 'p2c'
     },
     versions: {
       describe: 'Which versions have their share: newest, with the older behind it, or all',
@@ -60,9 +61,11 @@ export const proxy: Command = {
   async run(settings, lifetime) {
     const port = settings.listenPort('port')
     const role = settings.text('role')
+    const { parseRoleRange } = await import('../../lib/roles.js')
     parseRoleRange(role)
     const registryPublicKey = settings.key('registryPublicKey')
 
+    const { BALANCE_MODES, Consumer } = await import('../../lib/consumer.js')
     const consumer = lifetime.own(
       Consumer([role], {
         registryPublicKey,
@@ -96,12 +99,16 @@ export const proxy: Command = {
       consumer.on(event, (error: Error) => say(error.message))
     }
     await waitAloud(consumer.setup(), () => `still searching for ${waitingFor}`)
-    await serveMetrics(settings, lifetime, () => measures(consumer))
+    const metrics = await import('../../lib/metrics.js')
+    await serveMetrics(settings, lifetime, () => measures(consumer, metrics))
     await lifetime.untilStopped()
   }
 }
 
-function* measures(consumer: Consumer) {
+function* measures(
+  consumer: Consumer,
+  { measuresOf, measuresOfInstances, measuresOfLogs }: Metrics
+) {
   const { logs, ...stats } = consumer.getStats()
   yield* measuresOf('proxy', stats)
   yield* measuresOfLogs(logs)

@@ -1,9 +1,7 @@
 import { join } from 'node:path'
-import { KeyPair } from '../../lib/core/keys.js'
-import { measuresOf, measuresOfInstances, measuresOfLogs } from '../../lib/core/metrics.js'
-import { Registry, type ServiceRecord } from '../../lib/index.js'
-import { defaultDir } from '../../lib/registry/log/storage.js'
-import { DEFAULT_LIMITS, type Limits } from '../../lib/registry/swarm/limits.js'
+import { KeyPair } from '../../lib/identity.js'
+import type { Limits, Registry, ServiceRecord } from '../../lib/index.js'
+import { DEFAULT_LIMITS } from '../../lib/options.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
@@ -56,6 +54,7 @@ export const registry: Command = {
     const seed = settings.key('registrySeed')
     const keyPair = KeyPair(seed)
     const { publicKey } = keyPair
+    const { defaultDir, Registry } = await import('../../lib/registry.js')
     const dir =
       settings.text('registryDir', undefined) ??
       settings.text('dir', defaultDir(publicKey, 'registry'))
@@ -63,6 +62,7 @@ export const registry: Command = {
     const web = settings.listenPort('web', null)
     checkWebFlags(settings)
 
+    const metrics = await import('../../lib/metrics.js')
     const registry = lifetime.own(
       Registry({
         seed,
@@ -88,14 +88,19 @@ export const registry: Command = {
         keyPair,
         port: web,
         dir: join(dir, 'web'),
-        measures: () => measures(registry)
+        measures: () => measures(registry, metrics)
       })
-    } else await serveMetrics(settings, lifetime, () => measures(registry))
+    } else await serveMetrics(settings, lifetime, () => measures(registry, metrics))
     await lifetime.untilStopped()
   }
 }
 
-function* measures(registry: Registry) {
+type Metrics = typeof import('../../lib/metrics.js')
+
+function* measures(
+  registry: Registry,
+  { measuresOf, measuresOfInstances, measuresOfLogs }: Metrics
+) {
   const { logs, ...stats } = registry.getStats()
   yield* measuresOf('registry', stats)
   yield* measuresOfLogs(logs)

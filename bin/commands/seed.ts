@@ -1,7 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { SeaportError } from '../../lib/core/errors.js'
-import { KeyPair, randomSeed, toHex } from '../../lib/core/keys.js'
+import { KeyPair, randomSeed, SeaportError, toHex } from '../../lib/identity.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
 

@@ -1,16 +1,7 @@
 import { inspect } from 'node:util'
-import { toHex } from '../../lib/core/keys.js'
-import { measuresOf } from '../../lib/core/metrics.js'
-import { parseServiceRole } from '../../lib/core/role.js'
-import {
-  type Exit,
-  KeyPair,
-  type SeaportError,
-  Service,
-  type ServiceRecord
-} from '../../lib/index.js'
-import { DIRECT_REACHES } from '../../lib/link/direct/address.js'
-import { parseBackend } from '../../lib/serving/backend.js'
+import { KeyPair, type SeaportError, toHex } from '../../lib/identity.js'
+import type { Exit, ServiceRecord } from '../../lib/index.js'
+import { DIRECT_REACHES } from '../../lib/options.js'
 import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,
@@ -100,13 +91,16 @@ export const service: Command = {
 
   async run(settings, lifetime) {
     const command = settings.list('command')
-    const origin = command.length > 0 ? commandOf(settings, command) : backendOf(settings)
+    const origin = command.length > 0 ? commandOf(settings, command) : await backendOf(settings)
     const role = settings.text('role')
+    const { parseServiceRole } = await import('../../lib/roles.js')
     parseServiceRole(role)
     const registryPublicKey = settings.key('registryPublicKey')
     const seed = settings.key('seed', undefined)
     const allow = settings.list('allow')
 
+    const { Service } = await import('../../lib/index.js')
+    const { measuresOf } = await import('../../lib/metrics.js')
     const service = lifetime.own(
       Service({
         registryPublicKey,
@@ -168,7 +162,8 @@ export const service: Command = {
   }
 }
 
-function backendOf(settings: Settings) {
+async function backendOf(settings: Settings) {
+  const { parseBackend } = await import('../../lib/roles.js')
   const target = settings.text('target', undefined) ?? `${settings.port('port')}`
   parseBackend(target)
   return { target }

@@ -1,7 +1,5 @@
-import semver from 'semver'
-import { toHex } from '../../lib/core/keys.js'
-import { parseRoleRange } from '../../lib/core/role.js'
-import { Consumer, type DirectoryChange, type Instance } from '../../lib/index.js'
+import { toHex } from '../../lib/identity.js'
+import type { DirectoryChange, Instance } from '../../lib/index.js'
 import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,
@@ -34,13 +32,14 @@ export const watch: Command = {
 
   async run(settings, lifetime) {
     const role = settings.text('role', undefined)
-    const matches = role === undefined ? () => true : matcher(role)
+    const matches = role === undefined ? () => true : await matcher(role)
     const registryPublicKey = settings.key('registryPublicKey')
     const json = settings.on('json')
     const show = (change: DirectoryChange, instance: Instance) => {
       if (matches(instance)) console.log(json ? toJson(change, instance) : toLine(change, instance))
     }
 
+    const { Consumer } = await import('../../lib/index.js')
     const consumer = lifetime.own(
       Consumer([], {
         registryPublicKey,
@@ -63,9 +62,10 @@ export const watch: Command = {
   }
 }
 
-function matcher(text: string): (instance: Instance) => boolean {
+async function matcher(text: string): Promise<(instance: Instance) => boolean> {
+  const { isInRange, parseRoleRange } = await import('../../lib/roles.js')
   const { role, range } = parseRoleRange(text)
-  return (instance) => instance.role === role && semver.satisfies(instance.version, range)
+  return (instance) => instance.role === role && isInRange(instance.version, range)
 }
 
 function toJson(change: DirectoryChange, instance: Instance): string {

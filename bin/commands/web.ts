@@ -1,7 +1,6 @@
-import { type KeyPair, toHex } from '../../lib/core/keys.js'
-import type { Measures } from '../../lib/core/metrics.js'
-import { type AccessEntry, toJson, toLine } from '../../lib/gateway/access-log.js'
-import { Web } from '../../lib/index.js'
+import { type KeyPair, toHex } from '../../lib/identity.js'
+import type { Measures } from '../../lib/metrics.js'
+import type { AccessEntry, Web } from '../../lib/web.js'
 import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,
@@ -73,6 +72,7 @@ export async function startWeb(
 ): Promise<Web> {
   const format = logFormat(settings)
   const options = { ...webOptions(settings), ...networkOptions(settings) }
+  const { toJson, toLine, Web } = await import('../../lib/web.js')
   const web = lifetime.own(
     Web({ ...options, registryPublicKey, keyPair, port, dir, timeout: Infinity })
   )

@@ -1,4 +1,11 @@
 import t from 'tap'
+import { parseArguments } from '../../bin/arguments.js'
+import { helpOf } from '../../bin/help.js'
+import { Lifetime } from '../../bin/lifetime.js'
+import { Settings } from '../../bin/settings.js'
+import { loadVerb } from '../../bin/verbs.js'
+import { BALANCE_MODES } from '../../lib/dialing/balancer.js'
+import { SeaportError } from '../../lib/identity.js'
 import { Cli } from './cli.js'
 
 const KEY = '5b64a8956d8f2404c4f4b4e6f402ef439f610f7fe297718093641359130b0d45'
@@ -54,9 +61,29 @@ const REFUSALS: [args: string[], line: RegExp][] = [
   ]
 ]
 
-t.test('a misuse exits with 2 and one helpful line', async (t) => {
+/** Of each way to be refused, one that is tried with the program itself. */
+const EACH_WAY = [
+  'prxy',
+  'proxy --prot 80',
+  '',
+  'registry --registrySeed short',
+  'registry --registrySeed @nowhere',
+  [...SERVICE, '-p', '5984', '-r', 'bad@1.x'].join(' '),
+  ['list', '--registryPublicKey', KEY, '--bootstrap', 'nowhere'].join(' ')
+]
+
+t.test('a misuse is refused in one helpful line', async (t) => {
+  for (const [line, text] of REFUSALS) {
+    const error = await misuse(line)
+    t.ok(error instanceof SeaportError, line.join(' '))
+    t.match(String((error as Error).message), text, line.join(' '))
+    t.notMatch((error as Error).message, '\n')
+  }
+})
+
+t.test('a misuse exits with 2, and with that line', async (t) => {
   const cli = new Cli(t)
-  for (const [args, line] of REFUSALS) {
+  for (const [args, line] of REFUSALS.filter(([args]) => EACH_WAY.includes(args.join(' ')))) {
     const { code, stdout, stderr } = await cli.run(args)
     t.equal(code, 2, args.join(' '))
     t.equal(stdout, '')
@@ -64,6 +91,18 @@ t.test('a misuse exits with 2 and one helpful line', async (t) => {
     t.equal(stderr.split('\n').length, 2, 'one line')
   }
 })
+
+/** What the program does with a command line, without a process for each: the error that it ends with. */
+async function misuse(line: string[]): Promise<unknown> {
+  try {
+    const parsed = await parseArguments(line)
+    if (parsed.asks !== 'verb') return parsed
+    const { command, values } = parsed
+    return await command.run(new Settings(command, values, {}, null), new Lifetime())
+  } catch (error) {
+    return error
+  }
+}
 
 t.test('the public DHT is not touched while offline', async (t) => {
   const { code, stderr } = await new Cli(t).run(['list', '--registryPublicKey', KEY])
@@ -86,13 +125,15 @@ t.test('every verb has help with examples', async (t) => {
   t.equal(code, 0)
   for (const verb of verbs.split(' ')) {
     t.match(stdout, new RegExp(`hyperseaport ${verb}`))
-    const help = await cli.run([verb, '--help'])
-    t.match(help, { code: 0, stderr: '' }, verb)
-    t.match(help.stdout, new RegExp(`Examples:\\n +hyperseaport ${verb}`))
+    const command = await loadVerb(verb)
+    if (!command) throw new Error(`there is no ${verb}`)
+    t.match(helpOf(command), new RegExp(`Examples:\\n +hyperseaport ${verb}`))
   }
   const help = await cli.run(['proxy', '-h'])
   t.match(help.stdout, 'semver range')
   t.same(await cli.run(['help', 'proxy']), help)
+  for (const mode of BALANCE_MODES) t.match(help.stdout.replaceAll(/\s+/g, ' '), ` ${mode}`)
+  for (const line of stdout.split('\n')) t.ok(line.length <= 100, line)
 })
 
 t.test('the version is the package’s', async (t) => {

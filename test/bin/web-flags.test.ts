@@ -1,22 +1,19 @@
 import t from 'tap'
 import { parseArguments } from '../../bin/arguments.js'
-import { registry } from '../../bin/commands/registry.js'
-import { web } from '../../bin/commands/web.js'
 import { Settings } from '../../bin/settings.js'
 import { webOptions } from '../../bin/web-flags.js'
 
-const COMMANDS = [registry, web]
 const KEY = 'ab'.repeat(32)
 
-function optionsOf(...line: string[]) {
-  const parsed = parseArguments(line, COMMANDS)
-  if (typeof parsed === 'string') throw new Error(parsed)
+async function optionsOf(...line: string[]) {
+  const parsed = await parseArguments(line)
+  if (parsed.asks !== 'verb') throw new Error(parsed.asks)
   return webOptions(new Settings(parsed.command, parsed.values, {}, null))
 }
 
 t.test('texts of the command line become objects and milliseconds', async (t) => {
   t.match(
-    optionsOf(
+    await optionsOf(
       ...['web', '--domain', 'api.example.com=api@^2', '--domain', '*.a.b=@team/site@1.x'],
       ...['--allowHostname', `*.example.com=${KEY}+${KEY}`, '--cors', 'api@>=1=https://a.b'],
       ...['--timeout', '5', '--timeout', 'api@>=1=0.5', '--maxTime', '60', '--maxBody', '10m']
@@ -42,15 +39,15 @@ t.test('texts of the command line become objects and milliseconds', async (t) =>
     ['--timeout', '-1'],
     ['--maxBody', 'much']
   ] as const) {
-    t.throws(() => optionsOf('web', flag, text), { code: 'USAGE' }, `${flag} ${text}`)
+    await t.rejects(optionsOf('web', flag, text), { code: 'USAGE' }, `${flag} ${text}`)
   }
 })
 
 t.test('the fast path is switched off by a flag, of web and of registry --web', async (t) => {
   for (const verb of ['web', 'registry']) {
-    t.equal(optionsOf(verb).fastPath, true)
+    t.equal((await optionsOf(verb)).fastPath, true)
     for (const flag of ['--no-fastPath', '--noFastPath', '--no-fast-path', '--noFastPath=true']) {
-      t.equal(optionsOf(verb, flag, '--listen', '::1').fastPath, false, `${verb} ${flag}`)
+      t.equal((await optionsOf(verb, flag, '--listen', '::1')).fastPath, false, `${verb} ${flag}`)
     }
   }
 })

@@ -1,0 +1,25 @@
+/** What the help says about a verb, and what its command line may give. */
+export interface Declaration {
+  verb: string
+  describe: string
+  /** Flags by name, in camelCase. */
+  flags: Record<string, Flag>
+  /** A flag that may also be given by position, `list couchdb@3.x`. */
+  positional?: string
+  /** Command lines without the program's name, and what they do. */
+  examples: [line: string, does: string][]
+}
+
+export interface Flag {
+  describe: string
+  /** One letter. */
+  alias?: string
+  /** A text takes a value, a switch none, a list may be repeated, and the rest is what follows `--`. */
+  kind?: 'text' | 'switch' | 'list' | 'rest'
+  /** What the help says happens without it. */
+  otherwise?: string
+  /** What the error adds when it is needed and missing. */
+  needed?: string
+  /** Whether the environment and config files cannot set it. */
+  commandLineOnly?: boolean
+}

@@ -1,0 +1,105 @@
+import type { Declaration, Flag } from './declaration.js'
+
+export const PROGRAM = 'hyperseaport'
+/** Flags that every verb has, and that are answered before it is run. */
+export const ANSWERED = {
+  help: { kind: 'switch', alias: 'h', describe: 'Show help, of a verb too' },
+  version: { kind: 'switch', describe: 'Show the version' }
+} satisfies Record<string, Flag>
+
+const WIDTH = 100
+const MAX_LEFT_WIDTH = WIDTH / 2
+const INDENT = '  '
+const EPILOGUE =
+  'Flags can also be set in the environment (HYPERSEAPORT_REGISTRY_SEED=…) and in a config file ' +
+  '(registrySeed=…). Give seeds that way, or as @file: arguments show in the process list.'
+const TYPES = { text: '[string]', switch: '[boolean]', list: '[array]', rest: '' }
+
+/** A row of a table: what it is about, what is said of it, and what stands at the right edge. */
+type Row = [left: string, text: string, hint?: string]
+
+/** The help of one verb. */
+export function helpOf(command: Declaration): string {
+  return join([
+    [`${PROGRAM} ${signature(command)}`],
+    [command.describe],
+    section('Options:', flagRows(command)),
+    section('Examples:', exampleRows(command))
+  ])
+}
+
+/** The help of the program: its verbs, and the flags of the one that is meant without any. */
+export function helpOfAll(commands: Declaration[]): string {
+  const [first] = commands
+  if (!first) return ''
+  const verbs = commands.map((command): Row => {
+    const hint = command === first ? '[default]' : ''
+    return [`${PROGRAM} ${signature(command)}`, command.describe, hint]
+  })
+  return join([
+    [`${PROGRAM} <verb> [flags]`],
+    section('Commands:', verbs),
+    section('Options:', flagRows(first)),
+    section('Examples:', exampleRows(first)),
+    wrap(EPILOGUE, WIDTH)
+  ])
+}
+
+/** As in `list [role]`. */
+export function signature({ verb, positional }: Declaration): string {
+  return positional === undefined ? verb : `${verb} [${positional}]`
+}
+
+function flagRows({ flags }: Declaration): Row[] {
+  return Object.entries({ ...ANSWERED, ...flags })
+    .filter(([, { kind }]: [string, Flag]) => kind !== 'rest')
+    .map(([name, { alias, describe, kind = 'text', otherwise }]: [string, Flag]) => [
+      `${alias === undefined ? '    ' : `-${alias}, `}--${name}`,
+      describe,
+      [TYPES[kind], ...(otherwise === undefined ? [] : [`[default: ${otherwise}]`])].join(' ')
+    ])
+}
+
+function exampleRows({ examples }: Declaration): Row[] {
+  return examples.map(([line, does]) => [`${PROGRAM} ${line}`, does])
+}
+
+/** A table whose left column is as wide as what is in it, up to half of the whole. */
+function section(title: string, rows: Row[]): string[] {
+  const leftWidth = Math.min(MAX_LEFT_WIDTH, Math.max(...rows.map(([left]) => left.length)))
+  const textWidth = WIDTH - INDENT.length - leftWidth - INDENT.length
+  return [title, ...rows.flatMap((row) => rowLines(row, leftWidth, textWidth))]
+}
+
+function rowLines([left, text, hint = '']: Row, leftWidth: number, textWidth: number): string[] {
+  const lefts = wrap(left, leftWidth)
+  const texts = wrap(text, textWidth)
+  const lines = Array.from({ length: Math.max(lefts.length, texts.length) }, (_, i) =>
+    `${INDENT}${(lefts[i] ?? '').padEnd(leftWidth)}${INDENT}${texts[i] ?? ''}`.trimEnd()
+  )
+  if (hint === '') return lines
+  const last = lines.at(-1) ?? ''
+  const fits = last.length + 1 + hint.length <= WIDTH
+  if (fits) return [...lines.slice(0, -1), last + hint.padStart(WIDTH - last.length)]
+  return [...lines, hint.padStart(WIDTH)]
+}
+
+/** Breaks a text at its spaces. What leads it stays, and a word that is too long has a line of its own. */
+function wrap(text: string, width: number): string[] {
+  const [, lead = '', rest = ''] = /^( *)(.*)$/.exec(text) ?? []
+  const lines: string[] = []
+  let line = lead
+  for (const word of rest.split(' ')) {
+    const longer = line.trim() === '' ? line + word : `${line} ${word}`
+    if (longer.length <= width || line.trim() === '') line = longer
+    else {
+      lines.push(line)
+      line = word
+    }
+  }
+  return [...lines, line]
+}
+
+function join(sections: string[][]): string {
+  return sections.map((lines) => lines.join('\n')).join('\n\n')
+}

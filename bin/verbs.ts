@@ -1,0 +1,34 @@
+import type { Command } from './command.js'
+
+/** Loads each verb when it is asked for. The first is the one that a command line without a verb means. */
+const LOADERS: Record<string, () => Promise<Command>> = {
+  registry: async () => (await import('./commands/registry.js')).registry,
+  service: async () => (await import('./commands/service.js')).service,
+  proxy: async () => (await import('./commands/proxy.js')).proxy,
+  web: async () => (await import('./commands/web.js')).web,
+  list: async () => (await import('./commands/list.js')).list,
+  watch: async () => (await import('./commands/watch.js')).watch,
+  seed: async () => (await import('./commands/seed.js')).seed,
+  key: async () => (await import('./commands/key.js')).key,
+  grant: async () => (await import('./commands/grant.js')).grant,
+  revoke: async () => (await import('./commands/revoke.js')).revoke,
+  grants: async () => (await import('./commands/grants.js')).grants,
+  export: async () => (await import('./commands/export.js')).exportRegistry,
+  import: async () => (await import('./commands/import.js')).importRegistry,
+  access: async () => (await import('./commands/access.js')).access,
+  bootstrap: async () => (await import('./commands/bootstrap.js')).bootstrap,
+  demo: async () => (await import('./commands/demo.js')).demo
+}
+
+export const VERBS = Object.keys(LOADERS)
+export const DEFAULT_VERB = 'registry'
+
+/** @returns null if there is no such verb */
+export async function loadVerb(verb: string): Promise<Command | null> {
+  return Object.hasOwn(LOADERS, verb) ? ((await LOADERS[verb]?.()) ?? null) : null
+}
+
+/** All of them, in the order of the help. */
+export function loadVerbs(): Promise<Command[]> {
+  return Promise.all(Object.values(LOADERS).map((load) => load()))
+}
