@@ -1,4 +1,11 @@
-import type { BeeBatch, BeeBlock, BeeTreeNode, Hyperbee } from './hypercore.js'
+import {
+  type BeeBatch,
+  type BeeRoot,
+  beginAgain,
+  type Hyperbee,
+  linkedBlocks,
+  treeOf
+} from './hypercore.js'
 
 /** What becomes of one place: a value, or null for none any more. */
 export type Change<V> = [place: string, value: V | null]
@@ -24,35 +31,22 @@ export class BeeWriter<V> {
         if (value === null) await batch.del(keyOf(place))
         else await batch.put(keyOf(place), value)
       }
-      const written = [...batch.blocks.values()]
-      const root = lastOf(batch)
+      const tree = treeOf(batch)
       await batch.flush()
-      for (const block of written) forgetValue(block)
-      if (root) this.#keep(batch, root)
+      tree?.forgetValues()
+      if (tree?.root) this.#keep(batch, tree.root)
     } catch (error) {
       await batch.close()
       throw error
     }
   }
 
-  /** The blocks that the newest version is made of. Not while something is written. */
-  async linked(): Promise<Set<number>> {
-    const linked = new Set([0])
+  /** The blocks that the newest version is made of; null if that cannot be known. Not while something is written. */
+  async linked(): Promise<Set<number> | null> {
     const batch = this.#take()
-    const root = await batch.getRoot()
-    const visit = async (node: BeeTreeNode) => {
-      for (const { seq } of node.keys) linked.add(seq)
-      for (const [i, { seq }] of node.children.entries()) {
-        linked.add(seq)
-        await visit(await node.getChildNode(i))
-      }
-    }
-    if (root) {
-      linked.add(root.block.seq)
-      await visit(root)
-      this.#keep(batch, root.block)
-    }
-    return linked
+    const found = await linkedBlocks(batch)
+    if (found?.root) this.#keep(batch, found.root)
+    return found?.linked ?? null
   }
 
   #take(): BeeBatch<V> {
@@ -61,23 +55,10 @@ export class BeeWriter<V> {
     return batch
   }
 
-  /** The root as it is in memory, with all that was ever visited below it. */
-  #keep(batch: BeeBatch<V>, root: BeeBlock) {
-    batch.blocks.set(root.seq, root)
-    batch.appending = null
+  #keep(batch: BeeBatch<V>, root: BeeRoot) {
+    beginAgain(batch, root)
     this.#batch = batch
   }
-}
-
-/** The block that holds the root. */
-function lastOf<V>({ blocks, core, length }: BeeBatch<V>): BeeBlock | undefined {
-  return blocks.get(core.length + length - 1)
-}
-
-/** The tree has no use for it, and would keep it as long as the block is in it. */
-function forgetValue(block: BeeBlock) {
-  block.value = null
-  block.entry.value = null
 }
 
 /** The tree keeps them all. In Node's pool, each would keep 8 KiB of what passed by with it. */

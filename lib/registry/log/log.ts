@@ -114,6 +114,7 @@ export class Log extends ReadyResource {
    */
   async clearBefore(length: number, isOver: () => boolean) {
     const linked = await this.#between(() => this.#tree.linked())
+    if (!linked) return
     this.stats.cleared += await this.#compaction.clearBefore(length, linked, isOver)
   }
 

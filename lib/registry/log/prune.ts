@@ -1,10 +1,7 @@
-import type { Hypercore } from './hypercore.js'
+import { type Hypercore, merkleTreeOf } from './hypercore.js'
 
 /** Blocks, from the first to before the last. */
 export type Gap = [start: number, end: number]
-
-/** So that others have their turns in between. */
-const NODES_AT_ONCE = 4096
 
 /**
  * Takes blocks off the disk, and those nodes of the Merkle tree which only they need. Hypercore leaves
@@ -16,19 +13,10 @@ const NODES_AT_ONCE = 4096
 export async function prune(core: Hypercore, gap: Gap, within: Gap = gap) {
   const [start, end] = gap
   if (start >= end) return
-  const { storage } = core.state
-  const above = await nodesAbove(core, start)
+  const tree = merkleTreeOf(core)
+  const above = await tree?.read(nodesAbove(start, core.length))
   await core.clear(start, end)
-  let tx = storage.write()
-  for (const node of above) tx.putTreeNode(node)
-  let count = 0
-  for (const index of nodesBelow(gap, within)) {
-    tx.deleteTreeNode(index)
-    if (++count % NODES_AT_ONCE !== 0) continue
-    await tx.flush()
-    tx = storage.write()
-  }
-  await tx.flush()
+  if (above) await tree?.write(above, nodesBelow(gap, within))
 }
 
 /**
@@ -46,14 +34,10 @@ export function* nodesBelow([start, end]: Gap, [from, to]: Gap): Generator<numbe
 }
 
 /** The nodes that prove a block, and those that it proves others with. */
-async function nodesAbove({ state, length }: Hypercore, block: number) {
-  const rx = state.storage.read()
-  const nodes: ReturnType<typeof rx.getTreeNode>[] = []
+function* nodesAbove(block: number, length: number): Generator<number> {
   for (let width = 1; width <= length; width *= 2) {
     const i = Math.floor(block / width) * width
     const sibling = (i / width) % 2 === 0 ? i + width : i - width
-    for (const at of [i, sibling]) nodes.push(rx.getTreeNode(2 * at + width - 1))
+    for (const at of [i, sibling]) yield 2 * at + width - 1
   }
-  rx.tryFlush()
-  return (await Promise.all(nodes)).filter((node) => node !== null)
 }

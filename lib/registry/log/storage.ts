@@ -5,7 +5,7 @@ import { SeaportError } from '../../core/errors.js'
 import { ReadyResource } from '../../core/holepunch.js'
 import type { Snapshot } from '../trust/snapshot.js'
 import { makeFolder, PRIVATE_FILE } from './data-folder.js'
-import { Corestore, type OpenCore } from './hypercore.js'
+import { Corestore, isLocked, isMoved, lastWrites } from './hypercore.js'
 
 export { defaultDir } from './data-folder.js'
 
@@ -97,7 +97,7 @@ export class Storage extends ReadyResource {
 
   override async _close() {
     await this.#saving
-    await Promise.all([...(this.#store?.cores ?? [])].map(lastWrite))
+    if (this.#store) await lastWrites(this.#store)
     await this.#store?.close()
     if (this.temporary) await rm(this.dir, { recursive: true, force: true })
   }
@@ -132,19 +132,6 @@ export class Storage extends ReadyResource {
   }
 }
 
-/**
- * Resolves when nothing is written to a core any more. To be awaited before it is closed: a block that
- * a peer sent is written although all sessions are gone, and Hypercore reads after that.
- */
-export async function lastWrite(core: OpenCore) {
-  await core.state?.mutex.destroy()
-}
-
-/** Hypercore's storage remembers which file on which disk it is. */
-function isMoved(cause: unknown): boolean {
-  return cause instanceof Error && /moved unsafely|device file/i.test(cause.message)
-}
-
 function noMemory(): Memory {
   return { certificates: [], grants: [], applied: {}, snapshots: {}, strays: {}, run: null }
 }
@@ -164,13 +151,15 @@ async function openStore(dir: string): Promise<Corestore> {
     return store
   } catch (cause) {
     await store.close().catch(() => {})
-    const { message } = cause as Error
-    if (/could not be locked|lock file|No locks available/i.test(message)) {
+    if (isLocked(cause)) {
       throw SeaportError.STORAGE_LOCKED(
         `the folder ${dir} is in use by another process, choose another with --dir`,
         cause
       )
     }
-    throw SeaportError.STORAGE_FAILED(`the folder ${dir} cannot be opened (${message})`, cause)
+    throw SeaportError.STORAGE_FAILED(
+      `the folder ${dir} cannot be opened (${(cause as Error).message})`,
+      cause
+    )
   }
 }

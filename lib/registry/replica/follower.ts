@@ -2,11 +2,10 @@ import { SeaportError } from '../../core/errors.js'
 import { ReadyResource } from '../../core/holepunch.js'
 import { toHex } from '../../core/keys.js'
 import { type HistoryOptions, LOCAL, readHistory } from '../log/history.js'
-import type { Hypercore } from '../log/hypercore.js'
+import { closeWholly, type Hypercore } from '../log/hypercore.js'
 import { type LogValue, parseLogValue, sortOut } from '../log/log-value.js'
 import { prune } from '../log/prune.js'
 import type { ReadOptions, Snapshots } from '../log/snapshots.js'
-import { lastWrite } from '../log/storage.js'
 import type { GrantStatement } from '../trust/grant.js'
 import type { LogEntry } from '../trust/record.js'
 import { MIN_TAIL, maxTail, type Snapshot } from '../trust/snapshot.js'
@@ -306,10 +305,7 @@ export class Follower extends ReadyResource {
   async #beginAnew() {
     this.#download?.destroy()
     this.#download = null
-    const { core } = this.core
-    await this.core.close()
-    await lastWrite(core)
-    await core.close()
+    await closeWholly(this.core)
     if (this.closing) return
     this.#core = this.#options.open({ overwrite: true })
     await this.#listen()

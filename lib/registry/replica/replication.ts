@@ -1,5 +1,11 @@
 import { toHex } from '../../core/keys.js'
-import type { CorePeer, Corestore, Hypercore } from '../log/hypercore.js'
+import {
+  type Corestore,
+  connectionOf,
+  type Hypercore,
+  replicatingPeers,
+  stopReplicating
+} from '../log/hypercore.js'
 import type { Peer } from '../swarm/peer.js'
 
 /** A log that is copied. */
@@ -77,8 +83,8 @@ export class Replication {
     }
     this.#logs.set(logKey, log)
     core.on('peer-add', () => this.#settleSoon(log, 0))
-    core.on('peer-remove', (lost: CorePeer) => {
-      for (const peer of log.asked) if (peer.mux === lost.protomux) log.asked.delete(peer)
+    core.on('peer-remove', (lost) => {
+      for (const peer of log.asked) if (peer.mux === connectionOf(lost)) log.asked.delete(peer)
       this.#settleSoon(log, ASK_AGAIN_MS)
     })
     core.on('close', () => {
@@ -103,7 +109,7 @@ export class Replication {
     if (!log || peer.closed) return
     log.offers.set(peer, length)
     // Before it knew of the log it could not give it.
-    if (!log.core.peers.some(({ protomux }) => protomux === peer.mux)) log.asked.delete(peer)
+    if (!replicatingPeers(log.core).some(({ mux }) => mux === peer.mux)) log.asked.delete(peer)
     this.#settle(log)
   }
 
@@ -117,7 +123,7 @@ export class Replication {
   #settle(log: Copied) {
     if (!log.core.opened || log.core.closing) return
     const registrar = log.registrar()
-    const givers = new Set(log.core.peers.map(({ remotePublicKey }) => toHex(remotePublicKey)))
+    const givers = new Set(replicatingPeers(log.core).map(({ key }) => toHex(key)))
     if (registrar !== null && givers.has(registrar)) {
       for (const peer of log.asked) if (peer.key !== registrar) leave(log, peer)
       return
@@ -147,9 +153,5 @@ function ask({ core, asked }: Copied, peer: Peer) {
 
 /** If it still needs the log from us, it asks in its turn. Who has not answered yet is left when it does. */
 function leave({ core, asked }: Copied, peer: Peer) {
-  const giver = core.peers.find(({ protomux }) => protomux === peer.mux)
-  if (!giver) return
-  asked.delete(peer)
-  core.core.replicator.detachFrom(peer.mux)
-  giver.channel.close()
+  if (stopReplicating(core, peer.mux)) asked.delete(peer)
 }

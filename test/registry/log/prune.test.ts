@@ -71,9 +71,10 @@ t.test(
 )
 
 async function nodesOf(core: Hypercore): Promise<number> {
-  const storage = core.state.storage as unknown as {
-    createTreeNodeStream(options: object): AsyncIterable<unknown>
+  const { state } = core as unknown as {
+    state: { storage: { createTreeNodeStream(options: object): AsyncIterable<unknown> } }
   }
+  const { storage } = state
   let nodes = 0
   for await (const _ of storage.createTreeNodeStream({})) nodes++
   return nodes

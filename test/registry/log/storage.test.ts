@@ -48,8 +48,9 @@ t.test('a storage closes when the block that a peer sent last is written', async
 })
 
 /** Resolves when a block is written and waits to be told of, to what ends the wait. */
-function holdWriting({ core }: Hypercore): Promise<() => void> {
-  const state = core.state as unknown as { flush(): Promise<unknown> }
+function holdWriting(session: Hypercore): Promise<() => void> {
+  const { core } = session as unknown as { core: { state: { flush(): Promise<unknown> } } }
+  const { state } = core
   const flush = state.flush.bind(state)
   return new Promise((begun) => {
     state.flush = async () => {

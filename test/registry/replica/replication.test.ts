@@ -1,6 +1,6 @@
 import t from 'tap'
 import { toHex } from '../../../lib/core/keys.js'
-import type { Hypercore } from '../../../lib/registry/log/hypercore.js'
+import { type Hypercore, replicatingPeers } from '../../../lib/registry/log/hypercore.js'
 import type { Replica } from '../../../lib/registry/replica/replica.js'
 import { shows, Testbed } from '../../testbed.js'
 
@@ -22,7 +22,7 @@ async function crowd(testbed: Testbed, logKey: string) {
 function copiedFrom(core: Hypercore, condition: (keys: string[]) => boolean): Promise<void> {
   return new Promise((resolve) => {
     const check = () => {
-      if (!condition(core.peers.map(({ remotePublicKey }) => toHex(remotePublicKey)))) return
+      if (!condition(replicatingPeers(core).map(({ key }) => toHex(key)))) return
       core.off('peer-add', check)
       core.off('peer-remove', check)
       resolve()
@@ -37,7 +37,7 @@ function copiedFrom(core: Hypercore, condition: (keys: string[]) => boolean): Pr
 function haveGivers(cores: Hypercore[], most: number): Promise<void> {
   return new Promise((resolve) => {
     const check = () => {
-      if (cores.reduce((sum, { peers }) => sum + peers.length, 0) > most) return
+      if (cores.reduce((sum, core) => sum + replicatingPeers(core).length, 0) > most) return
       for (const core of cores) core.off('peer-remove', check)
       resolve()
     }
