@@ -32,6 +32,8 @@ export interface WalkthroughOptions {
   /** A folder with the program `hyperseaport`. Default: one that leads to the build. */
   bin?: string
   env?: Record<string, string>
+  /** How long a command that runs for good may take until it prints what it should, in ms. */
+  patience?: number
 }
 
 interface Lasting {
@@ -66,8 +68,12 @@ export class Walkthrough {
 
   /** A private DHT that all machines join. */
   async island() {
-    const bootstrap = await this.#cli.island()
-    this.#options.env = { ...this.#options.env, HYPERSEAPORT_BOOTSTRAP: bootstrap }
+    this.setEnv('HYPERSEAPORT_BOOTSTRAP', await this.#cli.island())
+  }
+
+  /** Sets an environment variable of everything that is started from now on. */
+  setEnv(name: string, value: string) {
+    this.#options.env = { ...this.#options.env, [name]: value }
   }
 
   /** What stands for something else in the page, in commands and in what they print. */
@@ -126,18 +132,16 @@ export class Walkthrough {
     const patterns = command.prints.map((line) => patternOf(this.adapt(line)))
     if (verb === null) {
       const { code, stdout, stderr } = await running.outcome
-      this.#t.equal(code, 0, `${command.place} ${text}\n${stderr}`)
+      this.#t.equal(code, 0, `${command.place} ${text}${code === 0 ? '' : `\n${stderr}`}`)
       const lines = `${stdout}\n${stderr}`.split('\n')
       for (const pattern of patterns) {
-        this.#t.ok(
-          lines.some((line) => pattern.test(line)),
-          `${text} prints ${pattern}: ${stdout}`
-        )
+        const isThere = lines.some((line) => pattern.test(line))
+        this.#t.ok(isThere, `${text} prints ${pattern}${isThere ? '' : `, not ${stdout}`}`)
       }
     } else {
       this.#lasting.push({ running, machine: command.machine, verb, text })
       for (const pattern of patterns.length > 0 ? patterns : [READY[verb] ?? /^/]) {
-        await running.waitForMatch(pattern)
+        await running.waitForMatch(pattern, this.#options.patience)
         this.#t.pass(`${text} prints ${pattern}`)
       }
     }
