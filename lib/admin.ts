@@ -5,16 +5,13 @@ import type { NetworkOptions } from './core/network.js'
 import { Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
 import {
-  checkGrantStatement,
   type Grant,
-  type GrantStatement,
   type GrantTerms,
-  isGrantStatement,
   type Revocation,
   signGrant,
   signRevocation
 } from './registry/trust/grant.js'
-import { isObject } from './registry/trust/statement.js'
+import type { StatementKind } from './registry/trust/statement-kind.js'
 
 export interface AdminOptions extends NetworkOptions {
   /** The registry's seed; or leave it out and administer with this process's key, if that is an admin's. */
@@ -23,6 +20,8 @@ export interface AdminOptions extends NetworkOptions {
   registryPublicKey?: Buffer | string | undefined
   /** Folder of this process's replica and key. Default: the user's data folder. */
   dir?: string | undefined
+  /** Kinds of statements that it exports and imports beside those of every registry. */
+  kinds?: readonly StatementKind[] | undefined
   /** How long to look for a registrar, in ms. */
   timeout?: number | undefined
 }
@@ -46,6 +45,7 @@ class AdminInstance extends Lifecycle {
     dir,
     bootstrap,
     host,
+    kinds,
     timeout = TIMEOUT_MS
   }: AdminOptions) {
     super()
@@ -62,6 +62,7 @@ class AdminInstance extends Lifecycle {
       dir,
       verb: VERB,
       as: 'passer-by',
+      kinds,
       keyPair
     })
   }
@@ -111,43 +112,29 @@ class AdminInstance extends Lifecycle {
   }
 
   /**
-   * All that the registry says now, a signed JSON object each: its records, grants and revocations. A
-   * backup of the grants; records come back by themselves, with their owners.
+   * All that the registry says now, a signed JSON object each: its records, grants, revocations and statements of
+   * other kinds. A backup of all but the records, which come back by themselves, with their owners.
    */
   export(): string[] {
-    const { directory } = this.#participant.replica
-    const { grants } = this.#participant.membership
-    const records = directory
-      .list()
-      .map(({ servicePublicKey }) => directory.entry(servicePublicKey))
-    return [...grants.statements(), ...records].map((statement) => JSON.stringify(statement))
+    return this.#participant.replica.backup.export()
   }
 
   /**
-   * Brings the grants and revocations of an export back, as they were signed. Later ones stay.
+   * Brings what an export holds back, as it was signed. Later statements stay; records, and kinds that are unknown
+   * here, are passed over.
    *
    * @returns how many were taken
    * @throws BAD_MESSAGE, BAD_SIGNATURE, NOT_GRANTED, REGISTRAR_NOT_FOUND
    */
   async import(lines: Iterable<string>): Promise<number> {
-    const values = [...lines].filter((line) => line.trim() !== '').map(parseLine)
-    const statements = values
-      .filter(isGrantStatement)
-      .map((value) => checkGrantStatement(value, this.#registry))
-      // What the registry granted its admins comes before what they granted.
-      .sort((a, b) => Number(this.#isByRegistry(b)) - Number(this.#isByRegistry(a)))
-    for (const statement of statements) await this.#write(statement)
-    return statements.length
+    if (this.#participant.replica.registrars.length === 0) throw noRegistrar()
+    return this.#participant.replica.backup.import(lines)
   }
 
   /** Later than all that was said of a key before, whatever clock that was said by. */
   #timeOn(key: Buffer): number {
     const { grants } = this.#participant.membership
     return Math.max(Date.now(), grants.lastWordOn(toHex(key)) + 1)
-  }
-
-  #isByRegistry({ issuer }: GrantStatement): boolean {
-    return issuer === toHex(this.#registry)
   }
 
   get #issuer(): KeyPair {
@@ -182,17 +169,10 @@ class AdminInstance extends Lifecycle {
     if (byRegistry) this.hurry(DENIAL_TIMEOUT_MS)
   }
 
-  /** One registrar is enough, the others copy it; but all that are there are told at once. */
-  async #write(statement: GrantStatement) {
-    const { registrars } = this.#participant.replica
-    const answers = await Promise.allSettled(registrars.map((peer) => peer.grant(statement)))
-    const given = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
-    const [refusal] = given.filter(({ code }) => code !== '')
-    if (given.some(({ code }) => code === '')) {
-      this.#participant.membership.grants.add(statement)
-      return
-    }
-    throw refusal ? SeaportError.remote(refusal.code, refusal.text) : noRegistrar()
+  async #write(statement: Grant | Revocation) {
+    const { replica } = this.#participant
+    if (replica.registrars.length === 0) throw noRegistrar()
+    await replica.put(statement)
   }
 }
 
@@ -205,17 +185,5 @@ function noRegistrar(fault: SeaportError | null = null): SeaportError {
     fault?.text ??
       "no registrar answered in time, and grants are theirs to write; is 'hyperseaport registry' running?",
     fault
-  )
-}
-
-function parseLine(line: string): { type: string } {
-  try {
-    const value: unknown = JSON.parse(line)
-    if (isObject(value) && typeof value.type === 'string') return { ...value, type: value.type }
-  } catch {
-    // Told below, with all else that is not a line of an export.
-  }
-  throw SeaportError.BAD_MESSAGE(
-    `this is not a line of an export: ${JSON.stringify(line.slice(0, 60))}`
   )
 }

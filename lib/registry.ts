@@ -5,6 +5,7 @@ import { defaultDir, Storage } from './registry/log/storage.js'
 import { Registrar } from './registry/registrar/registrar.js'
 import type { Instance } from './registry/replica/directory.js'
 import type { Limits } from './registry/swarm/limits.js'
+import type { StatementKind } from './registry/trust/statement-kind.js'
 
 export { defaultDir }
 
@@ -22,6 +23,8 @@ export interface RegistryOptions extends NetworkOptions {
   staleGrace?: number | undefined
   /** What others may take of it; what is left out stays as it is. */
   limits?: Partial<Limits> | undefined
+  /** Kinds of statements that it takes beside those of every registry. */
+  kinds?: readonly StatementKind[] | undefined
 }
 
 /**
@@ -44,7 +47,8 @@ class RegistryInstance extends Lifecycle {
     host,
     private: isPrivate = false,
     staleGrace,
-    limits
+    limits,
+    kinds
   }: RegistryOptions) {
     super()
     const keyPair = KeyPair(parseKey(seed, 'registry seed'))
@@ -57,6 +61,7 @@ class RegistryInstance extends Lifecycle {
       storage: this.#storage,
       private: isPrivate,
       limits,
+      kinds,
       ...(staleGrace === undefined ? {} : { staleGrace })
     })
     for (const event of ['registered', 'withdrawn', 'gone', 'stale', 'notice']) {

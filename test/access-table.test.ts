@@ -116,7 +116,7 @@ async function tryAll(
     list: agreed(listed),
     register: await ask((meeting) => meeting.register(keyPair, 'guest', '1.0.0')),
     connect: agreed(await Promise.all(calls.map(({ outcome }) => outcome))),
-    grant: await ask((meeting) => meeting.ask('grant', JSON.stringify(statement)))
+    grant: await ask((meeting) => meeting.ask('put', JSON.stringify(statement)))
   }
 }
 

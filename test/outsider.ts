@@ -34,7 +34,7 @@ const DENIED = 2
 const CREDENTIALS = 3
 const WELCOME = 4
 /** Of what is sent on the registry's channel, in this order. */
-const MESSAGES = ['logs', 'ping', 'pong', 'lease', 'answer', 'grant'] as const
+const MESSAGES = ['logs', 'ping', 'pong', 'lease', 'answer', 'put'] as const
 const OPEN = 0
 const CONNECTED = 1
 const REFUSED = 2
@@ -213,7 +213,7 @@ export class Meeting implements Wire {
   }
 
   /** Asks for something that is written in JSON, and tells what was answered. */
-  ask(what: 'lease' | 'grant', json: string): Promise<Outcome> {
+  ask(what: 'lease' | 'put', json: string): Promise<Outcome> {
     if (this.connection.destroyed) return Promise.resolve(this.denial ?? 'hung up')
     this.#openChannel()
     const id = ++this.#lastId
@@ -273,7 +273,7 @@ export class Meeting implements Wire {
 
   #openChannel() {
     if (this.#messages.size > 0) return
-    const channel = this.mux.createChannel({ protocol: 'hyperseaport/registry/1' })
+    const channel = this.mux.createChannel({ protocol: 'hyperseaport/registry/2' })
     if (!channel) return
     for (const name of MESSAGES) {
       const onmessage = (message: Buffer) => {

@@ -113,6 +113,16 @@ export class SeaportError extends Error {
     return new SeaportError('STALE_RECORD', text)
   }
 
+  /** A statement of a kind that the registrar does not know. */
+  static UNKNOWN_KIND(text: string) {
+    return new SeaportError('UNKNOWN_KIND', text)
+  }
+
+  /** A statement that does not follow on the one that is known: somebody else was quicker. */
+  static CONFLICT(text: string) {
+    return new SeaportError('CONFLICT', text)
+  }
+
   /** A record, certificate or frame that breaks its own rules. */
   static BAD_MESSAGE(text: string, cause?: unknown) {
     return new SeaportError('BAD_MESSAGE', text, { cause })

@@ -9,26 +9,29 @@ import { Membership } from '../../lib/registry/swarm/membership.js'
 import { Peer } from '../../lib/registry/swarm/peer.js'
 import {
   answerEncoding,
-  grantEncoding,
   leaseEncoding,
   logsEncoding,
-  pingEncoding
+  pingEncoding,
+  putEncoding
 } from '../../lib/registry/swarm/protocol.js'
 import { checkCertificate, signCertificate } from '../../lib/registry/trust/certificate.js'
-import { checkGrantStatement, isGrantStatement, signGrant } from '../../lib/registry/trust/grant.js'
+import { checkGrantStatement, signGrant } from '../../lib/registry/trust/grant.js'
 import {
   checkEntry,
+  isEntry,
   parseRecord,
   recordOf,
   signRecord,
   verifyRecord
 } from '../../lib/registry/trust/record.js'
 import { checkSnapshot, signSnapshot } from '../../lib/registry/trust/snapshot.js'
+import { StatementKinds } from '../../lib/registry/trust/statement-kinds.js'
 import { Line, settled } from './line.js'
 import type { Target } from './mutants.js'
 
 const registry = KeyPair('01'.repeat(32))
 const owner = KeyPair('02'.repeat(32))
+const kinds = new StatementKinds()
 const record = signRecord(registry.publicKey, owner, {
   role: '@team/api',
   version: '1.2.3-rc.1',
@@ -71,8 +74,9 @@ const signed: Record<string, Target> = {
   'grant in a log': {
     valid: [json(grant)],
     read: one((input) => {
-      const value = parseLogValue(`${input}`, registry.publicKey)
-      return isGrantStatement(value) ? value : genuine(recordOf(value))
+      const value = parseLogValue(`${input}`, registry.publicKey, kinds)
+      if (value === null) throw SeaportError.UNKNOWN_KIND('passed over')
+      return isEntry(value) ? genuine(recordOf(value)) : value
     })
   },
   snapshot: {
@@ -177,13 +181,13 @@ function registrarOn(line: Line): Peer {
   peer.startPinging(() => ({ interval: 60_000, length: 3 }))
   peer.sendLogs([{ certificate, length: 12, snapshot }])
   peer.on('lease', ({ id }) => peer.answer({ id, code: '', text: '', seq: 1 }))
-  peer.on('grant', ({ id }) => peer.answer({ id, code: 'NOT_GRANTED', text: 'no', seq: 0 }))
+  peer.on('put', ({ id }) => peer.answer({ id, code: 'NOT_GRANTED', text: 'no', seq: 0 }))
   return peer
 }
 
 async function ask(peer: Peer) {
   await peer.lease(record)
-  await peer.grant(grant)
+  await peer.put(grant)
 }
 
 /** Lets a peer hear messages, and tells which signed things were accepted of them. */
@@ -200,7 +204,7 @@ async function hear(line: Line, messages: Buffer[], makePeer: (line: Line) => Pe
   peer.on('lease', (request) =>
     take(() => genuine(parseRecord(request.record, registry.publicKey)))
   )
-  peer.on('grant', ({ statement }) =>
+  peer.on('put', ({ statement }) =>
     take(() => checkGrantStatement(parse(Buffer.from(statement)), registry.publicKey))
   )
   peer.on('logs', (logs) => {
@@ -230,7 +234,7 @@ export async function registryTargets(): Promise<Record<string, Target>> {
       read: one((input) => member().admit(new Line(false), input))
     },
     lease: message(leaseEncoding, { id: 1, record: '{}' }),
-    'grant request': message(grantEncoding, { id: 300, statement: JSON.stringify(grant) }),
+    'grant request': message(putEncoding, { id: 300, statement: JSON.stringify(grant) }),
     answer: message(answerEncoding, { id: 1, code: 'BAD_KEY', text: 'no', seq: 2 ** 40 }),
     ping: message(pingEncoding, { interval: 1000, length: 70_000 }),
     logs: message(logsEncoding, [{ certificate, length: 12, snapshot }]),

@@ -1,8 +1,9 @@
 import { SeaportError } from '../../core/errors.js'
 import { ReadyResource } from '../../core/holepunch.js'
 import { toHex } from '../../core/keys.js'
-import { type GrantStatement, isGrantStatement } from '../trust/grant.js'
-import type { LogEntry } from '../trust/record.js'
+import { isEntry, type LogEntry } from '../trust/record.js'
+import type { Statement } from '../trust/statement.js'
+import { StatementKinds } from '../trust/statement-kinds.js'
 import { BeeWriter, type Change } from './bee-writer.js'
 import { Compaction } from './compaction.js'
 import { LOCAL, readHistory } from './history.js'
@@ -10,10 +11,17 @@ import { Hyperbee, type Hypercore } from './hypercore.js'
 import { idOf, type LogValue, placeOf } from './log-value.js'
 import type { Snapshots } from './snapshots.js'
 
+export interface LogOptions {
+  /** Where a snapshot of it may be, to begin with. */
+  snapshots?: Snapshots | null
+  /** The kinds that are known here. Values of others are kept as they are. */
+  kinds?: StatementKinds
+}
+
 /**
- * A registrar's own log: a Hyperbee with one entry per instance, and the grants. Entries that come while others are
- * being written leave together in the next batch (group commit). Emits `written` (a list of values), and
- * `conflict` when others turn out to have another log under its key; nothing can be written then.
+ * A registrar's own log: a Hyperbee with one entry per instance, and the statements of other kinds. Values that come
+ * while others are being written leave together in the next batch (group commit). Emits `written` (a list of values),
+ * and `conflict` when others turn out to have another log under its key; nothing can be written then.
  */
 export class Log extends ReadyResource {
   readonly stats = { writes: 0, batches: 0, cleared: 0 }
@@ -21,20 +29,25 @@ export class Log extends ReadyResource {
   readonly #bee: Hyperbee<LogValue>
   readonly #tree: BeeWriter<LogValue>
   readonly #snapshots: Snapshots | null
+  readonly #kinds: StatementKinds
   readonly #compaction: Compaction
+  /** By id; of a kind that is unknown here, by its place. */
   readonly #values = new Map<string, LogValue>()
   #queue: Write[] = []
   /** What is done when one batch is written and before the next is begun. */
   #breaks: (() => Promise<void>)[] = []
   #writing: Promise<void> | null = null
 
-  /** @param snapshots where one of it may be, to begin with */
-  constructor(core: Hypercore, snapshots: Snapshots | null = null) {
+  constructor(
+    core: Hypercore,
+    { snapshots = null, kinds = new StatementKinds() }: LogOptions = {}
+  ) {
     super()
     this.#bee = logBee(core)
     this.#tree = new BeeWriter(this.#bee)
     this.#compaction = new Compaction(core)
     this.#snapshots = snapshots
+    this.#kinds = kinds
     core.on('conflict', () => this.emit('conflict'))
   }
 
@@ -65,34 +78,38 @@ export class Log extends ReadyResource {
   /** What the log says of an instance, writes that are under way included. */
   get(key: string): LogEntry | null {
     const value = this.#values.get(key)
-    return value === undefined || isGrantStatement(value) ? null : value
+    return value !== undefined && isEntry(value) ? value : null
   }
 
-  /** Whether a grant or revocation, or a later one in its place, is there. */
-  has(statement: GrantStatement): boolean {
-    const value = this.#values.get(idOf(statement))
-    return value !== undefined && isGrantStatement(value) && value.issuedAt >= statement.issuedAt
+  /** Whether a statement stands here, writes that are under way included. */
+  has(statement: Statement): boolean {
+    const value = this.#values.get(idOf(statement, this.#kinds) ?? '')
+    return value !== undefined && !isEntry(value) && value.signature === statement.signature
   }
 
   /** What the log says of all instances. */
   entries(): LogEntry[] {
-    return this.values().filter((value): value is LogEntry => !isGrantStatement(value))
+    return this.values().filter(isEntry)
   }
 
   values(): LogValue[] {
     return [...this.#values.values()]
   }
 
-  /** Resolves once the value would survive a crash of this process. */
-  put(value: LogValue): Promise<void> {
-    const id = idOf(value)
-    const before = this.#values.get(id)
-    this.#values.set(id, value)
-    this.stats.writes++
-    return new Promise((resolve, reject) => {
-      this.#queue.push({ id, value, before, resolve, reject })
-      this.#writeOn()
-    })
+  /**
+   * Resolves once the value would survive a crash of this process.
+   *
+   * @throws UNKNOWN_KIND
+   */
+  async put(value: LogValue): Promise<void> {
+    const id = idOf(value, this.#kinds)
+    if (id === null) throw unknownKind(value)
+    await this.#put(id, value)
+  }
+
+  /** Takes all that another log says, in kinds that are unknown here too. */
+  async adopt(other: Log) {
+    await Promise.all([...other.#values].map(([id, value]) => this.#put(id, value)))
   }
 
   /** What it says at one length, and of what is still to be written nothing. */
@@ -135,17 +152,32 @@ export class Log extends ReadyResource {
     if (length < this.length) throw SeaportError.CLOSED('not all of the log is there')
   }
 
-  /** Nothing that the tree does not say too; but it has to be asked for block after block. */
+  /** The tree says all that snapshot and history do, and the places of unknown kinds, but block after block. */
   async #readTree() {
     this.#values.clear()
-    for await (const { value } of this.#bee.createReadStream()) this.#values.set(idOf(value), value)
+    for await (const { key, value } of this.#bee.createReadStream()) {
+      this.#values.set(idOf(value, this.#kinds) ?? key, value)
+    }
   }
 
+  /** @throws UNKNOWN_KIND: only the tree says where such a value stands */
   #take(values: readonly string[]) {
     for (const json of values) {
       const value: LogValue = JSON.parse(json)
-      this.#values.set(idOf(value), value)
+      const id = idOf(value, this.#kinds)
+      if (id === null) throw unknownKind(value)
+      this.#values.set(id, value)
     }
+  }
+
+  #put(id: string, value: LogValue): Promise<void> {
+    const before = this.#values.get(id)
+    this.#values.set(id, value)
+    this.stats.writes++
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ id, value, before, resolve, reject })
+      this.#writeOn()
+    })
   }
 
   #between<T>(act: () => Promise<T>): Promise<T> {
@@ -156,22 +188,25 @@ export class Log extends ReadyResource {
   }
 
   #writeOn() {
-    this.#writing ??= this.#write().finally(() => {
-      this.#writing = null
-    })
+    this.#writing ??= this.#write()
   }
 
   async #write() {
-    for (;;) {
-      await this.#breaks.shift()?.()
-      if (this.#queue.length > 0) await this.#writeBatch(this.#queue.splice(0))
-      else if (this.#breaks.length === 0) return
+    try {
+      for (;;) {
+        await this.#breaks.shift()?.()
+        if (this.#queue.length > 0) await this.#writeBatch(this.#queue.splice(0))
+        else if (this.#breaks.length === 0) return
+      }
+    } finally {
+      // In the moment in which nothing is left: what comes a microtask later begins anew.
+      this.#writing = null
     }
   }
 
   async #writeBatch(writes: Write[]) {
     try {
-      await this.#tree.write(writes.flatMap(changesOf))
+      await this.#tree.write(writes.flatMap((write) => this.#changesOf(write)))
     } catch (error) {
       for (const write of writes.reverse()) this.#undo(write, error)
       return
@@ -182,6 +217,17 @@ export class Log extends ReadyResource {
       writes.map(({ value }) => value)
     )
     for (const { resolve } of writes) resolve()
+  }
+
+  #changesOf({ id, value, before }: Write): Change<LogValue>[] {
+    const place = this.#placeOf(id, value)
+    const left = before && this.#placeOf(id, before)
+    const change: Change<LogValue> = [place, value]
+    return left && left !== place ? [[left, null], change] : [change]
+  }
+
+  #placeOf(id: string, value: LogValue): string {
+    return placeOf(value, this.#kinds) ?? id
   }
 
   /** What was not written was not said. */
@@ -201,15 +247,8 @@ interface Write {
   reject: (error: unknown) => void
 }
 
-function changesOf({ value, before }: Write): Change<LogValue>[] {
-  const place = placeOf(value)
-  const left = before && placeOf(before)
-  return left && left !== place
-    ? [
-        [left, null],
-        [place, value]
-      ]
-    : [[place, value]]
+function unknownKind({ type }: LogValue): SeaportError {
+  return SeaportError.UNKNOWN_KIND(`${type} is unknown here`)
 }
 
 /** As any Hyperbee tool would open it. */

@@ -6,6 +6,7 @@ import { Maintenance } from '../log/maintenance.js'
 import { Snapshots } from '../log/snapshots.js'
 import type { Storage } from '../log/storage.js'
 import { type Certificate, signCertificate } from '../trust/certificate.js'
+import { StatementKinds } from '../trust/statement-kinds.js'
 
 export interface LogWriterOptions {
   /** Open, and closed by whoever opened it. */
@@ -14,6 +15,8 @@ export interface LogWriterOptions {
   keyPair: KeyPair
   /** What the certificates say of the registry. */
   isPrivate: boolean
+  /** The kinds of statements that are known here. */
+  kinds?: StatementKinds
   /** Names this run of the machine; another one means that power may have been lost in between. */
   boot?: () => Promise<string>
 }
@@ -29,17 +32,25 @@ export class LogWriter extends ReadyResource {
   readonly #storage: Storage
   readonly #keyPair: KeyPair
   readonly #isPrivate: boolean
+  readonly #kinds: StatementKinds
   readonly #boot: () => Promise<string>
   #registrar: KeyPair | null = null
   #log: Log | null = null
   #maintenance: Maintenance | null = null
   #startedAt = 0
 
-  constructor({ storage, keyPair, isPrivate, boot = bootId }: LogWriterOptions) {
+  constructor({
+    storage,
+    keyPair,
+    isPrivate,
+    kinds = new StatementKinds(),
+    boot = bootId
+  }: LogWriterOptions) {
     super()
     this.#storage = storage
     this.#keyPair = keyPair
     this.#isPrivate = isPrivate
+    this.#kinds = kinds
     this.#boot = boot
   }
 
@@ -100,7 +111,7 @@ export class LogWriter extends ReadyResource {
     const old = this.log
     await this.maintenance.close()
     await this.#openLog(run.log)
-    await Promise.all(old.values().map((value) => this.log.put(value)))
+    await this.log.adopt(old)
     await old.close()
   }
 
@@ -108,7 +119,7 @@ export class LogWriter extends ReadyResource {
     const { store, memory } = this.#storage
     const core = store.get({ name: number === 0 ? 'log' : `log-${number}` })
     const snapshots = new Snapshots(this.#storage)
-    const log = new Log(core, snapshots)
+    const log = new Log(core, { snapshots, kinds: this.#kinds })
     await log.ready()
     log.on('conflict', () => {
       if (log === this.#log) this.emit('conflict')

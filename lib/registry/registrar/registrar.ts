@@ -7,17 +7,21 @@ import type { Log } from '../log/log.js'
 import type { Storage } from '../log/storage.js'
 import { Replica } from '../replica/replica.js'
 import type { Limits } from '../swarm/limits.js'
+import { Membership } from '../swarm/membership.js'
 import type { Peer } from '../swarm/peer.js'
-import type { GrantRequest, LeaseRequest } from '../swarm/protocol.js'
-import { type GrantStatement, parseGrantStatement } from '../trust/grant.js'
+import type { LeaseRequest, PutRequest } from '../swarm/protocol.js'
 import {
   isGone,
   isPresent,
   type LogEntry,
   parseRecord,
+  RECORD,
   recordOf,
   type ServiceRecord
 } from '../trust/record.js'
+import type { Statement } from '../trust/statement.js'
+import type { StatementKind } from '../trust/statement-kind.js'
+import { StatementKinds } from '../trust/statement-kinds.js'
 import { LeaseExpiry } from './lease-expiry.js'
 import { type HeldLease, Leases } from './leases.js'
 import { LogWriter } from './log-writer.js'
@@ -42,6 +46,8 @@ export interface RegistrarOptions {
   staleGrace?: number
   /** What it takes of others. */
   limits?: Partial<Limits> | undefined
+  /** Kinds of statements that it takes beside those of every registry. */
+  kinds?: readonly StatementKind[] | undefined
 }
 
 const HEARTBEAT_MS = 1000
@@ -53,6 +59,8 @@ const RESTART_GRACE_MS = 10_000
 const STALE_GRACE_MS = 60_000
 /** How long the holder of a key has to show that it lives when another asks for its lease. */
 const HOLDER_ANSWER_MS = 1000
+/** The queue of the statements that are kept in logs; an instance has its own. */
+const STATEMENTS = 'statements'
 
 /**
  * A process that holds the registry's seed and writes a log of its own: it takes leases, records what
@@ -67,6 +75,7 @@ export class Registrar extends ReadyResource {
   readonly #network: Network
   readonly #keyPair: KeyPair
   readonly #storage: Storage
+  readonly #membership: Membership
   readonly #writer: LogWriter
   readonly #limits: Partial<Limits> | undefined
   readonly #leases = new Leases()
@@ -82,7 +91,11 @@ export class Registrar extends ReadyResource {
     this.#network = network
     this.#keyPair = keyPair
     this.#storage = storage
-    this.#writer = new LogWriter({ storage, keyPair, isPrivate: options.private ?? false })
+    const kinds = new StatementKinds(options.kinds)
+    this.#membership = new Membership(keyPair.publicKey, kinds)
+    this.#membership.addIdentity(keyPair)
+    const isPrivate = options.private ?? false
+    this.#writer = new LogWriter({ storage, keyPair, isPrivate, kinds })
     this.#limits = options.limits
     this.#options = {
       heartbeat: options.heartbeat ?? HEARTBEAT_MS,
@@ -109,11 +122,11 @@ export class Registrar extends ReadyResource {
       registry: this.#keyPair.publicKey,
       storage: this.#storage,
       keyPair: this.#writer.registrar,
+      membership: this.#membership,
       limits: this.#limits,
       as: 'registrar'
     })
     this.#replica = replica
-    replica.membership.addIdentity(this.#keyPair)
     const leaseExpiry = this.#makeLapses(replica)
     this.#leaseExpiry = leaseExpiry
     replica.on('peer', (peer: Peer) => this.#onpeer(peer))
@@ -127,8 +140,12 @@ export class Registrar extends ReadyResource {
     await this.#own.open()
     leaseExpiry.resume(this.#options.restartGrace)
     await replica.ready()
-    for (const statement of replica.membership.grants.statements()) this.#copyGrant(statement)
-    this.#watches.push(replica.membership.grants.watch((subject) => this.#onrights(subject)))
+    const { grants, statements } = this.#membership
+    for (const statement of statements.all()) this.#copy(statement)
+    this.#watches.push(
+      statements.watchAll((statement) => this.#copy(statement)),
+      grants.watch((subject) => this.#onrights(subject))
+    )
     await replica.peering.announced()
   }
 
@@ -172,7 +189,7 @@ export class Registrar extends ReadyResource {
   #onpeer(peer: Peer) {
     peer.startPinging(() => ({ interval: this.#heartbeat, length: this.#publishedLog.length }))
     peer.on('lease', (request) => this.#onlease(peer, request))
-    peer.on('grant', (request) => this.#ongrant(peer, request))
+    peer.on('put', (request) => this.#onput(peer, request))
     peer.on('close', () => this.#onpeerclose(peer))
   }
 
@@ -197,10 +214,8 @@ export class Registrar extends ReadyResource {
     }
   }
 
-  #ongrant(peer: Peer, request: GrantRequest) {
-    this.#inTurn('grants', () =>
-      this.#reply(peer, request.id, '', () => this.#takeGrant(request.statement))
-    )
+  #onput(peer: Peer, { id, statement }: PutRequest) {
+    this.#inTurn(STATEMENTS, () => this.#reply(peer, id, '', () => this.#takeStatement(statement)))
   }
 
   /** Every request is answered, with a code if it failed. */
@@ -233,7 +248,7 @@ export class Registrar extends ReadyResource {
     if (isPresent(record)) this.#checkRoom(peer, key)
     await this.#displace(peer, key)
     if (peer.closed) throw SeaportError.CLOSED('the connection closed')
-    await this.#write(record)
+    await this.#writeRecord(record)
     if (isPresent(record)) this.#leases.set(key, { peer, record, id })
     else this.#leases.delete(key)
     this.#leaseExpiry?.end(key, true)
@@ -267,36 +282,35 @@ export class Registrar extends ReadyResource {
     if (isPresent(record) && !this.#mayServe(record)) throw mayNotServe(record)
   }
 
-  #mayServe({ key, role, version }: ServiceRecord): boolean {
-    return this.replica.membership.grants.allows(key, { kind: 'serve', role, version })
+  #mayServe(record: ServiceRecord): boolean {
+    return RECORD.mayIssue(record, this.#membership.grants)
   }
 
-  /** @throws NOT_GRANTED, BAD_MESSAGE, BAD_SIGNATURE */
-  async #takeGrant(json: string) {
-    const statement = parseGrantStatement(json, this.#keyPair.publicKey)
-    const { membership } = this.replica
-    if (!membership.grants.isAuthorized(statement)) {
-      throw SeaportError.NOT_GRANTED(`${statement.issuer} may not grant this, or not to that key`)
-    }
-    membership.grants.add(statement)
-    if (!this.#publishedLog.has(statement)) await this.#publishedLog.put(statement)
+  /** @throws UNKNOWN_KIND, BAD_MESSAGE, BAD_SIGNATURE, NOT_GRANTED, and what its kind refuses it with */
+  async #takeStatement(json: string) {
+    const { statements } = this.#membership
+    const statement = statements.kinds.parse(json, this.#keyPair.publicKey)
+    statements.admit(statement)
+    await this.#write(statement)
   }
 
-  /** Grants that another log has are in ours too, so that any one registrar is enough. */
-  #copyGrant(statement: GrantStatement) {
-    this.#inTurn('grants', async () => {
-      if (!this.closing && !this.#publishedLog.has(statement))
-        await this.#publishedLog.put(statement)
+  /** What another log has is in ours too, so that any one registrar is enough. */
+  #copy(statement: Statement) {
+    this.#inTurn(STATEMENTS, async () => {
+      if (!this.closing) await this.#write(statement)
     })
+  }
+
+  /** Writes what counts for the subject of a statement: that one, or a later one. */
+  async #write(statement: Statement) {
+    const current = this.#membership.statements.currentFor(statement)
+    if (current && !this.#publishedLog.has(current)) await this.#publishedLog.put(current)
   }
 
   #onrights(subject: string | undefined) {
     if (subject === undefined) {
       for (const entry of this.#publishedLog.entries()) this.#recheck(recordOf(entry).key)
       return
-    }
-    for (const statement of this.replica.membership.grants.statementsAbout(subject)) {
-      this.#copyGrant(statement)
     }
     this.#recheck(subject)
   }
@@ -324,7 +338,7 @@ export class Registrar extends ReadyResource {
     }
   }
 
-  async #write(record: ServiceRecord) {
+  async #writeRecord(record: ServiceRecord) {
     const known = this.replica.directory.entry(record.key)
     const own = this.#publishedLog.get(record.key)
     const highest = this.#highestSeq(record.key)

@@ -6,9 +6,10 @@ import { closeWholly, type Hypercore } from '../log/hypercore.js'
 import { type LogValue, parseLogValue, sortOut } from '../log/log-value.js'
 import { prune } from '../log/prune.js'
 import type { ReadOptions, Snapshots } from '../log/snapshots.js'
-import type { GrantStatement } from '../trust/grant.js'
 import type { LogEntry } from '../trust/record.js'
 import { MIN_TAIL, maxTail, type Snapshot } from '../trust/snapshot.js'
+import type { Statement } from '../trust/statement.js'
+import type { StatementKinds } from '../trust/statement-kinds.js'
 import { SnapshotCandidates } from './snapshot-candidates.js'
 
 export interface FollowerOptions {
@@ -17,13 +18,14 @@ export interface FollowerOptions {
   /** The registry's public key. */
   registry: Buffer
   snapshots: Snapshots
+  kinds: StatementKinds
   /** Blocks that are known to be on disk from an earlier life. */
   applied?: number
   onentries: (entries: [key: string, entry: LogEntry][]) => void
   /** The log has entries of these instances, and of no others. */
   onretain: (keys: ReadonlySet<string>) => void
-  /** Grants are never taken out of a log: a revocation ends them. */
-  ongrant: (statement: GrantStatement) => void
+  /** Statements are never taken out of a log: a later one takes their place. */
+  onstatement: (statement: Statement) => void
   /** How long to wait while no block of a snapshot comes, in ms. */
   stall?: number
   /** Blocks after the snapshot that we hold before a newer one is fetched, at least. */
@@ -241,20 +243,22 @@ export class Follower extends ReadyResource {
     }
   }
 
-  /** Returns the keys of the instances. What is neither an entry nor a grant is left out. */
+  /** Returns the keys of the instances. Kinds that are unknown here are passed over. */
   #apply(lines: readonly string[]): string[] {
+    const { registry, kinds, onentries, onstatement } = this.#options
     const values: LogValue[] = []
     let fault: unknown = null
     for (const json of lines) {
       try {
-        values.push(parseLogValue(json, this.#options.registry))
+        const value = parseLogValue(json, registry, kinds)
+        if (value) values.push(value)
       } catch (error) {
         fault ??= error
       }
     }
-    const { entries, grants } = sortOut(values)
-    this.#options.onentries(entries)
-    for (const statement of grants) this.#options.ongrant(statement)
+    const { entries, statements } = sortOut(values)
+    onentries(entries)
+    for (const statement of statements) onstatement(statement)
     if (fault) this.emit('notice', fault)
     return entries.map(([key]) => key)
   }

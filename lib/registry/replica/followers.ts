@@ -3,9 +3,9 @@ import type { SeaportError } from '../../core/errors.js'
 import type { Hypercore } from '../log/hypercore.js'
 import { Snapshots } from '../log/snapshots.js'
 import type { Storage } from '../log/storage.js'
-import type { GrantStatement } from '../trust/grant.js'
 import type { LogEntry } from '../trust/record.js'
 import type { Snapshot } from '../trust/snapshot.js'
+import type { Statements } from '../trust/statements.js'
 import type { Directory } from './directory.js'
 import { Follower } from './follower.js'
 import type { OpenOptions } from './replication.js'
@@ -15,9 +15,9 @@ export interface FollowersOptions {
   /** The registry's public key. */
   registry: Buffer
   directory: Directory
+  statements: Statements
   /** Opens a copy of a log, and has it copied. */
   open: (logKey: string, options: OpenOptions) => Hypercore
-  ongrant: (statement: GrantStatement) => void
 }
 
 interface CopiesEvents {
@@ -47,18 +47,19 @@ export class Followers extends EventEmitter<CopiesEvents> {
 
   /** Resolves when what is on disk is in the directory. */
   async follow(logKey: string) {
-    const { storage, registry, directory, open, ongrant } = this.#options
+    const { storage, registry, directory, statements, open } = this.#options
     const follower = new Follower({
       open: (options) => open(logKey, { inflightRange: INFLIGHT, ...options }),
       registry,
       snapshots: this.snapshots,
+      kinds: statements.kinds,
       applied: storage.memory.applied[logKey] ?? 0,
       onentries: (entries) => {
         directory.apply(logKey, entries)
         this.emit('entries', entries)
       },
       onretain: (keys) => directory.retain(logKey, keys),
-      ongrant
+      onstatement: (statement) => statements.add(statement)
     })
     this.#followers.set(logKey, follower)
     follower.on('notice', (notice) => this.emit('notice', notice))

@@ -6,6 +6,8 @@ import { keepProcessKey } from '../log/own-keys.js'
 import { defaultDir, Storage } from '../log/storage.js'
 import { Membership } from '../swarm/membership.js'
 import type { PeeringOptions } from '../swarm/peering.js'
+import type { StatementKind } from '../trust/statement-kind.js'
+import { StatementKinds } from '../trust/statement-kinds.js'
 import { Replica } from './replica.js'
 
 /** What each member of a registry is told. */
@@ -25,6 +27,8 @@ export interface ParticipantOptions extends NetworkOptions {
   verb: string
   /** Default: a replica. */
   as?: PeeringOptions['as']
+  /** Kinds of statements that it reads beside those of every registry. */
+  kinds?: readonly StatementKind[] | undefined
   /** The process key. Default: the one that is kept for this registry, or in the chosen folder. */
   keyPair?: KeyPair | undefined
 }
@@ -50,9 +54,10 @@ export class Participant extends ReadyResource {
 
   /** @throws BAD_KEY, OFFLINE, USAGE */
   static acquire(options: ParticipantOptions): Participant {
-    const { registry, bootstrap, host, dir, as = AS, keyPair } = options
+    const { registry, bootstrap, host, dir, as = AS, kinds = [], keyPair } = options
     const process = keyPair && toHex(checkKeyPair(keyPair).publicKey)
-    const id = JSON.stringify([toHex(registry), bootstrap, host, dir, as, process])
+    const types = kinds.map(({ type }) => type)
+    const id = JSON.stringify([toHex(registry), bootstrap, host, dir, as, types, process])
     const shared = Participant.#shared.get(id)
     if (shared && shared.#users > 0 && !shared.closing) {
       shared.#users++
@@ -70,6 +75,7 @@ export class Participant extends ReadyResource {
     dir,
     verb,
     as = AS,
+    kinds,
     keyPair
   }: ParticipantOptions) {
     super()
@@ -79,7 +85,7 @@ export class Participant extends ReadyResource {
     this.#dir = dir
     this.#ownKeyPair = keyPair ?? null
     this.storage = new Storage({ dir: dir ?? defaultDir(registry, verb), fallback: true })
-    this.membership = new Membership(registry)
+    this.membership = new Membership(registry, new StatementKinds(kinds))
     this.replica = new Replica({
       network: this.network,
       registry,

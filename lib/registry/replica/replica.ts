@@ -13,6 +13,9 @@ import type { Answer, LogNotice, Ping } from '../swarm/protocol.js'
 import { type Certificate, checkCertificate } from '../trust/certificate.js'
 import { checkGrantStatement } from '../trust/grant.js'
 import type { Snapshot } from '../trust/snapshot.js'
+import type { Statement } from '../trust/statement.js'
+import type { Statements } from '../trust/statements.js'
+import { Backup } from './backup.js'
 import { Directory } from './directory.js'
 import { Followers } from './followers.js'
 import { KnownLogs, type LogView } from './known-logs.js'
@@ -58,6 +61,8 @@ export class Replica extends ReadyResource {
   readonly key: string
   readonly membership: Membership
   readonly peering: Peering
+  /** What the registry says, to be kept elsewhere and brought back. */
+  readonly backup: Backup
 
   readonly #storage: Storage
   readonly #followers: Followers
@@ -88,6 +93,12 @@ export class Replica extends ReadyResource {
     this.key = toHex(keyPair.publicKey)
     this.#storage = storage
     this.membership = membership
+    this.backup = new Backup({
+      registry,
+      directory: this.directory,
+      statements: membership.statements,
+      put: (statement) => this.put(statement)
+    })
     this.#sync = new Sync({ progress: () => this.logs(), patience })
     this.#sync.on('synced', () => this.emit('synced'))
     const options = { network, registry, keyPair, membership, as, replicaPeers, limits }
@@ -99,15 +110,20 @@ export class Replica extends ReadyResource {
       storage,
       registry,
       directory: this.directory,
+      statements: this.statements,
       open: (logKey, options) =>
-        this.#replication.open(logKey, () => this.#logs.writerOf(logKey), options),
-      ongrant: (statement) => this.membership.grants.add(statement)
+        this.#replication.open(logKey, () => this.#logs.writerOf(logKey), options)
     })
     this.#logs = new KnownLogs(this.#followers, this.#live)
     this.#followers.on('notice', (notice) => this.emit('notice', notice))
     this.#followers.on('entries', (entries) => this.emit('entries', entries))
     this.#followers.on('held', (logKey) => this.announce(logKey))
     this.#followers.on('applied', () => this.#onapplied())
+  }
+
+  /** What the logs say beside leases: grants, revocations, and the kinds that were passed in. */
+  get statements(): Statements {
+    return this.membership.statements
   }
 
   /** Registrars that are connected and heard of within the last beats. */
@@ -123,6 +139,20 @@ export class Replica extends ReadyResource {
   /** Resolves when the directory is as good as it gets; never if nothing is found. */
   synced(): Promise<void> {
     return this.#sync.done
+  }
+
+  /**
+   * Has a statement written. One registrar is enough, the others copy it; but all that are there are told at once.
+   *
+   * @throws REGISTRAR_NOT_FOUND, or what all of them refuse it with: NOT_GRANTED, CONFLICT, UNKNOWN_KIND…
+   */
+  async put(statement: Statement) {
+    const answers = await Promise.allSettled(this.registrars.map((peer) => peer.put(statement)))
+    const given = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+    const [refusal] = given.filter(({ code }) => code !== '')
+    if (given.some(({ code }) => code === '')) this.statements.add(statement)
+    else if (refusal) throw SeaportError.remote(refusal.code, refusal.text)
+    else throw SeaportError.REGISTRAR_NOT_FOUND('no registrar answered, and only they write logs')
   }
 
   /** Each known log, and how fresh our copy is. */
@@ -198,9 +228,9 @@ export class Replica extends ReadyResource {
     if (before?.log === log) return
     this.#logs.own = { logKey, log }
     const tell = (values: LogValue[]) => {
-      const { entries, grants } = sortOut(values)
+      const { entries, statements } = sortOut(values)
       this.directory.apply(logKey, entries, true)
-      for (const statement of grants) this.membership.grants.add(statement)
+      for (const statement of statements) this.statements.add(statement)
     }
     tell(log.values())
     log.on('written', tell)
@@ -226,7 +256,7 @@ export class Replica extends ReadyResource {
 
   #remember(statement: unknown) {
     try {
-      this.membership.grants.add(checkGrantStatement(statement, this.registry))
+      this.statements.add(checkGrantStatement(statement, this.registry))
     } catch (notice) {
       this.emit('notice', notice)
     }

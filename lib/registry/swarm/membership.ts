@@ -1,9 +1,11 @@
 import { SeaportError } from '../../core/errors.js'
 import { crypto, type SecretStream } from '../../core/holepunch.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
-import { checkGrantStatement, type GrantStatement } from '../trust/grant.js'
+import { checkGrantStatement, type GrantStatement, isGrantStatement } from '../trust/grant.js'
 import { Grants } from '../trust/grants.js'
 import { isObject } from '../trust/statement.js'
+import { StatementKinds } from '../trust/statement-kinds.js'
+import { Statements } from '../trust/statements.js'
 
 /** Largest credentials, in bytes of JSON. */
 export const MAX_CREDENTIALS_BYTES = 32 * 1024
@@ -22,13 +24,19 @@ export type Handshake = Pick<SecretStream, 'handshakeHash' | 'isInitiator' | 're
  */
 export class Membership {
   readonly grants: Grants
+  /** All that the logs say, grants included, and leases not. */
+  readonly statements: Statements
 
   readonly #registry: Buffer
   readonly #identities = new Map<string, KeyPair>()
 
-  constructor(registry: Buffer) {
+  constructor(registry: Buffer, kinds = new StatementKinds()) {
     this.#registry = registry
     this.grants = new Grants(registry)
+    this.statements = new Statements(kinds, this.grants)
+    this.statements.watchAll((statement) => {
+      if (isGrantStatement(statement)) this.grants.add(statement)
+    })
   }
 
   /** Keys in hex that this process proves to hold. */
@@ -96,7 +104,7 @@ export class Membership {
 
   /** Takes a statement from anybody whose signature was checked. Returns whether it was news. */
   learn(statement: GrantStatement): boolean {
-    return this.grants.isAuthorized(statement) && this.grants.add(statement)
+    return this.grants.isAuthorized(statement) && this.statements.add(statement)
   }
 
   /** Our keys, those first that were granted something, then the newest. */

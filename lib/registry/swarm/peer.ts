@@ -11,20 +11,20 @@ import {
   type SecretStream
 } from '../../core/holepunch.js'
 import { toHex } from '../../core/keys.js'
-import type { GrantStatement } from '../trust/grant.js'
 import type { ServiceRecord } from '../trust/record.js'
+import type { Statement } from '../trust/statement.js'
 import { DEFAULT_LIMITS } from './limits.js'
 import {
   type Answer,
   answerEncoding,
-  type GrantRequest,
-  grantEncoding,
   type LeaseRequest,
   type LogNotice,
   leaseEncoding,
   logsEncoding,
   type Ping,
+  type PutRequest,
   pingEncoding,
+  putEncoding,
   REGISTRY_PROTOCOL
 } from './protocol.js'
 import { RateLimiter } from './rate-limiter.js'
@@ -34,7 +34,7 @@ interface PeerEvents {
   ping: [Ping]
   pong: []
   lease: [LeaseRequest]
-  grant: [GrantRequest]
+  put: [PutRequest]
   /** A second answer: what was given is taken back. Or one to no request. */
   afterword: [Answer]
   /** The other side broke the protocol; the connection is being closed. */
@@ -66,7 +66,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   readonly #pong: MuxMessage<undefined>
   readonly #lease: MuxMessage<LeaseRequest>
   readonly #answer: MuxMessage<Answer>
-  readonly #grant: MuxMessage<GrantRequest>
+  readonly #put: MuxMessage<PutRequest>
   readonly #failureDetector = new FailureDetector()
   readonly #requests = new Map<number, (answer: Answer | SeaportError) => void>()
   #requestId = 0
@@ -113,7 +113,7 @@ export class Peer extends EventEmitter<PeerEvents> {
       if (settle) settle(answer)
       else this.emit('afterword', answer)
     })
-    this.#grant = this.#message(grantEncoding, (request) => this.#onrequest('grant', request))
+    this.#put = this.#message(putEncoding, (request) => this.#onrequest('put', request))
     connection.on('error', (error) => this.#onerror(error))
     connection.on('close', () => this.#onclose())
     channel.open()
@@ -162,12 +162,12 @@ export class Peer extends EventEmitter<PeerEvents> {
   }
 
   /**
-   * Asks a registrar to write a grant or revocation.
+   * Asks a registrar to write a statement into its log.
    *
    * @throws CLOSED, REGISTRAR_NOT_FOUND if no answer came in 10 s
    */
-  grant(statement: GrantStatement): Promise<Answer> {
-    return this.#request((id) => this.#grant.send({ id, statement: JSON.stringify(statement) }))
+  put(statement: Statement): Promise<Answer> {
+    return this.#request((id) => this.#put.send({ id, statement: JSON.stringify(statement) }))
   }
 
   /** Answers a request. */
@@ -250,8 +250,8 @@ export class Peer extends EventEmitter<PeerEvents> {
   }
 
   #onrequest(kind: 'lease', request: LeaseRequest): void
-  #onrequest(kind: 'grant', request: GrantRequest): void
-  #onrequest(kind: 'lease' | 'grant', request: LeaseRequest & GrantRequest) {
+  #onrequest(kind: 'put', request: PutRequest): void
+  #onrequest(kind: 'lease' | 'put', request: LeaseRequest & PutRequest) {
     if (++this.#unanswered > MAX_PENDING_REQUESTS) {
       throw SeaportError.BAD_MESSAGE('too many requests at once')
     }

@@ -1,8 +1,8 @@
 import { SeaportError } from '../../core/errors.js'
 import { c, type Encoding, type State } from '../../core/holepunch.js'
-import { MAX_GRANT_BYTES } from '../trust/grant.js'
 import { MAX_RECORD_BYTES } from '../trust/record.js'
 import { isObject } from '../trust/statement.js'
+import { MAX_STATEMENT_BYTES } from '../trust/statement-kind.js'
 
 /**
  * What participants say to each other once the hellos are through, on one Protomux channel:
@@ -12,12 +12,12 @@ import { isObject } from '../trust/statement.js'
  *        │ ◀──────── ping {interval, length} ────── │   also tells that the registrar is live
  *        │ ──────── pong ────────────────────────▶  │
  *        │ ──────── lease {record} ──────────────▶  │   signed by its owner for this connection's holder
- *        │ ──────── grant {statement} ───────────▶  │   an admin's grant or revocation
+ *        │ ──────── put {statement} ─────────────▶  │   of a kind that is kept in logs, as a grant
  *        │ ◀──────── answer {code, seq} ─────────── │   to either; a second one takes a lease back
  *
  * Beside it, Hypercore's own channels replicate the logs.
  */
-export const REGISTRY_PROTOCOL = 'hyperseaport/registry/1'
+export const REGISTRY_PROTOCOL = 'hyperseaport/registry/2'
 
 /** A certificate, and up to which block the sender can serve its log: from this snapshot on, if there is one. */
 export interface LogNotice {
@@ -39,13 +39,13 @@ export interface LeaseRequest {
   record: string
 }
 
-export interface GrantRequest {
+export interface PutRequest {
   id: number
-  /** A grant or revocation as JSON. */
+  /** As JSON. */
   statement: string
 }
 
-/** To a lease or grant request; or, with the id 0, what the other side has to say unasked. */
+/** To a lease or put request; or, with the id 0, what the other side has to say unasked. */
 export interface Answer {
   id: number
   /** '' if granted, else an error code. */
@@ -98,7 +98,7 @@ export const leaseEncoding: Encoding<LeaseRequest> = {
   decode: (state) => ({ id: c.uint.decode(state), record: text(state, MAX_RECORD_BYTES) })
 }
 
-export const grantEncoding: Encoding<GrantRequest> = {
+export const putEncoding: Encoding<PutRequest> = {
   preencode(state, { id, statement }) {
     c.uint.preencode(state, id)
     c.string.preencode(state, statement)
@@ -107,7 +107,7 @@ export const grantEncoding: Encoding<GrantRequest> = {
     c.uint.encode(state, id)
     c.string.encode(state, statement)
   },
-  decode: (state) => ({ id: c.uint.decode(state), statement: text(state, MAX_GRANT_BYTES) })
+  decode: (state) => ({ id: c.uint.decode(state), statement: text(state, MAX_STATEMENT_BYTES) })
 }
 
 export const answerEncoding: Encoding<Answer> = {

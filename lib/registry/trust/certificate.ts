@@ -1,7 +1,7 @@
-import { SeaportError } from '../../core/errors.js'
 import type { KeyPair } from '../../core/keys.js'
 import { parseKey, toHex } from '../../core/keys.js'
-import { checkRegistryStatement, type Statement, signStatement } from './statement.js'
+import { type Statement, signStatement } from './statement.js'
+import { badField, checkStatement, type StatementKind } from './statement-kind.js'
 
 /**
  * The registry's word that a key is a registrar, and which log is its. It travels over every
@@ -22,6 +22,29 @@ export interface Certificate extends Statement {
 }
 
 const CERTIFICATE_TYPE = 'hyperseaport/certificate/1'
+/** Largest certificate, in bytes of JSON. */
+const MAX_CERTIFICATE_BYTES = 4096
+
+/** Participants tell each other of certificates: whoever knows of no log reads none. */
+export const CERTIFICATE: StatementKind<Certificate> = {
+  type: CERTIFICATE_TYPE,
+  name: 'certificate',
+  maxBytes: MAX_CERTIFICATE_BYTES,
+  kept: 'beside logs',
+  verified: 'at once',
+  isExported: false,
+  checkFields(value) {
+    for (const field of ['registrarKey', 'logKey']) parseKey(value[field] as string, field)
+    for (const field of ['startedAt', 'renewedAt']) {
+      if (!Number.isSafeInteger(value[field])) throw badField('certificate', field)
+    }
+    if (typeof value.private !== 'boolean') throw badField('certificate', 'private')
+  },
+  subject: ({ logKey }) => logKey,
+  signer: ({ registry }) => registry,
+  mayIssue: () => true,
+  merge: fresher
+}
 
 /** Signs a certificate with the registry's key. */
 export function signCertificate(
@@ -34,26 +57,16 @@ export function signCertificate(
   )
 }
 
+/** Of two certificates of one log the one that was renewed last counts. */
+export function fresher(known: Certificate, next: Certificate): Certificate {
+  return next.renewedAt > known.renewedAt ? next : known
+}
+
 /**
  * Checks a certificate from outside, its signature included.
  *
  * @throws BAD_MESSAGE, BAD_SIGNATURE
  */
 export function checkCertificate(value: unknown, registry: Buffer): Certificate {
-  return checkRegistryStatement(value, registry, {
-    type: CERTIFICATE_TYPE,
-    name: 'certificate',
-    checkFields
-  })
-}
-
-function checkFields(value: { [field: string]: unknown }) {
-  for (const field of ['registrarKey', 'logKey']) parseKey(value[field] as string, field)
-  for (const field of ['startedAt', 'renewedAt']) {
-    if (!Number.isSafeInteger(value[field]))
-      throw SeaportError.BAD_MESSAGE(`the certificate has a bad ${field}`)
-  }
-  if (typeof value.private !== 'boolean') {
-    throw SeaportError.BAD_MESSAGE('the certificate does not say whether the registry is private')
-  }
+  return checkStatement(CERTIFICATE, value, registry)
 }

@@ -1,4 +1,4 @@
-import type { Certificate } from './certificate.js'
+import { type Certificate, fresher } from './certificate.js'
 
 /** The newest certificate of each log that we know of. Keys are hex. */
 export class Certificates extends Map<string, Certificate> {
@@ -8,9 +8,9 @@ export class Certificates extends Map<string, Certificate> {
   }
 
   /** Whether it says more than the one that we have of its log. */
-  isNews({ logKey, renewedAt }: Certificate): boolean {
-    const known = this.get(logKey)
-    return !known || known.renewedAt < renewedAt
+  isNews(certificate: Certificate): boolean {
+    const known = this.get(certificate.logKey)
+    return !known || fresher(known, certificate) !== known
   }
 
   /** Of the log that a registrar writes now; it may have begun a new one. */

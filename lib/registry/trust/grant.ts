@@ -1,8 +1,9 @@
-import { SeaportError } from '../../core/errors.js'
 import type { KeyPair } from '../../core/keys.js'
 import { parseKey, toHex } from '../../core/keys.js'
 import { parseRolePattern } from '../../core/role-pattern.js'
-import { isObject, parseJson, type Statement, signStatement, verifyStatement } from './statement.js'
+import type { Rights } from './rights.js'
+import { isObject, type Statement, signStatement } from './statement.js'
+import { badField, checkStatement, type StatementKind } from './statement-kind.js'
 
 /** What a key may do in a private registry. Any valid grant may read the whole directory. Keys are hex. */
 export interface Grant extends Statement {
@@ -44,6 +45,47 @@ const MAX_PATTERNS = 64
 /** Latest time taken, in ms since 1970: leaves room above, so that nobody has the last word for good. */
 const MAX_TIME = 2 ** 52
 
+/** What a key may do. What each issuer granted a key counts beside what others did. */
+export const GRANT: StatementKind<Grant> = {
+  type: GRANT_TYPE,
+  name: 'grant',
+  maxBytes: MAX_GRANT_BYTES,
+  kept: 'in logs',
+  verified: 'at once',
+  isExported: true,
+  checkFields(value) {
+    checkStamp(value, 'grant')
+    for (const field of ['serve', 'consume']) {
+      const patterns = value[field]
+      if (!Array.isArray(patterns) || patterns.length > MAX_PATTERNS || !patterns.every(isPattern))
+        throw badField('grant', field)
+    }
+    if (typeof value.admin !== 'boolean') throw badField('grant', 'admin')
+    if (!isTime(value.expiresAt)) throw badField('grant', 'expiresAt')
+  },
+  subject: byIssuer,
+  signer: ({ issuer }) => issuer,
+  mayIssue: ({ issuer, admin }, rights) =>
+    issuer === rights.registry || (!admin && isAdmin(issuer, rights)),
+  merge: later
+}
+
+/** The end of what a key may do. */
+export const REVOCATION: StatementKind<Revocation> = {
+  type: REVOCATION_TYPE,
+  name: 'revocation',
+  maxBytes: MAX_GRANT_BYTES,
+  kept: 'in logs',
+  verified: 'at once',
+  isExported: true,
+  checkFields: (value) => checkStamp(value, 'revocation'),
+  subject: byIssuer,
+  signer: ({ issuer }) => issuer,
+  mayIssue: ({ issuer, subject }, rights) =>
+    issuer === rights.registry || (!isAdmin(subject, rights) && isAdmin(issuer, rights)),
+  merge: later
+}
+
 /**
  * Signs a grant.
  *
@@ -83,32 +125,14 @@ export function signRevocation(
  * @throws BAD_MESSAGE, BAD_SIGNATURE
  */
 export function checkGrantStatement(value: unknown, registry: Buffer): GrantStatement {
-  if (!isObject(value) || !isGrantType(value.type)) throw bad('type')
-  if (value.registry !== toHex(registry)) throw bad('registry')
-  for (const field of ['subject', 'issuer']) checkKey(value[field], field)
-  if (!isTime(value.issuedAt)) throw bad('issuedAt')
-  if (typeof value.signature !== 'string') throw bad('signature')
-  if (value.type === GRANT_TYPE) checkTerms(value)
-  if (Buffer.byteLength(JSON.stringify(value)) > MAX_GRANT_BYTES) throw bad('size')
-  const statement = value as unknown as GrantStatement
-  if (!verifyStatement(statement, Buffer.from(statement.issuer, 'hex'))) {
-    throw SeaportError.BAD_SIGNATURE('the grant was not signed by its issuer')
-  }
-  return statement
+  return isObject(value) && value.type === REVOCATION_TYPE
+    ? checkStatement(REVOCATION, value, registry)
+    : checkStatement(GRANT, value, registry)
 }
 
-/**
- * Reads one from the wire, and checks it the same way.
- *
- * @throws BAD_MESSAGE, BAD_SIGNATURE
- */
-export function parseGrantStatement(json: string, registry: Buffer): GrantStatement {
-  return checkGrantStatement(parseJson(json, 'a grant'), registry)
-}
-
-/** Whether a value of a log is a grant or revocation. */
+/** Whether a statement is a grant or revocation. */
 export function isGrantStatement(value: { type: string }): value is GrantStatement {
-  return isGrantType(value.type)
+  return value.type === GRANT_TYPE || value.type === REVOCATION_TYPE
 }
 
 export function isRevocation(statement: GrantStatement): statement is Revocation {
@@ -124,20 +148,26 @@ function stamp(registry: Buffer, issuer: KeyPair, subject: Buffer, issuedAt: num
   }
 }
 
-function checkTerms(value: { [field: string]: unknown }) {
-  for (const field of ['serve', 'consume']) {
-    const patterns = value[field]
-    if (!Array.isArray(patterns) || patterns.length > MAX_PATTERNS || !patterns.every(isPattern)) {
-      throw bad(field)
-    }
-  }
-  if (typeof value.admin !== 'boolean') throw bad('admin')
-  if (!isTime(value.expiresAt)) throw bad('expiresAt')
+function byIssuer({ subject, issuer }: GrantStatement): string {
+  return `${subject}/${issuer}`
 }
 
-function checkKey(value: unknown, field: string) {
-  if (typeof value !== 'string' || !/^[0-9a-f]{64}$/.test(value)) throw bad(field)
-  parseKey(value, field)
+/** Whether the registry's own key made it an admin, or it is that key. */
+function isAdmin(key: string, rights: Rights): boolean {
+  return rights.allows(key, { kind: 'admin' })
+}
+
+/** Of two statements of one issuer about one key the later counts. */
+export function later<T extends GrantStatement>(known: T, next: T): T {
+  return next.issuedAt > known.issuedAt ? next : known
+}
+
+function checkStamp(value: { [field: string]: unknown }, name: string) {
+  for (const field of ['subject', 'issuer']) {
+    if (!/^[0-9a-f]{64}$/.test(String(value[field]))) throw badField(name, field)
+    parseKey(value[field] as string, field)
+  }
+  if (!isTime(value.issuedAt)) throw badField(name, 'issuedAt')
 }
 
 function isPattern(value: unknown): value is string {
@@ -148,14 +178,6 @@ function isPattern(value: unknown): value is string {
   }
 }
 
-function isGrantType(type: unknown): boolean {
-  return type === GRANT_TYPE || type === REVOCATION_TYPE
-}
-
 function isTime(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MAX_TIME
-}
-
-function bad(field: string): SeaportError {
-  return SeaportError.BAD_MESSAGE(`the grant has a bad ${field}`)
 }

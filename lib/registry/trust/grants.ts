@@ -1,12 +1,15 @@
 import { toHex } from '../../core/keys.js'
 import { parseRolePattern } from '../../core/role-pattern.js'
-import { type Grant, type GrantStatement, isRevocation, type Revocation } from './grant.js'
-
-/** Who asks, and for what. */
-export type Right =
-  | { kind: 'read' }
-  | { kind: 'admin' }
-  | { kind: 'serve' | 'consume'; role: string; version: string }
+import {
+  GRANT,
+  type Grant,
+  type GrantStatement,
+  isRevocation,
+  later,
+  REVOCATION,
+  type Revocation
+} from './grant.js'
+import type { Right, Rights } from './rights.js'
 
 /** Told of a key whose rights may have changed; undefined if it may be anybody's. */
 export type RightsListener = (subject: string | undefined) => void
@@ -18,8 +21,8 @@ type ByIssuer<T> = Map<string, T>
  * All grants and revocations that are known, and what follows from them. Needs no registrar to be
  * there: everything in it is signed. A registry that is not private grants everything to everybody.
  */
-export class Grants {
-  readonly #registry: string
+export class Grants implements Rights {
+  readonly registry: string
   readonly #now: () => number
   readonly #grants = new Map<string, ByIssuer<Grant>>()
   readonly #revocations = new Map<string, ByIssuer<Revocation>>()
@@ -31,7 +34,7 @@ export class Grants {
   #expiredUntil: number
 
   constructor(registry: Buffer, now = Date.now) {
-    this.#registry = toHex(registry)
+    this.registry = toHex(registry)
     this.#now = now
     this.#expiredUntil = now()
   }
@@ -72,18 +75,17 @@ export class Grants {
 
   /** Whether a key has a right now. While it is not known who may what, only those have it who were granted it. */
   allows(subject: string, right: Right): boolean {
-    if (subject === this.#registry) return true
-    if (this.#isPrivate === false && right.kind !== 'admin') return true
+    if (subject === this.registry) return true
+    if (right.kind === 'admin') return this.#isAdmin(subject)
+    if (this.#isPrivate === false) return true
     return this.#validGrants(subject).some((grant) => gives(grant, right))
   }
 
   /** Whether whoever signed a statement has the right to, now. */
   isAuthorized(statement: GrantStatement): boolean {
-    if (statement.issuer === this.#registry) return true
-    const isAboutAdmins = isRevocation(statement)
-      ? this.#isAdmin(statement.subject)
-      : statement.admin
-    return !isAboutAdmins && this.#isAdmin(statement.issuer)
+    return isRevocation(statement)
+      ? REVOCATION.mayIssue(statement, this)
+      : GRANT.mayIssue(statement, this)
   }
 
   /** Whether a key was put out of a private registry, and not let in again. */
@@ -153,16 +155,16 @@ export class Grants {
 
   /** An admin's rights are the registry's to take. A revocation outlives the rights of whoever made it. */
   #isEnded({ subject, issuer, admin, issuedAt }: Grant): boolean {
-    const isRegistrys = admin && issuer === this.#registry
+    const isRegistrys = admin && issuer === this.registry
     return [...(this.#revocations.get(subject)?.values() ?? [])].some(
       (revocation) =>
-        revocation.issuedAt >= issuedAt && (!isRegistrys || revocation.issuer === this.#registry)
+        revocation.issuedAt >= issuedAt && (!isRegistrys || revocation.issuer === this.registry)
     )
   }
 
   /** Admins are made by the registry's own key only, so this never asks in a circle. */
   #isAdmin(key: string): boolean {
-    const grant = this.#grants.get(key)?.get(this.#registry)
+    const grant = this.#grants.get(key)?.get(this.registry)
     return grant?.admin === true && this.#isValid(grant)
   }
 }
@@ -172,22 +174,20 @@ function keepNewest<T extends GrantStatement>(
   all: Map<string, ByIssuer<T>>,
   statement: T
 ): boolean {
-  const { subject, issuer, issuedAt } = statement
+  const { subject, issuer } = statement
   const byIssuer = all.get(subject) ?? new Map<string, T>()
-  if ((byIssuer.get(issuer)?.issuedAt ?? -1) >= issuedAt) return false
+  const known = byIssuer.get(issuer)
+  if (known && later(known, statement) === known) return false
   all.set(subject, byIssuer.set(issuer, statement))
   return true
 }
 
 function newest<T extends GrantStatement>(byIssuer: ByIssuer<T>): T {
-  return [...byIssuer.values()].reduce((one, other) =>
-    other.issuedAt > one.issuedAt ? other : one
-  )
+  return [...byIssuer.values()].reduce(later)
 }
 
-function gives(grant: Grant, right: Right): boolean {
+function gives(grant: Grant, right: Exclude<Right, { kind: 'admin' }>): boolean {
   if (right.kind === 'read') return true
-  if (right.kind === 'admin') return grant.admin
   const { role, version } = right
   return grant[right.kind].some((pattern) => parseRolePattern(pattern).has(role, version))
 }

@@ -4,7 +4,8 @@ import { toHex } from '../../core/keys.js'
 import { isPrintable } from '../../core/printable.js'
 import { arePurposes, isOnlyBytes } from '../../core/purpose.js'
 import { isExactVersion, isRoleName } from '../../core/role.js'
-import { isObject, parseJson, type Statement, signStatement, verifyStatement } from './statement.js'
+import { isObject, parseJson, type Statement, signStatement } from './statement.js'
+import { badField, checkStatement, isSigned, type StatementKind } from './statement-kind.js'
 
 /** What the owner says of its instance; `withdrawn` ends it. */
 export type Status = 'passing' | 'failing' | 'draining' | 'withdrawn'
@@ -57,11 +58,39 @@ export const MAX_SEQ = 2 ** 52
 const RECORD_TYPE = 'hyperseaport/record/1'
 const GONE_TYPE = 'hyperseaport/gone/1'
 const STALE_TYPE = 'hyperseaport/stale/1'
+const ENTRY_TYPES = new Set([RECORD_TYPE, GONE_TYPE, STALE_TYPE] as string[])
 const MAX_TAGS = 16
 const MAX_TAG_LENGTH = 64
 const MAX_DIRECT = 8
-const registryHex = new WeakMap<Buffer, string>()
 const STATUSES = new Set<unknown>(['passing', 'failing', 'draining', 'withdrawn'])
+
+/** An instance's record is in a log as long as its lease. What became of the lease is written in its place. */
+export const RECORD: StatementKind<ServiceRecord> = {
+  type: RECORD_TYPE,
+  name: 'record',
+  maxBytes: MAX_RECORD_BYTES,
+  kept: 'by lease',
+  verified: 'when used',
+  isExported: true,
+  checkFields(value) {
+    const bad = (field: string) => badField('record', field)
+    if (!isHex(value.key, 32)) throw bad('key')
+    if (!isHex(value.signature, 64)) throw bad('signature')
+    if (!isRoleName(value.role)) throw bad('role')
+    if (!isExactVersion(value.version)) throw bad('version')
+    if (!areTags(value.tags)) throw bad('tags')
+    if (!STATUSES.has(value.status)) throw bad('status')
+    if (!areAddresses(value.direct)) throw bad('direct')
+    if (value.speaks !== undefined && !arePurposes(value.speaks)) throw bad('speaks')
+    if (!isHex(value.holder, 32)) throw bad('holder')
+    if (!isSeq(value.seq)) throw bad('seq')
+  },
+  subject: ({ key }) => key,
+  signer: ({ key }) => key,
+  mayIssue: ({ key, role, version }, rights) =>
+    rights.allows(key, { kind: 'serve', role, version }),
+  merge: (known, next) => (next.seq > known.seq ? next : known)
+}
 
 /** Signs a record with the service's own key. */
 export function signRecord(
@@ -79,12 +108,17 @@ export function signRecord(
     } as const,
     keyPair.secretKey
   )
-  return checkRecord(record, registry)
+  return checkStatement(RECORD, record, registry)
 }
 
 /** Whether the record's own key signed it. Takes about 50 µs. */
 export function verifyRecord(record: ServiceRecord): boolean {
-  return verifyStatement(record, Buffer.from(record.key, 'hex'))
+  return isSigned(RECORD, record)
+}
+
+/** Whether a value of a log is about an instance's lease. */
+export function isEntry(value: { type: string }): value is LogEntry {
+  return ENTRY_TYPES.has(value.type)
 }
 
 /** Marks a record whose lease was lost. */
@@ -128,7 +162,7 @@ export function parseRecord(json: string, registry: Buffer): ServiceRecord {
       `a record has at most ${MAX_RECORD_BYTES} bytes, shorten its tags`
     )
   }
-  return checkFields(parseJson(json, 'a record'), registry)
+  return checkStatement(RECORD, parseJson(json, 'a record'), registry)
 }
 
 /**
@@ -137,11 +171,12 @@ export function parseRecord(json: string, registry: Buffer): ServiceRecord {
  * @throws BAD_MESSAGE
  */
 export function checkEntry(value: unknown, registry: Buffer): LogEntry {
-  if (isObject(value) && value.type === GONE_TYPE) return gone(checkRecord(value.record, registry))
+  if (isObject(value) && value.type === GONE_TYPE)
+    return gone(checkStatement(RECORD, value.record, registry))
   if (isObject(value) && value.type === STALE_TYPE) {
-    return stale(checkRecord(value.record, registry))
+    return stale(checkStatement(RECORD, value.record, registry))
   }
-  return checkRecord(value, registry)
+  return checkStatement(RECORD, value, registry)
 }
 
 /**
@@ -156,46 +191,6 @@ export function checkTags(tags: readonly string[]): string[] {
     )
   }
   return [...tags]
-}
-
-function checkRecord(value: unknown, registry: Buffer): ServiceRecord {
-  const record = checkFields(value, registry)
-  if (Buffer.byteLength(JSON.stringify(value)) > MAX_RECORD_BYTES) {
-    throw SeaportError.BAD_MESSAGE('the record has a bad size')
-  }
-  return record
-}
-
-function checkFields(value: unknown, registry: Buffer): ServiceRecord {
-  if (!isObject(value)) throw SeaportError.BAD_MESSAGE('a record is a JSON object')
-  const bad = (field: string) => SeaportError.BAD_MESSAGE(`the record has a bad ${field}`)
-  if (value.type !== RECORD_TYPE) throw bad('type')
-  const ours = hexOf(registry)
-  if (value.registry !== ours) throw bad('registry')
-  if (!isHex(value.key, 32)) throw bad('key')
-  if (!isHex(value.signature, 64)) throw bad('signature')
-  if (!isRoleName(value.role)) throw bad('role')
-  if (!isExactVersion(value.version)) throw bad('version')
-  if (!areTags(value.tags)) throw bad('tags')
-  if (!STATUSES.has(value.status)) throw bad('status')
-  if (!areAddresses(value.direct)) throw bad('direct')
-  if (value.speaks !== undefined && !arePurposes(value.speaks)) throw bad('speaks')
-  if (!isHex(value.holder, 32)) throw bad('holder')
-  if (!isSeq(value.seq)) throw bad('seq')
-  const record = value as unknown as ServiceRecord
-  // Each record came with strings of its own; what all have in common is kept once.
-  record.type = RECORD_TYPE
-  record.registry = ours
-  return record
-}
-
-/** One and the same string for one and the same key. */
-function hexOf(registry: Buffer): string {
-  const known = registryHex.get(registry)
-  if (known !== undefined) return known
-  const hex = toHex(registry)
-  registryHex.set(registry, hex)
-  return hex
 }
 
 function isHex(value: unknown, bytes: number): value is string {

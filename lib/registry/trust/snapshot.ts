@@ -1,7 +1,7 @@
-import { SeaportError } from '../../core/errors.js'
 import type { KeyPair } from '../../core/keys.js'
 import { parseKey, toHex } from '../../core/keys.js'
-import { checkRegistryStatement, type Statement, signStatement } from './statement.js'
+import { type Statement, signStatement } from './statement.js'
+import { badField, checkStatement, type StatementKind } from './statement-kind.js'
 
 /**
  * The registry's word that a core holds all that a log said when it had a certain length: who reads that
@@ -23,9 +23,32 @@ export interface Snapshot extends Statement {
 }
 
 const SNAPSHOT_TYPE = 'hyperseaport/snapshot/1'
+/** Largest snapshot's statement, in bytes of JSON. */
+const MAX_SNAPSHOT_BYTES = 4096
 /** Blocks after a snapshot before the next one, at least, and for each value that it has. */
 export const MIN_TAIL = 4096
 const TAIL_PER_VALUE = 1 / 2
+
+/** Whoever passes a snapshot on passes on what the registry said of it. */
+export const SNAPSHOT: StatementKind<Snapshot> = {
+  type: SNAPSHOT_TYPE,
+  name: 'snapshot',
+  maxBytes: MAX_SNAPSHOT_BYTES,
+  kept: 'beside logs',
+  verified: 'at once',
+  isExported: false,
+  checkFields(value) {
+    for (const field of ['logKey', 'key']) parseKey(value[field] as string, field)
+    for (const field of ['length', 'blocks', 'values']) {
+      const count = value[field]
+      if (!Number.isSafeInteger(count) || (count as number) < 0) throw badField('snapshot', field)
+    }
+  },
+  subject: ({ logKey }) => logKey,
+  signer: ({ registry }) => registry,
+  mayIssue: () => true,
+  merge: (known, next) => (next.length > known.length ? next : known)
+}
 
 /** Signs a snapshot with the registry's key. */
 export function signSnapshot(
@@ -44,23 +67,10 @@ export function signSnapshot(
  * @throws BAD_MESSAGE, BAD_SIGNATURE
  */
 export function checkSnapshot(value: unknown, registry: Buffer): Snapshot {
-  return checkRegistryStatement(value, registry, {
-    type: SNAPSHOT_TYPE,
-    name: 'snapshot',
-    checkFields
-  })
+  return checkStatement(SNAPSHOT, value, registry)
 }
 
 /** How many blocks of a log may stand after a snapshot of so many values before a newer one is worth its while. */
 export function maxTail(values: number, minTail: number): number {
   return Math.max(minTail, values * TAIL_PER_VALUE)
-}
-
-function checkFields(value: { [field: string]: unknown }) {
-  for (const field of ['logKey', 'key']) parseKey(value[field] as string, field)
-  for (const field of ['length', 'blocks', 'values']) {
-    if (!Number.isSafeInteger(value[field]) || (value[field] as number) < 0) {
-      throw SeaportError.BAD_MESSAGE(`the snapshot has a bad ${field}`)
-    }
-  }
 }

@@ -27,38 +27,6 @@ export function verifyStatement(statement: Statement, signer: Buffer): boolean {
   return crypto.verify(signedBytes(fields), Buffer.from(signature, 'hex'), signer)
 }
 
-/** Of what the registry's own key signs: its type, and what it is called in errors. */
-export interface RegistryStatement {
-  type: string
-  name: string
-  /** Throws if a field is not what it should be. */
-  checkFields: (value: { [field: string]: unknown }) => void
-}
-
-/**
- * Checks a statement of the registry's own from outside, its signature included.
- *
- * @throws BAD_MESSAGE, BAD_SIGNATURE
- */
-export function checkRegistryStatement<T extends Statement>(
-  value: unknown,
-  registry: Buffer,
-  { type, name, checkFields }: RegistryStatement
-): T {
-  if (!isObject(value) || value.type !== type || typeof value.signature !== 'string') {
-    throw SeaportError.BAD_MESSAGE(`this is not a ${name}`)
-  }
-  if (value.registry !== toHex(registry)) {
-    throw SeaportError.BAD_MESSAGE(`the ${name} is of another registry`)
-  }
-  checkFields(value)
-  const statement = value as unknown as T
-  if (!verifyStatement(statement, registry)) {
-    throw SeaportError.BAD_SIGNATURE(`the ${name} was not signed by the registry`)
-  }
-  return statement
-}
-
 /**
  * Reads JSON from outside.
  *

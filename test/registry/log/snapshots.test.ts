@@ -123,7 +123,7 @@ t.test(
     const dir = await testbed.dir()
     const storage = await testbed.storage(dir)
     const snapshots = new Snapshots(storage)
-    const log = new Log(storage.store.get({ name: 'log' }), snapshots)
+    const log = new Log(storage.store.get({ name: 'log' }), { snapshots })
     await log.ready()
     const maintenance = new Maintenance({
       log,
@@ -166,7 +166,7 @@ t.test(
 
     await log.close()
     for (const reopened of [new Snapshots(storage), null]) {
-      const again = new Log(storage.store.get({ name: 'log' }), reopened)
+      const again = new Log(storage.store.get({ name: 'log' }), { snapshots: reopened })
       await again.ready()
       t.strictSame(sorted(again.values()), sorted(expected.values()))
       const one = record({ seq: ++seq, version: '9.9.9' }, keyPairs[3])

@@ -13,14 +13,14 @@ async function privateRegistry(t: Test) {
   const testbed = await Testbed.make(t)
   const { keyPair } = testbed
   const registrar = await testbed.registrar({ private: true })
-  const { grants } = registrar.replica.membership
+  const { grants, statements } = registrar.replica.membership
   const grant = ({ publicKey }: KeyPair, terms = {}) => {
     const issuedAt = grants.lastWordOn(publicKey.toString('hex')) + 1
     const all = { ...TERMS, ...terms }
-    grants.add(signGrant(keyPair.publicKey, keyPair, publicKey, all, issuedAt))
+    statements.add(signGrant(keyPair.publicKey, keyPair, publicKey, all, issuedAt))
   }
   const revoke = ({ publicKey }: KeyPair) =>
-    grants.add(signRevocation(keyPair.publicKey, keyPair, publicKey))
+    statements.add(signRevocation(keyPair.publicKey, keyPair, publicKey))
   const membership = new Membership(keyPair.publicKey)
   const process = KeyPair()
   membership.addIdentity(process)
@@ -81,7 +81,7 @@ t.test('a registrar that learns that its registry is private keeps who may serve
   const { keyPair } = testbed
   for (const { publicKey } of [member, testbed.keyPair]) {
     const grant = signGrant(keyPair.publicKey, keyPair, publicKey, TERMS)
-    open.replica.membership.grants.add(grant)
+    open.replica.statements.add(grant)
   }
   // The connection may stay: it is the lease that goes.
   replica.membership.addIdentity(member)

@@ -1,0 +1,13 @@
+/** What somebody asks for. */
+export type Right =
+  | { kind: 'read' }
+  | { kind: 'admin' }
+  | { kind: 'serve' | 'consume'; role: string; version: string }
+
+/** Answers who may do what. Keys are hex. */
+export interface Rights {
+  /** The registry's public key, which may do everything. */
+  readonly registry: string
+  /** Whether a key has a right now. */
+  allows(subject: string, right: Right): boolean
+}
