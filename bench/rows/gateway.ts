@@ -2,11 +2,11 @@ import type { Child } from '../child.js'
 import { HTTP_LOAD, type HttpLoad, loadHttp } from '../http-load.js'
 import { nginx } from '../paths/nginx.js'
 import type { PathKind } from '../paths/path.js'
-import { web } from '../paths/web.js'
+import { web, webWithoutFastPath } from '../paths/web.js'
 import { eachRun, type Row, record, type Stage, type Standing, stand } from '../stage.js'
 import { Usage } from '../usage.js'
 
-const KINDS: PathKind[] = [nginx, web]
+const KINDS: PathKind[] = [nginx, web, webWithoutFastPath]
 export const GATEWAY_CLIENTS = 32
 /** Until what a JIT compiles is compiled: a gateway runs for months. */
 const WARM_UP_SECONDS = 8
