@@ -12,6 +12,7 @@ import { isIdempotent } from '../http/idempotent.js'
 import type { KeptStreams } from '../http/kept-streams.js'
 import type { RawHeaders } from '../http/message-head.js'
 import { RequestBody } from '../http/request-body.js'
+import { HalfOpen } from './half-open.js'
 import { inform, relay } from './relay.js'
 import type { RetryBudget } from './retry-budget.js'
 import type { Upstream } from './upstream.js'
@@ -23,15 +24,14 @@ export interface ForwardingContext {
   budget: RetryBudget
   /** Our entry in Via. */
   pseudonym: string
-  /** Requests that wait for an answer. */
-  waiting: Set<Waiting>
+  underWay: Set<UnderWay>
 }
 
-/** A request that waits for an answer. */
-export interface Waiting {
+/** A request that is not over. */
+export interface UnderWay {
   /**
-   * Looks at the time, as it is told to every now and then: it may be too late for an answer, and the instance
-   * may have fallen silent.
+   * Called from time to time: it may be too late for an answer, the instance may have fallen silent, and the client may
+   * have left.
    *
    * @param now by the process's own clock, in ms
    */
@@ -57,7 +57,7 @@ export interface ForwardingOptions {
 export const MAX_ANSWER_HEADER_BYTES = 64 * 1024
 
 /** One request on its way to an instance, to a second one if the first breaks off, and its answer back. */
-export class Forwarding implements Waiting {
+export class Forwarding implements UnderWay {
   readonly stats = {
     /** The instance that it went to last, in hex. */
     instance: '',
@@ -74,12 +74,17 @@ export class Forwarding implements Waiting {
   readonly #ending = new AbortController()
   readonly #avoid = new Set<string>()
   readonly #startedAt = performance.now()
+  /** Null over HTTP/2, where a client says that it leaves. */
+  readonly #halfOpen: HalfOpen | null
   #attempt: ClientRequest | null = null
+  #hasAnswer = false
 
   constructor(context: ForwardingContext, options: ForwardingOptions) {
     this.#context = context
     this.#options = options
-    this.#body = new RequestBody(options.request, { maxBytes: options.maxBodyBytes })
+    const { request, maxBodyBytes } = options
+    this.#body = new RequestBody(request, { maxBytes: maxBodyBytes })
+    this.#halfOpen = request.httpVersionMajor < 2 ? new HalfOpen(request.socket) : null
   }
 
   /**
@@ -94,11 +99,11 @@ export class Forwarding implements Waiting {
     }
     response.once('close', onclose)
     this.#context.budget.deposit()
-    this.#context.waiting.add(this)
+    this.#context.underWay.add(this)
     try {
       const answer = await this.#ask()
       this.stats.firstByteMs = performance.now() - this.#startedAt
-      this.#context.waiting.delete(this)
+      this.#hasAnswer = true
       this.stats.bytesOut = await relay(
         answer,
         response,
@@ -106,7 +111,7 @@ export class Forwarding implements Waiting {
         this.#options.amend
       )
     } finally {
-      this.#context.waiting.delete(this)
+      this.#context.underWay.delete(this)
       response.off('close', onclose)
       this.stats.bytesIn = this.#body.bytes
       this.#finish()
@@ -114,7 +119,9 @@ export class Forwarding implements Waiting {
   }
 
   tick(now: number, isSilent: (key: string) => boolean) {
-    const { timeout } = this.#options
+    const { timeout, response } = this.#options
+    if (this.#halfOpen?.hasLeft(now)) return void response.destroy()
+    if (this.#hasAnswer) return
     if (now >= this.#startedAt + timeout) return this.#ending.abort(tooSlow(timeout))
     const attempt = this.#attempt
     if (attempt === null || !this.#isRepeatable || !isSilent(this.stats.instance)) return

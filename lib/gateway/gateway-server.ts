@@ -3,6 +3,7 @@ import { createSecureServer, type Http2SecureServer } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { CertificateSource } from './certificate.js'
+import { Pipeline } from './pipeline.js'
 
 export interface GatewayServerOptions {
   /** Serves HTTPS with this, HTTP/2 included. */
@@ -16,11 +17,18 @@ export interface GatewayServerOptions {
 
 /** Longer than the 60 s of the usual load balancers in front, so that they close first. */
 export const KEEP_ALIVE_TIMEOUT_MS = 65_000
+const KEPT = `Connection: keep-alive\r\nKeep-Alive: timeout=${KEEP_ALIVE_TIMEOUT_MS / 1000}\r\n`
+const NOT_KEPT = 'Connection: close\r\n'
 /** How often node:http looks for requests that take too long. Its own 30 s would be added to every limit. */
 const CHECKING_INTERVAL_MS = 1000
 const CLIENT_ERRORS: Record<string, string> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout'
+}
+
+/** The fields that tell whether a connection is kept, as node:http writes them. */
+export function connectionLines(isKept: boolean): string {
+  return isKept ? KEPT : NOT_KEPT
 }
 
 /** A server that reads requests to the letter of RFC 9112: what is ambiguous is refused, never guessed. */
@@ -47,8 +55,10 @@ export function makeServer({
       })
     : createServer(options)
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
-    onClientError(error, socket)
+    Pipeline.of(socket).fail((hasBegun) => onClientError(error, socket, hasBegun))
   )
+  // A client that sends no more still gets its answers. HalfOpen finds those that have left.
+  Object.assign(server, { httpAllowHalfOpen: true })
   return server as Server | Http2SecureServer
 }
 
@@ -61,8 +71,8 @@ export function readFrom(server: Server | Http2SecureServer): (connection: Duple
 }
 
 /** The client did not speak HTTP, or not well. */
-function onClientError(error: NodeJS.ErrnoException, socket: Socket) {
-  if (!socket.writable || error.code === 'ECONNRESET') {
+function onClientError(error: NodeJS.ErrnoException, socket: Socket, hasBegun: boolean) {
+  if (hasBegun || !socket.writable || error.code === 'ECONNRESET') {
     socket.destroy()
     return
   }

@@ -17,6 +17,7 @@ import { FastPath } from './fast-path/fast-path.js'
 import type { ForwardingContext } from './forwarding.js'
 import { makeServer, readFrom } from './gateway-server.js'
 import { Ledger } from './ledger.js'
+import { Pipeline } from './pipeline.js'
 import { refusalOf, refusalText } from './refusal.js'
 import { type Page, RequestHandler } from './request-handler.js'
 import { RetryBudget } from './retry-budget.js'
@@ -118,7 +119,7 @@ export class HttpGateway extends ReadyResource {
       kept,
       budget: new RetryBudget(),
       pseudonym,
-      waiting: new Set()
+      underWay: new Set()
     }
     this.#ledger = new Ledger(this.traffic)
     this.#ledger.on('access', (entry) => this.emit('access', entry))
@@ -248,21 +249,34 @@ export class HttpGateway extends ReadyResource {
       socket.once('close', () => this.#sockets.delete(place))
       this.#fastPath?.take(socket)
     })
-    const onrequest = (request: IncomingMessage, response: ServerResponse) =>
-      this.#handler.onrequest(request, response)
+    const serve = async (request: IncomingMessage, response: ServerResponse) => {
+      await this.#handler.onrequest(request, response)
+      if (!response.closed) await once(response, 'close')
+    }
+    const onrequest = (request: IncomingMessage, response: ServerResponse) => {
+      if (request.httpVersionMajor >= 2) void serve(request, response)
+      else Pipeline.of(request.socket).run({ request, response }, () => serve(request, response))
+    }
     server.on('request', onrequest as never)
     // The instance decides whether to go on, not we.
     server.on('checkContinue', onrequest as never)
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      if (isForwardableUpgrade(request)) return this.#handler.onupgrade(request, socket, head)
-      // Else the server reads the request again as if it had not asked for another protocol.
-      socket.unshift(withoutUpgrade(request, head))
-      return read(socket)
+      socket.on('error', () => {})
+      // At once: when nothing is left to read, a stream ends by itself, and takes nothing back after that.
+      if (head.byteLength > 0) socket.unshift(head)
+      Pipeline.of(socket).run({ request, response: null }, async () => {
+        if (isForwardableUpgrade(request)) return this.#handler.onupgrade(request, socket)
+        // Else the server reads the request again as if it had not asked for another protocol.
+        socket.unshift(withoutUpgrade(request))
+        read(socket)
+      })
     })
     server.on('connect', (request: IncomingMessage, socket: Duplex) => {
       socket.on('error', () => {})
       const error = SeaportError.METHOD_NOT_ALLOWED('this is no forward proxy')
-      socket.end(refusalText(refusalOf(error), request, 'close'))
+      Pipeline.of(socket).run({ request, response: null }, async () => {
+        socket.end(refusalText(refusalOf(error), request))
+      })
     })
   }
 
@@ -278,7 +292,7 @@ export class HttpGateway extends ReadyResource {
       suspects.set(key, known)
       return known
     }
-    for (const request of this.#context.waiting) request.tick(now, isSilent)
+    for (const request of this.#context.underWay) request.tick(now, isSilent)
     this.#fastPath?.tick(now, isSilent)
   }
 

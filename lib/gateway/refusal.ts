@@ -1,7 +1,9 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import { SeaportError } from '../core/errors.js'
+import { httpDate } from '../http/date.js'
 import { hasBody } from '../http/headers.js'
 import { fieldLines, type RequestHead } from '../http/message-head.js'
+import { connectionLines } from './gateway-server.js'
 
 /** What is answered when there is no answer to pass on. */
 export interface Refusal {
@@ -86,9 +88,10 @@ export function refuse(request: IncomingMessage, response: ServerResponse, refus
 }
 
 /** The same as it is sent, for a client that is past node:http, or never was with it. */
-export function refusalText(refusal: Refusal, request: RequestHead, connection: string): string {
+export function refusalText(refusal: Refusal, request: RequestHead, isKept = false): string {
   const { headers, body } = messageOf(refusal, request)
-  const lines = fieldLines(Object.entries({ ...headers, Connection: connection }).flat())
+  const fields = Object.entries({ ...headers, Date: httpDate() }).flat()
+  const lines = fieldLines(fields) + connectionLines(isKept)
   const head = `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}\r\n${lines}\r\n`
   return request.method === 'HEAD' ? head : head + body
 }

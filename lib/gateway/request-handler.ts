@@ -92,10 +92,7 @@ export class RequestHandler {
   }
 
   /** Never rejects. */
-  async onupgrade(request: IncomingMessage, socket: Duplex, head: Buffer) {
-    socket.on('error', () => {})
-    // At once: when nothing is left to read, a stream ends by itself, and takes nothing back after that.
-    if (head.byteLength > 0) socket.unshift(head)
+  async onupgrade(request: IncomingMessage, socket: Duplex) {
     const { router, ledger } = this.#options
     const entry = ledger.open(request)
     try {
@@ -118,7 +115,7 @@ export class RequestHandler {
       const refusal = refusalOf(error)
       entry.status = refusal.status
       ledger.fail(entry, error)
-      socket.end(refusalText(refusal, request, 'close'))
+      socket.end(refusalText(refusal, request))
     } finally {
       ledger.close(entry)
     }

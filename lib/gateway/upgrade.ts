@@ -62,13 +62,13 @@ export function isForwardableUpgrade(request: IncomingMessage): boolean {
 }
 
 /** The request as it would have come without asking for another protocol, which a server may ignore. */
-export function withoutUpgrade(request: IncomingMessage, head: Buffer): Buffer {
+export function withoutUpgrade(request: IncomingMessage): Buffer {
   const { method, url, httpVersion, rawHeaders } = request
   const kept = pairs(rawHeaders).filter(
     ([name]) => !/^(upgrade|http2-settings|connection)$/i.test(name)
   )
   const text = `${method} ${url} HTTP/${httpVersion}\r\n${fieldLines(kept.flat())}\r\n`
-  return Buffer.concat([Buffer.from(text, 'latin1'), head])
+  return Buffer.from(text, 'latin1')
 }
 
 function ask(

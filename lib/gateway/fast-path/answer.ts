@@ -1,3 +1,4 @@
+import { httpDate } from '../../http/date.js'
 import { copyHeaders, listed, responseHeaders } from '../../http/headers.js'
 import {
   type Fields,
@@ -6,7 +7,7 @@ import {
   type PlainAnswer,
   type RawHeaders
 } from '../../http/message-head.js'
-import { KEEP_ALIVE_TIMEOUT_MS } from '../gateway-server.js'
+import { connectionLines } from '../gateway-server.js'
 import { type AnswerBody, ChunkedBody, EndlessBody, SizedBody } from './answer-body.js'
 
 /** Changes the header section. */
@@ -24,8 +25,7 @@ export interface FastAnswerOptions {
 /** How a body ends: after so many bytes, as its chunks say, or with the stream. */
 type Framing = number | 'chunked' | 'until the end'
 
-const KEPT = `Connection: keep-alive\r\nKeep-Alive: timeout=${KEEP_ALIVE_TIMEOUT_MS / 1000}\r\n`
-const NOT_KEPT = 'Connection: close\r\n'
+const CHUNKED = 'Transfer-Encoding: chunked\r\n'
 
 /** The beginning of an answer as it is understood here, which is the same for as long as the same one comes. */
 export class FastAnswerHead {
@@ -36,11 +36,11 @@ export class FastAnswerHead {
   readonly isLast: boolean
   /** Status 204 and 304 have no body, whatever the fields say. */
   readonly isBodiless: boolean
-  /** Whether its body goes on in chunks, or would: HEAD is told what GET would be. */
-  readonly saysChunked: boolean
+  /** Whether its body, if it has one, goes on in chunks. */
+  readonly #saysChunked: boolean
   readonly #hasDate: boolean
   /** What it became last. */
-  #passedOn = { text: '', date: '', isKept: false }
+  #passedOn = { text: '', date: '', isKept: false, isChunked: false }
 
   /** @throws SyntaxError if nobody can tell where its end is */
   constructor(head: PlainAnswer) {
@@ -49,27 +49,33 @@ export class FastAnswerHead {
     this.framing = framingOf(head)
     this.isBodiless = statusCode === 204 || statusCode === 304
     this.isLast = httpVersion !== '1.1' || /\bclose\b/i.test(fields.byName.connection ?? '')
-    this.saysChunked = !this.isBodiless && typeof this.framing !== 'number'
+    this.#saysChunked = !this.isBodiless && typeof this.framing !== 'number'
     this.#hasDate = 'date' in fields.byName
   }
 
   /** As the client gets it. */
-  passOn({ isKept, pseudonym, amend }: FastAnswerOptions): string {
+  passOn({ method, isKept, pseudonym, amend }: FastAnswerOptions): string {
     const date = this.#hasDate ? '' : httpDate()
+    const isChunked = this.isChunkedFor(method)
     const before = this.#passedOn
-    const isSame = before.text !== '' && before.date === date && before.isKept === isKept
-    if (isSame && amend === null) return before.text
+    const isSame =
+      before.date === date && before.isKept === isKept && before.isChunked === isChunked
+    if (isSame && before.text !== '' && amend === null) return before.text
     const { statusCode, statusMessage, fields } = this.head
     let headers = responseHeaders(this.head, pseudonym)
     if (amend) headers = amend(headers)
     // It cannot follow a body that is not chunked.
-    if (!this.saysChunked && 'trailer' in fields.byName) headers = without(headers, 'trailer')
+    if (!isChunked && 'trailer' in fields.byName) headers = without(headers, 'trailer')
     if (date !== '') headers.push('Date', date)
-    if (this.saysChunked) headers.push('Transfer-Encoding', 'chunked')
-    const lines = `${fieldLines(headers)}${isKept ? KEPT : NOT_KEPT}`
+    const lines = `${fieldLines(headers)}${connectionLines(isKept)}${isChunked ? CHUNKED : ''}`
     const text = flat(`HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines}\r\n`)
-    if (amend === null) this.#passedOn = { text, date, isKept }
+    if (amend === null) this.#passedOn = { text, date, isKept, isChunked }
     return text
+  }
+
+  /** Whether its body goes on in chunks, to a request with this method. */
+  isChunkedFor(method: string): boolean {
+    return this.#saysChunked && method !== 'HEAD'
   }
 }
 
@@ -88,7 +94,7 @@ export class FastAnswer {
     this.#options = options
     const isBodiless = head.isBodiless || options.method === 'HEAD'
     this.body = isBodiless ? new SizedBody(0) : bodyOf(head.framing)
-    this.isChunked = head.saysChunked && options.method !== 'HEAD'
+    this.isChunked = head.isChunkedFor(options.method)
     this.isKept = !head.isLast && !this.body.isUntilEnd
   }
 
@@ -133,17 +139,4 @@ function without(headers: RawHeaders, name: string): RawHeaders {
   const kept: RawHeaders = []
   copyHeaders(headers, kept, (other) => other === name)
   return kept
-}
-
-let date = ''
-let dateEnds = 0
-
-/** The time, for a Date field. It is the same for a second. */
-function httpDate(): string {
-  const now = Date.now()
-  if (now >= dateEnds) {
-    date = new Date(now).toUTCString()
-    dateEnds = now - (now % 1000) + 1000
-  }
-  return date
 }

@@ -8,6 +8,7 @@ import {
   readRequest
 } from '../../http/message-head.js'
 import { KEEP_ALIVE_TIMEOUT_MS } from '../gateway-server.js'
+import { HalfOpen } from '../half-open.js'
 import { refusalOf, refusalText } from '../refusal.js'
 import type { Caller, ForwardRoute } from '../router.js'
 import type { GatewayRules } from '../rules.js'
@@ -15,8 +16,6 @@ import { FastExchange, type FastPathClient, type FastPathContext } from './excha
 
 /** Longer heads are read by node:http, which knows how long they may be. */
 const MAX_HEAD_BYTES = 8192
-/** Who sends no more may still read. Or it has left, which is the same to see until it is written to. */
-const HALF_OPEN_PATIENCE_MS = 1000
 const METHODS = new Set(['GET', 'HEAD', 'DELETE'])
 /** Fields that ask for more than passing on. */
 const DEMANDING = [
@@ -78,14 +77,10 @@ export class FastConnection implements FastPathClient {
   readonly #options: FastConnectionOptions
   readonly #context: FastPathContext
   readonly #socket: Socket
+  readonly #halfOpen: HalfOpen
   #exchange: FastExchange | null = null
-  /** What came while a request was under way. */
-  #ahead: Buffer | null = null
   #known: Known | null = null
   #prepared: Prepared | null = null
-  #hasEnded = false
-  /** What was written when it was looked at last, and since when that is all, in ms. */
-  #written = { bytes: 0, since: 0 }
   #hasServed = false
   /** When it was seen without a request first, in ms; null while it was not. */
   #idleSince: number | null = performance.now()
@@ -94,6 +89,7 @@ export class FastConnection implements FastPathClient {
     this.#options = options
     this.#context = context
     this.#socket = socket
+    this.#halfOpen = new HalfOpen(socket)
     socket.on('data', this.#ondata)
     socket.on('drain', this.#ondrain)
     socket.on('end', this.#onend)
@@ -122,7 +118,7 @@ export class FastConnection implements FastPathClient {
   /** Answers that there is no answer. Returns the status. */
   refuse(request: RequestHead, error: unknown): number {
     const refusal = refusalOf(error)
-    this.#socket.write(refusalText(refusal, request, this.isKept ? 'keep-alive' : 'close'))
+    this.#socket.write(refusalText(refusal, request, this.isKept))
     return refusal.status
   }
 
@@ -131,8 +127,8 @@ export class FastConnection implements FastPathClient {
     this.#exchange = null
     this.#hasServed = true
     this.#idleSince = null
-    if (!this.isKept || (this.#hasEnded && this.#ahead === null)) return void this.#socket.end()
-    this.#takeAhead()
+    if (!this.isKept || this.#socket.readableEnded) this.#socket.end()
+    else this.#goOn()
   }
 
   /** Takes no more requests. */
@@ -148,7 +144,7 @@ export class FastConnection implements FastPathClient {
   /** Looks at the time: what takes too long, or is left unused for too long, is ended. */
   tick(now: number, isSilent: (key: string) => boolean) {
     if (this.#exchange) {
-      if (this.#hasEnded && this.#hasBeenSilent(now)) this.destroy()
+      if (this.#halfOpen.hasLeft(now)) this.destroy()
       else this.#exchange.tick(now, isSilent)
       return
     }
@@ -169,7 +165,7 @@ export class FastConnection implements FastPathClient {
     const route = this.#routeOf(url, known.caller)
     if (route === null) return this.#leave(bytes)
     if (known.isLast) this.isKept = false
-    if (bytes.byteLength > byteLength) this.#keepAhead(bytes.subarray(byteLength))
+    if (bytes.byteLength > byteLength) this.#putBack(bytes.subarray(byteLength))
     const lines = this.#prepare(request, known, route)
     const head = `${method} ${route.path} HTTP/1.1\r\n${lines}\r\n`
     this.#exchange = new FastExchange(this.#context, this, request, route, head)
@@ -241,41 +237,33 @@ export class FastConnection implements FastPathClient {
     socket.resume()
   }
 
-  #keepAhead(bytes: Buffer) {
-    this.#ahead = this.#ahead ? Buffer.concat([this.#ahead, bytes]) : bytes
+  /**
+   * Leaves what came too early in the socket, for the next one who reads. A socket ends when all of it was read, so until
+   * then a FIN of the client is not seen; a reset is.
+   */
+  #putBack(bytes: Buffer) {
     this.#socket.pause()
+    this.#socket.unshift(bytes)
   }
 
-  #takeAhead() {
-    const bytes = this.#ahead
-    if (bytes === null || this.#socket.writableNeedDrain) return
-    this.#ahead = null
-    this.#socket.resume()
-    this.#take(bytes)
-  }
-
-  #hasBeenSilent(now: number): boolean {
-    const { bytesWritten: bytes, writableLength } = this.#socket
-    // What is still to be taken would have come back, had it left.
-    if (bytes !== this.#written.bytes || writableLength > 0) this.#written = { bytes, since: now }
-    return now - this.#written.since > HALF_OPEN_PATIENCE_MS
+  /** Reads the next request, unless the client has to take its answers first. */
+  #goOn() {
+    if (!this.#socket.writableNeedDrain) this.#socket.resume()
   }
 
   readonly #ondata = (bytes: Buffer) => {
     // Who does not read its answers has to wait with further requests.
-    if (this.#exchange || this.#socket.writableNeedDrain) this.#keepAhead(bytes)
+    if (this.#exchange || this.#socket.writableNeedDrain) this.#putBack(bytes)
     else this.#take(bytes)
   }
 
   readonly #ondrain = () => {
     if (this.#exchange) this.#exchange.ondrain()
-    else this.#takeAhead()
+    else this.#goOn()
   }
 
   /** A client may say that it asks for no more, and still read. */
   readonly #onend = () => {
-    this.#hasEnded = true
-    this.#written = { bytes: this.#socket.bytesWritten, since: performance.now() }
     if (this.isIdle) this.#socket.end()
   }
 

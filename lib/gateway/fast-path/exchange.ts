@@ -3,7 +3,7 @@ import { SeaportError } from '../../core/errors.js'
 import { fieldLines, type RequestHead, readAnswer } from '../../http/message-head.js'
 import type { AccessEntry } from '../access-log.js'
 import { Cors } from '../cors.js'
-import { MAX_ANSWER_HEADER_BYTES, tooSlow, type Waiting } from '../forwarding.js'
+import { MAX_ANSWER_HEADER_BYTES, tooSlow, type UnderWay } from '../forwarding.js'
 import type { Ledger } from '../ledger.js'
 import { interimHeaders } from '../relay.js'
 import type { RetryBudget } from '../retry-budget.js'
@@ -44,7 +44,7 @@ const NO_ONE: ReadonlySet<string> = new Set()
 const LAST_CHUNK = '0\r\n'
 
 /** A request without a body on its way to an instance, to a second one if the first breaks off, and its answer back. */
-export class FastExchange implements StreamSink, Waiting {
+export class FastExchange implements StreamSink, UnderWay {
   readonly #context: FastPathContext
   readonly #client: FastPathClient
   readonly #request: RequestHead & { method: string }

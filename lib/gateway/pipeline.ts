@@ -1,0 +1,80 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+
+/** @param hasBegun whether something of an answer was sent that nothing may follow */
+type OnFailure = (hasBegun: boolean) => void
+
+interface Exchange {
+  request: IncomingMessage
+  /** Null if whoever serves writes to the socket itself. */
+  response: ServerResponse | null
+}
+
+const pipelines = new WeakMap<Duplex, Pipeline>()
+
+/**
+ * The requests of one connection of HTTP/1.1. A client may send several without waiting for the answers (pipelining, RFC
+ * 9112 §9.3.2), and node:http tells of each as soon as it has read it. They are served one after the other: so a service
+ * gets them in their order, and nothing is asked for in vain when the client leaves.
+ */
+export class Pipeline {
+  #current: Exchange | null = null
+  #last: Promise<void> = Promise.resolve()
+  #size = 0
+  #hasFailed = false
+  #onfailure: OnFailure | null = null
+
+  static of(socket: Duplex): Pipeline {
+    const known = pipelines.get(socket)
+    if (known) return known
+    const pipeline = new Pipeline()
+    pipelines.set(socket, pipeline)
+    return pipeline
+  }
+
+  /**
+   * Serves a request when those before it have been answered; never, if the connection is closed by then.
+   *
+   * @param serve never rejects, and resolves when the answer is over
+   */
+  run(exchange: Exchange, serve: () => Promise<void>) {
+    this.#size++
+    // Before node:http ends the connection of a client that asks for no more.
+    exchange.response?.prependListener('finish', () => this.#endFailed())
+    this.#last = this.#last.then(() => this.#serve(exchange, serve))
+  }
+
+  /**
+   * Called when what the client sent last is no HTTP: nothing more can be read. The requests that came as a whole are
+   * answered before `onfailure` is called; it is called at once if the one that is being served is the broken one.
+   */
+  fail(onfailure: OnFailure) {
+    if (this.#hasFailed) return
+    this.#hasFailed = true
+    this.#onfailure = onfailure
+    const isBroken = this.#current?.request.complete === false
+    if (this.#size === 0 || isBroken) this.#tell(this.#current?.response?.headersSent ?? false)
+  }
+
+  async #serve(exchange: Exchange, serve: () => Promise<void>) {
+    const { request } = exchange
+    const isBroken = this.#hasFailed && !request.complete
+    if (!request.socket.destroyed && !isBroken) {
+      this.#current = exchange
+      await serve()
+      this.#current = null
+    }
+    this.#size--
+    this.#endFailed()
+  }
+
+  /** Where nothing is left that can be served. */
+  #endFailed() {
+    if (this.#size <= (this.#current ? 1 : 0)) this.#tell(false)
+  }
+
+  #tell(hasBegun: boolean) {
+    this.#onfailure?.(hasBegun)
+    this.#onfailure = null
+  }
+}
