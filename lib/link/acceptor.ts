@@ -11,9 +11,10 @@ import { type KeyPair, toHex } from '../core/keys.js'
 import { BYTES, checkPurpose } from '../core/purpose.js'
 import type { IncomingStream } from './incoming-stream.js'
 import { CONNECT_TIMEOUT_MS, Link } from './link.js'
+import type { Path } from './path.js'
 import { cut, handOver } from './pipe.js'
 import { splice } from './splice.js'
-import type { LinkStream, Path } from './stream.js'
+import type { LinkStream } from './stream.js'
 import { MAX_STREAMS } from './streams.js'
 
 /** Takes a stream, and the key of whoever opened it, for good. */

@@ -11,7 +11,8 @@ import { toHex } from '../core/keys.js'
 import { BYTES, checkPurpose } from '../core/purpose.js'
 import { Heartbeat } from './heartbeat.js'
 import type { IncomingStream } from './incoming-stream.js'
-import type { LinkStream, Path } from './stream.js'
+import type { Path } from './path.js'
+import type { LinkStream } from './stream.js'
 import { Streams } from './streams.js'
 
 export interface LinkOptions {

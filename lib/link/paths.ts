@@ -2,12 +2,15 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../core/errors.js'
 import type { Link } from './link.js'
+import type { Path } from './path.js'
 
 export interface PathsOptions {
   /** Begins a link over the DHT. */
   makeDht: () => Link
   /** Makes a link on the direct path, and rejects when there is none; null when none is worth a try. */
   makeDirect: (signal: AbortSignal) => Promise<Link> | null
+  /** A link is there on a path that is better than the DHT's. */
+  onbetter: (path: Path) => void
   /** The last link is gone, and none is being made. */
   onend: () => void
   /** How long the direct path is tried alone, in ms. */
@@ -89,6 +92,11 @@ export class Paths {
     return this.#race
   }
 
+  /** Tries the better path, if there is none and it may be worth a try. */
+  seek() {
+    this.#tryDirect()
+  }
+
   /** Ends links that are not needed any more, and those that had no streams for so many ms. */
   sweep(idleTimeout: number) {
     this.#retireDht()
@@ -125,6 +133,7 @@ export class Paths {
       this.#endMaybe()
     })
     this.#retireDht()
+    this.#options.onbetter(link.path)
   }
 
   #onnodirect() {

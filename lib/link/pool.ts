@@ -4,8 +4,9 @@ import { ReadyResource, type SecretStream } from '../core/holepunch.js'
 import { toHex } from '../core/keys.js'
 import type { DirectConnector } from './direct/connector.js'
 import { Link, type LinkOptions, type OpenOptions } from './link.js'
+import type { Path } from './path.js'
 import { Paths, type PathsOptions } from './paths.js'
-import type { LinkStream, Path } from './stream.js'
+import type { LinkStream } from './stream.js'
 
 export interface LinkPoolOptions extends Omit<LinkOptions, 'onincoming' | 'path' | 'rtt'> {
   /** Makes a connection to a key, as `dht.connect` does. */
@@ -18,6 +19,15 @@ export interface LinkPoolOptions extends Omit<LinkOptions, 'onincoming' | 'path'
   retryInterval?: number | undefined
   /** Closes links that had no streams for so many ms. */
   idleTimeout?: number
+}
+
+export type PathListener = (path: Path) => void
+
+/** What `follow` gives back. */
+export interface PathFollower {
+  /** Tries the better path, if it may be worth that now. Without this it is tried when streams are opened. */
+  seek(): void
+  stop(): void
 }
 
 /** How a link goes, as it is shown. */
@@ -62,6 +72,8 @@ export class LinkPool extends ReadyResource {
   readonly #routeOptions: Pick<PathsOptions, 'headStart' | 'retryInterval'>
   readonly #idleTimeout: number
   readonly #routes = new Map<string, Paths>()
+  /** Who wants to hear of better paths to a key, by key in hex. */
+  readonly #followers = new Map<string, Set<PathListener>>()
   #isClosed = false
   #sweeper: NodeJS.Timeout | null = null
 
@@ -127,6 +139,23 @@ export class LinkPool extends ReadyResource {
     return { path: link.path, rtt: await (signal ? unlessAborted(measured, signal) : measured) }
   }
 
+  /**
+   * Calls back whenever a link to a key is there on a path on which there was none. Streams that are open stay
+   * where they are: whoever holds one for long opens the next one then, and ends the old (see `LastingStream`).
+   */
+  follow(remotePublicKey: Buffer, listener: PathListener): PathFollower {
+    const key = toHex(remotePublicKey)
+    const listeners = this.#followers.get(key) ?? new Set()
+    this.#followers.set(key, listeners.add(listener))
+    return {
+      seek: () => this.#routes.get(key)?.seek(),
+      stop: () => {
+        listeners.delete(listener)
+        if (listeners.size === 0) this.#followers.delete(key)
+      }
+    }
+  }
+
   /** Cuts the links to a key, in hex, and all streams on them. */
   cut(key: string, reason: SeaportError) {
     this.#routes.get(key)?.close(reason)
@@ -168,6 +197,9 @@ export class LinkPool extends ReadyResource {
       makeDht: () => this.#link(this.#connect(remotePublicKey), { path: 'dht' }),
       makeDirect: (signal) =>
         this.#direct?.isDue(remotePublicKey) ? this.#linkDirectly(remotePublicKey, signal) : null,
+      onbetter: (path) => {
+        for (const listener of this.#followers.get(key) ?? []) listener(path)
+      },
       onend: () => this.#routes.delete(key),
       ...this.#routeOptions
     })

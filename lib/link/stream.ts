@@ -11,11 +11,9 @@ import {
   MAX_CREDIT,
   type OutgoingFrame
 } from './frames.js'
+import type { Path } from './path.js'
 import type { Sink, SinkSource } from './sink.js'
 import type { Window } from './window.js'
-
-/** What carries a link: HyperDHT's UDX, hole-punched, or a TCP connection. */
-export type Path = 'dht' | 'direct'
 
 /** What a stream needs of those who carry it. */
 export interface Carrier {

@@ -26,7 +26,8 @@ import {
 import { IdTable } from './id-table.js'
 import { type Answering, IncomingStream } from './incoming-stream.js'
 import { Outbox } from './outbox.js'
-import { type Carrier, LinkStream, type Path } from './stream.js'
+import type { Path } from './path.js'
+import { type Carrier, LinkStream } from './stream.js'
 import { LINK_BUDGET, Window, type WindowBudget } from './window.js'
 
 /**
