@@ -210,7 +210,7 @@ export class Walkthrough {
 /** The verb of a command that runs until it is stopped. */
 function verbOf(text: string): string | null {
   if (/\bnpm start$/.test(text)) return 'start'
-  const [, verb = ''] = /^hyperseaport (\w+)\b/.exec(text) ?? []
+  const [, verb = ''] = /^(?:HYPERSEAPORT_\w+=\S+ )*hyperseaport (\w+)\b/.exec(text) ?? []
   return Object.hasOwn(READY, verb) ? verb : null
 }
 

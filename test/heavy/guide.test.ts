@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import t, { type Test } from 'tap'
+import { startedByOthers } from '../docs/manifests.js'
 import { commandsOf, WALKED_PAGES } from '../docs/pages.js'
 import { Walkthrough } from '../docs/walkthrough.js'
 
@@ -64,6 +65,24 @@ for (const page of WALKED_PAGES.filter((page) => page.startsWith('docs/guide/'))
     }
   })
 }
+
+t.test('what systemd, Docker and Kubernetes start does its work', async (t) => {
+  const walkthrough = new Walkthrough(t)
+  await walkthrough.island()
+  await backend(walkthrough, t)
+  await registry(walkthrough)
+  await walkthrough.replacePort(5985)
+  walkthrough.replace(/\b[0-9a-f]{64}\b/g, walkthrough.said('registryPublicKey='))
+  walkthrough.replace('--target couchdb:', '--target 127.0.0.1:')
+  walkthrough.replace(/@(%d|\/run\/secrets(\/hyperseaport)?)\/seed/g, '@.config/hyperseaport')
+  for (const [index, { words, environment, place }] of startedByOthers().entries()) {
+    const dir = `data-${index}`
+    const line = words.map((word) => (/^(\/data|\$\{STATE_DIRECTORY\})$/.test(word) ? dir : word))
+    // On one machine, a proxy cannot have the port of the backend.
+    const text = [...environment, ...line].join(' ').replace('proxy --port 5984', 'proxy --port 0')
+    await walkthrough.run({ text, machine: '', prints: [], place })
+  }
+})
 
 /** An open registry that runs, and its public key in the config file. */
 async function registry(walkthrough: Walkthrough) {
