@@ -29,12 +29,16 @@ const CALLS_UNTIL_NOTED = 64
 /** Later ones copy a socket's options in a tenth of the time, whatever they met before. */
 const HAS_QUICK_WAY = process.versions.v8.startsWith('11.')
 
+/** Node 20, 22 and 24. A V8 that does not know a flag complains on stderr, so a later one is left as it is. */
+const HAS_FLAGS = /^1[123]\./.test(process.versions.v8)
+
 // What survives a collection here is little: to share the work with other threads takes longer than to do it.
-setFlagsFromString('--no-parallel-scavenge')
+if (HAS_FLAGS) setFlagsFromString('--no-parallel-scavenge')
 
 let current = ''
 
 function tune() {
+  if (!HAS_FLAGS) return
   const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')
   const mayGrow = young !== undefined && young.space_size < 2 * MAX_SEMI_SPACE_BYTES
   // In steps, for to set a flag is not for free; small ones, for the young generation's share must fit.

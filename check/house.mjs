@@ -36,6 +36,35 @@ const SEEN_BY_BIN = ['bin', 'index', 'faces', 'faces of hosting']
 /** The doors of the registry: what others import of it, and no more. docs/internals/house.md says what each is for. */
 const REGISTRY_DOORS = 13
 const MAX_LINES = 400
+/**
+ * What dependencies and Node do not promise, and the files that may use it (docs/internals/stack.md). A name that
+ * begins with an underscore is of that kind whatever it is, except on `this` and `super`.
+ */
+const HOLEPUNCH = ['lib/core/holepunch.ts', 'lib/registry/log/hypercore.ts']
+const UNPROMISED = {
+  _handle: ['lib/link/direct/tcp-socket.ts'],
+  addRequest: ['lib/http/agent.ts'],
+  onSocket: ['lib/http/agent.ts'],
+  setFlagsFromString: ['bin/engine.ts'],
+  ...Object.fromEntries(
+    [
+      'bbrBandwidth',
+      'deleteTreeNode',
+      'detachFrom',
+      'getChildNode',
+      'getRoot',
+      'getTreeNode',
+      'inflight',
+      'mutex',
+      'protomux',
+      'putTreeNode',
+      'replicator',
+      'tryFlush'
+    ].map((name) => [name, HOLEPUNCH])
+  )
+}
+/** `paceOf` of core/holepunch.ts returns one of these, too. */
+const OURS_TOO = { inflight: ['lib/link/backlog.ts'] }
 
 /**
  * @param {string} root the folder that has lib/ and bin/
@@ -57,6 +86,7 @@ export function inspect(root) {
   for (const file of files) {
     const lines = readFileSync(join(root, file), 'utf8').split('\n').length - 1
     if (lines > MAX_LINES) faults.push(`${file} has ${lines} lines, ${MAX_LINES} may be`)
+    if (isCode(file)) faults.push(...unpromisedIn(root, file))
   }
   return { faults, doors }
 }
@@ -88,6 +118,39 @@ function roomOf(file) {
   const [, ...folders] = file.split('/').slice(0, -1)
   if (folders.length === 0) return 'faces'
   return folders[0] === 'registry' ? folders.slice(0, 2).join('/') : folders[0]
+}
+
+/** Members that only other files may use, a line each. */
+function unpromisedIn(root, file) {
+  const text = readFileSync(join(root, file), 'utf8')
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest)
+  const found = []
+  const visit = (node) => {
+    const name = memberOf(node)
+    const places = Object.hasOwn(UNPROMISED, name) ? UNPROMISED[name] : HOLEPUNCH
+    const isUnpromised = Object.hasOwn(UNPROMISED, name) || /^_[a-zA-Z]/.test(name)
+    if (isUnpromised && ![...places, ...(OURS_TOO[name] ?? [])].includes(file)) {
+      found.push(`${file} uses ${name}, which is not promised: only ${places.join(' and ')} may`)
+    }
+    ts.forEachChild(node, visit)
+  }
+  visit(source)
+  return found
+}
+
+/** What of an object a node of the syntax names, '' if it is no such node or the object is our own. */
+function memberOf(node) {
+  if (ts.isPropertyAccessExpression(node)) {
+    const { kind } = node.expression
+    const isOwn = kind === ts.SyntaxKind.ThisKeyword || kind === ts.SyntaxKind.SuperKeyword
+    return isOwn ? '' : node.name.text
+  }
+  if (ts.isElementAccessExpression(node) && ts.isStringLiteral(node.argumentExpression)) {
+    return node.argumentExpression.text
+  }
+  if (ts.isImportSpecifier(node)) return (node.propertyName ?? node.name).text
+  if (ts.isBindingElement(node)) return (node.propertyName ?? node.name).text ?? ''
+  return ''
 }
 
 /** Files of the registry that others import. */

@@ -65,6 +65,31 @@ t.test('the registry has no more doors than the docs list', async (t) => {
   t.match(inspect(house).faults, [/registry\/ has 14 doors, 13 may be/])
 })
 
+t.test('what dependencies and Node do not promise is used in the files named for it', async (t) => {
+  const house = await build(t, {
+    'lib/core/holepunch.ts': ['swarm._allConnections', 'raw.inflight'],
+    'lib/link/direct/tcp-socket.ts': ['socket._handle'],
+    'lib/core/lifecycle.ts': ['class A { run() { this._close() } }'],
+    'lib/core/network.ts': ['swarm._allConnections', "dht['_relayAddressesCache']"],
+    'lib/link/backlog.ts': ['const { bbrBandwidth } = raw'],
+    'lib/link/link.ts': ['const { _writableState: state } = raw', 'socket._handle'],
+    'bin/seed.ts': ["import { setFlagsFromString } from 'node:v8'"]
+  })
+  t.same(
+    inspect(house)
+      .faults.map((fault) => fault.replace(/,.*/, ''))
+      .sort(),
+    [
+      'bin/seed.ts uses setFlagsFromString',
+      'lib/core/network.ts uses _allConnections',
+      'lib/core/network.ts uses _relayAddressesCache',
+      'lib/link/backlog.ts uses bbrBandwidth',
+      'lib/link/link.ts uses _handle',
+      'lib/link/link.ts uses _writableState'
+    ]
+  )
+})
+
 /** A house of files, given as lines. */
 async function build(t: Test, sources: Record<string, string[]>): Promise<string> {
   const house = await mkdtemp(join(tmpdir(), 'hyperseaport-house-'))

@@ -1,5 +1,13 @@
-import { Agent, type ClientRequest, type RequestOptions } from 'node:http'
+import { Agent, ClientRequest, type RequestOptions } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { SeaportError } from '../core/errors.js'
+
+// Node does not promise it, and there is no other way to give a request its stream.
+if (typeof ClientRequest.prototype.onSocket !== 'function') {
+  throw SeaportError.UNSUPPORTED_DEPENDENCY(
+    `node:http of Node ${process.versions.node} takes no streams for sockets: use Node 20, 22 or 24`
+  )
+}
 
 /** Opens a stream for one exchange. */
 export type DialExchange = (options: { signal: AbortSignal; method: string }) => Promise<Duplex>
