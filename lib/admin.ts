@@ -1,6 +1,8 @@
+import { EventEmitter } from 'node:events'
+import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
 import { KeyPair, parseKey, toHex } from './core/keys.js'
-import { factory, Lifecycle, type SetupOptions } from './core/lifecycle.js'
+import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import type { NetworkOptions } from './core/network.js'
 import { Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
@@ -31,8 +33,17 @@ const TIMEOUT_MS = 10_000
 const DENIAL_TIMEOUT_MS = 1500
 const VERB = 'admin'
 
+/** What an administration emits. */
+export interface AdminEvents {
+  /** The registry does not let us in. */
+  denied: [reason: SeaportError]
+  /** Something that may need a person's attention; the administration goes on. */
+  notice: [notice: SeaportError]
+}
+
 /** Grants and revokes, in the name of the registry or of one of its admins. */
-class AdminInstance extends Lifecycle {
+class AdminFace extends EventEmitter<AdminEvents> {
+  readonly #lifecycle = new Lifecycle({ start: () => this.#start(), stop: () => this.#stop() })
   readonly #registry: Buffer
   readonly #participant: Participant
   #timeout: number
@@ -70,8 +81,21 @@ class AdminInstance extends Lifecycle {
   /** @throws REGISTRAR_NOT_FOUND, NOT_GRANTED, STORAGE_FAILED, CLOSED */
   async setup({ timeout }: SetupOptions = {}): Promise<this> {
     this.#timeout = timeout ?? this.#timeout
-    await this.begin()
+    await this.#lifecycle.begin()
     return this
+  }
+
+  /**
+   * Leaves the registry. May be called at any time, and more than once; a `setup()` that is under way is rejected with
+   * CLOSED.
+   */
+  destroy(): Promise<void> {
+    return this.#lifecycle.end()
+  }
+
+  /** `destroy()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.destroy()
   }
 
   /**
@@ -141,32 +165,37 @@ class AdminInstance extends Lifecycle {
     return this.#participant.keyPair
   }
 
-  protected override async start() {
+  async #start() {
     this.#participant.on('denied', this.#ondenied)
+    this.#participant.on('notice', this.#onnotice)
     const deadline = performance.now() + this.#timeout
     const { replica, network } = this.#participant
     const late = () => this.#denial ?? noRegistrar(network.fault)
-    await this.waitFor(this.#participant.ready(), deadline - performance.now(), late)
+    await this.#lifecycle.waitFor(this.#participant.ready(), deadline - performance.now(), late)
     const found = new Promise<void>((resolve) => {
       replica.once('registrar', () => resolve())
     })
-    await this.waitFor(
+    await this.#lifecycle.waitFor(
       Promise.all([replica.registrars.length > 0 ? null : found, replica.synced()]),
       deadline - performance.now(),
       late
     )
   }
 
-  protected override async stop() {
+  async #stop() {
     this.#participant.off('denied', this.#ondenied)
+    this.#participant.off('notice', this.#onnotice)
     await this.#participant.release()
   }
+
+  readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
 
   /** What a mere member says is told when nothing better comes in time. */
   readonly #ondenied = (reason: SeaportError, byRegistry: boolean) => {
     if (!byRegistry && this.#denial) return
     this.#denial = withAdvice(reason, { key: this.#issuer.publicKey })
-    if (byRegistry) this.hurry(DENIAL_TIMEOUT_MS)
+    this.emit('denied', this.#denial)
+    if (byRegistry) this.#lifecycle.hurry(DENIAL_TIMEOUT_MS)
   }
 
   async #write(statement: Grant | Revocation) {
@@ -176,9 +205,10 @@ class AdminInstance extends Lifecycle {
   }
 }
 
-export type Admin = AdminInstance
-/** Makes an administration of a registry; `new` works as well. */
-export const Admin = factory(AdminInstance)
+export interface Admin extends AdminFace {}
+
+/** Makes an administration of a registry; `new` works as well, and so does `extends`. */
+export const Admin: Callable<[options: AdminOptions], Admin> = callable('Admin', AdminFace)
 
 function noRegistrar(fault: SeaportError | null = null): SeaportError {
   return SeaportError.REGISTRAR_NOT_FOUND(

@@ -1,10 +1,10 @@
 import { EventEmitter } from 'node:events'
-import type { Agent } from 'node:http'
-import type { Duplex } from 'node:stream'
+import { ConsumerEntry, type EntryParts, PortlessEntry } from './consumer-entry.js'
+import { callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
 import { parseKey, toHex } from './core/keys.js'
-import { factory, Lifecycle, type SetupOptions } from './core/lifecycle.js'
-import { parseRoleRange, type RoleRange } from './core/role.js'
+import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
+import { parseRoleRange } from './core/role.js'
 import type { BalanceMode } from './dialing/balancer.js'
 import { Dialer } from './dialing/dialer.js'
 import { type CallerOptions, linksOf } from './dialing/links.js'
@@ -18,11 +18,17 @@ import { withAdvice } from './registry/swarm/denial.js'
 
 export { BALANCE_MODES } from './dialing/balancer.js'
 
-export interface ConsumerOptions extends CallerOptions {
+/** Where the local ports of a consumer are: an address, or false for no ports. */
+export type Listen = string | false | undefined
+
+export interface ConsumerOptions<L extends Listen = Listen> extends CallerOptions {
   /** Local port of each role's proxy, in the order of the roles. Default: free ones. */
   ports?: number[] | undefined
-  /** Address the proxies listen on. Default: loopback. */
-  listen?: string | undefined
+  /**
+   * Address the proxies listen on. False for no proxies: the entries have `connect`, `fetch` and `agent` then, and
+   * neither `port` nor `url`. Default: loopback.
+   */
+  listen?: L
   /**
    * How instances are chosen, for each connection: `p2c`, the default (of two at random the one that is
    * quicker and has less to do), `first`, `round-robin` or `hash` (the same one each time). `entry.setMode`
@@ -47,15 +53,48 @@ export interface ConsumerOptions extends CallerOptions {
 const SETUP_TIMEOUT_MS = 30_000
 const LOOPBACK = '127.0.0.1'
 
-/**
- * What some roles' instances are reached through, one entry a role. Emits `connecting`, `connected` (the
- * directory is ready), `waiting` (the role ranges nobody serves yet), `found` (an Instance, its entry),
- * `listening` (an entry), `registrar` (another one is alive), `denied` (a SeaportError: the registry does not let us in), `refused` (a SeaportError, the entry: a connection that found no instance)
- * and `notice` (a SeaportError).
- */
-class ConsumerInstance extends Lifecycle {
-  readonly entries: readonly ConsumerEntry[]
+/** What a consumer emits. */
+export interface ConsumerEvents<E extends PortlessEntry = ConsumerEntry> {
+  /** The registry is looked for. */
+  connecting: []
+  /** The directory is ready. */
+  connected: []
+  /** Nobody serves these role ranges yet. */
+  waiting: [roles: string[]]
+  /** An entry has its first instance. */
+  found: [instance: Instance, entry: E]
+  /** An entry's local port takes connections. */
+  listening: [entry: E, instance: Instance]
+  /** Another registrar is alive. */
+  registrar: []
+  /** The registry does not let us in. */
+  denied: [reason: SeaportError]
+  /** A connection to an entry's local port found no instance. */
+  refused: [reason: SeaportError, entry: E]
+  /** Something that may need a person's attention; the consumer goes on. */
+  notice: [notice: SeaportError]
+}
 
+/** An entry for each role: a tuple as long as that of the roles, if that is known. */
+export type EntriesOf<R extends readonly string[], E extends PortlessEntry> = {
+  readonly [I in keyof R]: E
+}
+
+/** The kind of entry that goes with `listen`. */
+export type EntryFor<L extends Listen> = L extends false ? PortlessEntry : ConsumerEntry
+
+/** What some roles' instances are reached through, one entry a role. */
+class ConsumerFace<
+  R extends readonly string[] = readonly string[],
+  E extends PortlessEntry = ConsumerEntry
+> extends EventEmitter<ConsumerEvents<E>> {
+  /** One for each role, in the order of the roles. */
+  readonly entries: EntriesOf<R, E>
+
+  readonly #lifecycle = new Lifecycle({ start: () => this.#start(), stop: () => this.#stop() })
+  /** The local port of each entry, by its place; none if nothing listens. */
+  readonly #proxies: TcpProxy[] = []
+  readonly #clients: StreamClient[] = []
   #timeout: number
   readonly #denialTimeout: number
   readonly #participant: Participant
@@ -63,7 +102,7 @@ class ConsumerInstance extends Lifecycle {
   #denial: SeaportError | null = null
 
   /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
-  constructor(roles: string[], options: ConsumerOptions) {
+  constructor(roles: R, options: ConsumerOptions) {
     super()
     const {
       registryPublicKey,
@@ -84,8 +123,8 @@ class ConsumerInstance extends Lifecycle {
     const as = serve ? 'replica' : 'passer-by'
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb, as })
     this.#pool = linksOf(this.#participant, options.direct)
-    this.entries = wanted.map((role, i) => {
-      const { directory } = this.#participant.replica
+    const { directory } = this.#participant.replica
+    const entries = wanted.map((role, i) => {
       const resolve = () => directory.resolve(role.role, role.range, versions)
       const dialer = new Dialer({
         role: `${role.role}@${role.range}`,
@@ -96,21 +135,20 @@ class ConsumerInstance extends Lifecycle {
         versions,
         consumerKey: () => toHex(this.#participant.keyPair.publicKey)
       })
-      const proxy = new TcpProxy({
-        port: ports[i] ?? 0,
-        host: listen,
-        dial: (options) => dialer.dial(options)
-      })
       const client = new StreamClient({
         dialer,
         pool: this.#pool,
-        directory: this.#participant.replica.directory,
+        directory,
         host: role.role
       })
-      const entry = new ConsumerEntry(role, resolve, dialer, proxy, client)
-      proxy.on('refused', (error) => this.emit('refused', error, entry))
-      return entry
+      this.#clients.push(client)
+      const parts = { role, instances: resolve, dialer, client }
+      return listen === false
+        ? new PortlessEntry(parts)
+        : this.#listeningEntry(parts, ports[i] ?? 0, listen)
     })
+    // Which kind of entry it is follows from `listen`, and how many there are from the roles.
+    this.entries = entries as readonly PortlessEntry[] as EntriesOf<R, E>
   }
 
   /**
@@ -118,10 +156,23 @@ class ConsumerInstance extends Lifecycle {
    *
    * @throws REGISTRY_NOT_FOUND, NO_INSTANCE, PORT_IN_USE, CLOSED
    */
-  async setup({ timeout }: SetupOptions = {}): Promise<readonly ConsumerEntry[]> {
+  async setup({ timeout }: SetupOptions = {}): Promise<EntriesOf<R, E>> {
     this.#timeout = timeout ?? this.#timeout
-    await this.begin()
+    await this.#lifecycle.begin()
     return this.entries
+  }
+
+  /**
+   * Closes the local ports, ends all streams and leaves the registry. May be called at any time, and more than
+   * once; a `setup()` that is under way is rejected with CLOSED.
+   */
+  destroy(): Promise<void> {
+    return this.#lifecycle.end()
+  }
+
+  /** `destroy()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.destroy()
   }
 
   /**
@@ -168,31 +219,44 @@ class ConsumerInstance extends Lifecycle {
     }
   }
 
-  protected override async start() {
+  async #start() {
     const deadline = performance.now() + this.#timeout
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
     this.#participant.replica.on('registrar', this.#onregistrar)
     this.emit('connecting')
-    for (const { proxy } of this.entries) await proxy.check()
+    for (const proxy of this.#proxies) await proxy.check()
     const notFound = () => this.#denial ?? this.#participant.notFound()
-    await this.waitFor(this.#participant.ready(), deadline - performance.now(), notFound)
+    await this.#lifecycle.waitFor(this.#participant.ready(), deadline - performance.now(), notFound)
     const { storage, replica } = this.#participant
     if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
-    await this.waitFor(replica.synced(), deadline - performance.now(), notFound)
+    await this.#lifecycle.waitFor(replica.synced(), deadline - performance.now(), notFound)
     this.emit('connected')
-    await this.waitFor(this.#allFound(), deadline - performance.now(), () => this.#missing())
+    await this.#lifecycle.waitFor(this.#allFound(), deadline - performance.now(), () =>
+      this.#missing()
+    )
   }
 
-  protected override async stop() {
-    for (const { proxy, client } of this.entries) {
-      client.close()
-      await proxy.close()
-    }
+  async #stop() {
+    for (const client of this.#clients) client.close()
+    for (const proxy of this.#proxies) await proxy.close()
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
     this.#participant.replica.off('registrar', this.#onregistrar)
     await this.#participant.release(() => this.#pool.close())
+  }
+
+  /** The entries as a list, whatever is known of how many they are. */
+  get #all(): readonly E[] {
+    return this.entries as readonly E[]
+  }
+
+  #listeningEntry(parts: EntryParts, port: number, host: string): ConsumerEntry {
+    const proxy = new TcpProxy({ port, host, dial: (options) => parts.dialer.dial(options) })
+    const entry = new ConsumerEntry({ ...parts, proxy })
+    proxy.on('refused', (error) => this.emit('refused', error, entry as PortlessEntry as E))
+    this.#proxies.push(proxy)
+    return entry
   }
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
@@ -203,28 +267,31 @@ class ConsumerInstance extends Lifecycle {
   readonly #ondenied = (reason: SeaportError, byRegistry: boolean) => {
     if (!byRegistry && this.#denial) return
     const key = this.#participant.keyPair.publicKey
-    this.#denial = withAdvice(reason, { key, consume: this.entries.map(String) })
+    this.#denial = withAdvice(reason, { key, consume: this.#all.map(String) })
     if (!byRegistry) return
     this.emit('denied', this.#denial)
-    if (!this.#participant.replica.isSynced) this.hurry(this.#denialTimeout)
+    if (!this.#participant.replica.isSynced) this.#lifecycle.hurry(this.#denialTimeout)
   }
 
   /** Each entry listens as soon as its first instance is there, whatever the others wait for. */
   async #allFound() {
-    const waiting = this.entries.filter((entry) => entry.instances().length === 0)
+    const waiting = this.#all.filter((entry) => entry.instances().length === 0)
     if (waiting.length > 0) this.emit('waiting', waiting.map(String))
     await Promise.all(
-      this.entries.map(async (entry) => {
+      this.#all.map(async (entry, i) => {
         const instance = await this.#firstInstance(entry)
-        if (this.signal.aborted) return
+        if (this.#lifecycle.signal.aborted) return
         this.emit('found', instance, entry)
-        await entry.proxy.ready()
+        const proxy = this.#proxies[i]
+        if (!proxy) return
+        await proxy.ready()
+        if (this.#lifecycle.signal.aborted) return
         this.emit('listening', entry, instance)
       })
     )
   }
 
-  #firstInstance(entry: ConsumerEntry): Promise<Instance> {
+  #firstInstance(entry: E): Promise<Instance> {
     return new Promise((resolve) => {
       const check = () => {
         const [instance] = entry.instances()
@@ -238,7 +305,7 @@ class ConsumerInstance extends Lifecycle {
   }
 
   #missing(): SeaportError {
-    const missing = this.entries.filter((entry) => entry.instances().length === 0).map(String)
+    const missing = this.#all.filter((entry) => entry.instances().length === 0).map(String)
     const others = this.#participant.replica.directory.roles()
     const hint =
       others.length > 0
@@ -248,101 +315,35 @@ class ConsumerInstance extends Lifecycle {
   }
 }
 
-/** One role of a consumer: a local port, a URL, or streams without either. */
-class ConsumerEntry extends EventEmitter {
-  readonly role: string
-  readonly range: string
-  /** Not for callers: the consumer opens and closes it. */
-  readonly proxy: TcpProxy
-  /** The instances that match now, in the order in which they would be tried. */
-  readonly instances: () => readonly Instance[]
-  /** As the proxy, not for callers: `agent` and `fetch` are. */
-  readonly client: StreamClient
-  readonly #dialer: Dialer
-
-  constructor(
-    { role, range }: RoleRange,
-    instances: () => readonly Instance[],
-    dialer: Dialer,
-    proxy: TcpProxy,
-    client: StreamClient
-  ) {
-    super()
-    this.role = role
-    this.range = range
-    this.instances = instances
-    this.#dialer = dialer
-    this.proxy = proxy
-    this.client = client
-  }
-
-  /** How instances are chosen. */
-  get mode(): BalanceMode {
-    return this.#dialer.mode
-  }
-
-  /**
-   * Chooses otherwise from the next connection on.
-   *
-   * @throws USAGE
-   */
-  setMode(mode: BalanceMode) {
-    this.#dialer.setMode(mode)
-  }
-
-  /** The local port. */
-  get port(): number {
-    return this.proxy.port
-  }
-
-  /** Where an HTTP client finds the service, as in `http://127.0.0.1:40123`. */
-  get url(): string {
-    const { host } = this.proxy
-    return `http://${host.includes(':') ? `[${host}]` : host}:${this.port}`
-  }
-
-  /**
-   * Opens a stream to an instance, without a local port.
-   *
-   * @throws NO_INSTANCE with what each instance answered
-   */
-  async connect({ signal }: { signal?: AbortSignal } = {}): Promise<Duplex> {
-    const stream = await this.#dialer.dial(signal ? { signal } : {})
-    return stream.toDuplex()
-  }
-
-  /** For `http.request`: its sockets are streams to instances, without a local port. */
-  get agent(): Agent {
-    return this.client.agent
-  }
-
-  /** `fetch` over such streams: a path, or a URL whose host goes into the Host field only. */
-  get fetch(): StreamClient['fetch'] {
-    return this.client.fetch
-  }
-
-  getStats() {
-    return {
-      instances: this.instances().length,
-      proxy: { ...this.proxy.stats },
-      dialer: { ...this.#dialer.stats }
-    }
-  }
-
-  override toString(): string {
-    return `${this.role}@${this.range}`
-  }
-}
-
 /** Whoever has no types may give one role only. */
-function checkRoles(roles: unknown): string[] {
+function checkRoles(roles: unknown): readonly string[] {
   if (Array.isArray(roles)) return roles
   throw SeaportError.USAGE(
     `a consumer takes a list of roles, as in ['couchdb@3.x'], not ${typeof roles}`
   )
 }
 
-export type Consumer = ConsumerInstance
-export type { ConsumerEntry }
-/** Makes a consumer of some roles; `new` works as well. */
-export const Consumer = factory(ConsumerInstance)
+export interface Consumer<
+  R extends readonly string[] = readonly string[],
+  E extends PortlessEntry = ConsumerEntry
+> extends ConsumerFace<R, E> {}
+
+/** How a consumer is made: with `new` or without, or as the base of a class. */
+export interface ConsumerConstructor {
+  /**
+   * @param roles names with semver ranges, as in `['couchdb@3.x']`
+   * @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE
+   */
+  new <const R extends readonly string[] = readonly string[], L extends Listen = undefined>(
+    roles: R,
+    options: ConsumerOptions<L>
+  ): Consumer<R, EntryFor<L>>
+  <const R extends readonly string[] = readonly string[], L extends Listen = undefined>(
+    roles: R,
+    options: ConsumerOptions<L>
+  ): Consumer<R, EntryFor<L>>
+  readonly prototype: Consumer
+}
+
+/** Makes a consumer of some roles; `new` works as well, and so does `extends`. */
+export const Consumer: ConsumerConstructor = callable('Consumer', ConsumerFace)

@@ -1,7 +1,17 @@
-export { Admin, type AdminOptions } from './admin.js'
-export { Consumer, type ConsumerEntry, type ConsumerOptions } from './consumer.js'
-export { BootstrapNode } from './core/bootstrap-node.js'
-export { SeaportError } from './core/errors.js'
+export { Admin, type AdminEvents, type AdminOptions } from './admin.js'
+export {
+  Consumer,
+  type ConsumerConstructor,
+  type ConsumerEvents,
+  type ConsumerOptions
+} from './consumer.js'
+export type { ConsumerEntry, PortlessEntry } from './consumer-entry.js'
+export {
+  BootstrapNode,
+  type BootstrapNodeEvents,
+  type BootstrapNodeOptions
+} from './core/bootstrap-node.js'
+export { SeaportError, type SeaportErrorCode } from './core/errors.js'
 export { KeyPair } from './core/keys.js'
 export type { SetupOptions } from './core/lifecycle.js'
 export type { BalanceMode } from './dialing/balancer.js'
@@ -12,7 +22,7 @@ export type { LogView } from './registry/replica/known-logs.js'
 export type { Limits } from './registry/swarm/limits.js'
 export type { Grant, GrantTerms, Revocation } from './registry/trust/grant.js'
 export type { ServiceRecord, Status } from './registry/trust/record.js'
-export { Registry, type RegistryOptions } from './registry.js'
-export { Service, type ServiceOptions } from './service.js'
+export { Registry, type RegistryEvents, type RegistryOptions } from './registry.js'
+export { Service, type ServiceEvents, type ServiceOptions } from './service.js'
 export type { Exit } from './serving/supervisor.js'
-export { Web, type WebOptions, type WebRules } from './web.js'
+export { Web, type WebEvents, type WebOptions, type WebRules } from './web.js'

@@ -1,10 +1,14 @@
+import { EventEmitter } from 'node:events'
+import { type Callable, callable } from './core/callable.js'
+import type { SeaportError } from './core/errors.js'
 import { KeyPair, parseKey, toHex } from './core/keys.js'
-import { factory, Lifecycle } from './core/lifecycle.js'
+import { Lifecycle } from './core/lifecycle.js'
 import { Network, type NetworkOptions } from './core/network.js'
 import { defaultDir, Storage } from './registry/log/storage.js'
 import { Registrar } from './registry/registrar/registrar.js'
 import type { Instance } from './registry/replica/directory.js'
 import type { Limits } from './registry/swarm/limits.js'
+import type { ServiceRecord } from './registry/trust/record.js'
 import type { StatementKind } from './registry/trust/statement-kind.js'
 
 export { defaultDir }
@@ -27,12 +31,23 @@ export interface RegistryOptions extends NetworkOptions {
   kinds?: readonly StatementKind[] | undefined
 }
 
-/**
- * A registrar of the registry with this seed. Run several, anywhere, for a registry that survives any
- * of them. Emits `registered`, `withdrawn`, `gone` and `stale` (a record each) and `notice` (a
- * SeaportError).
- */
-class RegistryInstance extends Lifecycle {
+/** What a registrar emits. */
+export interface RegistryEvents {
+  /** An instance was written to the log, or changed. */
+  registered: [record: ServiceRecord]
+  /** An instance was withdrawn by its owner. */
+  withdrawn: [record: ServiceRecord]
+  /** An instance was lost: its lease ended, and it did not come back in time. */
+  gone: [record: ServiceRecord]
+  /** An instance is kept although its lease ended, since most others ended then, too. */
+  stale: [record: ServiceRecord]
+  /** Something that may need a person's attention; the registrar goes on. */
+  notice: [notice: SeaportError]
+}
+
+/** A registrar of the registry with this seed. Run several, anywhere, for a registry that survives any of them. */
+class RegistryFace extends EventEmitter<RegistryEvents> {
+  readonly #lifecycle = new Lifecycle({ start: () => this.#start(), stop: () => this.#stop() })
   /** The registry's public key: all that services and consumers need. */
   readonly publicKey: Buffer
   readonly #network: Network
@@ -64,9 +79,10 @@ class RegistryInstance extends Lifecycle {
       kinds,
       ...(staleGrace === undefined ? {} : { staleGrace })
     })
-    for (const event of ['registered', 'withdrawn', 'gone', 'stale', 'notice']) {
-      this.#registrar.on(event, (value) => this.emit(event, value))
+    for (const event of ['registered', 'withdrawn', 'gone', 'stale'] as const) {
+      this.#registrar.on(event, (record: ServiceRecord) => this.emit(event, record))
     }
+    this.#registrar.on('notice', (notice: SeaportError) => this.emit('notice', notice))
   }
 
   /** The public key in hex. */
@@ -80,13 +96,26 @@ class RegistryInstance extends Lifecycle {
    * @throws STORAGE_LOCKED, STORAGE_FAILED, LISTEN_FAILED, CLOSED
    */
   async setup(): Promise<this> {
-    await this.begin()
+    await this.#lifecycle.begin()
     return this
   }
 
   /** The instances that are known now, by role and version. */
   list(): readonly Instance[] {
     return this.#registrar.replica.directory.list()
+  }
+
+  /**
+   * Leaves the network and closes the folder. May be called at any time, and more than once; a `setup()` that is under
+   * way is rejected with CLOSED.
+   */
+  destroy(): Promise<void> {
+    return this.#lifecycle.end()
+  }
+
+  /** `destroy()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.destroy()
   }
 
   getStats() {
@@ -99,16 +128,16 @@ class RegistryInstance extends Lifecycle {
     }
   }
 
-  protected override async start() {
+  async #start() {
     await this.#storage.ready()
-    await this.unlessDestroyed(this.#network.ready())
+    await this.#lifecycle.unlessDestroyed(this.#network.ready())
     const { fault } = this.#network
     if (fault) this.emit('notice', fault)
-    await this.unlessDestroyed(this.#network.reached())
-    await this.unlessDestroyed(this.#registrar.ready())
+    await this.#lifecycle.unlessDestroyed(this.#network.reached())
+    await this.#lifecycle.unlessDestroyed(this.#registrar.ready())
   }
 
-  protected override async stop() {
+  async #stop() {
     await this.#network.release(async () => {
       await this.#registrar.close()
       await this.#storage.close()
@@ -116,6 +145,10 @@ class RegistryInstance extends Lifecycle {
   }
 }
 
-export type Registry = RegistryInstance
-/** Makes a registrar; `new` works as well. */
-export const Registry = factory(RegistryInstance)
+export interface Registry extends RegistryFace {}
+
+/** Makes a registrar; `new` works as well, and so does `extends`. */
+export const Registry: Callable<[options: RegistryOptions], Registry> = callable(
+  'Registry',
+  RegistryFace
+)

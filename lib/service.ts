@@ -1,6 +1,8 @@
+import { EventEmitter } from 'node:events'
+import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
 import { checkKeyPair, type KeyPair, parseKey, toHex } from './core/keys.js'
-import { factory, Lifecycle, type SetupOptions } from './core/lifecycle.js'
+import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import { parseServiceRole, type ServiceRole } from './core/role.js'
 import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
 import { type DirectReach, parseDirectReach } from './link/direct/address.js'
@@ -9,11 +11,12 @@ import { temporaryNotice } from './registry/log/storage.js'
 import { type MemberOptions, Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
 import { checkTags, type ServiceRecord } from './registry/trust/record.js'
-import { type CheckOptions, HealthCheck } from './serving/health.js'
+import { type CheckOptions, type Health, HealthCheck } from './serving/health.js'
 import { Listeners } from './serving/listeners.js'
 import { type Origin, type OriginOptions, originOf } from './serving/origin.js'
 import { isServed } from './serving/probe.js'
 import { Registration } from './serving/registration.js'
+import type { Exit } from './serving/supervisor.js'
 
 export interface ServiceOptions extends MemberOptions, OriginOptions, CheckOptions {
   /** Name and exact version, as in `couchdb@3.2.2`. */
@@ -49,14 +52,33 @@ const SETUP_TIMEOUT_MS = 30_000
 const VERB = 'service'
 const DIRECT_REACH: DirectReach = 'lan'
 
-/**
- * A backend on this machine, registered and reachable. Emits `listening` (links are accepted),
- * `connecting`, `registered` (the ServiceRecord, whenever a registrar confirmed it), `lost` (no registrar
- * holds it any more; it goes on trying), `health` (`passing` or `failing`, and the SeaportError that was
- * found), `up` (a port: the supervised command listens), `exit` (how it ended), `denied` and `notice` (a SeaportError each) and
- * `refused` (a SeaportError: a stream that the backend did not take).
- */
-class ServiceInstance extends Lifecycle {
+/** What a service emits. */
+export interface ServiceEvents {
+  /** Links are accepted, and `servicePublicKey` is known. */
+  listening: []
+  /** A registrar is looked for. */
+  connecting: []
+  /** A registrar confirmed the record; again after it was lost, and with each change. */
+  registered: [record: ServiceRecord]
+  /** No registrar holds the record any more; the service goes on trying. */
+  lost: []
+  /** What the record says of the backend from now on, and what was wrong, if anything was. */
+  health: [health: Health, reason: SeaportError | null]
+  /** The supervised command listens. */
+  up: [port: number]
+  /** The supervised command ended, and starts again. */
+  exit: [exit: Exit]
+  /** The registry does not let us in. */
+  denied: [reason: SeaportError]
+  /** A stream that the backend did not take. */
+  refused: [reason: SeaportError]
+  /** Something that may need a person's attention; the service goes on. */
+  notice: [notice: SeaportError]
+}
+
+/** A backend on this machine, registered and reachable. */
+class ServiceFace extends EventEmitter<ServiceEvents> {
+  readonly #lifecycle = new Lifecycle({ start: () => this.#start(), stop: () => this.#stop() })
   readonly role: ServiceRole
 
   readonly #registry: Buffer
@@ -154,8 +176,21 @@ class ServiceInstance extends Lifecycle {
    */
   async setup({ timeout }: SetupOptions = {}): Promise<this> {
     this.#timeout = timeout ?? this.#timeout
-    await this.begin()
+    await this.#lifecycle.begin()
     return this
+  }
+
+  /**
+   * Withdraws the service, refuses new streams, lets open ones end for up to `drainTimeout`, and leaves the registry.
+   * May be called at any time, and more than once; a `setup()` that is under way is rejected with CLOSED.
+   */
+  destroy(): Promise<void> {
+    return this.#lifecycle.end()
+  }
+
+  /** `destroy()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.destroy()
   }
 
   getStats() {
@@ -177,7 +212,7 @@ class ServiceInstance extends Lifecycle {
     this.#origin.supervisor?.signal(signal)
   }
 
-  protected override async start() {
+  async #start() {
     const deadline = performance.now() + this.#timeout
     const { membership, storage, replica } = this.#participant
     this.#participant.on('notice', this.#onnotice)
@@ -186,7 +221,7 @@ class ServiceInstance extends Lifecycle {
     const keyPair = this.#keyPair ?? (await this.#takeKey())
     this.#keyPair = keyPair
     membership.addIdentity(keyPair)
-    await this.waitFor(this.#participant.ready(), this.#timeout, () => this.#late())
+    await this.#lifecycle.waitFor(this.#participant.ready(), this.#timeout, () => this.#late())
     if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
     await this.#checkAlone()
     await this.#accept(keyPair)
@@ -194,7 +229,7 @@ class ServiceInstance extends Lifecycle {
     await this.#appear(keyPair, deadline)
   }
 
-  protected override async stop() {
+  async #stop() {
     // Withdrawn first; whoever has not heard of that is refused, and goes elsewhere.
     await this.#registration?.close()
     if (this.#listeners?.opened) await this.#listeners.drain(this.#drainTimeout)
@@ -243,7 +278,7 @@ class ServiceInstance extends Lifecycle {
     })
     listeners.on('notice', this.#onnotice)
     listeners.on('addresses', () => this.#registration?.update({ direct: listeners.addresses }))
-    await this.unlessDestroyed(listeners.ready())
+    await this.#lifecycle.unlessDestroyed(listeners.ready())
     this.emit('listening')
   }
 
@@ -284,8 +319,8 @@ class ServiceInstance extends Lifecycle {
     registration.on('health', (health, reason) => this.emit('health', health, reason))
     registration.on('denied', (error) => this.#ondenied(error, true))
     registration.on('lost', () => this.emit('lost'))
-    await this.unlessDestroyed(registration.start())
-    await this.waitFor(settled, deadline - performance.now(), () => this.#late())
+    await this.#lifecycle.unlessDestroyed(registration.start())
+    await this.#lifecycle.waitFor(settled, deadline - performance.now(), () => this.#late())
   }
 
   /** Why it is not registered yet. */
@@ -307,16 +342,20 @@ class ServiceInstance extends Lifecycle {
 
   async #checkAlone() {
     const { dht } = this.#participant.network
-    if (!(await isServed(dht, this.publicKey, this.signal))) return
+    if (!(await isServed(dht, this.publicKey, this.#lifecycle.signal))) return
     throw SeaportError.KEY_IN_USE(
       `another running process serves under ${this.servicePublicKey}; stop it, or give this one another seed`
     )
   }
 }
 
-export type Service = ServiceInstance
-/** Makes a service; `new` works as well. */
-export const Service = factory(ServiceInstance)
+export interface Service extends ServiceFace {}
+
+/** Makes a service; `new` works as well, and so does `extends`. */
+export const Service: Callable<[options: ServiceOptions], Service> = callable(
+  'Service',
+  ServiceFace
+)
 
 /** Until then anybody might be a stranger. Who is refused goes elsewhere, and may come again. */
 function unheardOf(): SeaportError {

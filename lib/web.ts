@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
+import { EventEmitter } from 'node:events'
+import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
 import { type KeyPair, parseKey, toHex } from './core/keys.js'
-import { factory, Lifecycle, type SetupOptions } from './core/lifecycle.js'
+import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import {
   type Measure,
   Metrics,
@@ -13,6 +15,7 @@ import { LiveFeed } from './dashboard/live-feed.js'
 import { dashboardPages } from './dashboard/pages.js'
 import { type CallerOptions, linksOf } from './dialing/links.js'
 import { denied } from './gateway/access.js'
+import type { AccessEntry } from './gateway/access-log.js'
 import { type CertificateSource, FileCertificate } from './gateway/certificate.js'
 import { HttpGateway } from './gateway/http-gateway.js'
 import type { Page } from './gateway/request-handler.js'
@@ -56,13 +59,27 @@ const SETUP_TIMEOUT_MS = 30_000
 const LOOPBACK = '127.0.0.1'
 const PSEUDONYM_BYTES = 4
 
-/**
- * The registry's services over HTTP, for whoever has no part in it. Emits `connecting`, `connected` (the
- * directory is ready), `listening` (a port), `denied` (a SeaportError: the registry does not let us in),
- * `access` (an AccessEntry: a request that is over), `failed` (an error that was answered with 5xx, its
- * AccessEntry) and `notice` (a SeaportError).
- */
-class WebInstance extends Lifecycle {
+/** What a gateway emits. */
+export interface WebEvents {
+  /** The registry is looked for. */
+  connecting: []
+  /** The directory is ready. */
+  connected: []
+  /** Requests are taken, on this port. */
+  listening: [port: number]
+  /** The registry does not let us in. */
+  denied: [reason: SeaportError]
+  /** A request is over. */
+  access: [entry: AccessEntry]
+  /** A request was answered with a status from 500 on, for this reason. */
+  failed: [reason: Error, entry: AccessEntry]
+  /** Something that may need a person's attention; the gateway goes on. */
+  notice: [notice: SeaportError]
+}
+
+/** The registry's services over HTTP, for whoever has no part in it. */
+class WebFace extends EventEmitter<WebEvents> {
+  readonly #lifecycle = new Lifecycle({ start: () => this.#start(), stop: () => this.#stop() })
   #timeout: number
   readonly #participant: Participant
   readonly #pool: LinkPool
@@ -116,9 +133,11 @@ class WebInstance extends Lifecycle {
       trustedProxies: options.trustedProxies,
       fastPath: options.fastPath
     })
-    for (const event of ['access', 'failed', 'notice']) {
-      this.#gateway.on(event, (...values) => this.emit(event, ...values))
-    }
+    this.#gateway.on('access', (entry: AccessEntry) => this.emit('access', entry))
+    this.#gateway.on('failed', (error: Error, entry: AccessEntry) => {
+      this.emit('failed', error, entry)
+    })
+    this.#gateway.on('notice', this.#onnotice)
   }
 
   /** The port it listens on. */
@@ -140,8 +159,21 @@ class WebInstance extends Lifecycle {
    */
   async setup({ timeout }: SetupOptions = {}): Promise<this> {
     this.#timeout = timeout ?? this.#timeout
-    await this.begin()
+    await this.#lifecycle.begin()
     return this
+  }
+
+  /**
+   * Closes the port, ends all requests and leaves the registry. May be called at any time, and more than once; a
+   * `setup()` that is under way is rejected with CLOSED.
+   */
+  destroy(): Promise<void> {
+    return this.#lifecycle.end()
+  }
+
+  /** `destroy()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.destroy()
   }
 
   /**
@@ -175,24 +207,24 @@ class WebInstance extends Lifecycle {
     yield* this.#traffic.measures()
   }
 
-  protected override async start() {
+  async #start() {
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
     this.emit('connecting')
     await this.#gateway.check()
     const deadline = performance.now() + this.#timeout
     const notFound = () => this.#denial ?? this.#participant.notFound()
-    await this.waitFor(this.#participant.ready(), deadline - performance.now(), notFound)
+    await this.#lifecycle.waitFor(this.#participant.ready(), deadline - performance.now(), notFound)
     const { storage, replica } = this.#participant
     if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
-    await this.waitFor(replica.synced(), deadline - performance.now(), notFound)
+    await this.#lifecycle.waitFor(replica.synced(), deadline - performance.now(), notFound)
     this.emit('connected')
     await this.#gateway.ready()
     this.#feed.open()
     this.emit('listening', this.port)
   }
 
-  protected override async stop() {
+  async #stop() {
     this.#feed.close()
     await this.#gateway.close()
     this.#participant.off('notice', this.#onnotice)
@@ -222,9 +254,10 @@ class WebInstance extends Lifecycle {
   }
 }
 
-export type Web = WebInstance
-/** Makes a gateway; `new` works as well. */
-export const Web = factory(WebInstance)
+export interface Web extends WebFace {}
+
+/** Makes a gateway; `new` works as well, and so does `extends`. */
+export const Web: Callable<[options: WebOptions], Web> = callable('Web', WebFace)
 
 /** What loopback keeps to this machine, another address shows to everybody: that has to be said. */
 function checkExposure(listen: string, { access, open = [] }: WebRules) {

@@ -38,15 +38,43 @@ t.test('a consumer answers in the order of its roles, by URL and by stream', asy
   const consumer = Consumer(['one@1.x', 'two@^2'], { ...options, dir: await testbed.dir() })
   t.teardown(() => consumer.destroy())
   const [one, two] = await consumer.setup()
-  t.equal(await (await fetch(one?.url ?? '')).text(), 'one@1.0.0')
-  t.equal(await (await fetch(two?.url ?? '')).text(), 'two@2.0.0')
+  t.equal(await (await fetch(one.url)).text(), 'one@1.0.0')
+  t.equal(await (await fetch(two.url)).text(), 'two@2.0.0')
 
-  const stream = await one?.connect()
-  stream?.end('GET / HTTP/1.0\r\n\r\n')
+  const stream = await one.connect()
+  stream.end('GET / HTTP/1.0\r\n\r\n')
   let answer = ''
-  for await (const chunk of stream ?? []) answer += chunk
+  for await (const chunk of stream) answer += chunk
   t.match(answer, /^HTTP\/1.1 200 OK.*one@1.0.0$/s)
 })
+
+t.test(
+  'a consumer that does not listen opens no ports, and its entries have streams only',
+  async (t) => {
+    const { testbed, options } = await registry(t)
+    const port = await httpBackend(t, 'hello')
+    const service = Service({ ...options, role: 'hello@1.0.0', port, dir: await testbed.dir() })
+    t.teardown(() => service.destroy())
+    await service.setup()
+    const consumer = Consumer(['hello@1.x'], {
+      ...options,
+      listen: false,
+      dir: await testbed.dir()
+    })
+    t.teardown(() => consumer.destroy())
+    consumer.on('listening', () => t.fail('it listens'))
+    const [hello] = await consumer.setup()
+    t.notOk('port' in hello)
+    t.notOk('url' in hello)
+    t.equal(await (await hello.fetch('/')).text(), 'hello')
+    const stream = await hello.connect()
+    stream.end('GET / HTTP/1.0\r\n\r\n')
+    let answer = ''
+    for await (const chunk of stream) answer += chunk
+    t.match(answer, /hello$/)
+    t.ok(hello.agent)
+  }
+)
 
 t.test(
   'setup and destroy may be called twice, and a destroyed consumer gives its port back',

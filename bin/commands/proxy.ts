@@ -95,7 +95,7 @@ export const proxy: Command = {
     consumer.on('listening', (entry: ConsumerEntry, { servicePublicKey }: Instance) => {
       console.log(`proxy from  ${entry.port} to p2p service ${servicePublicKey}`)
     })
-    for (const event of ['denied', 'refused', 'notice']) {
+    for (const event of ['denied', 'refused', 'notice'] as const) {
       consumer.on(event, (error: Error) => say(error.message))
     }
     await waitAloud(consumer.setup(), () => `still searching for ${waitingFor}`)

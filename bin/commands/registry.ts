@@ -74,7 +74,7 @@ export const registry: Command = {
       })
     )
     registry.on('notice', (notice: Error) => say(notice.message))
-    for (const event of ['registered', 'withdrawn', 'gone', 'stale']) {
+    for (const event of ['registered', 'withdrawn', 'gone', 'stale'] as const) {
       const reporter = new Reporter(event)
       registry.on(event, (record: ServiceRecord) => reporter.say(nameOf(record)))
     }

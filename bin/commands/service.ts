@@ -147,7 +147,7 @@ export const service: Command = {
       registered = false
       say(`${command.join(' ')} ${howItEnded(exit)}`)
     })
-    for (const event of ['denied', 'refused', 'notice']) {
+    for (const event of ['denied', 'refused', 'notice'] as const) {
       service.on(event, (error: Error) => say(error.message))
     }
     for (const signal of command.length > 0 ? PASSED_ON : []) {

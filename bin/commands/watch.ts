@@ -49,7 +49,7 @@ export const watch: Command = {
         ...networkOptions(settings)
       })
     )
-    for (const event of ['denied', 'notice']) {
+    for (const event of ['denied', 'notice'] as const) {
       consumer.on(event, (error: Error) => say(error.message))
     }
     await waitAloud(

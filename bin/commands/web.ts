@@ -79,7 +79,8 @@ export async function startWeb(
   web.on('connecting', () => console.log(`connecting to registry ${toHex(registryPublicKey)}`))
   web.on('connected', () => console.log('connected to registry'))
   web.on('failed', (error: Error) => say(error.message))
-  for (const event of ['denied', 'notice']) web.on(event, (error: Error) => say(error.message))
+  for (const event of ['denied', 'notice'] as const)
+    web.on(event, (error: Error) => say(error.message))
   if (format !== null) {
     const print = format === 'json' ? toJson : toLine
     web.on('access', (entry: AccessEntry) => console.log(print(entry)))

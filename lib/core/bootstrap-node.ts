@@ -1,5 +1,8 @@
+import { EventEmitter } from 'node:events'
+import { callable } from './callable.js'
 import type { SeaportError } from './errors.js'
-import { HyperDHT, ReadyResource } from './holepunch.js'
+import { HyperDHT } from './holepunch.js'
+import { Lifecycle } from './lifecycle.js'
 import { listenError, probeUdpPort } from './network.js'
 
 const DEFAULT_PORT = 49737
@@ -10,19 +13,25 @@ export const ENOUGH_NODES = 4
 
 export interface BootstrapNodeOptions {
   /** UDP port of the first node, 0 for free ones; the others have those that follow. */
-  port?: number
+  port?: number | undefined
   /** Address that others reach the nodes under; they bind it as well. */
-  host?: string
+  host?: string | undefined
   /** How many nodes to run. Default: one. */
-  nodes?: number
+  nodes?: number | undefined
+}
+
+/** What a bootstrap node emits. */
+export interface BootstrapNodeEvents {
+  /** A port is taken, so there is a node less. */
+  notice: [notice: SeaportError]
 }
 
 /**
  * The first nodes of a private DHT: others name them as their bootstrap. One is enough where everybody
- * reaches everybody. Who is behind a router learns from how several nodes see it how to be met. Emits
- * `notice` (a SeaportError: a port that is taken, and so a node less).
+ * reaches everybody. Who is behind a router learns from how several nodes see it how to be met.
  */
-export class BootstrapNode extends ReadyResource {
+class BootstrapNodeFace extends EventEmitter<BootstrapNodeEvents> {
+  readonly #lifecycle = new Lifecycle({ start: () => this.#start(), stop: () => this.#stop() })
   readonly #host: string
   readonly #port: number
   readonly #count: number
@@ -41,18 +50,33 @@ export class BootstrapNode extends ReadyResource {
     return this.#ports.map((port) => `${this.#host}:${port}`).join()
   }
 
-  /** @throws PORT_IN_USE, LISTEN_FAILED */
-  setup() {
-    return this.ready()
+  /**
+   * Resolves when it answers, and `address` is known.
+   *
+   * @throws PORT_IN_USE, LISTEN_FAILED, CLOSED
+   */
+  async setup(): Promise<this> {
+    await this.#lifecycle.begin()
+    return this
   }
 
-  destroy() {
-    return this.close()
+  /**
+   * Ends the nodes. May be called at any time, and more than once; a `setup()` that is under way is rejected with
+   * CLOSED.
+   */
+  destroy(): Promise<void> {
+    return this.#lifecycle.end()
   }
 
-  override async _open() {
+  /** `destroy()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.destroy()
+  }
+
+  async #start() {
     await this.#add(this.#port)
     for (let i = 1; i < this.#count; i++) {
+      this.#lifecycle.signal.throwIfAborted()
       try {
         await this.#add(this.#port === 0 ? 0 : this.#port + i)
       } catch (error) {
@@ -61,7 +85,7 @@ export class BootstrapNode extends ReadyResource {
     }
   }
 
-  override async _close() {
+  async #stop() {
     await Promise.all(this.#nodes.map((node) => node.destroy()))
   }
 
@@ -80,3 +104,15 @@ export class BootstrapNode extends ReadyResource {
     this.#ports.push(port)
   }
 }
+
+export interface BootstrapNode extends BootstrapNodeFace {}
+
+/** How a bootstrap node is made: with `new` or without, or as the base of a class. */
+export interface BootstrapNodeConstructor {
+  new (options?: BootstrapNodeOptions): BootstrapNode
+  (options?: BootstrapNodeOptions): BootstrapNode
+  readonly prototype: BootstrapNode
+}
+
+/** Makes a bootstrap node; `new` works as well, and so does `extends`. */
+export const BootstrapNode: BootstrapNodeConstructor = callable('BootstrapNode', BootstrapNodeFace)

@@ -2,15 +2,16 @@ import { printable, printableLines } from './printable.js'
 
 /** What is read of a text that came over the wire, in characters. */
 const MAX_REMOTE_TEXT = 500
+const CODE = /^[A-Z][A-Z_]{1,39}$/
 
 /**
  * Every failure a caller may want to tell apart: `err.code` is stable, the text is for people and says
  * what to do next. One static factory per code, so that the list below is the list of codes.
  */
 export class SeaportError extends Error {
-  readonly code: string
+  readonly code: SeaportErrorCode
 
-  private constructor(code: string, text: string, options?: { cause?: unknown }) {
+  private constructor(code: SeaportErrorCode, text: string, options?: { cause?: unknown }) {
     // A text may quote what others sent.
     super(`${code}: ${printableLines(text)}`, options)
     this.name = 'SeaportError'
@@ -240,11 +241,24 @@ export class SeaportError extends Error {
     return new SeaportError('LOOP', text)
   }
 
+  /** The other side, which may be newer, answered with a code that this version does not know; the text has it. */
+  static UNKNOWN_CODE(text: string) {
+    return new SeaportError('UNKNOWN_CODE', text)
+  }
+
   /** An error of this kind as it came over the wire: a code we may not know, and a text. */
   static remote(code: string, text: string) {
-    return new SeaportError(
-      /^[A-Z][A-Z_]{1,39}$/.test(code) ? code : 'BAD_MESSAGE',
-      printable(text.slice(0, MAX_REMOTE_TEXT))
-    )
+    const shown = printable(text.slice(0, MAX_REMOTE_TEXT))
+    if (isSeaportErrorCode(code)) return new SeaportError(code, shown)
+    if (!CODE.test(code)) return new SeaportError('BAD_MESSAGE', shown)
+    return new SeaportError('UNKNOWN_CODE', `${code}: ${shown}`)
   }
+}
+
+/** What `code` can be: the names of the factories above. */
+export type SeaportErrorCode = Extract<keyof typeof SeaportError, Uppercase<string>>
+
+/** Whether this version knows a code. */
+export function isSeaportErrorCode(code: string): code is SeaportErrorCode {
+  return CODE.test(code) && Object.hasOwn(SeaportError, code)
 }

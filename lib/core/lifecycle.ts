@@ -1,66 +1,82 @@
 import { SeaportError } from './errors.js'
-import { ReadyResource } from './holepunch.js'
+
+/** What a lifecycle does at its two ends. Each runs once. */
+export interface LifecycleSteps {
+  /** On the first `begin`. If it fails, what it has taken until then is given back by `stop`. */
+  start(): Promise<void>
+  /** Gives back all that `start` and the constructor have taken, the latest first. */
+  stop(): Promise<void>
+}
 
 /**
- * What `Registry`, `Service`, `Consumer`, `Web` and `Admin` have in common: `setup()` and `destroy()`, each
- * idempotent, and `await using`. Whoever waits inside `start` does so with `waitFor`, so that `destroy()`
- * during `setup()` ends both.
+ * How `setup()` and `destroy()` of `Registry`, `Service`, `Consumer`, `Web`, `Admin` and `BootstrapNode` work: each
+ * is idempotent, and whoever calls one again gets the same promise. They have one, and are none, so that nothing of
+ * it shows. Whoever waits inside `start` does so with `waitFor` or `unlessDestroyed`, so that `destroy()` during
+ * `setup()` ends both.
  */
-export abstract class Lifecycle extends ReadyResource {
+export class Lifecycle {
+  readonly #steps: LifecycleSteps
   readonly #abort = new AbortController()
+  #beginning: Promise<void> | null = null
+  #ending: Promise<void> | null = null
+  #stopping: Promise<void> | null = null
   #hurry: ((timeout: number) => void) | null = null
 
-  /** Aborted by `destroy()`. */
-  protected get signal(): AbortSignal {
+  constructor(steps: LifecycleSteps) {
+    this.#steps = steps
+  }
+
+  /** Aborted by `end`. */
+  get signal(): AbortSignal {
     return this.#abort.signal
   }
 
   /**
-   * What `setup()` does, in all of them.
+   * What `setup()` does.
    *
-   * @throws CLOSED after `destroy()`
+   * @throws CLOSED after `end`, and what `start` throws
    */
-  protected async begin() {
+  async begin(): Promise<void> {
     if (this.signal.aborted) throw SeaportError.CLOSED('it was destroyed, make a new one')
-    await this.ready()
+    this.#beginning ??= this.#start()
+    await this.#beginning
   }
 
-  /** Runs once, on the first `setup()`. If it fails, what it has taken until then is given back by `stop`. */
-  protected abstract start(): Promise<void>
+  /** What `destroy()` does. May be called at any time, and more than once. */
+  end(): Promise<void> {
+    this.#abort.abort(SeaportError.CLOSED('destroyed'))
+    this.#ending ??= this.#end()
+    return this.#ending
+  }
 
-  /** Gives back all that `start` and the constructor have taken, the latest first. Runs once. */
-  protected abstract stop(): Promise<void>
-
-  override async _open() {
+  async #start() {
     try {
-      await this.start()
+      await this.#steps.start()
+      this.signal.throwIfAborted()
     } catch (error) {
-      await this.stop()
+      await this.#stop()
       throw error
     }
   }
 
-  override async _close() {
-    await this.stop()
+  async #end() {
+    // Whoever called `begin` is told why it failed.
+    await this.#beginning?.catch(() => {})
+    await this.#stop()
   }
 
-  /** Gives back all that it holds. Never rejects; may be called at any time, and more than once. */
-  destroy(): Promise<void> {
-    this.#abort.abort(SeaportError.CLOSED('destroyed'))
-    return this.close()
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.destroy()
+  #stop(): Promise<void> {
+    this.#stopping ??= this.#steps.stop()
+    return this.#stopping
   }
 
   /**
-   * Waits for a promise until a timeout or `destroy()`.
+   * Waits for a promise until a timeout or `end`.
    *
    * @param timeout in ms, Infinity for none
    * @throws what `late` makes, or CLOSED
    */
-  protected waitFor<T>(promise: Promise<T>, timeout: number, late: () => SeaportError): Promise<T> {
+  waitFor<T>(promise: Promise<T>, timeout: number, late: () => SeaportError): Promise<T> {
     return new Promise((resolve, reject) => {
       let deadline = Infinity
       let timer: NodeJS.Timeout | undefined
@@ -77,28 +93,28 @@ export abstract class Lifecycle extends ReadyResource {
         this.signal.removeEventListener('abort', onabort)
         end()
       }
-      if (this.signal.aborted) return onabort()
-      this.signal.addEventListener('abort', onabort)
-      this.#hurry = hurry
-      hurry(timeout)
       promise.then(
         (value) => settle(() => resolve(value)),
         (error) => settle(() => reject(error))
       )
+      if (this.signal.aborted) return onabort()
+      this.signal.addEventListener('abort', onabort)
+      this.#hurry = hurry
+      hurry(timeout)
     })
   }
 
   /**
-   * Waits for a promise until `destroy()`.
+   * Waits for a promise until `end`.
    *
    * @throws CLOSED
    */
-  protected unlessDestroyed<T>(promise: Promise<T>): Promise<T> {
+  unlessDestroyed<T>(promise: Promise<T>): Promise<T> {
     return this.waitFor(promise, Infinity, () => SeaportError.CLOSED('too late'))
   }
 
   /** Leaves whoever waits in `waitFor` no more than this, in ms. */
-  protected hurry(timeout: number) {
+  hurry(timeout: number) {
     this.#hurry?.(timeout)
   }
 }
@@ -107,19 +123,4 @@ export abstract class Lifecycle extends ReadyResource {
 export interface SetupOptions {
   /** How long it waits, in ms, in place of what the constructor was told; Infinity to wait on. The first call counts. */
   timeout?: number | undefined
-}
-
-/** A class that may be called with or without `new`. */
-export interface Factory<A extends unknown[], T> {
-  (...args: A): T
-  new (...args: A): T
-}
-
-export function factory<A extends unknown[], T>(Class: new (...args: A) => T): Factory<A, T> {
-  function make(...args: A) {
-    return new Class(...args)
-  }
-  // So that `instanceof` knows what was made.
-  make.prototype = Class.prototype
-  return make as unknown as Factory<A, T>
 }

@@ -1,6 +1,10 @@
-import t from 'tap'
+import type { EventEmitter } from 'node:events'
+import { once } from 'node:events'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
 import { KeyPair, toHex } from '../../lib/core/keys.js'
-import { Admin, Consumer, Registry, Service, Web } from '../../lib/index.js'
+import { Admin, BootstrapNode, Consumer, Registry, Service, Web } from '../../lib/index.js'
+import { freePort } from '../../lib/serving/local-port.js'
 import { Testbed } from '../testbed.js'
 
 interface Made {
@@ -8,19 +12,27 @@ interface Made {
   destroy(): Promise<void>
 }
 
+const SEED = '0b'.repeat(32)
+const REGISTRY_PUBLIC_KEY = toHex(KeyPair(SEED).publicKey)
+/** When a setup is cut short: after so many turns of the event loop, or so many ms. */
+const TURNS = [0, 2, 8]
+const MOMENTS_MS = [3, 30, 100, 300, 1000]
+
 /** One of each kind, of one registry. */
 async function makeEach(t: Parameters<typeof Testbed.make>[0]) {
   const testbed = await Testbed.make(t)
   const { bootstrap } = testbed
-  const seed = '0b'.repeat(32)
-  const registryPublicKey = toHex(KeyPair(seed).publicKey)
-  const options = async () => ({ registryPublicKey, bootstrap, dir: await testbed.dir() })
-  const registry = Registry({ seed, bootstrap, dir: await testbed.dir() })
+  const options = async () => ({
+    registryPublicKey: REGISTRY_PUBLIC_KEY,
+    bootstrap,
+    dir: await testbed.dir()
+  })
+  const registry = Registry({ seed: SEED, bootstrap, dir: await testbed.dir() })
   const others: Made[] = [
     Service({ ...(await options()), role: 'hello@1.0.0', port: 9, check: 'none' }),
     Consumer([], await options()),
     Web(await options()),
-    Admin({ seed, bootstrap, dir: await testbed.dir() })
+    Admin({ seed: SEED, bootstrap, dir: await testbed.dir() })
   ]
   const each: Made[] = [registry, ...others]
   for (const one of each) t.teardown(() => one.destroy())
@@ -46,23 +58,78 @@ t.test('what was destroyed is not set up again, whether it had been or not', asy
   }
 })
 
-t.test('destroy during setup ends both', async (t) => {
-  const { each } = await makeEach(t)
-  const ends = each.map((one) => one.setup().catch(({ code }) => code))
-  await Promise.all(each.map((one) => one.destroy()))
-  t.same(await Promise.all(ends), ['CLOSED', 'CLOSED', 'CLOSED', 'CLOSED', 'CLOSED'])
+t.test('destroy during setup ends both, at any moment', async (t) => {
+  const testbed = await Testbed.make(t)
+  const { bootstrap } = testbed
+  const registry = Registry({ seed: SEED, bootstrap, dir: await testbed.dir() })
+  t.teardown(() => registry.destroy())
+  await registry.setup()
+  await cutEachShort(t, testbed, async () => bootstrap, true)
 })
 
-t.test('what a factory makes is an instance of it, with new or without', async (t) => {
-  const { each } = await makeEach(t)
-  for (const [i, Kind] of [Registry, Service, Consumer, Web, Admin].entries()) {
-    t.ok(each[i] instanceof Kind)
-    t.notOk(each[i] instanceof (Kind === Registry ? Service : Registry))
-  }
-  const made = new Consumer([], { registryPublicKey: '5b'.repeat(32), bootstrap: '127.0.0.1:1' })
-  t.ok(made instanceof Consumer)
-  await made.destroy()
+t.test('destroy during setup ends both where nobody answers, too', async (t) => {
+  // A network of its own for each: one that others in this process use waits longer for an answer.
+  const bootstrap = async () => `127.0.0.1:${await freePort(0)}`
+  await cutEachShort(t, await Testbed.make(t), bootstrap, false)
 })
+
+async function cutEachShort(
+  t: Test,
+  testbed: Testbed,
+  bootstrap: () => Promise<string>,
+  isAnswered: boolean
+) {
+  const options = async () => ({
+    registryPublicKey: REGISTRY_PUBLIC_KEY,
+    bootstrap: await bootstrap(),
+    dir: await testbed.dir(),
+    timeout: Infinity
+  })
+  const role = 'hello@1.0.0'
+  const command = [process.execPath, '-e', 'setInterval(() => {}, 1000)']
+  const makers: [make: () => Promise<Made>, ...events: string[]][] = [
+    [async () => Registry({ seed: SEED, ...(await options()) })],
+    [
+      async () => Service({ ...(await options()), role, port: 9, check: 'none' }),
+      'listening',
+      'connecting'
+    ],
+    [async () => Service({ ...(await options()), role, command }), 'listening'],
+    [async () => Consumer(['nobody@1.x'], await options()), 'connecting'],
+    [async () => Web(await options()), 'connecting'],
+    [async () => Admin({ ...(await options()), seed: SEED })],
+    [async () => BootstrapNode({ port: 0 })]
+  ]
+  await Promise.all(
+    makers.map(async ([make, ...events]) => {
+      for (const turns of isAnswered ? TURNS : []) {
+        await cutShort(t, await make(), async () => {
+          for (let turn = 0; turn < turns; turn++) await setImmediate()
+        })
+      }
+      for (const ms of isAnswered ? MOMENTS_MS : [0, 100, 1000])
+        await cutShort(t, await make(), () => sleep(ms))
+      for (const event of isAnswered ? events : []) {
+        const made = await make()
+        // Destroyed by the listener, in the middle of the step that emits.
+        const heard = once(made as Made & EventEmitter, event).then(() => {})
+        ;(made as Made & EventEmitter).once(event, () => made.destroy())
+        await cutShort(t, made, () => heard)
+      }
+    })
+  )
+}
+
+/** Destroys what is being set up at a moment. That nothing hangs is what is tested. */
+async function cutShort(t: Test, made: Made, moment: () => Promise<void>) {
+  const setup = made.setup().then(
+    () => 'done',
+    ({ code }) => code
+  )
+  await moment()
+  await made.destroy()
+  t.match(await setup, /^(CLOSED|done)$/)
+}
 
 t.test('setup takes a timeout of its own', async (t) => {
   const { others } = await makeEach(t)
@@ -74,4 +141,18 @@ t.test('setup takes a timeout of its own', async (t) => {
   ]
   const late = others.map((one) => one.setup({ timeout: 200 }).catch(({ code }) => code))
   t.same(await Promise.all(late), codes)
+})
+
+t.test('nothing of how they are made shows: two verbs, and what is documented', async (t) => {
+  const { each } = await makeEach(t)
+  for (const one of each) {
+    for (const name of ['ready', 'close', 'opened', 'opening', 'closing', 'closed', '_open']) {
+      t.notOk(name in one, name)
+    }
+    const own = Object.keys(one).filter((name) => !name.startsWith('_'))
+    t.ok(
+      own.every((name) => ['role', 'entries', 'publicKey'].includes(name)),
+      `${own}`
+    )
+  }
 })

@@ -102,8 +102,12 @@ export class Storage extends ReadyResource {
     if (this.temporary) await rm(this.dir, { recursive: true, force: true })
   }
 
-  /** Writes the memory as a whole; a crash leaves the old one or the new one. */
+  /**
+   * Writes the memory as a whole; a crash leaves the old one or the new one. A storage that was never open writes
+   * nothing: the folder may be another process's, whose memory would be replaced with an empty one.
+   */
   async save() {
+    if (!this.#store) return
     const save = async () => {
       const file = join(this.dir, MEMORY_FILE)
       await writeFile(`${file}.new`, JSON.stringify(this.memory, null, 2), { mode: PRIVATE_FILE })

@@ -1,8 +1,9 @@
-import { stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import type { Hypercore } from '../../../lib/registry/log/hypercore.js'
+import { Storage } from '../../../lib/registry/log/storage.js'
 import { secretPair } from '../../link/pair.js'
 import { Testbed } from '../../testbed.js'
 
@@ -18,6 +19,18 @@ t.test('what a participant keeps is for its user alone', async (t) => {
   for (const [path, mode] of modes) {
     t.equal((await stat(join(dir, path))).mode & 0o777, mode, `/${path}`)
   }
+})
+
+t.test('a storage that was never open leaves the memory in its folder alone', async (t) => {
+  const testbed = await Testbed.make(t)
+  const dir = await testbed.dir()
+  const owner = await testbed.storage(dir)
+  owner.memory.grants.push('a grant')
+  await owner.save()
+  const other = new Storage({ dir })
+  await other.save()
+  await other.close()
+  t.match(await readFile(join(dir, 'registry.json'), 'utf8'), 'a grant')
 })
 
 t.test('a storage closes when the block that a peer sent last is written', async (t) => {

@@ -1,0 +1,113 @@
+import type { Agent } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { RoleRange } from './core/role.js'
+import type { BalanceMode } from './dialing/balancer.js'
+import type { Dialer } from './dialing/dialer.js'
+import type { StreamClient } from './http/client.js'
+import type { TcpProxy } from './proxy/tcp-proxy.js'
+import type { Instance } from './registry/replica/directory.js'
+
+/** What an entry is made of. The consumer opens and closes these. */
+export interface EntryParts {
+  role: RoleRange
+  instances: () => readonly Instance[]
+  dialer: Dialer
+  client: StreamClient
+}
+
+/** One role of a consumer that opens no ports: it is reached by streams. */
+export class PortlessEntry {
+  /** Its name, as in `couchdb`. */
+  readonly role: string
+  /** Its semver range, as in `3.x`. */
+  readonly range: string
+  readonly #instances: () => readonly Instance[]
+  readonly #dialer: Dialer
+  readonly #client: StreamClient
+
+  /** @internal */
+  constructor({ role: { role, range }, instances, dialer, client }: EntryParts) {
+    this.role = role
+    this.range = range
+    this.#instances = instances
+    this.#dialer = dialer
+    this.#client = client
+  }
+
+  /** The instances that match now, in the order in which they would be tried. */
+  instances(): readonly Instance[] {
+    return this.#instances()
+  }
+
+  /** How instances are chosen. */
+  get mode(): BalanceMode {
+    return this.#dialer.mode
+  }
+
+  /**
+   * Chooses otherwise from the next connection on.
+   *
+   * @throws USAGE
+   */
+  setMode(mode: BalanceMode) {
+    this.#dialer.setMode(mode)
+  }
+
+  /**
+   * Opens a stream to an instance, without a local port.
+   *
+   * @param options `signal` ends the attempt; the stream, once open, is the caller's to end.
+   * @throws NO_INSTANCE with what each instance answered, or the signal's reason
+   */
+  async connect({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<Duplex> {
+    const stream = await this.#dialer.dial(signal ? { signal } : {})
+    return stream.toDuplex()
+  }
+
+  /** For `http.request`: its sockets are streams to instances, without a local port. */
+  get agent(): Agent {
+    return this.#client.agent
+  }
+
+  /** `fetch` over such streams: a path, or a URL whose host goes into the Host field only. */
+  get fetch(): StreamClient['fetch'] {
+    return this.#client.fetch
+  }
+
+  /** How many instances match now, and what the dials were answered. */
+  getStats() {
+    return { instances: this.instances().length, dialer: { ...this.#dialer.stats } }
+  }
+
+  /** The role and its range, as in `couchdb@3.x`. */
+  toString(): string {
+    return `${this.role}@${this.range}`
+  }
+}
+
+/** One role of a consumer: a local port, a URL, or streams without either. */
+export class ConsumerEntry extends PortlessEntry {
+  readonly #proxy: TcpProxy
+
+  /** @internal */
+  constructor({ proxy, ...parts }: EntryParts & { proxy: TcpProxy }) {
+    super(parts)
+    this.#proxy = proxy
+  }
+
+  /** The local port of the proxy to it. */
+  get port(): number {
+    return this.#proxy.port
+  }
+
+  /** Where an HTTP client finds the service, as in `http://127.0.0.1:40123`. */
+  get url(): string {
+    const { host } = this.#proxy
+    return `http://${host.includes(':') ? `[${host}]` : host}:${this.port}`
+  }
+
+  /** How many instances match now, what the dials were answered, and what the local port counted. */
+  override getStats() {
+    return { ...super.getStats(), proxy: { ...this.#proxy.stats } }
+  }
+}
