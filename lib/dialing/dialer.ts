@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
 import { BYTES } from '../core/purpose.js'
+import { OVERTAKEN, Race } from '../core/race.js'
 import type { OpenOptions } from '../link/link.js'
 import type { LinkPool } from '../link/pool.js'
 import { LinkStream } from '../link/stream.js'
@@ -15,7 +16,6 @@ import {
   DEFAULT_MODE
 } from './balancer.js'
 import { type InstanceStat, InstanceStats } from './instance-stats.js'
-import { OVERTAKEN, Race } from './race.js'
 
 /** An instance that may be dialed. */
 export interface Candidate extends Balanced {
@@ -213,13 +213,15 @@ export class Dialer {
     const race = new Race<Candidate, S>({
       candidates,
       attempt: (candidate, signal) => this.#attempt(candidate, { purpose, signal, open, isAlone }),
-      hedgeAfter: this.#hedgeAfter,
+      stagger: this.#hedgeAfter,
       timeout: this.#dialTimeout,
       signal,
       onfailed: (candidate, error) => {
         this.stats.failedAttempts++
         failures.push({ candidate, error })
-      }
+      },
+      // It is reset before anything was sent on it.
+      onlate: (stream) => stream.destroy()
     })
     return race.run()
   }

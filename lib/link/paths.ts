@@ -1,6 +1,6 @@
 import { once } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../core/errors.js'
+import { Race } from '../core/race.js'
 import type { Link } from './link.js'
 import type { Path } from './path.js'
 
@@ -201,25 +201,23 @@ export class Paths {
 
   /** Gives the direct path its head start, then takes whichever is connected first. */
   async #runRace(attempt: Promise<Link>): Promise<Link> {
-    const over = new AbortController()
-    const signal = AbortSignal.any([over.signal, this.#abort.signal])
-    try {
-      const failed = attempt.then(
-        () => false,
-        () => true
-      )
-      await Promise.race([failed, sleep(this.#headStart, null, { signal })])
-      this.#abort.signal.throwIfAborted()
-      if (this.#direct) return this.#direct
-      const dht = Promise.resolve(this.#takeDht()).then((link) => link.connected())
-      return await Promise.any([attempt, dht])
-    } catch (error) {
-      this.#abort.signal.throwIfAborted()
-      // The DHT's reason: it was tried last, and for longer.
-      throw error instanceof AggregateError ? error.errors.at(-1) : error
-    } finally {
-      over.abort()
-    }
+    let reason: SeaportError | null = null
+    const race = new Race<Path, Link>({
+      candidates: ['direct', 'dht'],
+      attempt: async (path) => {
+        if (path === 'direct') return attempt
+        return (await this.#takeDht()).connected()
+      },
+      stagger: this.#headStart,
+      signal: this.#abort.signal,
+      // In the end it is the DHT's reason mostly, which was tried last, and for longer.
+      onfailed: (path, error) => {
+        if (path === 'dht' || reason === null) reason = error
+      }
+    })
+    const winner = await race.run()
+    if (winner) return winner
+    throw reason
   }
 
   /** The loser of a race, or what served while there was no direct path. */

@@ -1,8 +1,9 @@
 import { SeaportError } from '../../core/errors.js'
 import type { Address, SecretStream } from '../../core/holepunch.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
+import { Race } from '../../core/race.js'
 import { type DirectReach, dialableAddresses } from './address.js'
-import { connectDirect } from './handshake.js'
+import { type ConnectDirectOptions, connectDirect } from './handshake.js'
 
 export interface DirectConnectorOptions {
   /** The consumer's identity. Asked for with each connection. */
@@ -75,18 +76,33 @@ export class DirectConnector {
   async connect(remotePublicKey: Buffer, signal: AbortSignal): Promise<DirectConnection> {
     const { stagger = STAGGER_MS, timeout = TIMEOUT_MS } = this.#options
     const keyPair = this.#options.keyPair()
-    return firstOf(this.#due(remotePublicKey), { stagger, signal }, async (address, signal) => {
-      const id = idOf(remotePublicKey, address)
-      const startedAt = this.#now()
-      const options = { remotePublicKey, keyPair, timeout, signal }
-      const connection = await connectDirect(address, options).catch((error) => {
-        if (!signal.aborted) this.#remember(id)
-        throw error
-      })
-      const connectedAt = this.#now()
-      connection.once('close', () => this.#onclose(id, this.#now() - connectedAt))
-      return { connection, rtt: connectedAt - startedAt }
+    const candidates = this.#due(remotePublicKey)
+    const failures: string[] = []
+    const race = new Race<Address, DirectConnection>({
+      candidates,
+      attempt: (address, signal) =>
+        this.#connect(address, { remotePublicKey, keyPair, timeout, signal }),
+      stagger,
+      signal,
+      onfailed: (_address, { text }) => failures.push(text),
+      onlate: ({ connection }) => connection.destroy()
     })
+    const winner = await race.run()
+    if (winner) return winner
+    const why = candidates.length === 0 ? 'no address is worth a try now' : failures.join('; ')
+    throw SeaportError.LINK_LOST(`no direct path: ${why}`)
+  }
+
+  async #connect(address: Address, options: ConnectDirectOptions): Promise<DirectConnection> {
+    const id = idOf(options.remotePublicKey, address)
+    const startedAt = this.#now()
+    const connection = await connectDirect(address, options).catch((error) => {
+      if (!options.signal.aborted) this.#remember(id)
+      throw error
+    })
+    const connectedAt = this.#now()
+    connection.once('close', () => this.#onclose(id, this.#now() - connectedAt))
+    return { connection, rtt: connectedAt - startedAt }
   }
 
   #due(remotePublicKey: Buffer): Address[] {
@@ -119,54 +135,4 @@ export class DirectConnector {
 
 function idOf(key: Buffer, { host, port }: Address): string {
   return `${toHex(key)} ${host}:${port}`
-}
-
-/**
- * Tries one address after the other, the next as soon as one failed or kept us waiting. The first that
- * succeeds ends the others.
- *
- * @throws LINK_LOST, or the signal's reason
- */
-function firstOf(
-  addresses: Address[],
-  { stagger, signal }: { stagger: number; signal: AbortSignal },
-  attempt: (address: Address, signal: AbortSignal) => Promise<DirectConnection>
-): Promise<DirectConnection> {
-  return new Promise((resolve, reject) => {
-    const abort = new AbortController()
-    const failures: string[] = []
-    let started = 0
-    let timer: NodeJS.Timeout | undefined
-    const settle = (end: () => void) => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', onabort)
-      abort.abort(signal.reason)
-      end()
-    }
-    const fail = (why: string) =>
-      settle(() => reject(SeaportError.LINK_LOST(`no direct path: ${why}`)))
-    const onabort = () => settle(() => reject(signal.reason))
-    const onsuccess = (result: DirectConnection) => {
-      if (abort.signal.aborted) result.connection.destroy()
-      else settle(() => resolve(result))
-    }
-    const onfailure = ({ text }: SeaportError) => {
-      if (abort.signal.aborted) return
-      failures.push(text)
-      if (failures.length === addresses.length) fail(failures.join('; '))
-      else startNext()
-    }
-    const startNext = () => {
-      clearTimeout(timer)
-      const address = addresses[started]
-      if (!address) return
-      started++
-      attempt(address, abort.signal).then(onsuccess, onfailure)
-      timer = setTimeout(startNext, stagger)
-    }
-    if (signal.aborted) return reject(signal.reason)
-    signal.addEventListener('abort', onabort)
-    if (addresses.length === 0) fail('no address is worth a try now')
-    else startNext()
-  })
 }

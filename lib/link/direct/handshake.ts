@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import type { Signal } from '../../core/abort.js'
 import { SeaportError } from '../../core/errors.js'
 import { type Address, SecretStream } from '../../core/holepunch.js'
 import type { KeyPair } from '../../core/keys.js'
@@ -32,7 +33,7 @@ export interface ConnectDirectOptions {
   keyPair: KeyPair
   /** In ms. */
   timeout: number
-  signal: AbortSignal
+  signal: Signal
 }
 
 /**

@@ -1,47 +1,43 @@
-import { Abort, type Signal } from '../core/abort.js'
-import { SeaportError } from '../core/errors.js'
+import { Abort, type Signal } from './abort.js'
+import { SeaportError } from './errors.js'
 
-/** Why an attempt was ended: another one was connected first. */
-export const OVERTAKEN = SeaportError.CLOSED('another instance answered first')
+/** Why an attempt was ended: another one has won. */
+export const OVERTAKEN = SeaportError.CLOSED('another one was quicker')
 
-/** What is opened: it can be given back. */
-interface Opened {
-  destroy(): unknown
-}
-
-export interface RaceOptions<T, S extends Opened> {
+export interface RaceOptions<T, W> {
   /** In the order in which they are tried. */
   candidates: readonly T[]
-  /** Opens a stream. The signal ends it when the race is over: what was opened so far is reset. */
-  attempt: (candidate: T, signal: Signal) => Promise<S>
+  /** Resolves with what may win. The signal ends it when the race is over. */
+  attempt: (candidate: T, signal: Signal) => Promise<W>
   /** When the next one is tried too, while those before have not answered, in ms. */
-  hedgeAfter: number
+  stagger: number
   /** Ends the race. */
-  signal: Signal | undefined
-  /** No further attempt begins after so many ms, except the first. */
-  timeout: number
+  signal?: Signal | undefined
+  /** No further attempt begins after so many ms, except the first. Default: there is no limit. */
+  timeout?: number
   onfailed: (candidate: T, error: SeaportError) => void
+  /** An attempt succeeded after the race was over. Default: nothing is to be given back. */
+  onlate?: (late: W) => void
 }
 
 /**
- * One dial: candidates are tried in turn, the next when one has failed or leaves us waiting. The first
- * that is connected wins and the others are reset, before anything was sent to any of them. None is
- * tried twice.
+ * Candidates are tried in turn, the next one when one has failed or leaves us waiting. The first that succeeds
+ * wins and the others are ended ("Happy Eyeballs", RFC 8305). None is tried twice.
  */
-export class Race<T, S extends Opened> {
-  readonly #options: RaceOptions<T, S>
+export class Race<T, W> {
+  readonly #options: RaceOptions<T, W>
   /** Ends the attempts that still run; what it says to the one that won comes too late. */
   readonly #over = new Abort()
   readonly #deadline: number
   #tried = 0
   #running = 0
-  #hedge: NodeJS.Timeout | null = null
-  #resolve: (winner: S | null) => void = () => {}
+  #stagger: NodeJS.Timeout | null = null
+  #resolve: (winner: W | null) => void = () => {}
   #reject: (reason: unknown) => void = () => {}
 
-  constructor(options: RaceOptions<T, S>) {
+  constructor(options: RaceOptions<T, W>) {
     this.#options = options
-    this.#deadline = performance.now() + options.timeout
+    this.#deadline = performance.now() + (options.timeout ?? Infinity)
   }
 
   /**
@@ -49,7 +45,7 @@ export class Race<T, S extends Opened> {
    *
    * @throws the signal's reason
    */
-  run(): Promise<S | null> {
+  run(): Promise<W | null> {
     const { signal } = this.#options
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -66,7 +62,7 @@ export class Race<T, S extends Opened> {
     const mayTry = this.#tried === 0 || performance.now() < this.#deadline
     if (mayTry && this.#tried < candidates.length) {
       this.#try(candidates[this.#tried++] as T)
-      this.#hedgeLater()
+      this.#nextLater()
     } else if (this.#running === 0) {
       this.#end()
       this.#resolve(null)
@@ -76,19 +72,16 @@ export class Race<T, S extends Opened> {
   #try(candidate: T) {
     this.#running++
     this.#options.attempt(candidate, this.#over).then(
-      (stream) => this.#onopened(stream),
+      (winner) => this.#onsucceeded(winner),
       (error) => this.#onfailed(candidate, error)
     )
   }
 
-  #onopened(stream: S) {
+  #onsucceeded(winner: W) {
     this.#running--
-    if (this.#over.aborted) {
-      stream.destroy()
-      return
-    }
+    if (this.#over.aborted) return this.#options.onlate?.(winner)
     this.#end()
-    this.#resolve(stream)
+    this.#resolve(winner)
   }
 
   #onfailed(candidate: T, error: SeaportError) {
@@ -98,10 +91,10 @@ export class Race<T, S extends Opened> {
     this.#next()
   }
 
-  #hedgeLater() {
+  #nextLater() {
     if (this.#over.aborted || this.#tried >= this.#options.candidates.length) return
-    if (this.#hedge) this.#hedge.refresh()
-    else this.#hedge = setTimeout(() => this.#next(), this.#options.hedgeAfter)
+    if (this.#stagger) this.#stagger.refresh()
+    else this.#stagger = setTimeout(() => this.#next(), this.#options.stagger)
   }
 
   readonly #onabort = () => {
@@ -111,7 +104,7 @@ export class Race<T, S extends Opened> {
   }
 
   #end(reason: unknown = OVERTAKEN) {
-    if (this.#hedge) clearTimeout(this.#hedge)
+    if (this.#stagger) clearTimeout(this.#stagger)
     this.#options.signal?.removeEventListener('abort', this.#onabort)
     this.#over.abort(reason)
   }
