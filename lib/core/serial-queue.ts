@@ -1,25 +1,26 @@
-/** What concerns one thing is done in the order in which it came, whatever else is done meanwhile. */
+/**
+ * Runs one task at a time, in the order in which they came. A task that fails does not keep the next one from running:
+ * whoever gave it gets the error.
+ */
 export class SerialQueue {
-  readonly #queue = new Map<string, Promise<void>>()
-  readonly #onerror: (error: unknown) => void
+  #last: Promise<unknown> = Promise.resolve()
+  #pending = 0
 
-  constructor(onerror: (error: unknown) => void) {
-    this.#onerror = onerror
+  /** Whether no task runs or waits. */
+  get isIdle(): boolean {
+    return this.#pending === 0
   }
 
-  /** @param first what the first one waits for */
-  take(thing: string, first: Promise<void>, act: () => Promise<void>) {
-    const turn = (this.#queue.get(thing) ?? first)
-      .then(act)
-      .catch(this.#onerror)
-      .then(() => {
-        if (this.#queue.get(thing) === turn) this.#queue.delete(thing)
-      })
-    this.#queue.set(thing, turn)
+  /** Settles as the task does. */
+  run<T>(task: () => Promise<T>): Promise<T> {
+    this.#pending++
+    const done = this.#last.then(task).finally(() => this.#pending--)
+    this.#last = done.catch(() => {})
+    return done
   }
 
-  /** Resolves when all that was begun is done. */
-  async over() {
-    await Promise.all(this.#queue.values())
+  /** Resolves when all tasks that were given until now are over. */
+  async idle() {
+    await this.#last
   }
 }

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { SeaportError } from '../core/errors.js'
 import type { KeyPair } from '../core/keys.js'
+import { SerialQueue } from '../core/serial-queue.js'
 import { Lease, type LeaseFields } from '../registry/replica/lease.js'
 import type { Replica } from '../registry/replica/replica.js'
 import type { ServiceRecord } from '../registry/trust/record.js'
@@ -43,7 +44,7 @@ export class Registration extends EventEmitter<RegistrationEvents> {
   #isWanted = false
   #isOver = false
   /** Appearances and disappearances follow each other, however fast they come. */
-  #turn: Promise<void> = Promise.resolve()
+  readonly #queue = new SerialQueue()
 
   constructor({ replica, keyPair, fields, health, supervisor }: RegistrationOptions) {
     super()
@@ -133,7 +134,6 @@ export class Registration extends EventEmitter<RegistrationEvents> {
   }
 
   #inTurn(act: () => Promise<void>): Promise<void> {
-    this.#turn = this.#turn.then(act)
-    return this.#turn
+    return this.#queue.run(act)
   }
 }

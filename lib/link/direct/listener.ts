@@ -4,6 +4,7 @@ import type { SeaportError } from '../../core/errors.js'
 import { ReadyResource, type SecretStream } from '../../core/holepunch.js'
 import type { KeyPair } from '../../core/keys.js'
 import { listenError } from '../../core/network.js'
+import { SerialQueue } from '../../core/serial-queue.js'
 import { acceptDirect } from './handshake.js'
 
 export interface DirectListenerOptions {
@@ -53,7 +54,7 @@ export class DirectListener extends ReadyResource {
   /** Sockets that have not proven a key yet, and where they come from. */
   readonly #pending = new Map<Socket, string>()
   #refresher: NodeJS.Timeout | null = null
-  #refreshing: Promise<void> = Promise.resolve()
+  readonly #refreshes = new SerialQueue()
 
   constructor(options: DirectListenerOptions) {
     super()
@@ -70,8 +71,7 @@ export class DirectListener extends ReadyResource {
 
   /** Looks at the machine's addresses again, and listens where it does not yet. Never rejects. */
   refresh(): Promise<void> {
-    this.#refreshing = this.#refreshing.then(() => this.#refresh())
-    return this.#refreshing
+    return this.#refreshes.run(() => this.#refresh())
   }
 
   /** @throws PORT_IN_USE, LISTEN_FAILED if a certain port was asked for and could be had nowhere */
@@ -87,7 +87,7 @@ export class DirectListener extends ReadyResource {
   /** Connections that were handed on are not its own any more. */
   override async _close() {
     if (this.#refresher) clearInterval(this.#refresher)
-    await this.#refreshing
+    await this.#refreshes.idle()
     this.#leave([...this.#servers.keys()])
     for (const socket of this.#pending.keys()) socket.destroy()
   }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SeaportError } from '../../core/errors.js'
 import { ReadyResource } from '../../core/holepunch.js'
+import { SerialQueue } from '../../core/serial-queue.js'
 import type { Snapshot } from '../trust/snapshot.js'
 import { makeFolder, PRIVATE_FILE } from './data-folder.js'
 import { Corestore, isLocked, isMoved, lastWrites } from './hypercore.js'
@@ -48,7 +49,7 @@ export class Storage extends ReadyResource {
 
   readonly #fallback: boolean
   #store: Corestore | null = null
-  #saving: Promise<void> = Promise.resolve()
+  readonly #saves = new SerialQueue()
 
   constructor({ dir, fallback = false }: StorageOptions) {
     super()
@@ -96,7 +97,7 @@ export class Storage extends ReadyResource {
   }
 
   override async _close() {
-    await this.#saving
+    await this.#saves.idle()
     if (this.#store) await lastWrites(this.#store)
     await this.#store?.close()
     if (this.temporary) await rm(this.dir, { recursive: true, force: true })
@@ -108,13 +109,11 @@ export class Storage extends ReadyResource {
    */
   async save() {
     if (!this.#store) return
-    const save = async () => {
+    await this.#saves.run(async () => {
       const file = join(this.dir, MEMORY_FILE)
       await writeFile(`${file}.new`, JSON.stringify(this.memory, null, 2), { mode: PRIVATE_FILE })
       await rename(`${file}.new`, file)
-    }
-    this.#saving = this.#saving.then(save, save)
-    await this.#saving
+    })
   }
 
   /** A memory that cannot be read is as good as none: the network knows the rest. */

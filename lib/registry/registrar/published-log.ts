@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { SeaportError } from '../../core/errors.js'
+import { SerialQueue } from '../../core/serial-queue.js'
 import type { Replica } from '../replica/replica.js'
 import type { LogWriter } from './log-writer.js'
 
@@ -14,7 +15,8 @@ const RENEW_CERTIFICATE_MS = 60 * 60 * 1000
 export class PublishedLog extends EventEmitter<{ notice: [SeaportError] }> {
   readonly #writer: LogWriter
   readonly #replica: Replica
-  #writable: Promise<void> = Promise.resolve()
+  /** Nothing is written to the log while one of its tasks runs. */
+  readonly #queue = new SerialQueue()
   #isRewound = false
   #renewal: NodeJS.Timeout | null = null
 
@@ -31,19 +33,19 @@ export class PublishedLog extends EventEmitter<{ notice: [SeaportError] }> {
 
   /** Resolves when it may be written to. */
   get writable(): Promise<void> {
-    return this.#writable
+    return this.#queue.idle()
   }
 
   /** Shows it to the others, and keeps its certificate fresh. */
   async open() {
-    if (this.#writer.log.length > 0) this.#writable = this.#introduced()
+    if (this.#writer.log.length > 0) this.#inTurn(() => this.#introduced())
     await this.#certify()
     this.#renewal = setInterval(() => this.#inTurn(() => this.#certify()), RENEW_CERTIFICATE_MS)
   }
 
   async close() {
     if (this.#renewal) clearInterval(this.#renewal)
-    await this.#writable
+    await this.#queue.idle()
   }
 
   async #certify() {
@@ -77,11 +79,8 @@ export class PublishedLog extends EventEmitter<{ notice: [SeaportError] }> {
     })
   }
 
-  /** Nothing is written to the log meanwhile. */
   #inTurn(act: () => Promise<void>) {
-    this.#writable = this.#writable.then(act).catch((cause) => {
-      this.emit('notice', cannotBeWritten(cause))
-    })
+    this.#queue.run(act).catch((cause) => this.emit('notice', cannotBeWritten(cause)))
   }
 }
 

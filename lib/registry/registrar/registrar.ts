@@ -1,8 +1,8 @@
 import { SeaportError } from '../../core/errors.js'
 import { ReadyResource } from '../../core/holepunch.js'
+import { KeyedQueue } from '../../core/keyed-queue.js'
 import type { KeyPair } from '../../core/keys.js'
 import type { Network } from '../../core/network.js'
-import { SerialQueue } from '../../core/serial-queue.js'
 import type { Log } from '../log/log.js'
 import type { Storage } from '../log/storage.js'
 import { Replica } from '../replica/replica.js'
@@ -79,7 +79,7 @@ export class Registrar extends ReadyResource {
   readonly #writer: LogWriter
   readonly #limits: Partial<Limits> | undefined
   readonly #leases = new Leases()
-  readonly #queue = new SerialQueue((cause) => this.emit('notice', cannotBeWritten(cause)))
+  readonly #queue = new KeyedQueue()
   readonly #verifier = new Verifier()
   #replica: Replica | null = null
   #leaseExpiry: LeaseExpiry | null = null
@@ -177,7 +177,7 @@ export class Registrar extends ReadyResource {
     this.#leaseExpiry?.close()
     await this.#replica?.close()
     await this.#verifier.close()
-    await this.#queue.over()
+    await this.#queue.idle()
     await this.#own?.close()
     await this.#writer.close()
   }
@@ -238,7 +238,11 @@ export class Registrar extends ReadyResource {
 
   /** What concerns one key is done in the order in which it came. */
   #inTurn(key: string, act: () => Promise<void>) {
-    this.#queue.take(key, this.#own?.writable ?? Promise.resolve(), act)
+    const task = async () => {
+      await this.#own?.writable
+      await act()
+    }
+    this.#queue.run(key, task).catch((cause) => this.emit('notice', cannotBeWritten(cause)))
   }
 
   async #take({ peer, record, id }: HeldLease, signed: Promise<void>) {
