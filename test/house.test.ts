@@ -1,7 +1,8 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import t, { type Test } from 'tap'
+import { ROOMS, testsOf } from './rooms/rooms.js'
 
 const HOUSE = resolve(import.meta.dirname, '../..')
 const { inspect }: { inspect: (root: string) => { faults: string[]; doors: string[] } } =
@@ -9,6 +10,20 @@ const { inspect }: { inspect: (root: string) => { faults: string[]; doors: strin
 
 t.test('this house is as its plan says', async (t) => {
   t.same(inspect(HOUSE).faults, [])
+})
+
+t.test('every room of tests has a process, and a test', async (t) => {
+  const processes = await readdir(join(HOUSE, 'test/rooms'))
+  const rooms = Object.keys(ROOMS)
+  t.same(
+    processes.filter((name) => name.endsWith('.test.ts')).sort(),
+    rooms.map((room) => `${room}.test.ts`).sort()
+  )
+  for (const room of rooms) {
+    t.not(testsOf(room).length, 0, room)
+    const text = await readFile(join(HOUSE, 'test/rooms', `${room}.test.ts`), 'utf8')
+    t.match(text, `await runRoom('${room}')`)
+  }
 })
 
 t.test('an import is refused where it does not go down the ladder', async (t) => {

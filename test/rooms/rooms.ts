@@ -1,0 +1,52 @@
+import { readdirSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+
+const TESTS = resolve(import.meta.dirname, '..')
+const APART = ['heavy/', 'rooms/']
+
+/**
+ * The processes that `npm test` runs, and the tests in each, by the beginnings of their paths: the longest that
+ * fits counts. A process for each file would take longer to start, and to load what it tests, than most of them
+ * run. Each file can still be run by itself, with `npm run test:one`.
+ */
+export const ROOMS: Record<string, string[]> = {
+  faces: [''],
+  parts: ['core/', 'dashboard/', 'dialing/', 'http/', 'proxy/', 'registry/trust/', 'serving/'],
+  link: ['link/'],
+  'bad-network': ['link/bad-network'],
+  log: ['registry/log/', 'registry/replica/'],
+  registrar: ['registry/registrar/'],
+  swarm: ['registry/swarm/'],
+  gateway: ['gateway/'],
+  private: ['access-table', 'private'],
+  docs: ['docs/', 'examples', 'house', 'linter', 'threat-model', 'bin/demo'],
+  fuzz: ['fuzz'],
+  usage: ['bin/'],
+  registry: ['bin/registry', 'bin/bootstrap'],
+  grants: ['bin/grants', 'bin/instances'],
+  services: ['bin/services'],
+  web: ['bin/web.', 'bin/web-access'],
+  supervision: ['bin/supervision', 'bin/direct']
+}
+
+/** Runs a room's tests in this process, one file after the other. */
+export async function runRoom(room: string) {
+  for (const file of testsOf(room)) await import(pathToFileURL(join(TESTS, file)).href)
+}
+
+export function testsOf(room: string): string[] {
+  return readdirSync(TESTS, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.test.js') && !APART.some((folder) => file.startsWith(folder)))
+    .filter((file) => roomOf(file) === room)
+    .sort()
+}
+
+function roomOf(file: string): string | undefined {
+  const fits = Object.entries(ROOMS).flatMap(([room, beginnings]) =>
+    beginnings
+      .filter((beginning) => file.startsWith(beginning))
+      .map((beginning) => ({ room, length: beginning.length }))
+  )
+  return fits.sort((one, other) => other.length - one.length)[0]?.room
+}
