@@ -4,6 +4,7 @@ import { callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
 import { parseKey, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
+import { LOOPBACK } from './core/listen.js'
 import { parseRoleRange } from './core/role.js'
 import type { BalanceMode } from './dialing/balancer.js'
 import { Dialer } from './dialing/dialer.js'
@@ -51,7 +52,6 @@ export interface ConsumerOptions<L extends Listen = Listen> extends CallerOption
 }
 
 const SETUP_TIMEOUT_MS = 30_000
-const LOOPBACK = '127.0.0.1'
 
 /** What a consumer emits. */
 export interface ConsumerEvents<E extends PortlessEntry = ConsumerEntry> {

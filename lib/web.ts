@@ -4,6 +4,7 @@ import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
 import { type KeyPair, parseKey, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
+import { LOOPBACK } from './core/listen.js'
 import {
   type Measure,
   Metrics,
@@ -56,7 +57,6 @@ export interface WebOptions extends CallerOptions, WebRules {
 }
 
 const SETUP_TIMEOUT_MS = 30_000
-const LOOPBACK = '127.0.0.1'
 const PSEUDONYM_BYTES = 4
 
 /** What a gateway emits. */

@@ -3,10 +3,9 @@ import { callable } from './callable.js'
 import type { SeaportError } from './errors.js'
 import { HyperDHT } from './holepunch.js'
 import { Lifecycle } from './lifecycle.js'
-import { listenError, probeUdpPort } from './network.js'
+import { LOOPBACK, listenError, probeUdpPort } from './listen.js'
 
 const DEFAULT_PORT = 49737
-const LOOPBACK = '127.0.0.1'
 
 /** How many nodes tell two homes enough of their routers to meet. */
 export const ENOUGH_NODES = 4

@@ -1,13 +1,12 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { createRequire } from 'node:module'
-import type { AddressInfo } from 'node:net'
 import type { Registry } from 'prom-client'
 import { SeaportError } from './errors.js'
 import { expose, type Family, formatFor, type Sample } from './exposition.js'
 import type { Histogram } from './histogram.js'
 import { ReadyResource } from './holepunch.js'
-import { listenError } from './network.js'
+import { LOOPBACK, listen } from './listen.js'
 
 /** One number, as it is now; or how long things took. */
 export type Measure = {
@@ -225,8 +224,6 @@ export interface MetricsServerOptions {
   host?: string
 }
 
-const LOOPBACK = '127.0.0.1'
-
 /** A port with `/metrics` and nothing else. */
 export class MetricsServer extends ReadyResource {
   readonly #server: Server
@@ -266,13 +263,7 @@ export class MetricsServer extends ReadyResource {
   }
 
   override async _open() {
-    try {
-      this.#server.listen(this.#port, this.#host)
-      await once(this.#server, 'listening')
-    } catch (cause) {
-      throw listenError(cause, `port ${this.#port} on ${this.#host}`)
-    }
-    this.#port = (this.#server.address() as AddressInfo).port
+    this.#port = await listen(this.#server, { port: this.#port, host: this.#host })
   }
 
   override async _close() {

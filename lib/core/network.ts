@@ -1,4 +1,3 @@
-import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { isIPv4 } from 'node:net'
 import { networkInterfaces } from 'node:os'
@@ -18,6 +17,7 @@ import {
   type SecretStream
 } from './holepunch.js'
 import { toHex } from './keys.js'
+import { LOOPBACK, probeUdpPort } from './listen.js'
 
 /** Where a process meets others. */
 export interface NetworkOptions {
@@ -27,7 +27,6 @@ export interface NetworkOptions {
   host?: string | undefined
 }
 
-const LOOPBACK = '127.0.0.1'
 /** A registrar holds a connection per service process and many replicas; Hyperswarm's default is 64. */
 const MAX_PEERS = 4096
 /** How long a bootstrap node may take to tell us the address that it sees us under. */
@@ -251,33 +250,6 @@ export class Network extends ReadyResource {
 }
 
 /**
- * Turns a failed bind or listen into a coded error.
- *
- * @param what what was to be bound, as in `port 80 on 127.0.0.1`
- */
-export function listenError(cause: unknown, what: string): SeaportError {
-  const code = (cause as NodeJS.ErrnoException | null)?.code
-  if (code === 'EADDRINUSE')
-    return SeaportError.PORT_IN_USE(`${what} is in use, choose another one`, cause)
-  if (code === 'EACCES') {
-    return SeaportError.LISTEN_FAILED(
-      `${what} may not be opened by this user, try one above 1024`,
-      cause
-    )
-  }
-  if (code === 'EADDRNOTAVAIL') {
-    return SeaportError.LISTEN_FAILED(
-      `${what} cannot be opened, this machine does not have that address`,
-      cause
-    )
-  }
-  return SeaportError.LISTEN_FAILED(
-    `${what} cannot be opened (${code ?? (cause as Error)?.message})`,
-    cause
-  )
-}
-
-/**
  * Reads `host:port[,host:port…]`.
  *
  * @throws USAGE
@@ -345,25 +317,4 @@ async function isBehindNat({ bootstrap, host }: HyperDHTOptions): Promise<boolea
 function ownAddresses(): Set<string> {
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
   return new Set(all.map(({ address }) => address))
-}
-
-/**
- * Finds out whether a UDP port can be bound, and leaves it free. HyperDHT takes another port when its own is
- * taken, and where none can be bound leaves handles behind.
- *
- * @param port 0 for any
- * @returns the port
- * @throws PORT_IN_USE, LISTEN_FAILED
- */
-export async function probeUdpPort(port: number, host: string): Promise<number> {
-  const socket = createSocket('udp4')
-  try {
-    socket.bind(port, host)
-    await once(socket, 'listening')
-    return socket.address().port
-  } catch (cause) {
-    throw listenError(cause, `UDP port ${port} on ${host}`)
-  } finally {
-    socket.close()
-  }
 }

@@ -1,12 +1,12 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2SecureServer } from 'node:http2'
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Bag } from '../core/bag.js'
 import { SeaportError } from '../core/errors.js'
 import { ReadyResource } from '../core/holepunch.js'
-import { listenError } from '../core/network.js'
+import { LOOPBACK, listen, probeTcpPort } from '../core/listen.js'
 import { StreamAgent } from '../http/agent.js'
 import { welcomedBy } from '../http/idle-streams.js'
 import { KeptStreams } from '../http/kept-streams.js'
@@ -59,7 +59,6 @@ export interface HttpGatewayOptions {
   drainTimeout?: number | undefined
 }
 
-const LOOPBACK = '127.0.0.1'
 const MAX_HEADER_BYTES = 32 * 1024
 const HEADERS_TIMEOUT_MS = 20_000
 /** Long enough for large files over slow lines. */
@@ -194,22 +193,19 @@ export class HttpGateway extends ReadyResource {
    * @throws PORT_IN_USE, LISTEN_FAILED
    */
   async check() {
-    const probe = createServer()
-    await listen(probe, this.#port, this.host)
-    probe.close()
-    await once(probe, 'close')
+    await probeTcpPort(this.#port, this.host)
   }
 
   override async _open() {
     const { certificate } = this.#options
     if (certificate) await this.#openCertificate(certificate)
     try {
-      await listen(this.#server, this.#port, this.host)
+      const { host } = this
+      this.#port = await listen(this.#server, { port: this.#port, host, backlog: BACKLOG })
     } catch (error) {
       certificate?.close()
       throw error
     }
-    this.#port = (this.#server.address() as AddressInfo).port
     this.#stopWatching = this.#options.directory.watch((change, instance) => {
       this.#context.kept.forget(change, instance)
       this.#fastPath?.forget(change, instance)
@@ -305,14 +301,5 @@ export class HttpGateway extends ReadyResource {
         resolve()
       })
     })
-  }
-}
-
-async function listen(server: Server, port: number, host: string) {
-  try {
-    server.listen({ port, host, backlog: BACKLOG })
-    await once(server, 'listening')
-  } catch (cause) {
-    throw listenError(cause, `port ${port} on ${host}`)
   }
 }

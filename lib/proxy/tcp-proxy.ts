@@ -1,10 +1,10 @@
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { Abort, type Signal } from '../core/abort.js'
 import { Bag } from '../core/bag.js'
 import { SeaportError } from '../core/errors.js'
 import { ReadyResource } from '../core/holepunch.js'
-import { listenError } from '../core/network.js'
+import { LOOPBACK, listen, probeTcpPort } from '../core/listen.js'
 import { cut } from '../link/pipe.js'
 import { splice } from '../link/splice.js'
 import type { LinkStream } from '../link/stream.js'
@@ -19,7 +19,6 @@ export interface TcpProxyOptions {
   maxConnections?: number
 }
 
-const LOOPBACK = '127.0.0.1'
 const MAX_CONNECTIONS = 16_384
 const BACKLOG = 4096
 const HUNG_UP = SeaportError.CLOSED('the client hung up')
@@ -81,15 +80,12 @@ export class TcpProxy extends ReadyResource {
    * @throws PORT_IN_USE, LISTEN_FAILED
    */
   async check() {
-    const probe = createServer()
-    await this.#listen(probe)
-    probe.close()
-    await once(probe, 'close')
+    await probeTcpPort(this.#port, this.host)
   }
 
   override async _open() {
-    await this.#listen(this.#server)
-    this.#port = (this.#server.address() as AddressInfo).port
+    const { host } = this
+    this.#port = await listen(this.#server, { port: this.#port, host, backlog: BACKLOG })
   }
 
   /** Cuts the connections that are open. */
@@ -99,15 +95,6 @@ export class TcpProxy extends ReadyResource {
     const reason = SeaportError.CLOSED('the proxy was closed')
     for (const socket of this.#sockets.values()) cut(socket, reason)
     await once(this.#server, 'close')
-  }
-
-  async #listen(server: Server) {
-    try {
-      server.listen({ port: this.#port, host: this.host, backlog: BACKLOG })
-      await once(server, 'listening')
-    } catch (cause) {
-      throw listenError(cause, `port ${this.#port} on ${this.host}`)
-    }
   }
 
   #onconnection(socket: Socket) {

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
+import { LOOPBACK } from '../core/listen.js'
 import { tcpSocket } from '../link/direct/tcp-socket.js'
 
 /** What a service's streams are connected to: a TCP address that this machine can reach. */
@@ -15,7 +16,6 @@ export interface ConnectBackendOptions {
   signal?: Signal
 }
 
-const LOOPBACK = '127.0.0.1'
 /** Less than an opener waits, so that it hears why and does not have to guess. */
 const CONNECT_TIMEOUT_MS = 1500
 

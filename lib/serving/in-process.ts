@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { LOOPBACK } from '../core/listen.js'
 import { leave } from './leave.js'
 
 /** Takes streams as `net.Server` and `http.Server` take sockets. */
@@ -26,7 +27,6 @@ interface Socketlike {
   unref(): this
 }
 
-const LOOPBACK = '127.0.0.1'
 const FAMILY = 'IPv4'
 
 /**

@@ -1,10 +1,6 @@
-import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
-import { listenError } from '../core/network.js'
+import { LOOPBACK, probeTcpPort } from '../core/listen.js'
 import { connectBackend } from './backend.js'
 import { leave } from './leave.js'
-
-const LOOPBACK = '127.0.0.1'
 
 /** Whether something takes connections on a port of this machine. */
 export async function isListening(port: number): Promise<boolean> {
@@ -22,15 +18,6 @@ export async function isListening(port: number): Promise<boolean> {
  *
  * @throws PORT_IN_USE
  */
-export async function freePort(wanted: number): Promise<number> {
-  const server = createServer()
-  try {
-    server.listen(wanted, LOOPBACK)
-    await once(server, 'listening')
-    return (server.address() as AddressInfo).port
-  } catch (cause) {
-    throw listenError(cause, `port ${wanted} on ${LOOPBACK}`)
-  } finally {
-    server.close()
-  }
+export function freePort(wanted: number): Promise<number> {
+  return probeTcpPort(wanted, LOOPBACK)
 }

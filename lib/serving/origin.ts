@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
+import { LOOPBACK } from '../core/listen.js'
 import type { StreamTaker } from '../link/acceptor.js'
 import { type Backend, connectBackend, parseBackend } from './backend.js'
 import { type StreamServer, serve } from './in-process.js'
@@ -33,8 +34,6 @@ export interface Origin {
   /** Takes streams itself; nothing is connected to then. */
   readonly take: StreamTaker | null
 }
-
-const LOOPBACK = '127.0.0.1'
 
 /**
  * Makes of the options what they mean.

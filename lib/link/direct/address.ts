@@ -22,10 +22,10 @@ export interface DirectHostsOptions {
 export const MAX_DIRECT_ADDRESSES = 8
 const ANY_HOST = '0.0.0.0'
 
-const LOOPBACK = subnets(['127.0.0.0', 8])
-const PRIVATE = subnets(['10.0.0.0', 8], ['172.16.0.0', 12], ['192.168.0.0', 16])
+const LOOPBACK_NET = subnets(['127.0.0.0', 8])
+const PRIVATE_NETS = subnets(['10.0.0.0', 8], ['172.16.0.0', 12], ['192.168.0.0', 16])
 /** "This network", link-local (with the metadata services of clouds), multicast and reserved. */
-const NEVER = subnets(['0.0.0.0', 8], ['169.254.0.0', 16], ['224.0.0.0', 3])
+const NEVER_DIALED = subnets(['0.0.0.0', 8], ['169.254.0.0', 16], ['224.0.0.0', 3])
 
 type Scope = 'loopback' | 'private' | 'public' | 'never'
 
@@ -71,9 +71,9 @@ function within<T>(reach: DirectReach, items: T[], hostOf: (item: T) => string):
 }
 
 function scopeOf(host: string): Scope {
-  if (!isIPv4(host) || NEVER.check(host)) return 'never'
-  if (LOOPBACK.check(host)) return 'loopback'
-  return PRIVATE.check(host) ? 'private' : 'public'
+  if (!isIPv4(host) || NEVER_DIALED.check(host)) return 'never'
+  if (LOOPBACK_NET.check(host)) return 'loopback'
+  return PRIVATE_NETS.check(host) ? 'private' : 'public'
 }
 
 function parseAddress(text: string): Address | null {

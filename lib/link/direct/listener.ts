@@ -1,9 +1,8 @@
-import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { SeaportError } from '../../core/errors.js'
 import { ReadyResource, type SecretStream } from '../../core/holepunch.js'
 import type { KeyPair } from '../../core/keys.js'
-import { listenError } from '../../core/network.js'
+import { listen, listenError } from '../../core/listen.js'
 import { SerialQueue } from '../../core/serial-queue.js'
 import { acceptDirect } from './handshake.js'
 
@@ -107,12 +106,12 @@ export class DirectListener extends ReadyResource {
     for (const host of hosts) {
       const server = createServer((socket) => void this.#onsocket(socket))
       try {
-        server.listen({ host, port: this.#options.port ?? 0 })
-        await once(server, 'listening')
+        const { port = 0 } = this.#options
+        await listen(server, { host, port, name: `TCP port ${port} on ${host}` })
         server.on('error', (cause) => this.emit('notice', listenError(cause, `${host} by TCP`)))
         this.#servers.set(host, server)
-      } catch (cause) {
-        failures.push(listenError(cause, `TCP port ${this.#options.port ?? 0} on ${host}`))
+      } catch (error) {
+        failures.push(error as SeaportError)
       }
     }
     return failures

@@ -1,0 +1,97 @@
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { SeaportError } from './errors.js'
+
+export const LOOPBACK = '127.0.0.1'
+
+export interface ListenOptions {
+  /** 0 for a free one. */
+  port: number
+  host: string
+  /** Connections that wait to be taken, at most. Default: as many as Node allows, 511. */
+  backlog?: number
+  /** What it is called in errors. Default: `port 80 on 127.0.0.1`. */
+  name?: string
+}
+
+/**
+ * Has a server listen by TCP.
+ *
+ * @returns the port
+ * @throws PORT_IN_USE, LISTEN_FAILED
+ */
+export async function listen(
+  server: Server,
+  { port, host, backlog, name = `port ${port} on ${host}` }: ListenOptions
+): Promise<number> {
+  try {
+    server.listen({ port, host, ...(backlog !== undefined && { backlog }) })
+    await once(server, 'listening')
+  } catch (cause) {
+    throw listenError(cause, name)
+  }
+  return (server.address() as AddressInfo).port
+}
+
+/**
+ * Finds out whether a TCP port can be listened on, and leaves it free. Another program may still be quicker.
+ *
+ * @returns the port
+ * @throws PORT_IN_USE, LISTEN_FAILED
+ */
+export async function probeTcpPort(port: number, host: string): Promise<number> {
+  const server = createServer()
+  const found = await listen(server, { port, host })
+  server.close()
+  await once(server, 'close')
+  return found
+}
+
+/**
+ * Finds out whether a UDP port can be bound, and leaves it free. HyperDHT takes another port when its own is
+ * taken, and where none can be bound leaves handles behind.
+ *
+ * @param port 0 for any
+ * @returns the port
+ * @throws PORT_IN_USE, LISTEN_FAILED
+ */
+export async function probeUdpPort(port: number, host: string): Promise<number> {
+  const socket = createSocket('udp4')
+  try {
+    socket.bind(port, host)
+    await once(socket, 'listening')
+    return socket.address().port
+  } catch (cause) {
+    throw listenError(cause, `UDP port ${port} on ${host}`)
+  } finally {
+    socket.close()
+  }
+}
+
+/**
+ * Turns a failed bind or listen into a coded error.
+ *
+ * @param what what was to be bound, as in `port 80 on 127.0.0.1`
+ */
+export function listenError(cause: unknown, what: string): SeaportError {
+  const code = (cause as NodeJS.ErrnoException | null)?.code
+  if (code === 'EADDRINUSE')
+    return SeaportError.PORT_IN_USE(`${what} is in use, choose another one`, cause)
+  if (code === 'EACCES') {
+    return SeaportError.LISTEN_FAILED(
+      `${what} may not be opened by this user, try one above 1024`,
+      cause
+    )
+  }
+  if (code === 'EADDRNOTAVAIL') {
+    return SeaportError.LISTEN_FAILED(
+      `${what} cannot be opened, this machine does not have that address`,
+      cause
+    )
+  }
+  return SeaportError.LISTEN_FAILED(
+    `${what} cannot be opened (${code ?? (cause as Error)?.message})`,
+    cause
+  )
+}
