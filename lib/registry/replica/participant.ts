@@ -1,7 +1,7 @@
 import { SeaportError } from '../../core/errors.js'
 import { ReadyResource, type SecretStream } from '../../core/holepunch.js'
 import { checkKeyPair, type KeyPair, toHex } from '../../core/keys.js'
-import { Network, type NetworkOptions } from '../../core/network.js'
+import { Network, type NetworkOptions, networkId } from '../../core/network.js'
 import { keepProcessKey } from '../log/own-keys.js'
 import { defaultDir, Storage } from '../log/storage.js'
 import { Membership } from '../swarm/membership.js'
@@ -57,7 +57,8 @@ export class Participant extends ReadyResource {
     const { registry, bootstrap, host, dir, as = AS, kinds = [], keyPair } = options
     const process = keyPair && toHex(checkKeyPair(keyPair).publicKey)
     const types = kinds.map(({ type }) => type)
-    const id = JSON.stringify([toHex(registry), bootstrap, host, dir, as, types, process])
+    const network = networkId({ bootstrap, host })
+    const id = JSON.stringify([toHex(registry), network, dir, as, types, process])
     const shared = Participant.#shared.get(id)
     if (shared && shared.#users > 0 && !shared.closing) {
       shared.#users++
