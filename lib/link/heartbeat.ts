@@ -1,3 +1,5 @@
+import { FailureDetector } from '../core/failure-detector.js'
+
 export interface HeartbeatOptions {
   /** Whether anybody waits for the other side. The heartbeat stops by itself when nobody does. */
   isNeeded: () => boolean
@@ -16,20 +18,17 @@ const INTERVAL_MS = 1000
 const DEAD_AFTER_MS = 10_000
 
 /**
- * Notices that the other side has fallen silent, and asks whether it is still there. Counts
- * intervals and does not compare clocks: after a pause of our own process (a debugger, a laptop's
- * sleep) the other side has its full time to answer.
- *
- * To be heard is to live. But whoever is heard may not hear us: after a change of its address, what it sends
- * still comes. So it is deaf when it does not answer what it is asked.
+ * Asks the other side of a link for a sign of life while it is silent, and says so when it counts as dead, as its
+ * failure detector judges. A side that is heard is alive. But it may not hear us: after a change of its address, what
+ * it sends still comes here. So a side that does not answer what it is asked is *deaf*.
  */
 export class Heartbeat {
   readonly #options: HeartbeatOptions
   readonly #interval: number
-  readonly #deadAfter: number
+  readonly #maxSilentBeats: number
+  #detector: FailureDetector
   #timer: NodeJS.Timeout | null = null
   #hasHeard = false
-  #silentIntervals = 0
   /** Whether the first interval runs and nothing was answered yet. */
   #isFresh = false
   /** Whole intervals that the oldest open question has waited, -1 in its first; null without one. */
@@ -39,12 +38,13 @@ export class Heartbeat {
   constructor(options: HeartbeatOptions) {
     this.#options = options
     this.#interval = options.interval ?? INTERVAL_MS
-    this.#deadAfter = options.deadAfter ?? DEAD_AFTER_MS
+    this.#maxSilentBeats = Math.ceil((options.deadAfter ?? DEAD_AFTER_MS) / this.#interval)
+    this.#detector = this.#newDetector()
   }
 
   /** Whether the other side left us without a word for an interval or more. */
   get isSilent(): boolean {
-    return this.#silentIntervals > 0 && !this.#hasHeard
+    return this.#detector.isDoubtful && !this.#hasHeard
   }
 
   /** Whether it left us without an answer for an interval or more. */
@@ -56,7 +56,7 @@ export class Heartbeat {
   start() {
     if (this.#timer) return
     this.#hasHeard = false
-    this.#silentIntervals = 0
+    this.#detector = this.#newDetector()
     this.#isFresh = true
     this.#unanswered = null
     this.#timer = setInterval(() => this.beat(), this.#interval)
@@ -66,7 +66,7 @@ export class Heartbeat {
   stop() {
     if (this.#timer) clearInterval(this.#timer)
     this.#timer = null
-    this.#silentIntervals = 0
+    this.#detector = this.#newDetector()
     this.#unanswered = null
   }
 
@@ -104,17 +104,21 @@ export class Heartbeat {
   beat() {
     if (!this.#timer) return
     if (!this.#options.isNeeded()) return this.stop()
-    this.#silentIntervals = this.#hasHeard ? 0 : this.#silentIntervals + 1
+    const isDead = this.#detector.beat(this.#hasHeard, null)
     this.#hasHeard = false
     this.#isFresh = false
-    if (this.#silentIntervals * this.#interval >= this.#deadAfter) {
+    if (isDead) {
       this.stop()
       return this.#options.ondead()
     }
     if (this.#unanswered !== null) this.#unanswered++
     // The first interval without a word may only mean that there was nothing to say.
-    if (this.#silentIntervals === 0 && this.#unanswered === null) return
+    if (!this.#detector.isDoubtful && this.#unanswered === null) return
     this.#unanswered ??= 0
     this.#options.ping()
+  }
+
+  #newDetector(): FailureDetector {
+    return new FailureDetector({ maxSilentBeats: this.#maxSilentBeats })
   }
 }
