@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
+import { forward } from '../core/forward.js'
 import {
   type DHTServer,
   type HyperDHT,
@@ -189,7 +190,7 @@ export class Acceptor extends ReadyResource {
     this.#links.add(link)
     this.stats.links++
     this.stats.direct += direct
-    link.on('notice', (error) => this.emit('notice', error))
+    forward(link, this, ['notice'])
     link.on('close', () => {
       this.#links.delete(link)
       this.stats.links--

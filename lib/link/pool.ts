@@ -1,5 +1,6 @@
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
+import { forward } from '../core/forward.js'
 import { ReadyResource, type SecretStream } from '../core/holepunch.js'
 import { toHex } from '../core/keys.js'
 import type { DirectConnector } from './direct/connector.js'
@@ -222,7 +223,7 @@ export class LinkPool extends ReadyResource {
     this.stats.made++
     this.stats.links++
     this.stats.direct += direct
-    link.on('notice', (error) => this.emit('notice', error))
+    forward(link, this, ['notice'])
     link.on('close', ({ code }) => {
       this.stats.links--
       this.stats.direct -= direct

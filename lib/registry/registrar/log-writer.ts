@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { forward } from '../../core/forward.js'
 import { ReadyResource } from '../../core/holepunch.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { Log } from '../log/log.js'
@@ -126,8 +127,7 @@ export class LogWriter extends ReadyResource {
     })
     const compact = () => store.storage.compact()
     const maintenance = new Maintenance({ log, snapshots, keyPair: this.#keyPair, compact })
-    maintenance.on('snapshot', () => this.emit('snapshot'))
-    maintenance.on('notice', (notice) => this.emit('notice', notice))
+    forward(maintenance, this, ['snapshot', 'notice'])
     const known = memory.certificates.find((other) => (other as Certificate).logKey === log.key)
     this.#startedAt = (known as Certificate | undefined)?.startedAt ?? Date.now()
     this.#log = log

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { SeaportError } from '../../core/errors.js'
+import { forward } from '../../core/forward.js'
 import { SerialQueue } from '../../core/serial-queue.js'
 import type { Replica } from '../replica/replica.js'
 import type { LogWriter } from './log-writer.js'
@@ -28,7 +29,7 @@ export class PublishedLog extends EventEmitter<{ notice: [SeaportError] }> {
     replica.on('introduced', (length: number) => writer.maintenance.welcome(length))
     writer.on('conflict', () => this.#onrewound())
     writer.on('snapshot', () => replica.announce(writer.logKey))
-    writer.on('notice', (notice) => this.emit('notice', notice))
+    forward(writer, this, ['notice'])
   }
 
   /** Resolves when it may be written to. */

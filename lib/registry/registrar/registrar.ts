@@ -1,4 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
+import { forward } from '../../core/forward.js'
 import { ReadyResource } from '../../core/holepunch.js'
 import { KeyedQueue } from '../../core/keyed-queue.js'
 import type { KeyPair } from '../../core/keys.js'
@@ -130,13 +131,13 @@ export class Registrar extends ReadyResource {
     const leaseExpiry = this.#makeLapses(replica)
     this.#leaseExpiry = leaseExpiry
     replica.on('peer', (peer: Peer) => this.#onpeer(peer))
-    replica.on('notice', (notice) => this.emit('notice', notice))
+    forward(replica, this, ['notice'])
     replica.on('entries', (entries: [string, LogEntry][]) => {
       for (const [key, entry] of entries) if (isGone(entry)) leaseExpiry.copyGone(key)
     })
     replica.on('registrar', () => leaseExpiry.review())
     this.#own = new PublishedLog(this.#writer, replica)
-    this.#own.on('notice', (notice) => this.emit('notice', notice))
+    forward(this.#own, this, ['notice'])
     await this.#own.open()
     leaseExpiry.resume(this.#options.restartGrace)
     await replica.ready()
@@ -161,8 +162,7 @@ export class Registrar extends ReadyResource {
       returnGrace,
       staleGrace
     })
-    leaseExpiry.on('gone', (record) => this.emit('gone', record))
-    leaseExpiry.on('stale', (record) => this.emit('stale', record))
+    forward(leaseExpiry, this, ['gone', 'stale'])
     return leaseExpiry
   }
 

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { SeaportError } from '../../core/errors.js'
+import { forward } from '../../core/forward.js'
 import type { Hypercore } from '../log/hypercore.js'
 import { Snapshots } from '../log/snapshots.js'
 import type { Storage } from '../log/storage.js'
@@ -62,7 +63,7 @@ export class Followers extends EventEmitter<CopiesEvents> {
       onstatement: (statement) => statements.add(statement)
     })
     this.#followers.set(logKey, follower)
-    follower.on('notice', (notice) => this.emit('notice', notice))
+    forward(follower, this, ['notice'])
     follower.on('applied', () => this.emit('applied', logKey))
     follower.on('held', () => this.emit('held', logKey))
     follower.on('tidied', () => {

@@ -1,4 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
+import { forward } from '../../core/forward.js'
 import { ReadyResource, type SecretStream } from '../../core/holepunch.js'
 import { checkKeyPair, type KeyPair, toHex } from '../../core/keys.js'
 import { Network, type NetworkOptions, networkId } from '../../core/network.js'
@@ -94,7 +95,7 @@ export class Participant extends ReadyResource {
       membership: this.membership,
       as
     })
-    this.replica.on('notice', (notice) => this.emit('notice', notice))
+    forward(this.replica, this, ['notice'])
     this.replica.on('denied', (...denial) => this.emit('denied', ...denial))
   }
 

@@ -1,4 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
+import { forward } from '../../core/forward.js'
 import { ReadyResource } from '../../core/holepunch.js'
 import { KeyPair, toHex } from '../../core/keys.js'
 import type { Network } from '../../core/network.js'
@@ -100,12 +101,12 @@ export class Replica extends ReadyResource {
       put: (statement) => this.put(statement)
     })
     this.#sync = new Sync({ progress: () => this.logs(), patience })
-    this.#sync.on('synced', () => this.emit('synced'))
+    forward(this.#sync, this, ['synced'])
     const options = { network, registry, keyPair, membership, as, replicaPeers, limits }
     this.peering = new Peering(options)
     this.peering.on('peer', (peer: Peer) => this.#onpeer(peer))
     this.peering.on('denied', (...denial) => this.emit('denied', ...denial))
-    this.peering.on('notice', (notice) => this.emit('notice', notice))
+    forward(this.peering, this, ['notice'])
     this.#followers = new Followers({
       storage,
       registry,
@@ -115,8 +116,7 @@ export class Replica extends ReadyResource {
         this.#replication.open(logKey, () => this.#logs.writerOf(logKey), options)
     })
     this.#logs = new KnownLogs(this.#followers, this.#live)
-    this.#followers.on('notice', (notice) => this.emit('notice', notice))
-    this.#followers.on('entries', (entries) => this.emit('entries', entries))
+    forward(this.#followers, this, ['notice', 'entries'])
     this.#followers.on('held', (logKey) => this.announce(logKey))
     this.#followers.on('applied', () => this.#onapplied())
   }
