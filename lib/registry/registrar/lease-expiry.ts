@@ -49,7 +49,7 @@ export class LeaseExpiry extends EventEmitter<LeaseExpiryEvents> {
   readonly #absent = new Set<string>()
   readonly #gracePeriods = new GracePeriods((key) => this.#inTurn(key, () => this.#lose(key)))
   readonly #stale = new GracePeriods((key) => this.#inTurn(key, () => this.#giveUp(key)))
-  #rollCall: NodeJS.Timeout | null = null
+  #restartTimer: NodeJS.Timeout | null = null
 
   constructor(options: LeaseExpiryOptions) {
     super()
@@ -68,7 +68,7 @@ export class LeaseExpiry extends EventEmitter<LeaseExpiryEvents> {
       if (isPresent(entry)) this.#absent.add(key)
       if (isStale(entry)) this.#stale.give(key, this.#options.staleGrace)
     }
-    this.#rollCall = setTimeout(() => {
+    this.#restartTimer = setTimeout(() => {
       for (const key of this.#absent) this.#gracePeriods.give(key, 0)
       this.#absent.clear()
     }, restartGrace)
@@ -119,7 +119,7 @@ export class LeaseExpiry extends EventEmitter<LeaseExpiryEvents> {
 
   /** Waits for nobody any more. */
   close() {
-    if (this.#rollCall) clearTimeout(this.#rollCall)
+    if (this.#restartTimer) clearTimeout(this.#restartTimer)
     this.#gracePeriods.close()
     this.#stale.close()
   }

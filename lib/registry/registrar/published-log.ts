@@ -51,7 +51,7 @@ export class PublishedLog extends EventEmitter<{ notice: [SeaportError] }> {
 
   async #certify() {
     const certificate = this.#writer.certify()
-    this.#replica.setOwnLog(this.#writer.logKey, this.#writer.log)
+    this.#replica.setOwnLog(this.#writer.log)
     await this.#replica.addCertificate(certificate)
   }
 

@@ -128,7 +128,7 @@ export class Registrar extends ReadyResource {
       as: 'registrar'
     })
     this.#replica = replica
-    const leaseExpiry = this.#makeLapses(replica)
+    const leaseExpiry = this.#makeLeaseExpiry(replica)
     this.#leaseExpiry = leaseExpiry
     replica.on('peer', (peer: Peer) => this.#onpeer(peer))
     forward(replica, this, ['notice'])
@@ -150,7 +150,7 @@ export class Registrar extends ReadyResource {
     await replica.peering.announced()
   }
 
-  #makeLapses({ directory }: Replica): LeaseExpiry {
+  #makeLeaseExpiry({ directory }: Replica): LeaseExpiry {
     const { returnGrace, staleGrace } = this.#options
     const leaseExpiry = new LeaseExpiry({
       log: () => this.#publishedLog,

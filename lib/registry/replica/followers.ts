@@ -21,7 +21,7 @@ export interface FollowersOptions {
   open: (logKey: string, options: OpenOptions) => Hypercore
 }
 
-interface CopiesEvents {
+interface FollowersEvents {
   /** More of a log was read. */
   applied: [logKey: string]
   /** We have another snapshot of a log. */
@@ -35,7 +35,7 @@ interface CopiesEvents {
 const INFLIGHT: [number, number] = [256, 512]
 
 /** Our copies of the logs of others, each followed into the directory. */
-export class Followers extends EventEmitter<CopiesEvents> {
+export class Followers extends EventEmitter<FollowersEvents> {
   readonly snapshots: Snapshots
   readonly #options: FollowersOptions
   readonly #followers = new Map<string, Follower>()

@@ -16,19 +16,14 @@ export interface LogView extends Progress {
   heardAt: number | null
 }
 
-/** A log that this process writes. */
-export interface WrittenLog {
-  logKey: string
-  log: Log
-}
-
 /** A log whose registrar did not renew its certificate for so long is dropped, while another is live. */
 const FORGET_LOG_AFTER_MS = 30 * 24 * 60 * 60 * 1000
 
 /** The logs that we know of: who writes each, what we and others have of it, and whether it is of any use. */
 export class KnownLogs {
   readonly certificates = new Certificates()
-  own: WrittenLog | null = null
+  /** The log that this process writes. */
+  own: Log | null = null
   readonly #followers: Followers
   readonly #live: LiveRegistrars
 
@@ -53,7 +48,7 @@ export class KnownLogs {
   }
 
   isOwn(logKey: string): boolean {
-    return logKey === this.own?.logKey
+    return logKey === this.own?.key
   }
 
   /** The key of the registrar that writes a log, null if it has begun another. */
@@ -103,6 +98,6 @@ export class KnownLogs {
   }
 
   #lengthOf(logKey: string): number {
-    return this.own?.logKey === logKey ? this.own.log.length : this.#followers.applied(logKey)
+    return this.own?.key === logKey ? this.own.length : this.#followers.applied(logKey)
   }
 }

@@ -4,7 +4,7 @@ import { type Certificate, checkCertificate } from '../trust/certificate.js'
 import { checkSnapshot, type Snapshot } from '../trust/snapshot.js'
 
 /** What a peer has of a log, as it says; that there is such a log is proven. */
-export interface PeerLog {
+export interface CheckedLogNotice {
   certificate: Certificate
   /** Blocks. */
   length: number
@@ -17,7 +17,7 @@ export interface PeerLog {
  *
  * @throws BAD_MESSAGE
  */
-export function checkLogNotice(notice: LogNotice, registry: Buffer): PeerLog {
+export function checkLogNotice(notice: LogNotice, registry: Buffer): CheckedLogNotice {
   try {
     const certificate = checkCertificate(notice.certificate, registry)
     const { length } = notice

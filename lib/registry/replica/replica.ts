@@ -21,7 +21,7 @@ import { Directory } from './directory.js'
 import { Followers } from './followers.js'
 import { KnownLogs, type LogView } from './known-logs.js'
 import { LiveRegistrars } from './live-registrars.js'
-import { checkLogNotice, type PeerLog } from './log-notice.js'
+import { type CheckedLogNotice, checkLogNotice } from './log-notice.js'
 import { Replication } from './replication.js'
 import { Sync, type SyncOptions } from './sync.js'
 
@@ -223,10 +223,11 @@ export class Replica extends ReadyResource {
   }
 
   /** A log that need not be followed, and is live although nobody pings for it: our own. */
-  setOwnLog(logKey: string, log: Log) {
+  setOwnLog(log: Log) {
+    const { key: logKey } = log
     const before = this.#logs.own
-    if (before?.log === log) return
-    this.#logs.own = { logKey, log }
+    if (before === log) return
+    this.#logs.own = log
     const tell = (values: LogValue[]) => {
       const { entries, statements } = sortOut(values)
       this.directory.apply(logKey, entries, true)
@@ -236,8 +237,8 @@ export class Replica extends ReadyResource {
     log.on('written', tell)
     this.directory.setLive(logKey, true)
     if (!before) return
-    this.directory.setLive(before.logKey, false)
-    this.#followers.follow(before.logKey).catch((notice) => this.emit('notice', notice))
+    this.directory.setLive(before.key, false)
+    this.#followers.follow(before.key).catch((notice) => this.emit('notice', notice))
   }
 
   #onapplied() {
@@ -312,7 +313,7 @@ export class Replica extends ReadyResource {
 
   #onlogs(peer: Peer, logs: LogNotice[]) {
     try {
-      for (const notice of logs) this.#onoffer(peer, checkLogNotice(notice, this.registry))
+      for (const notice of logs) this.#onlognotice(peer, checkLogNotice(notice, this.registry))
     } catch (error) {
       peer.emit('malformed', error as SeaportError)
       peer.destroy()
@@ -321,11 +322,11 @@ export class Replica extends ReadyResource {
     this.#sync.check()
   }
 
-  #onoffer(peer: Peer, { certificate, length, snapshot }: PeerLog) {
+  #onlognotice(peer: Peer, { certificate, length, snapshot }: CheckedLogNotice) {
     const { logKey } = certificate
     this.addCertificate(certificate, peer).catch((notice) => this.emit('notice', notice))
     this.#followers.offer(logKey, length, snapshot)
-    this.#replication.offer(logKey, peer, length)
+    this.#replication.setLength(logKey, peer, length)
     if (this.#logs.isRewound(logKey, length)) this.emit('rewound')
   }
 

@@ -1,7 +1,7 @@
 import type { Snapshot } from '../trust/snapshot.js'
 
 /** Older ones are forgotten. */
-const MAX_OFFERS = 4
+const MAX_CANDIDATES = 4
 
 /** The snapshots of one log that others say they have, and which is to be tried next. */
 export class SnapshotCandidates {
@@ -12,7 +12,8 @@ export class SnapshotCandidates {
   add(snapshot: Snapshot): boolean {
     for (const { key } of this.#failures.keys()) if (key === snapshot.key) return false
     this.#failures.set(snapshot, 0)
-    if (this.#failures.size > MAX_OFFERS) this.#failures.delete(this.#sorted().at(-1) as Snapshot)
+    if (this.#failures.size > MAX_CANDIDATES)
+      this.#failures.delete(this.#sorted().at(-1) as Snapshot)
     return true
   }
 
