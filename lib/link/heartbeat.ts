@@ -1,7 +1,7 @@
 import { FailureDetector } from '../core/failure-detector.js'
 
 export interface HeartbeatOptions {
-  /** Whether anybody waits for the other side. The heartbeat stops by itself when nobody does. */
+  /** Whether anybody waits for the other side. When nobody does, the heartbeat stops. */
   isNeeded: () => boolean
   ping: () => void
   /** The other side was deaf, and answers. */
@@ -29,7 +29,7 @@ export class Heartbeat {
   #detector: FailureDetector
   #timer: NodeJS.Timeout | null = null
   #hasHeard = false
-  /** Whether the first interval runs and nothing was answered yet. */
+  /** Whether this is the first interval, and nothing was answered in it yet. */
   #isFresh = false
   /** Whole intervals that the oldest open question has waited, -1 in its first; null without one. */
   #unanswered: number | null = null
@@ -42,12 +42,12 @@ export class Heartbeat {
     this.#detector = this.#newDetector()
   }
 
-  /** Whether the other side left us without a word for an interval or more. */
+  /** Whether nothing came from the other side for an interval or more. */
   get isSilent(): boolean {
     return this.#detector.isDoubtful && !this.#hasHeard
   }
 
-  /** Whether it left us without an answer for an interval or more. */
+  /** Whether a question has waited for its answer for an interval or more. */
   get isDeaf(): boolean {
     return this.#unanswered !== null && this.#unanswered > 0
   }
@@ -80,7 +80,11 @@ export class Heartbeat {
     return this.#answers
   }
 
-  /** Whoever asked then has given up. If nobody was answered since, a ping neither, the other side is deaf. */
+  /**
+   * Whoever asked has given up waiting. The other side is deaf if it has answered nothing since, not even a ping.
+   *
+   * @param asked what `ask` returned
+   */
   missed(asked: number) {
     const wasPinged = this.#unanswered !== null && this.#unanswered >= 0 && !this.#isFresh
     if (wasPinged && asked === this.#answers) this.#unanswered = Math.max(1, this.#unanswered ?? 0)
@@ -112,7 +116,7 @@ export class Heartbeat {
       return this.#options.ondead()
     }
     if (this.#unanswered !== null) this.#unanswered++
-    // The first interval without a word may only mean that there was nothing to say.
+    // The other side was heard, and owes no answer.
     if (!this.#detector.isDoubtful && this.#unanswered === null) return
     this.#unanswered ??= 0
     this.#options.ping()
