@@ -57,7 +57,7 @@ export class KnownLogs {
     return this.certificates.ofRegistrar(registrarKey)?.logKey === logKey ? registrarKey : null
   }
 
-  /** What others are told of each. */
+  /** What we tell others of each log. */
   notices(): LogNotice[] {
     return [...this.certificates.values()].map((certificate) => this.noticeOf(certificate))
   }
@@ -68,7 +68,7 @@ export class KnownLogs {
     return { certificate, length: this.#lengthOf(logKey), ...(snapshot ? { snapshot } : {}) }
   }
 
-  /** How much of our own log somebody has who says this. */
+  /** How many blocks of our own log a peer has, by what it said; 0 if it does not name the log. */
   ownLengthIn(notices: readonly LogNotice[]): number {
     const own = notices.find(({ certificate }) =>
       this.isOwn((certificate as Certificate | null)?.logKey ?? '')
@@ -76,7 +76,7 @@ export class KnownLogs {
     return own?.length ?? 0
   }
 
-  /** Nobody can have more of a log than its writer, unless that one was put back to an older state. */
+  /** Whether a peer has more of our own log than we have. Then our folder was put back to an older state. */
   isRewound(logKey: string, length: number): boolean {
     return this.isOwn(logKey) && length > this.#lengthOf(logKey)
   }
@@ -85,7 +85,10 @@ export class KnownLogs {
     return [...this.certificates.values()].filter((certificate) => this.isOutdated(certificate))
   }
 
-  /** Its registrar writes another one, or was away for long; and somebody live knows better. */
+  /**
+   * Whether a log is of no use any more: its registrar has begun another one that we have read, or was away for
+   * very long while another registrar is live.
+   */
   isOutdated({ logKey, registrarKey, startedAt, renewedAt }: Certificate): boolean {
     const live = this.certificates.get(this.#live.get(registrarKey)?.logKey ?? '')
     if (live) return live.startedAt > startedAt && isRead(this.#progressOf(live.logKey))

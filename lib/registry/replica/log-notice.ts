@@ -3,12 +3,14 @@ import type { LogNotice } from '../swarm/protocol.js'
 import { type Certificate, checkCertificate } from '../trust/certificate.js'
 import { checkSnapshot, type Snapshot } from '../trust/snapshot.js'
 
-/** What a peer has of a log, as it says; that there is such a log is proven. */
+/**
+ * What a peer says that it has of a log. Certificate and snapshot are signed; the length is only its word.
+ */
 export interface CheckedLogNotice {
   certificate: Certificate
   /** Blocks. */
   length: number
-  /** What its first blocks came to. */
+  /** A snapshot of the log's first blocks, which the peer has. */
   snapshot: Snapshot | null
 }
 

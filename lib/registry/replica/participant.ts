@@ -24,7 +24,7 @@ export interface ParticipantOptions extends NetworkOptions {
   registry: Buffer
   /** Folder of its replica. Default: the user's data folder, by registry and verb. */
   dir?: string | undefined
-  /** What it is called in the default folder. */
+  /** The name of its folder inside the user's data folder. */
   verb: string
   /** Default: a replica. */
   as?: PeeringOptions['as']
@@ -99,7 +99,7 @@ export class Participant extends ReadyResource {
     this.replica.on('denied', (...denial) => this.emit('denied', ...denial))
   }
 
-  /** The process key: what is granted to this process is granted to it. */
+  /** The process key, to which grants for this process are made. */
   get keyPair(): KeyPair {
     if (!this.#ownKeyPair) throw SeaportError.CLOSED('the participant is not open')
     return this.#ownKeyPair

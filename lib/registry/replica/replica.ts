@@ -42,9 +42,9 @@ export interface ReplicaOptions {
 
 /** The memory is written this long after it changed; a crash costs a rescan, no more. */
 const SAVE_DELAY_MS = 1000
-/** How often expired grants are looked for. */
+/** How often grants are checked for having expired. */
 const EXPIRY_CHECK_MS = 1000
-/** How often those are looked for who hold a connection and may not. */
+/** How often connections are searched for peers that may not read any more. */
 const SWEEP_MS = 5000
 
 /**
@@ -160,7 +160,7 @@ export class Replica extends ReadyResource {
     return this.#logs.views()
   }
 
-  /** What of a log whoever asks can have from us as a whole. */
+  /** The snapshot of a log that we can give to others, null if there is none. */
   snapshotOf(logKey: string): Snapshot | null {
     return this.#followers.snapshots.held(logKey)
   }
@@ -222,7 +222,7 @@ export class Replica extends ReadyResource {
     }
   }
 
-  /** A log that need not be followed, and is live although nobody pings for it: our own. */
+  /** Takes the log that this process writes. It needs no follower, and counts as live without pings. */
   setOwnLog(log: Log) {
     const { key: logKey } = log
     const before = this.#logs.own
@@ -269,7 +269,7 @@ export class Replica extends ReadyResource {
     this.#saveSoon()
   }
 
-  /** Whoever may no longer read gets nothing more. */
+  /** Cuts the connections of peers that may not read any more. */
   #cutTheUnwelcome() {
     for (const peer of this.peering.peers.values()) {
       if (!this.membership.mayRead(peer.identities)) peer.destroy()
@@ -288,7 +288,10 @@ export class Replica extends ReadyResource {
     this.emit('peer', peer)
   }
 
-  /** Not before it is known who may read: on the disk may be more than the certificates say that we have. */
+  /**
+   * Serves the logs to a peer. This waits until a certificate says who may read, because logs may be on disk
+   * that no certificate of ours names yet.
+   */
   #replicate(peer: Peer) {
     if (peer.connection.destroying || this.membership.grants.isPrivate === null) return
     if (this.#replications >= this.peering.limits.replications) return this.#turnAway(peer)
@@ -297,7 +300,10 @@ export class Replica extends ReadyResource {
     this.#replication.add(peer)
   }
 
-  /** Who is one too many still gets leases and pings here, and the logs from other replicas. */
+  /**
+   * Tells a peer that it gets no logs here. It still gets leases and pings, and can copy the logs from other
+   * replicas.
+   */
   #turnAway(peer: Peer) {
     const reason = SeaportError.LIMIT_REACHED(
       `the logs are served to ${this.#replications} others already, and to no more`
@@ -306,7 +312,7 @@ export class Replica extends ReadyResource {
     this.emit('notice', reason)
   }
 
-  /** What concerns no lease, but us. */
+  /** Reports what a peer says unasked (id 0). Answers about a lease are the lease's to handle. */
   #onafterword(peer: Peer, { id, code, text }: Answer) {
     if (id === 0) this.peering.report(peer, SeaportError.remote(code, text))
   }

@@ -8,18 +8,18 @@ import {
 } from '../log/hypercore.js'
 import type { Peer } from '../swarm/peer.js'
 
-/** A log that is copied. */
+/** Our copy of one log, and from whom it is fetched. */
 interface Copied {
   core: Hypercore
   /** The key of the registrar that writes it now, null if none does any more. */
   registrar: () => string | null
-  /** Whom we asked for it. */
+  /** The peers that we asked for the log. */
   asked: Set<Peer>
-  /** How many blocks each says it has. */
+  /** How many blocks each peer says that it has. */
   lengths: Map<Peer, number>
-  /** As long as this runs, only its registrar is asked. */
+  /** As long as this timer runs, only the log's registrar is asked. */
   reserved: NodeJS.Timeout | null
-  /** Until it is looked at whether somebody else is to be asked. */
+  /** Runs until it is decided again whom to ask. */
   timer: NodeJS.Timeout | null
 }
 
@@ -34,7 +34,7 @@ export interface OpenOptions {
 const RESERVED_MS = 500
 /** How many are asked for a log without its registrar; with those who ask us, all have it in a few steps. */
 const MAX_ASKED = 4
-/** A peer that ended a copying is asked again after this, if there is still need for it. */
+/** A peer that stopped giving the log is asked again after this, if it is still needed. */
 const ASK_AGAIN_MS = 200
 
 /**
@@ -108,7 +108,7 @@ export class Replication {
     const log = this.#logs.get(logKey)
     if (!log || peer.closed) return
     log.lengths.set(peer, length)
-    // Before it knew of the log it could not give it.
+    // An earlier request was lost if the peer did not know of the log yet.
     if (!replicatingPeers(log.core).some(({ mux }) => mux === peer.mux)) log.asked.delete(peer)
     this.#settle(log)
   }
@@ -151,7 +151,10 @@ function ask({ core, asked }: Copied, peer: Peer) {
   core.replicate(peer.mux)
 }
 
-/** If it still needs the log from us, it asks in its turn. Who has not answered yet is left when it does. */
+/**
+ * Stops fetching from a peer. If the peer needs the log from us, it asks. One that has not answered yet is left
+ * when it answers.
+ */
 function leave({ core, asked }: Copied, peer: Peer) {
   if (stopReplicating(core, peer.mux)) asked.delete(peer)
 }
