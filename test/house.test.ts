@@ -1,7 +1,10 @@
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import t, { type Test } from 'tap'
+import ts from 'typescript'
+import { TESTED_BY } from './mirror.js'
 import { ROOMS, testsOf } from './rooms/rooms.js'
 
 const HOUSE = resolve(import.meta.dirname, '../..')
@@ -13,6 +16,23 @@ const {
 
 t.test('this house is as its plan says', async (t) => {
   t.same(inspect(HOUSE).faults, [])
+})
+
+t.test('each file of lib/ has a test of its name, or one that is named for it', async (t) => {
+  const named = new Map(
+    Object.entries(TESTED_BY).flatMap(([test, files]) => files.map((file) => [file, test]))
+  )
+  for (const file of await namesOf('lib')) {
+    if (file.startsWith('dashboard/app/')) continue
+    const namesake = existsSync(join(HOUSE, 'test', `${file}.test.ts`))
+    if (namesake) t.notOk(named.has(file), `lib/${file}.ts has a test of its own`)
+    else t.ok(named.has(file), `lib/${file}.ts: write its test, or name it in test/mirror.ts`)
+  }
+  for (const [file, test] of named) {
+    t.ok(existsSync(join(HOUSE, 'lib', `${file}.ts`)), `lib/${file}.ts is in test/mirror.ts`)
+    if (test.startsWith('test/bin/')) continue
+    t.ok(loadedBy(test).has(`lib/${file}.ts`), `${test} loads lib/${file}.ts`)
+  }
 })
 
 t.test('every room of tests has a process, and a test', async (t) => {
@@ -129,4 +149,25 @@ async function build(t: Test, sources: Record<string, string[]>): Promise<string
     await writeFile(join(house, file), `${lines.join('\n')}\n`)
   }
   return house
+}
+
+/** The sources in a folder, without `.ts`. */
+async function namesOf(folder: string): Promise<string[]> {
+  const names = await readdir(join(HOUSE, folder), { recursive: true })
+  return names.filter((name) => name.endsWith('.ts')).map((name) => name.slice(0, -'.ts'.length))
+}
+
+/** What a source imports, and what that imports. */
+function loadedBy(source: string, loaded = new Set<string>()): Set<string> {
+  if (loaded.has(source) || !existsSync(join(HOUSE, source))) return loaded
+  loaded.add(source)
+  const text = readFileSync(join(HOUSE, source), 'utf8')
+  const imported = ts.preProcessFile(text, true, true).importedFiles.map(({ fileName }) => fileName)
+  // What a thread runs is named by its address.
+  const threads = [...text.matchAll(/new URL\('([^']+\.js)'/g)].map(([, name = '']) => name)
+  for (const name of [...imported, ...threads]) {
+    if (!name.startsWith('.')) continue
+    loadedBy(join(dirname(source), name).replace(/\.js$/, '.ts'), loaded)
+  }
+  return loaded
 }

@@ -1,0 +1,117 @@
+/**
+ * Files of lib/ without a test of the same name, by the test that says what they do. test/house.test.ts holds
+ * that each file of lib/ has its namesake in test/ or stands here, and that the test loads it.
+ */
+export const TESTED_BY: Record<string, string[]> = {
+  'test/access-table.test.ts': ['registry/trust/rights'],
+  'test/bin/bootstrap.test.ts': ['core/bootstrap-node'],
+  'test/bin/usage.test.ts': ['identity', 'roles', 'options'],
+  'test/consumer.test.ts': ['consumer-entry', 'dialing/links', 'registry'],
+  'test/core/metrics.test.ts': ['core/errors'],
+  'test/core/race.test.ts': ['core/abort'],
+  'test/core/serial-queue.test.ts': ['core/keyed-queue'],
+  'test/dialing/dialer.test.ts': ['dialing/instance-stats'],
+  'test/dialing/ejection.test.ts': ['dialing/load'],
+  'test/gateway/conformance.test.ts': [
+    'gateway/forwarding',
+    'gateway/relay',
+    'gateway/upgrade',
+    'gateway/request-handler',
+    'http/message-head',
+    'http/headers',
+    'http/date',
+    'gateway/fast-path/answer',
+    'gateway/fast-path/answer-body',
+    'gateway/fast-path/connection',
+    'gateway/fast-path/exchange',
+    'gateway/fast-path/streams'
+  ],
+  'test/gateway/http-gateway.test.ts': [
+    'gateway/access-log',
+    'gateway/cors',
+    'gateway/ledger',
+    'gateway/router',
+    'gateway/traffic',
+    'gateway/upstream',
+    'gateway/refusal',
+    'gateway/gateway-server'
+  ],
+  'test/gateway/tls.test.ts': ['gateway/certificate'],
+  'test/gateway/host-guard.test.ts': ['web', 'dashboard/pages'],
+  'test/http/client.test.ts': [
+    'http/agent',
+    'http/idempotent',
+    'http/idle-streams',
+    'http/kept-streams',
+    'http/request-body'
+  ],
+  'test/link/direct/direct.test.ts': [
+    'link/direct/connector',
+    'link/direct/handshake',
+    'link/direct/listener'
+  ],
+  'test/link/link.test.ts': [
+    'link/backlog',
+    'link/duplex',
+    'link/incoming-stream',
+    'link/path',
+    'link/sink',
+    'link/stream',
+    'link/streams'
+  ],
+  'test/link/purpose.test.ts': ['link/channel-handshake'],
+  'test/private.test.ts': ['admin', 'registry/swarm/denial', 'registry/trust/grant'],
+  'test/registry/log/log.test.ts': [
+    'registry/log/bee-writer',
+    'registry/log/compaction',
+    'registry/log/history',
+    'registry/log/log-value',
+    'registry/log/maintenance'
+  ],
+  'test/registry/log/own-keys.test.ts': ['registry/log/data-folder'],
+  'test/registry/log/snapshots.test.ts': ['registry/trust/snapshot'],
+  'test/registry/registrar/lease-expiry.test.ts': [
+    'registry/registrar/grace-periods',
+    'registry/registrar/outage'
+  ],
+  'test/registry/registrar/put.test.ts': ['registry/replica/backup'],
+  'test/registry/registrar/registrar.test.ts': [
+    'registry/registrar/leases',
+    'registry/registrar/log-writer',
+    'registry/registrar/published-log',
+    'registry/replica/lease'
+  ],
+  'test/registry/registrar/verifier.test.ts': ['registry/registrar/verifier-thread'],
+  'test/registry/replica/follower.test.ts': [
+    'registry/replica/followers',
+    'registry/replica/log-notice',
+    'registry/replica/snapshot-candidates'
+  ],
+  'test/registry/replica/freshness.test.ts': [
+    'registry/replica/known-logs',
+    'registry/replica/live-registrars',
+    'registry/replica/replica'
+  ],
+  'test/registry/swarm/hostile.test.ts': ['registry/swarm/peer', 'registry/swarm/protocol'],
+  'test/registry/swarm/meeting.test.ts': ['registry/swarm/membership'],
+  'test/registry/replica/newcomer.test.ts': [
+    'registry/trust/certificate',
+    'registry/trust/certificates'
+  ],
+  'test/registry/trust/statement-kinds.test.ts': [
+    'registry/trust/statement',
+    'registry/trust/statement-kind'
+  ],
+  'test/service.test.ts': [
+    'registry/replica/participant',
+    'index',
+    'serving/leave',
+    'serving/listeners',
+    'serving/origin',
+    'serving/local-port',
+    'serving/probe',
+    'serving/registration'
+  ],
+  'test/bin/web-access.test.ts': ['access-file'],
+  'test/bin/web.test.ts': ['metrics', 'bootstrap']
+}
