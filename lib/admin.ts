@@ -72,7 +72,7 @@ class AdminFace extends EventEmitter<AdminEvents> {
       host,
       dir,
       verb: VERB,
-      as: 'observer',
+      as: 'passer-by',
       kinds,
       keyPair
     })

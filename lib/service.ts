@@ -18,8 +18,7 @@ import { isServed } from './serving/probe.js'
 import { Registration } from './serving/registration.js'
 import type { Exit } from './serving/supervisor.js'
 
-/** What a service is told, beside what stands behind it. */
-export interface ServiceTerms extends MemberOptions, CheckOptions {
+export interface ServiceOptions extends MemberOptions, OriginOptions, CheckOptions {
   /** Name and exact version, as in `couchdb@3.2.2`. */
   role: string
   /** The service's identity. Default: one that is kept per data folder, role, backend and `name`. */
@@ -48,9 +47,6 @@ export interface ServiceTerms extends MemberOptions, CheckOptions {
    */
   drainTimeout?: number | undefined
 }
-
-/** What a service is told. One of `port`, `target`, `command` and `server` is needed. */
-export type ServiceOptions = ServiceTerms & OriginOptions
 
 const SETUP_TIMEOUT_MS = 30_000
 const VERB = 'service'

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { parseBootstrap } from '../lib/core/bootstrap-list.js'
 import {
   c,
   crypto,
@@ -10,7 +11,6 @@ import {
   SecretStream
 } from '../lib/core/holepunch.js'
 import { KeyPair, toHex } from '../lib/core/keys.js'
-import { parseBootstrap } from '../lib/core/network.js'
 import { Corestore, Hyperbee } from '../lib/registry/log/hypercore.js'
 import type { Testbed } from './testbed.js'
 

@@ -5,7 +5,9 @@ import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import { parseBootstrap } from '../lib/core/bootstrap-list.js'
 import { BootstrapNode } from '../lib/core/bootstrap-node.js'
+import { lend } from '../lib/core/dht-node.js'
 import {
   allConnections,
   c,
@@ -15,10 +17,8 @@ import {
   HyperDHT,
   Hyperswarm,
   isMalformedFrame,
-  lend,
   SecretStream
 } from '../lib/core/holepunch.js'
-import { parseBootstrap } from '../lib/core/network.js'
 import { beeNode, Corestore, Hyperbee, isLocked, isMoved } from '../lib/registry/log/hypercore.js'
 
 /**
@@ -34,6 +34,11 @@ t.test('hyperdht, hyperswarm and udx have what core/holepunch.ts uses', async (t
   const inside: Anything = dht
   t.type(inside._relayAddressesCache.delete, 'function', 'HyperDHT._relayAddressesCache.delete')
   t.type(inside.io.firewalled, 'boolean', 'HyperDHT.io.firewalled')
+  t.type(inside.io.serverSocket.address, 'function', 'HyperDHT.io.serverSocket')
+  t.type(inside._request, 'function', 'HyperDHT._request')
+  t.type(inside._nat.add, 'function', 'HyperDHT._nat.add')
+  t.equal(inside._randomPunchLimit, 1, 'HyperDHT._randomPunchLimit')
+  t.ok(Array.isArray(inside.bootstrapNodes), 'HyperDHT.bootstrapNodes')
   t.type(inside.stats.requests.responses, 'number', 'HyperDHT.stats.requests.responses')
   t.type(inside.listening[Symbol.iterator], 'function', 'HyperDHT.listening')
   t.type(inside.createRawStream, 'function', 'HyperDHT.createRawStream')
@@ -45,6 +50,13 @@ t.test('hyperdht, hyperswarm and udx have what core/holepunch.ts uses', async (t
   t.equal([...(swarm as Anything)._allConnections].length, 1, 'Hyperswarm._allConnections')
   t.equal(connectionTo(swarm, remote), [...allConnections(swarm)][0])
   t.type(swarm.connecting, 'number', 'Hyperswarm.connecting')
+  t.equal((swarm as Anything).server._announcer, null, 'Server._announcer')
+  await swarm.join(remote, { server: true, client: false }).flushed()
+  t.type(
+    (swarm as Anything).server._announcer._sleeper.resume,
+    'function',
+    'Server._announcer._sleeper.resume'
+  )
   const [connection]: Anything[] = [...swarm.connections]
   t.type(connection.rawStream.inflight, 'number', 'UDXStream.inflight')
   t.type(connection.rawStream.bbrBandwidth, 'number', 'UDXStream.bbrBandwidth')

@@ -47,7 +47,7 @@ const peering = new Peering({
   registry,
   keyPair: holderKeyPair,
   membership: new Membership(registry),
-  as: 'observer'
+  as: 'passer-by'
 })
 const peers: Promise<[Peer]> = once(peering, 'peer') as Promise<[Peer]>
 await peering.ready()

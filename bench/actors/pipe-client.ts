@@ -1,8 +1,8 @@
 /** The near end of the bare pipe: a DHT connection for each TCP connection. Arguments: bootstrap, key. */
 import { type AddressInfo, createServer } from 'node:net'
+import { parseBootstrap } from '../../lib/core/bootstrap-list.js'
 import { HyperDHT } from '../../lib/core/holepunch.js'
 import { parseKey } from '../../lib/core/keys.js'
-import { parseBootstrap } from '../../lib/core/network.js'
 import { untilFinished } from '../child.js'
 import { pipe } from './pipe.js'
 

@@ -1,8 +1,8 @@
 /** The far end of the bare pipe: a backend behind a DHT server. Arguments: bootstrap, backend's port. */
 import { connect } from 'node:net'
+import { parseBootstrap } from '../../lib/core/bootstrap-list.js'
 import { HyperDHT } from '../../lib/core/holepunch.js'
 import { KeyPair, toHex } from '../../lib/core/keys.js'
-import { parseBootstrap } from '../../lib/core/network.js'
 import { untilFinished } from '../child.js'
 import { pipe } from './pipe.js'
 

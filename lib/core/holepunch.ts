@@ -216,16 +216,17 @@ export interface HyperDHT extends EventEmitter {
   firewalled: boolean
   /** What all of its packets leave from, and come to. */
   readonly socket: UdxSocket
+  /** Whom each question about a key goes to, beside the nodes that are known. */
+  bootstrapNodes: Address[]
+  /** Nodes that answered, the latest first. */
+  toArray(options?: { limit?: number }): Address[]
   createRawStream(options: { framed: boolean }): LooseRawStream
   address(): { host: string; port: number; family: number }
   bind(): Promise<void>
   fullyBootstrapped(): Promise<void>
   /** Looks for nodes, from those that are known or else the bootstrap nodes on. */
   refresh(): void
-  connect(
-    key: Buffer,
-    options?: { keyPair?: KeyPairLike; relayAddresses?: Address[]; localConnection?: boolean }
-  ): SecretStream
+  connect(key: Buffer, options?: ConnectOptions): SecretStream
   createServer(
     options: {
       firewall?: (remotePublicKey: Buffer, payload: unknown) => boolean
@@ -238,12 +239,22 @@ export interface HyperDHT extends EventEmitter {
   destroy(options?: { force?: boolean }): Promise<void>
 }
 
+export interface ConnectOptions {
+  keyPair?: KeyPairLike
+  relayAddresses?: Address[]
+  localConnection?: boolean
+  /** Asked before holes are punched, whether to. Each side is as HyperDHT's FIREWALL numbers it. */
+  holepunch?: (remote: number, local: number) => boolean
+}
+
 export interface HyperDHTOptions {
   bootstrap?: Address[]
   host?: string
   port?: number
   ephemeral?: boolean
   firewalled?: boolean
+  /** How long to wait between two punches at random ports, in ms. */
+  randomPunchInterval?: number
 }
 
 export const HyperDHT = require('hyperdht') as {
@@ -298,7 +309,6 @@ interface Unpromised {
   readonly _writableState?: { readonly queue?: { readonly length?: number } }
   readonly inflight?: number
   readonly bbrBandwidth?: number
-  readonly io?: { firewalled: boolean }
   readonly _relayAddressesCache?: { delete?(key: string): void }
   readonly _allConnections?: Iterable<SecretStream> & {
     get?(key: Buffer): SecretStream | undefined
@@ -343,11 +353,6 @@ export function forgetAddresses(dht: HyperDHT, key: string) {
   ;(dht as Unpromised)._relayAddressesCache?.delete?.(key)
 }
 
-/** Tells a DHT node that others reach it without punching holes. */
-export function declareReachable(dht: HyperDHT) {
-  for (const part of [dht, (dht as Unpromised).io]) if (part) part.firewalled = false
-}
-
 /** Every connection of a swarm, those still being made included; without its private list, the made ones only. */
 export function allConnections(swarm: Hyperswarm): Iterable<SecretStream> {
   return (swarm as Unpromised)._allConnections ?? swarm.connections
@@ -356,31 +361,6 @@ export function allConnections(swarm: Hyperswarm): Iterable<SecretStream> {
 /** The connection of a swarm to a key, made or being made; undefined without its private list. */
 export function connectionTo(swarm: Hyperswarm, key: Buffer): SecretStream | undefined {
   return (swarm as Unpromised)._allConnections?.get?.(key)
-}
-
-/**
- * A DHT node for a swarm, which destroys the node that it is given, with its listeners on it. This one is not the
- * swarm's to destroy. Methods run on the node itself: a class with `#private` members refuses a Proxy.
- */
-export function lend(dht: HyperDHT): HyperDHT {
-  const listeners: [event: string, listener: (...args: unknown[]) => void][] = []
-  const own: Partial<HyperDHT> = {
-    on(event: string, listener: (...args: unknown[]) => void) {
-      listeners.push([event, listener])
-      dht.on(event, listener)
-      return dht
-    },
-    async destroy() {
-      for (const [event, listener] of listeners.splice(0)) dht.off(event, listener)
-    }
-  }
-  return new Proxy(dht, {
-    get(target, name) {
-      if (name in own) return Reflect.get(own, name)
-      const value: unknown = Reflect.get(target, name)
-      return typeof value === 'function' && name !== 'constructor' ? value.bind(target) : value
-    }
-  })
 }
 
 /**

@@ -1,39 +1,41 @@
 import { once } from 'node:events'
 import { isIPv4 } from 'node:net'
-import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { BootstrapList, parseBootstrap } from './bootstrap-list.js'
+import { announceAfresh, lend, limitRandomPunches } from './dht-node.js'
 import { SeaportError } from './errors.js'
 import {
   type Address,
   checkStack,
-  declareReachable,
   forgetAddresses,
   HyperDHT,
   type HyperDHTOptions,
   Hyperswarm,
   type KeyPairLike,
-  lend,
   ReadyResource,
   type SecretStream
 } from './holepunch.js'
 import { toHex } from './keys.js'
 import { LOOPBACK, probeUdpPort } from './listen.js'
+import { ownAddresses, Reachability } from './reachability.js'
 
 /** Where a process meets others. */
 export interface NetworkOptions {
-  /**
-   * Nodes of a private DHT, as `host:port[,host:port…]` or addresses. Default: what the environment has in
-   * `HYPERSEAPORT_BOOTSTRAP`, else the public DHT. An empty list is the public DHT, whatever the environment has.
-   */
+  /** Nodes of a private DHT, as `host:port[,host:port…]` or addresses. Default: the public DHT. */
   bootstrap?: string | Address[] | undefined
   /** Address the DHT node binds and advertises. Default: loopback if every bootstrap node is there, else all. */
   host?: string | undefined
 }
 
+export interface SwarmOptions {
+  /** Whom not to let in. */
+  firewall?: ((remotePublicKey: Buffer) => boolean) | undefined
+  /** Whether a key is worth a punch at random ports, of which there are few at a time. Default: all are. */
+  mayPunch?: ((remotePublicKey: Buffer) => boolean) | undefined
+}
+
 /** A registrar holds a connection per service process and many replicas; Hyperswarm's default is 64. */
 const MAX_PEERS = 4096
-/** How long a bootstrap node may take to tell us the address that it sees us under. */
-const SEEN_AS_TIMEOUT_MS = 1000
 /**
  * How long a server remembers a finished handshake, in case its answer was lost. HyperDHT's 10 s keep
  * 70 KB per connection, which a crowd that comes and goes turns into hundreds of megabytes.
@@ -44,17 +46,28 @@ const MAX_PARALLEL = 24
 /** Retries of a known peer, in ms, by how often it failed. */
 const RECONNECT_BACKOFFS_MS = [500, 1000, 2000, 2000]
 const RECONNECT_JITTER_MS = 250
-/** How long an opening waits for the first answer. */
-const SILENCE_MS = 2000
-/** How often to look for others while there are none. */
+/**
+ * Punches at random ports that go on at a time, and the pause after each. One takes 5 s on average, up to
+ * 35, and opens 256 sockets. HyperDHT's one in 20 s is spent before a second service is dialed.
+ */
+const RANDOM_PUNCHES = 8
+const RANDOM_PUNCH_INTERVAL_MS = 1
+/** How long an opening waits for the first answer: once around the world and back. */
+const SILENCE_MS = 500
+/** How often to look for others while there are none, and at the address that we are seen under. */
 const LOOKOUT_MS = 2000
+/** How often nodes that were named and did not answer are asked again, in lookouts. */
+const LOOKOUTS_PER_ROUND = 15
+/** Networks come up in several steps. */
+const SETTLE_MS = 300
 /** Without an answer for so long, there is nobody to say goodbye to. */
 const UNANSWERED_MS = 1000
 
 /**
  * A DHT node. `acquire` gives the one that is shared by all in this process who ask for the same
  * bootstrap nodes and host; who acquires it must release it, and the last one closes it. Emits `reached`
- * when a node answers after none did.
+ * when a node answers after none did, and `moved` when this machine's address is another one, here or as
+ * others see it.
  */
 export class Network extends ReadyResource {
   static readonly #shared = new Map<string, Network>()
@@ -62,10 +75,17 @@ export class Network extends ReadyResource {
   /** The address that the node binds; undefined for all. */
   readonly host: string | undefined
 
-  readonly #options: HyperDHTOptions
+  /** The nodes of a private DHT; null for the public one. */
+  readonly #bootstrap: BootstrapList | null
   #dht: HyperDHT | null = null
+  #reachability: Reachability | null = null
   #destroyed: Promise<void> | null = null
   #lookout: NodeJS.Timeout | null = null
+  #lookouts = 0
+  #settling: NodeJS.Timeout | null = null
+  #hosts = ''
+  /** Who tells us the address that we are seen under, and what it said last. */
+  #witness: { node: Address; seenAs: string } | null = null
   #users = 1
   #leaving = 0
   #isGivenUp = false
@@ -75,23 +95,20 @@ export class Network extends ReadyResource {
     super()
     // Each participant of this process listens.
     this.setMaxListeners(0)
-    const bootstrap = readBootstrap(options.bootstrap)
-    const host = options.host ?? (bootstrap?.every(isLoopback) ? LOOPBACK : undefined)
+    const nodes = readBootstrap(options.bootstrap)
+    const host = options.host ?? (nodes?.every(isLoopback) ? LOOPBACK : undefined)
     if (host !== undefined && !isIPv4(host)) {
       throw SeaportError.USAGE(
         `the host must be an IPv4 address of this machine, as in 192.168.1.10, not ${JSON.stringify(host)}`
       )
     }
     this.host = host
-    this.#options = {
-      ...(bootstrap === undefined ? {} : { bootstrap }),
-      ...(host === undefined ? {} : { host })
-    }
+    this.#bootstrap = nodes ? new BootstrapList(nodes) : null
   }
 
   /** @throws OFFLINE, USAGE */
   static acquire({ bootstrap, host }: NetworkOptions = {}): Network {
-    const id = networkId({ bootstrap, host })
+    const id = JSON.stringify([bootstrap, host])
     const shared = Network.#shared.get(id)
     if (shared && !shared.closing && !shared.#isGivenUp) {
       shared.#users++
@@ -115,15 +132,20 @@ export class Network extends ReadyResource {
   /** Why nobody can be found, if it is the DHT's fault. */
   get fault(): SeaportError | null {
     if (!this.isAlone) return null
-    const { bootstrap } = this.#options
+    const bootstrap = this.#bootstrap
     if (!bootstrap) {
       return SeaportError.DHT_UNREACHABLE(
         'no node of the public DHT answers; is this machine online, and may it use UDP?'
       )
     }
-    const places = bootstrap.map(({ host, port }) => `${host}:${port}`).join(', ')
+    const unknown = [...bootstrap.unresolved].map(([name, code]) => `${name} (${code})`)
+    const hint =
+      unknown.length > 0
+        ? `, and this machine's resolver has no address for ${unknown.join(', ')}`
+        : ''
+    const places = bootstrap.named.map(({ host, port }) => `${host}:${port}`).join(', ')
     return SeaportError.DHT_UNREACHABLE(
-      `no node of the DHT answers at ${places}; is \`hyperseaport bootstrap\` running there?`
+      `no node of the DHT answers at ${places}${hint}; is \`hyperseaport bootstrap\` running there?`
     )
   }
 
@@ -136,37 +158,79 @@ export class Network extends ReadyResource {
   override async _open() {
     checkStack()
     if (this.host !== undefined) await probeUdpPort(0, this.host)
-    const firewalled = await isBehindNat(this.#options)
-    const dht = new HyperDHT({ ...this.#options, firewalled })
+    const dht = this.#makeNode()
     this.#dht = dht
-    if (!this.#isGivenUp) await this.#bootstrapped()
+    // The swarm of each registry listens.
+    dht.setMaxListeners(0)
+    dht.on('add-node', () => {
+      if (dht.nodes.length === 1) this.#onreached()
+    })
+    dht.on('remove-node', (node: Address) => this.#forgetNode(node))
+    dht.on('network-change', () => this.#oninterfaces())
+    this.#hosts = hostsNow()
+    if (!this.#isGivenUp) await this.#enter()
     if (this.#isGivenUp) {
       await this.#destroy()
       throw SeaportError.CLOSED('left while the network was opening')
     }
-    // The swarm of each registry listens.
-    dht.setMaxListeners(0)
-    dht.on('add-node', () => {
-      if (dht.nodes.length === 1) this.#onreached().catch(() => {})
-    })
-    this.#lookout = setInterval(() => {
-      if (this.isAlone) dht.refresh()
-    }, LOOKOUT_MS)
+    this.#lookout = setInterval(() => this.#lookAround(), LOOKOUT_MS)
   }
 
-  /** HyperDHT asks for up to 11 s where nobody answers; who is still alone by then goes on looking later. */
-  async #bootstrapped() {
+  #makeNode(): HyperDHT {
+    const dht = this.#bootstrap ? this.#makePrivateNode() : new HyperDHT(this.#nodeOptions)
+    limitRandomPunches(dht, RANDOM_PUNCHES)
+    return dht
+  }
+
+  get #nodeOptions(): HyperDHTOptions {
+    const host = this.host === undefined ? {} : { host: this.host }
+    return { ...host, randomPunchInterval: RANDOM_PUNCH_INTERVAL_MS }
+  }
+
+  #makePrivateNode(): HyperDHT {
+    const isLocal = this.host === LOOPBACK
+    // Each question would wait 4 s for a node that is named and dead: it is told of those that answer.
+    const dht = new HyperDHT({ ...this.#nodeOptions, bootstrap: [], firewalled: !isLocal })
+    const reachability = new Reachability({ dht, isKnown: isLocal })
+    reachability.on('answer', (node) => this.#addNode(node))
+    reachability.on('change', () => this.#announceAfresh())
+    this.#reachability = reachability
+    return dht
+  }
+
+  /** Until the first node answers, or none does; who is alone by then goes on looking later. */
+  async #enter() {
     const patience = new AbortController()
+    const entered = this.#bootstrap ? this.#askNodes() : this.dht.fullyBootstrapped()
     const silence = sleep(SILENCE_MS, undefined, { signal: patience.signal }).then(() =>
-      this.#answers === 0 ? undefined : this.dht.fullyBootstrapped()
+      this.#answers === 0 ? undefined : entered
     )
     silence.catch(() => {})
-    await Promise.race([this.dht.fullyBootstrapped(), silence])
+    await Promise.race([entered, silence])
     patience.abort()
+  }
+
+  /** Asks all nodes that are named, at once. Never rejects. */
+  async #askNodes() {
+    const nodes = (await this.#bootstrap?.resolve()) ?? []
+    await this.dht.bind()
+    if (!this.dht.destroyed) await this.#reachability?.ask(nodes)
+  }
+
+  #addNode(node: Address) {
+    const { bootstrapNodes } = this.dht
+    if (!bootstrapNodes.some((other) => isSame(node, other))) bootstrapNodes.push(node)
+  }
+
+  #forgetNode(node: Address) {
+    if (!this.#bootstrap) return
+    const { dht } = this
+    dht.bootstrapNodes = dht.bootstrapNodes.filter((other) => !isSame(node, other))
   }
 
   override async _close() {
     if (this.#lookout) clearInterval(this.#lookout)
+    if (this.#settling) clearTimeout(this.#settling)
     await this.#destroy()
   }
 
@@ -184,9 +248,9 @@ export class Network extends ReadyResource {
   }
 
   /** A swarm of its own key on the shared node. */
-  swarm(keyPair: KeyPairLike, firewall?: (remotePublicKey: Buffer) => boolean): Hyperswarm {
+  swarm(keyPair: KeyPairLike, { firewall, mayPunch }: SwarmOptions = {}): Hyperswarm {
     return new Hyperswarm({
-      dht: lend(this.dht),
+      dht: lend(this.dht, mayPunch),
       keyPair,
       maxPeers: MAX_PEERS,
       maxParallel: MAX_PARALLEL,
@@ -241,55 +305,71 @@ export class Network extends ReadyResource {
    * A DHT node that found nobody looks again after 40 s, and has its servers found after five minutes. A
    * machine that starts before its bootstrap node, or before its network, need not wait for that.
    */
-  async #onreached() {
-    const { dht } = this
-    if (dht.firewalled && !(await isBehindNat(this.#options))) {
-      declareReachable(dht)
-    }
+  #onreached() {
     if (this.closing) return
-    for (const server of dht.listening) server.refresh()
+    this.#announceAfresh()
     this.emit('reached')
+  }
+
+  #lookAround() {
+    this.#lookouts++
+    if (this.isAlone) {
+      if (this.#bootstrap) void this.#askNodes()
+      else this.dht.refresh()
+    } else if (this.#isMissingNodes && this.#lookouts % LOOKOUTS_PER_ROUND === 0) {
+      void this.#askNodes()
+    }
+    void this.#checkAddress()
+  }
+
+  get #isMissingNodes(): boolean {
+    if (!this.#bootstrap) return false
+    const { nodes, isIncomplete } = this.#bootstrap
+    return isIncomplete || nodes.length > this.dht.bootstrapNodes.length
+  }
+
+  /** Asks one node which address it sees us under: when a router gets another one, nobody tells us. Never rejects. */
+  async #checkAddress() {
+    const [latest] = this.dht.toArray({ limit: 1 })
+    const node = this.#witness?.node ?? latest
+    if (!node || this.host === LOOPBACK) return
+    try {
+      const { to } = await this.dht.ping(node, { retry: false })
+      const before = this.#witness?.seenAs
+      this.#witness = { node, seenAs: to.host }
+      if (before !== undefined && before !== to.host) this.#onmoved()
+    } catch {
+      // What another one sees may differ, and tells nothing.
+      this.#witness = null
+    }
+  }
+
+  #oninterfaces() {
+    if (this.#settling) clearTimeout(this.#settling)
+    this.#settling = setTimeout(() => {
+      this.#settling = null
+      const hosts = hostsNow()
+      const isNews = hosts !== this.#hosts
+      this.#hosts = hosts
+      if (isNews && !this.closing) this.#onmoved()
+    }, SETTLE_MS)
+  }
+
+  /** Connections of before are most likely dead, and whoever looks for us is sent to where we were. */
+  #onmoved() {
+    this.#witness = null
+    this.#reachability?.forget()
+    if (this.#bootstrap) void this.#askNodes()
+    this.#announceAfresh()
+    this.emit('moved')
+  }
+
+  #announceAfresh() {
+    for (const server of this.dht.listening) announceAfresh(server)
   }
 }
 
-/**
- * Reads `host:port[,host:port…]`.
- *
- * @throws USAGE
- */
-export function parseBootstrap(text: string): Address[] {
-  return text
-    .split(',')
-    .filter((part) => part.trim() !== '')
-    .map((part) => {
-      const match = /^([^\s:]+):(\d{1,5})$/.exec(part.trim())
-      const port = Number(match?.[2])
-      if (!match?.[1] || port < 1 || port > 65535) {
-        throw SeaportError.USAGE(
-          `a bootstrap node is host:port, as in 10.0.0.2:49737, not ${JSON.stringify(part)}`
-        )
-      }
-      return { host: match[1], port }
-    })
-}
-
-/**
- * Tells networks apart: those of the same nodes and host are one.
- *
- * @throws OFFLINE, USAGE
- */
-export function networkId({ bootstrap, host }: NetworkOptions): string {
-  return JSON.stringify([readBootstrap(bootstrap) ?? [], host])
-}
-
-/** An empty variable counts as unset, as it does for the command line. */
-function bootstrapOfEnvironment(): string | undefined {
-  return process.env.HYPERSEAPORT_BOOTSTRAP || process.env.hyperseaport_bootstrap || undefined
-}
-
-function readBootstrap(
-  bootstrap: NetworkOptions['bootstrap'] = bootstrapOfEnvironment()
-): Address[] | undefined {
+function readBootstrap(bootstrap: NetworkOptions['bootstrap']): Address[] | undefined {
   const nodes = typeof bootstrap === 'string' ? parseBootstrap(bootstrap) : bootstrap
   if (nodes && nodes.length > 0) return nodes
   if (process.env.HYPERSEAPORT_OFFLINE === '1') {
@@ -304,36 +384,11 @@ function isLoopback({ host }: Address) {
   return host === 'localhost' || host.startsWith('127.')
 }
 
-/**
- * HyperDHT takes itself for firewalled until a few nodes have told it otherwise. In a private DHT there
- * may be one node and no more: then two processes of one LAN would punch holes, give up for want of
- * evidence, and now and then cut the direct path that they had just found (measured: half of the
- * connections were lost on loopback, nearly all between hosts). So a node of a private DHT asks: if it
- * is seen under an address of its own, nothing stands in between.
- */
-async function isBehindNat({ bootstrap, host }: HyperDHTOptions): Promise<boolean> {
-  if (!bootstrap) return true
-  if (host === LOOPBACK) return false
-  const scout = new HyperDHT({
-    bootstrap,
-    ...(host === undefined ? {} : { host }),
-    ephemeral: true
-  })
-  try {
-    await scout.bind()
-    const asked = bootstrap.map((node) =>
-      scout.ping(node, { timeout: SEEN_AS_TIMEOUT_MS, retry: false })
-    )
-    const { to } = await Promise.any(asked)
-    return !ownAddresses().has(to.host)
-  } catch {
-    return true
-  } finally {
-    await scout.destroy()
-  }
+function isSame(one: Address, other: Address): boolean {
+  return one.host === other.host && one.port === other.port
 }
 
-function ownAddresses(): Set<string> {
-  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
-  return new Set(all.map(({ address }) => address))
+/** The addresses of this machine, in a form that compares. */
+function hostsNow(): string {
+  return [...ownAddresses()].filter(isIPv4).sort().join()
 }

@@ -1,6 +1,5 @@
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
-import { forward } from '../core/forward.js'
 import { ReadyResource, type SecretStream } from '../core/holepunch.js'
 import { toHex } from '../core/keys.js'
 import type { DirectConnector } from './direct/connector.js'
@@ -13,10 +12,10 @@ export interface LinkPoolOptions extends Omit<LinkOptions, 'onincoming' | 'path'
   /** Makes a connection to a key, as `dht.connect` does. */
   connect: (remotePublicKey: Buffer) => SecretStream
   /** Finds and makes direct connections. Default: none are made. */
-  connector?: Pick<DirectConnector, 'isDue' | 'connect'> | undefined
+  direct?: Pick<DirectConnector, 'isDue' | 'connect'> | undefined
   /** How long the direct path is tried alone, in ms. */
   headStart?: number | undefined
-  /** How often the connector is asked whether the direct path is worth a try, in ms. */
+  /** How often is asked whether the direct path is worth a try, in ms. */
   retryInterval?: number | undefined
   /** Closes links that had no streams for so many ms. */
   idleTimeout?: number
@@ -31,24 +30,24 @@ export interface PathFollower {
   stop(): void
 }
 
-/** The path of a link, as users see it. */
+/** How a link goes, as it is shown. */
 export interface PathView {
   path: Path
   /** How long packets take there and back, in ms; null until it was measured. */
   rtt: number | null
 }
 
-/** A link, as users see it. */
+/** A link, as it is shown. */
 export interface LinkView extends PathView {
   /** Whom it leads to, hex. */
   key: string
   streams: number
-  /** Whether the other side has not answered for a while. */
+  /** Left us without an answer for a while. */
   suspect: boolean
 }
 
 const IDLE_TIMEOUT_MS = 5 * 60_000
-/** Idle links are looked for at least this often. */
+/** How often idle links are looked for, at least. */
 const MAX_SWEEP_INTERVAL_MS = 60_000
 const PING_TIMEOUT_MS = 2000
 
@@ -68,11 +67,11 @@ export class LinkPool extends ReadyResource {
   }
 
   readonly #connect: LinkPoolOptions['connect']
-  readonly #connector: LinkPoolOptions['connector']
+  readonly #direct: LinkPoolOptions['direct']
   readonly #linkOptions: LinkOptions
-  readonly #pathsOptions: Pick<PathsOptions, 'headStart' | 'retryInterval'>
+  readonly #routeOptions: Pick<PathsOptions, 'headStart' | 'retryInterval'>
   readonly #idleTimeout: number
-  readonly #paths = new Map<string, Paths>()
+  readonly #routes = new Map<string, Paths>()
   /** Who wants to hear of better paths to a key, by key in hex. */
   readonly #followers = new Map<string, Set<PathListener>>()
   #isClosed = false
@@ -80,7 +79,7 @@ export class LinkPool extends ReadyResource {
 
   constructor({
     connect,
-    connector,
+    direct,
     headStart,
     retryInterval,
     idleTimeout = IDLE_TIMEOUT_MS,
@@ -88,15 +87,15 @@ export class LinkPool extends ReadyResource {
   }: LinkPoolOptions) {
     super()
     this.#connect = connect
-    this.#connector = connector
-    this.#pathsOptions = { headStart, retryInterval }
+    this.#direct = direct
+    this.#routeOptions = { headStart, retryInterval }
     this.#idleTimeout = idleTimeout
     this.#linkOptions = linkOptions
   }
 
   /**
-   * Opens a stream to a key, over its link. If the link turns out to be gone before the open was answered, another
-   * one is made, once. For callers that insist, the same is done if the link is deaf.
+   * Opens a stream to a key, over its link. A link that turns out to be gone, before the open could
+   * be answered, is made afresh once; and so is one that is deaf, for who insists.
    *
    * @throws OPEN_TIMEOUT, LINK_LOST, CLOSED, what the other side refused with, or the signal's reason
    */
@@ -117,7 +116,7 @@ export class LinkPool extends ReadyResource {
    * Asked for each request.
    */
   isSuspect(key: string): boolean {
-    return this.#paths.get(key)?.isSuspect ?? false
+    return this.#routes.get(key)?.isSuspect ?? false
   }
 
   /**
@@ -125,7 +124,7 @@ export class LinkPool extends ReadyResource {
    * Asked for each dial.
    */
   pathOf(key: string): { kind: Path; rtt: number | null } | null {
-    const link = this.#paths.get(key)?.current
+    const link = this.#routes.get(key)?.current
     return link ? { kind: link.path, rtt: link.rtt } : null
   }
 
@@ -149,7 +148,7 @@ export class LinkPool extends ReadyResource {
     const listeners = this.#followers.get(key) ?? new Set()
     this.#followers.set(key, listeners.add(listener))
     return {
-      seek: () => this.#paths.get(key)?.seek(),
+      seek: () => this.#routes.get(key)?.seek(),
       stop: () => {
         listeners.delete(listener)
         if (listeners.size === 0) this.#followers.delete(key)
@@ -159,12 +158,12 @@ export class LinkPool extends ReadyResource {
 
   /** Cuts the links to a key, in hex, and all streams on them. */
   cut(key: string, reason: SeaportError) {
-    this.#paths.get(key)?.close(reason)
+    this.#routes.get(key)?.close(reason)
   }
 
   /** The links that are connected. */
   links(): LinkView[] {
-    return [...this.#paths].flatMap(([key, { links }]) =>
+    return [...this.#routes].flatMap(([key, { links }]) =>
       links
         .filter((link) => link.isConnected)
         .map(({ path, rtt, size, isSuspect }) => ({
@@ -181,39 +180,37 @@ export class LinkPool extends ReadyResource {
     this.#isClosed = true
     if (this.#sweeper) clearInterval(this.#sweeper)
     const reason = SeaportError.CLOSED('the pool was closed')
-    for (const paths of this.#paths.values()) paths.close(reason)
+    for (const route of this.#routes.values()) route.close(reason)
   }
 
   #take(remotePublicKey: Buffer, signal: Signal | undefined): Link | Promise<Link> {
     if (this.#isClosed) throw SeaportError.CLOSED('the pool was closed')
-    const link = this.#pathsTo(remotePublicKey).take()
+    const link = this.#routeTo(remotePublicKey).take()
     return link instanceof Link || !signal ? link : unlessAborted(link, signal)
   }
 
-  #pathsTo(remotePublicKey: Buffer): Paths {
+  #routeTo(remotePublicKey: Buffer): Paths {
     const key = toHex(remotePublicKey)
-    const existing = this.#paths.get(key)
+    const existing = this.#routes.get(key)
     if (existing) return existing
-    const paths = new Paths({
+    const route = new Paths({
       makeDht: () => this.#link(this.#connect(remotePublicKey), { path: 'dht' }),
       makeDirect: (signal) =>
-        this.#connector?.isDue(remotePublicKey)
-          ? this.#linkDirectly(remotePublicKey, signal)
-          : null,
+        this.#direct?.isDue(remotePublicKey) ? this.#linkDirectly(remotePublicKey, signal) : null,
       onbetter: (path) => {
         for (const listener of this.#followers.get(key) ?? []) listener(path)
       },
-      onend: () => this.#paths.delete(key),
-      ...this.#pathsOptions
+      onend: () => this.#routes.delete(key),
+      ...this.#routeOptions
     })
-    this.#paths.set(key, paths)
+    this.#routes.set(key, route)
     this.#sweepLater()
-    return paths
+    return route
   }
 
   async #linkDirectly(remotePublicKey: Buffer, signal: AbortSignal): Promise<Link> {
-    const connector = this.#connector as DirectConnector
-    const { connection, rtt } = await connector.connect(remotePublicKey, signal)
+    const direct = this.#direct as DirectConnector
+    const { connection, rtt } = await direct.connect(remotePublicKey, signal)
     if (!this.#isClosed) return this.#link(connection, { path: 'direct', rtt })
     connection.destroy()
     throw SeaportError.CLOSED('the pool was closed')
@@ -221,14 +218,14 @@ export class LinkPool extends ReadyResource {
 
   #link(connection: SecretStream, options: Pick<LinkOptions, 'path' | 'rtt'>): Link {
     const link = new Link(connection, { ...this.#linkOptions, ...options })
-    const isDirect = link.path === 'direct'
+    const direct = link.path === 'direct' ? 1 : 0
     this.stats.made++
     this.stats.links++
-    if (isDirect) this.stats.direct++
-    forward(link, this, ['notice'])
+    this.stats.direct += direct
+    link.on('notice', (error) => this.emit('notice', error))
     link.on('close', ({ code }) => {
       this.stats.links--
-      if (isDirect) this.stats.direct--
+      this.stats.direct -= direct
       if (code !== 'CLOSED') this.stats.lost++
     })
     return link
@@ -244,8 +241,8 @@ export class LinkPool extends ReadyResource {
   }
 
   #sweep() {
-    for (const paths of this.#paths.values()) paths.sweep(this.#idleTimeout)
-    if (this.#paths.size > 0 || !this.#sweeper) return
+    for (const route of this.#routes.values()) route.sweep(this.#idleTimeout)
+    if (this.#routes.size > 0 || !this.#sweeper) return
     clearInterval(this.#sweeper)
     this.#sweeper = null
   }

@@ -118,6 +118,45 @@ t.test('a setup that no DHT answers ends in time, and says why', async (t) => {
   t.ok(performance.now() - beganAt < 2 * TOO_LONG_MS)
 })
 
+t.test('a bootstrap node that is dead costs nothing beside one that lives', async (t) => {
+  const testbed = await Testbed.make(t)
+  const dead = await deadEnd()
+  const registrar = await testbed.registrar()
+  t.ok(registrar.opened)
+  const consumer = Consumer([], {
+    registryPublicKey: testbed.keyPair.publicKey,
+    bootstrap: `${dead},${testbed.bootstrap}`,
+    dir: await testbed.dir()
+  })
+  t.teardown(() => consumer.destroy())
+  const beganAt = performance.now()
+  await consumer.setup()
+  t.ok(performance.now() - beganAt < TOO_LONG_MS, 'HyperDHT would ask the dead one for 4 s')
+})
+
+t.test('a bootstrap node may be given by its name', async (t) => {
+  const testbed = await Testbed.make(t)
+  await testbed.registrar()
+  const consumer = Consumer([], {
+    registryPublicKey: testbed.keyPair.publicKey,
+    bootstrap: `localhost:${testbed.bootstrap.split(':')[1]}`,
+    dir: await testbed.dir()
+  })
+  t.teardown(() => consumer.destroy())
+  await consumer.setup()
+})
+
+t.test('a name that has no address is told', async (t) => {
+  const testbed = await Testbed.make(t)
+  const options = { registryPublicKey: '5b'.repeat(32), bootstrap: 'nowhere.invalid:49737' }
+  const consumer = Consumer([], { ...options, host: '127.0.0.1', dir: await testbed.dir() })
+  t.teardown(() => consumer.destroy())
+  await t.rejects(consumer.setup({ timeout: 3000 }), {
+    code: 'REGISTRY_NOT_FOUND',
+    message: /no address for nowhere\.invalid \(E/
+  })
+})
+
 t.test('goodbyes to a DHT that has died are cut short', async (t) => {
   const { node, address } = await makeNode()
   const network = new Network({ bootstrap: address })

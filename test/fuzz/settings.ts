@@ -1,7 +1,7 @@
 import { parseConfig } from '../../bin/config.js'
 import { parseDuration } from '../../bin/duration.js'
+import { parseBootstrap } from '../../lib/core/bootstrap-list.js'
 import { parseKey } from '../../lib/core/keys.js'
-import { parseBootstrap } from '../../lib/core/network.js'
 import { dialableAddresses } from '../../lib/link/direct/address.js'
 import { parseBackend } from '../../lib/serving/backend.js'
 import type { Target } from './mutants.js'

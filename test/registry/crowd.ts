@@ -18,7 +18,7 @@ export async function registerCrowd(testbed: Testbed, size: number): Promise<Pee
     registry,
     keyPair,
     membership: new Membership(registry),
-    as: 'observer'
+    as: 'passer-by'
   })
   testbed.teardown(() => peering.close())
   const connected = once(peering, 'peer')

@@ -1,7 +1,7 @@
 import { SeaportError } from '../../core/errors.js'
 import { beeNode, type Hypercore } from './hypercore.js'
 
-/** So many blocks are asked for at once, and passed on together. */
+/** Blocks asked for at once, and given on together. */
 const SLICE = 256
 
 export interface HistoryOptions {
@@ -11,7 +11,7 @@ export interface HistoryOptions {
   timeout?: number
 }
 
-/** Reads what is on our own disk, and asks nobody. */
+/** What is on our own disk, and nothing else. */
 export const LOCAL = { wait: false }
 
 /** What was written to a log until it had this length. */
@@ -61,9 +61,7 @@ function untilMissing(results: PromiseSettledResult<Buffer | null>[]): Buffer[] 
   return blocks
 }
 
-/**
- * The value that a block wrote; null if it only removed a place; text that is no JSON if the block is malformed.
- */
+/** What a block wrote, null if it only left a place; of one that is malformed, what cannot be read either. */
 function writtenIn(block: Buffer): string | null {
   try {
     const { value } = beeNode.decode(block)

@@ -22,15 +22,10 @@ interface MaintenanceEvents {
   notice: [SeaportError]
 }
 
-/**
- * Blocks after a snapshot before the next one, at least, and for each value that it has, if somebody comes who
- * has to read them all: fetching a block takes as long as twenty values of a snapshot.
- */
+/** Blocks after a snapshot before the next one, at least, and for each value that it has, if somebody comes who has to read them all: fetching a block takes as long as twenty values of a snapshot. */
 const MIN_TAIL_FOR_NEWCOMERS = 1024
 const TAIL_PER_VALUE_FOR_NEWCOMERS = 1 / 8
-/**
- * A snapshot is at least this old before the next one is made for newcomers, so that they have time to read it.
- */
+/** Newcomers have this time to read one before the next is made for others; and twice as long until it goes. */
 const MIN_AGE_MS = 10_000
 
 /**
@@ -53,7 +48,7 @@ export class Maintenance extends EventEmitter<MaintenanceEvents> {
     })
   }
 
-  /** Makes a snapshot for a newcomer that has so many blocks of the log, if that spares it much. */
+  /** Somebody comes who has so many blocks of the log. */
   welcome(length: number) {
     const { log } = this.#options
     const tail = Math.min(this.#tail, log.length - length)
@@ -61,7 +56,7 @@ export class Maintenance extends EventEmitter<MaintenanceEvents> {
     if (tail > limit && Date.now() - this.#writtenAt > MIN_AGE_MS) this.#renew()
   }
 
-  /** Starts nothing more, and resolves when what is under way is done. */
+  /** Resolves when nothing is under way any more. */
   async close() {
     this.#closed = true
     await this.#work

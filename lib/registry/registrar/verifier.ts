@@ -9,12 +9,9 @@ interface Waiting {
   settle: (holds: boolean) => void
 }
 
-/**
- * Up to so many records in one turn are verified in this thread: another one costs memory, and a message each
- * way.
- */
+/** A thread costs memory and a hop there and back, so those who come in small groups are served here. */
 const CROWD = 4
-/** So many records go to the thread in one message. They can be written while the next ones are verified. */
+/** So many go to the thread together, and can be written while the next ones are verified. */
 const GROUP = 8
 
 /**
@@ -26,13 +23,11 @@ export class Verifier {
   readonly #isAlone: boolean
   #worker: Worker | null = null
   #isUp = false
-  /**
-   * Records that go to the thread at the end of this turn of the event loop, or as soon as they are a group.
-   */
+  /** What goes to the thread at the end of this turn of the event loop, or when it is a group. */
   #queue: Waiting[] = []
-  /** Groups that the thread has not answered yet, in the order in which they were sent. */
+  /** What went to the thread, in order. */
   readonly #sent: Waiting[][] = []
-  /** How many records came in this turn of the event loop. */
+  /** How many came in this turn. */
   #arrived = 0
   #closed = false
 
@@ -97,7 +92,7 @@ export class Verifier {
     return worker
   }
 
-  /** Verifies in this thread what the other one did not answer, so that everybody who waits is answered. */
+  /** Whoever waits is answered, if not by the thread. */
   #settleHere() {
     for (const { record, settle } of this.#sent.splice(0).flat()) settle(verifyRecord(record))
   }

@@ -33,10 +33,7 @@ export type DirectoryListener = (change: DirectoryChange, instance: Instance) =>
 /** How many versions of a role a range may choose from. */
 export type Versions = 'newest' | 'all'
 
-/**
- * So many answers, each for one range, are cached for a role. The bound is there because callers choose the
- * ranges.
- */
+/** Different ranges of one role whose answers are kept; whoever may ask might ask for many. */
 const MAX_ANSWERS = 64
 
 /**
@@ -48,12 +45,12 @@ export class Directory {
   /** Entries by log, then by instance. */
   readonly #logs = new Map<string, Map<string, Entry>>()
   readonly #live = new Set<string>()
-  /** Keys of instances by role. An instance that changed its role is listed under both. */
+  /** One that changed its role stands under both. */
   readonly #roles = new Map<string, Role>()
-  /** The entry that counts for each instance. It is found when somebody first asks. */
+  /** The entry that counts of each instance, once somebody asked. */
   readonly #winners = new Map<string, Candidate | null>()
   readonly #listeners = new Set<DirectoryListener>()
-  /** Each instance as the listeners were last told of it. */
+  /** What the listeners were last told of each instance. */
   readonly #told = new Map<string, Instance>()
 
   /**
@@ -90,7 +87,7 @@ export class Directory {
     }
   }
 
-  /** Removes a log's entries of all instances but these. */
+  /** A log says something of these instances, and nothing any more of any other. */
   retain(log: string, keys: ReadonlySet<string>) {
     const entries = this.#entriesOf(log)
     for (const key of [...entries.keys()]) {
@@ -152,13 +149,13 @@ export class Directory {
     return this.#instance(key)
   }
 
-  /** The status that `get` would give, without making an instance: for callers that ask all the time. */
+  /** What `get` would say of its status, for who asks all the time. */
   statusOf(key: string): Instance['status'] | null {
     const winner = this.#winner(key)
     return winner && !isGone(winner.entry) ? statusOf(winner.entry) : null
   }
 
-  /** The versions of a role that any log knows, those of instances that are gone included. */
+  /** The versions of a role that some log knows, of instances that are gone too. */
   knownVersions(role: string): string[] {
     const versions = new Set<string>()
     for (const key of this.#roles.get(role)?.keys ?? []) {
@@ -173,14 +170,12 @@ export class Directory {
     return this.#winner(key)?.entry ?? null
   }
 
-  /** The key of the log that has the entry which counts for an instance. */
+  /** The log that the entry of an instance which counts is in. */
   logOf(key: string): string | null {
     return this.#winner(key)?.log ?? null
   }
 
-  /**
-   * The entry in a live log other than this one which says that an instance is gone; null if there is none.
-   */
+  /** What a live log other than this one says of an instance, if that is that it is gone. */
   goneElsewhere(key: string, log: string): LogEntry | null {
     for (const other of this.#live) {
       const source = other === log ? undefined : this.#logs.get(other)?.get(key)
@@ -238,7 +233,7 @@ export class Directory {
     return winner
   }
 
-  /** Drops the cached answers that an instance has part in. */
+  /** What was answered with the help of an instance is no longer so. */
   #forgetAnswers(key: string) {
     this.#winners.delete(key)
     for (const entries of this.#logs.values()) {
@@ -285,7 +280,7 @@ export class Directory {
 
 interface Role {
   keys: Set<string>
-  /** Cached answers by range, until one of the role's instances changes. */
+  /** What was resolved before, by range, until one of its instances changes. */
   answers: Record<Versions, Map<string, Instance[]>>
 }
 
@@ -300,7 +295,7 @@ function forgetAnswers({ answers }: Role) {
 
 interface Entry {
   entry: LogEntry
-  /** Whether the owner's signature holds; undefined until somebody first asks. */
+  /** Whether the owner's signature holds, once somebody asked. */
   valid: boolean | undefined
 }
 
@@ -311,7 +306,7 @@ interface Candidate {
   source: Entry
 }
 
-/** The merge rule, as a comparator: of two entries of one instance, the one that counts comes first. */
+/** The merge rule: which of two entries of one instance counts comes first. */
 export function byMerge(
   a: { entry: LogEntry; live: boolean },
   b: { entry: LogEntry; live: boolean }

@@ -1,6 +1,5 @@
 import { EventEmitter } from 'node:events'
 import type { SeaportError } from '../../core/errors.js'
-import { forward } from '../../core/forward.js'
 import type { Hypercore } from '../log/hypercore.js'
 import { Snapshots } from '../log/snapshots.js'
 import type { Storage } from '../log/storage.js'
@@ -17,11 +16,11 @@ export interface FollowersOptions {
   registry: Buffer
   directory: Directory
   statements: Statements
-  /** Opens our copy of a log, and has blocks fetched. */
+  /** Opens a copy of a log, and has it copied. */
   open: (logKey: string, options: OpenOptions) => Hypercore
 }
 
-interface FollowersEvents {
+interface CopiesEvents {
   /** More of a log was read. */
   applied: [logKey: string]
   /** We have another snapshot of a log. */
@@ -31,11 +30,11 @@ interface FollowersEvents {
   notice: [SeaportError]
 }
 
-/** How many blocks are requested at once. Many, because they are small. */
+/** Blocks that many ask for at once: they are small. */
 const INFLIGHT: [number, number] = [256, 512]
 
 /** Our copies of the logs of others, each followed into the directory. */
-export class Followers extends EventEmitter<FollowersEvents> {
+export class Followers extends EventEmitter<CopiesEvents> {
   readonly snapshots: Snapshots
   readonly #options: FollowersOptions
   readonly #followers = new Map<string, Follower>()
@@ -63,7 +62,7 @@ export class Followers extends EventEmitter<FollowersEvents> {
       onstatement: (statement) => statements.add(statement)
     })
     this.#followers.set(logKey, follower)
-    forward(follower, this, ['notice'])
+    follower.on('notice', (notice) => this.emit('notice', notice))
     follower.on('applied', () => this.emit('applied', logKey))
     follower.on('held', () => this.emit('held', logKey))
     follower.on('tidied', () => {
@@ -72,34 +71,34 @@ export class Followers extends EventEmitter<FollowersEvents> {
     await follower.ready()
   }
 
-  /** A peer said what it has of a log. */
+  /** A peer has so much of a log. */
   offer(logKey: string, length: number, snapshot: Snapshot | null = null) {
     this.#followers.get(logKey)?.offer(length, snapshot)
   }
 
-  /** How many blocks of a log are in the directory. */
+  /** Blocks that are in the directory. */
   applied(logKey: string): number {
     return this.#followers.get(logKey)?.applied ?? 0
   }
 
-  /** How many blocks of a log connected peers said that they have. */
+  /** Blocks that somebody connected was seen to have. */
   offered(logKey: string): number {
     return this.#followers.get(logKey)?.offered ?? 0
   }
 
-  /** How many blocks of a log were written, as far as we know. */
+  /** Blocks that were written, as far as we know. */
   written(logKey: string): number {
     return Math.max(this.offered(logKey), this.#followers.get(logKey)?.core.length ?? 0)
   }
 
-  /** Puts into the memory how far each log was read, for the next run. */
+  /** For the next run: what is on disk. */
   remember() {
     this.#options.storage.memory.applied = Object.fromEntries(
       [...this.#followers].map(([logKey, { applied }]) => [logKey, applied])
     )
   }
 
-  /** Stops following a log, and forgets what it says. */
+  /** Follows a log no more. */
   async drop(logKey: string) {
     const follower = this.#followers.get(logKey)
     this.#followers.delete(logKey)

@@ -16,14 +16,19 @@ export interface LogView extends Progress {
   heardAt: number | null
 }
 
+/** A log that this process writes. */
+export interface WrittenLog {
+  logKey: string
+  log: Log
+}
+
 /** A log whose registrar did not renew its certificate for so long is dropped, while another is live. */
 const FORGET_LOG_AFTER_MS = 30 * 24 * 60 * 60 * 1000
 
 /** The logs that we know of: who writes each, what we and others have of it, and whether it is of any use. */
 export class KnownLogs {
   readonly certificates = new Certificates()
-  /** The log that this process writes. */
-  own: Log | null = null
+  own: WrittenLog | null = null
   readonly #followers: Followers
   readonly #live: LiveRegistrars
 
@@ -48,7 +53,7 @@ export class KnownLogs {
   }
 
   isOwn(logKey: string): boolean {
-    return logKey === this.own?.key
+    return logKey === this.own?.logKey
   }
 
   /** The key of the registrar that writes a log, null if it has begun another. */
@@ -57,7 +62,7 @@ export class KnownLogs {
     return this.certificates.ofRegistrar(registrarKey)?.logKey === logKey ? registrarKey : null
   }
 
-  /** What we tell others of each log. */
+  /** What others are told of each. */
   notices(): LogNotice[] {
     return [...this.certificates.values()].map((certificate) => this.noticeOf(certificate))
   }
@@ -68,7 +73,7 @@ export class KnownLogs {
     return { certificate, length: this.#lengthOf(logKey), ...(snapshot ? { snapshot } : {}) }
   }
 
-  /** How many blocks of our own log a peer has, by what it said; 0 if it does not name the log. */
+  /** How much of our own log somebody has who says this. */
   ownLengthIn(notices: readonly LogNotice[]): number {
     const own = notices.find(({ certificate }) =>
       this.isOwn((certificate as Certificate | null)?.logKey ?? '')
@@ -76,7 +81,7 @@ export class KnownLogs {
     return own?.length ?? 0
   }
 
-  /** Whether a peer has more of our own log than we have. Then our folder was put back to an older state. */
+  /** Nobody can have more of a log than its writer, unless that one was put back to an older state. */
   isRewound(logKey: string, length: number): boolean {
     return this.isOwn(logKey) && length > this.#lengthOf(logKey)
   }
@@ -85,10 +90,7 @@ export class KnownLogs {
     return [...this.certificates.values()].filter((certificate) => this.isOutdated(certificate))
   }
 
-  /**
-   * Whether a log is of no use any more: its registrar has begun another one that we have read, or was away for
-   * very long while another registrar is live.
-   */
+  /** Its registrar writes another one, or was away for long; and somebody live knows better. */
   isOutdated({ logKey, registrarKey, startedAt, renewedAt }: Certificate): boolean {
     const live = this.certificates.get(this.#live.get(registrarKey)?.logKey ?? '')
     if (live) return live.startedAt > startedAt && isRead(this.#progressOf(live.logKey))
@@ -101,6 +103,6 @@ export class KnownLogs {
   }
 
   #lengthOf(logKey: string): number {
-    return this.own?.key === logKey ? this.own.length : this.#followers.applied(logKey)
+    return this.own?.logKey === logKey ? this.own.log.length : this.#followers.applied(logKey)
   }
 }

@@ -12,7 +12,7 @@ export type LeaseFields = Omit<RecordFields, 'holder' | 'seq'>
 export interface LeaseOptions {
   /** How it reaches the registrars. */
   replica: Replica
-  /** The service's own key pair. */
+  /** The service's own. */
   keyPair: KeyPair
   fields: LeaseFields
   now?: () => number
@@ -69,7 +69,7 @@ export class Lease extends ReadyResource {
     return this.#record
   }
 
-  /** How many registrars have confirmed the lease. */
+  /** How many registrars hold it. */
   get registrars(): number {
     return this.#confirmed.size
   }
@@ -128,16 +128,13 @@ export class Lease extends ReadyResource {
     this.#lose(peer)
   }
 
-  /** A registrar takes back a lease that it had confirmed. */
+  /** What was confirmed holds no more. */
   #onafterword(peer: Peer, { id, code, text }: Answer) {
     if (this.closing || this.#confirmed.get(peer)?.id !== id) return
     this.#ondenied(peer, SeaportError.remote(code, text))
   }
 
-  /**
-   * Asks a registrar for the lease. If it knows a newer record, it tells that one's sequence number, and we sign
-   * above it.
-   */
+  /** A registrar that knows a newer record tells its sequence number, and gets one above it. */
   async #register(peer: Peer): Promise<Confirmation> {
     for (let stale = 0, above = 0; ; stale++) {
       if (this.closing) throw SeaportError.CLOSED('the lease is being given up')
@@ -150,10 +147,7 @@ export class Lease extends ReadyResource {
     }
   }
 
-  /**
-   * Our record if it has a higher number than this; else one that is signed anew, and sent to the other
-   * registrars too.
-   */
+  /** Our record if it is the newest known, else one signed anew, which the other registrars get too. */
   #recordAbove(seq: number): ServiceRecord {
     if (this.#record && this.#record.seq > seq) return this.#record
     const hadRecord = this.#record !== null

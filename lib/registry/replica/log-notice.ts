@@ -3,14 +3,12 @@ import type { LogNotice } from '../swarm/protocol.js'
 import { type Certificate, checkCertificate } from '../trust/certificate.js'
 import { checkSnapshot, type Snapshot } from '../trust/snapshot.js'
 
-/**
- * What a peer says that it has of a log. Certificate and snapshot are signed; the length is only its word.
- */
-export interface CheckedLogNotice {
+/** What a peer has of a log, as it says; that there is such a log is proven. */
+export interface PeerLog {
   certificate: Certificate
   /** Blocks. */
   length: number
-  /** A snapshot of the log's first blocks, which the peer has. */
+  /** What its first blocks came to. */
   snapshot: Snapshot | null
 }
 
@@ -19,7 +17,7 @@ export interface CheckedLogNotice {
  *
  * @throws BAD_MESSAGE
  */
-export function checkLogNotice(notice: LogNotice, registry: Buffer): CheckedLogNotice {
+export function checkLogNotice(notice: LogNotice, registry: Buffer): PeerLog {
   try {
     const certificate = checkCertificate(notice.certificate, registry)
     const { length } = notice

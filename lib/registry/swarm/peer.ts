@@ -35,9 +35,7 @@ interface PeerEvents {
   pong: []
   lease: [LeaseRequest]
   put: [PutRequest]
-  /**
-   * An answer to a request that was answered before takes a lease back. One with the id 0 is said unasked.
-   */
+  /** A second answer: what was given is taken back. Or one to no request. */
   afterword: [Answer]
   /** The other side broke the protocol; the connection is being closed. */
   malformed: [SeaportError]
@@ -45,9 +43,9 @@ interface PeerEvents {
 }
 
 const REQUEST_TIMEOUT_MS = 10_000
-/** A peer that has more unanswered requests than this is flooding us, and is cut off. */
+/** More requests than this unanswered, and the other side is flooding us. */
 const MAX_PENDING_REQUESTS = 4096
-/** A peer that sends so far beyond its rate that it would have to wait longer than this is cut off. */
+/** What one frame can hold beyond its sender's budget; more than this is an attack. */
 const MAX_WAIT_MS = 10_000
 
 /** Another participant of the registry, on one swarm connection, after the hellos. */
@@ -57,7 +55,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   /** Its swarm key, hex. */
   readonly key: string
   readonly identities: ReadonlySet<string>
-  /** Whether the connection was cut because nothing came for too long. */
+  /** When the connection closed because nothing came for too long. */
   silent = false
   closed = false
 
@@ -121,7 +119,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     channel.open()
   }
 
-  /** Whether nothing came from the other side since the last beat. */
+  /** Whether nothing came since the last beat. */
   get isDoubtful(): boolean {
     return this.#failureDetector.isDoubtful
   }
@@ -179,9 +177,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#answer.send(answer)
   }
 
-  /**
-   * Takes back what was given in answer to a request; or tells of what nobody asked for, which has the id 0.
-   */
+  /** Takes back what was given in answer to a request; or tells of what nobody asked for, which has the id 0. */
   tell(reason: SeaportError, id = 0) {
     if (!this.closed) this.#answer.send({ id, code: reason.code, text: reason.text, seq: 0 })
   }
@@ -200,10 +196,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     })
   }
 
-  /**
-   * Counts a message. A peer that sends too much is not read from for a while, so that what waits fills its own
-   * memory.
-   */
+  /** Who sends too much is not read from for as long as it takes; what waits is the sender's to hold. */
   #spend() {
     let wait = this.#budget.spend(this.key)
     for (const key of this.identities) {
@@ -219,9 +212,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     }, wait)
   }
 
-  /**
-   * What is said in one turn of the event loop leaves as one message: each costs an encryption and a packet.
-   */
+  /** What is said in one turn of the event loop leaves as one message: each costs an encryption and a packet. */
   #gather() {
     if (this.#isGathering || this.closed) return
     this.#isGathering = true
@@ -276,7 +267,7 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   #beat() {
     const { rawBytesRead } = this.connection
-    // A peer that we do not read from, because it sent too much, is not silent.
+    // Who is not read from, because it sent too much, is not silent.
     const isHeard = this.#pause !== null || rawBytesRead !== this.#bytesRead
     this.#bytesRead = rawBytesRead
     if (this.#failureDetector.beat(isHeard, this.#pinging ? null : this.#heartbeatInterval)) {

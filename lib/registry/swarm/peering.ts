@@ -27,8 +27,8 @@ export interface PeeringOptions {
   keyPair: KeyPair
   /** Whom it lets in, and as whom it comes. */
   membership: Membership
-  /** Registrars are found by all; replicas serve each other. An observer only reads. */
-  as: 'registrar' | 'replica' | 'observer'
+  /** Registrars are found by all; replicas serve each other. A passer-by only looks. */
+  as: 'registrar' | 'replica' | 'passer-by'
   /** How many replicas to keep in touch with; a registrar does with all it finds. */
   replicaPeers?: number | undefined
   /** What it takes of others. */
@@ -126,7 +126,10 @@ export class Peering extends ReadyResource {
   }
 
   override async _open() {
-    this.#opened = this.#network.swarm(this.#keyPair, (key) => this.#yieldTo(key))
+    this.#opened = this.#network.swarm(this.#keyPair, {
+      firewall: (key) => this.#yieldTo(key),
+      mayPunch: (key) => this.#isSearching || this.#registrars.has(toHex(key))
+    })
     this.#swarm.on('connection', (connection: SecretStream, { topics = [] }: PeerInfo) => {
       this.#onconnection(connection, connection.isInitiator && topics.some(isRegistrars))
     })

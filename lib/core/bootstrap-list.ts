@@ -1,0 +1,111 @@
+import { lookup } from 'node:dns/promises'
+import { isIPv4 } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { SeaportError } from './errors.js'
+import type { Address } from './holepunch.js'
+
+/** How long names may take to resolve before the nodes that are known do. */
+const RESOLVE_PATIENCE_MS = 2000
+
+export interface BootstrapListOptions {
+  /** Gives the IPv4 addresses of a name. Default: what this machine's resolver says. */
+  resolve?: (name: string) => Promise<string[]>
+  /** How long names may take, in ms. */
+  patience?: number
+}
+
+/**
+ * The nodes that a private DHT is entered by, as somebody named them: by address, or by a name whose
+ * addresses may change with the network. HyperDHT itself pings addresses only.
+ */
+export class BootstrapList {
+  readonly named: readonly Address[]
+  /** Names that have no address here, and why not. */
+  readonly unresolved = new Map<string, string>()
+  readonly #resolve: (name: string) => Promise<string[]>
+  readonly #patience: number
+  /** What each name stood for when it was last resolved. */
+  readonly #known = new Map<string, string[]>()
+  readonly #asking = new Map<string, Promise<void>>()
+
+  constructor(
+    named: readonly Address[],
+    { resolve = resolveName, patience = RESOLVE_PATIENCE_MS }: BootstrapListOptions = {}
+  ) {
+    this.named = named
+    this.#resolve = resolve
+    this.#patience = patience
+    for (const { host } of named) if (isIPv4(host)) this.#known.set(host, [host])
+  }
+
+  /** Whether there is a name whose address is not known. */
+  get isIncomplete(): boolean {
+    return this.named.some(({ host }) => !this.#known.has(host))
+  }
+
+  /** The nodes whose addresses are known, each once. */
+  get nodes(): Address[] {
+    const all = this.named.flatMap(({ host, port }) =>
+      (this.#known.get(host) ?? []).map((address) => ({ host: address, port }))
+    )
+    return [...new Map(all.map((node) => [`${node.host}:${node.port}`, node])).values()]
+  }
+
+  /** Asks for all names at once. Resolves with what is known when all have answered, or after a while. Never rejects. */
+  async resolve(): Promise<Address[]> {
+    const names = new Set(this.named.map(({ host }) => host).filter((host) => !isIPv4(host)))
+    if (names.size === 0) return this.nodes
+    const answered = Promise.all([...names].map((name) => this.#ask(name)))
+    const patience = new AbortController()
+    const late = sleep(this.#patience, undefined, { signal: patience.signal }).catch(() => {})
+    await Promise.race([answered, late])
+    patience.abort()
+    return this.nodes
+  }
+
+  /** A resolver that is out of reach may take half a minute to say so; it is asked for a name once at a time. */
+  #ask(name: string): Promise<void> {
+    const asking = this.#asking.get(name) ?? this.#askNow(name)
+    this.#asking.set(name, asking)
+    return asking
+  }
+
+  async #askNow(name: string) {
+    try {
+      this.#known.set(name, await this.#resolve(name))
+      this.unresolved.delete(name)
+    } catch (error) {
+      // What it stood for before is better than nothing.
+      const { code = 'no reason given' } = error as NodeJS.ErrnoException
+      if (!this.#known.has(name)) this.unresolved.set(name, code)
+    } finally {
+      this.#asking.delete(name)
+    }
+  }
+}
+
+/**
+ * Reads `host:port[,host:port…]`.
+ *
+ * @throws USAGE
+ */
+export function parseBootstrap(text: string): Address[] {
+  return text
+    .split(',')
+    .filter((part) => part.trim() !== '')
+    .map((part) => {
+      const match = /^([^\s:]+):(\d{1,5})$/.exec(part.trim())
+      const port = Number(match?.[2])
+      if (!match?.[1] || port < 1 || port > 65535) {
+        throw SeaportError.USAGE(
+          `a bootstrap node is host:port, as in 10.0.0.2:49737, not ${JSON.stringify(part)}`
+        )
+      }
+      return { host: match[1], port }
+    })
+}
+
+async function resolveName(name: string): Promise<string[]> {
+  const found = await lookup(name, { all: true, family: 4 })
+  return found.map(({ address }) => address)
+}

@@ -1,0 +1,125 @@
+import { EventEmitter } from 'node:events'
+import { networkInterfaces } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { declareReachable, pingFromElsewhere } from './dht-node.js'
+import type { Address, HyperDHT } from './holepunch.js'
+
+export interface ReachabilityOptions {
+  dht: HyperDHT
+  /** Leaves it as it is taken for, and only asks who is there. */
+  isKnown?: boolean
+  /** The addresses of this machine. */
+  hosts?: () => Set<string>
+}
+
+/** What one node of the DHT says of us. */
+interface View {
+  /** The address that it sees us under. */
+  seenAs: Address
+  /** Where a packet from it arrived, at the port that takes calls and had sent it nothing. */
+  reachedAt: Address | null
+}
+
+/** How long the others may take after the first node has answered, in ms. */
+const STRAGGLERS_MS = 100
+
+/**
+ * Whether others can call us, in a private DHT. HyperDHT takes itself for firewalled until a few nodes
+ * have told it otherwise. In a private DHT there may be one node and no more: then two processes of one
+ * LAN would punch holes, give up for want of evidence, and now and then cut the direct path that they had
+ * just found (measured: half of the connections were lost on loopback, nearly all between hosts). So all
+ * nodes that are named are asked: who is seen under an address of its own, and gets a packet at a port
+ * that sent none, has nothing in between. Emits `answer` (an Address: the first time that a node answers)
+ * and `change` when it turned out otherwise than it was taken for.
+ */
+export class Reachability extends EventEmitter<{ answer: [node: Address]; change: [] }> {
+  readonly #dht: HyperDHT
+  readonly #isKnown: boolean
+  readonly #hosts: () => Set<string>
+  readonly #views = new Map<string, View>()
+  #open: Address | null = null
+
+  constructor({ dht, isKnown = false, hosts = ownAddresses }: ReachabilityOptions) {
+    super()
+    this.#dht = dht
+    this.#isKnown = isKnown
+    this.#hosts = hosts
+    // What was asked from another port, and answered since, makes it doubt where it can be called.
+    dht.on('nat-update', () => {
+      const open = this.#open
+      if (open && (dht.host !== open.host || dht.port !== open.port)) declareReachable(dht, open)
+    })
+  }
+
+  /**
+   * Asks all of them at once. Resolves soon after the first has answered, or when none does; what comes
+   * later counts too. Never rejects.
+   */
+  async ask(nodes: readonly Address[]) {
+    const asked = nodes.map((node) => this.#ask(node))
+    await Promise.any(asked.map(({ first }) => first)).catch(() => {})
+    const over = new AbortController()
+    const late = sleep(STRAGGLERS_MS, undefined, { signal: over.signal }).catch(() => {})
+    await Promise.race([Promise.all(asked.map(({ all }) => all)), late])
+    over.abort()
+  }
+
+  /** Forgets all answers: they are of another network. */
+  forget() {
+    this.#views.clear()
+    if (this.#open) declareReachable(this.#dht, null)
+    this.#open = null
+  }
+
+  #ask(node: Address): { first: Promise<void>; all: Promise<unknown> } {
+    const first = this.#dht.ping(node).then(({ to }) => this.#onview(node, to))
+    // Of itself it says nothing: once the port has sent something, an answer gets through.
+    const second = this.#dht.firewalled
+      ? pingFromElsewhere(this.#dht, node).then(({ to }) => this.#onreached(node, to))
+      : first
+    const all = Promise.allSettled([first, second])
+    return { first, all }
+  }
+
+  #onview(node: Address, seenAs: Address) {
+    const before = this.#views.get(nameOf(node))
+    this.#views.set(nameOf(node), { seenAs, reachedAt: before?.reachedAt ?? null })
+    this.emit('answer', node)
+    this.#judge()
+  }
+
+  #onreached(node: Address, reachedAt: Address) {
+    const { seenAs = reachedAt } = this.#views.get(nameOf(node)) ?? {}
+    this.#views.set(nameOf(node), { seenAs, reachedAt })
+    this.#judge()
+  }
+
+  #judge() {
+    if (this.#isKnown) return
+    const open = this.#openAt()
+    if ((this.#open === null) === (open === null)) return
+    this.#open = open
+    declareReachable(this.#dht, open)
+    this.emit('change')
+  }
+
+  /** Where all can call us, or null. What nodes on this machine say counts only if no other answers. */
+  #openAt(): Address | null {
+    const own = this.#hosts()
+    const all = [...this.#views]
+    const others = all.filter(([name]) => !own.has(name.split(':')[0] ?? ''))
+    const views = (others.length > 0 ? others : all).map(([, view]) => view)
+    if (!views.every(({ seenAs }) => own.has(seenAs.host))) return null
+    return views.find(({ reachedAt }) => reachedAt)?.reachedAt ?? null
+  }
+}
+
+/** The addresses of this machine. */
+export function ownAddresses(): Set<string> {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
+  return new Set(all.map(({ address }) => address))
+}
+
+function nameOf({ host, port }: Address): string {
+  return `${host}:${port}`
+}
