@@ -17,21 +17,22 @@ export interface RolePattern {
 }
 
 /**
- * Reads a pattern; without a range it covers all versions. A range covers prereleases too: whoever writes a
- * pattern says which versions are meant, and that some of them are prereleases is no reason to leave them out.
+ * Reads a pattern. Without a range, or with `*`, it covers every version. A range covers a prerelease only where
+ * npm's semver says so: `api@<2.0.0` hides 2.0.0-rc.1, and `api@>=2.0.0-rc` covers it.
  *
  * @throws BAD_ROLE
  */
 export function parseRolePattern(text: string): RolePattern {
   const { name, range } = split(text)
-  const versions = new semver.Range(range, { includePrerelease: true })
+  const versions = new semver.Range(range)
+  const isEveryVersion = versions.range === ''
   const hasRole = (role: string) =>
     name === '*' || name === role || (name.endsWith('/*') && role.startsWith(name.slice(0, -1)))
   return {
     text,
-    isEverything: name === '*' && range === '*',
+    isEverything: name === '*' && isEveryVersion,
     hasRole,
-    has: (role, version) => hasRole(role) && versions.test(version)
+    has: (role, version) => hasRole(role) && (isEveryVersion || versions.test(version))
   }
 }
 
