@@ -9,7 +9,10 @@ const there = (name) =>
 
 await mkdir(there(''), { recursive: true })
 await build({
-  entryPoints: { app: here('app.tsx') },
+  entryPoints: [
+    { in: here('app.tsx'), out: 'app' },
+    { in: here('app.css'), out: 'app' }
+  ],
   outdir: there(''),
   bundle: true,
   minify: true,
@@ -20,4 +23,4 @@ await build({
   legalComments: 'inline',
   logLevel: 'warning'
 })
-for (const name of ['index.html', 'app.css', 'icon.svg']) await copyFile(here(name), there(name))
+for (const name of ['index.html', 'icon.svg']) await copyFile(here(name), there(name))
