@@ -10,10 +10,10 @@ import type { StreamAgent, StreamRequestOptions } from '../http/agent.js'
 import { type Forwarded, requestHeaders } from '../http/headers.js'
 import { isIdempotent } from '../http/idempotent.js'
 import type { KeptStreams } from '../http/kept-streams.js'
-import type { RawHeaders } from '../http/message-head.js'
+import { isReason, type RawHeaders } from '../http/message-head.js'
 import { RequestBody } from '../http/request-body.js'
 import { HalfOpen } from './half-open.js'
-import { inform, relay } from './relay.js'
+import { inform, invalidAnswer, relay } from './relay.js'
 import type { RetryBudget } from './retry-budget.js'
 import type { Upstream } from './upstream.js'
 
@@ -169,7 +169,13 @@ export class Forwarding implements UnderWay {
         this.#attempt = null
         resolve(answer)
       })
-      attempt.on('information', (information) => inform(request, response, information))
+      attempt.on('information', (information) => {
+        if (isReason(information.statusMessage)) return inform(request, response, information)
+        const error = new SyntaxError('a reason phrase with control characters')
+        // First, for the answer itself may be read already, and is told of still.
+        reject(error)
+        attempt.destroy(error)
+      })
       attempt.on('error', reject)
       attempt.on('close', () => {
         signal.removeEventListener('abort', onabort)
@@ -213,15 +219,20 @@ export class Forwarding implements UnderWay {
   }
 }
 
+/** What node:http's parser calls a connection that ends in the middle of a head. */
+const ENDED_EARLY = 'HPE_INVALID_EOF_STATE'
+
 /** Whether an attempt ended without an answer, as against with one that cannot be read. */
 function isConnectionFailure(error: unknown): boolean {
-  return !String((error as NodeJS.ErrnoException).code).startsWith('HPE_')
+  if (error instanceof SyntaxError) return false
+  const { code } = error as NodeJS.ErrnoException
+  return code === ENDED_EARLY || !String(code).startsWith('HPE_')
 }
 
 function brokenOff(cause: unknown): SeaportError {
   return isConnectionFailure(cause)
     ? SeaportError.BAD_GATEWAY('the instance broke off before it answered', cause)
-    : SeaportError.BAD_GATEWAY('the answer of the instance is not valid HTTP', cause)
+    : invalidAnswer(cause)
 }
 
 /** @param timeout in ms */

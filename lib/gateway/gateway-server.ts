@@ -43,7 +43,8 @@ export function makeServer({
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     connectionsCheckingInterval: CHECKING_INTERVAL_MS,
     insecureHTTPParser: false,
-    requireHostHeader: true,
+    // The router looks for it: node:http would refuse such a request before the ones ahead of it were answered.
+    requireHostHeader: false,
     noDelay: true
   }
   const server = certificate
@@ -54,9 +55,11 @@ export function makeServer({
         SNICallback: (name, done) => done(null, certificate.contextFor(name))
       })
     : createServer(options)
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    // What follows a request that was said to be the last one is for nobody, and no fault.
+    if (error.code === 'HPE_CLOSED_CONNECTION') return
     Pipeline.of(socket).fail((hasBegun) => onClientError(error, socket, hasBegun))
-  )
+  })
   // A client that sends no more still gets its answers. HalfOpen finds those that have left.
   Object.assign(server, { httpAllowHalfOpen: true })
   return server as Server | Http2SecureServer

@@ -33,7 +33,8 @@ export class Pipeline {
   }
 
   /**
-   * Serves a request when those before it have been answered; never, if the connection is closed by then.
+   * Serves a request when those before it have been answered; never, if nothing can be sent any more by then, since the
+   * client has left or one of them was the last to be answered.
    *
    * @param serve never rejects, and resolves when the answer is over
    */
@@ -59,7 +60,7 @@ export class Pipeline {
   async #serve(exchange: Exchange, serve: () => Promise<void>) {
     const { request } = exchange
     const isBroken = this.#hasFailed && !request.complete
-    if (!request.socket.destroyed && !isBroken) {
+    if (request.socket.writable && !isBroken) {
       this.#current = exchange
       await serve()
       this.#current = null

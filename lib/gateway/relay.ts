@@ -51,6 +51,11 @@ export function relay(
   })
 }
 
+/** Why an answer cannot be passed on that nobody can read. */
+export function invalidAnswer(cause: unknown): SeaportError {
+  return SeaportError.BAD_GATEWAY('the answer of the instance is not valid HTTP', cause)
+}
+
 /** Passes on an interim answer (RFC 9110 §15.2), 100 only to who waits for it. */
 export function inform(
   request: IncomingMessage,
@@ -85,7 +90,7 @@ function writeHead(answer: IncomingMessage, response: ServerResponse, headers: R
   const codings = listed(answer.rawHeaders, 'transfer-encoding').join(',').trim()
   if (codings !== '' && !/^chunked$/i.test(codings)) {
     answer.destroy()
-    throw SeaportError.BAD_GATEWAY(`the instance answered in a transfer coding not understood here`)
+    throw invalidAnswer(new SyntaxError(`the transfer coding ${codings}`))
   }
   try {
     if (isHttp2(response)) response.writeHead(statusCode, grouped(headers))
@@ -93,7 +98,7 @@ function writeHead(answer: IncomingMessage, response: ServerResponse, headers: R
       response.writeHead(statusCode, statusMessage, withoutLoneTrailer(answer, response, headers))
   } catch (cause) {
     answer.destroy()
-    throw SeaportError.BAD_GATEWAY('the answer of the instance is not valid HTTP', cause)
+    throw invalidAnswer(cause)
   }
 }
 
@@ -129,9 +134,10 @@ function isHttp2(response: unknown): response is Http2ServerResponse {
   return 'stream' in (response as object)
 }
 
-/** So that the client can tell it from an answer that is over. */
+/** Ends an answer after what came of it, so that the client can tell it from one that is over. */
 function cut(response: ServerResponse) {
   if (response.writableFinished || response.destroyed) return
-  if (isHttp2(response)) response.stream.close(2)
-  else response.destroy()
+  if (isHttp2(response)) return response.stream.close(2)
+  response.flushHeaders()
+  response.destroy()
 }

@@ -158,7 +158,10 @@ export class Router {
   }
 
   /** What node:http's parser lets through and a gateway must not. */
-  #checkMessage({ rawHeaders, headers, httpVersionMajor }: RequestHead) {
+  #checkMessage({ rawHeaders, headers, httpVersion, httpVersionMajor }: RequestHead) {
+    if (httpVersion === '1.1' && headers.host === undefined) {
+      throw SeaportError.BAD_REQUEST('there is no Host')
+    }
     if (httpVersionMajor < 2 && listed(rawHeaders, 'host').length > 1) {
       throw SeaportError.BAD_REQUEST('there is more than one Host')
     }

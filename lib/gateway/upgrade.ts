@@ -3,10 +3,11 @@ import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
 import type { StreamRequestOptions } from '../http/agent.js'
 import { type Forwarded, hasBody, requestHeaders, responseHeaders } from '../http/headers.js'
-import { fieldLines, type RawHeaders } from '../http/message-head.js'
+import { fieldLines, isReason, type RawHeaders } from '../http/message-head.js'
 import { pairs } from '../http/request-body.js'
 import { cut, pipe } from '../link/pipe.js'
 import type { ForwardingContext } from './forwarding.js'
+import { invalidAnswer } from './relay.js'
 import type { Upstream } from './upstream.js'
 
 export interface UpgradeOptions {
@@ -47,6 +48,11 @@ export async function forwardUpgrade(
     const answer = await ask(context, options, stream, signal)
     clearTimeout(timer)
     const firstByteMs = performance.now() - startedAt
+    if (!isReason(answer.statusMessage ?? '')) {
+      answer.destroy()
+      stream.destroy()
+      throw invalidAnswer(new SyntaxError('a reason phrase with control characters'))
+    }
     if (answer.statusCode === 101) await join(context, options, answer, stream)
     else await refuse(context, options, answer)
     return { status: answer.statusCode ?? 502, instance, firstByteMs }

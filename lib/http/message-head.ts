@@ -58,6 +58,14 @@ const VALUE = '[\\t\\x20-\\x7e\\x80-\\xff]*'
 /** RFC 9112 §5, without its leniences: no folded lines, no space before a colon, no bare CR or LF. */
 const FIELD_LINES = new RegExp(`^(?:${NAME}:${VALUE}\\r\\n)*$`)
 const REQUEST_LINE = /^([A-Z]+) (\/[\x21-\x7e]*) HTTP\/1\.1$/
+const PROTOCOL = 'HTTP/1.'
+const STATUS = 'HTTP/1\\.[01] [1-9]\\d\\d'
+/** What may become the beginning of an answer: a part of its first line, or that line and some of the next. */
+const PARTIAL_ANSWER = new RegExp(
+  `^(?:HTTP/1\\.[01](?: (?:[1-9]\\d?)?)?|${STATUS}(?: [^\\r\\n]*)?\\r?|` +
+    `${STATUS}(?: [^\\r\\n]*)?\\r\\n(?:${NAME}:${VALUE}\\r\\n)*(?:${NAME}(?::${VALUE}\\r?)?|\\r)?)$`
+)
+const REASON = new RegExp(`^${VALUE}$`)
 const STATUS_LINE = new RegExp(`^HTTP/(1\\.[01]) ([1-9]\\d\\d)(?: (${VALUE}))?$`)
 
 /**
@@ -79,7 +87,7 @@ export function readRequest(text: string, known: Fields | null): PlainRequest | 
 }
 
 /**
- * Reads the beginning of an answer: null if it is not there as a whole.
+ * Reads the beginning of an answer: null if it is not there as a whole, and may become one.
  *
  * @param text a byte a character
  * @param known the answer before
@@ -87,7 +95,10 @@ export function readRequest(text: string, known: Fields | null): PlainRequest | 
  */
 export function readAnswer(text: string, known: PlainAnswer | null): PlainAnswer | null {
   if (known !== null && text.startsWith(known.text)) return known
-  if (!text.includes(HEAD_END)) return null
+  if (!text.includes(HEAD_END)) {
+    if (PROTOCOL.startsWith(text) || PARTIAL_ANSWER.test(text)) return null
+    throw new SyntaxError('not the beginning of an answer')
+  }
   const lineEnd = text.indexOf(LINE_END)
   const line = STATUS_LINE.exec(text.slice(0, lineEnd))
   const fields = readFieldsAt(text, lineEnd + LINE_END.length, known?.fields ?? null)
@@ -101,6 +112,11 @@ export function readAnswer(text: string, known: PlainAnswer | null): PlainAnswer
     rawHeaders: fields.raw,
     fields
   }
+}
+
+/** Whether a text may stand behind a status: node:http's client lets control characters through, for us to pass on. */
+export function isReason(text: string): boolean {
+  return REASON.test(text)
 }
 
 /** Reads fields up to the empty line after them: null if that is not there, or is not all. */

@@ -1,4 +1,4 @@
-import { readFields } from '../../http/message-head.js'
+import { fieldLines, readFields } from '../../http/message-head.js'
 
 /** Finds where the body of an answer ends, and what of the bytes that come is body. */
 export interface AnswerBody {
@@ -57,8 +57,10 @@ type ChunkedState = 'size' | 'data' | 'data end' | 'trailers'
 const MAX_SIZE_LINE = 4096
 const MAX_TRAILERS = 64 * 1024
 const LINE_END = '\r\n'
+const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
+const QUOTED = '"(?:[\\t \\x21\\x23-\\x5b\\x5d-\\x7e\\x80-\\xff]|\\\\[\\t\\x20-\\x7e\\x80-\\xff])*"'
 /** Its size; extensions are for the hop that they came over (RFC 9112 §7.1.1). */
-const SIZE_LINE = /^([0-9a-f]{1,12})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?$/i
+const SIZE_LINE = new RegExp(`^([0-9a-fA-F]{1,12})(?:;${TOKEN}(?:=(?:${TOKEN}|${QUOTED}))?)*$`)
 
 /** The chunked transfer coding (RFC 9112 §7.1), to the letter. */
 export class ChunkedBody implements AnswerBody {
@@ -117,9 +119,10 @@ export class ChunkedBody implements AnswerBody {
   }
 
   #ontrailer(line: string) {
-    this.trailers += line
-    if (this.trailers.length > MAX_TRAILERS || readFields(line) === null) {
+    const fields = readFields(line)
+    if (fields === null || this.trailers.length > MAX_TRAILERS) {
       throw new SyntaxError('what follows the last chunk is no field')
     }
+    this.trailers += fieldLines(fields.raw)
   }
 }

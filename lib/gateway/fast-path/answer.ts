@@ -5,7 +5,8 @@ import {
   fieldLines,
   flat,
   type PlainAnswer,
-  type RawHeaders
+  type RawHeaders,
+  readAnswer
 } from '../../http/message-head.js'
 import { connectionLines } from '../gateway-server.js'
 import { type AnswerBody, ChunkedBody, EndlessBody, SizedBody } from './answer-body.js'
@@ -25,6 +26,7 @@ export interface FastAnswerOptions {
 /** How a body ends: after so many bytes, as its chunks say, or with the stream. */
 type Framing = number | 'chunked' | 'until the end'
 
+const STATUS_LENGTH = 'HTTP/1.1 200'.length
 const CHUNKED = 'Transfer-Encoding: chunked\r\n'
 
 /** The beginning of an answer as it is understood here, which is the same for as long as the same one comes. */
@@ -47,6 +49,8 @@ export class FastAnswerHead {
     const { statusCode, httpVersion, fields } = head
     this.head = head
     this.framing = framingOf(head)
+    const coding = fields.byName['transfer-encoding'] ?? 'chunked'
+    if (!/^chunked$/i.test(coding)) throw new SyntaxError(`the transfer coding ${coding}`)
     this.isBodiless = statusCode === 204 || statusCode === 304
     this.isLast = httpVersion !== '1.1' || /\bclose\b/i.test(fields.byName.connection ?? '')
     this.#saysChunked = !this.isBodiless && typeof this.framing !== 'number'
@@ -109,6 +113,20 @@ export class FastAnswer {
   }
 }
 
+/**
+ * Looks at the fields of a head that came so far: what contradicts itself is no answer, whatever follows.
+ *
+ * @throws SyntaxError
+ */
+export function checkBeginning(text: string) {
+  const end = text.lastIndexOf('\r\n')
+  if (end === -1) return
+  // Without the reason phrase, which is looked at when the head is there as a whole.
+  const lines = text.slice(0, STATUS_LENGTH) + text.slice(text.indexOf('\r\n'), end)
+  const head = readAnswer(`${lines}\r\n\r\n`, null)
+  if (head) framingOf(head)
+}
+
 /** RFC 9112 §6.3, for an answer to a request that may have a body. */
 function framingOf({ httpVersion, fields }: PlainAnswer): Framing {
   const { 'transfer-encoding': coding, 'content-length': length } = fields.byName
@@ -116,7 +134,6 @@ function framingOf({ httpVersion, fields }: PlainAnswer): Framing {
     if (httpVersion !== '1.1' || length !== undefined || !isOnly(fields, 'transfer-encoding')) {
       throw new SyntaxError('a transfer coding beside something else that says the length')
     }
-    if (!/^chunked$/i.test(coding)) throw new SyntaxError(`the transfer coding ${coding}`)
     return 'chunked'
   }
   if (length === undefined) return 'until the end'

@@ -137,7 +137,9 @@ export class FastConnection implements FastPathClient {
     if (this.isIdle) this.#socket.end()
   }
 
+  /** Cuts it, after what was written. */
   destroy() {
+    while (this.#socket.writableCorked > 0) this.#socket.uncork()
     this.#socket.destroy()
   }
 

@@ -5,10 +5,10 @@ import type { AccessEntry } from '../access-log.js'
 import { Cors } from '../cors.js'
 import { MAX_ANSWER_HEADER_BYTES, tooSlow, type UnderWay } from '../forwarding.js'
 import type { Ledger } from '../ledger.js'
-import { interimHeaders } from '../relay.js'
+import { interimHeaders, invalidAnswer } from '../relay.js'
 import type { RetryBudget } from '../retry-budget.js'
 import type { ForwardRoute, Router } from '../router.js'
-import { FastAnswer, FastAnswerHead } from './answer.js'
+import { checkBeginning, FastAnswer, FastAnswerHead } from './answer.js'
 import type { FastStream, FastStreams, StreamSink } from './streams.js'
 
 /** What all requests of the fast path share, with each other or with the rest of the gateway. */
@@ -118,7 +118,7 @@ export class FastExchange implements StreamSink, UnderWay {
       else this.#takeHead(this.#beginning ? Buffer.concat([this.#beginning, bytes]) : bytes)
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error
-      this.#refuse(SeaportError.BAD_GATEWAY('the answer of the instance is not valid HTTP', error))
+      this.#refuse(invalidAnswer(error))
     }
     return this.#isOver || !this.#isHeld
   }
@@ -162,6 +162,7 @@ export class FastExchange implements StreamSink, UnderWay {
     const head = readAnswer(text, stream.answered?.head ?? null)
     if (head === null) {
       if (text.length === MAX_ANSWER_HEADER_BYTES) throw new SyntaxError('a head without end')
+      checkBeginning(text)
       this.#beginning = bytes
       return
     }
