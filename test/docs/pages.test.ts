@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import t from 'tap'
 import { SeaportError } from '../../lib/core/errors.js'
@@ -62,6 +62,25 @@ t.test(
     t.same([...new Set(listed)].sort(), codes, 'docs/reference/codes.md')
   }
 )
+
+t.test('what a reader is to look for is printed by the program', async (t) => {
+  const sources = ['bin', 'lib/registry'].flatMap((folder) =>
+    readdirSync(join(HOUSE, folder), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => textOf(join(folder, file)))
+  )
+  const page = textOf('docs/guide/troubleshooting.md')
+  const [table = ''] = /^\| what is printed or listed (?:.+\n)+/m.exec(page) ?? []
+  const shown = [...table.matchAll(/^\|[^|`]*`([^`]+)`/gm)].map(([, text = '']) => text)
+  t.ok(shown.length > 5)
+  for (const text of shown) {
+    const words = text.replace(/ ?…$/, '')
+    t.ok(
+      sources.some((source) => source.includes(words)),
+      text
+    )
+  }
+})
 
 t.test('the pages use the words of the code as it is', async (t) => {
   for (const page of PAGES.filter((page) => page !== 'CHANGELOG.md')) {
