@@ -21,12 +21,12 @@ t.test('a flood of peers is told in one line', async (t) => {
 })
 
 t.test('who makes up a code for each message is not spoken of for each', async (t) => {
-  const { reports, said } = make(t, { codes: 3 })
+  const { reports, said } = make(t)
   for (let i = 0; i < 1000; i++) {
     const letters = [...String(i)].map((digit) => 'ABCDEFGHIJ'[Number(digit)]).join('')
     reports.add('aa', SeaportError.remote(`CODE_${letters}`, 'look at me'))
   }
-  t.equal(said.length, 4)
+  t.equal(said.length, 1)
 })
 
 function make(t: Test, options: Partial<ReportsOptions> = {}) {
