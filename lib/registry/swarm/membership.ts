@@ -87,7 +87,9 @@ export class Membership {
       }
       identities.add(key)
     }
-    for (const grant of grants) this.learn(checkGrantStatement(grant, this.#registry))
+    for (const value of grants) {
+      if (!isUnknown(value)) this.learn(checkGrantStatement(value, this.#registry))
+    }
     if (asRegistrar && !identities.has(toHex(this.#registry))) throw impostor()
     if (!this.mayRead(identities)) throw notGranted(identities)
     return identities
@@ -113,6 +115,13 @@ export class Membership {
     const isGranted = ([key]: [string, KeyPair]) => this.grants.proofOf(key).length > 0
     return [...newest.filter(isGranted), ...newest.filter((one) => !isGranted(one))]
   }
+}
+
+/** Whether a statement is of a type that this build does not take with credentials. It is passed over. */
+function isUnknown(value: unknown): boolean {
+  return (
+    isObject(value) && typeof value.type === 'string' && !isGrantStatement({ type: value.type })
+  )
 }
 
 function impostor(): SeaportError {

@@ -4,6 +4,7 @@ import { Admin } from '../../../lib/admin.js'
 import { KeyPair, toHex } from '../../../lib/core/keys.js'
 import type { Registrar } from '../../../lib/registry/registrar/registrar.js'
 import { Membership } from '../../../lib/registry/swarm/membership.js'
+import { MAX_STATEMENT_BYTES } from '../../../lib/registry/trust/statement-kind.js'
 import { StatementKinds } from '../../../lib/registry/trust/statement-kinds.js'
 import type { Statements } from '../../../lib/registry/trust/statements.js'
 import { Registry } from '../../../lib/registry.js'
@@ -129,6 +130,7 @@ t.test('a foreign client is told by a code why its statement is not taken', asyn
   t.equal(await put(good), 'yes', 'who got no answer asks again')
   t.equal(await put(sign({ ...fields, text: 'at one' }, keyPair)), 'CONFLICT')
   t.match(registrar.replica.statements.list(NOTE), [{ text: 'at noon' }])
+  t.equal(await put({ ...good, text: 'x'.repeat(MAX_STATEMENT_BYTES) }), 'hung up', 'unread')
 })
 
 t.test('an export has it, and import brings it back where no later one is', async (t) => {
