@@ -72,7 +72,7 @@ class AdminFace extends EventEmitter<AdminEvents> {
       host,
       dir,
       verb: VERB,
-      as: 'passer-by',
+      as: 'observer',
       kinds,
       keyPair
     })

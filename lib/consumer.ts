@@ -120,7 +120,7 @@ class ConsumerFace<
     const registry = parseKey(registryPublicKey, 'registry public key')
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     this.#denialTimeout = options.denialTimeout ?? Infinity
-    const as = serve ? 'replica' : 'passer-by'
+    const as = serve ? 'replica' : 'observer'
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb, as })
     this.#pool = linksOf(this.#participant, options.direct)
     const { directory } = this.#participant.replica

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 export { Admin, type AdminEvents, type AdminOptions } from './admin.js'
 export {
   Consumer,
@@ -22,7 +23,8 @@ export type { LogView } from './registry/replica/known-logs.js'
 export type { Limits } from './registry/swarm/limits.js'
 export type { Grant, GrantTerms, Revocation } from './registry/trust/grant.js'
 export type { ServiceRecord, Status } from './registry/trust/record.js'
+export type { StatementKind } from './registry/trust/statement-kind.js'
 export { Registry, type RegistryEvents, type RegistryOptions } from './registry.js'
-export { Service, type ServiceEvents, type ServiceOptions } from './service.js'
+export { Service, type ServiceEvents, type ServiceOptions, type ServiceTerms } from './service.js'
 export type { Exit } from './serving/supervisor.js'
-export { Web, type WebEvents, type WebOptions, type WebRules } from './web.js'
+export { type AccessEntry, Web, type WebEvents, type WebOptions, type WebRules } from './web.js'

@@ -18,7 +18,8 @@ import { isServed } from './serving/probe.js'
 import { Registration } from './serving/registration.js'
 import type { Exit } from './serving/supervisor.js'
 
-export interface ServiceOptions extends MemberOptions, OriginOptions, CheckOptions {
+/** What a service is told, beside what stands behind it. */
+export interface ServiceTerms extends MemberOptions, CheckOptions {
   /** Name and exact version, as in `couchdb@3.2.2`. */
   role: string
   /** The service's identity. Default: one that is kept per data folder, role, backend and `name`. */
@@ -47,6 +48,9 @@ export interface ServiceOptions extends MemberOptions, OriginOptions, CheckOptio
    */
   drainTimeout?: number | undefined
 }
+
+/** What a service is told. One of `port`, `target`, `command` and `server` is needed. */
+export type ServiceOptions = ServiceTerms & OriginOptions
 
 const SETUP_TIMEOUT_MS = 30_000
 const VERB = 'service'

@@ -227,3 +227,25 @@ t.test('what cannot be right is refused before anything is opened', (t) => {
   t.throws(() => Registry({ seed: 'short', bootstrap }), { code: 'BAD_KEY' })
   t.end()
 })
+
+t.test('the environment names the nodes of the DHT where the options do not', async (t) => {
+  const testbed = await Testbed.make(t)
+  const name = 'HYPERSEAPORT_BOOTSTRAP'
+  t.teardown(() => {
+    delete process.env[name]
+  })
+  process.env[name] = 'nowhere'
+  const seed = KeyPair().publicKey
+  t.throws(() => Registry({ seed }), { code: 'USAGE', message: /host:port/ })
+  const explicit = Registry({ seed, dir: await testbed.dir(), bootstrap: testbed.bootstrap })
+  t.teardown(() => explicit.destroy())
+  await explicit.setup()
+
+  process.env[name] = testbed.bootstrap
+  const { registryPublicKey } = explicit
+  const consumer = Consumer([], { registryPublicKey, dir: await testbed.dir() })
+  t.teardown(() => consumer.destroy())
+  await consumer.setup()
+  t.equal(consumer.getStats().registrars, 1)
+  t.throws(() => Consumer([], { registryPublicKey, bootstrap: [] }), { code: 'OFFLINE' })
+})

@@ -8,7 +8,7 @@ import {
   KeyPair,
   Registry,
   Service,
-  type ServiceOptions
+  type ServiceTerms
 } from '../lib/index.js'
 import { Testbed } from './testbed.js'
 
@@ -105,7 +105,7 @@ t.test('a direct path that cannot be means the same option on both sides', (t) =
 /** A service and a consumer of it, in one process but on nodes of their own. */
 async function connectedPair(
   t: Test,
-  wanted: { service?: Partial<ServiceOptions>; consumer?: { direct?: 'off' } } = {}
+  wanted: { service?: Partial<ServiceTerms>; consumer?: { direct?: 'off' } } = {}
 ) {
   const testbed = await Testbed.make(t)
   const { bootstrap } = testbed

@@ -8,7 +8,10 @@ import { TESTED_BY } from './mirror.js'
 import { ROOMS, testsOf } from './rooms/rooms.js'
 
 const HOUSE = resolve(import.meta.dirname, '../..')
-const { inspect }: { inspect: (root: string) => { faults: string[]; doors: string[] } } =
+const {
+  inspect,
+  LADDER
+}: { inspect: (root: string) => { faults: string[]; doors: string[] }; LADDER: string[][] } =
   await import(join(HOUSE, 'check/house.mjs'))
 
 t.test('this house is as its plan says', async (t) => {
@@ -44,6 +47,17 @@ t.test('every room of tests has a process, and a test', async (t) => {
     const text = await readFile(join(HOUSE, 'test/rooms', `${room}.test.ts`), 'utf8')
     t.match(text, `await runRoom('${room}')`)
   }
+})
+
+t.test('the page on the house has its ladder and the doors of the registry', async (t) => {
+  const page = await readFile(join(HOUSE, 'docs/internals/house.md'), 'utf8')
+  const rows = [...page.matchAll(/^\| \d+ \| ([^|]*) \|/gm)]
+  t.same(
+    rows.map(([, rooms = '']) => rooms.replaceAll('`', '').split(', ')),
+    LADDER
+  )
+  const doors = [...page.matchAll(/^\| `([^`]+\/[^`]+\.ts)` \|/gm)]
+  t.same(doors.map(([, door]) => `lib/registry/${door}`).sort(), inspect(HOUSE).doors)
 })
 
 t.test('an import is refused where it does not go down the ladder', async (t) => {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, get, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import t, { type Test } from 'tap'
-import { Consumer, KeyPair, Registry, Service, type ServiceOptions } from '../lib/index.js'
+import { Consumer, KeyPair, Registry, Service, type ServiceTerms } from '../lib/index.js'
 import { Testbed } from './testbed.js'
 
 const CLIENTS = 4
@@ -87,7 +87,7 @@ async function harbor(t: Test) {
   })
   streams.on('connection', () => streams.emit('open'))
 
-  const serve = async (options: Partial<ServiceOptions> = {}) => {
+  const serve = async (options: Partial<ServiceTerms> = {}) => {
     const service = Service({
       registryPublicKey,
       bootstrap,

@@ -8,7 +8,8 @@ import {
   type Instance,
   KeyPair,
   Registry,
-  Service
+  Service,
+  type ServiceOptions
 } from '../lib/index.js'
 import { Testbed } from './testbed.js'
 
@@ -161,7 +162,7 @@ t.test('what cannot be a backend is refused at once', (t) => {
       bootstrap: '127.0.0.1:1',
       role: 'a@1.0.0',
       ...backend
-    })
+    } as ServiceOptions)
   t.throws(service({}), { code: 'USAGE' })
   t.throws(service({ command: [] }), { code: 'USAGE' })
   t.throws(service({ command: ['a'], target: 'b:1' }), { code: 'USAGE' })

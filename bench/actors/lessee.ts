@@ -47,7 +47,7 @@ const peering = new Peering({
   registry,
   keyPair: holderKeyPair,
   membership: new Membership(registry),
-  as: 'passer-by'
+  as: 'observer'
 })
 const peers: Promise<[Peer]> = once(peering, 'peer') as Promise<[Peer]>
 await peering.ready()

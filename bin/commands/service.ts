@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { KeyPair, type SeaportError, toHex } from '../../lib/identity.js'
+import { KeyPair, SeaportError, toHex } from '../../lib/identity.js'
 import type { Exit, ServiceRecord } from '../../lib/index.js'
 import { DIRECT_REACHES } from '../../lib/options.js'
 import type { Command } from '../command.js'
@@ -171,8 +171,10 @@ async function backendOf(settings: Settings) {
 
 /** Its output is passed through as it is: a log collector would stumble over anything in front of it. */
 function commandOf(settings: Settings, command: string[]) {
-  const target = settings.text('target', undefined)
-  return { command, target, port: settings.listenPort('port', 0), output: 'inherit' as const }
+  if (settings.text('target', undefined) !== undefined) {
+    throw SeaportError.USAGE('a command runs on this machine: give it a --port, not a --target')
+  }
+  return { command, port: settings.listenPort('port', 0), output: 'inherit' as const }
 }
 
 function howItEnded({ code, signal, restartIn }: Exit): string {

@@ -1,4 +1,10 @@
-/** Silent beats after which the other side counts as dead: between 3 and 4 intervals. */
+export interface FailureDetectorOptions {
+  /** Silent beats in a row after which the other side counts as dead. Default: 3, so after 3 to 4 intervals. */
+  maxSilentBeats?: number
+  /** In ms. */
+  now?: () => number
+}
+
 const MAX_SILENT_BEATS = 3
 /** Beats until what comes is certain to have been sent after a pause, and not found waiting. */
 const RECOVERY_BEATS = 2
@@ -9,17 +15,21 @@ const RECOVERY_BEATS = 2
  * is told by the time between two beats; then the first silent one is enough.
  */
 export class FailureDetector {
+  readonly #maxSilentBeats: number
   readonly #now: () => number
   #silentBeats = 0
   #beatAt = Infinity
   #recovery = 0
 
-  /** @param now in ms */
-  constructor(now: () => number = () => performance.now()) {
+  constructor({
+    maxSilentBeats = MAX_SILENT_BEATS,
+    now = () => performance.now()
+  }: FailureDetectorOptions = {}) {
+    this.#maxSilentBeats = maxSilentBeats
     this.#now = now
   }
 
-  /** Whether nothing came since the last beat. */
+  /** Whether nothing came in the interval before the last beat. */
   get isDoubtful(): boolean {
     return this.#silentBeats > 0
   }
@@ -34,7 +44,7 @@ export class FailureDetector {
   beat(isHeard: boolean, interval: number | null): boolean {
     const away = this.#now() - this.#beatAt
     this.#beatAt = this.#now()
-    if (interval !== null && away > (MAX_SILENT_BEATS + 1) * interval) {
+    if (interval !== null && away > (this.#maxSilentBeats + 1) * interval) {
       this.#recovery = RECOVERY_BEATS
       this.#silentBeats = 0
       return false
@@ -42,6 +52,6 @@ export class FailureDetector {
     this.#silentBeats = isHeard ? 0 : this.#silentBeats + 1
     if (!isHeard && this.#recovery > 0) return true
     this.#recovery = Math.max(this.#recovery - 1, 0)
-    return this.#silentBeats >= MAX_SILENT_BEATS
+    return this.#silentBeats >= this.#maxSilentBeats
   }
 }

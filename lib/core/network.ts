@@ -21,7 +21,10 @@ import { ownAddresses, Reachability } from './reachability.js'
 
 /** Where a process meets others. */
 export interface NetworkOptions {
-  /** Nodes of a private DHT, as `host:port[,host:port…]` or addresses. Default: the public DHT. */
+  /**
+   * Nodes of a private DHT, as `host:port[,host:port…]` or addresses. Default: what the environment has in
+   * `HYPERSEAPORT_BOOTSTRAP`, else the public DHT. An empty list is the public DHT, whatever the environment has.
+   */
   bootstrap?: string | Address[] | undefined
   /** Address the DHT node binds and advertises. Default: loopback if every bootstrap node is there, else all. */
   host?: string | undefined
@@ -108,7 +111,7 @@ export class Network extends ReadyResource {
 
   /** @throws OFFLINE, USAGE */
   static acquire({ bootstrap, host }: NetworkOptions = {}): Network {
-    const id = JSON.stringify([bootstrap, host])
+    const id = networkId({ bootstrap, host })
     const shared = Network.#shared.get(id)
     if (shared && !shared.closing && !shared.#isGivenUp) {
       shared.#users++
@@ -369,7 +372,23 @@ export class Network extends ReadyResource {
   }
 }
 
-function readBootstrap(bootstrap: NetworkOptions['bootstrap']): Address[] | undefined {
+/**
+ * Tells networks apart: those of the same nodes and host are one.
+ *
+ * @throws OFFLINE, USAGE
+ */
+export function networkId({ bootstrap, host }: NetworkOptions): string {
+  return JSON.stringify([readBootstrap(bootstrap) ?? [], host])
+}
+
+/** An empty variable counts as unset, as it does for the command line. */
+function bootstrapOfEnvironment(): string | undefined {
+  return process.env.HYPERSEAPORT_BOOTSTRAP || process.env.hyperseaport_bootstrap || undefined
+}
+
+function readBootstrap(
+  bootstrap: NetworkOptions['bootstrap'] = bootstrapOfEnvironment()
+): Address[] | undefined {
   const nodes = typeof bootstrap === 'string' ? parseBootstrap(bootstrap) : bootstrap
   if (nodes && nodes.length > 0) return nodes
   if (process.env.HYPERSEAPORT_OFFLINE === '1') {

@@ -15,7 +15,7 @@ import {
   balancerOf,
   DEFAULT_MODE
 } from './balancer.js'
-import { type InstanceStat, InstanceStats } from './instance-stats.js'
+import { type DialedInstance, InstanceStats } from './instance-stats.js'
 
 /** An instance that may be dialed. */
 export interface Candidate extends Balanced {
@@ -89,9 +89,9 @@ interface Failure {
 
 /** Long enough to find two unreachable keys on the DHT, and go on. */
 const DIAL_TIMEOUT_MS = 10_000
-/** A little more than the way around the world and back. */
+/** A little more than a round trip around the world takes. */
 const HEDGE_AFTER_MS = 250
-/** Far more than a registrar's news need to get around. */
+/** How long a dial waits for a successor, in ms: far longer than a registrar's news takes to reach a consumer. */
 const SUCCESSION_MS = 1000
 
 /**
@@ -174,10 +174,10 @@ export class Dialer {
   }
 
   /**
-   * The instance whose turn it is, for whoever may have a stream to it already and need not dial. Null if
-   * that is open to doubt.
+   * The instance whose turn it is, for a caller that keeps streams and may have one to it already. Null if the
+   * instance is ejected or its link suspect: such a caller had better dial.
    */
-  next(): InstanceStat | null {
+  next(): DialedInstance | null {
     const [first] = this.#balance()
     if (!first || this.#doubt(first, undefined) > 0) return null
     return this.#instanceStats.of(first.servicePublicKey)
@@ -261,7 +261,7 @@ export class Dialer {
   ): Promise<S> {
     const { key, load, ejection } = this.#instanceStats.of(candidate.servicePublicKey)
     const beganAt = performance.now()
-    // The time that it takes to make a link, or to find a stream that was kept, says nothing of the next.
+    // How long it takes to make a link, or to find a stream that was kept, does not predict the next open.
     const isMeasured = !open && this.#isLinked(candidate)
     load.inFlight++
     ejection.begin()
@@ -287,8 +287,11 @@ export class Dialer {
     )
   }
 
-  /** Whoever hung up did not complain; but who was overtaken after its time is as good as silent. */
-  #judge(ejection: InstanceStat['ejection'], { aborted, reason }: Signal, took: number) {
+  /**
+   * Tells the ejection what an attempt that did not succeed says of the instance. That our client hung up says
+   * nothing. To be overtaken counts as a failure only after the time in which instances are to answer.
+   */
+  #judge(ejection: DialedInstance['ejection'], { aborted, reason }: Signal, took: number) {
     if (!aborted) return ejection.failed()
     if (reason === OVERTAKEN) this.stats.overtaken++
     if (reason === OVERTAKEN && took >= this.#hedgeAfter) ejection.failed()
@@ -296,8 +299,8 @@ export class Dialer {
   }
 
   /**
-   * Who leaves may have been replaced already, by somebody that the directory is only just about to hear
-   * of: waits a little for instances that were not tried.
+   * Waits a little for instances that were not tried. An instance that is leaving may have been replaced by one that
+   * the directory has not heard of yet.
    */
   #successorsOf(
     failures: Failure[],

@@ -2,7 +2,7 @@ import { Ejection, type EjectionOptions } from './ejection.js'
 import { Load } from './load.js'
 
 /** What is known here of one instance, from having dialed it. */
-export class InstanceStat {
+export class DialedInstance {
   /** Hex. */
   readonly servicePublicKey: string
   readonly key: Buffer
@@ -18,23 +18,23 @@ export class InstanceStat {
 }
 
 /** Instances come and go for as long as the process runs; nothing tells for sure which come back. */
-const MAX_ACQUAINTANCES = 4096
+const MAX_INSTANCES = 4096
 
-/** What was experienced with each instance. Several dialers may share it. */
+/** What is known here of each instance that was dialed. Several dialers may share it. */
 export class InstanceStats {
   readonly #options: EjectionOptions
-  readonly #stats = new Map<string, InstanceStat>()
+  readonly #stats = new Map<string, DialedInstance>()
 
   constructor(options: EjectionOptions = {}) {
     this.#options = options
   }
 
   /** @param servicePublicKey hex */
-  of(servicePublicKey: string): InstanceStat {
+  of(servicePublicKey: string): DialedInstance {
     const known = this.#stats.get(servicePublicKey)
     if (known) return known
-    const stat = new InstanceStat(servicePublicKey, this.#options)
-    if (this.#stats.size >= MAX_ACQUAINTANCES) this.#forgetOldest()
+    const stat = new DialedInstance(servicePublicKey, this.#options)
+    if (this.#stats.size >= MAX_INSTANCES) this.#forgetOldest()
     this.#stats.set(servicePublicKey, stat)
     return stat
   }

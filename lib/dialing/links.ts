@@ -24,7 +24,7 @@ const DIRECT_REACH: DirectReach = 'any'
 export function linksOf(participant: Participant, reach: DirectReach = DIRECT_REACH): LinkPool {
   const pool = new LinkPool({
     connect: (key) => participant.connect(key),
-    direct: new DirectConnector({
+    connector: new DirectConnector({
       keyPair: () => participant.keyPair,
       addressesOf: (key) => participant.addressesOf(key),
       reach: parseDirectReach(reach)

@@ -5,6 +5,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Bag } from '../core/bag.js'
 import { SeaportError } from '../core/errors.js'
+import { forward } from '../core/forward.js'
 import { ReadyResource } from '../core/holepunch.js'
 import { LOOPBACK, listen, probeTcpPort } from '../core/listen.js'
 import { StreamAgent } from '../http/agent.js'
@@ -121,7 +122,7 @@ export class HttpGateway extends ReadyResource {
       underWay: new Set()
     }
     this.#ledger = new Ledger(this.traffic)
-    this.#ledger.on('access', (entry) => this.emit('access', entry))
+    forward(this.#ledger, this, ['access'])
     this.#ledger.on('failed', (error, entry) => this.emit('failed', error, entry))
     this.#handler = new RequestHandler({
       router: this.#router,
@@ -216,7 +217,7 @@ export class HttpGateway extends ReadyResource {
   async #openCertificate(certificate: CertificateSource) {
     const server = this.#server as Http2SecureServer
     const useFallback = () => server.setSecureContext(certificate.fallback)
-    certificate.on('notice', (notice) => this.emit('notice', notice))
+    forward(certificate, this, ['notice'])
     certificate.on('change', useFallback)
     await certificate.open()
     useFallback()

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
+import { forward } from '../core/forward.js'
 import {
   type DHTServer,
   type HyperDHT,
@@ -46,9 +47,9 @@ export interface AcceptorOptions {
 
 const MAX_LINKS = 4096
 export const DRAIN_TIMEOUT_MS = 30_000
-/** Who comes and may not has this time to hear why, in ms. */
+/** How long a link is kept whose key may not open streams, in ms, so that its first open can be refused with a reason. */
 const HEARING_MS = 1000
-/** For the last bytes to arrive, where the network is slow. */
+/** How long a drain waits for the last bytes to arrive, in ms. */
 const FLUSH_TIMEOUT_MS = 1000
 
 /**
@@ -189,7 +190,7 @@ export class Acceptor extends ReadyResource {
     this.#links.add(link)
     this.stats.links++
     this.stats.direct += direct
-    link.on('notice', (error) => this.emit('notice', error))
+    forward(link, this, ['notice'])
     link.on('close', () => {
       this.#links.delete(link)
       this.stats.links--
@@ -197,7 +198,7 @@ export class Acceptor extends ReadyResource {
     })
   }
 
-  /** Answers one open: may it, does the backend take it, then joins the two. Never rejects. */
+  /** Answers one open: checks whether it may, connects to the backend, and joins the two. Never rejects. */
   async #onincoming(link: Link, incoming: IncomingStream) {
     const { purpose } = incoming
     this.#joined++
@@ -294,7 +295,7 @@ function giveUp(backend: Duplex | StreamTaker) {
   if (typeof backend !== 'function') cut(backend, SeaportError.STREAM_RESET('the opener gave up'))
 }
 
-/** Whether it is new, and carried nothing yet: the answer to its first stream may be under way. */
+/** Whether a link is new and has carried no stream: the refusal of its first open may still be under way. */
 function isBeingToldSo({ size, stats, idleFor }: Link): boolean {
   return size === 0 && stats.accepted === 0 && idleFor < HEARING_MS
 }

@@ -7,27 +7,28 @@ export interface BacklogOptions {
   ondrain: () => void
 }
 
-/** For how long what waits may keep the line busy, in ms: time enough to hear of arrivals and hand on more. */
+/** The bytes that wait may keep the line busy for so many ms. That leaves time to hear of arrivals and to hand on more. */
 const WAIT_MS = 100
-/** What may wait on a line that is slower than that, or not measured yet. */
+/** What may wait in any case: on a slow line, and on one that was not measured yet. */
 const MIN_WAITING_BYTES = 32 * 1024
-/** In how many pieces it leaves, so that the first has arrived long before the last. */
+/** It is handed on in so many pieces, so that the first has arrived long before the last. */
 const PIECES = 4
 
 /**
- * What was handed to a connection and has not arrived. What is under way at a time is for UDX to say; the
- * rest waits in this process, and with it whatever comes next: a new stream, a sign of life. UDX would
- * take 256 KiB more than it can send, on a line of 1 Mbit/s the work of 2 s. Here it is given what it
- * can send in the next 100 ms, by its own measurement.
+ * Counts the bytes that were handed to a connection and have not arrived, and says how many more may be handed on.
  *
- * TCP tells nothing of what has arrived, and the kernel sizes its buffer: there is always room.
+ * Part of them is on the line, as much as UDX sees fit. The rest waits in this process, and whatever is sent next
+ * waits behind it: a new stream, a sign of life. UDX would take 256 KiB more than it can send, which is 2 s of work
+ * on a line of 1 Mbit/s. So it is given only what it can send in the next 100 ms, by its own measurement.
+ *
+ * TCP does not tell what has arrived, and the kernel sizes its buffer itself. So there is always room.
  */
 export class Backlog {
   readonly #connection: SecretStream
   readonly #ondrain: () => void
-  /** In bytes. What arrived counts until all of the piece has that it left with. */
+  /** In bytes. A piece counts in full until all of it has arrived. */
   #size = 0
-  /** Of it, what was handed on since the last piece that is waited for. */
+  /** The part of `#size` that was handed on since the last piece whose arrival is waited for. */
   #unmarked = 0
   #isAwaited = false
 
@@ -36,7 +37,7 @@ export class Backlog {
     this.#ondrain = ondrain
   }
 
-  /** How many bytes may be handed on now. If there are none, calls back once there are. */
+  /** How many bytes may be handed on now. If it returns 0, `ondrain` is called once there is room. */
   askForRoom(): number {
     const pace = paceOf(this.#connection)
     if (!pace) return PACKET_BYTES
@@ -54,7 +55,7 @@ export class Backlog {
     if (this.#unmarked >= MIN_WAITING_BYTES / PIECES) void this.#mark()
   }
 
-  /** Never rejects. */
+  /** Waits until all that was handed on until now has arrived. Never rejects. */
   async #mark() {
     const bytes = this.#unmarked
     this.#unmarked = 0

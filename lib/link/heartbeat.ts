@@ -1,5 +1,7 @@
+import { FailureDetector } from '../core/failure-detector.js'
+
 export interface HeartbeatOptions {
-  /** Whether anybody waits for the other side. The heartbeat stops by itself when nobody does. */
+  /** Whether anybody waits for the other side. When nobody does, the heartbeat stops. */
   isNeeded: () => boolean
   ping: () => void
   /** The other side was deaf, and answers. */
@@ -16,21 +18,18 @@ const INTERVAL_MS = 1000
 const DEAD_AFTER_MS = 10_000
 
 /**
- * Notices that the other side has fallen silent, and asks whether it is still there. Counts
- * intervals and does not compare clocks: after a pause of our own process (a debugger, a laptop's
- * sleep) the other side has its full time to answer.
- *
- * To be heard is to live. But whoever is heard may not hear us: after a change of its address, what it sends
- * still comes. So it is deaf when it does not answer what it is asked.
+ * Asks the other side of a link for a sign of life while it is silent, and says so when it counts as dead, as its
+ * failure detector judges. A side that is heard is alive. But it may not hear us: after a change of its address, what
+ * it sends still comes here. So a side that does not answer what it is asked is *deaf*.
  */
 export class Heartbeat {
   readonly #options: HeartbeatOptions
   readonly #interval: number
-  readonly #deadAfter: number
+  readonly #maxSilentBeats: number
+  #detector: FailureDetector
   #timer: NodeJS.Timeout | null = null
   #hasHeard = false
-  #silentIntervals = 0
-  /** Whether the first interval runs and nothing was answered yet. */
+  /** Whether this is the first interval, and nothing was answered in it yet. */
   #isFresh = false
   /** Whole intervals that the oldest open question has waited, -1 in its first; null without one. */
   #unanswered: number | null = null
@@ -39,15 +38,16 @@ export class Heartbeat {
   constructor(options: HeartbeatOptions) {
     this.#options = options
     this.#interval = options.interval ?? INTERVAL_MS
-    this.#deadAfter = options.deadAfter ?? DEAD_AFTER_MS
+    this.#maxSilentBeats = Math.ceil((options.deadAfter ?? DEAD_AFTER_MS) / this.#interval)
+    this.#detector = this.#newDetector()
   }
 
-  /** Whether the other side left us without a word for an interval or more. */
+  /** Whether nothing came from the other side for an interval or more. */
   get isSilent(): boolean {
-    return this.#silentIntervals > 0 && !this.#hasHeard
+    return this.#detector.isDoubtful && !this.#hasHeard
   }
 
-  /** Whether it left us without an answer for an interval or more. */
+  /** Whether a question has waited for its answer for an interval or more. */
   get isDeaf(): boolean {
     return this.#unanswered !== null && this.#unanswered > 0
   }
@@ -56,7 +56,7 @@ export class Heartbeat {
   start() {
     if (this.#timer) return
     this.#hasHeard = false
-    this.#silentIntervals = 0
+    this.#detector = this.#newDetector()
     this.#isFresh = true
     this.#unanswered = null
     this.#timer = setInterval(() => this.beat(), this.#interval)
@@ -66,7 +66,7 @@ export class Heartbeat {
   stop() {
     if (this.#timer) clearInterval(this.#timer)
     this.#timer = null
-    this.#silentIntervals = 0
+    this.#detector = this.#newDetector()
     this.#unanswered = null
   }
 
@@ -80,7 +80,11 @@ export class Heartbeat {
     return this.#answers
   }
 
-  /** Whoever asked then has given up. If nobody was answered since, a ping neither, the other side is deaf. */
+  /**
+   * Whoever asked has given up waiting. The other side is deaf if it has answered nothing since, not even a ping.
+   *
+   * @param asked what `ask` returned
+   */
   missed(asked: number) {
     const wasPinged = this.#unanswered !== null && this.#unanswered >= 0 && !this.#isFresh
     if (wasPinged && asked === this.#answers) this.#unanswered = Math.max(1, this.#unanswered ?? 0)
@@ -104,17 +108,21 @@ export class Heartbeat {
   beat() {
     if (!this.#timer) return
     if (!this.#options.isNeeded()) return this.stop()
-    this.#silentIntervals = this.#hasHeard ? 0 : this.#silentIntervals + 1
+    const isDead = this.#detector.beat(this.#hasHeard, null)
     this.#hasHeard = false
     this.#isFresh = false
-    if (this.#silentIntervals * this.#interval >= this.#deadAfter) {
+    if (isDead) {
       this.stop()
       return this.#options.ondead()
     }
     if (this.#unanswered !== null) this.#unanswered++
-    // The first interval without a word may only mean that there was nothing to say.
-    if (this.#silentIntervals === 0 && this.#unanswered === null) return
+    // The other side was heard, and owes no answer.
+    if (!this.#detector.isDoubtful && this.#unanswered === null) return
     this.#unanswered ??= 0
     this.#options.ping()
+  }
+
+  #newDetector(): FailureDetector {
+    return new FailureDetector({ maxSilentBeats: this.#maxSilentBeats })
   }
 }

@@ -17,7 +17,7 @@ import { Streams } from './streams.js'
 
 export interface LinkOptions {
   path?: Path
-  /** How long packets take there and back in ms, where the connection itself does not measure it. */
+  /** The round-trip time in ms, for a connection that does not measure it. */
   rtt?: number
   /** Streams at a time, those being opened included. */
   maxStreams?: number
@@ -29,7 +29,7 @@ export interface LinkOptions {
   hearTimeout?: number
   /** Looks for a sign of life each so many ms while streams are open. */
   heartbeat?: number
-  /** Is lost when silent for so many ms. */
+  /** The link is lost when nothing was heard for so many ms. */
   deadAfter?: number
   /** The other side wants a stream: `accept` or `refuse` it. Without this, all are refused. */
   onincoming?: (incoming: IncomingStream) => void
@@ -38,10 +38,10 @@ export interface LinkOptions {
 export interface OpenOptions {
   /** What the stream is for. Default: bytes for a service's backend. */
   purpose?: string | undefined
-  /** For the answer, in ms, from when the link is connected. */
+  /** How long to wait for the answer, in ms, counted from when the link is connected. */
   timeout?: number | undefined
   signal?: Signal | undefined
-  /** Nobody else can be asked: where a link turns out to be deaf, a pool tries another one. */
+  /** There is nobody else to ask. So if the link turns out to be deaf, the pool makes another one and asks again. */
   insist?: boolean | undefined
 }
 
@@ -53,19 +53,19 @@ export const OPEN_TIMEOUT_MS = 2000
 /** No message of any protocol on a link is larger. The connection itself would take 16 MiB. */
 const MAX_MESSAGE_BYTES = 256 * 1024
 /**
- * Messages written and not taken by the other side, who keeps asking. Protomux answers by itself, and
- * whatever the connection takes; what we send stays far below.
+ * Messages that may wait in the connection for the other side to take them. What we send stays far below. But Protomux
+ * answers some messages by itself, so a side that keeps asking and never reads would fill our memory.
  */
 const MAX_BACKLOG = 16_384
 
-/** Marks pings that are not the heartbeat's. */
+/** The token of pings that wait for all that was sent before, to tell them from the heartbeat's. */
 const FLUSH = 1
 
 interface LinkEvents {
   connect: []
-  /** An answer to what was asked after all that was sent before. */
+  /** The other side has all that was sent before `flush` was called. */
   flushed: []
-  /** It was deaf, and answers. */
+  /** The other side was deaf, and answers again. */
   revived: []
   close: [SeaportError]
   notice: [SeaportError]
@@ -91,7 +91,7 @@ export class Link extends EventEmitter<LinkEvents> {
   readonly #connectRtt: number | null
   readonly #hearTimeout: number
   #connecting: NodeJS.Timeout | null = null
-  /** Opens that wait for the connection: their time runs from then. */
+  /** Called when the link is connected: from then on the time of opens runs that were asked for before. */
   readonly #onconnected = new Set<() => void>()
   #isConnected = false
   #closed: SeaportError | null = null
@@ -115,7 +115,7 @@ export class Link extends EventEmitter<LinkEvents> {
     this.path = path
     this.#connectRtt = rtt
     this.#hearTimeout = hearTimeout
-    // Ahead of Protomux, which would decode a message of any size.
+    // This listener must come before Protomux's, which would decode a message of any size.
     connection.on('data', (message: Buffer) => this.#checkMessage(message))
     this.mux = Protomux.from(connection)
     this.#heartbeat = new Heartbeat({
@@ -163,12 +163,12 @@ export class Link extends EventEmitter<LinkEvents> {
     return this.#closed !== null
   }
 
-  /** Whether it left us without a word or an answer for a while: not to be chosen while there are others. */
+  /** Whether nothing was heard for a while, or a question was not answered. It is chosen only if there is no other. */
   get isSuspect(): boolean {
     return this.#heartbeat.isSilent || this.isDeaf
   }
 
-  /** Whether it did not answer for a while: not to be chosen while there may be others. */
+  /** Whether the other side has not answered a question for a while, though something may be heard of it. */
   get isDeaf(): boolean {
     return this.#heartbeat.isDeaf
   }
@@ -331,7 +331,7 @@ export class Link extends EventEmitter<LinkEvents> {
     )
   }
 
-  /** When even an open was not answered, and no stream would be cut, there is nothing to wait for. */
+  /** Gives up the link early: an open was not answered either, and no stream would be cut. */
   #destroyIfDead() {
     if (!this.isSuspect || this.#streams.hasConnected) return
     this.destroy(SeaportError.LINK_LOST(`${this.#name} does not answer`))
@@ -346,7 +346,7 @@ export class Link extends EventEmitter<LinkEvents> {
     }
   }
 
-  /** The other side does not speak our protocol; or the connection is closed, which tells itself. */
+  /** The channel of the streams is closed. Unless the connection is closing, the other side does not speak our protocol. */
   #onprotocolclosed() {
     if (this.connection.destroying) return
     this.destroy(SeaportError.LINK_LOST(`${this.#name} carries no streams here`))
@@ -372,7 +372,7 @@ export class Link extends EventEmitter<LinkEvents> {
         reason
       )
     }
-    // The stack's own errors have codes; without one, the other side sent what could not be decoded.
+    // Errors of the network stack have codes. One without a code comes from decoding what the other side sent.
     if (reason instanceof Error && isMalformedFrame(reason)) {
       return SeaportError.BAD_MESSAGE(
         `${this.#name} sent what cannot be read (${reason.message})`,

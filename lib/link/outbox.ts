@@ -4,48 +4,51 @@ import type { LinkStream } from './stream.js'
 export interface OutboxOptions {
   /** Sends a packet; false if no more should be sent until `drain`. */
   send: (frames: OutgoingFrame[]) => boolean
-  /** How many bytes of data may be sent now. After none, `flush` is to be called once there are some. */
+  /** How many bytes of data may be sent now. If it says 0, `flush` must be called once there is room. */
   askForRoom: () => number
-  /** The other side does not take what we answer. */
+  /** Too many answers wait: the other side asks, and does not read. */
   onoverflow: () => void
 }
 
-/** What one stream sends before the next has its turn, if others wait. */
+/** How much one stream may send in its turn while other streams wait. */
 const QUANTUM_BYTES = 16 * 1024
-/** More than what a turn adds to a packet beside its data, and more than any frame takes but a refusal. */
+/** An upper bound for what a turn adds to a packet beside its data, and for any frame but a refusal. */
 const TURN_OVERHEAD_BYTES = 64
-/** A packet costs its two ends as much as the streams of several frames do. With as many, it is worth it. */
+/** With so many frames a packet is sent without waiting for more: its own cost, at both ends, is spread widely enough. */
 const FRAMES_WORTH_A_PACKET = 16
-/** What leaves ahead of the turn's end: about 2 ms of work, for which everything else waits. */
+/** Full packets that may leave before the turn of the event loop ends: about 2 ms of work, for which all else waits. */
 const MAX_EARLY_PACKETS = 16
-/** No frame waits longer for others to come, in ms. */
+/** A frame waits at most this long for others to leave with it, in ms. */
 const MAX_PATIENCE_MS = 0.15
-/** Answers that wait for a connection that is stuck. Beyond, the other side asks without listening. */
+/** Frames other than data that may wait for a connection that is stuck. With more, the other side does not read. */
 const MAX_WAITING_FRAMES = 16_384
 
 /**
- * Decides what leaves next on a link. All that is to be sent in one turn of the event loop leaves
- * together, and with the next turn's, for as long as each brings more: a loop that is busy takes in one new
- * connection a turn. The streams that have data take turns; and nothing is handed on while the connection
- * below is not drained, nor data while much of it waits there (see `Backlog`), so that a new stream gets
- * through at once. What is much by itself waits for nothing: a stream that fills a packet sends it while what
- * was read is in the processor's cache, and its socket is read on without another look at all others.
+ * Decides what leaves next on a link.
+ *
+ * Frames that come in one turn of the event loop leave in one packet. If the next turn brings more, they wait for
+ * that one too, up to 0.15 ms: a busy loop takes in one new connection a turn. Streams that have data send in
+ * turns. Nothing is handed to the connection while it is not drained, and no data while much of it waits there (see
+ * `Backlog`), so that a new stream gets through at once.
+ *
+ * A stream that fills a packet by itself does not wait. It sends the packet while the bytes are in the processor's
+ * cache, and its socket is read again before all others are looked at.
  */
 export class Outbox {
   readonly #send: OutboxOptions['send']
   readonly #askForRoom: OutboxOptions['askForRoom']
   readonly #onoverflow: () => void
   readonly #control: OutgoingFrame[] = []
-  /** Streams that have something to send, the next first; each once, which it says itself. */
+  /** Streams that have something to send, the next one first. `isScheduled` keeps each from standing here twice. */
   readonly #ready: LinkStream[] = []
   #isScheduled = false
-  /** How often something came, until now and until the last turn was over. */
+  /** How often something came to be sent: until now, and until the end of the last turn. */
   #arrivals = 0
   #arrivalsBefore = 0
   #waitsSince = 0
-  /** Packets that left since the last turn was over. */
+  /** Full packets that left since the end of the last turn. */
   #early = 0
-  /** Whether a stream has so much to send that nothing is gained by waiting for others. */
+  /** Whether a stream has so much to send that waiting for others gains nothing. */
   #hasBulk = false
   #isFlushing = false
   #isDrained = true
@@ -93,7 +96,7 @@ export class Outbox {
 
   /** Sends what may be sent. */
   flush() {
-    // A stream that is written to in its turn has more to send, but not ahead of what it had.
+    // A stream may be written to while it has its turn. What is written then must not overtake what is being sent.
     if (this.#isFlushing) return
     this.#isFlushing = true
     try {
@@ -116,7 +119,7 @@ export class Outbox {
       if (frames.length === 0) return
       this.#isDrained = this.#send(frames)
       if (this.#isTailLeft()) {
-        // A turn that is awaited already was for what has left.
+        // If the end of a turn is awaited already, that was for frames which have just left.
         this.#waitsSince = performance.now()
         return this.#flushSoon()
       }
@@ -131,7 +134,7 @@ export class Outbox {
     setImmediate(this.#onturn)
   }
 
-  /** All sockets that had something to read were read. */
+  /** The turn is over: all sockets that had something to read were read. */
   readonly #onturn = () => {
     this.#early = 0
     const hasBroughtMore = this.#arrivals > this.#arrivalsBefore
@@ -144,7 +147,7 @@ export class Outbox {
     this.flush()
   }
 
-  /** Whether it fills a packet, and nobody else waits for a turn. */
+  /** Whether the stream fills a packet and no other stream waits for its turn. */
   #mayLeaveEarly({ unsent }: LinkStream): boolean {
     return unsent >= PACKET_BYTES && this.#ready.length === 1 && this.#early < MAX_EARLY_PACKETS
   }
@@ -170,7 +173,7 @@ export class Outbox {
     else this.#control.splice(0, taken)
 
     if (this.#ready.length > 0) room = Math.min(room, this.#askForRoom())
-    // A stream that is added while this runs is reached in the same pass, behind all others.
+    // `takeTurn` may schedule streams again. They stand behind all others, and this loop reaches them too.
     while (this.#ready.length > 0 && room > TURN_OVERHEAD_BYTES) {
       room -= TURN_OVERHEAD_BYTES
       const isAlone = this.#ready.length === 1
@@ -182,7 +185,10 @@ export class Outbox {
     return frames
   }
 
-  /** What is read from a socket is a little more than fits in a packet. The rest leaves with what is read next. */
+  /**
+   * Whether all that is left is the rest of one stream's bytes. A read from a socket brings a little more than fits
+   * in a packet; the rest leaves together with what is read next.
+   */
   #isTailLeft(): boolean {
     const [stream] = this.#ready
     return this.#ready.length === 1 && (stream as LinkStream).unsent < QUANTUM_BYTES

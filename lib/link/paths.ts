@@ -7,7 +7,7 @@ import type { Path } from './path.js'
 export interface PathsOptions {
   /** Begins a link over the DHT. */
   makeDht: () => Link
-  /** Makes a link on the direct path, and rejects when there is none; null when none is worth a try. */
+  /** Makes a link on the direct path, and rejects if that fails. Returns null if it is not worth a try now. */
   makeDirect: (signal: AbortSignal) => Promise<Link> | null
   /** A link is there on a path that is better than the DHT's. */
   onbetter: (path: Path) => void
@@ -15,12 +15,12 @@ export interface PathsOptions {
   onend: () => void
   /** How long the direct path is tried alone, in ms. */
   headStart?: number | undefined
-  /** How often is asked whether the direct path is worth a try, in ms. */
+  /** How often `makeDirect` is asked whether the direct path is worth a try, in ms. */
   retryInterval?: number | undefined
   now?: (() => number) | undefined
 }
 
-/** A handshake on a LAN takes a few ms. Whoever has to do without it waits this long, once in a while. */
+/** A handshake on a LAN takes a few ms. Where no direct path works, this is what each try of it costs a new stream. */
 const HEAD_START_MS = 100
 const RETRY_INTERVAL_MS = 1000
 
@@ -36,12 +36,12 @@ export class Paths {
   readonly #now: () => number
   readonly #abort = new AbortController()
   #dht: Link | null = null
-  /** Links over the DHT that did not answer when a stream was wanted. They keep the streams they have. */
+  /** Links over the DHT that did not answer when a stream was wanted. They stay for the streams that they carry. */
   readonly #deaf = new Set<Link>()
-  /** The link for the next stream, while one of them may answer yet. */
+  /** The link for the next stream, while a deaf one may still answer before its replacement is made. */
   #relief: Promise<Link> | null = null
   #direct: Link | null = null
-  /** The direct path, while it is being made. */
+  /** The link on the direct path, while it is being made. */
   #attempt: Promise<Link> | null = null
   #race: Promise<Link> | null = null
   #nextAttemptAt = -Infinity
@@ -73,7 +73,7 @@ export class Paths {
     return connected.length > 0 && connected.every((link) => link.isSuspect)
   }
 
-  /** The link for the next stream, which is made if need be. It may be connecting yet, or rejects. */
+  /** The link for the next stream. It is made if need be, and may not be connected yet. */
   take(): Link | Promise<Link> {
     if (this.#direct && isSound(this.#direct)) {
       this.#retireDht()
@@ -128,7 +128,7 @@ export class Paths {
     this.#direct = link
     link.once('close', () => {
       this.#direct = null
-      // What was known of the path before is old by now.
+      // The connector may try at once: what it learnt of the path before the link was made is out of date.
       this.#nextAttemptAt = -Infinity
       this.#endMaybe()
     })
@@ -191,7 +191,7 @@ export class Paths {
     other?.destroy(SeaportError.CLOSED('the link that was there answers again'))
   }
 
-  /** Another link serves: these end when their streams have. */
+  /** Ends deaf links that carry no streams, since another link takes the new ones. */
   #retireDeaf() {
     for (const link of this.#deaf) {
       if (link.size === 0)
@@ -199,7 +199,7 @@ export class Paths {
     }
   }
 
-  /** Gives the direct path its head start, then takes whichever is connected first. */
+  /** Gives the direct path its head start, then takes the link that is connected first. */
   async #runRace(attempt: Promise<Link>): Promise<Link> {
     let reason: SeaportError | null = null
     const race = new Race<Path, Link>({
@@ -220,7 +220,7 @@ export class Paths {
     throw reason
   }
 
-  /** The loser of a race, or what served while there was no direct path. */
+  /** Ends the link over the DHT once it carries no streams, if the direct path works. */
   #retireDht() {
     if (this.#relief) return
     if (!this.#dht || this.#dht.size > 0 || !this.#direct || !isSound(this.#direct)) return

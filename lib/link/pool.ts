@@ -1,5 +1,6 @@
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
+import { forward } from '../core/forward.js'
 import { ReadyResource, type SecretStream } from '../core/holepunch.js'
 import { toHex } from '../core/keys.js'
 import type { DirectConnector } from './direct/connector.js'
@@ -12,10 +13,10 @@ export interface LinkPoolOptions extends Omit<LinkOptions, 'onincoming' | 'path'
   /** Makes a connection to a key, as `dht.connect` does. */
   connect: (remotePublicKey: Buffer) => SecretStream
   /** Finds and makes direct connections. Default: none are made. */
-  direct?: Pick<DirectConnector, 'isDue' | 'connect'> | undefined
+  connector?: Pick<DirectConnector, 'isDue' | 'connect'> | undefined
   /** How long the direct path is tried alone, in ms. */
   headStart?: number | undefined
-  /** How often is asked whether the direct path is worth a try, in ms. */
+  /** How often the connector is asked whether the direct path is worth a try, in ms. */
   retryInterval?: number | undefined
   /** Closes links that had no streams for so many ms. */
   idleTimeout?: number
@@ -30,24 +31,24 @@ export interface PathFollower {
   stop(): void
 }
 
-/** How a link goes, as it is shown. */
+/** The path of a link, as users see it. */
 export interface PathView {
   path: Path
   /** How long packets take there and back, in ms; null until it was measured. */
   rtt: number | null
 }
 
-/** A link, as it is shown. */
+/** A link, as users see it. */
 export interface LinkView extends PathView {
   /** Whom it leads to, hex. */
   key: string
   streams: number
-  /** Left us without an answer for a while. */
+  /** Whether the other side has not answered for a while. */
   suspect: boolean
 }
 
 const IDLE_TIMEOUT_MS = 5 * 60_000
-/** How often idle links are looked for, at least. */
+/** Idle links are looked for at least this often. */
 const MAX_SWEEP_INTERVAL_MS = 60_000
 const PING_TIMEOUT_MS = 2000
 
@@ -67,11 +68,11 @@ export class LinkPool extends ReadyResource {
   }
 
   readonly #connect: LinkPoolOptions['connect']
-  readonly #direct: LinkPoolOptions['direct']
+  readonly #connector: LinkPoolOptions['connector']
   readonly #linkOptions: LinkOptions
-  readonly #routeOptions: Pick<PathsOptions, 'headStart' | 'retryInterval'>
+  readonly #pathsOptions: Pick<PathsOptions, 'headStart' | 'retryInterval'>
   readonly #idleTimeout: number
-  readonly #routes = new Map<string, Paths>()
+  readonly #paths = new Map<string, Paths>()
   /** Who wants to hear of better paths to a key, by key in hex. */
   readonly #followers = new Map<string, Set<PathListener>>()
   #isClosed = false
@@ -79,7 +80,7 @@ export class LinkPool extends ReadyResource {
 
   constructor({
     connect,
-    direct,
+    connector,
     headStart,
     retryInterval,
     idleTimeout = IDLE_TIMEOUT_MS,
@@ -87,15 +88,15 @@ export class LinkPool extends ReadyResource {
   }: LinkPoolOptions) {
     super()
     this.#connect = connect
-    this.#direct = direct
-    this.#routeOptions = { headStart, retryInterval }
+    this.#connector = connector
+    this.#pathsOptions = { headStart, retryInterval }
     this.#idleTimeout = idleTimeout
     this.#linkOptions = linkOptions
   }
 
   /**
-   * Opens a stream to a key, over its link. A link that turns out to be gone, before the open could
-   * be answered, is made afresh once; and so is one that is deaf, for who insists.
+   * Opens a stream to a key, over its link. If the link turns out to be gone before the open was answered, another
+   * one is made, once. For callers that insist, the same is done if the link is deaf.
    *
    * @throws OPEN_TIMEOUT, LINK_LOST, CLOSED, what the other side refused with, or the signal's reason
    */
@@ -116,7 +117,7 @@ export class LinkPool extends ReadyResource {
    * Asked for each request.
    */
   isSuspect(key: string): boolean {
-    return this.#routes.get(key)?.isSuspect ?? false
+    return this.#paths.get(key)?.isSuspect ?? false
   }
 
   /**
@@ -124,7 +125,7 @@ export class LinkPool extends ReadyResource {
    * Asked for each dial.
    */
   pathOf(key: string): { kind: Path; rtt: number | null } | null {
-    const link = this.#routes.get(key)?.current
+    const link = this.#paths.get(key)?.current
     return link ? { kind: link.path, rtt: link.rtt } : null
   }
 
@@ -148,7 +149,7 @@ export class LinkPool extends ReadyResource {
     const listeners = this.#followers.get(key) ?? new Set()
     this.#followers.set(key, listeners.add(listener))
     return {
-      seek: () => this.#routes.get(key)?.seek(),
+      seek: () => this.#paths.get(key)?.seek(),
       stop: () => {
         listeners.delete(listener)
         if (listeners.size === 0) this.#followers.delete(key)
@@ -158,12 +159,12 @@ export class LinkPool extends ReadyResource {
 
   /** Cuts the links to a key, in hex, and all streams on them. */
   cut(key: string, reason: SeaportError) {
-    this.#routes.get(key)?.close(reason)
+    this.#paths.get(key)?.close(reason)
   }
 
   /** The links that are connected. */
   links(): LinkView[] {
-    return [...this.#routes].flatMap(([key, { links }]) =>
+    return [...this.#paths].flatMap(([key, { links }]) =>
       links
         .filter((link) => link.isConnected)
         .map(({ path, rtt, size, isSuspect }) => ({
@@ -180,37 +181,39 @@ export class LinkPool extends ReadyResource {
     this.#isClosed = true
     if (this.#sweeper) clearInterval(this.#sweeper)
     const reason = SeaportError.CLOSED('the pool was closed')
-    for (const route of this.#routes.values()) route.close(reason)
+    for (const paths of this.#paths.values()) paths.close(reason)
   }
 
   #take(remotePublicKey: Buffer, signal: Signal | undefined): Link | Promise<Link> {
     if (this.#isClosed) throw SeaportError.CLOSED('the pool was closed')
-    const link = this.#routeTo(remotePublicKey).take()
+    const link = this.#pathsTo(remotePublicKey).take()
     return link instanceof Link || !signal ? link : unlessAborted(link, signal)
   }
 
-  #routeTo(remotePublicKey: Buffer): Paths {
+  #pathsTo(remotePublicKey: Buffer): Paths {
     const key = toHex(remotePublicKey)
-    const existing = this.#routes.get(key)
+    const existing = this.#paths.get(key)
     if (existing) return existing
-    const route = new Paths({
+    const paths = new Paths({
       makeDht: () => this.#link(this.#connect(remotePublicKey), { path: 'dht' }),
       makeDirect: (signal) =>
-        this.#direct?.isDue(remotePublicKey) ? this.#linkDirectly(remotePublicKey, signal) : null,
+        this.#connector?.isDue(remotePublicKey)
+          ? this.#linkDirectly(remotePublicKey, signal)
+          : null,
       onbetter: (path) => {
         for (const listener of this.#followers.get(key) ?? []) listener(path)
       },
-      onend: () => this.#routes.delete(key),
-      ...this.#routeOptions
+      onend: () => this.#paths.delete(key),
+      ...this.#pathsOptions
     })
-    this.#routes.set(key, route)
+    this.#paths.set(key, paths)
     this.#sweepLater()
-    return route
+    return paths
   }
 
   async #linkDirectly(remotePublicKey: Buffer, signal: AbortSignal): Promise<Link> {
-    const direct = this.#direct as DirectConnector
-    const { connection, rtt } = await direct.connect(remotePublicKey, signal)
+    const connector = this.#connector as DirectConnector
+    const { connection, rtt } = await connector.connect(remotePublicKey, signal)
     if (!this.#isClosed) return this.#link(connection, { path: 'direct', rtt })
     connection.destroy()
     throw SeaportError.CLOSED('the pool was closed')
@@ -218,14 +221,14 @@ export class LinkPool extends ReadyResource {
 
   #link(connection: SecretStream, options: Pick<LinkOptions, 'path' | 'rtt'>): Link {
     const link = new Link(connection, { ...this.#linkOptions, ...options })
-    const direct = link.path === 'direct' ? 1 : 0
+    const isDirect = link.path === 'direct'
     this.stats.made++
     this.stats.links++
-    this.stats.direct += direct
-    link.on('notice', (error) => this.emit('notice', error))
+    if (isDirect) this.stats.direct++
+    forward(link, this, ['notice'])
     link.on('close', ({ code }) => {
       this.stats.links--
-      this.stats.direct -= direct
+      if (isDirect) this.stats.direct--
       if (code !== 'CLOSED') this.stats.lost++
     })
     return link
@@ -241,8 +244,8 @@ export class LinkPool extends ReadyResource {
   }
 
   #sweep() {
-    for (const route of this.#routes.values()) route.sweep(this.#idleTimeout)
-    if (this.#routes.size > 0 || !this.#sweeper) return
+    for (const paths of this.#paths.values()) paths.sweep(this.#idleTimeout)
+    if (this.#paths.size > 0 || !this.#sweeper) return
     clearInterval(this.#sweeper)
     this.#sweeper = null
   }

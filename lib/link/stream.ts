@@ -18,7 +18,7 @@ import type { Window } from './window.js'
 /** What a stream needs of those who carry it. */
 export interface Carrier {
   readonly path: Path
-  /** The stream has something to send: give it its turn soon. */
+  /** The stream has something to send, and is to have its turn soon. */
   schedule(stream: LinkStream): void
   /** The stream was cut here, with this code for the other side. */
   cut(stream: LinkStream, code: string): void
@@ -36,11 +36,11 @@ export interface LinkStreamOptions {
   window: Window
 }
 
-/** Written ahead of the stream's turn, so that small writes and the end leave together. */
+/** A stream takes so much before its turn comes, so that small writes and the end leave together. */
 const SEND_BUFFER_BYTES = 64 * 1024
 /**
- * Smaller pieces are copied: a slice keeps all that was read from a socket with it, 256 KiB at most, and
- * whoever sent many small pieces to a reader that stalls would hold far more memory here than its window says.
+ * Received pieces that are smaller are copied. A slice keeps the whole buffer alive that was read from the socket, up
+ * to 256 KiB. So many small pieces for a reader that stalls would hold far more memory than the window allows.
  */
 const COPY_BELOW_BYTES = 32 * 1024
 
@@ -53,7 +53,7 @@ export class LinkStream implements SinkSource {
   readonly id: number
   /** What it was opened for. */
   readonly purpose: string
-  /** Whether it waits for its turn. The carrier's. */
+  /** Whether it waits for its turn. Only the carrier sets it. */
   isScheduled = false
   readonly #carrier: Carrier
   readonly #window: Window
@@ -102,14 +102,14 @@ export class LinkStream implements SinkSource {
 
   // What its user does.
 
-  /** Gives it to whoever takes what comes, from `resume` on. If it is closed already, that is told soon. */
+  /** Sets who takes what comes, from `resume` on. If the stream is closed already, the sink hears that soon. */
   attach(sink: Sink) {
     this.#sink = sink
     if (this.#isClosed) queueMicrotask(() => sink.onclose(this.#reason))
     else this.#deliver()
   }
 
-  /** As a Duplex. What is attached is that. */
+  /** Makes a Duplex of it, which is attached as its sink. */
   toDuplex(): Duplex {
     return new LinkDuplex(this)
   }
@@ -277,7 +277,7 @@ export class LinkStream implements SinkSource {
     this.#isFlowing = sink.ondata(bytes) && !this.#isClosed
   }
 
-  /** Its number is free when both sides have ended; it is closed when what came was read, too. */
+  /** The carrier forgets it when both sides have ended. It is closed once all that came was read, too. */
   #finishMaybe() {
     if (!this.#isFinished() || this.#isClosed) return
     this.#carrier.finish(this)

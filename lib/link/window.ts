@@ -18,7 +18,7 @@ export const LINK_BUDGET = 32 * 1024 * 1024
 /** A new stream takes at most this part of what is left. */
 const NEWCOMERS_SHARE = 1 / 64
 
-/** What is left of a link's budget; less than nothing when many streams hold the minimum. */
+/** What is left of the bytes that all windows of a link share. It is negative when very many streams hold the minimum. */
 export interface WindowBudget {
   left: number
 }
@@ -28,9 +28,9 @@ export class Window {
   #size: number
   /** What the sender may still send. */
   #open: number
-  /** Received and not read. */
+  /** Received, but not read by the user yet. */
   #unread = 0
-  /** Read and not granted again. */
+  /** Read by the user, but not given back to the sender as credit yet. */
   #owed = 0
   /** Read since the window last grew. */
   #readSinceGrowth = 0
@@ -82,7 +82,7 @@ export class Window {
     return amount
   }
 
-  /** The sender was blocked. Grows if that was for the size of the window and not for the reader. */
+  /** The sender had no credit left. The window grows if it was too small, and not if the reader is slow. */
   grow() {
     const hasKeptUp = this.#unread * 2 < this.#size && this.#readSinceGrowth * 2 >= this.#size
     if (!hasKeptUp) return
@@ -96,7 +96,7 @@ export class Window {
     this.#readSinceGrowth = 0
   }
 
-  /** Gives the budget its share back. */
+  /** Gives back to the link's budget what this window took. */
   release() {
     this.#budget.left += this.#size
     this.#size = 0

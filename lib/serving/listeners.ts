@@ -1,3 +1,4 @@
+import { forward } from '../core/forward.js'
 import { ReadyResource } from '../core/holepunch.js'
 import type { Network } from '../core/network.js'
 import { Acceptor, type AcceptorOptions, type PurposeHandler } from '../link/acceptor.js'
@@ -30,11 +31,8 @@ export class Listeners extends ReadyResource {
       port: directPort,
       onconnection: (connection) => this.#acceptor.take(connection, 'direct')
     })
-    this.#acceptor.on('refused', (error) => this.emit('refused', error))
-    this.#acceptor.on('draining', () => this.emit('draining'))
-    this.#acceptor.on('notice', (notice) => this.emit('notice', notice))
-    this.#listener.on('notice', (notice) => this.emit('notice', notice))
-    this.#listener.on('addresses', () => this.emit('addresses'))
+    forward(this.#acceptor, this, ['refused', 'draining', 'notice'])
+    forward(this.#listener, this, ['notice', 'addresses'])
   }
 
   /** Where consumers may come by TCP, as `host:port`. */

@@ -7,20 +7,53 @@ import { type Backend, connectBackend, parseBackend } from './backend.js'
 import { type StreamServer, serve } from './in-process.js'
 import { Supervisor } from './supervisor.js'
 
-export interface OriginOptions {
-  /** TCP port of the backend on loopback. With a command, where that is to listen; 0 for a free one. */
-  port?: number | undefined
+/** What stands behind a service: one of these. */
+export type OriginOptions = PortOrigin | TargetOrigin | CommandOrigin | ServerOrigin
+
+/** A backend on this machine. */
+export interface PortOrigin {
+  /** TCP port of the backend on loopback. */
+  port: number
+  target?: undefined
+  command?: undefined
+  server?: undefined
+  output?: undefined
+}
+
+/** A backend elsewhere. */
+export interface TargetOrigin {
   /** The backend elsewhere: `host:port`. */
-  target?: string | undefined
+  target: string
+  port?: undefined
+  command?: undefined
+  server?: undefined
+  output?: undefined
+}
+
+/** A program that is kept running. */
+export interface CommandOrigin {
   /** A program and its arguments, to be kept running. It finds its port in `PORT`. */
-  command?: readonly string[] | undefined
+  command: readonly string[]
+  /** Where the command is to listen. Default: 0, for a free port. */
+  port?: number | undefined
+  /** Where the command's output goes. Default: `ignore`. */
+  output?: 'inherit' | 'ignore' | undefined
+  target?: undefined
+  server?: undefined
+}
+
+/** A server in this process. */
+export interface ServerOrigin {
   /**
    * An `http.Server`, or whatever takes streams by `connection`, in this process. It needs no port, and
    * need not listen. Its health is its own affair.
    */
-  server?: StreamServer | undefined
-  /** Where the command's output goes. Default: nowhere. */
-  output?: 'inherit' | 'ignore' | undefined
+  server: StreamServer
+  check?: 'none' | undefined
+  port?: undefined
+  target?: undefined
+  command?: undefined
+  output?: undefined
 }
 
 /** What stands behind a service. */

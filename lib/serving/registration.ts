@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { SeaportError } from '../core/errors.js'
+import { forward } from '../core/forward.js'
 import type { KeyPair } from '../core/keys.js'
 import { SerialQueue } from '../core/serial-queue.js'
 import { Lease, type LeaseFields } from '../registry/replica/lease.js'
@@ -91,9 +92,7 @@ export class Registration extends EventEmitter<RegistrationEvents> {
         keyPair: this.#keyPair,
         fields: this.#fields
       })
-      lease.on('registered', (record) => this.emit('registered', record))
-      lease.on('denied', (reason) => this.emit('denied', reason))
-      lease.on('lost', () => this.emit('lost'))
+      forward(lease, this, ['registered', 'denied', 'lost'])
       this.#lease = lease
       await lease.ready()
     })

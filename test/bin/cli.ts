@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import { BootstrapNode } from '../../lib/core/bootstrap-node.js'
 import { KeyPair, randomSeed, toHex } from '../../lib/core/keys.js'
+import { Watchdog } from '../watchdog.js'
 
 export const PROGRAM = resolve(import.meta.dirname, '../../bin/hyperseaport.js')
 const LINE_TIMEOUT_MS = 15_000
@@ -194,12 +195,17 @@ export class Running {
   }
 
   async #until(isThere: () => boolean, what: string, timeout: number) {
-    const signal = AbortSignal.timeout(timeout)
-    while (!isThere()) {
-      if (this.#ended) throw this.#missing(what, 'before it ended')
-      await once(this.#changes, 'change', { signal }).catch(() => {
-        throw this.#missing(what, `in ${timeout} ms`)
-      })
+    const watchdog = new Watchdog(timeout)
+    const { signal } = watchdog
+    try {
+      while (!isThere()) {
+        if (this.#ended) throw this.#missing(what, 'before it ended')
+        await once(this.#changes, 'change', { signal }).catch(() => {
+          throw this.#missing(what, `in ${timeout} ms, as on a quiet machine`)
+        })
+      }
+    } finally {
+      watchdog.stop()
     }
   }
 

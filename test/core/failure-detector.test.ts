@@ -6,13 +6,13 @@ const INTERVAL_MS = 1000
 /** One who beats in time. */
 function listener(interval: number | null) {
   let now = 0
-  const silence = new FailureDetector(() => now)
+  const detector = new FailureDetector({ now: () => now })
   return {
-    silence,
+    detector,
     /** Beats after so many ms. */
     beat(isHeard: boolean, after = INTERVAL_MS) {
       now += after
-      return silence.beat(isHeard, interval)
+      return detector.beat(isHeard, interval)
     }
   }
 }
@@ -22,11 +22,11 @@ for (const [who, interval] of [
   ['who is pinged', INTERVAL_MS]
 ] as const) {
   t.test(`the other side is dead for ${who} after three silent beats in a row`, async (t) => {
-    const { silence, beat } = listener(interval)
+    const { detector, beat } = listener(interval)
     t.notOk(beat(true))
-    t.notOk(silence.isDoubtful)
+    t.notOk(detector.isDoubtful)
     t.notOk(beat(false) || beat(false))
-    t.ok(silence.isDoubtful)
+    t.ok(detector.isDoubtful)
     t.notOk(beat(true), 'one word is enough')
     t.notOk(beat(false) || beat(false))
     t.ok(beat(false))
@@ -70,4 +70,10 @@ t.test('a pause after which the other side may be patient yet changes nothing', 
   beat(true)
   t.notOk(beat(false, 3900) || beat(false))
   t.ok(beat(false))
+})
+
+t.test('it is as patient as it is told to be', async (t) => {
+  const detector = new FailureDetector({ maxSilentBeats: 2 })
+  t.notOk(detector.beat(false, null))
+  t.ok(detector.beat(false, null))
 })

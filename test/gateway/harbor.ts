@@ -6,7 +6,7 @@ import {
   KeyPair,
   Registry,
   Service,
-  type ServiceOptions,
+  type ServiceTerms,
   Web,
   type WebOptions
 } from '../../lib/index.js'
@@ -51,7 +51,7 @@ export class Harbor {
   async service(
     role: string,
     backend: RequestListener | number,
-    options: Partial<ServiceOptions> = {}
+    options: Partial<ServiceTerms> = {}
   ): Promise<Service> {
     const port = typeof backend === 'number' ? backend : portOf(await this.backend(backend))
     const dir = await this.testbed.dir()

@@ -152,7 +152,7 @@ async function paths(t: Test, options: { leaveTimeout?: number } = {}) {
   const addresses: string[] = []
   const pool = new LinkPool({
     connect: (key) => near.dht.connect(key, { keyPair: consumer }),
-    direct: new DirectConnector({
+    connector: new DirectConnector({
       keyPair: () => consumer,
       addressesOf: () => addresses,
       backoffs: [0]

@@ -185,7 +185,7 @@ function pathsOf(t: Test, options: Partial<LinkPoolOptions> = {}) {
       dht.push(made)
       return made.initiator
     },
-    direct: {
+    connector: {
       isDue: () => network.direct !== 'unknown',
       connect: (_key, signal) => {
         if (network.direct !== 'silent') return connectDirectly()

@@ -18,7 +18,7 @@ export async function registerCrowd(testbed: Testbed, size: number): Promise<Pee
     registry,
     keyPair,
     membership: new Membership(registry),
-    as: 'passer-by'
+    as: 'observer'
   })
   testbed.teardown(() => peering.close())
   const connected = once(peering, 'peer')

@@ -4,7 +4,14 @@ import { createServer as createTcpServer, type Server } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
-import { Consumer, type ConsumerEntry, KeyPair, Registry, Service } from '../../lib/index.js'
+import {
+  Consumer,
+  type ConsumerEntry,
+  KeyPair,
+  Registry,
+  Service,
+  type ServiceOptions
+} from '../../lib/index.js'
 import { keepProcessKey } from '../../lib/registry/log/own-keys.js'
 import { Testbed } from '../testbed.js'
 
@@ -121,7 +128,8 @@ t.test('a server stands in for a port, and is not checked', (t) => {
   const options = { registryPublicKey: KeyPair().publicKey, bootstrap: '127.0.0.1:1' }
   const server = createServer()
   for (const also of [{ port: 80 }, { target: 'a:80' }, { command: ['a'] }, { check: 'tcp' }]) {
-    t.throws(() => Service({ ...options, role: 'a@1.0.0', server, ...also }), { code: 'USAGE' })
+    const wrong = { ...options, role: 'a@1.0.0', server, ...also } as ServiceOptions
+    t.throws(() => Service(wrong), { code: 'USAGE' })
   }
   t.end()
 })

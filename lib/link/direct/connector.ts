@@ -33,7 +33,7 @@ const TIMEOUT_MS = 2000
 const STAGGER_MS = 50
 const BACKOFFS_MS = [1000, 5000, 15_000, 60_000]
 const BACKOFF_JITTER = 0.25
-/** A connection that lasted this long, in ms, had nothing wrong with its address. */
+/** A connection that lasted this long, in ms, shows that its address is right. */
 const SOUND_AFTER_MS = 60_000
 /** Addresses that failed; the oldest are forgotten. */
 const MAX_REMEMBERED = 4096

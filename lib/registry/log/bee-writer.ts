@@ -7,7 +7,7 @@ import {
   treeOf
 } from './hypercore.js'
 
-/** What becomes of one place: a value, or null for none any more. */
+/** A new value for one place; null removes the place. */
 export type Change<V> = [place: string, value: V | null]
 
 /**
@@ -23,7 +23,7 @@ export class BeeWriter<V> {
     this.#bee = bee
   }
 
-  /** All or nothing. Resolves once it would survive a crash of this process. */
+  /** Writes all changes or none. Resolves once they would survive a crash of this process. */
   async write(changes: readonly Change<V>[]) {
     const batch = this.#take()
     try {
@@ -41,7 +41,9 @@ export class BeeWriter<V> {
     }
   }
 
-  /** The blocks that the newest version is made of; null if that cannot be known. Not while something is written. */
+  /**
+   * The blocks that the newest version is made of; null if that cannot be known. Not while something is written.
+   */
   async linked(): Promise<Set<number> | null> {
     const batch = this.#take()
     const found = await linkedBlocks(batch)

@@ -4,7 +4,7 @@ import { type Gap, prune } from './prune.js'
 /** Clears a log of the blocks that its newest version does not need, from its beginning on. */
 export class Compaction {
   readonly #core: Hypercore
-  /** Of the blocks before this only some are there. */
+  /** Blocks before this length may have been cleared. */
   #to = 0
   /** Those, in order. */
   #left: number[] = []

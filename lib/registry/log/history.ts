@@ -1,7 +1,7 @@
 import { SeaportError } from '../../core/errors.js'
 import { beeNode, type Hypercore } from './hypercore.js'
 
-/** Blocks asked for at once, and given on together. */
+/** So many blocks are asked for at once, and passed on together. */
 const SLICE = 256
 
 export interface HistoryOptions {
@@ -11,7 +11,7 @@ export interface HistoryOptions {
   timeout?: number
 }
 
-/** What is on our own disk, and nothing else. */
+/** Reads what is on our own disk, and asks nobody. */
 export const LOCAL = { wait: false }
 
 /** What was written to a log until it had this length. */
@@ -61,7 +61,9 @@ function untilMissing(results: PromiseSettledResult<Buffer | null>[]): Buffer[] 
   return blocks
 }
 
-/** What a block wrote, null if it only left a place; of one that is malformed, what cannot be read either. */
+/**
+ * The value that a block wrote; null if it only removed a place; text that is no JSON if the block is malformed.
+ */
 function writtenIn(block: Buffer): string | null {
   try {
     const { value } = beeNode.decode(block)

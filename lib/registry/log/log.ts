@@ -34,7 +34,7 @@ export class Log extends ReadyResource {
   /** By id; of a kind that is unknown here, by its place. */
   readonly #values = new Map<string, LogValue>()
   #queue: Write[] = []
-  /** What is done when one batch is written and before the next is begun. */
+  /** Tasks that run after one batch is written and before the next is begun. */
   #breaks: (() => Promise<void>)[] = []
   #writing: Promise<void> | null = null
 
@@ -112,7 +112,7 @@ export class Log extends ReadyResource {
     await Promise.all([...other.#values].map(([id, value]) => this.#put(id, value)))
   }
 
-  /** What it says at one length, and of what is still to be written nothing. */
+  /** The values at one length of the log, without those that are still to be written. */
   settled(): Promise<{ length: number; values: LogValue[] }> {
     return this.#between(async () => {
       const settled = new Map(this.#values)
@@ -152,7 +152,9 @@ export class Log extends ReadyResource {
     if (length < this.length) throw SeaportError.CLOSED('not all of the log is there')
   }
 
-  /** The tree says all that snapshot and history do, and the places of unknown kinds, but block after block. */
+  /**
+   * The tree says all that snapshot and history do, and the places of unknown kinds, but block after block.
+   */
   async #readTree() {
     this.#values.clear()
     for await (const { key, value } of this.#bee.createReadStream()) {
@@ -199,7 +201,8 @@ export class Log extends ReadyResource {
         else if (this.#breaks.length === 0) return
       }
     } finally {
-      // In the moment in which nothing is left: what comes a microtask later begins anew.
+      // In the same moment in which nothing is left: a value that comes a microtask later starts writing
+      // again.
       this.#writing = null
     }
   }
@@ -230,7 +233,7 @@ export class Log extends ReadyResource {
     return placeOf(value, this.#kinds) ?? id
   }
 
-  /** What was not written was not said. */
+  /** Takes back a value that could not be written. */
   #undo({ id, before, reject }: Write, error: unknown) {
     if (before) this.#values.set(id, before)
     else this.#values.delete(id)
@@ -256,7 +259,7 @@ function logBee(core: Hypercore): Hyperbee<LogValue> {
   return new Hyperbee<LogValue>(core, {
     keyEncoding: 'utf-8',
     valueEncoding: 'json',
-    // It would have others send what it is about to read, who send all of it anyway.
+    // The extension asks peers for blocks ahead of reading. They send all blocks anyway.
     extension: false
   })
 }

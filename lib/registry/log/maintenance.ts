@@ -22,10 +22,15 @@ interface MaintenanceEvents {
   notice: [SeaportError]
 }
 
-/** Blocks after a snapshot before the next one, at least, and for each value that it has, if somebody comes who has to read them all: fetching a block takes as long as twenty values of a snapshot. */
+/**
+ * Blocks after a snapshot before the next one, at least, and for each value that it has, if somebody comes who
+ * has to read them all: fetching a block takes as long as twenty values of a snapshot.
+ */
 const MIN_TAIL_FOR_NEWCOMERS = 1024
 const TAIL_PER_VALUE_FOR_NEWCOMERS = 1 / 8
-/** Newcomers have this time to read one before the next is made for others; and twice as long until it goes. */
+/**
+ * A snapshot is at least this old before the next one is made for newcomers, so that they have time to read it.
+ */
 const MIN_AGE_MS = 10_000
 
 /**
@@ -48,7 +53,7 @@ export class Maintenance extends EventEmitter<MaintenanceEvents> {
     })
   }
 
-  /** Somebody comes who has so many blocks of the log. */
+  /** Makes a snapshot for a newcomer that has so many blocks of the log, if that spares it much. */
   welcome(length: number) {
     const { log } = this.#options
     const tail = Math.min(this.#tail, log.length - length)
@@ -56,7 +61,7 @@ export class Maintenance extends EventEmitter<MaintenanceEvents> {
     if (tail > limit && Date.now() - this.#writtenAt > MIN_AGE_MS) this.#renew()
   }
 
-  /** Resolves when nothing is under way any more. */
+  /** Starts nothing more, and resolves when what is under way is done. */
   async close() {
     this.#closed = true
     await this.#work

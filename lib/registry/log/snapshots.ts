@@ -9,7 +9,7 @@ import type { Storage } from './storage.js'
 
 /** JSON in one block, before it is deflated to about a quarter of that. */
 const TEXT_BYTES = 256 * 1024
-/** One value more may be in it; what is larger than this is not ours. */
+/** One value more than fits may be in a block. A larger block was not written by us. */
 const MAX_TEXT_BYTES = 2 * TEXT_BYTES
 /** Records are mostly keys and signatures: more effort finds little more. */
 const LEVEL = 1
@@ -35,12 +35,12 @@ export class Snapshots {
     this.#storage = storage
   }
 
-  /** The one of a log that is there as a whole. */
+  /** The snapshot of a log that is on disk as a whole, null if there is none. */
   held(logKey: string): Snapshot | null {
     return this.#storage.memory.snapshots[logKey] ?? null
   }
 
-  /** Writes what a log of ours says. It is not held yet. */
+  /** Writes a snapshot of our own log. `hold` has to follow. */
   async write(
     registry: KeyPair,
     logKey: string,
@@ -70,7 +70,7 @@ export class Snapshots {
       yield (await textOf(block)).split('\n')
   }
 
-  /** Fetches a snapshot, for others more than for us. */
+  /** Fetches a snapshot without reading it, so that others can have it from us. */
   async fetch(snapshot: Snapshot, options: ReadOptions) {
     for await (const _ of this.#blocks(snapshot, options));
   }
@@ -92,7 +92,7 @@ export class Snapshots {
     for (const stray of old) if (stray !== key) await this.#drop(stray)
   }
 
-  /** Gives back the place of a log's snapshot. */
+  /** Deletes the snapshot of a log. */
   async forget(logKey: string) {
     const { memory } = this.#storage
     const held = this.held(logKey)
@@ -102,7 +102,7 @@ export class Snapshots {
     await this.#drop(held.key)
   }
 
-  /** Clears what was begun in earlier runs and given up. */
+  /** Deletes what earlier runs began to fetch or write, and did not finish. */
   async sweep() {
     for (const key of Object.keys(this.#storage.memory.strays)) await this.#drop(key)
   }
@@ -133,7 +133,9 @@ export class Snapshots {
     }
   }
 
-  /** From now on there are blocks of it on disk, which somebody has to clear. */
+  /**
+   * Remembers that blocks of a snapshot are on disk from now on, so that they are deleted if it is never held.
+   */
   async #begin(key: string, logKey: string) {
     const { memory } = this.#storage
     if (memory.strays[key] || this.held(logKey)?.key === key) return

@@ -1,4 +1,4 @@
-/** Owners that have some time to come back, before what they registered is given up. */
+/** A timer for each owner that has some time to come back before its record is removed. */
 export class GracePeriods {
   readonly #onover: (key: string) => void
   readonly #timers = new Map<string, NodeJS.Timeout>()
@@ -12,7 +12,7 @@ export class GracePeriods {
     return this.#timers.size
   }
 
-  /** The instances that are waited for. */
+  /** The instances whose owners are waited for. */
   keys(): string[] {
     return [...this.#timers.keys()]
   }
@@ -21,7 +21,7 @@ export class GracePeriods {
     return this.#timers.has(key)
   }
 
-  /** Gives so many ms from now, whatever was given before. */
+  /** Starts a period of so many ms, in place of one that runs. */
   give(key: string, ms: number) {
     this.end(key)
     if (this.#closed) return
@@ -32,13 +32,13 @@ export class GracePeriods {
     this.#timers.set(key, setTimeout(over, ms))
   }
 
-  /** The owner is back, or known to be gone. */
+  /** Stops the period: the owner is back, or is known to have left. */
   end(key: string) {
     clearTimeout(this.#timers.get(key))
     this.#timers.delete(key)
   }
 
-  /** Waits for nobody any more. */
+  /** Stops all periods, and starts no more. */
   close() {
     this.#closed = true
     for (const key of this.keys()) this.end(key)

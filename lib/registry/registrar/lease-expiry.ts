@@ -19,9 +19,9 @@ export interface LeaseExpiryOptions {
   log: () => Log
   logKey: () => string
   directory: Directory
-  /** Does what concerns one key in its turn. */
+  /** Runs a task in the queue of one key. */
   inTurn: (key: string, act: () => Promise<void>) => void
-  /** Whether somebody holds the lease. */
+  /** Whether a connected participant holds the lease. */
   isHeld: (key: string) => boolean
   /** The leases that are held, and those whose owners are silent. */
   census: () => Census
@@ -37,49 +37,58 @@ interface LeaseExpiryEvents {
 }
 
 /**
- * What becomes of records whose lease nobody holds: their owners have a moment to come back, then
- * *gone* is written. Where too many vanish at once to be chance, they are kept as *stale* for a while.
+ * Removes records whose lease was lost. The owner has a grace period to come back; then *gone* is written in the
+ * record's place. If so many leases vanish at once that our own network is the likely cause, *stale* is written
+ * instead, and the records are kept for a while.
  */
 export class LeaseExpiry extends EventEmitter<LeaseExpiryEvents> {
   readonly stats = { lost: 0 }
 
   readonly #options: LeaseExpiryOptions
   readonly #outage = new Outage()
-  /** Not heard of since a restart. */
+  /** Owners that the log has from the last run, and that have not come back yet. */
   readonly #absent = new Set<string>()
   readonly #gracePeriods = new GracePeriods((key) => this.#inTurn(key, () => this.#lose(key)))
   readonly #stale = new GracePeriods((key) => this.#inTurn(key, () => this.#giveUp(key)))
-  #rollCall: NodeJS.Timeout | null = null
+  #restartTimer: NodeJS.Timeout | null = null
 
   constructor(options: LeaseExpiryOptions) {
     super()
     this.#options = options
   }
 
-  /** How many are kept as stale. */
+  /** How many records are kept as stale. */
   get stale(): number {
     return this.#stale.size
   }
 
-  /** After a restart the log is kept; the owners come back by themselves, or their records go. */
+  /**
+   * Takes over the log of the last run: owners have `restartGrace` ms to come back before their records are
+   * removed.
+   */
   resume(restartGrace: number) {
     for (const entry of this.#log.entries()) {
       const { key } = recordOf(entry)
       if (isPresent(entry)) this.#absent.add(key)
       if (isStale(entry)) this.#stale.give(key, this.#options.staleGrace)
     }
-    this.#rollCall = setTimeout(() => {
+    this.#restartTimer = setTimeout(() => {
       for (const key of this.#absent) this.#gracePeriods.give(key, 0)
       this.#absent.clear()
     }, restartGrace)
   }
 
-  /** Its owner left without a word. */
+  /**
+   * Starts the removal of a record whose lease was lost. An owner that fell silent has no grace period.
+   */
   begin(key: string, silent: boolean) {
     this.#gracePeriods.give(key, silent ? 0 : this.#options.returnGrace)
   }
 
-  /** Nobody waits for it any more: its owner is back, or news of it. Without a record, it is as stale as it was. */
+  /**
+   * Cancels the pending removal of a record. `hasRecord` says that a newer entry takes its place, which also
+   * ends staleness.
+   */
   end(key: string, hasRecord: boolean) {
     this.#absent.delete(key)
     this.#gracePeriods.end(key)
@@ -87,17 +96,17 @@ export class LeaseExpiry extends EventEmitter<LeaseExpiryEvents> {
     if (hasRecord) this.#stale.end(key)
   }
 
-  /** Its owner may not serve any more: nobody waits for it. */
+  /** Removes a record at once, because its owner may not serve any more. */
   cut(key: string) {
     this.#inTurn(key, () => this.#giveUp(key))
   }
 
-  /** The instances that nobody holds the lease of, and that are still there. */
+  /** The instances that are still listed although nobody holds their lease. */
   keys(): string[] {
     return [...this.#absent, ...this.#gracePeriods.keys(), ...this.#stale.keys()]
   }
 
-  /** What another registrar knows to be gone is gone here too, unless its owner holds a lease here. */
+  /** Copies *gone* from another registrar's log, unless the owner holds a lease here. */
   copyGone(key: string) {
     const own = this.#log.get(key)
     if (!own || isGone(own) || this.#options.isHeld(key)) return
@@ -108,7 +117,9 @@ export class LeaseExpiry extends EventEmitter<LeaseExpiryEvents> {
     })
   }
 
-  /** A registrar that was up meanwhile knows better whether an owner will come back. */
+  /**
+   * Looks through what is waited for when another registrar connects: it may have been told that an owner left.
+   */
   review() {
     const { directory, logKey } = this.#options
     for (const key of this.keys()) {
@@ -117,9 +128,9 @@ export class LeaseExpiry extends EventEmitter<LeaseExpiryEvents> {
     }
   }
 
-  /** Waits for nobody any more. */
+  /** Stops all timers. */
   close() {
-    if (this.#rollCall) clearTimeout(this.#rollCall)
+    if (this.#restartTimer) clearTimeout(this.#restartTimer)
     this.#gracePeriods.close()
     this.#stale.close()
   }
@@ -149,7 +160,9 @@ export class LeaseExpiry extends EventEmitter<LeaseExpiryEvents> {
     return { held: held + this.#absent.size + away, doubtful: doubtful + away }
   }
 
-  /** Those that were lost just before anybody knew better are taken back, too. */
+  /**
+   * Marks a record as stale. Those that were removed just before the outage was noticed are restored by it.
+   */
   async #keep(key: string) {
     const entry = this.#log.get(key)
     if (!entry || isStale(entry) || this.#options.isHeld(key)) return

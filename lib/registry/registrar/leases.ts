@@ -4,7 +4,7 @@ import type { ServiceRecord } from '../trust/record.js'
 export interface HeldLease {
   peer: Peer
   record: ServiceRecord
-  /** Of the request for it. */
+  /** The id of the request that it was given for. */
   id: number
 }
 

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { forward } from '../../core/forward.js'
 import { ReadyResource } from '../../core/holepunch.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { Log } from '../log/log.js'
@@ -17,16 +18,16 @@ export interface LogWriterOptions {
   isPrivate: boolean
   /** The kinds of statements that are known here. */
   kinds?: StatementKinds
-  /** Names this run of the machine; another one means that power may have been lost in between. */
+  /** Names this run of the machine. If it differs from the last one, power may have been lost in between. */
   boot?: () => Promise<string>
 }
 
 /**
- * Which log is a registrar's own. Normally the one of its last run: what was acknowledged survives
- * `kill -9`. Not after the machine went down in mid-write, nor if somebody holds more of the log than
- * we do, or another one under its key (`conflict`): then blocks that others have may be missing here, and
- * writing others in their place would break every reader. A new log is begun then, and what is known goes
- * with it. Emits `snapshot` when there is a new one of the log, and `notice` (a SeaportError).
+ * Chooses the log that a registrar writes. Normally that is the log of its last run, because what was acknowledged
+ * survives `kill -9`. A new log is begun, with all that the old one says, if the machine went down while the log was
+ * open, if somebody has more of the log than we have, or if somebody has another log under its key (`conflict`). In
+ * these cases others may have blocks that are missing here, and to write different blocks in their place would break
+ * every reader. Emits `snapshot` when there is a new one of the log, and `notice` (a SeaportError).
  */
 export class LogWriter extends ReadyResource {
   readonly #storage: Storage
@@ -126,8 +127,7 @@ export class LogWriter extends ReadyResource {
     })
     const compact = () => store.storage.compact()
     const maintenance = new Maintenance({ log, snapshots, keyPair: this.#keyPair, compact })
-    maintenance.on('snapshot', () => this.emit('snapshot'))
-    maintenance.on('notice', (notice) => this.emit('notice', notice))
+    forward(maintenance, this, ['snapshot', 'notice'])
     const known = memory.certificates.find((other) => (other as Certificate).logKey === log.key)
     this.#startedAt = (known as Certificate | undefined)?.startedAt ?? Date.now()
     this.#log = log
@@ -135,7 +135,7 @@ export class LogWriter extends ReadyResource {
   }
 }
 
-/** Where the system does not tell, each run is taken for the same: other checks remain. */
+/** On systems that do not tell, all runs count as the same one: the other checks remain. */
 async function bootId(): Promise<string> {
   return readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')
 }

@@ -1,4 +1,4 @@
-/** How the leases stand at the moment in which another one is lost. */
+/** How many leases there are at the moment in which another one is lost. */
 export interface Census {
   /** Leases that somebody holds, and those whose owners have a moment to come back. */
   held: number
@@ -6,9 +6,12 @@ export interface Census {
   doubtful: number
 }
 
-/** Fewer than this are chance, whatever share of the leases they are. */
+/** If fewer leases than this are lost, it is taken for chance, whatever share of all they are. */
 const MIN_LEASES = 10
-/** What is lost in this time is lost at once, in ms. More than a beat, so that all silence is noticed. */
+/**
+ * Leases that are lost within this time are lost at once, in ms. It is longer than a beat, so that every silent
+ * owner is noticed in it.
+ */
 const WINDOW_MS = 5000
 
 /**
@@ -19,7 +22,7 @@ const WINDOW_MS = 5000
 export class Outage {
   readonly #now: () => number
   readonly #lostAt = new Map<string, number>()
-  /** Lost before the others were, and taken for chance. */
+  /** Leases that were lost first, and were taken for chance. */
   readonly #misjudged = new Set<string>()
 
   constructor(now: () => number = () => performance.now()) {

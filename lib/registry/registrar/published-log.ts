@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { SeaportError } from '../../core/errors.js'
+import { forward } from '../../core/forward.js'
 import { SerialQueue } from '../../core/serial-queue.js'
 import type { Replica } from '../replica/replica.js'
 import type { LogWriter } from './log-writer.js'
@@ -9,8 +10,8 @@ const INTRODUCTION_MS = 500
 const RENEW_CERTIFICATE_MS = 60 * 60 * 1000
 
 /**
- * A registrar's own log among those of the others: certified, told of, and begun anew if others turn out to
- * have more of it than we do. Emits `notice` (a SeaportError).
+ * Publishes a registrar's own log: certifies it, tells the other participants of it, and has a new log begun if
+ * others turn out to have more of it than we have. Emits `notice` (a SeaportError).
  */
 export class PublishedLog extends EventEmitter<{ notice: [SeaportError] }> {
   readonly #writer: LogWriter
@@ -28,15 +29,15 @@ export class PublishedLog extends EventEmitter<{ notice: [SeaportError] }> {
     replica.on('introduced', (length: number) => writer.maintenance.welcome(length))
     writer.on('conflict', () => this.#onrewound())
     writer.on('snapshot', () => replica.announce(writer.logKey))
-    writer.on('notice', (notice) => this.emit('notice', notice))
+    forward(writer, this, ['notice'])
   }
 
-  /** Resolves when it may be written to. */
+  /** Resolves when the log may be written to. */
   get writable(): Promise<void> {
     return this.#queue.idle()
   }
 
-  /** Shows it to the others, and keeps its certificate fresh. */
+  /** Tells the others of the log, and renews its certificate from time to time. */
   async open() {
     if (this.#writer.log.length > 0) this.#inTurn(() => this.#introduced())
     await this.#certify()
@@ -50,11 +51,14 @@ export class PublishedLog extends EventEmitter<{ notice: [SeaportError] }> {
 
   async #certify() {
     const certificate = this.#writer.certify()
-    this.#replica.setOwnLog(this.#writer.logKey, this.#writer.log)
+    this.#replica.setOwnLog(this.#writer.log)
     await this.#replica.addCertificate(certificate)
   }
 
-  /** Before anything is written to a log of an earlier run, others have a moment to say if they have more. */
+  /**
+   * Waits a moment for others to say that they have more of the log, before anything is written to a log of an
+   * earlier run.
+   */
   #introduced(): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, INTRODUCTION_MS)

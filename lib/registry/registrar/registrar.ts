@@ -1,4 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
+import { forward } from '../../core/forward.js'
 import { ReadyResource } from '../../core/holepunch.js'
 import { KeyedQueue } from '../../core/keyed-queue.js'
 import type { KeyPair } from '../../core/keys.js'
@@ -127,16 +128,16 @@ export class Registrar extends ReadyResource {
       as: 'registrar'
     })
     this.#replica = replica
-    const leaseExpiry = this.#makeLapses(replica)
+    const leaseExpiry = this.#makeLeaseExpiry(replica)
     this.#leaseExpiry = leaseExpiry
     replica.on('peer', (peer: Peer) => this.#onpeer(peer))
-    replica.on('notice', (notice) => this.emit('notice', notice))
+    forward(replica, this, ['notice'])
     replica.on('entries', (entries: [string, LogEntry][]) => {
       for (const [key, entry] of entries) if (isGone(entry)) leaseExpiry.copyGone(key)
     })
     replica.on('registrar', () => leaseExpiry.review())
     this.#own = new PublishedLog(this.#writer, replica)
-    this.#own.on('notice', (notice) => this.emit('notice', notice))
+    forward(this.#own, this, ['notice'])
     await this.#own.open()
     leaseExpiry.resume(this.#options.restartGrace)
     await replica.ready()
@@ -149,7 +150,7 @@ export class Registrar extends ReadyResource {
     await replica.peering.announced()
   }
 
-  #makeLapses({ directory }: Replica): LeaseExpiry {
+  #makeLeaseExpiry({ directory }: Replica): LeaseExpiry {
     const { returnGrace, staleGrace } = this.#options
     const leaseExpiry = new LeaseExpiry({
       log: () => this.#publishedLog,
@@ -161,8 +162,7 @@ export class Registrar extends ReadyResource {
       returnGrace,
       staleGrace
     })
-    leaseExpiry.on('gone', (record) => this.emit('gone', record))
-    leaseExpiry.on('stale', (record) => this.emit('stale', record))
+    forward(leaseExpiry, this, ['gone', 'stale'])
     return leaseExpiry
   }
 
@@ -206,7 +206,7 @@ export class Registrar extends ReadyResource {
     try {
       const record = parseRecord(request.record, this.#keyPair.publicKey)
       const signed = this.#checkSigned(peer, record, request.record)
-      // Looked at in its turn; an unsigned one may have to wait for it.
+      // The rejection is handled later, in this key's queue. Until then it must not count as unhandled.
       signed.catch(() => {})
       answer(record.key, () => this.#take({ peer, record, id: request.id }, signed))
     } catch (error) {
@@ -218,7 +218,7 @@ export class Registrar extends ReadyResource {
     this.#inTurn(STATEMENTS, () => this.#reply(peer, id, '', () => this.#takeStatement(statement)))
   }
 
-  /** Every request is answered, with a code if it failed. */
+  /** Acts on a request, and answers it in every case: with a code if it failed. */
   async #reply(peer: Peer, id: number, key: string, act: () => Promise<void>) {
     const answer = (code: string, text: string) => {
       const seq = key === '' ? 0 : this.#highestSeq(key)
@@ -236,7 +236,7 @@ export class Registrar extends ReadyResource {
     }
   }
 
-  /** What concerns one key is done in the order in which it came. */
+  /** Runs tasks of one key in the order in which they came, once the log may be written to. */
   #inTurn(key: string, act: () => Promise<void>) {
     const task = async () => {
       await this.#own?.writable
@@ -260,14 +260,14 @@ export class Registrar extends ReadyResource {
   }
 
   /**
-   * The owner signed whose connection may hold the lease, and the connection has proven to be that
-   * one's: whoever else shows the record, as everybody can who read it, gets nothing by it.
+   * Checks that the record names this peer as the holder of its lease, and that the owner signed it. Everybody can
+   * read the record and show it to us, but only the named holder gets the lease.
    */
   async #checkSigned(peer: Peer, record: ServiceRecord, json: string) {
     if (record.holder !== peer.key) {
       throw SeaportError.BAD_SIGNATURE('the record was signed for another holder of the lease')
     }
-    // All that it registers keep this one string, and not one each.
+    // All records of one holder share one string, which saves memory.
     record.holder = peer.key
     if (!(await this.#verifier.verify(record, json))) {
       throw SeaportError.BAD_SIGNATURE('the record was not signed by the key it is for')
@@ -298,7 +298,7 @@ export class Registrar extends ReadyResource {
     await this.#write(statement)
   }
 
-  /** What another log has is in ours too, so that any one registrar is enough. */
+  /** Copies a statement from another log into ours, so that either registrar is enough to remember it. */
   #copy(statement: Statement) {
     this.#inTurn(STATEMENTS, async () => {
       if (!this.closing) await this.#write(statement)
@@ -319,7 +319,7 @@ export class Registrar extends ReadyResource {
     this.#recheck(subject)
   }
 
-  /** Who may not serve any more is not in the registry any more. */
+  /** Removes an instance if it may not be served any more, and tells its owner. */
   #recheck(key: string) {
     this.#inTurn(key, async () => {
       const entry = this.#publishedLog.get(key)
@@ -331,7 +331,7 @@ export class Registrar extends ReadyResource {
     })
   }
 
-  /** One process at a time holds a lease; a dead holder gives way, a live one does not. */
+  /** Refuses the lease if another process holds it and still answers: one process at a time may hold it. */
   async #displace(peer: Peer, key: string) {
     const holder = this.#leases.get(key)?.peer
     if (!holder || holder === peer || holder.key === peer.key || holder.closed) return

@@ -9,9 +9,12 @@ interface Waiting {
   settle: (holds: boolean) => void
 }
 
-/** A thread costs memory and a hop there and back, so those who come in small groups are served here. */
+/**
+ * Up to so many records in one turn are verified in this thread: another one costs memory, and a message each
+ * way.
+ */
 const CROWD = 4
-/** So many go to the thread together, and can be written while the next ones are verified. */
+/** So many records go to the thread in one message. They can be written while the next ones are verified. */
 const GROUP = 8
 
 /**
@@ -23,11 +26,13 @@ export class Verifier {
   readonly #isAlone: boolean
   #worker: Worker | null = null
   #isUp = false
-  /** What goes to the thread at the end of this turn of the event loop, or when it is a group. */
+  /**
+   * Records that go to the thread at the end of this turn of the event loop, or as soon as they are a group.
+   */
   #queue: Waiting[] = []
-  /** What went to the thread, in order. */
+  /** Groups that the thread has not answered yet, in the order in which they were sent. */
   readonly #sent: Waiting[][] = []
-  /** How many came in this turn. */
+  /** How many records came in this turn of the event loop. */
   #arrived = 0
   #closed = false
 
@@ -92,7 +97,7 @@ export class Verifier {
     return worker
   }
 
-  /** Whoever waits is answered, if not by the thread. */
+  /** Verifies in this thread what the other one did not answer, so that everybody who waits is answered. */
   #settleHere() {
     for (const { record, settle } of this.#sent.splice(0).flat()) settle(verifyRecord(record))
   }

@@ -33,7 +33,10 @@ export type DirectoryListener = (change: DirectoryChange, instance: Instance) =>
 /** How many versions of a role a range may choose from. */
 export type Versions = 'newest' | 'all'
 
-/** Different ranges of one role whose answers are kept; whoever may ask might ask for many. */
+/**
+ * So many answers, each for one range, are cached for a role. The bound is there because callers choose the
+ * ranges.
+ */
 const MAX_ANSWERS = 64
 
 /**
@@ -45,12 +48,12 @@ export class Directory {
   /** Entries by log, then by instance. */
   readonly #logs = new Map<string, Map<string, Entry>>()
   readonly #live = new Set<string>()
-  /** One that changed its role stands under both. */
+  /** Keys of instances by role. An instance that changed its role is listed under both. */
   readonly #roles = new Map<string, Role>()
-  /** The entry that counts of each instance, once somebody asked. */
+  /** The entry that counts for each instance. It is found when somebody first asks. */
   readonly #winners = new Map<string, Candidate | null>()
   readonly #listeners = new Set<DirectoryListener>()
-  /** What the listeners were last told of each instance. */
+  /** Each instance as the listeners were last told of it. */
   readonly #told = new Map<string, Instance>()
 
   /**
@@ -87,7 +90,7 @@ export class Directory {
     }
   }
 
-  /** A log says something of these instances, and nothing any more of any other. */
+  /** Removes a log's entries of all instances but these. */
   retain(log: string, keys: ReadonlySet<string>) {
     const entries = this.#entriesOf(log)
     for (const key of [...entries.keys()]) {
@@ -149,13 +152,13 @@ export class Directory {
     return this.#instance(key)
   }
 
-  /** What `get` would say of its status, for who asks all the time. */
+  /** The status that `get` would give, without making an instance: for callers that ask all the time. */
   statusOf(key: string): Instance['status'] | null {
     const winner = this.#winner(key)
     return winner && !isGone(winner.entry) ? statusOf(winner.entry) : null
   }
 
-  /** The versions of a role that some log knows, of instances that are gone too. */
+  /** The versions of a role that any log knows, those of instances that are gone included. */
   knownVersions(role: string): string[] {
     const versions = new Set<string>()
     for (const key of this.#roles.get(role)?.keys ?? []) {
@@ -170,12 +173,14 @@ export class Directory {
     return this.#winner(key)?.entry ?? null
   }
 
-  /** The log that the entry of an instance which counts is in. */
+  /** The key of the log that has the entry which counts for an instance. */
   logOf(key: string): string | null {
     return this.#winner(key)?.log ?? null
   }
 
-  /** What a live log other than this one says of an instance, if that is that it is gone. */
+  /**
+   * The entry in a live log other than this one which says that an instance is gone; null if there is none.
+   */
   goneElsewhere(key: string, log: string): LogEntry | null {
     for (const other of this.#live) {
       const source = other === log ? undefined : this.#logs.get(other)?.get(key)
@@ -233,7 +238,7 @@ export class Directory {
     return winner
   }
 
-  /** What was answered with the help of an instance is no longer so. */
+  /** Drops the cached answers that an instance has part in. */
   #forgetAnswers(key: string) {
     this.#winners.delete(key)
     for (const entries of this.#logs.values()) {
@@ -280,7 +285,7 @@ export class Directory {
 
 interface Role {
   keys: Set<string>
-  /** What was resolved before, by range, until one of its instances changes. */
+  /** Cached answers by range, until one of the role's instances changes. */
   answers: Record<Versions, Map<string, Instance[]>>
 }
 
@@ -295,7 +300,7 @@ function forgetAnswers({ answers }: Role) {
 
 interface Entry {
   entry: LogEntry
-  /** Whether the owner's signature holds, once somebody asked. */
+  /** Whether the owner's signature holds; undefined until somebody first asks. */
   valid: boolean | undefined
 }
 
@@ -306,7 +311,7 @@ interface Candidate {
   source: Entry
 }
 
-/** The merge rule: which of two entries of one instance counts comes first. */
+/** The merge rule, as a comparator: of two entries of one instance, the one that counts comes first. */
 export function byMerge(
   a: { entry: LogEntry; live: boolean },
   b: { entry: LogEntry; live: boolean }

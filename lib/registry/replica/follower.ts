@@ -13,13 +13,13 @@ import type { StatementKinds } from '../trust/statement-kinds.js'
 import { SnapshotCandidates } from './snapshot-candidates.js'
 
 export interface FollowerOptions {
-  /** Opens the log; anew, with nothing on disk, if that is said. */
+  /** Opens the log. With `overwrite`, what is on disk is deleted first. */
   open: (options: { overwrite: boolean }) => Hypercore
   /** The registry's public key. */
   registry: Buffer
   snapshots: Snapshots
   kinds: StatementKinds
-  /** Blocks that are known to be on disk from an earlier life. */
+  /** Blocks that an earlier run has read, and that are on disk. */
   applied?: number
   onentries: (entries: [key: string, entry: LogEntry][]) => void
   /** The log has entries of these instances, and of no others. */
@@ -50,16 +50,16 @@ const SPREAD_MS = 10_000
  * something, `notice` (a SeaportError) when it cannot go on.
  */
 export class Follower extends ReadyResource {
-  /** Blocks that are in the directory. */
+  /** How many blocks of the log are in the directory. */
   applied = 0
-  /** Blocks that a connected peer said it has; of what lies beyond perhaps nobody has all. */
+  /** How many blocks connected peers said that they have. Of blocks beyond that, perhaps nobody has all. */
   offered = 0
 
   #core: Hypercore
   readonly #options: Required<FollowerOptions>
   readonly #candidates = new SnapshotCandidates()
   #download: { destroy(): void } | null = null
-  /** What is on disk is read first. */
+  /** Whether a step is under way. It is true at first, while what is on disk is read. */
   #running = true
   #retry: NodeJS.Timeout | null = null
   #fetch: NodeJS.Timeout | null = null
@@ -67,7 +67,7 @@ export class Follower extends ReadyResource {
   #isTaking = false
   /** The first block that we may have on disk. */
   #first = Infinity
-  /** Whether blocks of the history did not come. */
+  /** Whether blocks after those that we have did not come, so that only a snapshot helps. */
   #isHistoryGone = false
 
   constructor(options: FollowerOptions) {
@@ -106,12 +106,12 @@ export class Follower extends ReadyResource {
     return toHex(this.core.key)
   }
 
-  /** The snapshot that whoever asks can have from us. */
+  /** The snapshot that we can give to others. */
   get held(): Snapshot | null {
     return this.#options.snapshots.held(this.logKey)
   }
 
-  /** A peer has so many blocks, after this snapshot if there is one. */
+  /** A peer said that it has so many blocks, and this snapshot if there is one. */
   offer(length: number, snapshot: Snapshot | null) {
     this.offered = Math.max(this.offered, length)
     if (snapshot && this.#candidates.add(snapshot)) void this.#run()
@@ -140,7 +140,7 @@ export class Follower extends ReadyResource {
     if (known > this.applied) await this.#readHistory(known, LOCAL)
   }
 
-  /** One at a time; what is appended or offered meanwhile is seen before it ends. */
+  /** Takes steps until there is nothing to do. Only one call runs at a time; it sees what comes meanwhile. */
   async #run() {
     if (this.#running) return
     this.#running = true
@@ -174,13 +174,19 @@ export class Follower extends ReadyResource {
     return true
   }
 
-  /** Whether to read a snapshot, and not what happened until then. What fails gives way to the other. */
+  /**
+   * Whether to read a snapshot rather than the blocks before its length. Of the two, the one that failed gives
+   * way.
+   */
   #isBetter(snapshot: Snapshot): boolean {
     if (this.#isHistoryGone || this.#candidates.hasFailed(snapshot)) return this.#isHistoryGone
     return this.applied === 0 || snapshot.length - this.applied > MAX_HISTORY
   }
 
-  /** Where we end, others may have cleared what proves that they go on from there. */
+  /**
+   * A peer has a snapshot beyond our end, but no blocks come: it may have cleared the tree nodes that prove
+   * them. After a while the snapshot is read instead.
+   */
   #expectMore() {
     this.#retry ??= setTimeout(() => {
       this.#retry = null
@@ -218,7 +224,7 @@ export class Follower extends ReadyResource {
     }
   }
 
-  /** What comes from there on is fetched unasked, so that whoever asks us next finds all of it here. */
+  /** Fetches all blocks from a length on as they are written, so that we can give all of them to others. */
   #downloadFrom(length: number) {
     this.#first = Math.min(this.#first, length)
     this.#download?.destroy()
@@ -263,7 +269,9 @@ export class Follower extends ReadyResource {
     return entries.map(([key]) => key)
   }
 
-  /** A newer snapshot that spares us many blocks that we keep for others. */
+  /**
+   * A newer snapshot that would let us clear many blocks which we keep for others; null if none is worth it.
+   */
   get #overdue(): Snapshot | null {
     const held = this.held?.length ?? 0
     const snapshot = this.#candidates.best(held)
@@ -305,7 +313,7 @@ export class Follower extends ReadyResource {
     this.emit('tidied')
   }
 
-  /** Nobody can prove to us any more how the log went on from what we have. */
+  /** Deletes our copy of the log: no peer can prove any more how the log went on from its end. */
   async #beginAnew() {
     this.#download?.destroy()
     this.#download = null

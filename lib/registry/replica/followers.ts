@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { SeaportError } from '../../core/errors.js'
+import { forward } from '../../core/forward.js'
 import type { Hypercore } from '../log/hypercore.js'
 import { Snapshots } from '../log/snapshots.js'
 import type { Storage } from '../log/storage.js'
@@ -16,11 +17,11 @@ export interface FollowersOptions {
   registry: Buffer
   directory: Directory
   statements: Statements
-  /** Opens a copy of a log, and has it copied. */
+  /** Opens our copy of a log, and has blocks fetched. */
   open: (logKey: string, options: OpenOptions) => Hypercore
 }
 
-interface CopiesEvents {
+interface FollowersEvents {
   /** More of a log was read. */
   applied: [logKey: string]
   /** We have another snapshot of a log. */
@@ -30,11 +31,11 @@ interface CopiesEvents {
   notice: [SeaportError]
 }
 
-/** Blocks that many ask for at once: they are small. */
+/** How many blocks are requested at once. Many, because they are small. */
 const INFLIGHT: [number, number] = [256, 512]
 
 /** Our copies of the logs of others, each followed into the directory. */
-export class Followers extends EventEmitter<CopiesEvents> {
+export class Followers extends EventEmitter<FollowersEvents> {
   readonly snapshots: Snapshots
   readonly #options: FollowersOptions
   readonly #followers = new Map<string, Follower>()
@@ -62,7 +63,7 @@ export class Followers extends EventEmitter<CopiesEvents> {
       onstatement: (statement) => statements.add(statement)
     })
     this.#followers.set(logKey, follower)
-    follower.on('notice', (notice) => this.emit('notice', notice))
+    forward(follower, this, ['notice'])
     follower.on('applied', () => this.emit('applied', logKey))
     follower.on('held', () => this.emit('held', logKey))
     follower.on('tidied', () => {
@@ -71,34 +72,34 @@ export class Followers extends EventEmitter<CopiesEvents> {
     await follower.ready()
   }
 
-  /** A peer has so much of a log. */
+  /** A peer said what it has of a log. */
   offer(logKey: string, length: number, snapshot: Snapshot | null = null) {
     this.#followers.get(logKey)?.offer(length, snapshot)
   }
 
-  /** Blocks that are in the directory. */
+  /** How many blocks of a log are in the directory. */
   applied(logKey: string): number {
     return this.#followers.get(logKey)?.applied ?? 0
   }
 
-  /** Blocks that somebody connected was seen to have. */
+  /** How many blocks of a log connected peers said that they have. */
   offered(logKey: string): number {
     return this.#followers.get(logKey)?.offered ?? 0
   }
 
-  /** Blocks that were written, as far as we know. */
+  /** How many blocks of a log were written, as far as we know. */
   written(logKey: string): number {
     return Math.max(this.offered(logKey), this.#followers.get(logKey)?.core.length ?? 0)
   }
 
-  /** For the next run: what is on disk. */
+  /** Puts into the memory how far each log was read, for the next run. */
   remember() {
     this.#options.storage.memory.applied = Object.fromEntries(
       [...this.#followers].map(([logKey, { applied }]) => [logKey, applied])
     )
   }
 
-  /** Follows a log no more. */
+  /** Stops following a log, and forgets what it says. */
   async drop(logKey: string) {
     const follower = this.#followers.get(logKey)
     this.#followers.delete(logKey)

@@ -16,19 +16,14 @@ export interface LogView extends Progress {
   heardAt: number | null
 }
 
-/** A log that this process writes. */
-export interface WrittenLog {
-  logKey: string
-  log: Log
-}
-
 /** A log whose registrar did not renew its certificate for so long is dropped, while another is live. */
 const FORGET_LOG_AFTER_MS = 30 * 24 * 60 * 60 * 1000
 
 /** The logs that we know of: who writes each, what we and others have of it, and whether it is of any use. */
 export class KnownLogs {
   readonly certificates = new Certificates()
-  own: WrittenLog | null = null
+  /** The log that this process writes. */
+  own: Log | null = null
   readonly #followers: Followers
   readonly #live: LiveRegistrars
 
@@ -53,7 +48,7 @@ export class KnownLogs {
   }
 
   isOwn(logKey: string): boolean {
-    return logKey === this.own?.logKey
+    return logKey === this.own?.key
   }
 
   /** The key of the registrar that writes a log, null if it has begun another. */
@@ -62,7 +57,7 @@ export class KnownLogs {
     return this.certificates.ofRegistrar(registrarKey)?.logKey === logKey ? registrarKey : null
   }
 
-  /** What others are told of each. */
+  /** What we tell others of each log. */
   notices(): LogNotice[] {
     return [...this.certificates.values()].map((certificate) => this.noticeOf(certificate))
   }
@@ -73,7 +68,7 @@ export class KnownLogs {
     return { certificate, length: this.#lengthOf(logKey), ...(snapshot ? { snapshot } : {}) }
   }
 
-  /** How much of our own log somebody has who says this. */
+  /** How many blocks of our own log a peer has, by what it said; 0 if it does not name the log. */
   ownLengthIn(notices: readonly LogNotice[]): number {
     const own = notices.find(({ certificate }) =>
       this.isOwn((certificate as Certificate | null)?.logKey ?? '')
@@ -81,7 +76,7 @@ export class KnownLogs {
     return own?.length ?? 0
   }
 
-  /** Nobody can have more of a log than its writer, unless that one was put back to an older state. */
+  /** Whether a peer has more of our own log than we have. Then our folder was put back to an older state. */
   isRewound(logKey: string, length: number): boolean {
     return this.isOwn(logKey) && length > this.#lengthOf(logKey)
   }
@@ -90,7 +85,10 @@ export class KnownLogs {
     return [...this.certificates.values()].filter((certificate) => this.isOutdated(certificate))
   }
 
-  /** Its registrar writes another one, or was away for long; and somebody live knows better. */
+  /**
+   * Whether a log is of no use any more: its registrar has begun another one that we have read, or was away for
+   * very long while another registrar is live.
+   */
   isOutdated({ logKey, registrarKey, startedAt, renewedAt }: Certificate): boolean {
     const live = this.certificates.get(this.#live.get(registrarKey)?.logKey ?? '')
     if (live) return live.startedAt > startedAt && isRead(this.#progressOf(live.logKey))
@@ -103,6 +101,6 @@ export class KnownLogs {
   }
 
   #lengthOf(logKey: string): number {
-    return this.own?.logKey === logKey ? this.own.log.length : this.#followers.applied(logKey)
+    return this.own?.key === logKey ? this.own.length : this.#followers.applied(logKey)
   }
 }

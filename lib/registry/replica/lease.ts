@@ -12,7 +12,7 @@ export type LeaseFields = Omit<RecordFields, 'holder' | 'seq'>
 export interface LeaseOptions {
   /** How it reaches the registrars. */
   replica: Replica
-  /** The service's own. */
+  /** The service's own key pair. */
   keyPair: KeyPair
   fields: LeaseFields
   now?: () => number
@@ -69,7 +69,7 @@ export class Lease extends ReadyResource {
     return this.#record
   }
 
-  /** How many registrars hold it. */
+  /** How many registrars have confirmed the lease. */
   get registrars(): number {
     return this.#confirmed.size
   }
@@ -128,13 +128,16 @@ export class Lease extends ReadyResource {
     this.#lose(peer)
   }
 
-  /** What was confirmed holds no more. */
+  /** A registrar takes back a lease that it had confirmed. */
   #onafterword(peer: Peer, { id, code, text }: Answer) {
     if (this.closing || this.#confirmed.get(peer)?.id !== id) return
     this.#ondenied(peer, SeaportError.remote(code, text))
   }
 
-  /** A registrar that knows a newer record tells its sequence number, and gets one above it. */
+  /**
+   * Asks a registrar for the lease. If it knows a newer record, it tells that one's sequence number, and we sign
+   * above it.
+   */
   async #register(peer: Peer): Promise<Confirmation> {
     for (let stale = 0, above = 0; ; stale++) {
       if (this.closing) throw SeaportError.CLOSED('the lease is being given up')
@@ -147,7 +150,10 @@ export class Lease extends ReadyResource {
     }
   }
 
-  /** Our record if it is the newest known, else one signed anew, which the other registrars get too. */
+  /**
+   * Our record if it has a higher number than this; else one that is signed anew, and sent to the other
+   * registrars too.
+   */
   #recordAbove(seq: number): ServiceRecord {
     if (this.#record && this.#record.seq > seq) return this.#record
     const hadRecord = this.#record !== null

@@ -3,12 +3,14 @@ import type { LogNotice } from '../swarm/protocol.js'
 import { type Certificate, checkCertificate } from '../trust/certificate.js'
 import { checkSnapshot, type Snapshot } from '../trust/snapshot.js'
 
-/** What a peer has of a log, as it says; that there is such a log is proven. */
-export interface PeerLog {
+/**
+ * What a peer says that it has of a log. Certificate and snapshot are signed; the length is only its word.
+ */
+export interface CheckedLogNotice {
   certificate: Certificate
   /** Blocks. */
   length: number
-  /** What its first blocks came to. */
+  /** A snapshot of the log's first blocks, which the peer has. */
   snapshot: Snapshot | null
 }
 
@@ -17,7 +19,7 @@ export interface PeerLog {
  *
  * @throws BAD_MESSAGE
  */
-export function checkLogNotice(notice: LogNotice, registry: Buffer): PeerLog {
+export function checkLogNotice(notice: LogNotice, registry: Buffer): CheckedLogNotice {
   try {
     const certificate = checkCertificate(notice.certificate, registry)
     const { length } = notice

@@ -1,7 +1,8 @@
 import { SeaportError } from '../../core/errors.js'
+import { forward } from '../../core/forward.js'
 import { ReadyResource, type SecretStream } from '../../core/holepunch.js'
 import { checkKeyPair, type KeyPair, toHex } from '../../core/keys.js'
-import { Network, type NetworkOptions } from '../../core/network.js'
+import { Network, type NetworkOptions, networkId } from '../../core/network.js'
 import { keepProcessKey } from '../log/own-keys.js'
 import { defaultDir, Storage } from '../log/storage.js'
 import { Membership } from '../swarm/membership.js'
@@ -23,7 +24,7 @@ export interface ParticipantOptions extends NetworkOptions {
   registry: Buffer
   /** Folder of its replica. Default: the user's data folder, by registry and verb. */
   dir?: string | undefined
-  /** What it is called in the default folder. */
+  /** The name of its folder inside the user's data folder. */
   verb: string
   /** Default: a replica. */
   as?: PeeringOptions['as']
@@ -57,7 +58,8 @@ export class Participant extends ReadyResource {
     const { registry, bootstrap, host, dir, as = AS, kinds = [], keyPair } = options
     const process = keyPair && toHex(checkKeyPair(keyPair).publicKey)
     const types = kinds.map(({ type }) => type)
-    const id = JSON.stringify([toHex(registry), bootstrap, host, dir, as, types, process])
+    const network = networkId({ bootstrap, host })
+    const id = JSON.stringify([toHex(registry), network, dir, as, types, process])
     const shared = Participant.#shared.get(id)
     if (shared && shared.#users > 0 && !shared.closing) {
       shared.#users++
@@ -93,11 +95,11 @@ export class Participant extends ReadyResource {
       membership: this.membership,
       as
     })
-    this.replica.on('notice', (notice) => this.emit('notice', notice))
+    forward(this.replica, this, ['notice'])
     this.replica.on('denied', (...denial) => this.emit('denied', ...denial))
   }
 
-  /** The process key: what is granted to this process is granted to it. */
+  /** The process key, to which grants for this process are made. */
   get keyPair(): KeyPair {
     if (!this.#ownKeyPair) throw SeaportError.CLOSED('the participant is not open')
     return this.#ownKeyPair

@@ -1,4 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
+import { forward } from '../../core/forward.js'
 import { ReadyResource } from '../../core/holepunch.js'
 import { KeyPair, toHex } from '../../core/keys.js'
 import type { Network } from '../../core/network.js'
@@ -20,7 +21,7 @@ import { Directory } from './directory.js'
 import { Followers } from './followers.js'
 import { KnownLogs, type LogView } from './known-logs.js'
 import { LiveRegistrars } from './live-registrars.js'
-import { checkLogNotice, type PeerLog } from './log-notice.js'
+import { type CheckedLogNotice, checkLogNotice } from './log-notice.js'
 import { Replication } from './replication.js'
 import { Sync, type SyncOptions } from './sync.js'
 
@@ -41,9 +42,9 @@ export interface ReplicaOptions {
 
 /** The memory is written this long after it changed; a crash costs a rescan, no more. */
 const SAVE_DELAY_MS = 1000
-/** How often expired grants are looked for. */
+/** How often grants are checked for having expired. */
 const EXPIRY_CHECK_MS = 1000
-/** How often those are looked for who hold a connection and may not. */
+/** How often connections are searched for peers that may not read any more. */
 const SWEEP_MS = 5000
 
 /**
@@ -100,12 +101,12 @@ export class Replica extends ReadyResource {
       put: (statement) => this.put(statement)
     })
     this.#sync = new Sync({ progress: () => this.logs(), patience })
-    this.#sync.on('synced', () => this.emit('synced'))
+    forward(this.#sync, this, ['synced'])
     const options = { network, registry, keyPair, membership, as, replicaPeers, limits }
     this.peering = new Peering(options)
     this.peering.on('peer', (peer: Peer) => this.#onpeer(peer))
     this.peering.on('denied', (...denial) => this.emit('denied', ...denial))
-    this.peering.on('notice', (notice) => this.emit('notice', notice))
+    forward(this.peering, this, ['notice'])
     this.#followers = new Followers({
       storage,
       registry,
@@ -115,8 +116,7 @@ export class Replica extends ReadyResource {
         this.#replication.open(logKey, () => this.#logs.writerOf(logKey), options)
     })
     this.#logs = new KnownLogs(this.#followers, this.#live)
-    this.#followers.on('notice', (notice) => this.emit('notice', notice))
-    this.#followers.on('entries', (entries) => this.emit('entries', entries))
+    forward(this.#followers, this, ['notice', 'entries'])
     this.#followers.on('held', (logKey) => this.announce(logKey))
     this.#followers.on('applied', () => this.#onapplied())
   }
@@ -160,7 +160,7 @@ export class Replica extends ReadyResource {
     return this.#logs.views()
   }
 
-  /** What of a log whoever asks can have from us as a whole. */
+  /** The snapshot of a log that we can give to others, null if there is none. */
   snapshotOf(logKey: string): Snapshot | null {
     return this.#followers.snapshots.held(logKey)
   }
@@ -222,11 +222,12 @@ export class Replica extends ReadyResource {
     }
   }
 
-  /** A log that need not be followed, and is live although nobody pings for it: our own. */
-  setOwnLog(logKey: string, log: Log) {
+  /** Takes the log that this process writes. It needs no follower, and counts as live without pings. */
+  setOwnLog(log: Log) {
+    const { key: logKey } = log
     const before = this.#logs.own
-    if (before?.log === log) return
-    this.#logs.own = { logKey, log }
+    if (before === log) return
+    this.#logs.own = log
     const tell = (values: LogValue[]) => {
       const { entries, statements } = sortOut(values)
       this.directory.apply(logKey, entries, true)
@@ -236,8 +237,8 @@ export class Replica extends ReadyResource {
     log.on('written', tell)
     this.directory.setLive(logKey, true)
     if (!before) return
-    this.directory.setLive(before.logKey, false)
-    this.#followers.follow(before.logKey).catch((notice) => this.emit('notice', notice))
+    this.directory.setLive(before.key, false)
+    this.#followers.follow(before.key).catch((notice) => this.emit('notice', notice))
   }
 
   #onapplied() {
@@ -268,7 +269,7 @@ export class Replica extends ReadyResource {
     this.#saveSoon()
   }
 
-  /** Whoever may no longer read gets nothing more. */
+  /** Cuts the connections of peers that may not read any more. */
   #cutTheUnwelcome() {
     for (const peer of this.peering.peers.values()) {
       if (!this.membership.mayRead(peer.identities)) peer.destroy()
@@ -287,7 +288,10 @@ export class Replica extends ReadyResource {
     this.emit('peer', peer)
   }
 
-  /** Not before it is known who may read: on the disk may be more than the certificates say that we have. */
+  /**
+   * Serves the logs to a peer. This waits until a certificate says who may read, because logs may be on disk
+   * that no certificate of ours names yet.
+   */
   #replicate(peer: Peer) {
     if (peer.connection.destroying || this.membership.grants.isPrivate === null) return
     if (this.#replications >= this.peering.limits.replications) return this.#turnAway(peer)
@@ -296,7 +300,10 @@ export class Replica extends ReadyResource {
     this.#replication.add(peer)
   }
 
-  /** Who is one too many still gets leases and pings here, and the logs from other replicas. */
+  /**
+   * Tells a peer that it gets no logs here. It still gets leases and pings, and can copy the logs from other
+   * replicas.
+   */
   #turnAway(peer: Peer) {
     const reason = SeaportError.LIMIT_REACHED(
       `the logs are served to ${this.#replications} others already, and to no more`
@@ -305,14 +312,14 @@ export class Replica extends ReadyResource {
     this.emit('notice', reason)
   }
 
-  /** What concerns no lease, but us. */
+  /** Reports what a peer says unasked (id 0). Answers about a lease are the lease's to handle. */
   #onafterword(peer: Peer, { id, code, text }: Answer) {
     if (id === 0) this.peering.report(peer, SeaportError.remote(code, text))
   }
 
   #onlogs(peer: Peer, logs: LogNotice[]) {
     try {
-      for (const notice of logs) this.#onoffer(peer, checkLogNotice(notice, this.registry))
+      for (const notice of logs) this.#onlognotice(peer, checkLogNotice(notice, this.registry))
     } catch (error) {
       peer.emit('malformed', error as SeaportError)
       peer.destroy()
@@ -321,11 +328,11 @@ export class Replica extends ReadyResource {
     this.#sync.check()
   }
 
-  #onoffer(peer: Peer, { certificate, length, snapshot }: PeerLog) {
+  #onlognotice(peer: Peer, { certificate, length, snapshot }: CheckedLogNotice) {
     const { logKey } = certificate
     this.addCertificate(certificate, peer).catch((notice) => this.emit('notice', notice))
     this.#followers.offer(logKey, length, snapshot)
-    this.#replication.offer(logKey, peer, length)
+    this.#replication.setLength(logKey, peer, length)
     if (this.#logs.isRewound(logKey, length)) this.emit('rewound')
   }
 

@@ -8,18 +8,18 @@ import {
 } from '../log/hypercore.js'
 import type { Peer } from '../swarm/peer.js'
 
-/** A log that is copied. */
+/** Our copy of one log, and from whom it is fetched. */
 interface Copied {
   core: Hypercore
   /** The key of the registrar that writes it now, null if none does any more. */
   registrar: () => string | null
-  /** Whom we asked for it. */
+  /** The peers that we asked for the log. */
   asked: Set<Peer>
-  /** How many blocks each says it has. */
-  offers: Map<Peer, number>
-  /** As long as this runs, only its registrar is asked. */
+  /** How many blocks each peer says that it has. */
+  lengths: Map<Peer, number>
+  /** As long as this timer runs, only the log's registrar is asked. */
   reserved: NodeJS.Timeout | null
-  /** Until it is looked at whether somebody else is to be asked. */
+  /** Runs until it is decided again whom to ask. */
   timer: NodeJS.Timeout | null
 }
 
@@ -34,7 +34,7 @@ export interface OpenOptions {
 const RESERVED_MS = 500
 /** How many are asked for a log without its registrar; with those who ask us, all have it in a few steps. */
 const MAX_ASKED = 4
-/** A peer that ended a copying is asked again after this, if there is still need for it. */
+/** A peer that stopped giving the log is asked again after this, if it is still needed. */
 const ASK_AGAIN_MS = 200
 
 /**
@@ -61,9 +61,9 @@ export class Replication {
     this.#peers.add(peer)
     peer.on('close', () => {
       this.#peers.delete(peer)
-      for (const { asked, offers } of this.#logs.values()) {
+      for (const { asked, lengths } of this.#logs.values()) {
         asked.delete(peer)
-        offers.delete(peer)
+        lengths.delete(peer)
       }
     })
     for (const log of this.#logs.values()) this.#settle(log)
@@ -77,7 +77,7 @@ export class Replication {
       registrar,
       asked: new Set(),
       // It may be a copy that is begun anew.
-      offers: this.#logs.get(logKey)?.offers ?? new Map(),
+      lengths: this.#logs.get(logKey)?.lengths ?? new Map(),
       reserved: null,
       timer: null
     }
@@ -104,11 +104,11 @@ export class Replication {
   }
 
   /** A peer says that it has so many blocks of a log. */
-  offer(logKey: string, peer: Peer, length: number) {
+  setLength(logKey: string, peer: Peer, length: number) {
     const log = this.#logs.get(logKey)
     if (!log || peer.closed) return
-    log.offers.set(peer, length)
-    // Before it knew of the log it could not give it.
+    log.lengths.set(peer, length)
+    // An earlier request was lost if the peer did not know of the log yet.
     if (!replicatingPeers(log.core).some(({ mux }) => mux === peer.mux)) log.asked.delete(peer)
     this.#settle(log)
   }
@@ -131,17 +131,17 @@ export class Replication {
     for (const peer of this.#peers) if (peer.key === registrar) ask(log, peer)
     if (log.reserved) return
     const others = [...this.#peers].filter(({ key }) => key !== registrar)
-    const [best, ...rest] = byOffer(others, log)
+    const [best, ...rest] = byLength(others, log)
     if (best) ask(log, best)
     for (const peer of rest) if (log.asked.size < MAX_ASKED) ask(log, peer)
   }
 }
 
 /** Who has the most comes first; of equals, who was asked before, and then any. */
-function byOffer(peers: Peer[], { offers, asked }: Copied): Peer[] {
+function byLength(peers: Peer[], { lengths, asked }: Copied): Peer[] {
   const worth = (peer: Peer) => (asked.has(peer) ? 1 : Math.random())
-  const ranked = peers.map((peer) => ({ peer, offer: offers.get(peer) ?? 0, worth: worth(peer) }))
-  ranked.sort((a, b) => b.offer - a.offer || b.worth - a.worth)
+  const ranked = peers.map((peer) => ({ peer, length: lengths.get(peer) ?? 0, worth: worth(peer) }))
+  ranked.sort((a, b) => b.length - a.length || b.worth - a.worth)
   return ranked.map(({ peer }) => peer)
 }
 
@@ -151,7 +151,10 @@ function ask({ core, asked }: Copied, peer: Peer) {
   core.replicate(peer.mux)
 }
 
-/** If it still needs the log from us, it asks in its turn. Who has not answered yet is left when it does. */
+/**
+ * Stops fetching from a peer. If the peer needs the log from us, it asks. One that has not answered yet is left
+ * when it answers.
+ */
 function leave({ core, asked }: Copied, peer: Peer) {
   if (stopReplicating(core, peer.mux)) asked.delete(peer)
 }

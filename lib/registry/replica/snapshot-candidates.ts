@@ -1,23 +1,25 @@
 import type { Snapshot } from '../trust/snapshot.js'
 
-/** Older ones are forgotten. */
-const MAX_OFFERS = 4
+/** So many snapshots are remembered; the oldest are forgotten first. */
+const MAX_CANDIDATES = 4
 
 /** The snapshots of one log that others say they have, and which is to be tried next. */
 export class SnapshotCandidates {
   /** How often each failed. */
   readonly #failures = new Map<Snapshot, number>()
 
-  /** Returns whether it is news. */
+  /** Returns whether the snapshot was unknown. */
   add(snapshot: Snapshot): boolean {
     for (const { key } of this.#failures.keys()) if (key === snapshot.key) return false
     this.#failures.set(snapshot, 0)
-    if (this.#failures.size > MAX_OFFERS) this.#failures.delete(this.#sorted().at(-1) as Snapshot)
+    if (this.#failures.size > MAX_CANDIDATES)
+      this.#failures.delete(this.#sorted().at(-1) as Snapshot)
     return true
   }
 
   /**
-   * The newest of those that failed the least, since whoever had it may be gone, or come back.
+   * The newest of those that failed the fewest times. One that failed may be tried again, because whoever had it may
+   * come back.
    *
    * @param length what it has to go beyond
    */

@@ -21,8 +21,8 @@ const PATIENCE_MS = 2000
 
 /**
  * Whether the directory is as good as it gets: a live registrar is there, and all that anybody said to have
- * was read, for one that was just restarted knows less than others do. After a while what the live
- * ones said will do, or without any what the others did. It is once, and stays so. Emits `synced`.
+ * was read, because a registrar that was just restarted knows less than others. After `patience`, what the live
+ * registrars said is enough, or, without one, what the others said. Once reached, it stays so. Emits `synced`.
  */
 export class Sync extends EventEmitter<{ synced: [] }> {
   isDone = false
@@ -48,7 +48,7 @@ export class Sync extends EventEmitter<{ synced: [] }> {
     }, this.#patience)
   }
 
-  /** Looks again; for what was read, or heard of, or connected. */
+  /** Decides again. To be called after something was read, said or connected. */
   check() {
     if (this.isDone || !this.#isAsGoodAsItGets) return
     this.isDone = true

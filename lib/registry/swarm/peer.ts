@@ -35,7 +35,9 @@ interface PeerEvents {
   pong: []
   lease: [LeaseRequest]
   put: [PutRequest]
-  /** A second answer: what was given is taken back. Or one to no request. */
+  /**
+   * An answer to a request that was answered before takes a lease back. One with the id 0 is said unasked.
+   */
   afterword: [Answer]
   /** The other side broke the protocol; the connection is being closed. */
   malformed: [SeaportError]
@@ -43,9 +45,9 @@ interface PeerEvents {
 }
 
 const REQUEST_TIMEOUT_MS = 10_000
-/** More requests than this unanswered, and the other side is flooding us. */
+/** A peer that has more unanswered requests than this is flooding us, and is cut off. */
 const MAX_PENDING_REQUESTS = 4096
-/** What one frame can hold beyond its sender's budget; more than this is an attack. */
+/** A peer that sends so far beyond its rate that it would have to wait longer than this is cut off. */
 const MAX_WAIT_MS = 10_000
 
 /** Another participant of the registry, on one swarm connection, after the hellos. */
@@ -55,7 +57,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   /** Its swarm key, hex. */
   readonly key: string
   readonly identities: ReadonlySet<string>
-  /** When the connection closed because nothing came for too long. */
+  /** Whether the connection was cut because nothing came for too long. */
   silent = false
   closed = false
 
@@ -119,7 +121,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     channel.open()
   }
 
-  /** Whether nothing came since the last beat. */
+  /** Whether nothing came from the other side since the last beat. */
   get isDoubtful(): boolean {
     return this.#failureDetector.isDoubtful
   }
@@ -177,7 +179,9 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#answer.send(answer)
   }
 
-  /** Takes back what was given in answer to a request; or tells of what nobody asked for, which has the id 0. */
+  /**
+   * Takes back what was given in answer to a request; or tells of what nobody asked for, which has the id 0.
+   */
   tell(reason: SeaportError, id = 0) {
     if (!this.closed) this.#answer.send({ id, code: reason.code, text: reason.text, seq: 0 })
   }
@@ -196,7 +200,10 @@ export class Peer extends EventEmitter<PeerEvents> {
     })
   }
 
-  /** Who sends too much is not read from for as long as it takes; what waits is the sender's to hold. */
+  /**
+   * Counts a message. A peer that sends too much is not read from for a while, so that what waits fills its own
+   * memory.
+   */
   #spend() {
     let wait = this.#budget.spend(this.key)
     for (const key of this.identities) {
@@ -212,7 +219,9 @@ export class Peer extends EventEmitter<PeerEvents> {
     }, wait)
   }
 
-  /** What is said in one turn of the event loop leaves as one message: each costs an encryption and a packet. */
+  /**
+   * What is said in one turn of the event loop leaves as one message: each costs an encryption and a packet.
+   */
   #gather() {
     if (this.#isGathering || this.closed) return
     this.#isGathering = true
@@ -267,7 +276,7 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   #beat() {
     const { rawBytesRead } = this.connection
-    // Who is not read from, because it sent too much, is not silent.
+    // A peer that we do not read from, because it sent too much, is not silent.
     const isHeard = this.#pause !== null || rawBytesRead !== this.#bytesRead
     this.#bytesRead = rawBytesRead
     if (this.#failureDetector.beat(isHeard, this.#pinging ? null : this.#heartbeatInterval)) {

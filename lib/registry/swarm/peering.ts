@@ -27,8 +27,8 @@ export interface PeeringOptions {
   keyPair: KeyPair
   /** Whom it lets in, and as whom it comes. */
   membership: Membership
-  /** Registrars are found by all; replicas serve each other. A passer-by only looks. */
-  as: 'registrar' | 'replica' | 'passer-by'
+  /** Registrars are found by all; replicas serve each other. An observer only reads. */
+  as: 'registrar' | 'replica' | 'observer'
   /** How many replicas to keep in touch with; a registrar does with all it finds. */
   replicaPeers?: number | undefined
   /** What it takes of others. */

@@ -2,7 +2,7 @@ import { type Certificate, fresher } from './certificate.js'
 
 /** The newest certificate of each log that we know of. Keys are hex. */
 export class Certificates extends Map<string, Certificate> {
-  /** As long as one registrar says so: a mistake on one machine must not open the registry. */
+  /** Whether any registrar says that the registry is private. A mistake on one machine must not open it. */
   get isPrivate(): boolean {
     return [...this.values()].some((certificate) => certificate.private)
   }
@@ -13,7 +13,7 @@ export class Certificates extends Map<string, Certificate> {
     return !known || fresher(known, certificate) !== known
   }
 
-  /** Of the log that a registrar writes now; it may have begun a new one. */
+  /** The certificate of the log that a registrar writes now. It may have begun a new one. */
   ofRegistrar(registrarKey: string): Certificate | undefined {
     let newest: Certificate | undefined
     for (const certificate of this.values()) {

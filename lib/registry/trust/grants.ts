@@ -26,11 +26,11 @@ export class Grants implements Rights {
   readonly #now: () => number
   readonly #grants = new Map<string, ByIssuer<Grant>>()
   readonly #revocations = new Map<string, ByIssuer<Revocation>>()
-  /** Whom somebody granted something. */
+  /** The keys that each issuer granted something. */
   readonly #subjects = new Map<string, Set<string>>()
   readonly #listeners = new Set<RightsListener>()
   #isPrivate: boolean | null = null
-  /** Grants that ended until then were told of. */
+  /** Listeners were told of all grants that expired until then, ms since 1970. */
   #expiredUntil: number
 
   constructor(registry: Buffer, now = Date.now) {
@@ -50,7 +50,9 @@ export class Grants implements Rights {
     for (const listener of [...this.#listeners]) listener(undefined)
   }
 
-  /** Calls the listener with each key whose rights may have changed, until the returned function is called. */
+  /**
+   * Calls the listener with each key whose rights may have changed, until the returned function is called.
+   */
   watch(listener: RightsListener): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -73,7 +75,9 @@ export class Grants implements Rights {
     return true
   }
 
-  /** Whether a key has a right now. While it is not known who may what, only those have it who were granted it. */
+  /**
+   * Whether a key has a right now. While it is not known who may what, only those have it who were granted it.
+   */
   allows(subject: string, right: Right): boolean {
     if (subject === this.registry) return true
     if (right.kind === 'admin') return this.#isAdmin(subject)
@@ -137,7 +141,7 @@ export class Grants implements Rights {
     }
   }
 
-  /** What somebody granted stands and falls with its own rights. */
+  /** Tells the listeners of a key, and of those that it granted something: their rights depend on its own. */
   #tell(subject: string) {
     const concerned = new Set([subject, ...(this.#subjects.get(subject) ?? [])])
     for (const listener of [...this.#listeners]) for (const key of concerned) listener(key)
@@ -162,7 +166,7 @@ export class Grants implements Rights {
     )
   }
 
-  /** Admins are made by the registry's own key only, so this never asks in a circle. */
+  /** Only the registry's own key makes admins, so this does not depend on the rights of others. */
   #isAdmin(key: string): boolean {
     const grant = this.#grants.get(key)?.get(this.registry)
     return grant?.admin === true && this.#isValid(grant)

@@ -4,11 +4,9 @@ import { SeaportError } from '../../../lib/core/errors.js'
 import { crypto, type SecretStream } from '../../../lib/core/holepunch.js'
 import { KeyPair, toHex } from '../../../lib/core/keys.js'
 import type { Registrar } from '../../../lib/registry/registrar/registrar.js'
-import { ConnectionGate } from '../../../lib/registry/swarm/connection-gate.js'
 import { exchangeHello } from '../../../lib/registry/swarm/hello.js'
-import { DEFAULT_LIMITS, type Limits } from '../../../lib/registry/swarm/limits.js'
+import type { Limits } from '../../../lib/registry/swarm/limits.js'
 import { Peer } from '../../../lib/registry/swarm/peer.js'
-import { RateLimiter } from '../../../lib/registry/swarm/rate-limiter.js'
 import { type ServiceRecord, signRecord } from '../../../lib/registry/trust/record.js'
 import { shows, Testbed } from '../../testbed.js'
 
@@ -63,19 +61,6 @@ async function flood(t: Test, times: number, limits: Partial<Limits> = {}) {
   await once(peer, 'close')
   return notices
 }
-
-t.test('a rate is of one key, and is there again after a while', (t) => {
-  let time = 0
-  const limiter = new RateLimiter({ rate: 100, burst: 10, now: () => time })
-  for (let i = 0; i < 10; i++) t.equal(limiter.spend('a'), 0)
-  t.equal(limiter.spend('a'), 10, 'the eleventh waits for the next hundredth')
-  t.equal(limiter.spend('b'), 0, 'another key has its own')
-  time += 110
-  for (let i = 0; i < 10; i++) t.equal(limiter.spend('a'), 0)
-  for (let i = 0; i < 30_000; i++) limiter.spend(`key ${i}`)
-  t.ok(limiter.size <= 10_000, 'it remembers no more than so many')
-  t.end()
-})
 
 t.test('a key’s messages are slowed down to its rate, and none is lost', async (t) => {
   const testbed = await Testbed.make(t)
@@ -211,19 +196,4 @@ t.test('who announces itself as a registrar without the registry’s key is left
   const [notice] = await once(replica, 'notice')
   t.equal(notice.code, 'NOT_A_MEMBER')
   t.equal(replica.peering.peers.size, 0)
-})
-
-t.test('a gate forgets, and remembers no more than it can', (t) => {
-  let time = 0
-  const gate = new ConnectionGate({ ...DEFAULT_LIMITS, memory: 1000 }, () => time)
-  for (let i = 0; i < 3; i++) gate.report('a', SeaportError.NOT_A_MEMBER(''))
-  for (let i = 0; i < 9; i++) gate.report('b', SeaportError.NOT_GRANTED(''))
-  t.ok(gate.isBarred('a'))
-  t.notOk(gate.isBarred('b'), 'it may be granted something any moment')
-  time += 1001
-  t.notOk(gate.isBarred('a'))
-  for (let i = 0; i < 10_000; i++)
-    gate.report(toHex(crypto.randomBytes(32)), SeaportError.BAD_MESSAGE(''))
-  t.equal(gate.offenders, 4096)
-  t.end()
 })

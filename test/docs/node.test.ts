@@ -1,0 +1,40 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { Cli } from '../bin/cli.js'
+import { blocksOf, HOUSE } from './pages.js'
+
+t.test('the programs of README and guide run', async (t) => {
+  const cli = new Cli(t)
+  const bootstrap = await cli.island()
+  const { registryPublicKey } = cli.seed()
+  await cli.start([]).waitForLine('registryPublicKey=')
+  // A file of this package imports it by its name, as one of its users does.
+  const folder = mkdtempSync(join(HOUSE, 'dist', 'examples-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+
+  const runs = async (page: string, ending: string) => {
+    const lines = blocksOf(page)
+      .filter(({ language }) => language === 'js')
+      .flatMap(({ lines }) => lines)
+      .join('\n')
+      .replaceAll('{ registryPublicKey', '{ bootstrap, registryPublicKey')
+      .replace('listen(8992,', 'listen(0,')
+      .replace('port: 8992', 'port: server.address().port')
+    const program = join(folder, `${page.replaceAll('/', '-')}.mjs`)
+    const settings = `const [bootstrap, registryPublicKey] = ${JSON.stringify([bootstrap, registryPublicKey])}`
+    writeFileSync(program, `${lines}\n${ending}`.replace(/^((?:import .*\n)+)/, `$1${settings}\n`))
+    return cli.run([], { program })
+  }
+
+  t.match(await runs('README.md', 'server.close()\n'), { code: 0, stdout: '', stderr: '' })
+  const guide = await runs(
+    'docs/guide/node.md',
+    `request.on('error', () => {})
+console.log(byPort.status, byStream.status)
+process.exit()
+`
+  )
+  t.match(guide, { code: 0, stderr: '' })
+  t.match(guide.stdout, /^NO_INSTANCE: .*\n200 200\n$/)
+})
