@@ -85,6 +85,29 @@ export class BootstrapList {
 }
 
 /**
+ * The nodes that are meant: those that are given, else those that the environment names. Undefined for the public DHT.
+ *
+ * @throws OFFLINE, USAGE
+ */
+export function readBootstrap(
+  bootstrap: string | Address[] | undefined = bootstrapOfEnvironment()
+): Address[] | undefined {
+  const nodes = typeof bootstrap === 'string' ? parseBootstrap(bootstrap) : bootstrap
+  if (nodes && nodes.length > 0) return nodes
+  if (process.env.HYPERSEAPORT_OFFLINE === '1') {
+    throw SeaportError.OFFLINE(
+      'HYPERSEAPORT_OFFLINE=1 forbids the public DHT: name a private node with --bootstrap host:port'
+    )
+  }
+  return undefined
+}
+
+/** An empty variable counts as unset, as it does for the command line. */
+function bootstrapOfEnvironment(): string | undefined {
+  return process.env.HYPERSEAPORT_BOOTSTRAP || process.env.hyperseaport_bootstrap || undefined
+}
+
+/**
  * Reads `host:port[,host:port…]`.
  *
  * @throws USAGE

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { isIPv4 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BootstrapList, parseBootstrap } from './bootstrap-list.js'
+import { BootstrapList, readBootstrap } from './bootstrap-list.js'
 import { announceAfresh, lend, limitRandomPunches } from './dht-node.js'
 import { SeaportError } from './errors.js'
 import {
@@ -379,24 +379,6 @@ export class Network extends ReadyResource {
  */
 export function networkId({ bootstrap, host }: NetworkOptions): string {
   return JSON.stringify([readBootstrap(bootstrap) ?? [], host])
-}
-
-/** An empty variable counts as unset, as it does for the command line. */
-function bootstrapOfEnvironment(): string | undefined {
-  return process.env.HYPERSEAPORT_BOOTSTRAP || process.env.hyperseaport_bootstrap || undefined
-}
-
-function readBootstrap(
-  bootstrap: NetworkOptions['bootstrap'] = bootstrapOfEnvironment()
-): Address[] | undefined {
-  const nodes = typeof bootstrap === 'string' ? parseBootstrap(bootstrap) : bootstrap
-  if (nodes && nodes.length > 0) return nodes
-  if (process.env.HYPERSEAPORT_OFFLINE === '1') {
-    throw SeaportError.OFFLINE(
-      'HYPERSEAPORT_OFFLINE=1 forbids the public DHT: name a private node with --bootstrap host:port'
-    )
-  }
-  return undefined
 }
 
 function isLoopback({ host }: Address) {
