@@ -60,7 +60,7 @@ export class AccessList {
   /** @throws BAD_CONFIG */
   constructor({ text = null, open = [] }: AccessListOptions = {}) {
     this.isOpen = text === null && open.length === 0
-    this.#anonymous = toViewer('anonymous', this.isOpen ? [parseRolePattern('*')] : open, true)
+    this.#anonymous = toPrincipal('anonymous', this.isOpen ? [parseRolePattern('*')] : open, true)
     for (const credential of parseAccess(text ?? '', open)) {
       if (credential.kind === 'bearer') this.#bearers.set(credential.hash, credential)
       else this.#people.set(credential.name, credential)
@@ -105,7 +105,7 @@ export class AccessList {
   }
 }
 
-/** Why a viewer does not get what they asked for. */
+/** Why a principal does not get what they asked for. */
 export function denied(principal: Principal, name: string): SeaportError {
   return principal.isAnonymous
     ? SeaportError.UNAUTHORIZED(`${name} needs a token, or a name and password`)
@@ -140,13 +140,13 @@ function parseAccess(text: string, open: RolePattern[]): Credential[] {
       )
     }
     const reaches = roles.split(',').filter(Boolean).map(parseRolePattern)
-    const principal = toViewer(name, [...open, ...reaches], false)
+    const principal = toPrincipal(name, [...open, ...reaches], false)
     credentials.push({ kind: kind as Credential['kind'], name, hash, principal })
   }
   return credentials
 }
 
-function toViewer(name: string, reaches: RolePattern[], isAnonymous: boolean): Principal {
+function toPrincipal(name: string, reaches: RolePattern[], isAnonymous: boolean): Principal {
   return {
     name,
     isAnonymous,

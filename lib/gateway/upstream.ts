@@ -7,7 +7,7 @@ import type { LinkPool } from '../link/pool.js'
 import type { Directory, Instance } from '../registry/replica/directory.js'
 import { denied, type Principal } from './access.js'
 
-/** Where requests for one target go, as one viewer may reach it. */
+/** Where requests for one target go, as one principal may reach it. */
 export interface Upstream {
   /** How errors and logs call it. */
   name: string
@@ -20,7 +20,7 @@ export interface UpstreamsOptions {
   pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf'>
 }
 
-/** Different ranges and viewers; whoever may ask might ask for any number of them. */
+/** Bounds the upstreams that are kept: whoever may ask might ask for any number of ranges. */
 const MAX_UPSTREAMS = 1024
 
 /** Finds where a request goes, or why it goes nowhere. What is learned of an instance, all know. */
@@ -28,7 +28,7 @@ export class Upstreams {
   readonly #directory: Directory
   readonly #pool: UpstreamsOptions['pool']
   readonly #instanceStats = new InstanceStats()
-  /** By viewer, then by what they ask for: a range as it was read, a key or a hostname. */
+  /** By principal, then by what they ask for: a range as it was read, a key or a hostname. */
   #upstreams = new Map<Principal, Map<RoleRange | string, Upstream>>()
   #size = 0
 
@@ -77,7 +77,7 @@ export class Upstreams {
     throw SeaportError.NO_INSTANCE(`nobody serves ${hostname} now`)
   }
 
-  /** What a viewer may know of. */
+  /** The instances that a principal may know of. */
   list(role: RoleRange | null, principal: Principal): Instance[] {
     const instances = role ? this.#directory.resolve(role.role, role.range) : this.#directory.list()
     return instances.filter((instance) => principal.mayReach(instance.role, instance.version))
@@ -106,12 +106,12 @@ export class Upstreams {
     const upstream = { name, dialer, instances }
     if (this.#size >= MAX_UPSTREAMS) this.reset()
     this.#size++
-    const ofViewer = this.#upstreams.get(principal) ?? new Map<RoleRange | string, Upstream>()
-    this.#upstreams.set(principal, ofViewer.set(target, upstream))
+    const ofPrincipal = this.#upstreams.get(principal) ?? new Map<RoleRange | string, Upstream>()
+    this.#upstreams.set(principal, ofPrincipal.set(target, upstream))
     return upstream
   }
 
-  /** Forgets what viewers could reach before their list changed. */
+  /** Forgets what principals could reach before the rules changed. */
   reset() {
     this.#upstreams = new Map()
     this.#size = 0

@@ -29,10 +29,13 @@ type Framing = number | 'chunked' | 'until the end'
 const STATUS_LENGTH = 'HTTP/1.1 200'.length
 const CHUNKED = 'Transfer-Encoding: chunked\r\n'
 
-/** The beginning of an answer as it is understood here, which is the same for as long as the same one comes. */
+/**
+ * The head of an answer, and what it says about the body. Instances often send the same head again and again, so a stream
+ * keeps its last one: as long as the next is equal, nothing is read anew.
+ */
 export class FastAnswerHead {
   readonly head: PlainAnswer
-  /** Of its body, if it has one. */
+  /** How its body ends, if it has one. */
   readonly framing: Framing
   /** Whether the instance wants no other exchange on this stream. */
   readonly isLast: boolean
@@ -41,7 +44,7 @@ export class FastAnswerHead {
   /** Whether its body, if it has one, goes on in chunks. */
   readonly #saysChunked: boolean
   readonly #hasDate: boolean
-  /** What it became last. */
+  /** The head that was sent to a client last, and what it depended on. */
   #passedOn = { text: '', date: '', isKept: false, isChunked: false }
 
   /** @throws SyntaxError if nobody can tell where its end is */
@@ -57,7 +60,7 @@ export class FastAnswerHead {
     this.#hasDate = 'date' in fields.byName
   }
 
-  /** As the client gets it. */
+  /** The head as the client gets it. */
   passOn({ method, isKept, pseudonym, amend }: FastAnswerOptions): string {
     const date = this.#hasDate ? '' : httpDate()
     const isChunked = this.isChunkedFor(method)
@@ -68,7 +71,7 @@ export class FastAnswerHead {
     const { statusCode, statusMessage, fields } = this.head
     let headers = responseHeaders(this.head, pseudonym)
     if (amend) headers = amend(headers)
-    // It cannot follow a body that is not chunked.
+    // Trailers cannot follow a body that is not chunked.
     if (!isChunked && 'trailer' in fields.byName) headers = without(headers, 'trailer')
     if (date !== '') headers.push('Date', date)
     const lines = `${fieldLines(headers)}${connectionLines(isKept)}${isChunked ? CHUNKED : ''}`
@@ -83,7 +86,7 @@ export class FastAnswerHead {
   }
 }
 
-/** An answer that is passed on: what its beginning becomes, and where its end is. */
+/** One answer that is passed on: the head that the client gets, and where the body ends. */
 export class FastAnswer {
   readonly body: AnswerBody
   /** Whether its body goes on in chunks, since nobody knows how long it is. */

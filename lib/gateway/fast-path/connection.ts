@@ -28,8 +28,8 @@ const DEMANDING = [
   'proxy-connection'
 ]
 
-/** A request of the lane, as others see it. */
-class LaneRequest implements RequestHead {
+/** A request of the fast path, as the router and the access log read it. */
+class FastRequest implements RequestHead {
   readonly method: string
   readonly url: string
   readonly httpVersion = '1.1'
@@ -64,7 +64,7 @@ interface Prepared {
 }
 
 export interface FastConnectionOptions {
-  /** There is something on it that is not for the lane: who reads on from there. */
+  /** Something came that is not plain: whoever is called reads on from there. */
   onleave: (socket: Socket) => void
   onclose: () => void
 }
@@ -161,7 +161,7 @@ export class FastConnection implements FastPathClient {
     const read = readRequest(text, this.#known?.fields ?? null)
     if (read === null || !METHODS.has(read.method)) return this.#leave(bytes)
     const { method, url, fields, byteLength } = read
-    const request = new LaneRequest(method, url, fields, this.#socket)
+    const request = new FastRequest(method, url, fields, this.#socket)
     const known = this.#know(request, fields)
     if (known === null) return this.#leave(bytes)
     const route = this.#routeOf(url, known.caller)
@@ -175,7 +175,7 @@ export class FastConnection implements FastPathClient {
   }
 
   /** What the fields tell; null if that takes time, or there is more to them than passing on. */
-  #know(request: LaneRequest, fields: Fields): Known | null {
+  #know(request: FastRequest, fields: Fields): Known | null {
     const { router } = this.#context
     const { rules } = router
     if (this.#known?.fields === fields && this.#known.rules === rules) return this.#known
@@ -206,7 +206,7 @@ export class FastConnection implements FastPathClient {
   }
 
   /** The lines of fields for the instance. */
-  #prepare(request: LaneRequest, known: Known, route: ForwardRoute): string {
+  #prepare(request: FastRequest, known: Known, route: ForwardRoute): string {
     const { method } = request
     const { prefix } = route
     const before = this.#prepared

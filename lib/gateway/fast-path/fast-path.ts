@@ -11,26 +11,26 @@ export interface FastPathOptions extends Omit<FastPathContext, 'streams'>, FastS
 }
 
 /**
- * The fast lane. Most requests are plain: HTTP/1.1 in clear text, without a body, in one piece, for an
+ * The fast path. Most requests are plain: HTTP/1.1 in clear text, without a body, in one piece, for an
  * instance. These are read and passed on here, with next to nothing made for each. Everything else,
  * whatever is wrong with it included, is left to node:http from its first byte on; nothing is judged here.
  *
  * ```
- *  client ──▶ LaneConnection ──▶ LaneExchange ──▶ LaneStream ──▶ instance
+ *  client ──▶ FastConnection ──▶ FastExchange ──▶ FastStream ──▶ instance
  *  socket       one for each        one for each      kept, one exchange
  *    │          connection          request           after the other
  *    │              ▲                   │                  │
- *    │              └──── LaneAnswer ◀──┴──────────────────┘
+ *    │              └──── FastAnswer ◀──┴──────────────────┘
  *    │                    what its head becomes, where its body ends
  *    │
  *    └──▶ node:http (`leave`), from the first request on that is not plain
  * ```
  *
- * - `LaneConnection` reads requests (`message-head`), asks the router who sends them and where they go, and
+ * - `FastConnection` reads requests (`message-head`), asks the router who sends them and where they go, and
  *   remembers what the same fields became the last time.
- * - `LaneExchange` sends one request and passes its answer on, goes on to another instance if the first breaks
+ * - `FastExchange` sends one request and passes its answer on, goes on to another instance if the first breaks
  *   off, and keeps account of it.
- * - `LaneStream` is a stream to an instance; `LaneStreams` keeps those that are between two exchanges.
+ * - `FastStream` is a stream to an instance; `FastStreams` keeps those that are between two exchanges.
  */
 export class FastPath {
   readonly #context: FastPathContext

@@ -116,7 +116,7 @@ export interface FastStreamsOptions extends IdleStreamsOptions {
   pool: Pick<LinkPool, 'open'>
 }
 
-/** The streams of the lane, kept between exchanges. */
+/** The streams of the fast path, kept between exchanges. */
 export class FastStreams {
   readonly stats = {
     /** Exchanges that found a stream, and those that had to open one. */
