@@ -9,13 +9,13 @@ export interface EjectionOptions {
 const FAILURES_TO_EJECT = 3
 const FIRST_EJECTION_MS = 1000
 const MAX_EJECTION_MS = 30_000
-/** Of the time: consumers that were disappointed together do not come back together. */
+/** The part by which each time varies, so that consumers which ejected an instance together do not come back together. */
 const JITTER = 0.2
 
 /**
- * Whether an instance is left out because it failed here, several times in a row. It is for a second,
- * then for twice as long each time, up to 30 s. After that one dial tries it, and what becomes of that
- * decides. Each `begin` is followed by one of `succeeded`, `failed` and `abandoned`.
+ * Whether an instance is left out because it failed here several times in a row. The first ejection lasts a second,
+ * and each further one twice as long, up to 30 s. When its time is over one dial tries the instance, and the outcome
+ * decides whether it is ejected again. Each `begin` is followed by one of `succeeded`, `failed` and `abandoned`.
  */
 export class Ejection {
   readonly #now: () => number
@@ -48,7 +48,7 @@ export class Ejection {
 
   failed() {
     this.#failures++
-    // What failed while it was ejected already is the same trouble, heard of late.
+    // A failure that is heard of while the instance is ejected already belongs to the same trouble.
     if (!this.#isDue) return
     if (this.#ejections > 0 || this.#failures >= FAILURES_TO_EJECT) this.#eject()
   }

@@ -4,7 +4,7 @@ import { DirectConnector } from '../link/direct/connector.js'
 import { LinkPool } from '../link/pool.js'
 import type { MemberOptions, Participant } from '../registry/replica/participant.js'
 
-/** What whoever calls services is told. */
+/** Options of whatever calls services: consumers and gateways. */
 export interface CallerOptions extends MemberOptions {
   /**
    * Which addresses of services may be connected to by TCP, beside the DHT: none, those of this machine

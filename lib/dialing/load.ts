@@ -9,9 +9,9 @@ export interface LoadOptions {
 const DECAY_MS = 5000
 
 /**
- * What an instance has to do for us, and how quickly it does it. The latency is an average weighted by
- * age, and fades while nothing is measured: else one slow answer would keep an instance from ever being
- * asked again (as Finagle's Peak EWMA does it).
+ * How many streams an instance carries for us, and how quickly it opens them. The latency is an average weighted by
+ * age. It fades while nothing is measured, for otherwise one slow answer would keep an instance from ever being asked
+ * again (as in Finagle's Peak EWMA).
  */
 export class Load implements Measurement {
   inFlight = 0
@@ -27,7 +27,7 @@ export class Load implements Measurement {
     return this.#latency === null ? null : this.#latency * this.#age()
   }
 
-  /** Takes how long an answer took, in ms. What is worse than the average counts at once. */
+  /** Adds a measurement, in ms. One that is worse than the average counts in full at once. */
   measured(latency: number) {
     const weight = this.#age()
     const before = this.#latency

@@ -1,10 +1,10 @@
-/** Places at first; there are always twice as many as values. */
+/** The places of an empty table. A table always has at least twice as many places as values. */
 const MIN_CAPACITY = 64
 
 /**
- * Values by number, where each number is used once and most are given in a row. A Map would do, but see `Bag`
- * for what it costs. Open addressing with linear probing; who is deleted leaves no gap behind (Knuth, The Art of
- * Computer Programming 3, section 6.4, algorithm R).
+ * Values by number, where each number is used once and most are given in a row. A Map would do; `Bag` says what it
+ * costs. This is a hash table with open addressing and linear probing. A deletion moves later values up, so that it
+ * leaves no gap (Knuth, The Art of Computer Programming 3, section 6.4, algorithm R).
  */
 export class IdTable<T> {
   size = 0
@@ -55,14 +55,14 @@ export class IdTable<T> {
     this.#reserve(MIN_CAPACITY)
   }
 
-  /** Where it is, or would be. */
+  /** The index where a number stands, or would stand. */
   #find(id: number): number {
     let index = this.#home(id)
     while (this.#values[index] !== undefined && this.#ids[index] !== id) index = this.#next(index)
     return index
   }
 
-  /** Each side of a link gives every other number. */
+  /** Where a number belongs. Each side of a link gives every other number, so the lowest bit says nothing. */
   #home(id: number): number {
     return (id >>> 1) & this.#mask
   }

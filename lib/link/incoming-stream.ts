@@ -2,7 +2,7 @@ import { Abort, type Signal } from '../core/abort.js'
 import type { SeaportError } from '../core/errors.js'
 import type { LinkStream } from './stream.js'
 
-/** What an incoming stream needs of those who carry it. */
+/** What an incoming stream needs of the link's streams. */
 export interface Answering {
   accept(incoming: IncomingStream): LinkStream
   refuse(incoming: IncomingStream, error: SeaportError): void
@@ -39,7 +39,7 @@ export class IncomingStream {
     return this.#abort
   }
 
-  /** Tells the opener that it is connected. Only after that it sends. Null if it gave up. */
+  /** Tells the opener that the stream is connected; it sends nothing before that. Returns null if the opener gave up. */
   accept(): LinkStream | null {
     if (this.#isAnswered) return null
     this.#isAnswered = true
@@ -52,7 +52,7 @@ export class IncomingStream {
     this.#streams.refuse(this, error)
   }
 
-  /** For `Streams`. */
+  /** Tells whoever is to answer that the opener is gone. Only `Streams` calls it. */
   abort(reason: SeaportError) {
     this.#isAnswered = true
     this.#reason = reason

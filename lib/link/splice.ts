@@ -47,7 +47,7 @@ class Joint implements Sink {
 
   onend() {
     const socket = this.#socket
-    // The last of a connection that is over: to close it says as much as to shut it down before.
+    // Both directions are over. To close the socket now tells its peer as much as to shut it down first.
     this.#isOver = socket instanceof Socket && socket.readableEnded && socket.writableLength === 0
     if (this.#isOver) socket.destroy()
     else socket.end()
@@ -75,7 +75,7 @@ class Joint implements Sink {
     if (this.#isStreamClosed) this.#settle()
   }
 
-  /** Once: to resolve a promise again is no offence, but takes V8 long. */
+  /** Resolves once. To resolve a promise again would change nothing, but it takes V8 long. */
   #settle() {
     this.#resolve?.(this.#reason)
     this.#resolve = null

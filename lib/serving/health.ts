@@ -36,7 +36,7 @@ interface HealthEvents {
 
 const CHECK = 'tcp'
 const INTERVAL_MS = 5000
-/** Who checks less often might as well not: and a number of ms that was taken for seconds is noticed. */
+/** Rarer checks are of no use. The limit also catches a number of seconds that was given in ms. */
 const MAX_INTERVAL_MS = 600_000
 const FAILURES = 2
 const PASSES = 2
@@ -48,7 +48,7 @@ const PASSES = 2
 const CONFIRM_AFTER = 1 / 10
 const CHECK_TIMEOUT = 2 / 5
 const MAX_CHECK_TIMEOUT_MS = 5000
-/** What a web server says when it is well, or elsewhere. */
+/** The statuses of a web server that is well: 2xx, and redirections. */
 const HTTP_OK = /^[23]/
 
 /**
@@ -66,7 +66,8 @@ export function parseCheck(text: string): Check {
 }
 
 /**
- * Looks at a backend again and again. One odd answer changes nothing: it is confirmed first, soon.
+ * Checks a backend at intervals. A result that contradicts what is known changes nothing until another check, made
+ * soon after, has confirmed it.
  */
 export class HealthCheck extends EventEmitter<HealthEvents> {
   readonly stats = { checks: 0, failures: 0 }
@@ -125,7 +126,7 @@ export class HealthCheck extends EventEmitter<HealthEvents> {
     this.#run = null
   }
 
-  /** Somebody was refused: no need to wait for the next check to find out why. */
+  /** A stream was refused by the backend. The next check is made at once, to find out why. */
   suspect() {
     const isNews = this.#health === 'passing' && this.#contradictions === 0
     if (isNews && !this.#isChecking) this.#lookAfter(0)
@@ -187,7 +188,7 @@ export class HealthCheck extends EventEmitter<HealthEvents> {
   }
 }
 
-/** Asks for a path, and only for the status. */
+/** Requests a path, and looks at nothing but the status of the answer. */
 function get(path: string, stream: Duplex, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const headers = { host: 'localhost', connection: 'close', 'user-agent': 'hyperseaport-check' }

@@ -30,8 +30,8 @@ interface RegistrationEvents {
 }
 
 /**
- * Whether and how a service stands in the registry. It appears and disappears with its backend; in
- * between its record tells how that is.
+ * A service's entry in the registry. It is registered while its backend runs, and withdrawn while it does not. In
+ * between, its record says whether the backend is well.
  */
 export class Registration extends EventEmitter<RegistrationEvents> {
   readonly #replica: Replica
@@ -41,7 +41,7 @@ export class Registration extends EventEmitter<RegistrationEvents> {
   #fields: LeaseFields
   #lease: Lease | null = null
   #isDraining = false
-  /** Whether it is to be there, when all turns are done. */
+  /** Whether it is to be registered once all queued tasks are done. */
   #isWanted = false
   #isOver = false
   /** Appearances and disappearances follow each other, however fast they come. */
@@ -68,7 +68,7 @@ export class Registration extends EventEmitter<RegistrationEvents> {
   }
 
   /**
-   * Appears, at once or as soon as the command listens.
+   * Registers the service: at once, or as soon as its command listens.
    *
    * @throws COMMAND_FAILED, PORT_IN_USE
    */
@@ -79,7 +79,7 @@ export class Registration extends EventEmitter<RegistrationEvents> {
     await this.#supervisor.start()
   }
 
-  /** Registers, once the backend was looked at. */
+  /** Registers the service after a first check of its backend. */
   #appear(): Promise<void> {
     this.#isWanted = !this.#isOver
     return this.#inTurn(async () => {

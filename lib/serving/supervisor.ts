@@ -36,17 +36,17 @@ interface SupervisorEvents {
 }
 
 const BACKOFFS_MS = [100, 500, 1000, 2000, 5000, 10_000, 30_000]
-/** Each wait is up to so much longer, so that what fell together does not rise together. */
+/** Each wait is up to so much longer, so that commands that ended together do not start together. */
 const JITTER = 0.2
-/** A command that listened for so long has started well: its next end is the first one again. */
+/** After a command has listened for so long, its next end counts as the first one again. */
 const STEADY_MS = 10_000
 const GRACE_MS = 10_000
 const POLL_MS = 50
 
 /**
- * Keeps a command running that listens on a port of this machine. The command leads a process group of
- * its own: a Ctrl-C at our terminal is ours to pass on when the streams are done, and what it started in
- * its turn ends with it.
+ * Keeps a command running that listens on a port of this machine. The command leads a process group of its own. So
+ * a Ctrl-C at our terminal does not reach it, and we pass it on once the streams have ended; and whatever the
+ * command has started ends together with it.
  */
 export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly stats = { starts: 0, exits: 0 }
@@ -94,7 +94,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return this.#port
   }
 
-  /** As a shell would be given it, more or less. */
+  /** The command line, for people to read. */
   get name(): string {
     return this.#command.join(' ')
   }
@@ -161,7 +161,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#isUp = await this.#listens(exited)
     if (this.#isUp) this.emit('up', this.#port)
     const { code, signal } = await exited
-    // What it started and left behind would hold the port, or serve nobody.
+    // Processes that it started and left behind would hold the port, or run on without a use.
     this.signal('SIGKILL')
     this.#child = null
     this.stats.exits++
@@ -191,7 +191,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   async #spawn(): Promise<ChildProcess> {
-    // Were something else on the port that was asked for, we would register that.
+    // If another program listened on the port that was asked for, we would register that one.
     this.#port = await freePort(this.#wantedPort)
     const [program = '', ...args] = this.#command
     const child = spawn(program, args, {
@@ -210,11 +210,11 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         cause
       )
     }
-    // As when it ends while it is sent a signal.
+    // An error comes, for example, when the command ends while a signal is sent to it.
     child.on('error', () => {})
     this.#child = child
     this.stats.starts++
-    // Whoever exits in a hurry leaves nothing behind.
+    // If our process exits without a proper stop, the command must not go on.
     process.once('exit', this.#onprocessexit)
     if (this.#isStopped) this.signal('SIGKILL')
     return child

@@ -13,17 +13,17 @@ import { adopt, tcpSocket } from './tcp-socket.js'
  *       ◀───────────────────── IK message 2 ──   by now the consumer knows whom it talks to
  *       ── the first message of its link ──────▶   by now the service does, too
  *
- * Message 1 is all that whoever listens at an address ever hears, and names the consumer to nobody but
- * the service's key: an address in a record is a claim, and may be anybody's. The bytes of it are random
- * to everybody else, so no other protocol can be spoken through it. A service answers nothing to
- * whoever does not know its key. Since message 1 can be repeated by whoever overheard it, a connection
- * counts for the service when something came that only the holder of the consumer's key can have sent.
+ * An address in a record is a claim, and may lead to anybody. So message 1 tells nothing to a listener that does
+ * not hold the service's key: it names the consumer to that key only, and to all others its bytes are random, so
+ * that no other protocol can be spoken through it. A service, in turn, does not answer a caller that does not know
+ * its key. Whoever overheard message 1 can repeat it. So the service counts a connection only when something came
+ * on it that only the holder of the consumer's key can have sent.
  */
 const PATTERN = 'IK'
 /** An ephemeral key, a static key and two authenticators, after a length of 3 bytes. */
 const FIRST_MESSAGE_BYTES = 32 + (32 + 16) + 16
 const LENGTH_BYTES = 3
-/** The kernel then asks whether the other machine is still there: an idle link costs little else. */
+/** After so many idle ms the kernel asks whether the other machine is still there. An idle link costs little else. */
 const KEEP_ALIVE_MS = 30_000
 
 export interface ConnectDirectOptions {
@@ -82,14 +82,14 @@ export function connectDirect(
 }
 
 /**
- * Takes a connection to a service, whose key pair this is. The remote key is proven then. Goes on for as
- * long as the socket is open: whoever calls bounds that.
+ * Takes a connection to the service whose key pair this is. Resolves when the remote key is proven. It waits for as
+ * long as the socket is open; the caller bounds that time.
  *
  * @throws LINK_LOST
  */
 export async function acceptDirect(socket: Socket, keyPair: KeyPair): Promise<SecretStream> {
   tune(socket)
-  // Ahead of the connection, which would make room for any length that is announced to it.
+  // This comes before the connection reads, which would reserve memory for any length that is announced to it.
   await readable(socket, () => isFirstMessage(socket))
   const connection = new SecretStream(false, adopt(socket), { pattern: PATTERN, keyPair })
   connection.on('error', () => {})
@@ -97,7 +97,7 @@ export async function acceptDirect(socket: Socket, keyPair: KeyPair): Promise<Se
   return connection
 }
 
-/** Whether a socket brought message 1, as far as can be seen, which is left there. Null: not yet. */
+/** Whether what a socket brought looks like message 1; null if too little came yet. It takes nothing off the socket. */
 function isFirstMessage(socket: Socket): boolean | null {
   const head: Buffer | null = socket.read(LENGTH_BYTES + FIRST_MESSAGE_BYTES)
   if (head === null) return null

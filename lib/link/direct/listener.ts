@@ -19,7 +19,7 @@ export interface DirectListenerOptions {
   handshakeTimeout?: number
   /** Connections that have not proven a key yet, at a time. */
   maxPending?: number
-  /** The same, of one remote address. */
+  /** The same for each remote address. */
   maxPendingPerAddress?: number
   /** How often the addresses are asked for, in ms. */
   refreshInterval?: number
@@ -31,8 +31,8 @@ const MAX_PENDING_PER_ADDRESS = 32
 const REFRESH_INTERVAL_MS = 30_000
 
 /**
- * Where a service is reached by TCP, beside the DHT. Whoever does not know the service's key hears
- * nothing. Emits `addresses` when the machine's own have changed, and `notice` (a SeaportError: an
+ * Takes connections to a service by TCP, beside the DHT. A caller that does not know the service's key gets no
+ * answer. Emits `addresses` when the machine's own have changed, and `notice` (a SeaportError: an
  * address that cannot be listened on).
  */
 export class DirectListener extends ReadyResource {
@@ -83,7 +83,7 @@ export class DirectListener extends ReadyResource {
     this.#refresher.unref()
   }
 
-  /** Connections that were handed on are not its own any more. */
+  /** Stops listening. Connections that were handed on stay open: they belong to whoever took them. */
   override async _close() {
     if (this.#refresher) clearInterval(this.#refresher)
     await this.#refreshes.idle()

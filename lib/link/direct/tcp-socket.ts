@@ -1,8 +1,8 @@
 import { type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net'
 
-/** What a first read may bring. One for all sockets: what comes is copied out of it before the next read. */
+/** Small reads go here. All sockets share it, since what comes is copied out of it before the next read. */
 const SHARED = Buffer.allocUnsafeSlow(64 * 1024)
-/** How much is read at a time where so much comes. */
+/** The largest read, for sockets that bring much at a time. */
 const MAX_READ_BYTES = 256 * 1024
 /** What Node's types lack. The documentation has `onread`; a server makes its sockets with `handle`. */
 interface Options extends SocketConstructorOpts {
@@ -24,13 +24,13 @@ export function tcpSocket(): Socket {
 }
 
 /**
- * Makes the same of a socket that a server took. That one is a shell from now on: it has no bytes, and is
- * closed with the new one, which its server waits for.
+ * Makes such a socket of one that a server accepted. The accepted one is an empty shell from then on. It is closed
+ * together with the new socket, since its server waits for it when that closes.
  */
 export function adopt(accepted: Socket): Socket {
   const shell: Accepted = accepted
   const handle = shell._handle
-  // It is destroyed. Or it is another Node's, where a socket is a slower one and no less.
+  // The socket is destroyed, or a later Node keeps its handle elsewhere. Then the socket works as well, but slower.
   if (!handle) return shell
   const socket = make({ handle })
   socket.allowHalfOpen = shell.allowHalfOpen
@@ -63,7 +63,7 @@ class Intake {
   /** What was read, which is nobody else's. */
   take(byteLength: number): Buffer {
     const { buffer } = this
-    // A slice keeps all of its buffer: of less than a quarter, that would be more than it is worth.
+    // A slice keeps its whole buffer alive. For less than a quarter of one, a copy is cheaper.
     const isWorthIt = buffer !== SHARED && byteLength >= buffer.byteLength / 4
     if (byteLength === buffer.byteLength) this.buffer = bufferOf(byteLength * 2)
     else this.buffer = isWorthIt ? bufferOf(buffer.byteLength) : SHARED
