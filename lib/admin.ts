@@ -15,6 +15,7 @@ import {
 } from './registry/trust/grant.js'
 import type { StatementKind } from './registry/trust/statement-kind.js'
 
+/** What an administration is told. */
 export interface AdminOptions extends NetworkOptions {
   /** The registry's seed; or leave it out and administer with this process's key, if that is an admin's. */
   seed?: Buffer | string | undefined

@@ -22,6 +22,7 @@ export { BALANCE_MODES } from './dialing/balancer.js'
 /** Where the local ports of a consumer are: an address, or false for no ports. */
 export type Listen = string | false | undefined
 
+/** What a consumer is told. */
 export interface ConsumerOptions<L extends Listen = Listen> extends CallerOptions {
   /** Local port of each role's proxy, in the order of the roles. Default: free ones. */
   ports?: number[] | undefined

@@ -4,7 +4,10 @@ export {
   Consumer,
   type ConsumerConstructor,
   type ConsumerEvents,
-  type ConsumerOptions
+  type ConsumerOptions,
+  type EntriesOf,
+  type EntryFor,
+  type Listen
 } from './consumer.js'
 export type { ConsumerEntry, PortlessEntry } from './consumer-entry.js'
 export {
@@ -15,10 +18,17 @@ export {
 export { SeaportError, type SeaportErrorCode } from './core/errors.js'
 export { KeyPair } from './core/keys.js'
 export type { SetupOptions } from './core/lifecycle.js'
+export type { ServiceRole } from './core/role.js'
 export type { BalanceMode } from './dialing/balancer.js'
+export type { CertificateSource } from './gateway/certificate.js'
 export type { DirectReach } from './link/direct/address.js'
 export type { LinkView, PathView } from './link/pool.js'
-export type { DirectoryChange, DirectoryListener, Instance } from './registry/replica/directory.js'
+export type {
+  DirectoryChange,
+  DirectoryListener,
+  Instance,
+  Versions
+} from './registry/replica/directory.js'
 export type { LogView } from './registry/replica/known-logs.js'
 export type { Limits } from './registry/swarm/limits.js'
 export type { Grant, GrantTerms, Revocation } from './registry/trust/grant.js'
@@ -26,5 +36,14 @@ export type { ServiceRecord, Status } from './registry/trust/record.js'
 export type { StatementKind } from './registry/trust/statement-kind.js'
 export { Registry, type RegistryEvents, type RegistryOptions } from './registry.js'
 export { Service, type ServiceEvents, type ServiceOptions, type ServiceTerms } from './service.js'
+export type { Health } from './serving/health.js'
+export type { StreamServer } from './serving/in-process.js'
+export type {
+  CommandOrigin,
+  OriginOptions,
+  PortOrigin,
+  ServerOrigin,
+  TargetOrigin
+} from './serving/origin.js'
 export type { Exit } from './serving/supervisor.js'
 export { type AccessEntry, Web, type WebEvents, type WebOptions, type WebRules } from './web.js'

@@ -13,6 +13,7 @@ import type { StatementKind } from './registry/trust/statement-kind.js'
 
 export { defaultDir }
 
+/** What a registrar is told. */
 export interface RegistryOptions extends NetworkOptions {
   /** The registry's seed: 32 bytes, hex or z-base-32. Whoever holds it is the registry. */
   seed: Buffer | string
@@ -118,6 +119,7 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
     return this.destroy()
   }
 
+  /** What was written and refused, the peers, the instances and the logs, as numbers. */
   getStats() {
     const { stats, replica } = this.#registrar
     return {

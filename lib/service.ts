@@ -30,6 +30,7 @@ export interface ServiceTerms extends MemberOptions, CheckOptions {
    * process has.
    */
   name?: string | undefined
+  /** Words that it is listed with. */
   tags?: string[] | undefined
   /** Process keys of the only consumers that may connect. Default: all. */
   allow?: (Buffer | string)[] | undefined
@@ -83,6 +84,7 @@ export interface ServiceEvents {
 /** A backend on this machine, registered and reachable. */
 class ServiceFace extends EventEmitter<ServiceEvents> {
   readonly #lifecycle = new Lifecycle({ start: () => this.#start(), stop: () => this.#stop() })
+  /** What it serves: a name and an exact version. */
   readonly role: ServiceRole
 
   readonly #registry: Buffer
@@ -164,6 +166,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     return this.#keyPair.publicKey
   }
 
+  /** The same in hex. */
   get servicePublicKey(): string {
     return toHex(this.publicKey)
   }
@@ -197,6 +200,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     return this.destroy()
   }
 
+  /** Registrars that hold the record, links, streams, checks, and runs of the command, as numbers. */
   getStats() {
     return {
       registrars: this.#registration?.registrars ?? 0,

@@ -29,6 +29,7 @@ import { Participant } from './registry/replica/participant.js'
 export { type AccessEntry, toJson, toLine } from './gateway/access-log.js'
 export type { WebRules } from './gateway/rules.js'
 
+/** What a gateway is told. */
 export interface WebOptions extends CallerOptions, WebRules {
   /** 0, the default, for a free one. */
   port?: number | undefined
@@ -186,6 +187,7 @@ class WebFace extends EventEmitter<WebEvents> {
     this.#gateway.update(readRules(rules))
   }
 
+  /** Requests and answers, links, registrars, peers and logs, as numbers. */
   getStats() {
     const { replica } = this.#participant
     return {

@@ -10,6 +10,7 @@ const DEFAULT_PORT = 49737
 /** How many nodes tell two homes enough of their routers to meet. */
 export const ENOUGH_NODES = 4
 
+/** What a bootstrap node is told. */
 export interface BootstrapNodeOptions {
   /** UDP port of the first node, 0 for free ones; the others have those that follow. */
   port?: number | undefined

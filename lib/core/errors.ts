@@ -9,6 +9,7 @@ const CODE = /^[A-Z][A-Z_]{1,39}$/
  * what to do next. One static factory per code, so that the list below is the list of codes.
  */
 export class SeaportError extends Error {
+  /** What it is, for programs: one of the codes below. It does not change between versions. */
   readonly code: SeaportErrorCode
 
   private constructor(code: SeaportErrorCode, text: string, options?: { cause?: unknown }) {

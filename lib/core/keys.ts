@@ -3,7 +3,9 @@ import { SeaportError } from './errors.js'
 
 /** An ed25519 key pair made from a 32 byte seed. */
 export interface KeyPair {
+  /** 32 bytes. Others may know it. */
   publicKey: Buffer
+  /** 64 bytes: the seed, and the public key after it. Nobody else may know it. */
   secretKey: Buffer
 }
 

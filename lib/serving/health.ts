@@ -8,6 +8,7 @@ import { leave } from './leave.js'
 /** How a service looks whether its backend is well. */
 export type Check = { kind: 'tcp' } | { kind: 'http'; path: string } | { kind: 'none' }
 
+/** What a service's record says of its backend. */
 export type Health = 'passing' | 'failing'
 
 export interface CheckOptions {

@@ -49,6 +49,7 @@ export interface ServerOrigin {
    * need not listen. Its health is its own affair.
    */
   server: StreamServer
+  /** Such a server is not checked. */
   check?: 'none' | undefined
   port?: undefined
   target?: undefined
