@@ -92,9 +92,14 @@ t.test(
     await page.getByText('Nothing matches the search').waitFor()
     await page.keyboard.press('Control+A')
     await page.keyboard.press('Delete')
+    await page.setViewportSize({ width: 1320, height: 300 })
     await page.getByRole('link', { name: '@team/api' }).focus()
     await page.keyboard.press('Enter')
-    await page.getByRole('heading', { name: '@team/api', level: 1 }).waitFor()
+    const title = page.getByRole('heading', { name: '@team/api', level: 1 })
+    await title.waitFor()
+    const header = await page.locator('header').boundingBox()
+    const top = (await title.boundingBox())?.y ?? 0
+    t.ok(header && top >= header.y + header.height, 'the title is below the header')
     await page.getByText('/role/@team/api@%5E1.1.0/').waitFor()
     await page.getByText(/^direct \d/).waitFor()
     const [registrar] = web.getStats().logs

@@ -20,8 +20,9 @@ function App() {
     redraw = () => setFrame((frame) => frame + 1)
     const onhash = () => {
       setPage(location.hash)
+      // Else the browser scrolls what has the focus to the top, where the header covers it.
+      main.current?.focus({ preventScroll: true })
       scrollTo(0, 0)
-      main.current?.focus()
     }
     const onkey = (event: KeyboardEvent) => {
       if (event.key === '/' && !(event.target instanceof HTMLInputElement)) {
