@@ -62,7 +62,7 @@ t.test('commands and checks that cannot be right are misuses', async (t) => {
     [['service', '-r', 'a@1.0.0', '--'], /^USAGE: there is no command after --\. Run/],
     [['list', '--', 'ls'], /^USAGE: list takes nothing after --\. Run/],
     [['service', '-r', 'a@1.0.0', '--command', 'ls'], /^USAGE: unknown flag --command/],
-    [['service', '-r', 'a@1.0.0', '--target', 'b:1', '--', 'ls'], /^USAGE: .*not a target/],
+    [['service', '-r', 'a@1.0.0', '--target', 'b:1', '--', 'ls'], /^USAGE: .*not a --target/],
     [['service', '-r', 'a@1.0.0', '-p', '1', '--check', 'udp'], /^USAGE: a check is tcp, http:/],
     [['service', '-r', 'a@1.0.0', '-p', '1', '--checkInterval', '1 s'], /^USAGE: --checkInterval/],
     [['service', '-r', 'a@1.0.0', '-p', '1', '--checkInterval', '5000'], /^USAGE: .* 600 s apart/],
