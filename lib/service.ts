@@ -258,13 +258,12 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
 
-  /** What a mere member says is told when nothing better comes in time. */
+  /** What a mere member says, or a registrar that turns us away unheard, is a notice, and the error when time is over. */
   readonly #ondenied = (reason: SeaportError, byRegistry: boolean) => {
     if (!byRegistry && this.#denial) return
     const { role, version } = this.role
     this.#denial = withAdvice(reason, { key: this.publicKey, serve: [`${role}@${version}`] })
-    if (!byRegistry) return
-    this.emit('denied', this.#denial)
+    this.emit(byRegistry ? 'denied' : 'notice', this.#denial)
   }
 
   readonly #onrights = () => this.#listeners?.recheck()
