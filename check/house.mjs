@@ -40,7 +40,12 @@ const MAX_LINES = 400
  * What dependencies and Node do not promise, and the files that may use it (docs/internals/stack.md). A name that
  * begins with an underscore is of that kind whatever it is, except on `this` and `super`.
  */
-const HOLEPUNCH = ['lib/core/holepunch.ts', 'lib/core/dht-node.ts', 'lib/registry/log/hypercore.ts']
+const HOLEPUNCH = [
+  'lib/core/holepunch.ts',
+  'lib/core/dht-node.ts',
+  'lib/core/random-punch.ts',
+  'lib/registry/log/hypercore.ts'
+]
 const UNPROMISED = {
   _handle: ['lib/link/direct/tcp-socket.ts'],
   addRequest: ['lib/http/agent.ts'],

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { ClientRequest } from 'node:http'
+import { createRequire } from 'node:module'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -38,6 +39,11 @@ t.test('hyperdht, hyperswarm and udx have what core/holepunch.ts uses', async (t
   t.type(inside._request, 'function', 'HyperDHT._request')
   t.type(inside._nat.add, 'function', 'HyperDHT._nat.add')
   t.equal(inside._randomPunchLimit, 1, 'HyperDHT._randomPunchLimit')
+  t.equal(inside._randomPunches, 0, 'HyperDHT._randomPunches')
+  const holepuncher = createRequire(import.meta.url)('hyperdht/lib/holepuncher').prototype
+  for (const name of ['_randomProbes', '_autoDestroy', 'ping']) {
+    t.type(holepuncher[name], 'function', `Holepuncher.${name}`)
+  }
   t.ok(Array.isArray(inside.bootstrapNodes), 'HyperDHT.bootstrapNodes')
   t.type(inside.stats.requests.responses, 'number', 'HyperDHT.stats.requests.responses')
   t.type(inside.listening[Symbol.iterator], 'function', 'HyperDHT.listening')

@@ -35,6 +35,11 @@ export function linksOf(participant: Participant, reach: DirectReach = DIRECT_RE
     if (subject === undefined || !grants.isRevoked(subject)) return
     pool.cut(subject, SeaportError.NOT_GRANTED('the service was put out of this private registry'))
   })
-  pool.once('close', stop)
+  const onmoved = () => void pool.checkPaths()
+  participant.network.on('moved', onmoved)
+  pool.once('close', () => {
+    stop()
+    participant.network.off('moved', onmoved)
+  })
   return pool
 }

@@ -145,6 +145,11 @@ export class Acceptor extends ReadyResource {
     }
   }
 
+  /** Cuts the links over the DHT on which nothing arrives any more: our address is another one. */
+  async checkPaths() {
+    await Promise.all([...this.#links].map((link) => link.cutIfStranded()))
+  }
+
   override async _open() {
     await this.#server.listen(this.#keyPair)
   }

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { Signal } from '../core/abort.js'
+import { isAcknowledged } from '../core/acknowledged.js'
 import { SeaportError } from '../core/errors.js'
 import {
   isMalformedFrame,
@@ -289,6 +290,13 @@ export class Link extends EventEmitter<LinkEvents> {
   /** Ends the other side's streams of purposes that it may not use, as `denialOf` says. */
   recheck(denialOf: (purpose: string) => SeaportError | null) {
     this.#streams.recheck(denialOf)
+  }
+
+  /** Cuts it if it went by an address that we have no more. A direct path tells so itself. */
+  async cutIfStranded() {
+    if (!this.isConnected || this.path === 'direct') return
+    if (await isAcknowledged(this.connection)) return
+    this.destroy(SeaportError.LINK_LOST(`the way to ${this.#name} ended with our address`))
   }
 
   /** Cuts the link and all that is on it. */

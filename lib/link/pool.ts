@@ -162,6 +162,12 @@ export class LinkPool extends ReadyResource {
     this.#paths.get(key)?.close(reason)
   }
 
+  /** Cuts the links over the DHT on which nothing arrives any more: our address is another one. */
+  async checkPaths() {
+    const links = [...this.#paths.values()].flatMap((paths) => paths.links)
+    await Promise.all(links.map((link) => link.cutIfStranded()))
+  }
+
   /** The links that are connected. */
   links(): LinkView[] {
     return [...this.#paths].flatMap(([key, { links }]) =>

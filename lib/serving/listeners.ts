@@ -19,6 +19,7 @@ export interface ListenersOptions extends Omit<AcceptorOptions, 'dht'> {
  * acceptor does (and `draining`), and `addresses` when those for TCP have changed.
  */
 export class Listeners extends ReadyResource {
+  readonly #network: Network
   readonly #acceptor: Acceptor
   readonly #listener: DirectListener
 
@@ -33,6 +34,7 @@ export class Listeners extends ReadyResource {
     })
     forward(this.#acceptor, this, ['refused', 'draining', 'notice'])
     forward(this.#listener, this, ['notice', 'addresses'])
+    this.#network = network
   }
 
   /** Where consumers may come by TCP, as `host:port`. */
@@ -73,13 +75,20 @@ export class Listeners extends ReadyResource {
     try {
       await this.#acceptor.ready()
       await this.#listener.ready()
+      this.#network.on('moved', this.#onmoved)
     } catch (error) {
       await this._close()
       throw error
     }
   }
 
+  readonly #onmoved = () => {
+    void this.#acceptor.checkPaths()
+    void this.#listener.refresh()
+  }
+
   override async _close() {
+    this.#network.off('moved', this.#onmoved)
     await this.#listener.close()
     await this.#acceptor.close()
   }

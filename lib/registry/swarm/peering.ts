@@ -1,3 +1,4 @@
+import { isAcknowledged } from '../../core/acknowledged.js'
 import { SeaportError } from '../../core/errors.js'
 import {
   allConnections,
@@ -147,6 +148,7 @@ export class Peering extends ReadyResource {
     )
     for (const key of this.#registrars) this.#call(key)
     this.#network.on('reached', this.#onreached)
+    this.#network.on('moved', this.#onmoved)
     this.#searchSoon()
   }
 
@@ -158,6 +160,7 @@ export class Peering extends ReadyResource {
   override async _close() {
     if (!this.#opened) return
     this.#network.off('reached', this.#onreached)
+    this.#network.off('moved', this.#onmoved)
     if (this.#search) clearTimeout(this.#search)
     this.#reports.close()
     await this.#sayGoodbye()
@@ -225,6 +228,17 @@ export class Peering extends ReadyResource {
   }
 
   readonly #onreached = () => this.#searchSoon()
+
+  /** Connections that went by the old address are dead, and would be waited for; others go on. */
+  readonly #onmoved = () => {
+    for (const peer of this.peers.values()) void this.#checkAlive(peer)
+    this.#searchSoon()
+  }
+
+  /** Never rejects. */
+  async #checkAlive(peer: Peer) {
+    if (!(await isAcknowledged(peer.connection))) peer.destroy()
+  }
 
   /** Starts searching afresh, soonest first. */
   #searchSoon() {
