@@ -49,6 +49,7 @@ const HOLEPUNCH = [
 const UNPROMISED = {
   _handle: ['lib/link/direct/tcp-socket.ts'],
   addRequest: ['lib/http/agent.ts'],
+  httpAllowHalfOpen: ['lib/gateway/gateway-server.ts'],
   onSocket: ['lib/http/agent.ts'],
   setFlagsFromString: ['bin/engine.ts'],
   ...Object.fromEntries(

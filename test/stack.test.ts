@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { ClientRequest } from 'node:http'
+import { ClientRequest, createServer as createHttpServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
@@ -170,6 +170,11 @@ t.test('hyperbee shows the tree of a batch', async (t) => {
 
 t.test('Node has what its files use', async (t) => {
   t.type((ClientRequest.prototype as Anything).onSocket, 'function', 'ClientRequest.onSocket')
+  t.equal(
+    (createHttpServer() as Anything).httpAllowHalfOpen,
+    false,
+    'http.Server.httpAllowHalfOpen'
+  )
   const server = createServer().listen(0, LOOPBACK)
   await once(server, 'listening')
   const socket = connect((server.address() as AddressInfo).port, LOOPBACK)
