@@ -105,17 +105,40 @@ class AdminFace extends EventEmitter<AdminEvents> {
    * @throws BAD_ROLE, NOT_GRANTED, REGISTRAR_NOT_FOUND
    */
   async grant(subject: Buffer | string, terms: Partial<GrantTerms>): Promise<Grant> {
-    const { serve = [], consume = [], admin = false, expiresAt = 0 } = terms
+    const { serve = [], consume = [], call = [], admin = false, expiresAt = 0 } = terms
     const key = parseKey(subject, 'granted key')
     const grant = signGrant(
       this.#registry,
       this.#issuer,
       key,
-      { serve, consume, admin, expiresAt },
+      { serve, consume, call, admin, expiresAt },
       this.#timeOn(key)
     )
     await this.#write(grant)
     return grant
+  }
+
+  /**
+   * Lets a key do something beside what this issuer granted it before. The end is that of the new grant.
+   *
+   * @throws BAD_ROLE, NOT_GRANTED, REGISTRAR_NOT_FOUND
+   */
+  async grantMore(subject: Buffer | string, terms: Partial<GrantTerms>): Promise<Grant> {
+    const key = toHex(parseKey(subject, 'granted key'))
+    const issuer = toHex(this.#issuer.publicKey)
+    const known = this.list().grants.find(
+      (grant) => grant.subject === key && grant.issuer === issuer
+    )
+    const both = (field: 'serve' | 'consume' | 'call') => [
+      ...new Set([...(known?.[field] ?? []), ...(terms[field] ?? [])])
+    ]
+    return this.grant(key, {
+      ...terms,
+      serve: both('serve'),
+      consume: both('consume'),
+      call: both('call'),
+      admin: terms.admin || known?.admin || false
+    })
   }
 
   /**

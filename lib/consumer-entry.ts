@@ -4,6 +4,9 @@ import type { RoleRange } from './core/role.js'
 import type { BalanceMode } from './dialing/balancer.js'
 import type { Dialer } from './dialing/dialer.js'
 import type { StreamClient } from './http/client.js'
+import type { CommandContract } from './messaging/contract.js'
+import { type Answer, sendAll } from './messaging/send-all.js'
+import type { Sender, SendOptions } from './messaging/sender.js'
 import type { TcpProxy } from './proxy/tcp-proxy.js'
 import type { Instance } from './registry/replica/directory.js'
 
@@ -13,6 +16,7 @@ export interface EntryParts {
   instances: () => readonly Instance[]
   dialer: Dialer
   client: StreamClient
+  sender: Sender
 }
 
 /** One role of a consumer that opens no ports: it is reached by streams. */
@@ -24,14 +28,16 @@ export class PortlessEntry {
   readonly #instances: () => readonly Instance[]
   readonly #dialer: Dialer
   readonly #client: StreamClient
+  readonly #sender: Sender
 
   /** @internal */
-  constructor({ role: { role, range }, instances, dialer, client }: EntryParts) {
+  constructor({ role: { role, range }, instances, dialer, client, sender }: EntryParts) {
     this.role = role
     this.range = range
     this.#instances = instances
     this.#dialer = dialer
     this.#client = client
+    this.#sender = sender
   }
 
   /** The instances that match now, in the order in which they would be tried. */
@@ -74,9 +80,58 @@ export class PortlessEntry {
     return this.#client.fetch
   }
 
-  /** How many instances match now, and what the dials were answered. */
+  /**
+   * Sends a command to an instance, and resolves with its answer. What was not executed there is tried elsewhere, and
+   * so is what is idempotent.
+   *
+   * @param command its name, or one of a `contract`
+   * @param data JSON or bytes
+   * @throws what became of it: `error.executed` says whether it may have been executed (`no`, `yes`, `perhaps`)
+   */
+  send<I, O>(command: CommandContract<I, O>, data: I, options?: SendOptions): Promise<O>
+  // biome-ignore lint/suspicious/noExplicitAny: who has no contract knows what is answered
+  send(command: string, data?: unknown, options?: SendOptions): Promise<any>
+  send(command: string | CommandContract, data?: unknown, options?: SendOptions) {
+    return this.#sender.send(command, data, options)
+  }
+
+  /**
+   * Sends a command to each instance that matches now, of every version; answers come as they come, and failures, too.
+   *
+   * @throws nothing of what an instance answers
+   */
+  sendAll(
+    command: string | CommandContract,
+    data?: unknown,
+    options: Omit<SendOptions, 'instance'> = {}
+  ): AsyncGenerator<Answer, void, void> {
+    const keys = this.instances().map(({ servicePublicKey }) => servicePublicKey)
+    return sendAll(this.#sender, keys, command, data, options)
+  }
+
+  /**
+   * Sends a command whose answer comes in items. Leaving the loop over them ends its handler.
+   *
+   * @throws as `send` does
+   */
+  stream<I, O>(
+    command: CommandContract<I, O>,
+    data: I,
+    options?: SendOptions
+  ): AsyncGenerator<O, void, void>
+  // biome-ignore lint/suspicious/noExplicitAny: who has no contract knows what is answered
+  stream(command: string, data?: unknown, options?: SendOptions): AsyncGenerator<any, void, void>
+  stream(command: string | CommandContract, data?: unknown, options?: SendOptions) {
+    return this.#sender.stream(command, data, options)
+  }
+
+  /** How many instances match now, what the dials were answered, and how many commands were sent. */
   getStats() {
-    return { instances: this.instances().length, dialer: { ...this.#dialer.stats } }
+    return {
+      instances: this.instances().length,
+      dialer: { ...this.#dialer.stats },
+      commands: { ...this.#sender.stats }
+    }
   }
 
   /** The role and its range, as in `couchdb@3.x`. */

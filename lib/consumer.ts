@@ -11,6 +11,9 @@ import { Dialer } from './dialing/dialer.js'
 import { type CallerOptions, linksOf } from './dialing/links.js'
 import { StreamClient } from './http/client.js'
 import type { LinkPool, LinkView, PathView } from './link/pool.js'
+import { Conversations } from './messaging/conversations.js'
+import { Sender } from './messaging/sender.js'
+import { maxFrameFor } from './messaging/speaker.js'
 import { TcpProxy } from './proxy/tcp-proxy.js'
 import { temporaryNotice } from './registry/log/storage.js'
 import type { DirectoryListener, Instance, Versions } from './registry/replica/directory.js'
@@ -43,6 +46,8 @@ export interface ConsumerOptions<L extends Listen = Listen> extends CallerOption
   verb?: string | undefined
   /** Whether to serve the replica to others for as long as this lives. Default: true. */
   serve?: boolean | undefined
+  /** The largest body of a command or an answer, in bytes. Default: 16 MiB, and 64 at most. */
+  maxBody?: number | undefined
   /** How long `setup()` waits for the registry and for an instance of each role, in ms; Infinity to wait on. */
   timeout?: number | undefined
   /**
@@ -100,6 +105,7 @@ class ConsumerFace<
   readonly #denialTimeout: number
   readonly #participant: Participant
   readonly #pool: LinkPool
+  readonly #conversations: Conversations
   #denial: SeaportError | null = null
 
   /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
@@ -114,6 +120,7 @@ class ConsumerFace<
       dir,
       verb = 'consumer',
       serve = true,
+      maxBody,
       bootstrap,
       host
     } = options
@@ -124,6 +131,7 @@ class ConsumerFace<
     const as = serve ? 'replica' : 'observer'
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb, as })
     this.#pool = linksOf(this.#participant, options.direct)
+    this.#conversations = new Conversations({ pool: this.#pool, maxFrame: maxFrameFor(maxBody) })
     const { directory } = this.#participant.replica
     const entries = wanted.map((role, i) => {
       const resolve = () => directory.resolve(role.role, role.range, versions)
@@ -143,7 +151,8 @@ class ConsumerFace<
         host: role.role
       })
       this.#clients.push(client)
-      const parts = { role, instances: resolve, dialer, client }
+      const sender = new Sender({ dialer, conversations: this.#conversations, maxBody })
+      const parts = { role, instances: resolve, dialer, client, sender }
       return listen === false
         ? new PortlessEntry(parts)
         : this.#listeningEntry(parts, ports[i] ?? 0, listen)
@@ -240,6 +249,7 @@ class ConsumerFace<
 
   async #stop() {
     for (const client of this.#clients) client.close()
+    this.#conversations.close()
     for (const proxy of this.#proxies) await proxy.close()
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)

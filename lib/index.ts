@@ -16,6 +16,7 @@ export {
   type BootstrapNodeOptions
 } from './core/bootstrap-node.js'
 export { SeaportError, type SeaportErrorCode } from './core/errors.js'
+export type { Executed } from './core/executed.js'
 export { KeyPair } from './core/keys.js'
 export type { SetupOptions } from './core/lifecycle.js'
 export type { ServiceRole } from './core/role.js'
@@ -23,6 +24,19 @@ export type { BalanceMode } from './dialing/balancer.js'
 export type { CertificateSource } from './gateway/certificate.js'
 export type { DirectReach } from './link/direct/address.js'
 export type { LinkView, PathView } from './link/pool.js'
+export type { CallContext } from './messaging/call-context.js'
+export type { CommandMap, Commands, HandleOptions } from './messaging/commands.js'
+export {
+  type CommandContract,
+  type CommandTerms,
+  type Contract,
+  contract,
+  type StandardSchema
+} from './messaging/contract.js'
+export type { Meta } from './messaging/meta.js'
+export type { Handler } from './messaging/run.js'
+export type { Answer } from './messaging/send-all.js'
+export type { SendOptions } from './messaging/sender.js'
 export type {
   DirectoryChange,
   DirectoryListener,

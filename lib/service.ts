@@ -6,11 +6,14 @@ import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import { parseServiceRole, type ServiceRole } from './core/role.js'
 import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
 import { type DirectReach, parseDirectReach } from './link/direct/address.js'
+import type { Commands } from './messaging/commands.js'
+import { Talk, type TalkOptions } from './messaging/talk.js'
 import { checkSlotName, type HeldKey, takeServiceKey } from './registry/log/own-keys.js'
 import { temporaryNotice } from './registry/log/storage.js'
 import { type MemberOptions, Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
 import { checkTags, type ServiceRecord } from './registry/trust/record.js'
+import { Admission } from './serving/admission.js'
 import { type CheckOptions, type Health, HealthCheck } from './serving/health.js'
 import { Listeners } from './serving/listeners.js'
 import { type Origin, type OriginOptions, originOf } from './serving/origin.js'
@@ -19,7 +22,7 @@ import { Registration } from './serving/registration.js'
 import type { Exit } from './serving/supervisor.js'
 
 /** What a service is told, beside what stands behind it. */
-export interface ServiceTerms extends MemberOptions, CheckOptions {
+export interface ServiceTerms extends MemberOptions, CheckOptions, TalkOptions {
   /** Name and exact version, as in `couchdb@3.2.2`. */
   role: string
   /** The service's identity. Default: one that is kept per data folder, role, backend and `name`. */
@@ -50,7 +53,7 @@ export interface ServiceTerms extends MemberOptions, CheckOptions {
   drainTimeout?: number | undefined
 }
 
-/** What a service is told. One of `port`, `target`, `command` and `server` is needed. */
+/** What a service is told. One of `port`, `target`, `command`, `server` and `commands` is needed. */
 export type ServiceOptions = ServiceTerms & OriginOptions
 
 const SETUP_TIMEOUT_MS = 30_000
@@ -89,15 +92,16 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
 
   readonly #registry: Buffer
   readonly #origin: Origin
+  readonly #talk: Talk
   readonly #health: HealthCheck
   readonly #tags: string[]
-  readonly #allow: Set<string> | null
   readonly #reach: DirectReach
   readonly #directPort: number | undefined
   #timeout: number
   readonly #drainTimeout: number
   readonly #dir: string | undefined
   readonly #participant: Participant
+  readonly #admission: Admission
   readonly #name: string | undefined
   #keyPair: KeyPair | undefined
   #heldKey: HeldKey | null = null
@@ -116,7 +120,6 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       tags = [],
       allow,
       server,
-      check = server ? 'none' : undefined,
       direct = DIRECT_REACH,
       directPort,
       dir,
@@ -126,8 +129,10 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.role = parseServiceRole(role)
     this.#registry = parseKey(registryPublicKey, 'registry public key')
     this.#origin = originOf(options)
-    if (server && check !== 'none') {
-      throw SeaportError.USAGE('a server in this process is not checked, it knows how it is')
+    const isElsewhere = this.#origin.hasBackend && !server
+    const check = options.check ?? (isElsewhere ? undefined : 'none')
+    if (!isElsewhere && check !== 'none') {
+      throw SeaportError.USAGE('what runs in this process is not checked, it knows how it is')
     }
     this.#health = new HealthCheck({
       ...options,
@@ -142,15 +147,21 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#keyPair = keyPair && checkKeyPair(keyPair)
     this.#name = name === undefined ? undefined : checkSlotName(name)
     this.#tags = checkTags(tags)
-    this.#allow = allow ? new Set(allow.map((key) => toHex(parseKey(key, 'allowed key')))) : null
     this.#reach = parseDirectReach(direct)
     this.#directPort = directPort
     this.#dir = dir
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     this.#drainTimeout = options.drainTimeout ?? DRAIN_TIMEOUT_MS
+    this.#talk = new Talk({
+      ...options,
+      denialOf: (peer, name) => this.#admission.denialOfCommand(peer, name),
+      onnotice: this.#onnotice,
+      onfirst: () => this.#speak()
+    })
     this.#origin.supervisor?.on('up', (port) => this.emit('up', port))
     this.#origin.supervisor?.on('exit', (exit) => this.emit('exit', exit))
     this.#origin.supervisor?.on('notice', this.#onnotice)
+    const allowed = allow?.map((key) => toHex(parseKey(key, 'allowed key')))
     this.#participant = Participant.acquire({
       registry: this.#registry,
       bootstrap,
@@ -158,6 +169,16 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       dir,
       verb: VERB
     })
+    this.#admission = new Admission({
+      grants: this.#participant.membership.grants,
+      role: this.role,
+      allow: allowed
+    })
+  }
+
+  /** What it can be told to do. */
+  get commands(): Commands {
+    return this.#talk.commands
   }
 
   /** The service's public key: its address. Known after `listening`. */
@@ -206,6 +227,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       registrars: this.#registration?.registrars ?? 0,
       ...this.#listeners?.stats,
       health: this.#health.stats,
+      commands: this.#talk.commands.getStats(),
       command: this.#origin.supervisor?.stats
     }
   }
@@ -245,6 +267,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#participant.off('denied', this.#ondenied)
     this.#participant.replica.off('rights', this.#onrights)
     await this.#participant.release(async () => this.#listeners?.close())
+    this.#talk.close()
     await this.#origin.supervisor?.stop()
     // Only now: whoever takes the key next finds nobody else under it.
     this.#heldKey?.release()
@@ -266,15 +289,20 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.emit(byRegistry ? 'denied' : 'notice', this.#denial)
   }
 
-  readonly #onrights = () => this.#listeners?.recheck()
+  readonly #onrights = () => {
+    this.#listeners?.recheck()
+    this.#talk.recheck()
+  }
 
   /** From now on links are taken. */
   async #accept(keyPair: KeyPair) {
     const listeners = new Listeners({
       network: this.#participant.network,
       keyPair,
-      connect: async () => this.#origin.take ?? this.#origin.connect(),
-      authorize: (key) => this.#authorize(key),
+      connect: this.#origin.hasBackend
+        ? async () => this.#origin.take ?? this.#origin.connect()
+        : undefined,
+      authorize: (key, purpose) => this.#admission.authorize(toHex(key), purpose),
       reach: this.#reach,
       directPort: this.#directPort
     })
@@ -284,22 +312,18 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       this.emit('refused', error)
     })
     listeners.on('notice', this.#onnotice)
+    listeners.on('draining', () => this.#talk.leave())
+    this.#speak()
     listeners.on('addresses', () => this.#registration?.update({ direct: listeners.addresses }))
     await this.#lifecycle.unlessDestroyed(listeners.ready())
     this.emit('listening')
   }
 
-  #authorize(key: Buffer): boolean | SeaportError {
-    const consumer = toHex(key)
-    if (this.#allow && !this.#allow.has(consumer)) return false
-    const { grants } = this.#participant.membership
-    if (grants.allows(consumer, { kind: 'consume', ...this.role })) return true
-    if (grants.isPrivate === null) return unheardOf()
-    const { role, version } = this.role
-    const denial = SeaportError.NOT_GRANTED(
-      `this registry is private, and ${consumer} may not consume ${role}@${version}`
-    )
-    return withAdvice(denial, { key, consume: [`${role}@${version}`] })
+  /** Takes conversations, once there is something to talk about. */
+  #speak() {
+    const listeners = this.#listeners
+    if (!listeners || !this.#talk.listen(listeners)) return
+    this.#registration?.update({ speaks: listeners.speaks })
   }
 
   /** Into the registry: at once, or with the command that is to be served. */
@@ -363,10 +387,3 @@ export const Service: Callable<[options: ServiceOptions], Service> = callable(
   'Service',
   ServiceFace
 )
-
-/** Until then anybody might be a stranger. Who is refused goes elsewhere, and may come again. */
-function unheardOf(): SeaportError {
-  return SeaportError.REGISTRY_NOT_FOUND(
-    'the service has not heard of its registry yet, which says who may connect; try again in a moment'
-  )
-}

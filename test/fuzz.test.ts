@@ -1,6 +1,7 @@
 import t from 'tap'
 import { edgeTargets } from './fuzz/edge.js'
 import { linkTargets } from './fuzz/link.js'
+import { messagingTargets } from './fuzz/messaging.js'
 import { attack } from './fuzz/mutants.js'
 import { registryTargets } from './fuzz/registry.js'
 import { replicationTargets } from './fuzz/replication.js'
@@ -24,6 +25,7 @@ t.test(
       ...(await registryTargets()),
       ...(await replicationTargets((close) => t.teardown(close))),
       ...(await linkTargets()),
+      ...messagingTargets,
       ...edgeTargets,
       ...settingsTargets
     }

@@ -38,6 +38,31 @@ export const TESTED_BY: Record<string, string[]> = {
   ],
   'test/gateway/tls.test.ts': ['gateway/certificate'],
   'test/gateway/host-guard.test.ts': ['web', 'dashboard/pages'],
+  'test/messaging/frames.test.ts': ['messaging/body', 'messaging/frame-reader', 'messaging/meta'],
+  'test/messaging/sender.test.ts': [
+    'core/executed',
+    'messaging/call-context',
+    'messaging/caller',
+    'messaging/commands',
+    'messaging/contract',
+    'messaging/conversation',
+    'messaging/conversations',
+    'messaging/limits',
+    'messaging/names',
+    'messaging/nearest',
+    'messaging/parked-answers',
+    'messaging/responder',
+    'messaging/run',
+    'messaging/sending',
+    'messaging/speaker',
+    'messaging/turn'
+  ],
+  'test/messaging/messages.test.ts': [
+    'messaging/send-all',
+    'messaging/streaming',
+    'messaging/talk',
+    'serving/admission'
+  ],
   'test/http/client.test.ts': [
     'http/agent',
     'http/idempotent',

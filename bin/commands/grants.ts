@@ -32,11 +32,13 @@ export const grants: Command = {
   }
 }
 
-function toRow({ subject, serve, consume, admin, expiresAt, issuer, registry }: Grant): string[] {
+/** Commands stand with the roles that may be consumed: no role has a # in it. */
+function toRow(grant: Grant): string[] {
+  const { subject, serve, consume, call = [], admin, expiresAt, issuer, registry } = grant
   return [
     subject,
     serve.join(' ') || '-',
-    consume.join(' ') || '-',
+    [...consume, ...call].join(' ') || '-',
     admin ? 'yes' : '-',
     expiresAt === 0 ? 'never' : new Date(expiresAt).toISOString(),
     nameOf(issuer, registry)

@@ -40,3 +40,14 @@ export class Abort implements Signal {
     for (const listener of this.#listeners.splice(0)) listener()
   }
 }
+
+/** Stops waiting, whatever the others who wait for the same do. */
+export function unlessAborted<T>(promise: Promise<T>, signal: Signal | undefined): Promise<T> {
+  if (!signal) return promise
+  return new Promise((resolve, reject) => {
+    const onabort = () => reject(signal.reason)
+    if (signal.aborted) return onabort()
+    signal.addEventListener('abort', onabort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onabort))
+  })
+}

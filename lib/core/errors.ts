@@ -1,3 +1,4 @@
+import type { Executed } from './executed.js'
 import { printable, printableLines } from './printable.js'
 
 /** What is read of a text that came over the wire, in characters. */
@@ -11,6 +12,10 @@ const CODE = /^[A-Z][A-Z_]{1,39}$/
 export class SeaportError extends Error {
   /** What it is, for programs: one of the codes below. It does not change between versions. */
   readonly code: SeaportErrorCode
+  /** Of a command that failed: whether it may have been executed. */
+  declare readonly executed?: Executed
+  /** Of a command whose handler threw: the code of what it threw. */
+  declare readonly handlerCode?: string
 
   private constructor(code: SeaportErrorCode, text: string, options?: { cause?: unknown }) {
     // A text may quote what others sent.
@@ -22,6 +27,16 @@ export class SeaportError extends Error {
   /** The text without its code. */
   get text(): string {
     return this.message.slice(this.code.length + 2)
+  }
+
+  /**
+   * The same with what is known of a command that failed. An error may be told to many callers, so each has its own.
+   *
+   * @param handlerCode the code of what the handler threw
+   */
+  of(executed: Executed, handlerCode?: string): SeaportError {
+    const error = new SeaportError(this.code, this.text, { cause: this.cause })
+    return Object.assign(error, { executed }, handlerCode && { handlerCode })
   }
 
   // What a caller got wrong.
@@ -155,7 +170,10 @@ export class SeaportError extends Error {
     return new SeaportError('CHECK_FAILED', text, { cause })
   }
 
-  /** The command of a supervised service cannot be started, or does not listen. */
+  /**
+   * The command of a supervised service cannot be started, or does not listen; or the handler of a command that was
+   * sent threw.
+   */
   static COMMAND_FAILED(text: string, cause?: unknown) {
     return new SeaportError('COMMAND_FAILED', text, { cause })
   }
@@ -190,6 +208,38 @@ export class SeaportError extends Error {
     return new SeaportError('CLOSED', text)
   }
 
+  // What becomes of a command that was sent.
+
+  /** The instance has no command of this name. */
+  static UNKNOWN_COMMAND(text: string) {
+    return new SeaportError('UNKNOWN_COMMAND', text)
+  }
+
+  /** What was sent with a command is not what it takes. */
+  static BAD_INPUT(text: string, cause?: unknown) {
+    return new SeaportError('BAD_INPUT', text, { cause })
+  }
+
+  /** A handler's answer is not what its command gives, or cannot be sent. */
+  static BAD_OUTPUT(text: string, cause?: unknown) {
+    return new SeaportError('BAD_OUTPUT', text, { cause })
+  }
+
+  /** All that may run and wait at a time does. */
+  static BUSY(text: string) {
+    return new SeaportError('BUSY', text)
+  }
+
+  /** The caller's time was over before the answer came. */
+  static DEADLINE(text: string) {
+    return new SeaportError('DEADLINE', text)
+  }
+
+  /** The caller gave up before the answer came. */
+  static CANCELLED(text: string, cause?: unknown) {
+    return new SeaportError('CANCELLED', text, { cause })
+  }
+
   // What the gateway answers.
 
   /** A request that cannot be read, or must not be passed on (400). */
@@ -217,7 +267,7 @@ export class SeaportError extends Error {
     return new SeaportError('METHOD_NOT_ALLOWED', text)
   }
 
-  /** More bytes than a request may have (413). */
+  /** More bytes than a request (413), a command or its answer may have. */
   static TOO_LARGE(text: string) {
     return new SeaportError('TOO_LARGE', text)
   }

@@ -69,6 +69,8 @@ export interface DialOptions<S extends Dialed = LinkStream> {
   signal?: Signal
   /** Instances to try only when no other is left, by key in hex. */
   avoid?: ReadonlySet<string> | undefined
+  /** The only instance to try, by key in hex. */
+  only?: string | undefined
   /** Opens the stream to the instance whose turn it is. Default: the pool does. */
   open?: Open<S>
 }
@@ -177,10 +179,15 @@ export class Dialer {
    * The instance whose turn it is, for a caller that keeps streams and may have one to it already. Null if the
    * instance is ejected or its link suspect: such a caller had better dial.
    */
-  next(): DialedInstance | null {
-    const [first] = this.#balance()
+  next(purpose?: string): DialedInstance | null {
+    const [first] = this.#balance(purpose)
     if (!first || this.#doubt(first, undefined) > 0) return null
     return this.#instanceStats.of(first.servicePublicKey)
+  }
+
+  /** What is known of an instance, for whoever counts what becomes of its streams. */
+  statOf(servicePublicKey: string): DialedInstance {
+    return this.#instanceStats.of(servicePublicKey)
   }
 
   /**
@@ -230,8 +237,9 @@ export class Dialer {
    * The balancer's order, except that those come later whose link has fallen silent, then those that are
    * ejected, and last those to avoid. So if all are, all are tried.
    */
-  #order({ avoid, purpose }: Pick<DialOptions, 'avoid' | 'purpose'>): Candidate[] {
-    const ordered = this.#balance(purpose)
+  #order({ avoid, purpose, only }: Pick<DialOptions, 'avoid' | 'purpose' | 'only'>): Candidate[] {
+    const all = this.#balance(purpose)
+    const ordered = only ? all.filter(({ servicePublicKey }) => servicePublicKey === only) : all
     if (ordered.length === 1) return ordered
     const doubts = ordered.map((candidate) => this.#doubt(candidate, avoid))
     if (doubts.every((doubt) => doubt === 0)) return ordered
@@ -304,12 +312,12 @@ export class Dialer {
    */
   #successorsOf(
     failures: Failure[],
-    { avoid, purpose, signal }: Pick<DialOptions, 'avoid' | 'purpose' | 'signal'>
+    { avoid, purpose, signal, only }: Pick<DialOptions, 'avoid' | 'purpose' | 'signal' | 'only'>
   ): Promise<Candidate[]> {
     const tried = new Set(failures.map(({ candidate }) => candidate.servicePublicKey))
     return new Promise((resolve, reject) => {
       const find = () =>
-        this.#order({ avoid, purpose }).filter((one) => !tried.has(one.servicePublicKey))
+        this.#order({ avoid, purpose, only }).filter((one) => !tried.has(one.servicePublicKey))
       const settle = () => {
         clearTimeout(timer)
         stop?.()

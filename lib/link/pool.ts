@@ -1,4 +1,4 @@
-import type { Signal } from '../core/abort.js'
+import { type Signal, unlessAborted } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
 import { forward } from '../core/forward.js'
 import { ReadyResource, type SecretStream } from '../core/holepunch.js'
@@ -269,14 +269,4 @@ function isLinksFault(error: unknown, link: Link, { insist = false }: OpenOption
   if (!(error instanceof SeaportError)) return false
   if (error.code === 'LINK_LOST') return true
   return insist && error.code === 'OPEN_TIMEOUT' && (link.isClosed || link.isDeaf)
-}
-
-/** Stops waiting, whatever the others who wait for the same do. */
-function unlessAborted<T>(promise: Promise<T>, signal: Signal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onabort = () => reject(signal.reason)
-    if (signal.aborted) return onabort()
-    signal.addEventListener('abort', onabort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onabort))
-  })
 }

@@ -20,6 +20,8 @@ export interface Carrier {
   readonly path: Path
   /** The stream has something to send, and is to have its turn soon. */
   schedule(stream: LinkStream): void
+  /** What waits is not to wait for more. */
+  hasten(): void
   /** The stream was cut here, with this code for the other side. */
   cut(stream: LinkStream, code: string): void
   /** Both sides have ended, no more frames will come or go. */
@@ -124,6 +126,11 @@ export class LinkStream implements SinkSource {
     }
     this.#needsDrain = this.#outgoingBytes >= SEND_BUFFER_BYTES
     return !this.#needsDrain
+  }
+
+  /** Lets what was written leave now, and not at the end of the event loop's turn: there will be no more soon. */
+  hasten() {
+    if (this.#outgoingBytes > 0) this.#carrier.hasten()
   }
 
   /** Says that there is no more to send; calls back when that has left. */

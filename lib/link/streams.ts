@@ -2,7 +2,7 @@ import { SeaportError } from '../core/errors.js'
 import type { MuxChannel, MuxMessage, Protomux } from '../core/holepunch.js'
 import { BYTES, isPurpose } from '../core/purpose.js'
 import { Backlog } from './backlog.js'
-import { type ChannelHandshake, handshakeEncoding, REVISION } from './channel-handshake.js'
+import { handshakeEncoding, REVISION } from './channel-handshake.js'
 import {
   BLOCKED,
   CONNECTED,
@@ -115,7 +115,8 @@ export class Streams implements Carrier, Answering {
   #lastRemoteId: number
   /** Credit that the other side may still use on streams that were cut here. */
   #strays = 0
-  #handshake: ChannelHandshake | null = null
+  /** The purposes that the other side spoke when the link was made; null until it has said so. */
+  remoteSpeaks: readonly string[] | null = null
   #closed: SeaportError | null = null
 
   constructor(options: StreamsOptions) {
@@ -140,7 +141,7 @@ export class Streams implements Carrier, Answering {
       protocol: STREAM_PROTOCOL,
       handshake: handshakeEncoding,
       onopen: (handshake) => {
-        this.#handshake = handshake
+        this.remoteSpeaks = handshake.speaks
       },
       onclose: () => options.onclose?.(),
       ondrain: () => this.#outbox.drain()
@@ -150,12 +151,7 @@ export class Streams implements Carrier, Answering {
         encoding: packetEncoding,
         onmessage: (packet) => this.#onpacket(packet as Buffer)
       }) ?? null
-    this.#channel?.open({ revision: REVISION, speaks: options.speaks } satisfies ChannelHandshake)
-  }
-
-  /** The purposes that the other side spoke when the link was made; null until it has said so. */
-  get remoteSpeaks(): readonly string[] | null {
-    return this.#handshake?.speaks ?? null
+    this.#channel?.open({ revision: REVISION, speaks: options.speaks })
   }
 
   /** Streams, those being opened included. */
@@ -247,6 +243,10 @@ export class Streams implements Carrier, Answering {
 
   schedule(stream: LinkStream) {
     if (this.#streams.get(stream.id) === stream) this.#outbox.schedule(stream)
+  }
+
+  hasten() {
+    this.#outbox.flush()
   }
 
   cut(stream: LinkStream, code: string) {

@@ -8,7 +8,12 @@ import { type StreamServer, serve } from './in-process.js'
 import { Supervisor } from './supervisor.js'
 
 /** What stands behind a service: one of these. */
-export type OriginOptions = PortOrigin | TargetOrigin | CommandOrigin | ServerOrigin
+export type OriginOptions =
+  | PortOrigin
+  | TargetOrigin
+  | CommandOrigin
+  | ServerOrigin
+  | SpeakingOrigin
 
 /** A backend on this machine. */
 export interface PortOrigin {
@@ -57,12 +62,26 @@ export interface ServerOrigin {
   output?: undefined
 }
 
+/** No backend: all that the service does it does by commands and events. */
+export interface SpeakingOrigin {
+  /** Commands by name, perhaps none yet. */
+  commands: object
+  check?: 'none' | undefined
+  port?: undefined
+  target?: undefined
+  command?: undefined
+  server?: undefined
+  output?: undefined
+}
+
 /** What stands behind a service. */
 export interface Origin {
   /** Tells it from others on this machine: a service keeps one key for each. */
   readonly name: string
   /** Keeps it running, if that is ours to do. */
   readonly supervisor: Supervisor | null
+  /** Whether it takes streams of bytes. */
+  readonly hasBackend: boolean
   /** @throws BACKEND_UNREACHABLE, or the signal's reason */
   connect(options?: { signal?: Signal }): Promise<Duplex>
   /** Takes streams itself; nothing is connected to then. */
@@ -74,7 +93,24 @@ export interface Origin {
  *
  * @throws USAGE
  */
-export function originOf({ port, target, command, output, server }: OriginOptions): Origin {
+export function originOf({
+  port,
+  target,
+  command,
+  output,
+  server,
+  ...others
+}: OriginOptions): Origin {
+  if (
+    'commands' in others &&
+    others.commands &&
+    !server &&
+    !command &&
+    target === undefined &&
+    port === undefined
+  ) {
+    return speakingOrigin()
+  }
   if (server) {
     if (command || target !== undefined || port !== undefined) {
       throw SeaportError.USAGE('a server stands in for port, target and command: give one of them')
@@ -91,6 +127,7 @@ export function originOf({ port, target, command, output, server }: OriginOption
     name: port ? `${LOOPBACK}:${port}` : supervisor.name,
     supervisor,
     take: null,
+    hasBackend: true,
     connect: (options) => connectBackend({ host: LOOPBACK, port: supervisor.port }, options)
   }
 }
@@ -100,6 +137,7 @@ function tcpOrigin(backend: Backend): Origin {
     name: `${backend.host}:${backend.port}`,
     supervisor: null,
     take: null,
+    hasBackend: true,
     connect: (options) => connectBackend(backend, options)
   }
 }
@@ -109,8 +147,22 @@ function serverOrigin(server: StreamServer): Origin {
     name: 'in process',
     supervisor: null,
     take: (stream, remotePublicKey) => serve(server, stream, remotePublicKey),
+    hasBackend: true,
     async connect() {
       throw SeaportError.BACKEND_UNREACHABLE('a server in this process is not connected to')
+    }
+  }
+}
+
+/** There is no backend: all that the service does it does by commands and events. */
+function speakingOrigin(): Origin {
+  return {
+    name: 'commands',
+    supervisor: null,
+    take: null,
+    hasBackend: false,
+    async connect() {
+      throw SeaportError.BACKEND_UNREACHABLE('the service has no backend')
     }
   }
 }

@@ -74,6 +74,30 @@ t.test('grants end, are listed, and are for admins to make', async (t) => {
   t.match(shown.stdout, new RegExp(`^${key} +- +- +yes +never +registry$`, 'm'))
 })
 
+t.test('a grant adds to the one before, unless it is to replace it', async (t) => {
+  const { cli } = await privateRegistry(t)
+  const key = toHex(KeyPair().publicKey)
+  const grant = async (...flags: string[]) => {
+    const { stdout } = await cli.run(['grant', key, '--json', ...flags])
+    const { serve, consume, call } = JSON.parse(stdout)
+    return { serve, consume, call }
+  }
+  t.same(await grant('--serve', 'a@1.x'), { serve: ['a@1.x'], consume: [], call: undefined })
+  const call = ['agent@1.x#fetch', 'agent#$events']
+  t.same(await grant('--call', `${call[0]}`, '--call', `${call[1]}`), {
+    serve: ['a@1.x'],
+    consume: [],
+    call
+  })
+  t.match((await cli.run(['grants'])).stdout, `a@1.x  ${call.join(' ')}`)
+  t.same(await grant('--replace', '--consume', 'b'), {
+    serve: [],
+    consume: ['b'],
+    call: undefined
+  })
+  t.match(await cli.run(['grant', key, '--call', 'agent']), { code: 2, stderr: /^BAD_ROLE/ })
+})
+
 t.test('an export brings the grants back to a registry that lost its disk', async (t) => {
   const { cli, registry, registrySeed: seed, bootstrap } = await privateRegistry(t)
   const open = async (dir: string) => {

@@ -112,7 +112,13 @@ function streamOf(outbox: Outbox): LinkStream {
   return new LinkStream({
     id: 1,
     purpose: '',
-    carrier: { path: 'dht', schedule: (stream) => outbox.schedule(stream), cut() {}, finish() {} },
+    carrier: {
+      path: 'dht',
+      schedule: (stream) => outbox.schedule(stream),
+      hasten() {},
+      cut() {},
+      finish() {}
+    },
     credit: MAX_CREDIT,
     window: new Window({ left: LINK_BUDGET })
   })

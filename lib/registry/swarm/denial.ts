@@ -7,12 +7,16 @@ export interface Wanted {
   key: Buffer
   serve?: string[]
   consume?: string[]
+  call?: string[]
 }
 
 /** A denial for want of a grant, with the line that would help. Other denials stay as they are. */
-export function withAdvice(denial: SeaportError, { key, serve, consume }: Wanted): SeaportError {
+export function withAdvice(
+  denial: SeaportError,
+  { key, serve, consume, call }: Wanted
+): SeaportError {
   if (denial.code !== 'NOT_GRANTED') return denial
-  const terms = [...flags('serve', serve), ...flags('consume', consume)]
+  const terms = [...flags('serve', serve), ...flags('consume', consume), ...flags('call', call)]
   const line = ['hyperseaport grant', toHex(key), ...terms].join(' ')
   return SeaportError.NOT_GRANTED(`${denial.text}; an admin of it can change that: ${line}`)
 }

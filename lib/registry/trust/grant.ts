@@ -1,3 +1,4 @@
+import { parseCallPattern } from '../../core/call-pattern.js'
 import type { KeyPair } from '../../core/keys.js'
 import { parseKey, toHex } from '../../core/keys.js'
 import { parseRolePattern } from '../../core/role-pattern.js'
@@ -13,6 +14,8 @@ export interface Grant extends Statement {
   serve: string[]
   /** Roles it may connect to. */
   consume: string[]
+  /** Commands it may call, `role@range#command`. Who may consume a role may call them all. */
+  call?: string[]
   /** Whether it may grant and revoke in its turn. Only the registry's own key makes admins. */
   admin: boolean
   /** Ms since 1970. */
@@ -34,7 +37,7 @@ export interface Revocation extends Statement {
 export type GrantStatement = Grant | Revocation
 
 /** What the issuer chooses. */
-export type GrantTerms = Pick<Grant, 'serve' | 'consume' | 'admin' | 'expiresAt'>
+export type GrantTerms = Pick<Grant, 'serve' | 'consume' | 'call' | 'admin' | 'expiresAt'>
 
 /** Largest grant, in bytes of JSON. */
 export const MAX_GRANT_BYTES = 4096
@@ -56,9 +59,10 @@ export const GRANT: StatementKind<Grant> = {
   checkFields(value) {
     checkStamp(value, 'grant')
     for (const field of ['serve', 'consume']) {
-      const patterns = value[field]
-      if (!Array.isArray(patterns) || patterns.length > MAX_PATTERNS || !patterns.every(isPattern))
-        throw badField('grant', field)
+      if (!areAll(value[field], parseRolePattern)) throw badField('grant', field)
+    }
+    if (value.call !== undefined && !areAll(value.call, parseCallPattern)) {
+      throw badField('grant', 'call')
     }
     if (typeof value.admin !== 'boolean') throw badField('grant', 'admin')
     if (!isTime(value.expiresAt)) throw badField('grant', 'expiresAt')
@@ -95,12 +99,18 @@ export function signGrant(
   registry: Buffer,
   issuer: KeyPair,
   subject: Buffer,
-  terms: GrantTerms,
+  { call = [], ...terms }: GrantTerms,
   issuedAt = Date.now()
 ): Grant {
   for (const pattern of [...terms.serve, ...terms.consume]) parseRolePattern(pattern)
+  for (const pattern of call) parseCallPattern(pattern)
   return signStatement(
-    { ...terms, type: GRANT_TYPE, ...stamp(registry, issuer, subject, issuedAt) } as const,
+    {
+      ...terms,
+      ...(call.length > 0 && { call }),
+      type: GRANT_TYPE,
+      ...stamp(registry, issuer, subject, issuedAt)
+    } as const,
     issuer.secretKey
   )
 }
@@ -170,9 +180,10 @@ function checkStamp(value: { [field: string]: unknown }, name: string) {
   if (!isTime(value.issuedAt)) throw badField(name, 'issuedAt')
 }
 
-function isPattern(value: unknown): value is string {
+function areAll(value: unknown, parse: (pattern: string) => unknown): boolean {
+  if (!Array.isArray(value) || value.length > MAX_PATTERNS) return false
   try {
-    return typeof value === 'string' && parseRolePattern(value) !== null
+    return value.every((pattern) => typeof pattern === 'string' && parse(pattern) !== null)
   } catch {
     return false
   }

@@ -1,3 +1,4 @@
+import { isImpliedByConsume, parseCallPattern } from '../../core/call-pattern.js'
 import { toHex } from '../../core/keys.js'
 import { parseRolePattern } from '../../core/role-pattern.js'
 import {
@@ -193,5 +194,13 @@ function newest<T extends GrantStatement>(byIssuer: ByIssuer<T>): T {
 function gives(grant: Grant, right: Exclude<Right, { kind: 'admin' }>): boolean {
   if (right.kind === 'read') return true
   const { role, version } = right
+  if (right.kind === 'call') return givesCall(grant, right)
   return grant[right.kind].some((pattern) => parseRolePattern(pattern).has(role, version))
+}
+
+function givesCall(grant: Grant, right: Extract<Right, { kind: 'call' }>): boolean {
+  const { role, version, command } = right
+  if (grant.call?.some((pattern) => parseCallPattern(pattern).has(role, version, command)))
+    return true
+  return isImpliedByConsume(command) && gives(grant, { kind: 'consume', role, version })
 }

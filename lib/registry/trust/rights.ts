@@ -3,6 +3,7 @@ export type Right =
   | { kind: 'read' }
   | { kind: 'admin' }
   | { kind: 'serve' | 'consume'; role: string; version: string }
+  | { kind: 'call'; role: string; version: string; command: string }
 
 /** Answers who may do what. Keys are hex. */
 export interface Rights {

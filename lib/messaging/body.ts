@@ -1,0 +1,68 @@
+import { SeaportError } from '../core/errors.js'
+
+/** What goes with a call, an answer or an event: JSON, bytes or nothing. */
+export interface Body {
+  kind: 'none' | 'json' | 'bytes'
+  bytes: Buffer
+}
+
+/** The largest body, of any kind, unless an option says otherwise. */
+export const MAX_BODY_BYTES = 16 * 1024 * 1024
+/** As far as the option goes. */
+export const MAX_BODY_LIMIT_BYTES = 64 * 1024 * 1024
+/** Deeper JSON is refused: whoever walks through it by recursion would run out of stack. */
+const MAX_DEPTH = 256
+
+const NONE: Body = { kind: 'none', bytes: Buffer.alloc(0) }
+const BACKSLASH = 0x5c
+const QUOTE = 0x22
+
+/**
+ * Makes a body of what somebody sends.
+ *
+ * @throws TypeError for what is no JSON, as for a cycle or a BigInt
+ */
+export function encodeBody(value: unknown): Body {
+  if (value === undefined) return NONE
+  if (value instanceof Uint8Array) {
+    return { kind: 'bytes', bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength) }
+  }
+  const json = JSON.stringify(value)
+  if (json === undefined) throw new TypeError(`${typeof value} is no JSON`)
+  return { kind: 'json', bytes: Buffer.from(json) }
+}
+
+/**
+ * Reads a body.
+ *
+ * @throws BAD_MESSAGE for what is no JSON, or JSON that is too deep
+ */
+export function decodeBody({ kind, bytes }: Body): unknown {
+  if (kind === 'none') return undefined
+  // What it was a piece of would stay in memory with it.
+  if (kind === 'bytes') return Buffer.from(bytes)
+  checkDepth(bytes)
+  try {
+    return JSON.parse(bytes.toString())
+  } catch (cause) {
+    throw SeaportError.BAD_MESSAGE('a body that is no JSON', cause)
+  }
+}
+
+/** Counts the brackets that are open, other than in strings. */
+function checkDepth(bytes: Buffer) {
+  if (bytes.byteLength <= MAX_DEPTH) return
+  let depth = 0
+  let isInString = false
+  for (let i = 0; i < bytes.byteLength; i++) {
+    const byte = bytes[i] as number
+    if (isInString) {
+      if (byte === BACKSLASH) i++
+      else if (byte === QUOTE) isInString = false
+    } else if (byte === QUOTE) isInString = true
+    // Of both kinds: [ and {, ] and } differ in one bit.
+    else if ((byte & 0xdf) === 0x5b && ++depth > MAX_DEPTH) {
+      throw SeaportError.BAD_MESSAGE(`JSON that is deeper than ${MAX_DEPTH}`)
+    } else if ((byte & 0xdf) === 0x5d) depth--
+  }
+}

@@ -1,0 +1,217 @@
+import { SeaportError } from '../core/errors.js'
+import { Histogram } from '../core/histogram.js'
+import { MAX_BODY_BYTES } from './body.js'
+import { type CommandContract, type CommandTerms, jsonSchemaOf } from './contract.js'
+import { checkOwnName, OWN_PREFIX } from './names.js'
+import { nearest } from './nearest.js'
+import { type Handler, type Incoming, type Reply, Run } from './run.js'
+
+/** How a command is to be handled. */
+export interface HandleOptions<I = unknown, O = unknown> extends CommandTerms<I, O> {
+  /** How many may run at a time. Default: as many as come. */
+  concurrency?: number | undefined
+  /** How many more may wait for their turn; beyond, callers are told BUSY at once. Default: 1 000. */
+  queue?: number | undefined
+}
+
+/** Commands by name, as an option gives them: a handler, or how it is to be run beside it. */
+export type CommandMap = Record<string, Handler | (HandleOptions & { handler: Handler })>
+
+/** A command as `$describe` shows it. */
+export interface CommandView {
+  name: string
+  idempotent: boolean
+  input?: unknown
+  output?: unknown
+}
+
+const QUEUE = 1000
+/** Handlers of all commands that run or have not noticed that they are to end. */
+const MAX_RUNS = 65_536
+
+class Command {
+  readonly stats = { calls: 0, failed: 0, cancelled: 0, busy: 0 }
+  readonly latency = new Histogram()
+  readonly contract: CommandContract
+  readonly handler: Handler
+  readonly concurrency: number
+  readonly queueLimit: number
+  readonly queue: Run[] = []
+  running = 0
+
+  constructor(name: string, options: HandleOptions, handler: Handler) {
+    const { concurrency = Infinity, queue = QUEUE, ...terms } = options
+    this.contract = { ...terms, name }
+    this.handler = handler
+    this.concurrency = checkCount(concurrency, 'concurrency', 1)
+    this.queueLimit = checkCount(queue, 'queue', 0)
+  }
+}
+
+/** What a service can be told to do, and who does it. */
+export class Commands {
+  readonly #commands = new Map<string, Command>()
+  readonly #maxBody: number
+  readonly #onfirst: () => void
+  #runs = 0
+
+  /** @internal @param onfirst calls back when there is something to be called */
+  constructor({
+    maxBody = MAX_BODY_BYTES,
+    onfirst
+  }: {
+    maxBody?: number | undefined
+    onfirst: () => void
+  }) {
+    this.#maxBody = maxBody
+    this.#onfirst = onfirst
+  }
+
+  /** The names that there are, hyperseaport's own left out. */
+  get names(): string[] {
+    return [...this.#commands.keys()].filter((name) => !name.startsWith(OWN_PREFIX))
+  }
+
+  /**
+   * Executes a command from now on.
+   *
+   * @param command its name, or one of a `contract`
+   * @throws USAGE for a name that cannot be one, or is taken
+   */
+  handle<I, O>(command: CommandContract<I, O>, handler: Handler<I, O>): this
+  handle(command: string, handler: Handler): this
+  handle<I, O>(
+    command: string | CommandContract<I, O>,
+    options: HandleOptions<I, O>,
+    handler: Handler<I, O>
+  ): this
+  handle(
+    command: string | CommandContract,
+    optionsOrHandler: HandleOptions | Handler,
+    maybeHandler?: Handler
+  ): this {
+    const name = checkOwnName(typeof command === 'string' ? command : command.name, 'a command')
+    const terms = typeof command === 'string' ? {} : command
+    const [options, handler] =
+      typeof optionsOrHandler === 'function'
+        ? [{}, optionsOrHandler]
+        : [optionsOrHandler, maybeHandler]
+    if (typeof handler !== 'function') {
+      throw SeaportError.USAGE(`who executes ${name}? Give a function as the last argument`)
+    }
+    this.#add(new Command(name, { ...terms, ...options }, handler))
+    return this
+  }
+
+  /** @internal One of hyperseaport's own. */
+  handleOwn(name: string, handler: Handler) {
+    this.#add(new Command(name, { idempotent: true }, handler))
+  }
+
+  /**
+   * Takes a command that came. What becomes of it is told to the reply.
+   *
+   * @internal
+   */
+  run(incoming: Incoming, reply: Reply, onover: () => void): Run | null {
+    const command = this.#commands.get(incoming.name)
+    if (!command) {
+      reply.fail(this.#unknown(incoming.name))
+      return null
+    }
+    const isFull = command.running >= command.concurrency
+    if ((isFull && command.queue.length >= command.queueLimit) || this.#runs >= MAX_RUNS) {
+      command.stats.busy++
+      const text = `${command.running} of ${incoming.name} run, and ${command.queue.length} wait`
+      reply.fail(SeaportError.BUSY(text).of('no'))
+      return null
+    }
+    const run = this.#runOf(command, incoming, reply, onover)
+    this.#runs++
+    if (isFull) {
+      command.queue.push(run)
+      run.queue()
+    } else {
+      command.running++
+      run.start()
+    }
+    return run
+  }
+
+  /** @internal */
+  describe(): CommandView[] {
+    return this.names.map((name) => {
+      const { contract } = this.#commands.get(name) as Command
+      const [input, output] = [jsonSchemaOf(contract.input), jsonSchemaOf(contract.output)]
+      return {
+        name,
+        idempotent: contract.idempotent ?? false,
+        ...(input !== undefined && { input }),
+        ...(output !== undefined && { output })
+      }
+    })
+  }
+
+  /** @internal */
+  getStats() {
+    const commands = this.names.map((name) => {
+      const { stats, running, queue, latency } = this.#commands.get(name) as Command
+      return [name, { ...stats, running, waiting: queue.length, latency }] as const
+    })
+    return Object.fromEntries(commands)
+  }
+
+  #add(command: Command) {
+    const { name } = command.contract
+    if (this.#commands.has(name)) {
+      throw SeaportError.USAGE(`the command ${name} is handled already`)
+    }
+    this.#commands.set(name, command)
+    this.#onfirst()
+  }
+
+  #runOf(command: Command, incoming: Incoming, reply: Reply, onover: () => void): Run {
+    const beganAt = performance.now()
+    const run: Run = new Run({
+      incoming,
+      reply,
+      handler: command.handler,
+      contract: command.contract,
+      maxBody: this.#maxBody,
+      onreplied: (failure) => {
+        command.stats.calls++
+        if (failure?.executed === 'yes') command.stats.failed++
+        else if (failure) command.stats.cancelled++
+        command.latency.observe(performance.now() - beganAt)
+        const place = command.queue.indexOf(run)
+        if (place >= 0) command.queue.splice(place, 1)
+        onover()
+      },
+      onover: () => {
+        this.#runs--
+        if (run.isStarted) {
+          command.running--
+          this.#startNext(command)
+        }
+      }
+    })
+    return run
+  }
+
+  #startNext(command: Command) {
+    const next = command.queue.shift()
+    if (!next) return
+    command.running++
+    next.start()
+  }
+
+  #unknown(name: string): SeaportError {
+    const text = `there is no command ${JSON.stringify(name)} here${nearest(name, this.names)}`
+    return SeaportError.UNKNOWN_COMMAND(text).of('no')
+  }
+}
+
+function checkCount(value: number, name: string, min: number): number {
+  if (value === Infinity || (Number.isInteger(value) && value >= min)) return value
+  throw SeaportError.USAGE(`${name} is a number from ${min} on, not ${value}`)
+}

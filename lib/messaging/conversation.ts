@@ -1,0 +1,141 @@
+import { SeaportError } from '../core/errors.js'
+import type { Sink } from '../link/sink.js'
+import type { LinkStream } from '../link/stream.js'
+import { FrameReader } from './frame-reader.js'
+import { encodeFrame, type Frame, HELLO, MAX_FRAME_BYTES, VERSION } from './frames.js'
+
+/** One long-lived stream for each link: commands, their answers, and what is emitted to a service. */
+export const CONVERSATION = 'hyperseaport/conversation/1'
+/** A stream for one command that is too large for the conversation, or whose answer comes in items. */
+export const SINGLE_CALL = 'hyperseaport/call/1'
+
+export interface ConversationOptions {
+  /** In bytes, without its length. */
+  maxFrame?: number | undefined
+  /** Whether to read on; else from `resume` on. Of two sides one always has room, or both would wait. */
+  hasRoom?: () => boolean
+  /** Not called any more once it is closed. What it throws cuts the conversation. */
+  onframe: (frame: Frame) => void
+  /** The other side has nothing more to say. */
+  onend: () => void
+  /** It says more than may be in a frame. Nothing more is read. Default: it is cut. */
+  ontoolarge?: (reason: SeaportError) => void
+  /** What was written has left, after there was too much. */
+  ondrain?: () => void
+  /** The last that is heard: what cut it, or null if both sides have ended. */
+  onclose: (reason: SeaportError | null) => void
+}
+
+/**
+ * Frames on a stream, from either side, each of which first says its version. What is sent in one turn of the event
+ * loop leaves together, except the first, which does not wait for others that may not come.
+ */
+export class Conversation implements Sink {
+  readonly #stream: LinkStream
+  readonly #options: ConversationOptions
+  readonly #reader: FrameReader
+  #isGathering = false
+  #hasGreeted = false
+  #isEnding = false
+  #isClosed = false
+
+  constructor(stream: LinkStream, options: ConversationOptions) {
+    this.#stream = stream
+    this.#options = options
+    const { maxFrame = MAX_FRAME_BYTES } = options
+    this.#reader = new FrameReader({ maxBytes: maxFrame, onframe: (frame) => this.#take(frame) })
+  }
+
+  /** Begins to talk and to listen. */
+  start() {
+    this.#stream.attach(this)
+    this.send({ type: HELLO, version: VERSION })
+    this.#stream.resume()
+  }
+
+  /** Bytes that wait for the other side to read. */
+  get unsent(): number {
+    return this.#stream.unsent
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** False asks to wait for `ondrain`. */
+  send(frame: Frame): boolean {
+    if (this.#isClosed || this.#isEnding) return true
+    const isWelcome = this.#stream.write(encodeFrame(frame))
+    if (!this.#isGathering) {
+      this.#isGathering = true
+      setImmediate(this.#onturn)
+      this.#stream.hasten()
+    }
+    return isWelcome
+  }
+
+  /** Says nothing more. What was said before arrives. */
+  end() {
+    if (this.#isEnding) return
+    this.#isEnding = true
+    this.#stream.end()
+  }
+
+  destroy(reason: SeaportError) {
+    this.#reader.stop()
+    this.#stream.destroy(reason)
+  }
+
+  ondata(bytes: Buffer): boolean {
+    try {
+      this.#reader.push(bytes)
+    } catch (error) {
+      this.#reader.stop()
+      const reason =
+        error instanceof SeaportError
+          ? error
+          : SeaportError.BAD_MESSAGE('what was said could not be taken', error)
+      const { ontoolarge } = this.#options
+      if (reason.code === 'TOO_LARGE' && ontoolarge) ontoolarge(reason)
+      else this.destroy(reason)
+    }
+    return this.#options.hasRoom?.() ?? true
+  }
+
+  onend() {
+    this.#options.onend()
+  }
+
+  ondrain() {
+    this.#options.ondrain?.()
+  }
+
+  /** Reads on. */
+  resume() {
+    this.#stream.resume()
+  }
+
+  onclose(reason: SeaportError | null) {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#reader.stop()
+    this.#options.onclose(reason)
+  }
+
+  readonly #onturn = () => {
+    this.#isGathering = false
+  }
+
+  #take(frame: Frame) {
+    if (!this.#hasGreeted) {
+      if (frame.type !== HELLO || frame.version === 0) {
+        throw SeaportError.BAD_MESSAGE('a conversation that begins without a version')
+      }
+      this.#hasGreeted = true
+    } else if (frame.type === HELLO) {
+      throw SeaportError.BAD_MESSAGE('a second version')
+    } else {
+      this.#options.onframe(frame)
+    }
+  }
+}

@@ -1,0 +1,66 @@
+import { SeaportError } from '../core/errors.js'
+import { decodeFrame, type Frame, LENGTH_BYTES } from './frames.js'
+
+export interface FrameReaderOptions {
+  /** A frame that is larger breaks the protocol. */
+  maxBytes: number
+  onframe: (frame: Frame) => void
+}
+
+/** Puts frames together from what comes in pieces, and holds no more than one that is not whole yet. */
+export class FrameReader {
+  readonly #maxBytes: number
+  readonly #onframe: FrameReaderOptions['onframe']
+  readonly #pieces: Buffer[] = []
+  #size = 0
+  /** How many bytes it takes to go on. */
+  #needed = LENGTH_BYTES
+  #isStopped = false
+
+  constructor({ maxBytes, onframe }: FrameReaderOptions) {
+    this.#maxBytes = maxBytes
+    this.#onframe = onframe
+  }
+
+  /** @throws BAD_MESSAGE, TOO_LARGE */
+  push(piece: Buffer) {
+    if (this.#isStopped) return
+    this.#pieces.push(piece)
+    this.#size += piece.byteLength
+    if (this.#size < this.#needed) return
+    const bytes = this.#pieces.length === 1 ? piece : Buffer.concat(this.#pieces, this.#size)
+    this.#pieces.length = 0
+    this.#size = 0
+    const rest = this.#read(bytes)
+    if (rest.byteLength === 0 || this.#isStopped) return
+    this.#pieces.push(rest)
+    this.#size = rest.byteLength
+  }
+
+  /** Reads no more, not even what has come already. */
+  stop() {
+    this.#isStopped = true
+    this.#pieces.length = 0
+  }
+
+  /** Reads what is whole, and returns what is not. */
+  #read(bytes: Buffer): Buffer {
+    let at = 0
+    this.#needed = LENGTH_BYTES
+    while (bytes.byteLength - at >= LENGTH_BYTES && !this.#isStopped) {
+      const length = bytes.readUInt32LE(at)
+      if (length > this.#maxBytes) {
+        throw SeaportError.TOO_LARGE(`a frame of ${length} bytes, ${this.#maxBytes} may be`)
+      }
+      const end = at + LENGTH_BYTES + length
+      if (end > bytes.byteLength) {
+        this.#needed = LENGTH_BYTES + length
+        break
+      }
+      const frame = decodeFrame(bytes.subarray(at + LENGTH_BYTES, end))
+      at = end
+      if (frame !== null) this.#onframe(frame)
+    }
+    return bytes.subarray(at)
+  }
+}

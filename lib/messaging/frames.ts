@@ -1,0 +1,298 @@
+import { SeaportError } from '../core/errors.js'
+import { type Executed, executedOf } from '../core/executed.js'
+import type { Body } from './body.js'
+import { type Meta, parseMeta } from './meta.js'
+
+/**
+ * What is said in a conversation, a frame each: its length in 4 bytes (little-endian, as all numbers here), its type
+ * in one, and then by type:
+ *
+ *     HELLO    version (1)
+ *     CALL     id (4), time left in ms (4), flags (1), length of the name (1), name, length of the meta (2), meta, body
+ *     ANSWER   id (4), flags (1), body
+ *     ITEM     id (4), flags (1), body      one of a streaming answer, whose end is an ANSWER
+ *     FAILURE  id (4), executed (1), length of the code (1), code, length of the handler's own code (1), that code, text
+ *     CANCEL   id (4)
+ *     QUEUED   id (4)                       the call waits for its turn
+ *     STARTED  id (4)                       and now it has it
+ *     PARKED   id (4), token (16)           the answer is too large for a frame: FETCH it on a stream of its own
+ *     FETCH    id (4), token (16)
+ *     LEAVING                               no further calls are taken
+ *     EMIT     flags (1), length of the type (1), type, body
+ *
+ * What a later version adds has types of its own, which are passed by.
+ */
+export type Frame =
+  | { type: typeof HELLO; version: number }
+  | Call
+  | { type: typeof ANSWER | typeof ITEM; id: number; body: Body }
+  | Failure
+  | { type: typeof CANCEL | typeof QUEUED | typeof STARTED; id: number }
+  | { type: typeof PARKED | typeof FETCH; id: number; token: Buffer }
+  | { type: typeof LEAVING }
+  | { type: typeof EMIT; name: string; body: Body }
+
+export interface Call {
+  type: typeof CALL
+  /** Greater in every later call of a conversation. */
+  id: number
+  /** How long the caller waits, in ms from when it said so. */
+  timeLeft: number
+  /** Whether the answer may come in items. */
+  isStreaming: boolean
+  name: string
+  meta: Meta
+  body: Body
+}
+
+export interface Failure {
+  type: typeof FAILURE
+  id: number
+  executed: Executed
+  code: string
+  /** Of the error that a handler threw; or ''. */
+  handlerCode: string
+  text: string
+}
+
+export const HELLO = 0
+export const CALL = 1
+export const ANSWER = 2
+export const ITEM = 3
+export const FAILURE = 4
+export const CANCEL = 5
+export const QUEUED = 6
+export const STARTED = 7
+export const PARKED = 8
+export const FETCH = 9
+export const LEAVING = 10
+export const EMIT = 11
+
+export const VERSION = 1
+/** Frames in a conversation. What is larger has a stream of its own, so that nothing waits behind it. */
+export const MAX_FRAME_BYTES = 64 * 1024
+export const LENGTH_BYTES = 4
+export const TOKEN_BYTES = 16
+export const MAX_ID = 2 ** 32 - 1
+const MAX_META_BYTES = 4096
+const MAX_CODE_BYTES = 64
+const MAX_TEXT_BYTES = 2048
+/** What a call takes beside its name, its meta and its body. */
+const CALL_OVERHEAD_BYTES = 17
+
+const JSON_FLAG = 1
+const BYTES_FLAG = 2
+const STREAMING_FLAG = 4
+const EXECUTED: readonly Executed[] = ['no', 'yes', 'perhaps']
+const NO_BYTES = Buffer.alloc(0)
+
+/** How large a call will be as a frame, its length included. */
+export function sizeOfCall({ name, meta, body }: Pick<Call, 'name' | 'meta' | 'body'>): number {
+  return CALL_OVERHEAD_BYTES + name.length + metaBytes(meta).byteLength + body.bytes.byteLength
+}
+
+/** A frame, its length included. */
+export function encodeFrame(frame: Frame): Buffer {
+  switch (frame.type) {
+    case HELLO:
+      return new Writer(frame.type, 1).uint8(frame.version).buffer
+    case CALL: {
+      const name = Buffer.from(frame.name)
+      const meta = metaBytes(frame.meta)
+      const { bytes } = frame.body
+      const size = CALL_OVERHEAD_BYTES - 5 + name.byteLength + meta.byteLength + bytes.byteLength
+      return new Writer(frame.type, size)
+        .uint32(frame.id)
+        .uint32(frame.timeLeft)
+        .uint8(flagsOf(frame.body) | (frame.isStreaming ? STREAMING_FLAG : 0))
+        .uint8(name.byteLength)
+        .bytes(name)
+        .uint16(meta.byteLength)
+        .bytes(meta)
+        .bytes(bytes).buffer
+    }
+    case ANSWER:
+    case ITEM: {
+      const { bytes } = frame.body
+      return new Writer(frame.type, 5 + bytes.byteLength)
+        .uint32(frame.id)
+        .uint8(flagsOf(frame.body))
+        .bytes(bytes).buffer
+    }
+    case FAILURE: {
+      const code = cut(frame.code, MAX_CODE_BYTES)
+      const own = cut(frame.handlerCode, MAX_CODE_BYTES)
+      const text = cut(frame.text, MAX_TEXT_BYTES)
+      return new Writer(frame.type, 7 + code.byteLength + own.byteLength + text.byteLength)
+        .uint32(frame.id)
+        .uint8(EXECUTED.indexOf(frame.executed))
+        .uint8(code.byteLength)
+        .bytes(code)
+        .uint8(own.byteLength)
+        .bytes(own)
+        .bytes(text).buffer
+    }
+    case CANCEL:
+    case QUEUED:
+    case STARTED:
+      return new Writer(frame.type, 4).uint32(frame.id).buffer
+    case PARKED:
+    case FETCH:
+      return new Writer(frame.type, 4 + TOKEN_BYTES).uint32(frame.id).bytes(frame.token).buffer
+    case LEAVING:
+      return new Writer(frame.type, 0).buffer
+    case EMIT: {
+      const name = Buffer.from(frame.name)
+      const { bytes } = frame.body
+      return new Writer(frame.type, 2 + name.byteLength + bytes.byteLength)
+        .uint8(flagsOf(frame.body))
+        .uint8(name.byteLength)
+        .bytes(name)
+        .bytes(bytes).buffer
+    }
+  }
+}
+
+/**
+ * Reads a frame without its length.
+ *
+ * @returns null if it is of a later version
+ * @throws BAD_MESSAGE
+ */
+export function decodeFrame(bytes: Buffer): Frame | null {
+  const reader = new Reader(bytes)
+  const type = reader.uint8()
+  switch (type) {
+    case HELLO:
+      return { type, version: reader.uint8() }
+    case CALL: {
+      const [id, timeLeft, flags] = [reader.uint32(), reader.uint32(), reader.uint8()]
+      const name = reader.take(reader.uint8()).toString()
+      const metaLength = reader.uint16()
+      if (metaLength > MAX_META_BYTES) throw SeaportError.BAD_MESSAGE('a call with too much meta')
+      const meta = parseMeta(reader.take(metaLength))
+      const body = bodyOf(flags, reader.rest())
+      return { type, id, timeLeft, isStreaming: (flags & STREAMING_FLAG) !== 0, name, meta, body }
+    }
+    case ANSWER:
+    case ITEM: {
+      const [id, flags] = [reader.uint32(), reader.uint8()]
+      return { type, id, body: bodyOf(flags, reader.rest()) }
+    }
+    case FAILURE: {
+      const [id, executed] = [reader.uint32(), executedOf(EXECUTED[reader.uint8()])]
+      const code = reader.take(reader.uint8()).toString()
+      const handlerCode = reader.take(reader.uint8()).toString()
+      const text = reader.rest().subarray(0, MAX_TEXT_BYTES).toString()
+      return { type, id, executed, code, handlerCode, text }
+    }
+    case CANCEL:
+    case QUEUED:
+    case STARTED:
+      return { type, id: reader.uint32() }
+    case PARKED:
+    case FETCH:
+      return { type, id: reader.uint32(), token: Buffer.from(reader.take(TOKEN_BYTES)) }
+    case LEAVING:
+      return { type }
+    case EMIT: {
+      const flags = reader.uint8()
+      const name = reader.take(reader.uint8()).toString()
+      return { type, name, body: bodyOf(flags, reader.rest()) }
+    }
+    default:
+      return null
+  }
+}
+
+function flagsOf({ kind }: Body): number {
+  return kind === 'json' ? JSON_FLAG : kind === 'bytes' ? BYTES_FLAG : 0
+}
+
+function bodyOf(flags: number, bytes: Buffer): Body {
+  if (flags & JSON_FLAG) return { kind: 'json', bytes }
+  return flags & BYTES_FLAG ? { kind: 'bytes', bytes } : { kind: 'none', bytes: NO_BYTES }
+}
+
+/** Most calls have none. */
+function metaBytes(meta: Meta): Buffer {
+  for (const _ in meta) return Buffer.from(JSON.stringify(meta))
+  return NO_BYTES
+}
+
+/** The beginning of a text, of so many bytes at most. */
+function cut(text: string, max: number): Buffer {
+  const bytes = Buffer.from(text)
+  return bytes.byteLength <= max ? bytes : Buffer.from(text.slice(0, Math.floor(max / 3)))
+}
+
+class Writer {
+  readonly buffer: Buffer
+  #at = LENGTH_BYTES + 1
+
+  constructor(type: number, byteLength: number) {
+    this.buffer = Buffer.allocUnsafe(LENGTH_BYTES + 1 + byteLength)
+    this.buffer.writeUInt32LE(1 + byteLength, 0)
+    this.buffer[LENGTH_BYTES] = type
+  }
+
+  uint8(value: number): this {
+    this.buffer[this.#at++] = value
+    return this
+  }
+
+  uint16(value: number): this {
+    this.#at = this.buffer.writeUInt16LE(value, this.#at)
+    return this
+  }
+
+  uint32(value: number): this {
+    this.#at = this.buffer.writeUInt32LE(value, this.#at)
+    return this
+  }
+
+  bytes(bytes: Buffer): this {
+    this.buffer.set(bytes, this.#at)
+    this.#at += bytes.byteLength
+    return this
+  }
+}
+
+class Reader {
+  readonly #bytes: Buffer
+  #at = 0
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  uint8(): number {
+    return this.#advance(1) && (this.#bytes[this.#at - 1] as number)
+  }
+
+  uint16(): number {
+    return this.#advance(2) && this.#bytes.readUInt16LE(this.#at - 2)
+  }
+
+  uint32(): number {
+    return this.#advance(4) && this.#bytes.readUInt32LE(this.#at - 4)
+  }
+
+  take(byteLength: number): Buffer {
+    this.#advance(byteLength)
+    return this.#bytes.subarray(this.#at - byteLength, this.#at)
+  }
+
+  rest(): Buffer {
+    return this.#bytes.subarray(this.#at)
+  }
+
+  /** @throws BAD_MESSAGE */
+  #advance(byteLength: number): number {
+    this.#at += byteLength
+    if (this.#at > this.#bytes.byteLength) {
+      throw SeaportError.BAD_MESSAGE('a frame of a conversation that ends too early')
+    }
+    return byteLength
+  }
+}

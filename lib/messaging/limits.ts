@@ -1,0 +1,83 @@
+import type { Signal } from '../core/abort.js'
+import { SeaportError } from '../core/errors.js'
+import { inherited } from './call-context.js'
+import type { Meta } from './meta.js'
+
+export interface LimitOptions {
+  /** How long to wait for the answer, in ms. A send inside a handler has no more than is left of that. Default: 10 s. */
+  timeout?: number | undefined
+  /** Gives up. The handler is told so. */
+  signal?: AbortSignal | undefined
+  /** Goes along with it. */
+  meta?: Meta | undefined
+}
+
+const TIMEOUT_MS = 10_000
+/** The longest time that Node's timers take. */
+export const MAX_TIMEOUT_MS = 2 ** 31 - 1
+
+/** When a command ends before it is answered: its own time, that of the handler it is sent in, and signals. */
+export class Limits {
+  readonly deadline: number
+  readonly meta: Meta
+  readonly #timeout: number
+  readonly #signals: Signal[] = []
+  #timer: NodeJS.Timeout | null = null
+  #onover: ((reason: SeaportError) => void) | null = null
+
+  /** @throws USAGE */
+  constructor({ timeout = TIMEOUT_MS, signal, meta }: LimitOptions) {
+    if (!(timeout > 0)) {
+      throw SeaportError.USAGE(`a timeout is a number of ms above 0, not ${timeout}`)
+    }
+    const outer = inherited.getStore()
+    const own = performance.now() + Math.min(timeout, MAX_TIMEOUT_MS)
+    this.deadline = outer ? Math.min(own, outer.deadline) : own
+    this.#timeout = timeout
+    this.meta = outer ? { ...outer.meta, ...meta } : (meta ?? NO_META)
+    if (signal) this.#signals.push(signal)
+    if (outer) this.#signals.push(outer.signal)
+  }
+
+  get isOver(): boolean {
+    return this.#signals.some(({ aborted }) => aborted)
+  }
+
+  /** Why it ends, if not for its time. */
+  get reason(): SeaportError {
+    const reason = this.#signals.find((signal) => signal.aborted)?.reason
+    const isLate = reason instanceof SeaportError && reason.code === 'DEADLINE'
+    return isLate ? reason : SeaportError.CANCELLED('whoever sent it gave up', reason)
+  }
+
+  watch(onover: (reason: SeaportError) => void) {
+    this.#onover = onover
+    for (const signal of this.#signals) {
+      if (signal.aborted) queueMicrotask(this.#onabort)
+      else signal.addEventListener('abort', this.#onabort, { once: true })
+    }
+    this.#wait()
+  }
+
+  stop() {
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#onover = null
+    for (const signal of this.#signals) signal.removeEventListener('abort', this.#onabort)
+  }
+
+  /** Timers may be early by a fraction of a ms. */
+  #wait() {
+    const left = this.deadline - performance.now()
+    this.#timer = setTimeout(
+      () => {
+        if (performance.now() < this.deadline) return this.#wait()
+        this.#onover?.(SeaportError.DEADLINE(`no answer came within ${this.#timeout} ms`))
+      },
+      Math.max(1, left)
+    )
+  }
+
+  readonly #onabort = () => this.#onover?.(this.reason)
+}
+
+const NO_META: Meta = Object.freeze({})

@@ -1,0 +1,42 @@
+import { SeaportError } from '../core/errors.js'
+import { isPrintable } from '../core/printable.js'
+
+/** What goes along with a call. */
+export interface Meta {
+  /** Who the caller calls for, as a gateway says it. */
+  principal?: string
+  /** Where in a trace it stands (W3C Trace Context). */
+  traceparent?: string
+}
+
+const MAX_PRINCIPAL_LENGTH = 256
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+const NONE: Meta = Object.freeze({})
+
+/**
+ * Reads what came with a call. What is not known, and what is not as it should be, is left out.
+ *
+ * @throws BAD_MESSAGE for what is no JSON
+ */
+export function parseMeta(bytes: Buffer): Meta {
+  if (bytes.byteLength === 0) return NONE
+  let value: unknown
+  try {
+    value = JSON.parse(bytes.toString())
+  } catch (cause) {
+    throw SeaportError.BAD_MESSAGE('a call whose meta is no JSON', cause)
+  }
+  const { principal, traceparent } = (value ?? {}) as { [field: string]: unknown }
+  return {
+    ...(isPrincipal(principal) && { principal }),
+    ...(isTraceparent(traceparent) && { traceparent })
+  }
+}
+
+export function isTraceparent(value: unknown): value is string {
+  return typeof value === 'string' && TRACEPARENT.test(value)
+}
+
+function isPrincipal(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= MAX_PRINCIPAL_LENGTH && isPrintable(value)
+}

@@ -1,0 +1,233 @@
+import { SeaportError } from '../core/errors.js'
+import type { LinkStream } from '../link/stream.js'
+import type { Body } from './body.js'
+import { MAX_IN_FLIGHT } from './caller.js'
+import type { Commands } from './commands.js'
+import { Conversation } from './conversation.js'
+import {
+  ANSWER,
+  CALL,
+  CANCEL,
+  type Call,
+  EMIT,
+  FAILURE,
+  FETCH,
+  type Frame,
+  ITEM,
+  LEAVING,
+  MAX_FRAME_BYTES,
+  PARKED,
+  QUEUED,
+  STARTED
+} from './frames.js'
+import { isName } from './names.js'
+import type { ParkedAnswers } from './parked-answers.js'
+import type { Reply, Run } from './run.js'
+
+/** Why a key may not execute a command, or null if it may. */
+export type Denial = (peer: string, name: string) => SeaportError | null
+
+export interface ResponderOptions {
+  /** Of who calls, in hex. */
+  peer: string
+  commands: Commands
+  denialOf: Denial
+  parked: ParkedAnswers
+  /** Something was emitted to the service, and may be. */
+  onemit: (name: string, body: Body, peer: string) => void
+  /** In bytes. Default: a conversation's. */
+  maxFrame?: number | undefined
+  onclose: (reason: SeaportError | null) => void
+}
+
+/** For who calls to end the conversation, after it was told that we leave, in ms. */
+const LEAVE_TIMEOUT_MS = 5000
+/** Who asks and does not read the answers is not read either, from this many bytes on. */
+const MAX_UNSENT_BYTES = 1024 * 1024
+/** What an answer takes beside its body. */
+const ANSWER_OVERHEAD_BYTES = 6
+/** What it emits that it needs a right for. */
+export const EMIT_RIGHT = '$emit'
+
+/** The side of a conversation that executes commands. */
+export class Responder {
+  readonly peer: string
+  readonly #options: ResponderOptions
+  readonly #conversation: Conversation
+  readonly #maxBody: number
+  readonly #runs = new Map<number, Run>()
+  /** Names that were asked about, with what was answered. Rights change seldom. */
+  readonly #denials = new Map<string, SeaportError | null>()
+  #lastId = 0
+  #isLeaving = false
+  #hasPeerEnded = false
+  #leaveTimer: NodeJS.Timeout | null = null
+  /** Items that wait for room. */
+  readonly #ondrain: (() => void)[] = []
+
+  constructor(stream: LinkStream, options: ResponderOptions) {
+    this.peer = options.peer
+    this.#options = options
+    this.#maxBody = (options.maxFrame ?? MAX_FRAME_BYTES) - ANSWER_OVERHEAD_BYTES
+    this.#conversation = new Conversation(stream, {
+      maxFrame: options.maxFrame,
+      hasRoom: () => this.#conversation.unsent < MAX_UNSENT_BYTES,
+      onframe: (frame) => this.#take(frame),
+      onend: () => this.#onend(),
+      ondrain: () => this.#drained(),
+      onclose: (reason) => this.#onclose(reason),
+      ...(options.maxFrame !== undefined && { ontoolarge: (reason) => this.#refuse(reason) })
+    })
+    this.#conversation.start()
+  }
+
+  /** Takes no further calls; who calls ends it when it has its answers. */
+  leave() {
+    if (this.#isLeaving) return
+    this.#isLeaving = true
+    this.#conversation.send({ type: LEAVING })
+    this.#endMaybe()
+  }
+
+  /** Rights have changed: ends what runs for who may not have it executed any more. */
+  recheck() {
+    this.#denials.clear()
+    for (const run of [...this.#runs.values()]) {
+      const denial = this.#denialOf(run.name)
+      if (denial) run.cancel(denial)
+    }
+  }
+
+  #take(frame: Frame) {
+    switch (frame.type) {
+      case CALL:
+        return this.#call(frame)
+      case CANCEL:
+        return this.#runs.get(frame.id)?.cancel(SeaportError.CANCELLED('the caller gave up'))
+      case FETCH:
+        this.#checkId(frame.id)
+        return this.#fetch(frame.id, frame.token)
+      case EMIT:
+        if (isName(frame.name) && !this.#denialOf(EMIT_RIGHT)) {
+          this.#options.onemit(frame.name, frame.body, this.peer)
+        }
+        return
+      default:
+        throw SeaportError.BAD_MESSAGE(`a frame of type ${frame.type} from who calls`)
+    }
+  }
+
+  #call({ id, ...call }: Call) {
+    this.#checkId(id)
+    const denial = this.#refusalOf(call.name)
+    if (denial) return this.#fail(id, denial.of('no'))
+    const { commands } = this.#options
+    let isOver = false
+    const run = commands.run({ ...call, peer: this.peer }, this.#replyTo(id), () => {
+      isOver = true
+      this.#runs.delete(id)
+      this.#endMaybe()
+    })
+    if (run && !isOver) this.#runs.set(id, run)
+  }
+
+  /** @throws BAD_MESSAGE for an id that was used before */
+  #checkId(id: number) {
+    if (id <= this.#lastId) throw SeaportError.BAD_MESSAGE(`the id ${id} a second time`)
+    this.#lastId = id
+  }
+
+  #refusalOf(name: string): SeaportError | null {
+    if (this.#isLeaving) {
+      return SeaportError.REFUSED('the service is draining: it is about to leave')
+    }
+    if (this.#runs.size >= MAX_IN_FLIGHT) {
+      return SeaportError.BUSY(`${MAX_IN_FLIGHT} of your calls are under way already`)
+    }
+    if (!isName(name)) return SeaportError.UNKNOWN_COMMAND('this is no name of a command')
+    return this.#denialOf(name)
+  }
+
+  #denialOf(name: string): SeaportError | null {
+    const known = this.#denials.get(name)
+    if (known !== undefined) return known
+    const denial = this.#options.denialOf(this.peer, name)
+    // Names of commands that there are: others might be without end.
+    if (this.#denials.size < MAX_DENIALS) this.#denials.set(name, denial)
+    return denial
+  }
+
+  #replyTo(id: number): Reply {
+    return {
+      answer: (body) => this.#answer(id, body),
+      fail: (error) => this.#fail(id, error),
+      item: (body) => {
+        if (this.#conversation.send({ type: ITEM, id, body })) return Promise.resolve()
+        return new Promise((resolve) => this.#ondrain.push(resolve))
+      },
+      queued: () => this.#conversation.send({ type: QUEUED, id }),
+      started: () => this.#conversation.send({ type: STARTED, id })
+    }
+  }
+
+  #answer(id: number, body: Body) {
+    if (body.bytes.byteLength <= this.#maxBody) {
+      return void this.#conversation.send({ type: ANSWER, id, body })
+    }
+    const token = this.#options.parked.park(this.peer, body)
+    if (token) return void this.#conversation.send({ type: PARKED, id, token })
+    this.#fail(id, SeaportError.TOO_LARGE('too many large answers wait to be fetched').of('yes'))
+  }
+
+  #fail(id: number, { code, text, executed = 'perhaps', handlerCode = '' }: SeaportError) {
+    this.#conversation.send({ type: FAILURE, id, executed, code, handlerCode, text })
+  }
+
+  #fetch(id: number, token: Buffer) {
+    const body = this.#options.parked.take(this.peer, token)
+    if (body) return this.#answer(id, body)
+    this.#fail(id, SeaportError.LINK_LOST('the answer was not fetched in time').of('perhaps'))
+  }
+
+  /** A call that is larger than any may be: it would have been the next. */
+  #refuse(reason: SeaportError) {
+    this.#fail(this.#lastId + 1, reason.of('no'))
+    this.#hasPeerEnded = true
+    this.#isLeaving = true
+    this.#endMaybe()
+    this.#destroyLater()
+  }
+
+  #onend() {
+    this.#hasPeerEnded = true
+    this.#endMaybe()
+  }
+
+  #endMaybe() {
+    if (this.#runs.size > 0) return
+    if (this.#hasPeerEnded) this.#conversation.end()
+    else if (this.#isLeaving) this.#destroyLater()
+  }
+
+  #destroyLater() {
+    this.#leaveTimer ??= setTimeout(
+      () => this.#conversation.destroy(SeaportError.REFUSED('the service has left')),
+      LEAVE_TIMEOUT_MS
+    ).unref()
+  }
+
+  #drained() {
+    this.#conversation.resume()
+    for (const resolve of this.#ondrain.splice(0)) resolve()
+  }
+
+  #onclose(reason: SeaportError | null) {
+    if (this.#leaveTimer) clearTimeout(this.#leaveTimer)
+    const why = reason ?? SeaportError.LINK_LOST('who called has ended the conversation')
+    for (const run of [...this.#runs.values()]) run.cancel(why)
+    this.#drained()
+    this.#options.onclose(reason)
+  }
+}
+
+const MAX_DENIALS = 1024

@@ -1,0 +1,171 @@
+import { SeaportError } from '../core/errors.js'
+import { type Body, decodeBody, encodeBody, MAX_BODY_BYTES } from './body.js'
+import type { Outgoing } from './caller.js'
+import { type CommandContract, type StandardSchema, validate } from './contract.js'
+import type { Conversations } from './conversations.js'
+import { type LimitOptions, Limits, MAX_TIMEOUT_MS } from './limits.js'
+import { checkName } from './names.js'
+import { type Lender, Sending } from './sending.js'
+import { Streaming } from './streaming.js'
+
+export interface SendOptions extends LimitOptions {
+  /** Whether it may be executed twice: it is sent to another instance when one is lost or does not answer soon. */
+  idempotent?: boolean | undefined
+  /** The only instance to send it to: its key. */
+  instance?: string | undefined
+}
+
+export interface SenderOptions {
+  dialer: Lender
+  conversations: Conversations
+  /** In bytes. */
+  maxBody?: number | undefined
+  /** When what is idempotent is sent to a second instance too, in ms. */
+  hedgeAfter?: number | undefined
+}
+
+const HEDGE_AFTER_MS = 250
+
+/** Sends commands to the instances of a role. */
+export class Sender {
+  readonly stats = { sent: 0, failed: 0 }
+  readonly #options: SenderOptions
+  readonly #maxBody: number
+  readonly #hedgeAfter: number
+
+  constructor(options: SenderOptions) {
+    this.#options = options
+    this.#maxBody = options.maxBody ?? MAX_BODY_BYTES
+    this.#hedgeAfter = options.hedgeAfter ?? HEDGE_AFTER_MS
+  }
+
+  /**
+   * Sends a command, and resolves with its answer.
+   *
+   * @throws what became of it; `executed` of it says whether it may have been executed
+   */
+  async send(
+    command: string | CommandContract,
+    data?: unknown,
+    options: SendOptions = {}
+  ): Promise<unknown> {
+    const limits = new Limits(options)
+    const { name, output } = termsOf(command)
+    try {
+      const sending = new Sending(await this.#outgoing(command, data, limits), {
+        ...this.#options,
+        instance: options.instance,
+        isIdempotent: options.idempotent ?? isIdempotent(command),
+        hedgeAfter: this.#hedgeAfter
+      })
+      this.stats.sent++
+      limits.watch((reason) => sending.abort(reason))
+      const body = await sending.run()
+      return output ? await validOutput(name, output, body) : readAnswer(name, body)
+    } catch (error) {
+      this.stats.failed++
+      throw error
+    } finally {
+      limits.stop()
+    }
+  }
+
+  /**
+   * Sends a command whose answer comes in items, each as soon as there is one. Who does not read them holds up
+   * nothing else. Leaving the loop ends the handler. Without a timeout it may take as long as it likes.
+   *
+   * @throws what became of it; nothing is tried again once an item has come
+   */
+  async *stream(
+    command: string | CommandContract,
+    data?: unknown,
+    options: SendOptions = {}
+  ): AsyncGenerator<unknown, void, void> {
+    const limits = new Limits({ timeout: MAX_TIMEOUT_MS, ...options })
+    const { name, output } = termsOf(command)
+    try {
+      const streaming = new Streaming(await this.#outgoing(command, data, limits), {
+        ...this.#options,
+        instance: options.instance,
+        isIdempotent: options.idempotent ?? isIdempotent(command)
+      })
+      this.stats.sent++
+      limits.watch((reason) => streaming.abort(reason))
+      for await (const body of streaming.run()) {
+        yield output ? await validOutput(name, output, body) : readAnswer(name, body)
+      }
+    } catch (error) {
+      this.stats.failed++
+      throw error
+    } finally {
+      limits.stop()
+    }
+  }
+
+  async #outgoing(
+    command: string | CommandContract,
+    data: unknown,
+    limits: Limits
+  ): Promise<Outgoing> {
+    const { name, input } = termsOf(command)
+    if (limits.isOver) throw limits.reason.of('no')
+    const body = this.#bodyOf(name, input ? await validInput(name, input, data) : data)
+    return { name, body, meta: limits.meta, deadline: limits.deadline }
+  }
+
+  /** @throws BAD_INPUT, TOO_LARGE */
+  #bodyOf(name: string, data: unknown): Body {
+    let body: Body
+    try {
+      body = encodeBody(data)
+    } catch (error) {
+      throw badInput(name, error)
+    }
+    const { byteLength } = body.bytes
+    if (byteLength <= this.#maxBody) return body
+    throw SeaportError.TOO_LARGE(
+      `what is sent with ${name} has ${byteLength} bytes, ${this.#maxBody} may be`
+    ).of('no')
+  }
+}
+
+function badInput(name: string, error: unknown): SeaportError {
+  const text = `what is sent is not what ${name} takes: ${(error as Error).message}`
+  return SeaportError.BAD_INPUT(text, error).of('no')
+}
+
+function readAnswer(name: string, body: Body): unknown {
+  try {
+    return decodeBody(body)
+  } catch (error) {
+    throw SeaportError.BAD_OUTPUT(`the answer of ${name} cannot be read`, error).of('yes')
+  }
+}
+
+async function validInput(name: string, schema: StandardSchema, data: unknown): Promise<unknown> {
+  try {
+    return await validate(schema, data)
+  } catch (error) {
+    throw badInput(name, error)
+  }
+}
+
+async function validOutput(name: string, schema: StandardSchema, body: Body): Promise<unknown> {
+  const value = readAnswer(name, body)
+  try {
+    return await validate(schema, value)
+  } catch (error) {
+    const text = `the answer of ${name} is not as it should be: ${(error as Error).message}`
+    throw SeaportError.BAD_OUTPUT(text, error).of('yes')
+  }
+}
+
+/** @throws USAGE */
+function termsOf(command: string | CommandContract): CommandContract {
+  if (typeof command !== 'string') return command
+  return { name: checkName(command, 'a command') }
+}
+
+function isIdempotent(command: string | CommandContract): boolean {
+  return typeof command !== 'string' && command.idempotent === true
+}

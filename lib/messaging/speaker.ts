@@ -1,0 +1,97 @@
+import { SeaportError } from '../core/errors.js'
+import { toHex } from '../core/keys.js'
+import type { PurposeHandler } from '../link/acceptor.js'
+import type { LinkStream } from '../link/stream.js'
+import { type Body, MAX_BODY_BYTES, MAX_BODY_LIMIT_BYTES } from './body.js'
+import type { Commands } from './commands.js'
+import { CONVERSATION, SINGLE_CALL } from './conversation.js'
+import { MAX_FRAME_BYTES } from './frames.js'
+import { ParkedAnswers } from './parked-answers.js'
+import { type Denial, Responder } from './responder.js'
+
+/** Where streams of a purpose come from. */
+export interface Listening {
+  handle(purpose: string, handler: PurposeHandler): void
+}
+
+export interface SpeakerOptions {
+  commands: Commands
+  /** The largest body of a command or an answer, in bytes. */
+  maxBody?: number | undefined
+  denialOf: Denial
+  onemit: (name: string, body: Body, peer: string) => void
+  /** Somebody broke the protocol. */
+  onnotice: (notice: SeaportError) => void
+}
+
+/** The purposes of the streams that a speaker takes. */
+export const SPOKEN: readonly string[] = [CONVERSATION, SINGLE_CALL]
+
+/** The largest frame of a stream for one call. */
+export function maxFrameFor(maxBody: number = MAX_BODY_BYTES): number {
+  if (Number.isInteger(maxBody) && maxBody > 0 && maxBody <= MAX_BODY_LIMIT_BYTES) {
+    return maxBody + MAX_FRAME_BYTES
+  }
+  throw SeaportError.USAGE(
+    `a body has at most ${MAX_BODY_LIMIT_BYTES} bytes, so maxBody is a number up to that, not ${maxBody}`
+  )
+}
+
+/** Takes the conversations with a service. */
+export class Speaker {
+  readonly #options: SpeakerOptions
+  readonly #maxFrame: number
+  readonly #parked = new ParkedAnswers()
+  readonly #responders = new Set<Responder>()
+  #isLeaving = false
+
+  /** @throws USAGE */
+  constructor(options: SpeakerOptions) {
+    this.#options = options
+    this.#maxFrame = maxFrameFor(options.maxBody)
+  }
+
+  /** Takes streams from now on. */
+  listen(listening: Listening) {
+    listening.handle(CONVERSATION, (stream, key) => this.#respond(stream, key, undefined))
+    listening.handle(SINGLE_CALL, (stream, key) => this.#respond(stream, key, this.#maxFrame))
+  }
+
+  /** Conversations that are open. */
+  get size(): number {
+    return this.#responders.size
+  }
+
+  /** Tells all that no further calls are taken. Conversations end with the calls that are under way. */
+  leave() {
+    this.#isLeaving = true
+    for (const responder of this.#responders) responder.leave()
+  }
+
+  /** Rights have changed. */
+  recheck() {
+    for (const responder of this.#responders) responder.recheck()
+  }
+
+  close() {
+    this.#parked.close()
+  }
+
+  #respond(stream: LinkStream, key: Buffer, maxFrame: number | undefined) {
+    const { commands, denialOf, onemit, onnotice } = this.#options
+    const responder: Responder = new Responder(stream, {
+      peer: toHex(key),
+      commands,
+      denialOf,
+      onemit,
+      parked: this.#parked,
+      maxFrame,
+      onclose: (reason) => {
+        this.#responders.delete(responder)
+        if (reason?.code === 'BAD_MESSAGE') onnotice(reason)
+      }
+    })
+    this.#responders.add(responder)
+    if (this.#isLeaving) responder.leave()
+  }
+}

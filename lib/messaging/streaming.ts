@@ -1,0 +1,138 @@
+import { Abort, type Signal } from '../core/abort.js'
+import { SeaportError } from '../core/errors.js'
+import type { Body } from './body.js'
+import type { Caller, Outgoing } from './caller.js'
+import { SINGLE_CALL } from './conversation.js'
+import { noInstance, type SendingOptions, WORTH_ANOTHER } from './sending.js'
+import { Turn } from './turn.js'
+
+/** Items that wait for their reader; a few, so that it does not wait for the network each time. */
+const MAX_WAITING_ITEMS = 16
+
+/** What came and was not read. */
+class Items {
+  readonly #waiting: Body[] = []
+  #end: SeaportError | null | undefined
+  #onchange: (() => void) | null = null
+
+  get hasRoom(): boolean {
+    return this.#waiting.length < MAX_WAITING_ITEMS
+  }
+
+  add(body: Body) {
+    this.#waiting.push(body)
+    this.#onchange?.()
+  }
+
+  /** @param error null if all has come */
+  end(error: SeaportError | null) {
+    this.#end = error
+    this.#onchange?.()
+  }
+
+  /** @returns null when there are no more */
+  async next(): Promise<Body | null> {
+    while (this.#waiting.length === 0) {
+      if (this.#end) throw this.#end
+      if (this.#end === null) return null
+      await new Promise<void>((resolve) => {
+        this.#onchange = resolve
+      })
+    }
+    return this.#waiting.shift() ?? null
+  }
+}
+
+/** One command on its way whose answer comes in items, on a stream of its own. */
+export class Streaming {
+  readonly #outgoing: Outgoing
+  readonly #options: Omit<SendingOptions, 'hedgeAfter'>
+  readonly #abort = new Abort()
+  readonly #tried = new Set<string>()
+
+  constructor(outgoing: Outgoing, options: Omit<SendingOptions, 'hedgeAfter'>) {
+    this.#outgoing = outgoing
+    this.#options = options
+  }
+
+  abort(reason: SeaportError) {
+    this.#abort.abort(reason)
+  }
+
+  /** @throws what became of it, with `executed` */
+  async *run(): AsyncGenerator<Body, void, void> {
+    let last: SeaportError | null = null
+    for (;;) {
+      let hasCome = false
+      try {
+        for await (const body of this.#attempt()) {
+          hasCome = true
+          yield body
+        }
+        return
+      } catch (error) {
+        const failure = error as SeaportError
+        if (last && failure.code === 'NO_INSTANCE') throw last
+        last = failure
+        if (hasCome || this.#abort.aborted || !this.#mayGoOn(failure)) throw failure
+      }
+    }
+  }
+
+  async *#attempt(): AsyncGenerator<Body, void, void> {
+    const items = new Items()
+    const turn = await this.#take(this.#abort, () => items.hasRoom)
+    const { caller } = turn
+    let isAnswered = false
+    try {
+      this.#tried.add(turn.stat.servicePublicKey)
+      const answered = {
+        onitem: (body: Body) => items.add(body),
+        onanswer: () => items.end(null),
+        onfailure: (error: SeaportError) => items.end(error)
+      }
+      caller.call(this.#outgoing, answered, this.#abort)
+      for (;;) {
+        const body = await items.next()
+        if (items.hasRoom) caller.resume()
+        if (body === null) break
+        yield body
+      }
+      isAnswered = true
+      turn.succeeded()
+      caller.retire()
+    } finally {
+      if (!isAnswered) leave(turn, caller)
+    }
+  }
+
+  async #take(signal: Signal, hasRoom: () => boolean): Promise<Turn> {
+    const { dialer, conversations, instance } = this.#options
+    try {
+      return await dialer.dial<Turn>({
+        purpose: SINGLE_CALL,
+        signal,
+        avoid: this.#tried,
+        only: instance,
+        open: async (key, options) => {
+          const hex = key.toString('hex')
+          if (this.#tried.has(hex)) throw SeaportError.NO_INSTANCE('it was asked before')
+          const caller = await conversations.openSingle(key, options, hasRoom)
+          return new Turn(caller, dialer.statOf(hex))
+        }
+      })
+    } catch (error) {
+      throw noInstance(error)
+    }
+  }
+
+  #mayGoOn({ code, executed }: SeaportError): boolean {
+    if (this.#options.instance !== undefined || !WORTH_ANOTHER.has(code)) return false
+    return executed === 'no' || this.#options.isIdempotent
+  }
+}
+
+function leave(turn: Turn, caller: Caller) {
+  turn.abandoned()
+  caller.destroy(SeaportError.CANCELLED('whoever read the items has left'))
+}

@@ -1,0 +1,69 @@
+import { SeaportError } from '../core/errors.js'
+import { BYTES } from '../core/purpose.js'
+import type { ServiceRole } from '../core/role.js'
+import type { Participant } from '../registry/replica/participant.js'
+import { withAdvice } from '../registry/swarm/denial.js'
+
+export interface AdmissionOptions {
+  grants: Participant['membership']['grants']
+  /** What is served. */
+  role: ServiceRole
+  /** The only keys that may come, in hex. Default: all. */
+  allow?: readonly string[] | undefined
+}
+
+/** Of a right to call: whatever command there may be. */
+const ANY_COMMAND = '*'
+
+/** Decides who may open streams to a service, and have commands executed. Keys are hex. */
+export class Admission {
+  readonly #options: AdmissionOptions
+  readonly #allow: ReadonlySet<string> | null
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options
+    this.#allow = options.allow ? new Set(options.allow) : null
+  }
+
+  /** Whether a key may open streams of a purpose; an error says why not. */
+  authorize(consumer: string, purpose: string): boolean | SeaportError {
+    if (this.#allow && !this.#allow.has(consumer)) return false
+    if (purpose !== BYTES) return this.#denialOfTalk(consumer) ?? true
+    const { grants, role } = this.#options
+    if (grants.allows(consumer, { kind: 'consume', ...role })) return true
+    return this.#denial(consumer, 'consume', textOf(role))
+  }
+
+  /** Why a key may not have a command executed, or null if it may. */
+  denialOfCommand(consumer: string, command: string): SeaportError | null {
+    const { grants, role } = this.#options
+    if (grants.allows(consumer, { kind: 'call', ...role, command })) return null
+    return this.#denial(consumer, 'call', `${textOf(role)}#${command}`)
+  }
+
+  /** Who may have one command executed may talk; each command is asked for by itself then. */
+  #denialOfTalk(consumer: string): SeaportError | null {
+    const { grants, role } = this.#options
+    if (grants.allows(consumer, { kind: 'call', ...role, command: ANY_COMMAND })) return null
+    return this.#denial(consumer, 'consume', textOf(role))
+  }
+
+  #denial(consumer: string, right: 'consume' | 'call', what: string): SeaportError {
+    if (this.#options.grants.isPrivate === null) return unheardOf()
+    const denial = SeaportError.NOT_GRANTED(
+      `this registry is private, and ${consumer} may not ${right} ${what}`
+    )
+    return withAdvice(denial, { key: Buffer.from(consumer, 'hex'), [right]: [what] })
+  }
+}
+
+function textOf({ role, version }: ServiceRole): string {
+  return `${role}@${version}`
+}
+
+/** Until then anybody might be a stranger. Who is refused goes elsewhere, and may come again. */
+function unheardOf(): SeaportError {
+  return SeaportError.REGISTRY_NOT_FOUND(
+    'the service has not heard of its registry yet, which says who may connect; try again in a moment'
+  )
+}

@@ -1,0 +1,108 @@
+import type { SeaportError } from '../../lib/core/errors.js'
+import type { Carrier } from '../../lib/link/stream.js'
+import { LinkStream } from '../../lib/link/stream.js'
+import { LINK_BUDGET, Window } from '../../lib/link/window.js'
+import { decodeBody, encodeBody } from '../../lib/messaging/body.js'
+import { Caller } from '../../lib/messaging/caller.js'
+import { Commands } from '../../lib/messaging/commands.js'
+import { FrameReader } from '../../lib/messaging/frame-reader.js'
+import { encodeFrame, type Frame } from '../../lib/messaging/frames.js'
+import { ParkedAnswers } from '../../lib/messaging/parked-answers.js'
+import { Responder } from '../../lib/messaging/responder.js'
+import { settled } from './line.js'
+import type { Target } from './mutants.js'
+
+const token = Buffer.alloc(16, 3)
+const body = encodeBody({ a: [1, 'two', null] })
+const call = { type: 1, timeLeft: 300, isStreaming: false, meta: {}, body } as const
+
+const ASKED: Frame[] = [
+  { type: 0, version: 1 },
+  { ...call, id: 1, name: 'echo' },
+  { ...call, id: 2, name: 'hang', meta: { principal: 'ada' } },
+  { type: 5, id: 2 },
+  { type: 9, id: 3, token },
+  { type: 11, name: 'TICK', body }
+]
+
+const ANSWERED: Frame[] = [
+  { type: 0, version: 1 },
+  { type: 2, id: 1, body },
+  { type: 6, id: 2 },
+  { type: 7, id: 2 },
+  { type: 4, id: 2, executed: 'yes', code: 'COMMAND_FAILED', handlerCode: 'E', text: 'no' },
+  { type: 8, id: 3, token },
+  { type: 10 }
+]
+
+/** A stream whose other end is this program. */
+function stream(): LinkStream {
+  const carrier: Carrier = { path: 'dht', schedule() {}, hasten() {}, cut() {}, finish() {} }
+  const window = new Window({ left: LINK_BUDGET })
+  return new LinkStream({ id: 1, purpose: '', carrier, credit: window.size, window })
+}
+
+/** Feeds a stream, and tells what it was cut with. */
+async function feed(stream: LinkStream, pieces: Buffer[]): Promise<void> {
+  let reason: SeaportError | null = null
+  stream.whenClosed((why) => {
+    reason ??= why
+  })
+  for (const piece of pieces) {
+    stream.receiveData(piece)
+    await settled()
+  }
+  if (reason) throw reason
+}
+
+export const messagingTargets: Record<string, Target> = {
+  'frames of a conversation': {
+    valid: [Buffer.concat([...ASKED, ...ANSWERED].map(encodeFrame))],
+    read([input]) {
+      const onframe = (frame: Frame) => 'body' in frame && decodeBody(frame.body)
+      new FrameReader({ maxBytes: 65_536, onframe }).push(input as Buffer)
+    }
+  },
+  'a conversation as its service hears it': {
+    valid: ASKED.map(encodeFrame),
+    async read(pieces) {
+      const commands = new Commands({ onfirst: () => {} })
+      commands.handle('echo', (data) => data).handle('hang', () => new Promise(() => {}))
+      const heard = stream()
+      new Responder(heard, {
+        peer: '01'.repeat(32),
+        commands,
+        denialOf: () => null,
+        parked: new ParkedAnswers(),
+        onemit: () => {},
+        onclose: () => {}
+      })
+      try {
+        await feed(heard, pieces)
+      } finally {
+        heard.destroy()
+      }
+    }
+  },
+  'a conversation as who calls hears it': {
+    valid: ANSWERED.map(encodeFrame),
+    async read(pieces) {
+      const heard = stream()
+      const caller = new Caller(heard, { onleaving: () => {} })
+      let answers = 0
+      const answered = {
+        onanswer: () => answers++,
+        onfailure: () => answers++,
+        onparked: () => answers++
+      }
+      const deadline = performance.now() + 1000
+      for (const name of ['one', 'two', 'three']) {
+        caller.call({ name, body, meta: {}, deadline }, answered)
+      }
+      const fed = await feed(heard, pieces).catch((reason) => reason)
+      heard.destroy()
+      if (answers !== 3) throw new Error(`3 calls had ${answers} answers`)
+      if (fed) throw fed
+    }
+  }
+}

@@ -1,0 +1,113 @@
+import type { Test } from 'tap'
+import type { SeaportError } from '../../lib/core/errors.js'
+import { KeyPair, toHex } from '../../lib/core/keys.js'
+import { type Candidate, Dialer } from '../../lib/dialing/dialer.js'
+import { Acceptor } from '../../lib/link/acceptor.js'
+import { LinkPool } from '../../lib/link/pool.js'
+import { type CommandMap, Commands } from '../../lib/messaging/commands.js'
+import { Conversations } from '../../lib/messaging/conversations.js'
+import { Sender, type SenderOptions } from '../../lib/messaging/sender.js'
+import { maxFrameFor, SPOKEN, Speaker, type SpeakerOptions } from '../../lib/messaging/speaker.js'
+import { type Pair, secretPair } from '../link/pair.js'
+import { Testbed } from '../testbed.js'
+
+/** An instance that speaks, with links to it that are in memory. */
+export interface Berth {
+  key: string
+  commands: Commands
+  speaker: Speaker
+  acceptor: Acceptor
+  pairs: Pair[]
+  emitted: { name: string; peer: string }[]
+  notices: SeaportError[]
+  candidate: Candidate
+}
+
+export interface BayOptions extends Partial<Omit<SenderOptions, 'dialer'>> {
+  /** In the order in which the directory has them: a mode that keeps it is used. */
+  instances?: Record<string, CommandMap>
+  service?: Partial<SpeakerOptions>
+}
+
+/** Instances that speak, and who sends them commands. */
+export async function bay(t: Test, { instances = {}, service = {}, ...options }: BayOptions) {
+  const network = await (await Testbed.make(t)).network()
+  const berths = new Map<string, Berth>()
+  const names: Record<string, Berth> = {}
+  const add = (name: string, map: CommandMap) => {
+    const commands = new Commands({ maxBody: service.maxBody, onfirst: () => {} })
+    for (const [command, how] of Object.entries(map)) {
+      if (typeof how === 'function') commands.handle(command, how)
+      else commands.handle(command, how, how.handler)
+    }
+    const acceptor = new Acceptor({ dht: network.dht, keyPair: KeyPair() })
+    const key = toHex(acceptor.publicKey)
+    const berth: Berth = {
+      key,
+      commands,
+      acceptor,
+      pairs: [],
+      emitted: [],
+      notices: [],
+      speaker: new Speaker({
+        commands,
+        denialOf: () => null,
+        onemit: (name, _body, peer) => berth.emitted.push({ name, peer }),
+        onnotice: (notice) => berth.notices.push(notice),
+        ...service
+      }),
+      candidate: { role: 'agent', version: '1.0.0', servicePublicKey: key, speaks: SPOKEN }
+    }
+    berth.speaker.listen(acceptor)
+    acceptor.on('draining', () => berth.speaker.leave())
+    t.teardown(() => {
+      for (const { responder } of berth.pairs) responder.destroy()
+      berth.speaker.close()
+    })
+    berths.set(key, berth)
+    names[name] = berth
+    return berth
+  }
+  for (const [name, map] of Object.entries(instances)) add(name, map)
+
+  const pool = new LinkPool({
+    connect: (key) => {
+      const pair = secretPair(t)
+      const berth = berths.get(toHex(key))
+      if (berth?.acceptor.closing === null || berth?.acceptor.closing === undefined) {
+        berth?.acceptor.take(pair.responder, 'dht')
+      } else pair.responder.destroy()
+      berth?.pairs.push(pair)
+      return pair.initiator
+    }
+  })
+  t.teardown(() => pool.close())
+  const conversations = new Conversations({ pool, maxFrame: maxFrameFor(options.maxBody) })
+  t.teardown(() => conversations.close())
+  const dialer = new Dialer({
+    role: 'agent@1.x',
+    pool,
+    mode: 'first',
+    resolve: () => [...berths.values()].map(({ candidate }) => candidate)
+  })
+  const sender = new Sender({ dialer, conversations, ...options })
+  const of = (name: string) => names[name] as Berth
+  return {
+    sender,
+    dialer,
+    pool,
+    conversations,
+    of,
+    add,
+    remove: (key: string) => berths.delete(key)
+  }
+}
+
+/** A promise, and who fulfils it. */
+export function deferred<T = void>() {
+  let resolve: (value: T) => void = () => {}
+  const promise = new Promise<T>((done) => {
+    resolve = done
+  })
+  return { promise, resolve }
+}
