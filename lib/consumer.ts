@@ -240,7 +240,9 @@ class ConsumerFace<
     await this.#lifecycle.waitFor(this.#participant.ready(), deadline - performance.now(), notFound)
     const { storage, replica } = this.#participant
     if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
-    await this.#lifecycle.waitFor(replica.synced(), deadline - performance.now(), notFound)
+    // Who only asks once wants the best that there is.
+    const known = this.#all.length > 0 ? this.#participant.usable() : replica.synced()
+    await this.#lifecycle.waitFor(known, deadline - performance.now(), notFound)
     this.emit('connected')
     await this.#lifecycle.waitFor(this.#allFound(), deadline - performance.now(), () =>
       this.#missing()

@@ -34,6 +34,8 @@ export interface RegistryOptions extends NetworkOptions {
 
 /** What a registrar emits. */
 export interface RegistryEvents {
+  /** Its records are there, and can be listed. It may not be found by others yet. */
+  opened: []
   /** An instance was written to the log, or changed. */
   registered: [record: ServiceRecord]
   /** An instance was withdrawn by its owner. */
@@ -135,8 +137,11 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
     await this.#lifecycle.unlessDestroyed(this.#network.ready())
     const { fault } = this.#network
     if (fault) this.emit('notice', fault)
-    await this.#lifecycle.unlessDestroyed(this.#network.reached())
     await this.#lifecycle.unlessDestroyed(this.#registrar.ready())
+    this.emit('opened')
+    if (!this.#network.isAlone) return
+    await this.#lifecycle.unlessDestroyed(this.#network.reached())
+    await this.#lifecycle.unlessDestroyed(this.#registrar.replica.peering.announceNow())
   }
 
   async #stop() {

@@ -372,8 +372,8 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   }
 
   async #checkAlone() {
-    const { dht } = this.#participant.network
-    if (!(await isServed(dht, this.publicKey, this.#lifecycle.signal))) return
+    const { dht, isAlone } = this.#participant.network
+    if (isAlone || !(await isServed(dht, this.publicKey, this.#lifecycle.signal))) return
     throw SeaportError.KEY_IN_USE(
       `another running process serves under ${this.servicePublicKey}; stop it, or give this one another seed`
     )

@@ -217,9 +217,13 @@ class WebFace extends EventEmitter<WebEvents> {
     const deadline = performance.now() + this.#timeout
     const notFound = () => this.#denial ?? this.#participant.notFound()
     await this.#lifecycle.waitFor(this.#participant.ready(), deadline - performance.now(), notFound)
-    const { storage, replica } = this.#participant
+    const { storage } = this.#participant
     if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
-    await this.#lifecycle.waitFor(replica.synced(), deadline - performance.now(), notFound)
+    await this.#lifecycle.waitFor(
+      this.#participant.usable(),
+      deadline - performance.now(),
+      notFound
+    )
     this.emit('connected')
     await this.#gateway.ready()
     this.#feed.open()

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { KeyPair } from '../../lib/identity.js'
 import type { Limits, Registry, ServiceRecord } from '../../lib/index.js'
 import { DEFAULT_LIMITS } from '../../lib/options.js'
@@ -10,6 +11,8 @@ import { Reporter, say, waitAloud } from '../talk.js'
 import { checkWebFlags, WEB_FLAGS } from '../web-flags.js'
 import { startWeb } from './web.js'
 
+/** How long other lines wait for the one that says that the registry can be reached, in ms. */
+const REACHABLE_SOON_MS = 500
 /** How much of its rate a key may send at once. */
 const BURST_SECONDS = 2
 
@@ -79,8 +82,13 @@ export const registry: Command = {
       registry.on(event, (record: ServiceRecord) => reporter.say(nameOf(record)))
     }
     say(`storing in ${dir}`)
-    await waitAloud(registry.setup(), () => 'still announcing the registry on the DHT')
-    console.log(`registryPublicKey=${registry.registryPublicKey}`)
+    const opened = new Promise<void>((resolve) => registry.once('opened', resolve))
+    const reachable = waitAloud(
+      registry.setup(),
+      () => 'still announcing the registry on the DHT'
+    ).then(() => console.log(`registryPublicKey=${registry.registryPublicKey}`))
+    // Numbers and pages need nobody else: they do not wait until the registry can be reached.
+    await Promise.race([reachable, opened.then(() => sleep(REACHABLE_SOON_MS))])
     if (web !== null) {
       // One port has the numbers of both.
       await startWeb(settings, lifetime, {
@@ -91,6 +99,7 @@ export const registry: Command = {
         measures: () => measures(registry, metrics)
       })
     } else await serveMetrics(settings, lifetime, () => measures(registry, metrics))
+    await reachable
     await lifetime.untilStopped()
   }
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { HyperDHT } from '../core/holepunch.js'
 
 /** How long another process under a key has to pick up before we take it for dead. */
-const PROBE_TIMEOUT_MS = 1500
+const PROBE_TIMEOUT_MS = 1000
 
 /**
  * Whether somebody answers under a service key. Two servers of one key steal each other's callers, so a

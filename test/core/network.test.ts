@@ -157,6 +157,60 @@ t.test('a name that has no address is told', async (t) => {
   })
 })
 
+t.test('what can be done without the DHT is done at once', async (t) => {
+  const testbed = await Testbed.make(t)
+  const { node, address: bootstrap } = await makeNode()
+  const seed = randomSeed()
+  const registryPublicKey = KeyPair(seed).publicKey
+  const server = createServer((_request, response) => response.end('hello'))
+  const dirs = [await testbed.dir(), await testbed.dir(), await testbed.dir()]
+  const [dir = '', ofService = '', ofRegistry = ''] = dirs
+  let member: { registryPublicKey: Buffer; bootstrap: string; host?: string } = {
+    registryPublicKey,
+    bootstrap
+  }
+  const role = 'hello@1.0.0'
+  const make = {
+    registry: () => Registry({ ...member, seed, dir: ofRegistry }),
+    service: () => Service({ ...member, role, server, dir: ofService }),
+    consumer: () => Consumer([role], { ...member, dir })
+  }
+  const registry = make.registry()
+  const service = make.service()
+  const consumer = make.consumer()
+  t.teardown(() => service.destroy())
+  await registry.setup()
+  await service.setup()
+  await consumer.setup()
+  await consumer.destroy()
+  await registry.destroy()
+  await node.destroy()
+
+  // A node of their own, as in processes that were restarted.
+  member = { ...member, host: '127.0.0.1' }
+  const again = { registry: make.registry(), consumer: make.consumer() }
+  t.teardown(() => Promise.all([again.registry.destroy(), again.consumer.destroy()]))
+  const beganAt = performance.now()
+  const opened = once(again.registry, 'opened')
+  again.registry.setup().catch(() => {})
+  const [[hello]] = await Promise.all([again.consumer.setup(), opened])
+  t.same(
+    again.registry.list().map(({ role, version }) => `${role}@${version}`),
+    [role]
+  )
+  t.ok(performance.now() - beganAt < TOO_LONG_MS)
+  t.equal(await (await hello.fetch('/')).text(), 'hello', 'by the copy on its disk, and by TCP')
+  await again.consumer.destroy()
+  await service.destroy()
+  const restarted = make.service()
+  t.teardown(() => restarted.destroy())
+  const restartedAt = performance.now()
+  const listening = once(restarted, 'listening')
+  restarted.setup().catch(() => {})
+  await listening
+  t.ok(performance.now() - restartedAt < TOO_LONG_MS)
+})
+
 t.test('goodbyes to a DHT that has died are cut short', async (t) => {
   const { node, address } = await makeNode()
   const network = new Network({ bootstrap: address })

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../../core/errors.js'
 import { forward } from '../../core/forward.js'
 import { ReadyResource, type SecretStream } from '../../core/holepunch.js'
@@ -35,6 +36,8 @@ export interface ParticipantOptions extends NetworkOptions {
 }
 
 const AS = 'replica'
+/** How long whoever has a copy waits for others at first, in ms. */
+const COPY_PATIENCE_MS = 500
 
 /**
  * This process as a member of one registry: its key, its connections and its replica, shared by all
@@ -123,6 +126,20 @@ export class Participant extends ReadyResource {
 
   override async _close() {
     await this.#closeAll()
+  }
+
+  /**
+   * Resolves when the directory can be used by who goes on and hears of news: when it is synced; or at once from the copy
+   * on disk, where nobody is there who may know more.
+   */
+  async usable() {
+    const { directory, peering } = this.replica
+    const patience = new AbortController()
+    const wait = this.network.isAlone ? 0 : COPY_PATIENCE_MS
+    const late = sleep(wait, undefined, { signal: patience.signal }).catch(() => {})
+    await Promise.race([this.replica.synced(), late])
+    patience.abort()
+    if (directory.size === 0 || peering.peers.size > 0) await this.replica.synced()
   }
 
   /** A link to a service, in the name of this process. */

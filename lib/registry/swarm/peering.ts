@@ -157,6 +157,11 @@ export class Peering extends ReadyResource {
     await Promise.all(this.#discoveries.map((discovery) => discovery.flushed()))
   }
 
+  /** Announces a registrar where nobody was there to announce it to before. Resolves when others can find it. */
+  async announceNow() {
+    await this.#discoveries[0]?.refresh()
+  }
+
   override async _close() {
     if (!this.#opened) return
     this.#network.off('reached', this.#onreached)
