@@ -77,7 +77,7 @@ t.test('tokens and people reach what the access file says, over metrics and logs
   t.equal((await get(at)).status, 401)
 
   const metrics = await registry.waitForLine('metrics on ')
-  const scraped = await get(metrics)
+  const scraped = await get(metrics, { accept: 'application/openmetrics-text' })
   t.match(scraped.text, /^hyperseaport_registry_leases 1$/m)
   t.match(scraped.text, /# EOF\n$/)
 })

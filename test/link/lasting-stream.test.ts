@@ -110,7 +110,8 @@ t.test('who never ends what was left is cut', async (t) => {
   await next(lasting)
   addresses.push(...listener.addresses)
   await next(lasting)
-  t.match(await closed[0], { code: 'STREAM_RESET' })
+  // The link goes with its last stream, and may be quicker than the word that the stream was cut.
+  t.match(await closed[0], { code: /^(STREAM_RESET|LINK_LOST)$/ })
   t.equal(lasting.stream?.path, 'direct')
 })
 
