@@ -19,6 +19,7 @@ import { denied } from './gateway/access.js'
 import type { AccessEntry } from './gateway/access-log.js'
 import { type CertificateSource, FileCertificate } from './gateway/certificate.js'
 import { HttpGateway } from './gateway/http-gateway.js'
+import { InstanceViews } from './gateway/instance-views.js'
 import type { Page } from './gateway/request-handler.js'
 import { readRules, type WebRules } from './gateway/rules.js'
 import { Traffic } from './gateway/traffic.js'
@@ -109,9 +110,11 @@ class WebFace extends EventEmitter<WebEvents> {
     this.#pool = linksOf(this.#participant, options.direct)
     const { replica } = this.#participant
     const { directory } = replica
+    const views = new InstanceViews({ directory, secret: registry })
     this.#feed = new LiveFeed({
       registryPublicKey: toHex(registry),
       directory,
+      views,
       traffic: this.#traffic,
       logs: () => replica.logs(),
       peers: () => replica.peering.peers.size,
@@ -120,6 +123,7 @@ class WebFace extends EventEmitter<WebEvents> {
     this.#gateway = new HttpGateway({
       directory,
       traffic: this.#traffic,
+      views,
       pages: this.#pages(options),
       pool: this.#pool,
       port: options.port,

@@ -6,6 +6,7 @@ import { SeaportError } from './errors.js'
 import { expose, type Family, formatFor, type Sample } from './exposition.js'
 import type { Histogram } from './histogram.js'
 import { ReadyResource } from './holepunch.js'
+import { hostnameOf, isOwnable } from './hostname.js'
 import { LOOPBACK, listen } from './listen.js'
 
 /** One number, as it is now; or how long things took. */
@@ -236,6 +237,8 @@ export class MetricsServer extends ReadyResource {
     this.#port = port
     this.#host = host
     this.#server = createServer(async (request, response) => {
+      // A stranger's page may have its own name lead here (DNS rebinding).
+      if (isOwnable(hostnameOf(request.headers.host ?? ''))) return response.writeHead(404).end()
       if (request.url?.split('?', 1)[0] !== '/metrics') return response.writeHead(404).end()
       try {
         const { type, text } = await metrics.render(request.headers.accept)

@@ -1,5 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { Principal } from '../gateway/access.js'
+import type { InstanceViews } from '../gateway/instance-views.js'
 import type { Flow, Traffic } from '../gateway/traffic.js'
 import type { Directory, DirectoryChange, Instance } from '../registry/replica/directory.js'
 import type { LogView } from '../registry/replica/known-logs.js'
@@ -7,6 +8,7 @@ import type { LogView } from '../registry/replica/known-logs.js'
 export interface LiveFeedOptions {
   registryPublicKey: string
   directory: Directory
+  views: InstanceViews
   traffic: Traffic
   logs: () => LogView[]
   /** Connections to other participants. */
@@ -29,6 +31,8 @@ interface Moment {
 interface Watcher {
   response: ServerResponse
   principal: Principal
+  /** The address that it counts for. */
+  client: string
   /** The log of each instance, as it was told. */
   logOf: Map<string, string>
 }
@@ -37,6 +41,11 @@ const INTERVAL_MS = 1000
 /** What a watcher may leave unread, in bytes: one that takes nothing is cut, and comes back by itself. */
 const MAX_UNREAD_BYTES = 8 * 1024 * 1024
 const MAX_WATCHERS = 256
+/** Of them, those who may not reach everything, or did not say who they are: the rest is kept for operators. */
+const MAX_GUESTS = 192
+/** Of guests, those of one client address. */
+const MAX_GUESTS_OF_ADDRESS = 32
+const RETRY_AFTER_S = 5
 /** Of which the charts are, so that a page has them as soon as it is opened. */
 const HISTORY = 121
 /** How often it is looked for what is no longer there, in ticks. */
@@ -59,9 +68,9 @@ export class LiveFeed {
   }
 
   /** Tells a client all there is, and all that happens from now on, until it leaves. */
-  attach(_request: IncomingMessage, response: ServerResponse, principal: Principal) {
-    if (this.#watchers.size >= MAX_WATCHERS) {
-      response.writeHead(503, { 'Retry-After': '5' }).end()
+  attach(response: ServerResponse, principal: Principal, client: string) {
+    if (!this.#hasRoomFor(principal, client)) {
+      response.writeHead(503, { 'Retry-After': `${RETRY_AFTER_S}` }).end()
       return
     }
     response.writeHead(200, {
@@ -69,7 +78,7 @@ export class LiveFeed {
       'Cache-Control': 'no-store',
       'X-Accel-Buffering': 'no'
     })
-    const watcher = { response, principal, logOf: new Map() }
+    const watcher = { response, principal, client, logOf: new Map() }
     this.#watchers.add(watcher)
     response.on('close', () => this.#detach(watcher))
     response.on('error', () => {})
@@ -92,6 +101,14 @@ export class LiveFeed {
     if (this.#ticker) clearInterval(this.#ticker)
   }
 
+  #hasRoomFor(principal: Principal, client: string): boolean {
+    if (this.#watchers.size >= MAX_WATCHERS) return false
+    if (!isGuest(principal)) return true
+    const guests = [...this.#watchers].filter(({ principal }) => isGuest(principal))
+    const neighbours = guests.filter((guest) => guest.client === client)
+    return guests.length < MAX_GUESTS && neighbours.length < MAX_GUESTS_OF_ADDRESS
+  }
+
   #detach(watcher: Watcher) {
     this.#watchers.delete(watcher)
     if (this.#watchers.size === 0) this.#stopWatching()
@@ -99,8 +116,10 @@ export class LiveFeed {
 
   #onchange(change: DirectoryChange, instance: Instance) {
     for (const watcher of this.#watchers) {
-      if (!watcher.principal.mayReach(instance.role, instance.version)) continue
-      this.#send(watcher, 'change', { change, instance })
+      const { principal } = watcher
+      if (!principal.mayReach(instance.role, instance.version)) continue
+      const shown = this.#options.views.of(instance, principal)
+      this.#send(watcher, 'change', { change, instance: shown })
     }
   }
 
@@ -114,12 +133,10 @@ export class LiveFeed {
     if (this.#watchers.size === 0) return
     const instances = this.#options.directory.list()
     for (const watcher of this.#watchers) {
-      const holders = holdersOf(
-        visible(instances, watcher.principal),
-        watcher,
-        this.#options.directory
-      )
-      this.#send(watcher, 'tick', { ...this.#numbers(watcher.principal), holders })
+      this.#send(watcher, 'tick', {
+        ...this.#numbers(watcher.principal),
+        ...this.#inside(instances, watcher)
+      })
     }
   }
 
@@ -131,14 +148,14 @@ export class LiveFeed {
   }
 
   #snapshot(watcher: Watcher) {
-    const { registryPublicKey, directory } = this.#options
+    const { registryPublicKey, directory, views } = this.#options
     const { principal } = watcher
-    const instances = visible(directory.list(), principal)
+    const instances = directory.list()
     return {
-      registry: registryPublicKey,
+      // Whoever knows it is a member of the registry.
+      ...(principal.mayReachAll && { registry: registryPublicKey }),
       viewer: principal.name,
-      instances,
-      holders: holdersOf(instances, watcher, directory),
+      instances: visible(instances, principal).map((instance) => views.of(instance, principal)),
       history: this.#history.map(({ now, flows }) => ({
         now,
         flows: Object.fromEntries(
@@ -147,26 +164,33 @@ export class LiveFeed {
           )
         )
       })),
-      ...this.#numbers(principal)
+      ...this.#numbers(principal),
+      ...this.#inside(instances, watcher)
     }
   }
 
+  /** How the registry is made: logs, registrars and peers are for those who may reach all that there is. */
+  #inside(instances: Instance[], watcher: Watcher) {
+    if (!watcher.principal.mayReachAll) return {}
+    const { directory, logs, peers } = this.#options
+    return { holders: holdersOf(instances, watcher, directory), logs: logs(), peers: peers() }
+  }
+
   #numbers(principal: Principal) {
-    const { directory, traffic, logs, peers, pathOf } = this.#options
+    const { directory, traffic, views, pathOf } = this.#options
     const isVisible = (key: string) => {
       const instance = directory.get(key)
       return instance !== null && principal.mayReach(instance.role, instance.version)
     }
+    const nameOf = (key: string) => views.nameOf(key, principal)
     const keys = [...traffic.instances.keys()].filter(isVisible)
     return {
       now: Date.now(),
       active: principal.mayReachAll ? traffic.active : null,
       total: principal.mayReachAll ? numbersOf(traffic.total) : null,
       roles: collect([...traffic.roles.keys()].filter(principal.mayReachRole), traffic.roles),
-      flows: collect(keys, traffic.instances),
-      paths: Object.fromEntries(keys.map((key) => [key, pathOf(key)])),
-      logs: logs(),
-      peers: peers()
+      flows: collect(keys, traffic.instances, nameOf),
+      paths: Object.fromEntries(keys.map((key) => [nameOf(key), pathOf(key)]))
     }
   }
 
@@ -179,8 +203,17 @@ export class LiveFeed {
   }
 }
 
-function collect(keys: string[], flows: ReadonlyMap<string, Flow>): Record<string, FlowNumbers> {
-  return Object.fromEntries(keys.map((key) => [key, numbersOf(flows.get(key) as Flow)]))
+function collect(
+  keys: string[],
+  flows: ReadonlyMap<string, Flow>,
+  nameOf = (key: string) => key
+): Record<string, FlowNumbers> {
+  return Object.fromEntries(keys.map((key) => [nameOf(key), numbersOf(flows.get(key) as Flow)]))
+}
+
+/** Whether it is somebody whose number nobody bounds. */
+function isGuest({ isAnonymous, mayReachAll }: Principal): boolean {
+  return isAnonymous || !mayReachAll
 }
 
 function numbersOf(flow: Flow): FlowNumbers {

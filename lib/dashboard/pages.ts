@@ -34,11 +34,11 @@ export function dashboardPages(feed: LiveFeed): Map<string, Page> {
       await sendFile(response, file, type, request.method === 'HEAD')
     })
   }
-  pages.set('/-/events', (request, response, principal) => {
+  pages.set('/-/events', (_request, response, principal, client) => {
     if (principal.isAnonymous && principal.mayReachNothing) {
       throw SeaportError.UNAUTHORIZED('the feed needs a name and password, or a token')
     }
-    feed.attach(request, response, principal)
+    feed.attach(response, principal, client)
   })
   return pages
 }

@@ -1,5 +1,3 @@
-import { isIP } from 'node:net'
-import { hostname } from 'node:os'
 import { SeaportError } from '../core/errors.js'
 import { parseKey, toHex } from '../core/keys.js'
 import { parseRoleRange, type RoleRange } from '../core/role.js'
@@ -65,28 +63,9 @@ export function readHostname({ host, services }: HostnameOptions): DomainRule {
   return { pattern: readHost(host), keys }
 }
 
-/** The name in a Host field: without its port, in lower case. */
-export function hostnameOf(host: string): string {
-  return host
-    .replace(/:\d*$/, '')
-    .replace(/^\[(.*)\]$/, '$1')
-    .replace(/\.$/, '')
-    .toLowerCase()
-}
-
 /** Whether it is a hostname, or `*.` and one. */
 export function isPattern(text: string): boolean {
   return PATTERN.test(text)
-}
-
-/** Whether a name means the machine itself, and not a domain on it. */
-export function isOwnName(name: string): boolean {
-  return (
-    isIP(name) !== 0 ||
-    name === 'localhost' ||
-    name.endsWith('.localhost') ||
-    name === hostname().toLowerCase()
-  )
 }
 
 function readHost(text: string): string {

@@ -1,12 +1,7 @@
 import { SeaportError } from '../core/errors.js'
-import { hostnameOf, isOwnName, isPattern } from './domains.js'
+import { hostnameOf, isOwnable } from '../core/hostname.js'
+import { isPattern } from './domains.js'
 
-/**
- * Where nobody can register a name: addresses, and what is reserved for this machine, for tests and examples,
- * and for networks of one's own (RFC 6761, 2606 and 8375, ICANN's `internal`).
- */
-const NOBODYS =
-  /(^|\.)(\d+|localhost|test|example|invalid|internal|home\.arpa|example\.(com|net|org))$/
 const ANY = '*'
 
 /**
@@ -50,11 +45,6 @@ export class HostGuard {
     // Pages of files, downloaded ones too, have none.
     return url.host !== '' && (url.host === host || this.isHarmless(hostnameOf(url.host)))
   }
-}
-
-/** Whether it can be a stranger's: a name of the public DNS. Those without a dot are not. */
-function isOwnable(hostname: string): boolean {
-  return hostname.includes('.') && !NOBODYS.test(hostname) && !isOwnName(hostname)
 }
 
 function readPattern(text: string): string {

@@ -17,6 +17,7 @@ import type { CertificateSource } from './certificate.js'
 import { FastPath } from './fast-path/fast-path.js'
 import type { ForwardingContext } from './forwarding.js'
 import { makeServer, readFrom } from './gateway-server.js'
+import { InstanceViews } from './instance-views.js'
 import { Ledger } from './ledger.js'
 import { Pipeline } from './pipeline.js'
 import { refusalOf, refusalText } from './refusal.js'
@@ -38,6 +39,8 @@ export interface HttpGatewayOptions {
   /** Serves HTTPS with this; the gateway opens and closes it. */
   certificate?: CertificateSource | undefined
   rules?: Partial<GatewayRules> | undefined
+  /** What viewers are shown of instances. Default: with ids that hold for this gateway alone. */
+  views?: InstanceViews | undefined
   /** Counts what goes through. Default: one of its own. */
   traffic?: Traffic | undefined
   /** Pages by path. */
@@ -81,6 +84,7 @@ export class HttpGateway extends ReadyResource {
   readonly #options: HttpGatewayOptions
   readonly #server: ReturnType<typeof makeServer>
   readonly #sockets = new Bag<Duplex>()
+  readonly #views: InstanceViews
   readonly #upstreams: Upstreams
   readonly #router: Router
   readonly #context: ForwardingContext
@@ -99,7 +103,8 @@ export class HttpGateway extends ReadyResource {
     this.#port = port
     this.host = host
     this.traffic = options.traffic ?? new Traffic()
-    const upstreams = new Upstreams({ directory, pool })
+    this.#views = options.views ?? new InstanceViews({ directory })
+    const upstreams = new Upstreams({ directory, views: this.#views, pool })
     this.#upstreams = upstreams
     const rules = { ...readRules(), ...options.rules }
     this.#router = new Router({
@@ -208,6 +213,7 @@ export class HttpGateway extends ReadyResource {
       throw error
     }
     this.#stopWatching = this.#options.directory.watch((change, instance) => {
+      this.#views.forget()
       this.#context.kept.forget(change, instance)
       this.#fastPath?.forget(change, instance)
     })

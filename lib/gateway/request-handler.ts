@@ -16,7 +16,9 @@ import type { Upstreams } from './upstream.js'
 export type Page = (
   request: IncomingMessage,
   response: ServerResponse,
-  principal: Principal
+  principal: Principal,
+  /** The address that the request counts for. */
+  client: string
 ) => void | Promise<void>
 
 export interface RequestHandlerOptions {
@@ -130,7 +132,7 @@ export class RequestHandler {
     const page = this.#options.pages.get(path)
     if (!page)
       throw SeaportError.NOT_FOUND(`there is no page ${JSON.stringify(path.slice(0, 100))} here`)
-    await page(request, response, principal)
+    await page(request, response, principal, this.#options.router.clientOf(request))
   }
 
   #refuse(request: IncomingMessage, response: ServerResponse, error: unknown, entry: AccessEntry) {

@@ -1,10 +1,12 @@
 import { SeaportError } from '../core/errors.js'
+import { hostnameOf, isOwnName } from '../core/hostname.js'
 import { type Forwarded, listed } from '../http/headers.js'
 import type { RequestHead } from '../http/message-head.js'
 import type { Directory, Instance } from '../registry/replica/directory.js'
 import type { AccessList, Principal } from './access.js'
 import { addressOf } from './access-log.js'
-import { type DomainRule, hostnameOf, isOwnName } from './domains.js'
+import { clientOf } from './client-address.js'
+import type { DomainRule } from './domains.js'
 import type { GatewayRules } from './rules.js'
 import { type ListTarget, type PageTarget, parseTarget } from './target.js'
 import type { Upstream, Upstreams } from './upstream.js'
@@ -132,7 +134,7 @@ export class Router {
         return forward(this.#upstreams.ofRole(target.role, principal), target.path, target.prefix)
       case 'instance':
         return forward(
-          this.#upstreams.ofInstance(target.key, principal),
+          this.#upstreams.ofInstance(target.name, principal),
           target.path,
           target.prefix
         )
@@ -153,8 +155,17 @@ export class Router {
   /** What is said to the instance of where a request came from. */
   forwardedOf({ socket }: RequestHead, { host, prefix }: ForwardRoute): Forwarded {
     const client = addressOf(socket)
-    const isTrusted = /^(127\.|::1$)/.test(client) || this.#trustedProxies.includes(client)
-    return { client, host, prefix, proto: this.#proto, isTrusted }
+    return { client, host, prefix, proto: this.#proto, isTrusted: this.#isTrusted(client) }
+  }
+
+  /** The address that a request counts for, where clients are told apart. */
+  clientOf(request: Pick<RequestHead, 'socket' | 'rawHeaders'>): string {
+    return clientOf(request, (address) => this.#isTrusted(address))
+  }
+
+  /** Whether what it says of its clients is believed. */
+  #isTrusted(address: string): boolean {
+    return /^(127\.|::1$)/.test(address) || this.#trustedProxies.includes(address)
   }
 
   /** What node:http's parser lets through and a gateway must not. */

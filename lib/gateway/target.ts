@@ -1,6 +1,7 @@
 import { SeaportError } from '../core/errors.js'
 import { parseKey, toHex } from '../core/keys.js'
 import { parseRoleRange, type RoleRange } from '../core/role.js'
+import { isInstanceId } from './instance-views.js'
 
 /** What a request is for. */
 export type Target = RoleTarget | InstanceTarget | ListTarget | PageTarget
@@ -14,8 +15,8 @@ export interface RoleTarget extends Passed {
 /** One instance. */
 export interface InstanceTarget extends Passed {
   kind: 'instance'
-  /** Hex. */
-  key: string
+  /** Its key in hex, or its id. */
+  name: string
 }
 
 /** The instances of a role, or all. */
@@ -38,7 +39,7 @@ interface Passed {
 }
 
 /**
- * Reads the path of a request: `/role/<role@range>/path`, `/instance/<key>/path`, `/list/<role@range>`, or
+ * Reads the path of a request: `/role/<role@range>/path`, `/instance/<key or id>/path`, `/list/<role@range>`, or
  * a page. Only what names the target is decoded; the rest goes on as it came.
  *
  * @param url the path with its query
@@ -54,9 +55,9 @@ export function parseTarget(url: string): Target {
       return { kind: 'role', role: readRole(name), ...passed }
     }
     case 'instance': {
-      const [key, inside] = splitOnce(rest ?? '', '/')
+      const [name, inside] = splitOnce(rest ?? '', '/')
       const passed = pass(url, inside, query)
-      return { kind: 'instance', key: toHex(parseKey(decode(key), 'instance key')), ...passed }
+      return { kind: 'instance', name: readInstance(name), ...passed }
     }
     case 'list': {
       const name = decode(rest ?? '').replace(/\/$/, '')
@@ -93,6 +94,11 @@ function pass(url: string, inside: string | null, query: string | null): Passed 
   const path = `/${inside ?? ''}${query === null ? '' : `?${query}`}`
   const prefixLength = url.length - (inside === null ? path.length - 1 : path.length)
   return { path, prefix: url.slice(0, prefixLength) }
+}
+
+function readInstance(text: string): string {
+  const name = decode(text)
+  return isInstanceId(name) ? name : toHex(parseKey(name, 'instance key'))
 }
 
 function decode(text: string): string {

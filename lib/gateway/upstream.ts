@@ -6,6 +6,7 @@ import { InstanceStats } from '../dialing/instance-stats.js'
 import type { LinkPool } from '../link/pool.js'
 import type { Directory, Instance } from '../registry/replica/directory.js'
 import { denied, type Principal } from './access.js'
+import { type GuestView, type InstanceViews, isInstanceId } from './instance-views.js'
 
 /** Where requests for one target go, as one principal may reach it. */
 export interface Upstream {
@@ -17,6 +18,7 @@ export interface Upstream {
 
 export interface UpstreamsOptions {
   directory: Directory
+  views: InstanceViews
   pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf'>
 }
 
@@ -26,14 +28,16 @@ const MAX_UPSTREAMS = 1024
 /** Finds where a request goes, or why it goes nowhere. What is learned of an instance, all know. */
 export class Upstreams {
   readonly #directory: Directory
+  readonly #views: InstanceViews
   readonly #pool: UpstreamsOptions['pool']
   readonly #instanceStats = new InstanceStats()
   /** By principal, then by what they ask for: a range as it was read, a key or a hostname. */
   #upstreams = new Map<Principal, Map<RoleRange | string, Upstream>>()
   #size = 0
 
-  constructor({ directory, pool }: UpstreamsOptions) {
+  constructor({ directory, views, pool }: UpstreamsOptions) {
     this.#directory = directory
+    this.#views = views
     this.#pool = pool
   }
 
@@ -46,18 +50,24 @@ export class Upstreams {
       this.#kept(wanted, principal) ?? this.#keep(wanted, principal, `${role}@${range}`, resolve)
     if (upstream.instances().length > 0) return upstream
     if (resolve().length > 0) throw denied(principal, upstream.name)
-    throw this.#missing(role, range)
+    throw this.#missing(role, range, principal)
   }
 
-  /** @throws UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE */
-  ofInstance(key: string, principal: Principal): Upstream {
+  /**
+   * @param asked its key in hex, or its id
+   * @throws UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE
+   */
+  ofInstance(asked: string, principal: Principal): Upstream {
+    const key = isInstanceId(asked) ? (this.#views.keyOf(asked) ?? '') : asked
     const known = this.#directory.get(key)
-    const name = `instance ${key.slice(0, 8)}…`
+    const name = `instance ${asked.slice(0, 8)}…`
     if (!known && principal.isAnonymous && !principal.mayReachAll) throw denied(principal, name)
     if (!known && this.#directory.entry(key)) throw SeaportError.NO_INSTANCE(`${name} is gone`)
     if (!known) throw SeaportError.NOT_FOUND(`the registry has no ${name}`)
     if (!principal.mayReach(known.role, known.version)) throw denied(principal, name)
-    return this.#kept(key, principal) ?? this.#keep(key, principal, name, () => this.#present(key))
+    return (
+      this.#kept(asked, principal) ?? this.#keep(asked, principal, name, () => this.#present(key))
+    )
   }
 
   /**
@@ -77,10 +87,12 @@ export class Upstreams {
     throw SeaportError.NO_INSTANCE(`nobody serves ${hostname} now`)
   }
 
-  /** The instances that a principal may know of. */
-  list(role: RoleRange | null, principal: Principal): Instance[] {
+  /** The instances that a principal may know of, as they are shown. */
+  list(role: RoleRange | null, principal: Principal): (Instance | GuestView)[] {
     const instances = role ? this.#directory.resolve(role.role, role.range) : this.#directory.list()
-    return instances.filter((instance) => principal.mayReach(instance.role, instance.version))
+    return instances
+      .filter((instance) => mayReach(principal, instance))
+      .map((instance) => this.#views.of(instance, principal))
   }
 
   #kept(target: RoleRange | string, principal: Principal): Upstream | undefined {
@@ -122,9 +134,11 @@ export class Upstreams {
     return instance ? [instance] : []
   }
 
-  /** A role that was there is away; one that never was is unknown. */
-  #missing(role: string, range: string): SeaportError {
-    const known = this.#directory.knownVersions(role)
+  /** A role that was there is away; one that never was is unknown. Nobody is told of versions that they may not reach. */
+  #missing(role: string, range: string, principal: Principal): SeaportError {
+    const known = this.#directory
+      .knownVersions(role)
+      .filter((version) => principal.mayReach(role, version))
     if (semver.maxSatisfying(known, range) !== null) {
       return SeaportError.NO_INSTANCE(`nobody serves ${role}@${range} now`)
     }

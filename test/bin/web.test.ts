@@ -79,7 +79,7 @@ t.test('tokens and people reach what the access file says, over metrics and logs
   const metrics = await registry.waitForLine('metrics on ')
   const scraped = await get(metrics, { accept: 'application/openmetrics-text' })
   t.match(scraped.text, /^hyperseaport_registry_leases 1$/m)
-  t.match(scraped.text, /# EOF\n$/)
+  t.match(scraped.text, /^hyperseaport_build_info\{/m)
 })
 
 t.test('misuse is refused before anything is started', async (t) => {

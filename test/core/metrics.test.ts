@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { request } from 'node:http'
 import t from 'tap'
 import { Histogram } from '../../lib/core/histogram.js'
 import {
@@ -55,6 +57,15 @@ t.test('stats become metrics, with labels, in the format that the scraper asks f
   t.match(plain.headers.get('content-type'), /^text\/plain; version=0\.0\.4/)
   t.match(await plain.text(), '# TYPE hyperseaport_registry_lost_total counter\n')
   t.equal((await fetch(`${url}/else`)).status, 404)
+  for (const [host, status] of [
+    [`evil.com:${server.port}`, 404],
+    ['localhost.evil.com', 404],
+    [`localhost:${server.port}`, 200]
+  ] as const) {
+    const asking = request({ port: server.port, path: '/metrics', headers: { host } }).end()
+    const [answer] = await once(asking, 'response')
+    t.equal(answer.resume().statusCode, status, `${host} may be a stranger's name for this machine`)
+  }
   const taken = new MetricsServer({ port: server.port, measures: () => [] })
   await t.rejects(taken.setup(), { code: 'PORT_IN_USE' })
   await taken.destroy()

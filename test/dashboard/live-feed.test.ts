@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import { KeyPair } from '../../lib/core/keys.js'
 import { LiveFeed } from '../../lib/dashboard/live-feed.js'
 import type { Principal } from '../../lib/gateway/access.js'
+import { InstanceViews } from '../../lib/gateway/instance-views.js'
 import { Traffic } from '../../lib/gateway/traffic.js'
 import { Directory } from '../../lib/registry/replica/directory.js'
 import { record } from '../registry/records.js'
@@ -40,6 +41,7 @@ function eventsOf(t: Test, directory: Directory) {
   const feed = new LiveFeed({
     registryPublicKey: '5b'.repeat(32),
     directory,
+    views: new InstanceViews({ directory }),
     traffic: new Traffic(),
     logs: () => [],
     peers: () => 0,
@@ -49,7 +51,7 @@ function eventsOf(t: Test, directory: Directory) {
   const response = Object.assign(new PassThrough({ encoding: 'utf8' }), { writeHead: () => {} })
   t.teardown(() => feed.close())
   feed.open()
-  feed.attach({} as never, response as never, EVERYBODY)
+  feed.attach(response as never, EVERYBODY, '127.0.0.1')
   const events = parse(response)
   return async (wanted: string) => {
     for (;;) {

@@ -23,9 +23,9 @@ t.test('a path names a role, an instance, a list or a page', async (t) => {
     ['/role/api@1//%2e%2e/', role('api', '1', '//%2e%2e/', '/role/api@1')],
     [
       `/instance/${KEY}/a?b`,
-      { kind: 'instance', key: KEY, path: '/a?b', prefix: `/instance/${KEY}` }
+      { kind: 'instance', name: KEY, path: '/a?b', prefix: `/instance/${KEY}` }
     ],
-    [`/instance/${KEY}`, { kind: 'instance', key: KEY, path: '/', prefix: `/instance/${KEY}` }],
+    [`/instance/${KEY}`, { kind: 'instance', name: KEY, path: '/', prefix: `/instance/${KEY}` }],
     ['/list/@team/api@1.x', { kind: 'list', role: { role: '@team/api', range: '1.x' } }],
     ['/list/', { kind: 'list', role: null }],
     ['/list?x', { kind: 'list', role: null }],

@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { LiveFeed } from '../../lib/dashboard/live-feed.js'
 import { dashboardPages } from '../../lib/dashboard/pages.js'
 import { HttpGateway } from '../../lib/gateway/http-gateway.js'
+import { InstanceViews } from '../../lib/gateway/instance-views.js'
 import { Traffic } from '../../lib/gateway/traffic.js'
 import { KeyPair } from '../../lib/index.js'
 import { Directory } from '../../lib/registry/replica/directory.js'
@@ -134,9 +135,11 @@ t.test('a thousand instances come and go without jank', { skip }, async (t) => {
     pathOf: () => null
   }
   const traffic = new Traffic()
+  const views = new InstanceViews({ directory })
   const feed = new LiveFeed({
     registryPublicKey: key,
     directory,
+    views,
     traffic,
     logs: () => [],
     peers: () => 0,

@@ -80,7 +80,11 @@ function App() {
         )}
       </main>
       <footer>
-        registry <code title={feed.registry}>{feed.registry}</code>
+        {feed.registry !== '' && (
+          <>
+            registry <code title={feed.registry}>{feed.registry}</code>
+          </>
+        )}
         {feed.viewer !== '' && feed.viewer !== 'anonymous' && <span>· seen by {feed.viewer}</span>}
       </footer>
       <Announcer />
@@ -102,7 +106,7 @@ function Counts() {
 function Announcer() {
   const [latest] = feed.happenings
   const text = latest
-    ? `${latest.instance.role} ${latest.instance.version} ${shortKey(latest.instance.servicePublicKey)} is ${latest.change}`
+    ? `${latest.instance.role} ${latest.instance.version} ${shortKey(latest.instance.key)} is ${latest.change}`
     : ''
   return (
     <p class="unseen" aria-live="polite">

@@ -1,13 +1,16 @@
 /** What the gateway says over /-/events, and what is made of it here. */
 
+/** An instance as the gateway shows it: by its key, or by an id to who may not reach everything. */
+type InstanceView = Omit<Instance, 'key'> & ({ servicePublicKey: string } | { id: string })
+
 export interface Instance {
   role: string
   version: string
-  servicePublicKey: string
+  /** What leads to it here, at `/instance/<key>/`: its public key, or an id. */
+  key: string
   tags: string[]
   status: string
   live: boolean
-  direct: string[]
   seq: number
 }
 
@@ -29,16 +32,16 @@ interface Tick {
   roles: Record<string, FlowNumbers>
   flows: Record<string, FlowNumbers>
   paths: Record<string, { kind: string; rtt: number | null } | null>
-  /** Service keys by the log that vouches for them now, where that is new. */
-  holders: Record<string, string[]>
-  logs: Log[]
-  peers: number
+  /** Service keys by the log that vouches for them now, where that is new. This and the next two are for operators. */
+  holders?: Record<string, string[]>
+  logs?: Log[]
+  peers?: number
 }
 
 interface Snapshot extends Tick {
-  registry: string
+  registry?: string
   viewer: string
-  instances: Instance[]
+  instances: InstanceView[]
   /** The counters of the last seconds, by role; '' is the total. */
   history: { now: number; flows: Record<string, FlowNumbers> }[]
 }
@@ -66,6 +69,7 @@ const NOTHING: FlowNumbers = [0, 0, 0, 0, 0, 0]
 /** All that the pages show. Calls `onchange` at most once a frame. */
 export class Feed {
   isConnected = false
+  /** The registry's public key, empty for who may not reach everything. */
   registry = ''
   viewer = ''
   peers = 0
@@ -110,13 +114,13 @@ export class Feed {
     return this.logs.find(({ logKey }) => logKey === this.logOf.get(key))
   }
 
-  #onsnapshot({ registry, viewer, instances, history, ...tick }: Snapshot) {
+  #onsnapshot({ registry = '', viewer, instances, history, ...tick }: Snapshot) {
     this.isConnected = true
     this.registry = registry
     this.viewer = viewer
     this.instances.clear()
     this.logOf.clear()
-    for (const instance of instances) this.instances.set(instance.servicePublicKey, instance)
+    for (const instance of instances.map(read)) this.instances.set(instance.key, instance)
     // The gateway may be another one now, with counters of its own.
     this.#last = null
     this.samples.clear()
@@ -124,18 +128,25 @@ export class Feed {
     this.#ontick(tick)
   }
 
-  #onhappening({ change, instance }: Omit<Happening, 'at'>) {
-    const { servicePublicKey } = instance
+  #onhappening({
+    change,
+    instance: view
+  }: {
+    change: Happening['change']
+    instance: InstanceView
+  }) {
+    const instance = read(view)
     if (change === 'down') {
-      this.instances.delete(servicePublicKey)
-      this.samples.delete(servicePublicKey)
-    } else this.instances.set(servicePublicKey, instance)
+      this.instances.delete(instance.key)
+      this.samples.delete(instance.key)
+    } else this.instances.set(instance.key, instance)
     this.happenings.unshift({ at: Date.now(), change, instance })
     this.happenings.length = Math.min(this.happenings.length, HAPPENINGS)
     this.#schedule()
   }
 
-  #ontick({ now, active, total, roles, flows, paths, holders, logs, peers }: Tick) {
+  #ontick({ now, active, total, roles, flows, paths, ...inside }: Tick) {
+    const { holders = {}, logs = [], peers = 0 } = inside
     Object.assign(this, { active, paths, logs, peers })
     for (const [log, keys] of Object.entries(holders)) {
       for (const key of keys) this.logOf.set(key, log)
@@ -171,6 +182,10 @@ export class Feed {
       this.#onchange()
     })
   }
+}
+
+function read(view: InstanceView): Instance {
+  return { ...view, key: 'id' in view ? view.id : view.servicePublicKey }
 }
 
 function sampleOf(at: number, seconds: number, before: FlowNumbers, flow: FlowNumbers): Sample {

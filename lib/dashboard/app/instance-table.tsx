@@ -6,6 +6,7 @@ import { HEALTH_WORDS, healthOf } from './services.js'
 const ROW_PX = 38
 const MAX_HEIGHT_PX = 640
 const OVERSCAN = 8
+/** One is for operators only. */
 const COLUMNS = 10
 /** HyperDHT relays only what it is asked to (`relayThrough`), which nothing here does. */
 const PATHS: Record<string, string> = { direct: 'direct', dht: 'UDX' }
@@ -35,7 +36,7 @@ export function InstanceTable({ feed, instances }: { feed: Feed; instances: read
             <th scope="col" class="number">
               Age
             </th>
-            <th scope="col">Registrar</th>
+            {feed.registry !== '' && <th scope="col">Registrar</th>}
             <th scope="col">Path</th>
             <th scope="col" class="number">
               Requests/s
@@ -55,7 +56,7 @@ export function InstanceTable({ feed, instances }: { feed: Feed; instances: read
           <Gap rows={first} />
           {instances.slice(first, last).map((instance, i) => (
             <Row
-              key={instance.servicePublicKey}
+              key={instance.key}
               feed={feed}
               instance={instance}
               now={now}
@@ -87,16 +88,16 @@ interface RowProps {
 }
 
 function Row({ feed, instance, now, index }: RowProps) {
-  const { servicePublicKey, version, live, tags, seq } = instance
+  const { key, version, live, tags, seq } = instance
   const health = healthOf(instance)
-  const path = feed.paths[servicePublicKey]
-  const registrar = feed.registrarOf(servicePublicKey)
-  const sample = feed.now(servicePublicKey)
+  const path = feed.paths[key]
+  const registrar = feed.registrarOf(key)
+  const sample = feed.now(key)
   return (
     <tr aria-rowindex={index}>
       <th scope="row">
-        <a class="key" href={`/instance/${servicePublicKey}/`} title={servicePublicKey}>
-          {shortKey(servicePublicKey)}
+        <a class="key" href={`/instance/${key}/`} title={key}>
+          {shortKey(key)}
         </a>
         {tags.map((tag) => (
           <span key={tag} class="tag">
@@ -109,14 +110,16 @@ function Row({ feed, instance, now, index }: RowProps) {
         <span class={`health ${health}`}>{health}</span>
       </td>
       <td class="number">{age(seq, now)}</td>
-      <td>
-        {registrar ? (
-          <code title={registrar.registrarKey}>{shortKey(registrar.registrarKey)}</code>
-        ) : (
-          '…'
-        )}
-        {live ? '' : ' (gone)'}
-      </td>
+      {feed.registry !== '' && (
+        <td>
+          {registrar ? (
+            <code title={registrar.registrarKey}>{shortKey(registrar.registrarKey)}</code>
+          ) : (
+            '…'
+          )}
+          {live ? '' : ' (gone)'}
+        </td>
+      )}
       <td>{path ? `${PATHS[path.kind] ?? path.kind} ${ms(path.rtt ?? 0)}` : 'no link yet'}</td>
       <td class="number">{short(sample.requests)}</td>
       <td class="number">{bytes(sample.bytes)}</td>

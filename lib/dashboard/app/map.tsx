@@ -75,10 +75,10 @@ function RoleNode({ feed, service, y }: { feed: Feed; service: Service; y: numbe
         </text>
       )}
       {dots.map((instance, i) => {
-        const isBusy = feed.now(instance.servicePublicKey).requests > 0
+        const isBusy = feed.now(instance.key).requests > 0
         return (
           <circle
-            key={instance.servicePublicKey}
+            key={instance.key}
             class={`dot ${healthOf(instance)} ${isBusy ? 'busy' : ''}`}
             cx={DOTS_X + (i % DOTS_PER_LINE) * 13}
             cy={y + (dots.length > DOTS_PER_LINE ? Math.floor(i / DOTS_PER_LINE) * 13 - 6 : 0)}

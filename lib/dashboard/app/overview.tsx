@@ -31,7 +31,7 @@ export function Overview({ feed, services }: { feed: Feed; services: Service[] }
           </section>
         </div>
       </div>
-      <Logs feed={feed} />
+      {feed.registry !== '' && <Logs feed={feed} />}
     </>
   )
 }
@@ -120,7 +120,7 @@ function Services({ feed, services }: { feed: Feed; services: Service[] }) {
               <td>
                 <span class="dots" aria-hidden="true">
                   {instances.slice(0, MAX_DOTS).map((instance) => (
-                    <i key={instance.servicePublicKey} class={healthOf(instance)} />
+                    <i key={instance.key} class={healthOf(instance)} />
                   ))}
                 </span>
                 <span class="count">
@@ -146,7 +146,8 @@ function Empty({ feed }: { feed: Feed }) {
     <p class="empty">
       Nobody is registered yet. Start one with{' '}
       <code>
-        hyperseaport service -p 8080 -r hello@1.0.0 --registryPublicKey {shortKey(feed.registry)}
+        hyperseaport service -p 8080 -r hello@1.0.0 --registryPublicKey{' '}
+        {feed.registry || '<public key of the registry>'}
       </code>
     </p>
   )
@@ -160,12 +161,12 @@ function Happenings({ feed }: { feed: Feed }) {
   return (
     <ol class="happenings">
       {feed.happenings.slice(0, 8).map(({ at, change, instance }) => (
-        <li key={`${at} ${change} ${instance.servicePublicKey}`} class={change}>
+        <li key={`${at} ${change} ${instance.key}`} class={change}>
           <span>
             <b>
               {instance.role}@{instance.version}
             </b>{' '}
-            {WORDS[change]} <code>{shortKey(instance.servicePublicKey)}</code>
+            {WORDS[change]} <code>{shortKey(instance.key)}</code>
           </span>
           <time>{age(at, now)} ago</time>
         </li>

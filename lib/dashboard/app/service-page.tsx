@@ -54,6 +54,15 @@ function Calls({ role, registry }: { role: string; registry: string }) {
     <>
       <h3>Through this gateway</h3>
       <Copyable label="curl" text={`curl '${location.origin}/role/${path}/'`} />
+      {registry !== '' && <DirectCalls role={role} registry={registry} />}
+    </>
+  )
+}
+
+/** For members of the registry, who know its public key. */
+function DirectCalls({ role, registry }: { role: string; registry: string }) {
+  return (
+    <>
       <h3>As if it ran on this machine</h3>
       <Copyable
         label="hyperseaport proxy"

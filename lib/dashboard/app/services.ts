@@ -73,11 +73,11 @@ function toService(role: string, instances: Instance[]): Service {
 }
 
 function matches(instance: Instance, words: string[]): boolean {
-  const { role, version, servicePublicKey, tags } = instance
-  const text = `${role}@${version} ${servicePublicKey} ${tags.join(' ')}`.toLowerCase()
+  const { role, version, key, tags } = instance
+  const text = `${role}@${version} ${key} ${tags.join(' ')}`.toLowerCase()
   return words.every((word) => text.includes(word))
 }
 
 function byKey(a: Instance, b: Instance): number {
-  return a.servicePublicKey < b.servicePublicKey ? -1 : 1
+  return a.key < b.key ? -1 : 1
 }
