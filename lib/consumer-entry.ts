@@ -5,6 +5,8 @@ import type { BalanceMode } from './dialing/balancer.js'
 import type { Dialer } from './dialing/dialer.js'
 import type { StreamClient } from './http/client.js'
 import type { CommandContract } from './messaging/contract.js'
+import type { Emitter } from './messaging/emitter.js'
+import type { EntryEvents } from './messaging/entry-events.js'
 import { type Answer, sendAll } from './messaging/send-all.js'
 import type { Sender, SendOptions } from './messaging/sender.js'
 import type { TcpProxy } from './proxy/tcp-proxy.js'
@@ -17,6 +19,8 @@ export interface EntryParts {
   dialer: Dialer
   client: StreamClient
   sender: Sender
+  events: EntryEvents
+  emitter: Emitter
 }
 
 /** One role of a consumer that opens no ports: it is reached by streams. */
@@ -29,15 +33,29 @@ export class PortlessEntry {
   readonly #dialer: Dialer
   readonly #client: StreamClient
   readonly #sender: Sender
+  readonly #emitter: Emitter
+  /** What its instances tell. */
+  readonly events: EntryEvents
 
   /** @internal */
-  constructor({ role: { role, range }, instances, dialer, client, sender }: EntryParts) {
+  constructor(parts: EntryParts) {
+    const {
+      role: { role, range },
+      instances,
+      dialer,
+      client,
+      sender,
+      events,
+      emitter
+    } = parts
     this.role = role
     this.range = range
     this.#instances = instances
     this.#dialer = dialer
     this.#client = client
     this.#sender = sender
+    this.#emitter = emitter
+    this.events = events
   }
 
   /** The instances that match now, in the order in which they would be tried. */
@@ -123,6 +141,15 @@ export class PortlessEntry {
   stream(command: string, data?: unknown, options?: SendOptions): AsyncGenerator<any, void, void>
   stream(command: string | CommandContract, data?: unknown, options?: SendOptions) {
     return this.#sender.stream(command, data, options)
+  }
+
+  /**
+   * Tells all instances something, of every version. Waits for nobody: who cannot be reached does not hear it.
+   *
+   * @throws USAGE, BAD_OUTPUT, TOO_LARGE
+   */
+  emit(type: string, data?: unknown) {
+    this.#emitter.emit(type, data)
   }
 
   /** How many instances match now, what the dials were answered, and how many commands were sent. */

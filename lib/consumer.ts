@@ -11,9 +11,7 @@ import { Dialer } from './dialing/dialer.js'
 import { type CallerOptions, linksOf } from './dialing/links.js'
 import { StreamClient } from './http/client.js'
 import type { LinkPool, LinkView, PathView } from './link/pool.js'
-import { Conversations } from './messaging/conversations.js'
-import { Sender } from './messaging/sender.js'
-import { maxFrameFor } from './messaging/speaker.js'
+import { ConsumerTalk } from './messaging/consumer-talk.js'
 import { TcpProxy } from './proxy/tcp-proxy.js'
 import { temporaryNotice } from './registry/log/storage.js'
 import type { DirectoryListener, Instance, Versions } from './registry/replica/directory.js'
@@ -105,7 +103,7 @@ class ConsumerFace<
   readonly #denialTimeout: number
   readonly #participant: Participant
   readonly #pool: LinkPool
-  readonly #conversations: Conversations
+  readonly #talk: ConsumerTalk
   #denial: SeaportError | null = null
 
   /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
@@ -131,8 +129,13 @@ class ConsumerFace<
     const as = serve ? 'replica' : 'observer'
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb, as })
     this.#pool = linksOf(this.#participant, options.direct)
-    this.#conversations = new Conversations({ pool: this.#pool, maxFrame: maxFrameFor(maxBody) })
     const { directory } = this.#participant.replica
+    this.#talk = new ConsumerTalk({
+      pool: this.#pool,
+      watch: (listener) => directory.watch(listener),
+      maxBody,
+      onnotice: this.#onnotice
+    })
     const entries = wanted.map((role, i) => {
       const resolve = () => directory.resolve(role.role, role.range, versions)
       const dialer = new Dialer({
@@ -151,8 +154,13 @@ class ConsumerFace<
         host: role.role
       })
       this.#clients.push(client)
-      const sender = new Sender({ dialer, conversations: this.#conversations, maxBody })
-      const parts = { role, instances: resolve, dialer, client, sender }
+      const parts = {
+        role,
+        instances: resolve,
+        dialer,
+        client,
+        ...this.#talk.partsFor(dialer, resolve)
+      }
       return listen === false
         ? new PortlessEntry(parts)
         : this.#listeningEntry(parts, ports[i] ?? 0, listen)
@@ -251,7 +259,7 @@ class ConsumerFace<
 
   async #stop() {
     for (const client of this.#clients) client.close()
-    this.#conversations.close()
+    this.#talk.close()
     for (const proxy of this.#proxies) await proxy.close()
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)

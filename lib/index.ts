@@ -33,6 +33,14 @@ export {
   contract,
   type StandardSchema
 } from './messaging/contract.js'
+export type {
+  Cursors,
+  EntryEvents,
+  EventListener,
+  EventOrigin,
+  ListenOptions
+} from './messaging/entry-events.js'
+export type { EmittedBy, EmittedListener, Events } from './messaging/events.js'
 export type { Meta } from './messaging/meta.js'
 export type { Handler } from './messaging/run.js'
 export type { Answer } from './messaging/send-all.js'

@@ -7,6 +7,7 @@ import { parseServiceRole, type ServiceRole } from './core/role.js'
 import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
 import { type DirectReach, parseDirectReach } from './link/direct/address.js'
 import type { Commands } from './messaging/commands.js'
+import type { Events } from './messaging/events.js'
 import { Talk, type TalkOptions } from './messaging/talk.js'
 import { checkSlotName, type HeldKey, takeServiceKey } from './registry/log/own-keys.js'
 import { temporaryNotice } from './registry/log/storage.js'
@@ -154,6 +155,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#drainTimeout = options.drainTimeout ?? DRAIN_TIMEOUT_MS
     this.#talk = new Talk({
       ...options,
+      role: this.role,
       denialOf: (peer, name) => this.#admission.denialOfCommand(peer, name),
       onnotice: this.#onnotice,
       onfirst: () => this.#speak()
@@ -179,6 +181,11 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   /** What it can be told to do. */
   get commands(): Commands {
     return this.#talk.commands
+  }
+
+  /** What it tells all who listen. */
+  get events(): Events {
+    return this.#talk.events
   }
 
   /** The service's public key: its address. Known after `listening`. */
@@ -227,7 +234,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       registrars: this.#registration?.registrars ?? 0,
       ...this.#listeners?.stats,
       health: this.#health.stats,
-      commands: this.#talk.commands.getStats(),
+      ...this.#talk.getStats(),
       command: this.#origin.supervisor?.stats
     }
   }

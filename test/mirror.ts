@@ -57,7 +57,15 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/speaker',
     'messaging/turn'
   ],
+  'test/messaging/events.test.ts': [
+    'messaging/entry-events',
+    'messaging/event-ring',
+    'messaging/subscriber',
+    'messaging/subscription'
+  ],
   'test/messaging/messages.test.ts': [
+    'messaging/consumer-talk',
+    'messaging/emitter',
     'messaging/send-all',
     'messaging/streaming',
     'messaging/talk',

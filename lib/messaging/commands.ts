@@ -100,12 +100,14 @@ export class Commands {
       throw SeaportError.USAGE(`who executes ${name}? Give a function as the last argument`)
     }
     this.#add(new Command(name, { ...terms, ...options }, handler))
+    this.#onfirst()
     return this
   }
 
   /** @internal One of hyperseaport's own. */
-  handleOwn(name: string, handler: Handler) {
+  handleOwn(name: string, handler: Handler): this {
     this.#add(new Command(name, { idempotent: true }, handler))
+    return this
   }
 
   /**
@@ -167,7 +169,6 @@ export class Commands {
       throw SeaportError.USAGE(`the command ${name} is handled already`)
     }
     this.#commands.set(name, command)
-    this.#onfirst()
   }
 
   #runOf(command: Command, incoming: Incoming, reply: Reply, onover: () => void): Run {

@@ -8,6 +8,8 @@ import { encodeFrame, type Frame, HELLO, MAX_FRAME_BYTES, VERSION } from './fram
 export const CONVERSATION = 'hyperseaport/conversation/1'
 /** A stream for one command that is too large for the conversation, or whose answer comes in items. */
 export const SINGLE_CALL = 'hyperseaport/call/1'
+/** A stream for the events of an instance, so that who does not read them has its answers all the same. */
+export const EVENTS = 'hyperseaport/events/1'
 
 export interface ConversationOptions {
   /** In bytes, without its length. */
@@ -64,8 +66,13 @@ export class Conversation implements Sink {
 
   /** False asks to wait for `ondrain`. */
   send(frame: Frame): boolean {
+    return this.sendEncoded(encodeFrame(frame))
+  }
+
+  /** The same for a frame that is sent to many. */
+  sendEncoded(frame: Buffer): boolean {
     if (this.#isClosed || this.#isEnding) return true
-    const isWelcome = this.#stream.write(encodeFrame(frame))
+    const isWelcome = this.#stream.write(frame)
     if (!this.#isGathering) {
       this.#isGathering = true
       setImmediate(this.#onturn)

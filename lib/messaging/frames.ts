@@ -2,6 +2,7 @@ import { SeaportError } from '../core/errors.js'
 import { type Executed, executedOf } from '../core/executed.js'
 import type { Body } from './body.js'
 import { type Meta, parseMeta } from './meta.js'
+import { isName } from './names.js'
 
 /**
  * What is said in a conversation, a frame each: its length in 4 bytes (little-endian, as all numbers here), its type
@@ -20,6 +21,13 @@ import { type Meta, parseMeta } from './meta.js'
  *     LEAVING                               no further calls are taken
  *     EMIT     flags (1), length of the type (1), type, body
  *
+ * and on a stream for events:
+ *
+ *     SUBSCRIBE   flags (1), epoch (6), seq (6), types as JSON (["*"] for all)
+ *     SUBSCRIBED  epoch (6), seq (6)       the next event has a greater one
+ *     MISSED      count (4)                of events before the next one
+ *     EVENT       seq (6), flags (1), length of the type (1), type, body
+ *
  * What a later version adds has types of its own, which are passed by.
  */
 export type Frame =
@@ -31,6 +39,17 @@ export type Frame =
   | { type: typeof PARKED | typeof FETCH; id: number; token: Buffer }
   | { type: typeof LEAVING }
   | { type: typeof EMIT; name: string; body: Body }
+  | { type: typeof SUBSCRIBE; after: Cursor | null; types: string[] }
+  | { type: typeof SUBSCRIBED; epoch: number; seq: number }
+  | { type: typeof MISSED; count: number }
+  | { type: typeof EVENT; seq: number; name: string; body: Body }
+
+/** How far somebody has heard the events of an instance. */
+export interface Cursor {
+  /** When it was started: it counts its events from 1 then. */
+  epoch: number
+  seq: number
+}
 
 export interface Call {
   type: typeof CALL
@@ -67,6 +86,10 @@ export const PARKED = 8
 export const FETCH = 9
 export const LEAVING = 10
 export const EMIT = 11
+export const SUBSCRIBE = 12
+export const SUBSCRIBED = 13
+export const MISSED = 14
+export const EVENT = 15
 
 export const VERSION = 1
 /** Frames in a conversation. What is larger has a stream of its own, so that nothing waits behind it. */
@@ -83,6 +106,9 @@ const CALL_OVERHEAD_BYTES = 17
 const JSON_FLAG = 1
 const BYTES_FLAG = 2
 const STREAMING_FLAG = 4
+/** Of a SUBSCRIBE that goes on from somewhere. */
+const AFTER_FLAG = 1
+const MAX_TYPES = 64
 const EXECUTED: readonly Executed[] = ['no', 'yes', 'perhaps']
 const NO_BYTES = Buffer.alloc(0)
 
@@ -150,6 +176,28 @@ export function encodeFrame(frame: Frame): Buffer {
         .bytes(name)
         .bytes(bytes).buffer
     }
+    case SUBSCRIBE: {
+      const types = Buffer.from(JSON.stringify(frame.types))
+      return new Writer(frame.type, 13 + types.byteLength)
+        .uint8(frame.after ? AFTER_FLAG : 0)
+        .uint48(frame.after?.epoch ?? 0)
+        .uint48(frame.after?.seq ?? 0)
+        .bytes(types).buffer
+    }
+    case SUBSCRIBED:
+      return new Writer(frame.type, 12).uint48(frame.epoch).uint48(frame.seq).buffer
+    case MISSED:
+      return new Writer(frame.type, 4).uint32(Math.min(frame.count, MAX_ID)).buffer
+    case EVENT: {
+      const name = Buffer.from(frame.name)
+      const { bytes } = frame.body
+      return new Writer(frame.type, 8 + name.byteLength + bytes.byteLength)
+        .uint48(frame.seq)
+        .uint8(flagsOf(frame.body))
+        .uint8(name.byteLength)
+        .bytes(name)
+        .bytes(bytes).buffer
+    }
   }
 }
 
@@ -200,9 +248,40 @@ export function decodeFrame(bytes: Buffer): Frame | null {
       const name = reader.take(reader.uint8()).toString()
       return { type, name, body: bodyOf(flags, reader.rest()) }
     }
+    case SUBSCRIBE: {
+      const flags = reader.uint8()
+      const [epoch, seq] = [reader.uint48(), reader.uint48()]
+      const after = flags & AFTER_FLAG ? { epoch, seq } : null
+      return { type, after, types: typesOf(reader.rest()) }
+    }
+    case SUBSCRIBED:
+      return { type, epoch: reader.uint48(), seq: reader.uint48() }
+    case MISSED:
+      return { type, count: reader.uint32() }
+    case EVENT: {
+      const [seq, flags] = [reader.uint48(), reader.uint8()]
+      const name = reader.take(reader.uint8()).toString()
+      return { type, seq, name, body: bodyOf(flags, reader.rest()) }
+    }
     default:
       return null
   }
+}
+
+/** @throws BAD_MESSAGE */
+function typesOf(bytes: Buffer): string[] {
+  let types: unknown
+  try {
+    types = JSON.parse(bytes.toString())
+  } catch (cause) {
+    throw SeaportError.BAD_MESSAGE('a subscription whose types are no JSON', cause)
+  }
+  const areTypes =
+    Array.isArray(types) &&
+    types.length <= MAX_TYPES &&
+    types.every((type) => type === '*' || isName(type))
+  if (!areTypes) throw SeaportError.BAD_MESSAGE('a subscription to what are no types')
+  return types as string[]
 }
 
 function flagsOf({ kind }: Body): number {
@@ -251,6 +330,11 @@ class Writer {
     return this
   }
 
+  uint48(value: number): this {
+    this.#at = this.buffer.writeUIntLE(value, this.#at, 6)
+    return this
+  }
+
   bytes(bytes: Buffer): this {
     this.buffer.set(bytes, this.#at)
     this.#at += bytes.byteLength
@@ -276,6 +360,10 @@ class Reader {
 
   uint32(): number {
     return this.#advance(4) && this.#bytes.readUInt32LE(this.#at - 4)
+  }
+
+  uint48(): number {
+    return this.#advance(6) && this.#bytes.readUIntLE(this.#at - 6, 6)
   }
 
   take(byteLength: number): Buffer {

@@ -2,9 +2,10 @@ import { SeaportError } from '../core/errors.js'
 import { toHex } from '../core/keys.js'
 import type { PurposeHandler } from '../link/acceptor.js'
 import type { LinkStream } from '../link/stream.js'
-import { type Body, MAX_BODY_BYTES, MAX_BODY_LIMIT_BYTES } from './body.js'
+import { MAX_BODY_BYTES, MAX_BODY_LIMIT_BYTES } from './body.js'
 import type { Commands } from './commands.js'
-import { CONVERSATION, SINGLE_CALL } from './conversation.js'
+import { CONVERSATION, EVENTS, SINGLE_CALL } from './conversation.js'
+import type { Events } from './events.js'
 import { MAX_FRAME_BYTES } from './frames.js'
 import { ParkedAnswers } from './parked-answers.js'
 import { type Denial, Responder } from './responder.js'
@@ -19,13 +20,13 @@ export interface SpeakerOptions {
   /** The largest body of a command or an answer, in bytes. */
   maxBody?: number | undefined
   denialOf: Denial
-  onemit: (name: string, body: Body, peer: string) => void
+  events: Pick<Events, 'take' | 'subscribe' | 'leave' | 'recheck'>
   /** Somebody broke the protocol. */
   onnotice: (notice: SeaportError) => void
 }
 
 /** The purposes of the streams that a speaker takes. */
-export const SPOKEN: readonly string[] = [CONVERSATION, SINGLE_CALL]
+export const SPOKEN: readonly string[] = [CONVERSATION, SINGLE_CALL, EVENTS]
 
 /** The largest frame of a stream for one call. */
 export function maxFrameFor(maxBody: number = MAX_BODY_BYTES): number {
@@ -55,6 +56,7 @@ export class Speaker {
   listen(listening: Listening) {
     listening.handle(CONVERSATION, (stream, key) => this.#respond(stream, key, undefined))
     listening.handle(SINGLE_CALL, (stream, key) => this.#respond(stream, key, this.#maxFrame))
+    listening.handle(EVENTS, (stream, key) => this.#options.events.subscribe(stream, key))
   }
 
   /** Conversations that are open. */
@@ -66,11 +68,13 @@ export class Speaker {
   leave() {
     this.#isLeaving = true
     for (const responder of this.#responders) responder.leave()
+    this.#options.events.leave()
   }
 
   /** Rights have changed. */
   recheck() {
     for (const responder of this.#responders) responder.recheck()
+    this.#options.events.recheck()
   }
 
   close() {
@@ -78,12 +82,12 @@ export class Speaker {
   }
 
   #respond(stream: LinkStream, key: Buffer, maxFrame: number | undefined) {
-    const { commands, denialOf, onemit, onnotice } = this.#options
+    const { commands, denialOf, events, onnotice } = this.#options
     const responder: Responder = new Responder(stream, {
       peer: toHex(key),
       commands,
       denialOf,
-      onemit,
+      onemit: (name, body, peer) => events.take(name, body, peer),
       parked: this.#parked,
       maxFrame,
       onclose: (reason) => {

@@ -1,5 +1,8 @@
 import type { SeaportError } from '../core/errors.js'
+import type { ServiceRole } from '../core/role.js'
 import { type CommandMap, Commands } from './commands.js'
+import type { EventRingOptions } from './event-ring.js'
+import { Events } from './events.js'
 import type { Denial } from './responder.js'
 import type { Listening } from './speaker.js'
 import { Speaker } from './speaker.js'
@@ -9,9 +12,12 @@ export interface TalkOptions {
   commands?: CommandMap | undefined
   /** The largest body of a command or an answer, in bytes. Default: 16 MiB, and 64 at most. */
   maxBody?: number | undefined
+  /** How many events are kept for those who come back. Default: 1 024, of 1 MiB and 60 s at most. */
+  events?: Pick<EventRingOptions, 'maxEvents' | 'maxBytes' | 'maxAge'> | undefined
 }
 
 export interface TalkParts extends TalkOptions {
+  role: ServiceRole
   denialOf: Denial
   onnotice: (notice: SeaportError) => void
   /** There is something to talk about. */
@@ -21,31 +27,54 @@ export interface TalkParts extends TalkOptions {
 /** All that a service can be talked to about. It takes no conversations until there is something. */
 export class Talk {
   readonly commands: Commands
+  readonly #events: Events
+  readonly #onwanted: () => void
   readonly #speaker: Speaker
   #isWanted: boolean
   #isListening = false
 
   /** @throws USAGE */
-  constructor({ commands, maxBody, denialOf, onnotice, onfirst }: TalkParts) {
+  constructor({ role, commands, maxBody, denialOf, onnotice, onfirst, events: ring }: TalkParts) {
     this.#isWanted = commands !== undefined
-    this.commands = new Commands({
-      maxBody,
-      onfirst: () => {
-        this.#isWanted = true
-        onfirst()
-      }
-    })
+    this.#onwanted = () => {
+      if (this.#isWanted) return
+      this.#isWanted = true
+      onfirst()
+    }
+    this.commands = new Commands({ maxBody, onfirst: this.#onwanted })
+    this.#events = new Events({ denialOf, onnotice, ...ring })
     this.#speaker = new Speaker({
       commands: this.commands,
       maxBody,
       denialOf,
       onnotice,
-      onemit: () => {}
+      events: this.#events
     })
+    this.commands
+      .handleOwn('$describe', () => this.#describe(role))
+      .handleOwn('$ping', (data) => data)
+      .handleOwn('$stats', () => this.getStats())
     for (const [name, how] of Object.entries(commands ?? {})) {
       if (typeof how === 'function') this.commands.handle(name, how)
       else this.commands.handle(name, how, how.handler)
     }
+  }
+
+  /** Whoever has them in hand talks. */
+  get events(): Events {
+    this.#onwanted()
+    return this.#events
+  }
+
+  /** What it can be told to do, and what it tells. */
+  #describe({ role, version }: ServiceRole) {
+    const types = this.#events.types()
+    return { role, version, commands: this.commands.describe(), events: Object.keys(types) }
+  }
+
+  /** What was counted. */
+  getStats() {
+    return { commands: this.commands.getStats(), events: { ...this.#events.stats } }
   }
 
   /** @returns whether it takes conversations from now on, and did not before */

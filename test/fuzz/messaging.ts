@@ -5,10 +5,13 @@ import { LINK_BUDGET, Window } from '../../lib/link/window.js'
 import { decodeBody, encodeBody } from '../../lib/messaging/body.js'
 import { Caller } from '../../lib/messaging/caller.js'
 import { Commands } from '../../lib/messaging/commands.js'
+import { EventRing } from '../../lib/messaging/event-ring.js'
 import { FrameReader } from '../../lib/messaging/frame-reader.js'
 import { encodeFrame, type Frame } from '../../lib/messaging/frames.js'
 import { ParkedAnswers } from '../../lib/messaging/parked-answers.js'
 import { Responder } from '../../lib/messaging/responder.js'
+import { Subscriber } from '../../lib/messaging/subscriber.js'
+import { Subscription } from '../../lib/messaging/subscription.js'
 import { settled } from './line.js'
 import type { Target } from './mutants.js'
 
@@ -35,6 +38,14 @@ const ANSWERED: Frame[] = [
   { type: 10 }
 ]
 
+const HEARD: Frame[] = [
+  { type: 0, version: 1 },
+  { type: 13, epoch: 5, seq: 0 },
+  { type: 15, seq: 1, name: 'TICK', body },
+  { type: 14, count: 3 },
+  { type: 15, seq: 5, name: 'TICK', body }
+]
+
 /** A stream whose other end is this program. */
 function stream(): LinkStream {
   const carrier: Carrier = { path: 'dht', schedule() {}, hasten() {}, cut() {}, finish() {} }
@@ -57,7 +68,7 @@ async function feed(stream: LinkStream, pieces: Buffer[]): Promise<void> {
 
 export const messagingTargets: Record<string, Target> = {
   'frames of a conversation': {
-    valid: [Buffer.concat([...ASKED, ...ANSWERED].map(encodeFrame))],
+    valid: [Buffer.concat([...ASKED, ...ANSWERED, ...HEARD].map(encodeFrame))],
     read([input]) {
       const onframe = (frame: Frame) => 'body' in frame && decodeBody(frame.body)
       new FrameReader({ maxBytes: 65_536, onframe }).push(input as Buffer)
@@ -80,6 +91,63 @@ export const messagingTargets: Record<string, Target> = {
       try {
         await feed(heard, pieces)
       } finally {
+        heard.destroy()
+      }
+    }
+  },
+  'who hears events': {
+    valid: [
+      encodeFrame({ type: 0, version: 1 }),
+      encodeFrame({ type: 12, after: { epoch: 5, seq: 1 }, types: ['TICK', 'TOCK'] }),
+      encodeFrame({ type: 12, after: null, types: ['*'] })
+    ],
+    async read(pieces) {
+      const ring = new EventRing({ epoch: 5 })
+      const emit = () => ring.add('TICK', body)
+      for (let i = 0; i < 3; i++) emit()
+      const heard = stream()
+      const peer = '01'.repeat(32)
+      const subscriber = new Subscriber(heard, {
+        peer,
+        ring,
+        denial: () => null,
+        onclose: () => {}
+      })
+      try {
+        await feed(heard, pieces)
+        subscriber.send(emit())
+      } finally {
+        heard.destroy()
+      }
+    }
+  },
+  'events as they are heard': {
+    valid: HEARD.map(encodeFrame),
+    async read(pieces) {
+      const heard = stream()
+      let seq = 0
+      const subscription = new Subscription({
+        pool: {
+          open: async () => heard,
+          follow: () => ({ seek() {}, stop() {} }),
+          pathOf: () => null
+        },
+        remotePublicKey: Buffer.alloc(32),
+        after: null,
+        types: () => ['*'],
+        onevent: (_name, _body, at) => {
+          if (at.seq <= seq && at.epoch === 5) throw new Error('an event twice')
+          if (at.epoch === 5) seq = at.seq
+        },
+        onsubscribed: () => {},
+        ondenied: () => {}
+      })
+      subscription.open()
+      await settled()
+      try {
+        await feed(heard, pieces)
+      } finally {
+        subscription.close()
         heard.destroy()
       }
     }

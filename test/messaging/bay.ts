@@ -6,6 +6,8 @@ import { Acceptor } from '../../lib/link/acceptor.js'
 import { LinkPool } from '../../lib/link/pool.js'
 import { type CommandMap, Commands } from '../../lib/messaging/commands.js'
 import { Conversations } from '../../lib/messaging/conversations.js'
+import type { EventRingOptions } from '../../lib/messaging/event-ring.js'
+import { Events } from '../../lib/messaging/events.js'
 import { Sender, type SenderOptions } from '../../lib/messaging/sender.js'
 import { maxFrameFor, SPOKEN, Speaker, type SpeakerOptions } from '../../lib/messaging/speaker.js'
 import { type Pair, secretPair } from '../link/pair.js'
@@ -18,7 +20,7 @@ export interface Berth {
   speaker: Speaker
   acceptor: Acceptor
   pairs: Pair[]
-  emitted: { name: string; peer: string }[]
+  events: Events
   notices: SeaportError[]
   candidate: Candidate
 }
@@ -27,10 +29,14 @@ export interface BayOptions extends Partial<Omit<SenderOptions, 'dialer'>> {
   /** In the order in which the directory has them: a mode that keeps it is used. */
   instances?: Record<string, CommandMap>
   service?: Partial<SpeakerOptions>
+  ring?: EventRingOptions
 }
 
 /** Instances that speak, and who sends them commands. */
-export async function bay(t: Test, { instances = {}, service = {}, ...options }: BayOptions) {
+export async function bay(
+  t: Test,
+  { instances = {}, service = {}, ring = {}, ...options }: BayOptions
+) {
   const network = await (await Testbed.make(t)).network()
   const berths = new Map<string, Berth>()
   const names: Record<string, Berth> = {}
@@ -40,6 +46,12 @@ export async function bay(t: Test, { instances = {}, service = {}, ...options }:
       if (typeof how === 'function') commands.handle(command, how)
       else commands.handle(command, how, how.handler)
     }
+    const denialOf = service.denialOf ?? (() => null)
+    const events = new Events({
+      denialOf,
+      onnotice: (notice) => berth.notices.push(notice),
+      ...ring
+    })
     const acceptor = new Acceptor({ dht: network.dht, keyPair: KeyPair() })
     const key = toHex(acceptor.publicKey)
     const berth: Berth = {
@@ -47,12 +59,12 @@ export async function bay(t: Test, { instances = {}, service = {}, ...options }:
       commands,
       acceptor,
       pairs: [],
-      emitted: [],
+      events,
       notices: [],
       speaker: new Speaker({
         commands,
         denialOf: () => null,
-        onemit: (name, _body, peer) => berth.emitted.push({ name, peer }),
+        events,
         onnotice: (notice) => berth.notices.push(notice),
         ...service
       }),
@@ -84,11 +96,12 @@ export async function bay(t: Test, { instances = {}, service = {}, ...options }:
   t.teardown(() => pool.close())
   const conversations = new Conversations({ pool, maxFrame: maxFrameFor(options.maxBody) })
   t.teardown(() => conversations.close())
+  const candidates = () => [...berths.values()].map(({ candidate }) => candidate)
   const dialer = new Dialer({
     role: 'agent@1.x',
     pool,
     mode: 'first',
-    resolve: () => [...berths.values()].map(({ candidate }) => candidate)
+    resolve: candidates
   })
   const sender = new Sender({ dialer, conversations, ...options })
   const of = (name: string) => names[name] as Berth
@@ -97,6 +110,7 @@ export async function bay(t: Test, { instances = {}, service = {}, ...options }:
     dialer,
     pool,
     conversations,
+    candidates,
     of,
     add,
     remove: (key: string) => berths.delete(key)

@@ -6,6 +6,7 @@ import {
   CALL,
   CANCEL,
   EMIT,
+  EVENT,
   encodeFrame,
   FAILURE,
   FETCH,
@@ -13,9 +14,12 @@ import {
   HELLO,
   ITEM,
   LEAVING,
+  MISSED,
   PARKED,
   QUEUED,
   STARTED,
+  SUBSCRIBE,
+  SUBSCRIBED,
   sizeOfCall
 } from '../../lib/messaging/frames.js'
 import { randomFrom } from '../random.js'
@@ -52,7 +56,12 @@ const FRAMES: Frame[] = [
   { type: PARKED, id: 7, token },
   { type: FETCH, id: 7, token },
   { type: LEAVING },
-  { type: EMIT, name: 'TICK', body }
+  { type: EMIT, name: 'TICK', body },
+  { type: SUBSCRIBE, after: null, types: ['*'] },
+  { type: SUBSCRIBE, after: { epoch: 2 ** 41, seq: 2 ** 40 }, types: ['TICK', 'a.b'] },
+  { type: SUBSCRIBED, epoch: 2 ** 41, seq: 0 },
+  { type: MISSED, count: 5 },
+  { type: EVENT, seq: 9, name: 'TICK', body }
 ]
 
 function read(pieces: Buffer[], maxBytes = 65_536): Frame[] {

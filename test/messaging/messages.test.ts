@@ -1,5 +1,7 @@
+import { once } from 'node:events'
 import t, { type Test } from 'tap'
-import { Consumer, KeyPair, Registry, Service } from '../../lib/index.js'
+import { Admin, Consumer, type Handler, KeyPair, Registry, Service } from '../../lib/index.js'
+import { keepProcessKey } from '../../lib/registry/log/own-keys.js'
 import { Testbed } from '../testbed.js'
 
 /** A registry, and what services and consumers of it are told. */
@@ -62,3 +64,91 @@ t.test('a service with a backend can be talked to as soon as there is a command'
     await new Promise(setImmediate)
   t.equal(await agent.send('late'), 'at last')
 })
+
+t.test('what a service emits is heard, and so is what is emitted to it', async (t) => {
+  const { options } = await harbor(t)
+  const service = Service({ ...(await options()), role: 'agent@1.0.0', commands: {} })
+  t.teardown(() => service.destroy())
+  await service.setup()
+  const consumer = Consumer(['agent@1.x'], { ...(await options()), listen: false })
+  t.teardown(() => consumer.destroy())
+  const [agent] = await consumer.setup()
+
+  const heard = new Promise((resolve) => {
+    agent.events.on('TICK', (data, { instance, seq }) => resolve({ data, instance, seq }))
+  })
+  await agent.events.ready()
+  service.events.emit('TICK', 1)
+  t.same(await heard, { data: 1, instance: service.servicePublicKey, seq: 1 })
+
+  const told = new Promise((resolve) => {
+    service.events.on('TOCK', (data, { type, peer }) => resolve([data, type, peer.length]))
+  })
+  agent.emit('TOCK', { a: 1 })
+  t.same(await told, [{ a: 1 }, 'TOCK', 64])
+
+  service.commands.handle('fetch', () => Date.now())
+  t.match(await agent.send('$describe'), {
+    role: 'agent',
+    version: '1.0.0',
+    commands: [{ name: 'fetch', idempotent: false }],
+    events: ['TICK']
+  })
+  t.equal(await agent.send('$ping', 'x'), 'x')
+  await agent.send('fetch')
+  t.match(await agent.send('$stats'), {
+    commands: { fetch: { calls: 1, failed: 0, latency: { count: 1 } } },
+    events: { emitted: 1, subscribers: 1 }
+  })
+})
+
+t.test('in a private registry a key has the commands executed that it was granted', async (t) => {
+  const { seed, options } = await harbor(t, { isPrivate: true })
+  const { bootstrap, registryPublicKey } = await options()
+  const admin = Admin({ seed, bootstrap, dir: (await options()).dir })
+  t.teardown(() => admin.destroy())
+  await admin.setup()
+  const keyPair = KeyPair()
+  await admin.grant(keyPair.publicKey, { serve: ['agent'] })
+  const aborted = new Promise((resolve) => {
+    hang = (_, { signal }) =>
+      new Promise(() => signal.addEventListener('abort', () => resolve(signal.reason)))
+  })
+  const service = Service({
+    ...(await options()),
+    keyPair,
+    role: 'agent@1.0.0',
+    commands: { fetch: () => 'now', stop: () => 'never', hang: (...args) => hang(...args) }
+  })
+  t.teardown(() => service.destroy())
+  await service.setup()
+
+  const { dir } = await options()
+  const { publicKey } = await keepProcessKey(Buffer.from(registryPublicKey, 'hex'), dir)
+  await admin.grant(publicKey, { call: ['agent@1.x#fetch', 'agent#hang'] })
+  const consumer = Consumer(['agent@1.x'], { registryPublicKey, bootstrap, dir, listen: false })
+  t.teardown(() => consumer.destroy())
+  const [agent] = await consumer.setup()
+  t.equal(await agent.send('fetch'), 'now')
+  for (const name of ['stop', '$describe']) {
+    await t.rejects(agent.send(name), { code: 'NOT_GRANTED', executed: 'no', message: /--call/ })
+  }
+  await t.rejects(agent.connect(), { code: 'NO_INSTANCE' })
+  const denied = once(consumer, 'notice')
+  agent.events.on('*', () => t.fail('an event'))
+  t.match(await denied, [{ code: 'NOT_GRANTED', message: /\$events/ }])
+
+  await admin.grantMore(publicKey, { call: ['agent#stop'] })
+  while ((await agent.send('stop').catch(() => null)) !== 'never');
+  const hanging = agent.send('hang')
+  hanging.catch(() => {})
+  await agent.send('fetch')
+  const since = performance.now()
+  await admin.revoke(publicKey)
+  await t.rejects(hanging, { name: 'SeaportError', executed: 'perhaps' })
+  await aborted
+  t.ok(performance.now() - since < 1000, 'cut within a second')
+  await t.rejects(agent.send('fetch'), { name: 'SeaportError', executed: 'no' })
+})
+
+let hang: Handler = () => {}

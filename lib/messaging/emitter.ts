@@ -1,0 +1,33 @@
+import { CONVERSATION } from './conversation.js'
+import type { Conversations } from './conversations.js'
+import { eventBody } from './events.js'
+import { checkOwnName } from './names.js'
+
+export interface EmitterOptions {
+  conversations: Conversations
+  instances: () => readonly { servicePublicKey: string; speaks?: readonly string[] }[]
+}
+
+/** Tells all instances of a role something. */
+export class Emitter {
+  readonly #options: EmitterOptions
+
+  constructor(options: EmitterOptions) {
+    this.#options = options
+  }
+
+  /** @throws USAGE, BAD_OUTPUT, TOO_LARGE */
+  emit(type: string, data: unknown) {
+    const name = checkOwnName(type, 'an event')
+    const body = eventBody(type, data)
+    const { conversations, instances } = this.#options
+    for (const { servicePublicKey, speaks } of instances()) {
+      if (!speaks?.includes(CONVERSATION)) continue
+      conversations.open(Buffer.from(servicePublicKey, 'hex'), {}).then(
+        (caller) => caller.emit(name, body),
+        // It is told at most once: who is not there does not hear it.
+        () => {}
+      )
+    }
+  }
+}

@@ -1,0 +1,224 @@
+import { SeaportError } from '../core/errors.js'
+import { type Body, decodeBody } from './body.js'
+import { EVENTS } from './conversation.js'
+import type { Cursor } from './frames.js'
+import { checkName } from './names.js'
+import { Subscription, type SubscriptionOptions } from './subscription.js'
+
+/** Where an event comes from, and what came before. */
+export interface EventOrigin {
+  type: string
+  /** The key of the instance, in hex. */
+  instance: string
+  version: string
+  /** When the instance was started, by its clock: it counts its events from 1 then. */
+  epoch: number
+  seq: number
+  /** How many events that were wanted were lost between the one before and this one. */
+  missed: number
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: who listens knows what is emitted
+export type EventListener = (data: any, origin: EventOrigin) => void
+
+/** How far the events of each instance were heard, by its key. */
+export type Cursors = Record<string, Cursor>
+
+export interface ListenOptions {
+  /** Goes on from there: what came since, as far as the instances have it, and `missed` says how much they have not. */
+  after?: Cursors | undefined
+}
+
+/** An instance whose events can be heard. */
+interface Audible {
+  servicePublicKey: string
+  version: string
+  speaks?: readonly string[]
+}
+
+export interface EntryEventsOptions {
+  pool: SubscriptionOptions['pool']
+  instances: () => readonly Audible[]
+  /** Calls back whenever those may have changed. */
+  watch: (listener: () => void) => () => void
+  backoffs?: readonly number[] | undefined
+  onnotice: (notice: SeaportError) => void
+}
+
+interface Followed {
+  subscription: Subscription
+  version: string
+  isSubscribed: boolean
+}
+
+/** Instances whose events are heard at a time. */
+const MAX_FOLLOWED = 1024
+/** Instances that went whose place is remembered, should they come back. */
+const MAX_REMEMBERED = 1024
+
+/** The events of all instances of a role, of those that come later, too. */
+export class EntryEvents {
+  readonly #options: EntryEventsOptions
+  readonly #listeners = new Map<string, Set<EventListener>>()
+  readonly #followed = new Map<string, Followed>()
+  readonly #remembered = new Map<string, Cursor>()
+  readonly #waiting = new Set<() => void>()
+  #stop: (() => void) | null = null
+  #isClosed = false
+
+  /** @internal */
+  constructor(options: EntryEventsOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Hears the events of one type, or of all (`*`).
+   *
+   * @throws USAGE, CLOSED
+   */
+  on(type: string, listener: EventListener, { after = {} }: ListenOptions = {}): this {
+    if (type !== '*') checkName(type, 'an event')
+    if (this.#isClosed) throw SeaportError.CLOSED('the consumer was closed')
+    for (const [key, cursor] of Object.entries(after)) this.#remember(key, { ...cursor })
+    const isNew = !this.#listeners.has(type)
+    const listeners = this.#listeners.get(type) ?? new Set()
+    this.#listeners.set(type, listeners.add(listener))
+    if (!this.#stop) this.#start()
+    else if (isNew) this.#updateAll()
+    return this
+  }
+
+  /** Hears no more. After the last one nothing is sent here any more. */
+  off(type: string, listener: EventListener): this {
+    const listeners = this.#listeners.get(type)
+    if (!listeners?.delete(listener) || listeners.size > 0) return this
+    this.#listeners.delete(type)
+    if (this.#listeners.size > 0) this.#updateAll()
+    else this.#end()
+    return this
+  }
+
+  /** Resolves once all instances that are known now are being listened to. */
+  async ready(): Promise<void> {
+    while (this.#stop && [...this.#followed.values()].some(({ isSubscribed }) => !isSubscribed)) {
+      await new Promise<void>((resolve) => this.#waiting.add(resolve))
+    }
+  }
+
+  /** How far each instance was heard: for `after`. */
+  cursors(): Cursors {
+    const cursors: Cursors = Object.fromEntries(this.#remembered)
+    for (const [key, { subscription }] of this.#followed) {
+      if (subscription.cursor) cursors[key] = { ...subscription.cursor }
+    }
+    return cursors
+  }
+
+  /** @internal */
+  close() {
+    this.#isClosed = true
+    this.#end()
+  }
+
+  #start() {
+    this.#stop = this.#options.watch(() => this.#follow())
+    this.#follow()
+  }
+
+  #end() {
+    this.#stop?.()
+    this.#stop = null
+    for (const key of [...this.#followed.keys()]) this.#leave(key)
+    this.#tell()
+  }
+
+  /** Listens to those that have come, and to those no more that have gone. */
+  #follow() {
+    const audible = new Map(
+      this.#options
+        .instances()
+        .filter(({ speaks }) => speaks?.includes(EVENTS))
+        .slice(0, MAX_FOLLOWED)
+        .map((instance) => [instance.servicePublicKey, instance])
+    )
+    for (const key of [...this.#followed.keys()]) if (!audible.has(key)) this.#leave(key)
+    for (const [key, instance] of audible) {
+      const followed = this.#followed.get(key)
+      if (followed) followed.version = instance.version
+      else this.#listenTo(instance)
+    }
+    this.#tell()
+  }
+
+  #listenTo({ servicePublicKey: key, version }: Audible) {
+    const { pool, backoffs, onnotice } = this.#options
+    const subscription = new Subscription({
+      pool,
+      backoffs,
+      remotePublicKey: Buffer.from(key, 'hex'),
+      after: this.#remembered.get(key) ?? null,
+      types: () => this.#types,
+      onevent: (type, body, at) => this.#onevent(type, body, { ...at, instance: key }),
+      onsubscribed: () => {
+        followed.isSubscribed = true
+        this.#tell()
+      },
+      ondenied: (reason) => {
+        // Who waits for all to be listened to would wait for good.
+        followed.isSubscribed = true
+        this.#tell()
+        onnotice(reason)
+      }
+    })
+    const followed: Followed = { subscription, version, isSubscribed: false }
+    this.#remembered.delete(key)
+    this.#followed.set(key, followed)
+    subscription.open()
+  }
+
+  #leave(key: string) {
+    const followed = this.#followed.get(key)
+    if (!followed) return
+    this.#followed.delete(key)
+    const { cursor } = followed.subscription
+    if (cursor) this.#remember(key, cursor)
+    followed.subscription.close()
+  }
+
+  #remember(key: string, cursor: Cursor) {
+    this.#remembered.delete(key)
+    this.#remembered.set(key, cursor)
+    const [oldest] = this.#remembered.keys()
+    if (this.#remembered.size > MAX_REMEMBERED && oldest) this.#remembered.delete(oldest)
+  }
+
+  #onevent(type: string, body: Body, at: Omit<EventOrigin, 'type' | 'version'>) {
+    const listeners = [...(this.#listeners.get(type) ?? []), ...(this.#listeners.get('*') ?? [])]
+    const { version = '' } = this.#followed.get(at.instance) ?? {}
+    for (const listener of listeners) {
+      try {
+        listener(decodeBody(body), { type, version, ...at })
+      } catch (error) {
+        const text = `a listener to events has thrown: ${(error as Error)?.message}`
+        this.#options.onnotice(SeaportError.COMMAND_FAILED(text, error))
+      }
+    }
+  }
+
+  /** What is asked for. An instance takes 64 types; beyond, all are asked for. */
+  get #types(): string[] {
+    const types = [...this.#listeners.keys()]
+    return types.includes('*') || types.length > MAX_ASKED_TYPES ? ['*'] : types
+  }
+
+  #updateAll() {
+    for (const { subscription } of this.#followed.values()) subscription.update()
+  }
+
+  #tell() {
+    for (const resolve of this.#waiting) resolve()
+    this.#waiting.clear()
+  }
+}
+
+const MAX_ASKED_TYPES = 64

@@ -1,0 +1,131 @@
+import type { Body } from './body.js'
+import { type Cursor, EVENT, encodeFrame } from './frames.js'
+
+/** An event as it is kept and sent. */
+export interface KeptEvent {
+  seq: number
+  name: string
+  /** Its frame. */
+  bytes: Buffer
+  /** By `performance.now()`. */
+  at: number
+}
+
+export interface EventRingOptions {
+  maxEvents?: number | undefined
+  maxBytes?: number | undefined
+  /** In ms. */
+  maxAge?: number | undefined
+  /** By which restarts are told apart; greater in each. */
+  epoch?: number | undefined
+  now?: (() => number) | undefined
+}
+
+const MAX_EVENTS = 1024
+const MAX_BYTES = 1024 * 1024
+const MAX_AGE_MS = 60_000
+/** Of how many events that are gone is known which type they were of. */
+const REMEMBERED_TYPES = 65_536
+const MAX_TYPES = 65_535
+/** Stands for types beyond those that are counted. */
+const OTHER_TYPE = 0
+
+/** The latest events of an instance, for those who come back: whichever of its bounds is reached first counts. */
+export class EventRing {
+  readonly epoch: number
+  readonly #maxEvents: number
+  readonly #maxBytes: number
+  readonly #maxAge: number
+  readonly #now: () => number
+  #events: KeptEvent[] = []
+  /** How many at the beginning of these are gone. */
+  #gone = 0
+  #bytes = 0
+  #seq = 0
+  readonly #typeIds = new Map<string, number>()
+  readonly #types = new Uint16Array(REMEMBERED_TYPES)
+
+  constructor({
+    maxEvents = MAX_EVENTS,
+    maxBytes = MAX_BYTES,
+    maxAge = MAX_AGE_MS,
+    epoch = Date.now(),
+    now = () => performance.now()
+  }: EventRingOptions = {}) {
+    this.epoch = epoch
+    this.#maxEvents = maxEvents
+    this.#maxBytes = maxBytes
+    this.#maxAge = maxAge
+    this.#now = now
+  }
+
+  /** The number of the latest event. */
+  get seq(): number {
+    return this.#seq
+  }
+
+  add(name: string, body: Body): KeptEvent {
+    const seq = ++this.#seq
+    const bytes = encodeFrame({ type: EVENT, seq, name, body })
+    const event = { seq, name, bytes, at: this.#now() }
+    this.#types[seq % REMEMBERED_TYPES] = this.#typeId(name)
+    this.#events.push(event)
+    this.#bytes += bytes.byteLength
+    this.#forget()
+    return event
+  }
+
+  /** What came after a cursor and is of some types, and how many more there were. */
+  since(
+    { epoch, seq }: Cursor,
+    isWanted: (name: string) => boolean
+  ): { missed: number; events: KeptEvent[] } {
+    this.#forget()
+    // Of another life nothing is known here: all that there was since the start is new.
+    const from = epoch === this.epoch ? Math.min(seq, this.#seq) : 0
+    const events = this.#events.slice(this.#gone).filter((event) => event.seq > from)
+    const firstKept = this.#seq - (this.#events.length - this.#gone) + 1
+    return {
+      missed: this.#countGone(from + 1, firstKept, isWanted),
+      events: events.filter(({ name }) => isWanted(name))
+    }
+  }
+
+  /** How many of the events from one number to below another were of types that are wanted, as far as is known. */
+  #countGone(first: number, end: number, isWanted: (name: string) => boolean): number {
+    if (first >= end) return 0
+    const wanted = new Set([OTHER_TYPE])
+    for (const [name, id] of this.#typeIds) if (isWanted(name)) wanted.add(id)
+    const remembered = Math.max(first, this.#seq - REMEMBERED_TYPES + 1)
+    let count = Math.min(remembered, end) - first
+    for (let seq = remembered; seq < end; seq++) {
+      if (wanted.has(this.#types[seq % REMEMBERED_TYPES] ?? OTHER_TYPE)) count++
+    }
+    return count
+  }
+
+  #typeId(name: string): number {
+    const known = this.#typeIds.get(name)
+    if (known !== undefined) return known
+    if (this.#typeIds.size >= MAX_TYPES) return OTHER_TYPE
+    const id = this.#typeIds.size + 1
+    this.#typeIds.set(name, id)
+    return id
+  }
+
+  #forget() {
+    const oldest = this.#now() - this.#maxAge
+    for (;;) {
+      const event = this.#events[this.#gone]
+      if (!event) break
+      const isTooMuch =
+        this.#events.length - this.#gone > this.#maxEvents || this.#bytes > this.#maxBytes
+      if (!isTooMuch && event.at >= oldest) break
+      this.#bytes -= event.bytes.byteLength
+      this.#gone++
+    }
+    if (this.#gone < this.#maxEvents) return
+    this.#events = this.#events.slice(this.#gone)
+    this.#gone = 0
+  }
+}

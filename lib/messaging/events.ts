@@ -1,0 +1,162 @@
+import { SeaportError } from '../core/errors.js'
+import { toHex } from '../core/keys.js'
+import type { LinkStream } from '../link/stream.js'
+import { type Body, decodeBody, encodeBody } from './body.js'
+import { EventRing, type EventRingOptions } from './event-ring.js'
+import { checkName, checkOwnName } from './names.js'
+import type { Denial } from './responder.js'
+import { Subscriber } from './subscriber.js'
+
+/** Of what somebody emitted to a service. */
+export interface EmittedBy {
+  type: string
+  /** The key of who emitted it, in hex. */
+  peer: string
+}
+
+/** Hears what consumers emit to a service. */
+// biome-ignore lint/suspicious/noExplicitAny: who hears it knows what is emitted
+export type EmittedListener = (data: any, by: EmittedBy) => void
+
+export interface EventsOptions extends EventRingOptions {
+  denialOf: Denial
+  onnotice: (notice: SeaportError) => void
+}
+
+/** Of an event: each fits a frame with its type. */
+export const MAX_EVENT_BYTES = 60 * 1024
+/** The right to hear events is that to call this. */
+export const EVENTS_RIGHT = '$events'
+/** Subscriptions of one key at a time. */
+const MAX_SUBSCRIPTIONS = 256
+
+/** What a service tells all who listen, and what it is told by those who emit to it. */
+export class Events {
+  readonly stats = { emitted: 0, subscribers: 0, dropped: 0 }
+  readonly #options: EventsOptions
+  readonly #ring: EventRing
+  readonly #subscribers = new Set<Subscriber>()
+  readonly #listeners = new Map<string, Set<EmittedListener>>()
+  readonly #types = new Map<string, number>()
+  #isLeaving = false
+
+  /** @internal */
+  constructor(options: EventsOptions) {
+    this.#options = options
+    this.#ring = new EventRing(options)
+  }
+
+  /**
+   * Tells all who listen now, and those who come back soon. Waits for nobody.
+   *
+   * @param data JSON or bytes, of at most 60 KiB
+   * @throws USAGE for a type that cannot be one, BAD_OUTPUT for what cannot be sent, TOO_LARGE
+   */
+  emit(type: string, data?: unknown) {
+    const event = this.#ring.add(checkOwnName(type, 'an event'), eventBody(type, data))
+    this.stats.emitted++
+    if (this.#types.size < MAX_TYPES || this.#types.has(type)) {
+      this.#types.set(type, (this.#types.get(type) ?? 0) + 1)
+    }
+    for (const subscriber of this.#subscribers) subscriber.send(event)
+  }
+
+  /**
+   * Hears what consumers emit to this service: of one type, or of all (`*`).
+   *
+   * @throws USAGE
+   */
+  on(type: string, listener: EmittedListener): this {
+    if (type !== '*') checkName(type, 'an event')
+    const listeners = this.#listeners.get(type) ?? new Set()
+    this.#listeners.set(type, listeners.add(listener))
+    return this
+  }
+
+  off(type: string, listener: EmittedListener): this {
+    this.#listeners.get(type)?.delete(listener)
+    return this
+  }
+
+  /** How many were emitted of each type. */
+  types(): Record<string, number> {
+    return Object.fromEntries(this.#types)
+  }
+
+  /** @internal Takes what a consumer emitted. */
+  take(type: string, body: Body, peer: string) {
+    const listeners = [...(this.#listeners.get(type) ?? []), ...(this.#listeners.get('*') ?? [])]
+    if (listeners.length === 0) return
+    try {
+      const data = decodeBody(body)
+      for (const listener of listeners) listener(data, { type, peer })
+    } catch (error) {
+      const text = `a listener to what is emitted has thrown: ${(error as Error)?.message}`
+      this.#options.onnotice(SeaportError.COMMAND_FAILED(text, error))
+    }
+  }
+
+  /** @internal Takes a stream of who wants to hear events. */
+  subscribe(stream: LinkStream, key: Buffer) {
+    const peer = toHex(key)
+    if (this.#countOf(peer) >= MAX_SUBSCRIPTIONS) {
+      stream.destroy(SeaportError.LIMIT_REACHED(`${MAX_SUBSCRIPTIONS} subscriptions of one key`))
+      return
+    }
+    const subscriber: Subscriber = new Subscriber(stream, {
+      peer,
+      ring: this.#ring,
+      denial: () => this.#options.denialOf(peer, EVENTS_RIGHT),
+      onclose: (reason) => {
+        this.#subscribers.delete(subscriber)
+        this.stats.subscribers--
+        this.stats.dropped += subscriber.dropped
+        if (reason?.code === 'BAD_MESSAGE') this.#options.onnotice(reason)
+      }
+    })
+    this.#subscribers.add(subscriber)
+    this.stats.subscribers++
+    if (this.#isLeaving) subscriber.leave()
+  }
+
+  /** @internal */
+  leave() {
+    this.#isLeaving = true
+    for (const subscriber of this.#subscribers) subscriber.leave()
+  }
+
+  /** @internal Rights have changed. */
+  recheck() {
+    for (const subscriber of this.#subscribers) subscriber.recheck()
+  }
+
+  #countOf(peer: string): number {
+    let count = 0
+    for (const subscriber of this.#subscribers) if (subscriber.peer === peer) count++
+    return count
+  }
+}
+
+const MAX_TYPES = 1024
+
+/**
+ * The body of an event.
+ *
+ * @throws BAD_OUTPUT, TOO_LARGE
+ */
+export function eventBody(type: string, data: unknown): Body {
+  let body: Body
+  try {
+    body = encodeBody(data)
+  } catch (error) {
+    throw SeaportError.BAD_OUTPUT(
+      `the event ${type} cannot be sent: ${(error as Error).message}`,
+      error
+    )
+  }
+  const { byteLength } = body.bytes
+  if (byteLength <= MAX_EVENT_BYTES) return body
+  throw SeaportError.TOO_LARGE(
+    `the event ${type} has ${byteLength} bytes, ${MAX_EVENT_BYTES} may be`
+  )
+}

@@ -1,0 +1,124 @@
+import { SeaportError } from '../core/errors.js'
+import type { LinkStream } from '../link/stream.js'
+import { Conversation } from './conversation.js'
+import type { EventRing, KeptEvent } from './event-ring.js'
+import { encodeFrame, FAILURE, type Frame, MISSED, SUBSCRIBE, SUBSCRIBED } from './frames.js'
+
+export interface SubscriberOptions {
+  /** Hex. */
+  peer: string
+  ring: EventRing
+  /** Why it may not hear them, or null if it may. */
+  denial: () => SeaportError | null
+  onclose: (reason: SeaportError | null) => void
+}
+
+/** What waits for who does not read, beyond what its credit lets leave. */
+const MAX_WAITING_EVENTS = 1000
+const MAX_WAITING_BYTES = 256 * 1024
+
+/** Somebody who hears the events of this instance. Who does not read loses the oldest, and is told how many. */
+export class Subscriber {
+  readonly peer: string
+  readonly #options: SubscriberOptions
+  readonly #conversation: Conversation
+  #types: ReadonlySet<string> | null = null
+  #waiting: KeptEvent[] = []
+  #waitingBytes = 0
+  #missed = 0
+  #hasRoom = true
+  #isEnding = false
+  /** Events that were lost on the way to it. */
+  dropped = 0
+
+  constructor(stream: LinkStream, options: SubscriberOptions) {
+    this.peer = options.peer
+    this.#options = options
+    this.#conversation = new Conversation(stream, {
+      onframe: (frame) => this.#take(frame),
+      onend: () => this.#conversation.end(),
+      ondrain: () => this.#flush(),
+      onclose: (reason) => options.onclose(reason)
+    })
+    this.#conversation.start()
+  }
+
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
+  isWanted(name: string): boolean {
+    return this.#types !== null && (this.#types.has('*') || this.#types.has(name))
+  }
+
+  send(event: KeptEvent) {
+    if (!this.isWanted(event.name)) return
+    if (this.#hasRoom && this.#waiting.length === 0) this.#write(event)
+    else this.#wait(event)
+  }
+
+  /** Says why it may not hear events any more, if that is so. */
+  recheck() {
+    const denial = this.#options.denial()
+    if (denial) this.#deny(denial)
+  }
+
+  /** It is to go elsewhere: what waits is sent. */
+  leave() {
+    this.#isEnding = true
+    if (this.#waiting.length === 0) this.#conversation.end()
+  }
+
+  #take(frame: Frame) {
+    if (frame.type !== SUBSCRIBE) {
+      throw SeaportError.BAD_MESSAGE(`a frame of type ${frame.type} from who hears events`)
+    }
+    const denial = this.#options.denial()
+    if (denial) return this.#deny(denial)
+    const { ring } = this.#options
+    this.#types = new Set(frame.types)
+    if (!frame.after) {
+      return void this.#conversation.send({ type: SUBSCRIBED, epoch: ring.epoch, seq: ring.seq })
+    }
+    const { missed, events } = ring.since(frame.after, (name) => this.isWanted(name))
+    const from = frame.after.epoch === ring.epoch ? Math.min(frame.after.seq, ring.seq) : 0
+    this.#conversation.send({ type: SUBSCRIBED, epoch: ring.epoch, seq: from })
+    this.#missed += missed
+    for (const event of events) this.send(event)
+  }
+
+  #deny({ code, text }: SeaportError) {
+    this.#types = null
+    this.#waiting.length = 0
+    this.#conversation.send({ type: FAILURE, id: 0, executed: 'no', code, handlerCode: '', text })
+    this.#conversation.end()
+  }
+
+  #write(event: KeptEvent) {
+    if (this.#missed > 0) {
+      this.#conversation.sendEncoded(encodeFrame({ type: MISSED, count: this.#missed }))
+      this.#missed = 0
+    }
+    this.#hasRoom = this.#conversation.sendEncoded(event.bytes)
+  }
+
+  #wait(event: KeptEvent) {
+    this.#waiting.push(event)
+    this.#waitingBytes += event.bytes.byteLength
+    while (this.#waiting.length > MAX_WAITING_EVENTS || this.#waitingBytes > MAX_WAITING_BYTES) {
+      this.#waitingBytes -= (this.#waiting.shift() as KeptEvent).bytes.byteLength
+      this.#missed++
+      this.dropped++
+    }
+  }
+
+  #flush() {
+    this.#hasRoom = true
+    while (this.#hasRoom && this.#waiting.length > 0) {
+      const event = this.#waiting.shift() as KeptEvent
+      this.#waitingBytes -= event.bytes.byteLength
+      this.#write(event)
+    }
+    if (this.#isEnding && this.#waiting.length === 0) this.#conversation.end()
+  }
+}

@@ -1,0 +1,106 @@
+import { SeaportError } from '../core/errors.js'
+import { LastingStream, type LastingStreamOptions } from '../link/lasting-stream.js'
+import type { LinkStream } from '../link/stream.js'
+import type { Body } from './body.js'
+import { Conversation, EVENTS } from './conversation.js'
+import { type Cursor, EVENT, FAILURE, type Frame, MISSED, SUBSCRIBE, SUBSCRIBED } from './frames.js'
+
+export interface SubscriptionOptions
+  extends Pick<LastingStreamOptions, 'pool' | 'remotePublicKey' | 'backoffs'> {
+  /** Where to go on; null to begin with what comes next. */
+  after: Cursor | null
+  types: () => string[]
+  onevent: (name: string, body: Body, at: Cursor & { missed: number }) => void
+  /** It is being listened from now on. */
+  onsubscribed: () => void
+  /** The instance does not let us hear its events; it is asked again later. */
+  ondenied: (reason: SeaportError) => void
+}
+
+/** The events of one instance, over all the links and paths that lead to it in turn: nothing twice, and in order. */
+export class Subscription {
+  readonly #options: SubscriptionOptions
+  readonly #lasting: LastingStream
+  #conversation: Conversation | null = null
+  #cursor: Cursor | null
+  #missed = 0
+
+  constructor(options: SubscriptionOptions) {
+    this.#options = options
+    this.#cursor = options.after
+    const { pool, remotePublicKey, backoffs } = options
+    this.#lasting = new LastingStream({ pool, remotePublicKey, purpose: EVENTS, backoffs })
+    this.#lasting.on('stream', (stream) => this.#onstream(stream))
+    this.#lasting.on('failed', (reason) => this.#onfailed(reason))
+  }
+
+  /** How far it was heard. */
+  get cursor(): Cursor | null {
+    return this.#cursor
+  }
+
+  open() {
+    this.#lasting.open()
+  }
+
+  /** Other types are wanted from now on. */
+  update() {
+    this.#conversation?.send({ type: SUBSCRIBE, after: null, types: this.#options.types() })
+  }
+
+  close() {
+    this.#conversation = null
+    this.#lasting.close()
+  }
+
+  #onstream(stream: LinkStream) {
+    const conversation: Conversation = new Conversation(stream, {
+      onframe: (frame) => this.#take(frame, conversation),
+      onend: () => conversation.end(),
+      onclose: () => {}
+    })
+    this.#conversation = conversation
+    this.#missed = 0
+    conversation.start()
+    conversation.send({ type: SUBSCRIBE, after: this.#cursor, types: this.#options.types() })
+  }
+
+  #take(frame: Frame, from: Conversation) {
+    const isCurrent = from === this.#conversation
+    switch (frame.type) {
+      case SUBSCRIBED:
+        return isCurrent ? this.#onsubscribed(frame) : undefined
+      case MISSED:
+        // What was lost on a stream that was left was asked for anew on the next one.
+        if (isCurrent) this.#missed += frame.count
+        return
+      case EVENT:
+        return this.#onevent(frame, isCurrent)
+      case FAILURE:
+        return this.#options.ondenied(SeaportError.remote(frame.code, frame.text))
+      default:
+        throw SeaportError.BAD_MESSAGE(`a frame of type ${frame.type} among events`)
+    }
+  }
+
+  #onsubscribed({ epoch, seq }: Cursor) {
+    if (this.#cursor?.epoch !== epoch || this.#cursor.seq > seq) this.#cursor = { epoch, seq }
+    this.#options.onsubscribed()
+  }
+
+  #onevent({ seq, name, body }: Extract<Frame, { type: typeof EVENT }>, isCurrent: boolean) {
+    const cursor = this.#cursor
+    // From the stream that was left only what comes next in a row: the other one brings all the rest.
+    if (!cursor || seq <= cursor.seq || !isCurrent) return
+    cursor.seq = seq
+    const missed = this.#missed
+    this.#missed = 0
+    this.#options.onevent(name, body, { epoch: cursor.epoch, seq, missed })
+  }
+
+  #onfailed(reason: SeaportError) {
+    if (reason.code === 'NOT_GRANTED' || reason.code === 'NOT_ALLOWED') {
+      this.#options.ondenied(reason)
+    }
+  }
+}
