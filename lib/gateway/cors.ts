@@ -1,9 +1,9 @@
 import type { ServerResponse } from 'node:http'
 import { SeaportError } from '../core/errors.js'
 import { parseRolePattern, type RolePattern } from '../core/role-pattern.js'
-import { copyHeaders } from '../http/headers.js'
+import { copyHeaders, listed } from '../http/headers.js'
 import type { RawHeaders, RequestHead } from '../http/message-head.js'
-import type { Upstream } from './upstream.js'
+import type { Refusal } from './refusal.js'
 
 /** Which web pages may call a role from a browser. */
 export interface CorsOptions {
@@ -20,6 +20,7 @@ export interface CorsRule {
 }
 
 const PREFLIGHT_MAX_AGE_S = 600
+const EXPOSE = 'Access-Control-Expose-Headers'
 
 /** @throws USAGE, BAD_ROLE */
 export function readCors({ role, origin }: CorsOptions): CorsRule {
@@ -32,6 +33,13 @@ export function readCors({ role, origin }: CorsOptions): CorsRule {
   return { roles: parseRolePattern(role), origin }
 }
 
+/** What a request is for, as far as rules look at it. */
+export interface CorsTarget {
+  role: string
+  /** Of those that may be asked, the version that is. Null if there is none now. */
+  version: string | null
+}
+
 /** What CORS (Fetch standard §3.2) means for one request, null if its target has no rule. */
 export class Cors {
   readonly #request: RequestHead
@@ -42,12 +50,14 @@ export class Cors {
     this.#allowed = allowed
   }
 
-  static of(rules: readonly CorsRule[], request: RequestHead, upstream: Upstream): Cors | null {
-    if (rules.length === 0) return null
-    const [instance] = upstream.instances()
-    if (!instance) return null
-    const { role, version } = instance
-    const applying = rules.filter(({ roles }) => roles.has(role, version))
+  static of(
+    rules: readonly CorsRule[],
+    request: RequestHead,
+    { role, version }: CorsTarget
+  ): Cors | null {
+    const applying = rules.filter(({ roles }) =>
+      version === null ? roles.hasRole(role) : roles.has(role, version)
+    )
     if (applying.length === 0) return null
     const { origin = '' } = request.headers
     const origins = applying.map(({ origin }) => origin)
@@ -81,12 +91,36 @@ export class Cors {
     response.end()
   }
 
-  /** Puts our word in place of the service's own. */
+  /** Puts our word in place of the service's own, except on what may be read of its fields. */
   amend(headers: RawHeaders): RawHeaders {
     const amended: RawHeaders = []
     copyHeaders(headers, amended, (name) => name.startsWith('access-control-'))
-    if (this.#allowed) amended.push('Access-Control-Expose-Headers', '*')
+    if (this.#allowed) amended.push(EXPOSE, this.#exposed(headers))
     return amended.concat(...this.#own())
+  }
+
+  /** Lets the page read why it gets no answer. */
+  amendRefusal(refusal: Refusal): Refusal {
+    const names = Object.keys(refusal.headers)
+    const exposed = this.#allowed && names.length > 0 ? { [EXPOSE]: names.join(', ') } : {}
+    return {
+      ...refusal,
+      headers: { ...refusal.headers, ...exposed, ...Object.fromEntries(this.#own()) }
+    }
+  }
+
+  /**
+   * What the service lists, or else every field. Where credentials are allowed, an asterisk means a field of that
+   * name, and so each is named.
+   */
+  #exposed(headers: RawHeaders): string {
+    const listed = listedIn(headers, 'access-control-expose-headers')
+    if (this.#allowed === '*') return listed || '*'
+    if (listed !== '' && !/(^|,)\s*\*\s*(,|$)/.test(listed)) return listed
+    const names = headers.filter((_, i) => i % 2 === 0)
+    return [...new Map(names.map((name) => [name.toLowerCase(), name])).values()]
+      .filter((name) => !/^(access-control-.*|set-cookie2?)$/i.test(name))
+      .join(', ')
   }
 
   #own(): [string, string][] {
@@ -97,4 +131,10 @@ export class Cors {
       own.push(['Access-Control-Allow-Credentials', 'true'])
     return own
   }
+}
+
+function listedIn(headers: RawHeaders, name: string): string {
+  return listed(headers, name)
+    .filter((value) => value.trim() !== '')
+    .join(', ')
 }

@@ -4,7 +4,6 @@ import { SeaportError } from '../core/errors.js'
 import { checkLength } from '../http/request-body.js'
 import type { Principal } from './access.js'
 import type { AccessEntry } from './access-log.js'
-import { Cors } from './cors.js'
 import { Forwarding, type ForwardingContext } from './forwarding.js'
 import type { Ledger } from './ledger.js'
 import { refusalOf, refusalText, refuse } from './refusal.js'
@@ -46,6 +45,8 @@ export class RequestHandler {
     response.on('error', () => {})
     request.on('error', () => {})
     try {
+      const preflight = this.#options.router.preflightOf(request)
+      if (preflight) return preflight.answerPreflight(response)
       const route = await this.#options.router.route(request)
       entry.principal = route.principal.name
       if (route.kind === 'forward') await this.#forward(request, response, route, entry)
@@ -71,8 +72,7 @@ export class RequestHandler {
     const { upstream, path, isOurAuthorization } = route
     const { router, context, maxBodyBytes = Infinity } = this.#options
     entry.upstream = upstream.name
-    const cors = Cors.of(router.rules.cors, request, upstream)
-    if (cors?.isPreflight) return cors.answerPreflight(response)
+    const cors = router.corsOf(request, upstream)
     checkLength(request, maxBodyBytes)
     const forwarding = new Forwarding(context, {
       request,
@@ -137,9 +137,10 @@ export class RequestHandler {
 
   #refuse(request: IncomingMessage, response: ServerResponse, error: unknown, entry: AccessEntry) {
     const refusal = refusalOf(error)
+    const cors = this.#options.router.corsOf(request)
     this.#options.ledger.fail(entry, error)
     if (response.headersSent) response.destroy()
-    else if (!response.destroyed) refuse(request, response, refusal)
+    else if (!response.destroyed) refuse(request, response, cors?.amendRefusal(refusal) ?? refusal)
   }
 }
 

@@ -1,11 +1,13 @@
 import { SeaportError } from '../core/errors.js'
 import { hostnameOf, isOwnName } from '../core/hostname.js'
+import type { RoleRange } from '../core/role.js'
 import { type Forwarded, listed } from '../http/headers.js'
 import type { RequestHead } from '../http/message-head.js'
 import type { Directory, Instance } from '../registry/replica/directory.js'
 import type { AccessList, Principal } from './access.js'
 import { addressOf } from './access-log.js'
 import { clientOf } from './client-address.js'
+import { Cors, type CorsTarget } from './cors.js'
 import type { DomainRule } from './domains.js'
 import type { GatewayRules } from './rules.js'
 import { type ListTarget, type PageTarget, parseTarget } from './target.js'
@@ -141,6 +143,58 @@ export class Router {
       default:
         return { ...target, principal }
     }
+  }
+
+  /**
+   * The answer to a preflight, null if it is none or no rule speaks of its target. Browsers send no credentials with
+   * it (Fetch standard §4.8), so nobody is asked who they are.
+   *
+   * @throws BAD_REQUEST, NOT_IMPLEMENTED, LOOP, FORBIDDEN, NOT_FOUND
+   */
+  preflightOf(request: RequestHead): Cors | null {
+    const cors = request.method === 'OPTIONS' ? this.corsOf(request) : null
+    if (!cors?.isPreflight) return null
+    this.#checkMessage(request)
+    this.#checkHost(hostOf(request), request)
+    return cors
+  }
+
+  /**
+   * What CORS means for a request, null if no rule speaks of its target.
+   *
+   * @param upstream where it went, if it did: whoever sends it may reach some of the versions only
+   */
+  corsOf(request: RequestHead, upstream?: Upstream): Cors | null {
+    const { cors } = this.rules
+    if (cors.length === 0) return null
+    const target = upstream?.instances()[0] ?? this.#corsTargetOf(request)
+    return target && Cors.of(cors, request, target)
+  }
+
+  #corsTargetOf(request: RequestHead): CorsTarget | null {
+    try {
+      const domain = this.#corsTargetOfDomain(hostnameOf(hostOf(request)))
+      if (domain) return domain
+      const asked = parseTarget(pathOf(request))
+      if (asked.kind === 'role') return this.#newestOf(asked.role)
+      return asked.kind === 'instance' ? this.#upstreams.find(asked.name) : null
+    } catch {
+      return null
+    }
+  }
+
+  #corsTargetOfDomain(name: string): CorsTarget | null {
+    for (const rule of this.rules.domains.match(name)) {
+      if ('role' in rule) return this.#newestOf(rule.role)
+      const [claimant] = this.#claiming(name, rule)
+      if (claimant) return claimant
+    }
+    return null
+  }
+
+  #newestOf({ role, range }: RoleRange): CorsTarget {
+    const [first] = this.#directory.resolve(role, range)
+    return { role, version: first?.version ?? null }
   }
 
   /** How long the answer may take to begin, in ms. */

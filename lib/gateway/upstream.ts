@@ -58,7 +58,7 @@ export class Upstreams {
    * @throws UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE
    */
   ofInstance(asked: string, principal: Principal): Upstream {
-    const key = isInstanceId(asked) ? (this.#views.keyOf(asked) ?? '') : asked
+    const key = this.#keyOf(asked)
     const known = this.#directory.get(key)
     const name = `instance ${asked.slice(0, 8)}…`
     if (!known && principal.isAnonymous && !principal.mayReachAll) throw denied(principal, name)
@@ -68,6 +68,19 @@ export class Upstreams {
     return (
       this.#kept(asked, principal) ?? this.#keep(asked, principal, name, () => this.#present(key))
     )
+  }
+
+  /**
+   * An instance, whoever asks; null if there is none.
+   *
+   * @param asked its key in hex, or its id
+   */
+  find(asked: string): Instance | null {
+    return this.#directory.get(this.#keyOf(asked))
+  }
+
+  #keyOf(asked: string): string {
+    return isInstanceId(asked) ? (this.#views.keyOf(asked) ?? '') : asked
   }
 
   /**

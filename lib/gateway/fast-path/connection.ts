@@ -117,7 +117,9 @@ export class FastConnection implements FastPathClient {
 
   /** Answers that there is no answer. Returns the status. */
   refuse(request: RequestHead, error: unknown): number {
-    const refusal = refusalOf(error)
+    const cors = this.#context.router.corsOf(request)
+    const plain = refusalOf(error)
+    const refusal = cors?.amendRefusal(plain) ?? plain
     this.#socket.write(refusalText(refusal, request, this.isKept))
     return refusal.status
   }

@@ -2,7 +2,6 @@ import { Abort } from '../../core/abort.js'
 import { SeaportError } from '../../core/errors.js'
 import { fieldLines, type RequestHead, readAnswer } from '../../http/message-head.js'
 import type { AccessEntry } from '../access-log.js'
-import { Cors } from '../cors.js'
 import { MAX_ANSWER_HEADER_BYTES, tooSlow, type UnderWay } from '../forwarding.js'
 import type { Ledger } from '../ledger.js'
 import { interimHeaders, invalidAnswer } from '../relay.js'
@@ -184,7 +183,7 @@ export class FastExchange implements StreamSink, UnderWay {
   /** @param text as much of the bytes as may be its beginning */
   #onanswer(read: FastAnswerHead, bytes: Buffer, text: string) {
     const { pseudonym, router } = this.#context
-    const cors = Cors.of(router.rules.cors, this.#request, this.#route.upstream)
+    const cors = router.corsOf(this.#request, this.#route.upstream)
     const answer = new FastAnswer(read, {
       method: this.#request.method,
       isKept: this.#client.isKept,
