@@ -61,9 +61,14 @@ export const WEB_FLAGS = {
     otherwise: '32k'
   },
   maxTime: { describe: 'Seconds a request may take to come in', otherwise: '3600' },
+  drainTimeout: {
+    describe: 'How long open requests may go on when it is stopped, in seconds or as in 500ms',
+    otherwise: '30'
+  },
   trustProxy: {
     kind: 'list',
-    describe: 'Addresses of proxies in front, whose X-Forwarded-* are kept',
+    describe:
+      'Addresses of proxies in front, as in 10.0.0.7 or 10.0.0.0/8, whose X-Forwarded-* are kept',
     otherwise: 'those on loopback'
   },
   noDashboard: { kind: 'switch', describe: 'Serve no dashboard at /' },
@@ -121,6 +126,7 @@ export function webOptions(settings: Settings): Omit<WebOptions, 'registryPublic
     requestTimeout: optional(settings.text('maxTime', undefined), (text) =>
       seconds('maxTime', text)
     ),
+    drainTimeout: settings.delay('drainTimeout', undefined),
     fastPath: !settings.on('noFastPath'),
     trustedProxies: settings.list('trustProxy'),
     dashboard: !settings.on('noDashboard'),

@@ -44,6 +44,8 @@ export interface WebOptions extends CallerOptions, WebRules {
   maxBodyBytes?: number | undefined
   /** Largest header section of a request, in bytes. */
   maxHeaderBytes?: number | undefined
+  /** How long requests may take to end when the gateway stops, in ms. */
+  drainTimeout?: number | undefined
   /** How long a request may take to come in, in ms. */
   requestTimeout?: number | undefined
   /** Whether there is a dashboard at `/`. Default: true. */
@@ -135,6 +137,7 @@ class WebFace extends EventEmitter<WebEvents> {
       maxBodyBytes: options.maxBodyBytes,
       maxHeaderBytes: options.maxHeaderBytes,
       requestTimeout: options.requestTimeout,
+      drainTimeout: options.drainTimeout,
       trustedProxies: options.trustedProxies,
       fastPath: options.fastPath
     })
@@ -169,7 +172,7 @@ class WebFace extends EventEmitter<WebEvents> {
   }
 
   /**
-   * Closes the port, ends all requests and leaves the registry. May be called at any time, and more than once; a
+   * Closes the port, lets open requests end for up to `drainTimeout`, and leaves the registry. May be called at any time, and more than once; a
    * `setup()` that is under way is rejected with CLOSED.
    */
   destroy(): Promise<void> {

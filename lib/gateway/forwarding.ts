@@ -2,17 +2,20 @@ import {
   type ClientRequest,
   request as httpRequest,
   type IncomingMessage,
+  type InformationEvent,
   type ServerResponse
 } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
 import type { StreamAgent, StreamRequestOptions } from '../http/agent.js'
+import { guarded } from '../http/guarded.js'
 import { type Forwarded, requestHeaders } from '../http/headers.js'
 import { isIdempotent } from '../http/idempotent.js'
 import type { KeptStreams } from '../http/kept-streams.js'
 import { isReason, type RawHeaders } from '../http/message-head.js'
 import { RequestBody } from '../http/request-body.js'
 import { HalfOpen } from './half-open.js'
+import { InterimAnswers } from './interim.js'
 import { inform, invalidAnswer, relay } from './relay.js'
 import type { RetryBudget } from './retry-budget.js'
 import type { Upstream } from './upstream.js'
@@ -45,7 +48,7 @@ export interface ForwardingOptions {
   /** What the instance is asked for, with the query. */
   path: string
   forwarded: Forwarded
-  /** How long the answer may take to begin, in ms. */
+  /** How long the answer may take to begin, in ms, since something of the request came last. */
   timeout: number
   /** In bytes. */
   maxBodyBytes: number
@@ -73,11 +76,14 @@ export class Forwarding implements UnderWay {
   readonly #body: RequestBody
   readonly #ending = new AbortController()
   readonly #avoid = new Set<string>()
+  readonly #interim = new InterimAnswers()
   readonly #startedAt = performance.now()
   /** Null over HTTP/2, where a client says that it leaves. */
   readonly #halfOpen: HalfOpen | null
   #attempt: ClientRequest | null = null
   #hasAnswer = false
+  /** Of the attempts, those over a kept stream that the instance had closed. */
+  #staleAttempts = 0
 
   constructor(context: ForwardingContext, options: ForwardingOptions) {
     this.#context = context
@@ -122,7 +128,8 @@ export class Forwarding implements UnderWay {
     const { timeout, response } = this.#options
     if (this.#halfOpen?.hasLeft(now)) return void response.destroy()
     if (this.#hasAnswer) return
-    if (now >= this.#startedAt + timeout) return this.#ending.abort(tooSlow(timeout))
+    const since = Math.max(this.#startedAt, this.#body.movedAt)
+    if (now >= since + timeout) return this.#ending.abort(tooSlow(timeout))
     const attempt = this.#attempt
     if (attempt === null || !this.#isRepeatable || !isSilent(this.stats.instance)) return
     if (this.#options.upstream.instances().length < 2) return
@@ -140,8 +147,9 @@ export class Forwarding implements UnderWay {
       } catch (error) {
         this.#attempt = null
         if (this.#ending.signal.aborted) throw this.#ending.signal.reason
-        if (!this.#shouldRetry(error)) throw brokenOff(error)
-        this.#avoid.add(this.stats.instance)
+        if (this.#isStale(stream, error)) this.#staleAttempts++
+        else if (this.#shouldRetry(error)) this.#avoid.add(this.stats.instance)
+        else throw brokenOff(error)
       }
     }
   }
@@ -169,13 +177,19 @@ export class Forwarding implements UnderWay {
         this.#attempt = null
         resolve(answer)
       })
-      attempt.on('information', (information) => {
-        if (isReason(information.statusMessage)) return inform(request, response, information)
-        const error = new SyntaxError('a reason phrase with control characters')
+      const oninformation = (information: InformationEvent) => {
+        if (!isReason(information.statusMessage)) {
+          throw new SyntaxError('a reason phrase with control characters')
+        }
+        if (this.#interim.admit(this.stats.attempts)) inform(request, response, information)
+      }
+      const onfailure = (cause: Error) => {
+        const error = new SyntaxError(cause.message, { cause })
         // First, for the answer itself may be read already, and is told of still.
         reject(error)
         attempt.destroy(error)
-      })
+      }
+      attempt.on('information', guarded(oninformation, onfailure))
       attempt.on('error', reject)
       attempt.on('close', () => {
         signal.removeEventListener('abort', onabort)
@@ -204,7 +218,20 @@ export class Forwarding implements UnderWay {
     return (
       this.#isRepeatable &&
       isConnectionFailure(error) &&
-      this.#context.budget.withdraw(this.stats.attempts)
+      this.#context.budget.withdraw(this.stats.attempts - this.#staleAttempts)
+    )
+  }
+
+  /**
+   * Whether an instance had closed a kept stream before the request came to it. That is no fault of the instance, so the
+   * request is sent to it again, over a new stream, and no retry is taken from the budget.
+   */
+  #isStale(stream: Duplex, error: unknown): boolean {
+    return (
+      this.#isRepeatable &&
+      this.#context.kept.wasUsed(stream) &&
+      !this.#interim.hasCome &&
+      (error as NodeJS.ErrnoException).code === 'ECONNRESET'
     )
   }
 

@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http'
 import { createSecureServer, type Http2SecureServer } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { httpDate } from '../http/date.js'
 import type { CertificateSource } from './certificate.js'
 import { Pipeline } from './pipeline.js'
 
@@ -55,6 +56,8 @@ export function makeServer({
         SNICallback: (name, done) => done(null, certificate.contextFor(name))
       })
     : createServer(options)
+  // For HTTP/1.1 over TLS, node:http2 reads these from the server only.
+  Object.assign(server, options)
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     // What follows a request that was said to be the last one is for nobody, and no fault.
     if (error.code === 'HPE_CLOSED_CONNECTION') return
@@ -80,5 +83,8 @@ function onClientError(error: NodeJS.ErrnoException, socket: Socket, hasBegun: b
     return
   }
   const status = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request'
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+  const date = httpDate()
+  socket.end(
+    `HTTP/1.1 ${status}\r\nDate: ${date}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
+  )
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Http2SecureServer } from 'node:http2'
+import type { Http2SecureServer, ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Bag } from '../core/bag.js'
@@ -20,7 +20,7 @@ import { makeServer, readFrom } from './gateway-server.js'
 import { InstanceViews } from './instance-views.js'
 import { Ledger } from './ledger.js'
 import { Pipeline } from './pipeline.js'
-import { refusalOf, refusalText } from './refusal.js'
+import { refusalOf, refusalText, refuse } from './refusal.js'
 import { type Page, RequestHandler } from './request-handler.js'
 import { RetryBudget } from './retry-budget.js'
 import { Router } from './router.js'
@@ -67,7 +67,9 @@ const MAX_HEADER_BYTES = 32 * 1024
 const HEADERS_TIMEOUT_MS = 20_000
 /** Long enough for large files over slow lines. */
 const REQUEST_TIMEOUT_MS = 60 * 60_000
-const DRAIN_TIMEOUT_MS = 5000
+const DRAIN_TIMEOUT_MS = 30_000
+/** What clients have not taken yet of their answers gets so long, in ms, when nothing else is under way. */
+const FLUSH_TIMEOUT_MS = 2000
 /** How often is looked for what takes too long. */
 const TICK_MS = 250
 const BACKLOG = 4096
@@ -85,6 +87,10 @@ export class HttpGateway extends ReadyResource {
   readonly #server: ReturnType<typeof makeServer>
   readonly #sockets = new Bag<Duplex>()
   readonly #views: InstanceViews
+  /** Of HTTP/2. */
+  readonly #sessions = new Set<ServerHttp2Session>()
+  /** Of HTTP/1.1, under way. */
+  readonly #responses = new Set<ServerResponse>()
   readonly #upstreams: Upstreams
   readonly #router: Router
   readonly #context: ForwardingContext
@@ -95,6 +101,7 @@ export class HttpGateway extends ReadyResource {
   #ticker: NodeJS.Timeout | null = null
   #stopWatching: () => void = () => {}
   #port: number
+  #isClosing = false
 
   constructor(options: HttpGatewayOptions) {
     super()
@@ -137,11 +144,12 @@ export class HttpGateway extends ReadyResource {
       pages: options.pages ?? new Map(),
       maxBodyBytes: options.maxBodyBytes
     })
+    const maxHeaderBytes = options.maxHeaderBytes ?? MAX_HEADER_BYTES
     const requestTimeout = options.requestTimeout ?? REQUEST_TIMEOUT_MS
     const headersTimeout = Math.min(options.headersTimeout ?? HEADERS_TIMEOUT_MS, requestTimeout)
     this.#server = makeServer({
       certificate: options.certificate,
-      maxHeaderBytes: options.maxHeaderBytes ?? MAX_HEADER_BYTES,
+      maxHeaderBytes,
       headersTimeout,
       requestTimeout
     })
@@ -155,6 +163,7 @@ export class HttpGateway extends ReadyResource {
           ledger: this.#ledger,
           budget: this.#context.budget,
           pseudonym,
+          maxHeaderBytes,
           headersTimeout,
           leave: read
         })
@@ -239,9 +248,24 @@ export class HttpGateway extends ReadyResource {
     if (!this.#server.listening) return
     const closed = once(this.#server, 'close')
     this.#server.close()
+    this.#isClosing = true
+    for (const response of this.#responses) response.shouldKeepAlive = false
+    for (const session of this.#sessions) session.close()
     await this.#drained(this.#options.drainTimeout ?? DRAIN_TIMEOUT_MS)
+    if (this.traffic.active === 0) await this.#flushed()
     for (const socket of this.#sockets.values()) socket.destroy()
     await closed
+  }
+
+  /** Resolves when clients have taken what was written to them. */
+  async #flushed() {
+    const writing = [...this.#sockets.values()].filter(({ writableLength }) => writableLength > 0)
+    const timeout = AbortSignal.timeout(FLUSH_TIMEOUT_MS)
+    const closing = writing.map((socket) => {
+      socket.end()
+      return once(socket, 'close', { signal: timeout })
+    })
+    await Promise.allSettled(closing)
   }
 
   #serve(read: (connection: Duplex) => void) {
@@ -252,35 +276,66 @@ export class HttpGateway extends ReadyResource {
       socket.once('close', () => this.#sockets.delete(place))
       this.#fastPath?.take(socket)
     })
-    const serve = async (request: IncomingMessage, response: ServerResponse) => {
-      await this.#handler.onrequest(request, response)
-      if (!response.closed) await once(response, 'close')
-    }
-    const onrequest = (request: IncomingMessage, response: ServerResponse) => {
-      if (request.httpVersionMajor >= 2) void serve(request, response)
-      else Pipeline.of(request.socket).run({ request, response }, () => serve(request, response))
-    }
-    server.on('request', onrequest as never)
+    server.on('session', (session: ServerHttp2Session) => {
+      this.#sessions.add(session)
+      session.once('close', () => this.#sessions.delete(session))
+    })
+    server.on('request', this.#onrequest as never)
     // The instance decides whether to go on, not we.
-    server.on('checkContinue', onrequest as never)
+    server.on('checkContinue', this.#onrequest as never)
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on('error', () => {})
       // At once: when nothing is left to read, a stream ends by itself, and takes nothing back after that.
       if (head.byteLength > 0) socket.unshift(head)
-      Pipeline.of(socket).run({ request, response: null }, async () => {
+      this.#inTurn(request, null, async () => {
         if (isForwardableUpgrade(request)) return this.#handler.onupgrade(request, socket)
         // Else the server reads the request again as if it had not asked for another protocol.
         socket.unshift(withoutUpgrade(request))
         read(socket)
       })
     })
-    server.on('connect', (request: IncomingMessage, socket: Duplex) => {
-      socket.on('error', () => {})
-      const error = SeaportError.METHOD_NOT_ALLOWED('this is no forward proxy')
-      Pipeline.of(socket).run({ request, response: null }, async () => {
-        socket.end(refusalText(refusalOf(error), request))
-      })
+    server.on('connect', (request: IncomingMessage, to: Duplex | ServerResponse) => {
+      const refusal = refusalOf(SeaportError.METHOD_NOT_ALLOWED('this is no forward proxy'))
+      to.on('error', () => {})
+      // Over HTTP/2, it is a request like any other.
+      if (request.httpVersionMajor >= 2) return refuse(request, to as ServerResponse, refusal)
+      this.#inTurn(request, null, async () => void to.end(refusalText(refusal, request)))
     })
+  }
+
+  readonly #onrequest = (request: IncomingMessage, response: ServerResponse) => {
+    const serve = async () => {
+      if (this.#isClosing) response.shouldKeepAlive = false
+      this.#responses.add(response)
+      await this.#handler.onrequest(request, response)
+      if (!response.closed) await once(response, 'close')
+      this.#responses.delete(response)
+    }
+    if (request.httpVersionMajor < 2) return this.#inTurn(request, response, serve)
+    serve().catch((error: Error) => {
+      this.#responses.delete(response)
+      this.#onfault(error)
+      response.destroy()
+    })
+  }
+
+  /** Serves a request of HTTP/1.1 after those before it. Whatever goes wrong in that ends its connection, and no more. */
+  #inTurn(request: IncomingMessage, response: ServerResponse | null, serve: () => Promise<void>) {
+    const { socket } = request
+    Pipeline.of(socket).run({ request, response }, () =>
+      serve().catch((error: Error) => {
+        if (response) this.#responses.delete(response)
+        this.#onfault(error)
+        socket.destroy()
+      })
+    )
+  }
+
+  #onfault(error: Error) {
+    this.emit(
+      'notice',
+      SeaportError.BAD_GATEWAY(`a request could not be served: ${error.message}`, error)
+    )
   }
 
   get isSecure(): boolean {

@@ -83,7 +83,8 @@ export function refuse(request: IncomingMessage, response: ServerResponse, refus
   const isRead = request.complete || !hasBody(request)
   const isTrusted = isRead && !DISTRUSTED.has(refusal.code)
   if (request.httpVersionMajor < 2 && !isTrusted) headers.Connection = 'close'
-  // It may have that of an answer which could not be passed on.
+  // It may have fields and a reason of an answer which could not be passed on.
+  for (const name of response.getHeaderNames()) response.removeHeader(name)
   if (request.httpVersionMajor < 2) response.statusMessage = STATUS_CODES[refusal.status] ?? ''
   response.writeHead(refusal.status, headers)
   response.end(request.method === 'HEAD' ? undefined : body)

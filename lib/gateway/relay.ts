@@ -1,7 +1,9 @@
 import type { IncomingMessage, InformationEvent, ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import { SeaportError } from '../core/errors.js'
-import { copyHeaders, listed, responseHeaders } from '../http/headers.js'
+import { guarded } from '../http/guarded.js'
+import { copyHeaders, listed, responseHeaders, trailersOf } from '../http/headers.js'
+import { http2Fields, http2Trailers } from '../http/http2-fields.js'
 import { fieldLines, type RawHeaders } from '../http/message-head.js'
 import { pairs } from '../http/request-body.js'
 
@@ -24,20 +26,21 @@ export function relay(
       if (!response.writableFinished) answer.destroy()
       resolve(bytes)
     }
-    answer.on('data', (chunk: Buffer) => {
+    const onfailure = () => {
+      answer.destroy()
+      cut(response)
+    }
+    const ondata = (chunk: Buffer) => {
       bytes += chunk.byteLength
       if (!response.write(chunk)) answer.pause()
-    })
-    response.on('drain', () => answer.resume())
-    answer.on('end', () => {
-      const { rawTrailers } = answer
-      if (rawTrailers.length > 0) {
-        response.addTrailers(
-          (isHttp2(response) ? grouped(rawTrailers) : pairs(rawTrailers)) as never
-        )
-      }
+    }
+    const onend = () => {
+      addTrailers(response, trailersOf(answer.rawTrailers))
       response.end()
-    })
+    }
+    answer.on('data', guarded(ondata, onfailure))
+    response.on('drain', () => answer.resume())
+    answer.on('end', guarded(onend, onfailure))
     answer.on('error', () => cut(response))
     answer.on('close', () => {
       if (!answer.complete) cut(response)
@@ -69,7 +72,7 @@ export function inform(
   }
   const headers = interimHeaders(rawHeaders)
   if (isHttp2(response)) {
-    response.stream.additionalHeaders({ ':status': statusCode, ...grouped(headers) })
+    response.stream.additionalHeaders({ ':status': statusCode, ...http2Fields(headers) })
     return
   }
   const head = `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${fieldLines(headers)}\r\n`
@@ -81,8 +84,14 @@ export function inform(
 /** The header section of an interim answer as the client gets it. */
 export function interimHeaders(rawHeaders: RawHeaders): RawHeaders {
   const headers: RawHeaders = []
-  copyHeaders(rawHeaders, headers, () => false)
+  copyHeaders(rawHeaders, headers, (name) => name === 'content-length')
   return headers
+}
+
+function addTrailers(response: ServerResponse, trailers: RawHeaders) {
+  if (trailers.length === 0) return
+  if (isHttp2(response)) response.addTrailers(http2Trailers(trailers))
+  else response.addTrailers(pairs(trailers))
 }
 
 function writeHead(answer: IncomingMessage, response: ServerResponse, headers: RawHeaders) {
@@ -93,7 +102,7 @@ function writeHead(answer: IncomingMessage, response: ServerResponse, headers: R
     throw invalidAnswer(new SyntaxError(`the transfer coding ${codings}`))
   }
   try {
-    if (isHttp2(response)) response.writeHead(statusCode, grouped(headers))
+    if (isHttp2(response)) response.writeHead(statusCode, http2Head(statusCode, headers))
     else
       response.writeHead(statusCode, statusMessage, withoutLoneTrailer(answer, response, headers))
   } catch (cause) {
@@ -119,15 +128,12 @@ function withoutLoneTrailer(
   return kept
 }
 
-/** HTTP/2 has no raw form: fields by name, all values of one together. */
-function grouped(headers: RawHeaders): Record<string, string | string[]> {
-  const fields: Record<string, string | string[]> = {}
-  for (const [name, value] of pairs(headers)) {
-    const folded = name.toLowerCase()
-    const known = fields[folded]
-    fields[folded] = known === undefined ? value : [known, value].flat()
-  }
-  return fields
+/** An answer without content has no length (RFC 9110 §8.6), and clients of HTTP/2 insist on that. */
+function http2Head(statusCode: number, headers: RawHeaders) {
+  const { 'content-length': length, ...fields } = http2Fields(headers)
+  return statusCode === 204 || length === undefined
+    ? fields
+    : { ...fields, 'content-length': length }
 }
 
 function isHttp2(response: unknown): response is Http2ServerResponse {

@@ -84,6 +84,16 @@ export function responseHeaders(response: AnswerHead, pseudonym: string): RawHea
   return headers
 }
 
+/** What no trailer may say: where a message ends and whom it is for is read before its body (RFC 9110 §6.5.1). */
+const NO_TRAILERS = new Set(['content-length', 'host', 'trailer'])
+
+/** The trailers that are passed on. */
+export function trailersOf(raw: readonly string[]): RawHeaders {
+  const trailers: RawHeaders = []
+  copyHeaders(raw, trailers, (name) => NO_TRAILERS.has(name))
+  return trailers
+}
+
 /** Copies the fields that are end to end. */
 export function copyHeaders(
   from: readonly string[],

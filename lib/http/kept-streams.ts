@@ -49,6 +49,8 @@ export class KeptStreams {
   readonly #idle: IdleStreams<IdleStream>
   /** Where streams that came from here lead to. */
   readonly #keys = new WeakMap<Duplex, string>()
+  /** Those that had an exchange before. */
+  readonly #used = new WeakSet<Duplex>()
 
   constructor({ pool, ...options }: KeptStreamsOptions) {
     this.#pool = pool
@@ -86,6 +88,11 @@ export class KeptStreams {
     return this.#keys.get(stream) ?? ''
   }
 
+  /** Whether it had an exchange before: then its other end may have closed it just as it was used again. */
+  wasUsed(stream: Duplex): boolean {
+    return this.#used.has(stream)
+  }
+
   /** Gives up the streams that are not in use, and keeps none from now on. */
   close() {
     this.#idle.close()
@@ -101,6 +108,7 @@ export class KeptStreams {
 
   #keep(stream: Duplex) {
     if (stream.destroyed || !stream.writable || !stream.readable) return
+    this.#used.add(stream)
     const key = this.keyOf(stream)
     const idle = new IdleStream(stream, () => this.#idle.drop(key, idle))
     this.#idle.put(key, idle)

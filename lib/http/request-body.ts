@@ -1,6 +1,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { SeaportError } from '../core/errors.js'
-import { hasBody } from './headers.js'
+import { guarded } from './guarded.js'
+import { hasBody, trailersOf } from './headers.js'
 
 export interface RequestBodyOptions {
   /** In bytes. */
@@ -18,6 +19,8 @@ const MAX_HELD_BYTES = 64 * 1024
 export class RequestBody {
   /** That were read so far. */
   bytes = 0
+  /** When the last piece or the end of it was read, by the process's own clock, in ms; 0 before. */
+  movedAt = 0
   readonly isEmpty: boolean
 
   readonly #request: IncomingMessage
@@ -65,8 +68,15 @@ export class RequestBody {
     })
     if (this.#hasEnded) return this.#finish(to)
     if (!isFirst) return this.#request.resume()
-    this.#request.on('data', (chunk: Buffer) => this.#ondata(chunk))
-    this.#request.on('end', () => this.#onend())
+    const onfailure = (error: Error) => this.#to?.destroy(error)
+    this.#request.on(
+      'data',
+      guarded((chunk: Buffer) => this.#ondata(chunk), onfailure)
+    )
+    this.#request.on(
+      'end',
+      guarded(() => this.#onend(), onfailure)
+    )
   }
 
   /** Sends no more to anybody; what still comes is read and dropped. */
@@ -79,6 +89,7 @@ export class RequestBody {
 
   #ondata(chunk: Buffer) {
     this.bytes += chunk.byteLength
+    this.movedAt = performance.now()
     if (this.bytes > this.#maxBytes) return this.#ontoolarge(tooLarge(this.#maxBytes))
     if (this.#isHeld && this.bytes <= this.#maxHeldBytes) this.#held.push(chunk)
     else {
@@ -90,12 +101,13 @@ export class RequestBody {
 
   #onend() {
     this.#hasEnded = true
+    this.movedAt = performance.now()
     if (this.#to && !this.#to.destroyed) this.#finish(this.#to)
   }
 
   #finish(to: ClientRequest) {
-    const { rawTrailers } = this.#request as IncomingMessage
-    if (rawTrailers.length > 0) to.addTrailers(pairs(rawTrailers))
+    const trailers = trailersOf(this.#request.rawTrailers)
+    if (trailers.length > 0) to.addTrailers(pairs(trailers))
     to.end()
   }
 }

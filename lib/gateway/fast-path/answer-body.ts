@@ -1,3 +1,4 @@
+import { trailersOf } from '../../http/headers.js'
 import { fieldLines, readFields } from '../../http/message-head.js'
 
 /** Finds where the body of an answer ends, and what of the bytes that come is body. */
@@ -73,6 +74,8 @@ export class ChunkedBody implements AnswerBody {
   #left = 0
   /** The beginning of a line. */
   #line = ''
+  /** In trailers, those included that are not passed on. */
+  #trailerBytes = 0
 
   take(bytes: Buffer, ondata: (bytes: Buffer) => void) {
     let at = 0
@@ -120,9 +123,11 @@ export class ChunkedBody implements AnswerBody {
 
   #ontrailer(line: string) {
     const fields = readFields(line)
-    if (fields === null || this.trailers.length > MAX_TRAILERS) {
+    this.#trailerBytes += line.length
+    // A length after chunks contradicts them, as node:http says, too.
+    if (fields === null || 'content-length' in fields.byName || this.#trailerBytes > MAX_TRAILERS) {
       throw new SyntaxError('what follows the last chunk is no field')
     }
-    this.trailers += fieldLines(fields.raw)
+    this.trailers += fieldLines(trailersOf(fields.raw))
   }
 }

@@ -78,6 +78,7 @@ export class FastConnection implements FastPathClient {
   readonly #context: FastPathContext
   readonly #socket: Socket
   readonly #halfOpen: HalfOpen
+  readonly #maxHeadBytes: number
   #exchange: FastExchange | null = null
   #known: Known | null = null
   #prepared: Prepared | null = null
@@ -90,6 +91,7 @@ export class FastConnection implements FastPathClient {
     this.#context = context
     this.#socket = socket
     this.#halfOpen = new HalfOpen(socket)
+    this.#maxHeadBytes = Math.min(MAX_HEAD_BYTES, context.maxHeaderBytes)
     socket.on('data', this.#ondata)
     socket.on('drain', this.#ondrain)
     socket.on('end', this.#onend)
@@ -157,9 +159,18 @@ export class FastConnection implements FastPathClient {
     if (now - this.#idleSince > patience) this.destroy()
   }
 
+  /** Whatever goes wrong in it ends the connection, and no more. */
+  #takeSafely(bytes: Buffer) {
+    try {
+      this.#take(bytes)
+    } catch {
+      this.destroy()
+    }
+  }
+
   /** Reads the next request, or leaves the connection to node:http if it is not for here. */
   #take(bytes: Buffer) {
-    const text = bytes.toString('latin1', 0, MAX_HEAD_BYTES)
+    const text = bytes.toString('latin1', 0, this.#maxHeadBytes)
     const read = readRequest(text, this.#known?.fields ?? null)
     if (read === null || !METHODS.has(read.method)) return this.#leave(bytes)
     const { method, url, fields, byteLength } = read
@@ -258,7 +269,7 @@ export class FastConnection implements FastPathClient {
   readonly #ondata = (bytes: Buffer) => {
     // Who does not read its answers has to wait with further requests.
     if (this.#exchange || this.#socket.writableNeedDrain) this.#putBack(bytes)
-    else this.#take(bytes)
+    else this.#takeSafely(bytes)
   }
 
   readonly #ondrain = () => {

@@ -1,8 +1,14 @@
 import { Abort } from '../../core/abort.js'
 import { SeaportError } from '../../core/errors.js'
-import { fieldLines, type RequestHead, readAnswer } from '../../http/message-head.js'
+import {
+  fieldLines,
+  type PlainAnswer,
+  type RequestHead,
+  readAnswer
+} from '../../http/message-head.js'
 import type { AccessEntry } from '../access-log.js'
 import { MAX_ANSWER_HEADER_BYTES, tooSlow, type UnderWay } from '../forwarding.js'
+import { InterimAnswers } from '../interim.js'
 import type { Ledger } from '../ledger.js'
 import { interimHeaders, invalidAnswer } from '../relay.js'
 import type { RetryBudget } from '../retry-budget.js'
@@ -18,6 +24,8 @@ export interface FastPathContext {
   budget: RetryBudget
   /** Our entry in Via. */
   pseudonym: string
+  /** Longer heads are left to node:http, which refuses them. */
+  maxHeaderBytes: number
   /** How long a client may take to send its first request, in ms. */
   headersTimeout: number
 }
@@ -57,6 +65,11 @@ export class FastExchange implements StreamSink, UnderWay {
   /** What came of an answer whose head is not all there. */
   #beginning: Buffer | null = null
   #answer: FastAnswer | null = null
+  #interim: InterimAnswers | null = null
+  /** Whether the stream was kept: then the instance may have closed it just as it is used again. */
+  #isReused = false
+  /** Of the attempts, those over a kept stream that the instance had closed. */
+  #staleAttempts = 0
   /** Whether the client takes no more for now. */
   #isHeld = false
   #isOver = false
@@ -83,6 +96,7 @@ export class FastExchange implements StreamSink, UnderWay {
   begin() {
     this.#context.budget.deposit()
     const stream = this.#context.streams.take(this.#route.upstream.dialer, this)
+    this.#isReused = stream !== null
     if (stream) this.#send(stream)
     else void this.#dial()
   }
@@ -116,8 +130,7 @@ export class FastExchange implements StreamSink, UnderWay {
       if (this.#answer) this.#takeBody(this.#answer, bytes)
       else this.#takeHead(this.#beginning ? Buffer.concat([this.#beginning, bytes]) : bytes)
     } catch (error) {
-      if (!(error instanceof SyntaxError)) throw error
-      this.#refuse(invalidAnswer(error))
+      this.#refuse(error instanceof SyntaxError ? invalidAnswer(error) : error)
     }
     return this.#isOver || !this.#isHeld
   }
@@ -136,6 +149,7 @@ export class FastExchange implements StreamSink, UnderWay {
     const { streams } = this.#context
     const dialing = new Abort()
     this.#dialing = dialing
+    this.#isReused = false
     try {
       const options = { signal: dialing, avoid: this.#avoid }
       const stream = await streams.dial(this.#route.upstream.dialer, this, options)
@@ -157,27 +171,39 @@ export class FastExchange implements StreamSink, UnderWay {
 
   #takeHead(bytes: Buffer) {
     const stream = this.#stream as FastStream
-    const text = bytes.toString('latin1', 0, MAX_ANSWER_HEADER_BYTES)
-    const head = readAnswer(text, stream.answered?.head ?? null)
-    if (head === null) {
-      if (text.length === MAX_ANSWER_HEADER_BYTES) throw new SyntaxError('a head without end')
-      checkBeginning(text)
-      this.#beginning = bytes
-      return
-    }
     this.#beginning = null
-    if (head.statusCode >= 200) {
-      if (head !== stream.answered?.head) stream.answered = new FastAnswerHead(head)
-      return this.#onanswer(stream.answered, bytes, text)
+    let rest = bytes
+    let text = rest.toString('latin1', 0, MAX_ANSWER_HEADER_BYTES)
+    while (rest.byteLength > 0) {
+      const head = readAnswer(text, stream.answered?.head ?? null)
+      if (head === null) return this.#waitForHead(rest, text)
+      if (head.statusCode >= 200) {
+        if (head !== stream.answered?.head) stream.answered = new FastAnswerHead(head)
+        return this.#onanswer(stream.answered, rest, text)
+      }
+      this.#oninterim(head)
+      const isAll = text.length === rest.byteLength
+      rest = rest.subarray(head.text.length)
+      text = isAll
+        ? text.slice(head.text.length)
+        : rest.toString('latin1', 0, MAX_ANSWER_HEADER_BYTES)
     }
-    const rest = bytes.subarray(head.text.length)
-    if (head.statusCode === 101) throw new SyntaxError('a switch that nobody asked for')
+  }
+
+  #waitForHead(bytes: Buffer, text: string) {
+    if (text.length === MAX_ANSWER_HEADER_BYTES) throw new SyntaxError('a head without end')
+    checkBeginning(text)
+    this.#beginning = bytes
+  }
+
+  #oninterim({ statusCode, statusMessage, rawHeaders }: PlainAnswer) {
+    if (statusCode === 101) throw new SyntaxError('a switch that nobody asked for')
+    this.#interim ??= new InterimAnswers()
+    const isAdmitted = this.#interim.admit(this.#entry.attempts)
     // 100 is for whoever waits for it, which node:http sees to.
-    if (head.statusCode > 100) {
-      const lines = fieldLines(interimHeaders(head.rawHeaders))
-      this.#client.write(`HTTP/1.1 ${head.statusCode} ${head.statusMessage}\r\n${lines}\r\n`)
-    }
-    if (rest.byteLength > 0) this.#takeHead(rest)
+    if (statusCode === 100 || !isAdmitted) return
+    const lines = fieldLines(interimHeaders(rawHeaders))
+    this.#client.write(`HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines}\r\n`)
   }
 
   /** @param text as much of the bytes as may be its beginning */
@@ -240,6 +266,7 @@ export class FastExchange implements StreamSink, UnderWay {
   #onbroken(cause: SeaportError) {
     const { budget } = this.#context
     const stream = this.#stream
+    const isStale = cause.code === 'STREAM_RESET' && this.#isUnanswered
     stream?.destroy(cause)
     this.#stream = null
     this.#beginning = null
@@ -248,9 +275,20 @@ export class FastExchange implements StreamSink, UnderWay {
       this.#end()
       return this.#client.destroy()
     }
-    if (stream) this.#avoid = new Set([...this.#avoid, stream.key])
-    if (budget.withdraw(this.#entry.attempts)) return void this.#dial()
+    if (isStale) this.#staleAttempts++
+    else if (stream) this.#avoid = new Set([...this.#avoid, stream.key])
+    if (isStale || budget.withdraw(this.#entry.attempts - this.#staleAttempts))
+      return void this.#dial()
     this.#refuse(SeaportError.BAD_GATEWAY('the instance broke off before it answered', cause))
+  }
+
+  /**
+   * Whether nothing came over a kept stream. If it breaks off then, the instance had closed it before the request came to
+   * it. That is no fault of the instance, so the request is sent to it again, over a new stream, and no retry is taken
+   * from the budget.
+   */
+  get #isUnanswered(): boolean {
+    return this.#isReused && this.#beginning === null && this.#interim === null
   }
 
   /** There is no answer to pass on; or it has begun, and cannot go on. */

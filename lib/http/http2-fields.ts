@@ -1,0 +1,77 @@
+import type { RawHeaders } from './message-head.js'
+
+/** Fields that node:http2 takes once, although several lines of them mean one list (RFC 9110 §5.3). */
+const LISTS = new Set(['content-encoding', 'content-language', 'if-match', 'if-none-match'])
+
+/** Fields with one value, which node:http2 refuses to send twice. */
+const SINGLE = new Set([
+  'access-control-allow-credentials',
+  'access-control-allow-origin',
+  'access-control-max-age',
+  'access-control-request-method',
+  'age',
+  'authorization',
+  'content-disposition',
+  'content-length',
+  'content-location',
+  'content-md5',
+  'content-range',
+  'content-type',
+  'date',
+  'dnt',
+  'etag',
+  'expires',
+  'from',
+  'host',
+  'if-modified-since',
+  'if-range',
+  'if-unmodified-since',
+  'last-modified',
+  'location',
+  'max-forwards',
+  'proxy-authorization',
+  'range',
+  'referer',
+  'retry-after',
+  'tk',
+  'upgrade-insecure-requests',
+  'user-agent',
+  'x-content-type-options'
+])
+
+/** What HTTP/2 forbids (RFC 9113 §8.2.2): it is about one connection of HTTP/1.1. */
+const FORBIDDEN = new Set([
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade'
+])
+
+/**
+ * Fields as node:http2 takes them, by name, each of their values with the others of its name. Of a field that may come
+ * once, the first counts, as with nginx; what HTTP/2 forbids is left out.
+ */
+export function http2Fields(headers: RawHeaders): Record<string, string | string[]> {
+  const fields: Record<string, string | string[]> = Object.create(null)
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = (headers[i] as string).toLowerCase()
+    const value = headers[i + 1] as string
+    const known = fields[name]
+    if (FORBIDDEN.has(name) || name.startsWith(':')) continue
+    if (known === undefined) fields[name] = value
+    else if (LISTS.has(name)) fields[name] = `${known}, ${value}`
+    else if (!SINGLE.has(name)) fields[name] = [known, value].flat()
+  }
+  return fields
+}
+
+/** Trailers likewise: node:http2 takes one line of each. */
+export function http2Trailers(trailers: RawHeaders): Record<string, string> {
+  const fields = Object.entries(http2Fields(trailers))
+  return Object.fromEntries(
+    fields.map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value])
+  )
+}
