@@ -186,7 +186,8 @@ function seconds(name: string, text: string): number {
   return Number(text) * 1000
 }
 
-function bytes(name: string, text: string): number {
+/** A number of bytes. */
+export function bytes(name: string, text: string): number {
   const [, digits, unit = ''] = /^(\d+)([kmg]?)$/i.exec(text) ?? []
   if (!(Number(digits) > 0)) {
     throw SeaportError.USAGE(

@@ -3,7 +3,9 @@ import { type Callable, callable } from './core/callable.js'
 import type { SeaportError } from './core/errors.js'
 import { KeyPair, parseKey, toHex } from './core/keys.js'
 import { Lifecycle } from './core/lifecycle.js'
+import { LOOPBACK } from './core/listen.js'
 import { Network, type NetworkOptions } from './core/network.js'
+import { Relay } from './link/relay/relay.js'
 import { defaultDir, Storage } from './registry/log/storage.js'
 import { Registrar } from './registry/registrar/registrar.js'
 import type { Instance } from './registry/replica/directory.js'
@@ -12,6 +14,9 @@ import type { ServiceRecord } from './registry/trust/record.js'
 import type { StatementKind } from './registry/trust/statement-kind.js'
 
 export { defaultDir }
+
+/** Bytes per second. */
+const RELAY_RATE = 10 * 1024 ** 2
 
 /** What a registrar is told. */
 export interface RegistryOptions extends NetworkOptions {
@@ -28,6 +33,11 @@ export interface RegistryOptions extends NetworkOptions {
   staleGrace?: number | undefined
   /** What others may take of it; what is left out stays as it is. */
   limits?: Partial<Limits> | undefined
+  /**
+   * Bytes per second that it passes on for pairs of members that cannot meet otherwise, if it can be called from
+   * outside; 0 for none. Default: 10 MB.
+   */
+  relay?: number | undefined
   /** Kinds of statements that it takes beside those of every registry. */
   kinds?: readonly StatementKind[] | undefined
 }
@@ -56,6 +66,8 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
   readonly #network: Network
   readonly #storage: Storage
   readonly #registrar: Registrar
+  readonly #relayRate: number
+  #relay: Relay | null = null
 
   /** @throws BAD_KEY, OFFLINE, USAGE */
   constructor({
@@ -66,6 +78,7 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
     private: isPrivate = false,
     staleGrace,
     limits,
+    relay = RELAY_RATE,
     kinds
   }: RegistryOptions) {
     super()
@@ -82,6 +95,7 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
       kinds,
       ...(staleGrace === undefined ? {} : { staleGrace })
     })
+    this.#relayRate = relay
     for (const event of ['registered', 'withdrawn', 'gone', 'stale'] as const) {
       this.#registrar.on(event, (record: ServiceRecord) => this.emit(event, record))
     }
@@ -128,7 +142,8 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
       ...stats,
       peers: replica.peering.peers.size,
       instances: replica.directory.size,
-      logs: replica.logs()
+      logs: replica.logs(),
+      ...(this.#relay && { relay: { ...this.#relay.stats } })
     }
   }
 
@@ -138,14 +153,25 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
     const { fault } = this.#network
     if (fault) this.emit('notice', fault)
     await this.#lifecycle.unlessDestroyed(this.#registrar.ready())
+    await this.#openRelay()
     this.emit('opened')
     if (!this.#network.isAlone) return
     await this.#lifecycle.unlessDestroyed(this.#network.reached())
     await this.#lifecycle.unlessDestroyed(this.#registrar.replica.peering.announceNow())
   }
 
+  /** Who is on loopback alone is met by everybody who is there. */
+  async #openRelay() {
+    if (this.#relayRate === 0 || this.#network.host === LOOPBACK) return
+    this.#relay = new Relay({ dht: this.#network.dht, rate: this.#relayRate })
+    this.#relay.on('offer', (offer) => this.#registrar.offerRelay(offer))
+    this.#relay.on('notice', (notice) => this.emit('notice', notice))
+    await this.#relay.ready()
+  }
+
   async #stop() {
     await this.#network.release(async () => {
+      await this.#relay?.close()
       await this.#registrar.close()
       await this.#storage.close()
     })

@@ -57,7 +57,6 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/speaker',
     'messaging/turn'
   ],
-  'test/bin/messages.test.ts': ['messaging/json-lines', 'messaging/stdio-program', 'printing'],
   'test/messaging/events.test.ts': [
     'messaging/entry-events',
     'messaging/event-ring',
@@ -95,6 +94,8 @@ export const TESTED_BY: Record<string, string[]> = {
   ],
   'test/link/purpose.test.ts': ['link/channel-handshake'],
   'test/private.test.ts': ['admin', 'registry/swarm/denial', 'registry/trust/grant'],
+  'test/link/pool.test.ts': ['core/relay-offer'],
+  'test/link/relay/relay.test.ts': ['core/blind-relay'],
   'test/registry/log/log.test.ts': [
     'registry/log/bee-writer',
     'registry/log/compaction',

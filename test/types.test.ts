@@ -52,7 +52,7 @@ const ofService: Listeners<ServiceEvents> = {
   notice: onError
 }
 const ofRegistry: Listeners<RegistryEvents> = {
-  registered: onRecord, withdrawn: onRecord, gone: onRecord, stale: onRecord, notice: onError
+  opened: () => {}, registered: onRecord, withdrawn: onRecord, gone: onRecord, stale: onRecord, notice: onError
 }
 const ofWeb: Listeners<WebEvents> = {
   connecting() {},

@@ -8,7 +8,7 @@ import { COMMON_FLAGS, DIR_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import type { Settings } from '../settings.js'
 import { Reporter, say, waitAloud } from '../talk.js'
-import { checkWebFlags, WEB_FLAGS } from '../web-flags.js'
+import { bytes, checkWebFlags, WEB_FLAGS } from '../web-flags.js'
 import { startWeb } from './web.js'
 
 /** How long other lines wait for the one that says that the registry can be reached, in ms. */
@@ -40,6 +40,11 @@ export const registry: Command = {
     maxServices: { describe: 'Services that one participant may register', otherwise: '10000' },
     maxConnections: { describe: 'Connections taken from one address', otherwise: '1024' },
     maxReplicas: { describe: 'Connections on which the log is copied', otherwise: '2048' },
+    relay: {
+      describe:
+        'Bytes a second to pass on for members that cannot meet otherwise, as in 10m, if this machine can be called from outside; or off',
+      otherwise: '10m'
+    },
     web: { describe: 'Also serve HTTP, as the verb web does, on this port; 0 for a free one' },
     ...WEB_FLAGS,
     metrics: METRICS_FLAG,
@@ -73,6 +78,7 @@ export const registry: Command = {
         private: settings.on('private'),
         staleGrace: settings.duration('staleGrace', undefined),
         limits: limitsOf(settings),
+        relay: relayOf(settings),
         ...networkOptions(settings)
       })
     )
@@ -126,6 +132,12 @@ function limitsOf(settings: Settings): Partial<Limits> {
     connectionsPerAddress: settings.count('maxConnections', connectionsPerAddress),
     replications: settings.count('maxReplicas', replications)
   }
+}
+
+function relayOf(settings: Settings): number | undefined {
+  const text = settings.text('relay', undefined)
+  if (text === undefined) return undefined
+  return text === 'off' ? 0 : bytes('relay', text)
 }
 
 function nameOf({ role, version, key }: ServiceRecord): string {

@@ -42,6 +42,7 @@ interface CompactEncoding {
   string: Encoding<string>
   bool: Encoding<boolean>
   none: Encoding<undefined>
+  fixed32: Encoding<Buffer>
   encode<T>(encoding: Encoding<T>, value: T): Buffer
   decode<T>(encoding: Encoding<T>, buffer: Uint8Array): T
 }
@@ -243,6 +244,8 @@ export interface ConnectOptions {
   keyPair?: KeyPairLike
   relayAddresses?: Address[]
   localConnection?: boolean
+  /** The key of a relay to go by until a hole is punched. */
+  relayThrough?: Buffer
   /** Asked before holes are punched, whether to. Each side is as HyperDHT's FIREWALL numbers it. */
   holepunch?: (remote: number, local: number) => boolean
 }

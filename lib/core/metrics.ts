@@ -29,6 +29,14 @@ const MEANINGS: Record<string, [type: 'counter' | 'gauge', help: string]> = {
   registry_stale: ['gauge', 'Instances that are kept although their leases vanished'],
   registry_peers: ['gauge', 'Connections to other participants'],
   registry_instances: ['gauge', 'Instances in the directory'],
+  registry_relay_pairs: ['gauge', 'Pairs that the relay passes on between'],
+  registry_relay_paired: ['counter', 'Pairs that the relay has passed on between'],
+  registry_relay_refused: [
+    'counter',
+    'Connections that the relay did not take, as it had pairs enough'
+  ],
+  registry_relay_ended: ['counter', 'Pairs that the relay ended, as it passed on too much'],
+  registry_relay_bytes: ['counter', 'Bytes that the relay has passed on'],
   service_registrars: ['gauge', 'Registrars that hold the lease'],
   service_links: ['gauge', 'Links from consumers'],
   service_direct: ['gauge', 'Links from consumers on the direct path'],

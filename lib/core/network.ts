@@ -245,8 +245,9 @@ export class Network extends ReadyResource {
    * HyperDHT remembers for good at which addresses it found a key, and asks there first: for 4 s, if
    * nobody is there any more, as after a restart. So a key whose connection ended is looked up anew.
    */
-  connect(remotePublicKey: Buffer, keyPair: KeyPairLike): SecretStream {
-    const connection = this.dht.connect(remotePublicKey, { keyPair })
+  connect(remotePublicKey: Buffer, keyPair: KeyPairLike, relay?: Buffer): SecretStream {
+    const through = relay ? { relayThrough: relay } : {}
+    const connection = this.dht.connect(remotePublicKey, { keyPair, ...through })
     const { dht } = this
     connection.once('close', () => forgetAddresses(dht, toHex(remotePublicKey)))
     return connection

@@ -23,7 +23,8 @@ const DIRECT_REACH: DirectReach = 'any'
  */
 export function linksOf(participant: Participant, reach: DirectReach = DIRECT_REACH): LinkPool {
   const pool = new LinkPool({
-    connect: (key) => participant.connect(key),
+    connect: (key, relay) => participant.connect(key, relay),
+    relay: () => participant.relay,
     connector: new DirectConnector({
       keyPair: () => participant.keyPair,
       addressesOf: (key) => participant.addressesOf(key),

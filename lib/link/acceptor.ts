@@ -15,6 +15,7 @@ import { CONNECT_TIMEOUT_MS, Link } from './link.js'
 import type { Path } from './path.js'
 import { cut, handOver } from './pipe.js'
 import { splice } from './splice.js'
+import { cutStranded } from './stranded.js'
 import type { LinkStream } from './stream.js'
 import { MAX_STREAMS } from './streams.js'
 
@@ -147,7 +148,7 @@ export class Acceptor extends ReadyResource {
 
   /** Cuts the links over the DHT on which nothing arrives any more: our address is another one. */
   async checkPaths() {
-    await Promise.all([...this.#links].map((link) => link.cutIfStranded()))
+    await cutStranded(this.#links)
   }
 
   override async _open() {

@@ -1,6 +1,5 @@
 import { EventEmitter } from 'node:events'
 import type { Signal } from '../core/abort.js'
-import { isAcknowledged } from '../core/acknowledged.js'
 import { SeaportError } from '../core/errors.js'
 import {
   isMalformedFrame,
@@ -10,6 +9,7 @@ import {
 } from '../core/holepunch.js'
 import { toHex } from '../core/keys.js'
 import { BYTES, checkPurpose } from '../core/purpose.js'
+import { isFrom, type RelayOffer } from '../core/relay-offer.js'
 import { Heartbeat } from './heartbeat.js'
 import type { IncomingStream } from './incoming-stream.js'
 import type { Path } from './path.js'
@@ -18,6 +18,8 @@ import { Streams } from './streams.js'
 
 export interface LinkOptions {
   path?: Path
+  /** The relay that it may go by. */
+  relay?: RelayOffer | undefined
   /** The round-trip time in ms, for a connection that does not measure it. */
   rtt?: number
   /** Streams at a time, those being opened included. */
@@ -73,17 +75,15 @@ interface LinkEvents {
 }
 
 /**
- * One encrypted connection to a remote key, with streams on it. Both sides have one.
- *
- * It counts as connected when the other side was heard. On the direct path the handshake has shown that. HyperDHT
- * carries its handshake by way of others, and reports a connection before any packet came on it, so there the
- * first message is waited for: between hosts that cannot reach each other none comes.
- *
+ * One encrypted connection to a remote key, with streams on it. Both sides have one. It counts as connected when the
+ * other side was heard. On the direct path the handshake has shown that. HyperDHT carries its handshake by way of
+ * others, and reports a connection before any packet came on it, so there the first message is waited for.
  * Emits `connect`, `close` (a SeaportError that says why), and before it `notice` (the same) if the other side broke
  * the protocol.
  */
 export class Link extends EventEmitter<LinkEvents> {
-  readonly path: Path
+  readonly #path: Path
+  readonly #relay: RelayOffer | undefined
   readonly connection: SecretStream
   /** For the other protocols on this connection. */
   readonly mux: Protomux
@@ -103,6 +103,7 @@ export class Link extends EventEmitter<LinkEvents> {
     super()
     const {
       path = 'dht',
+      relay,
       rtt = null,
       speaks = [],
       connectTimeout = CONNECT_TIMEOUT_MS,
@@ -113,7 +114,8 @@ export class Link extends EventEmitter<LinkEvents> {
       onincoming
     } = options
     this.connection = connection
-    this.path = path
+    this.#path = path
+    this.#relay = relay
     this.#connectRtt = rtt
     this.#hearTimeout = hearTimeout
     // This listener must come before Protomux's, which would decode a message of any size.
@@ -150,6 +152,11 @@ export class Link extends EventEmitter<LinkEvents> {
       connection.once('connect', () => this.#onconnection())
       this.#giveUpAfter(connectTimeout, 'no connection could be made')
     }
+  }
+
+  /** What carries it now. */
+  get path(): Path {
+    return isFrom(this.#relay, this.connection) ? 'relayed' : this.#path
   }
 
   get remotePublicKey(): Buffer {
@@ -290,13 +297,6 @@ export class Link extends EventEmitter<LinkEvents> {
   /** Ends the other side's streams of purposes that it may not use, as `denialOf` says. */
   recheck(denialOf: (purpose: string) => SeaportError | null) {
     this.#streams.recheck(denialOf)
-  }
-
-  /** Cuts it if it went by an address that we have no more. A direct path tells so itself. */
-  async cutIfStranded() {
-    if (!this.isConnected || this.path === 'direct') return
-    if (await isAcknowledged(this.connection)) return
-    this.destroy(SeaportError.LINK_LOST(`the way to ${this.#name} ended with our address`))
   }
 
   /** Cuts the link and all that is on it. */

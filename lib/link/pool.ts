@@ -3,15 +3,23 @@ import { SeaportError } from '../core/errors.js'
 import { forward } from '../core/forward.js'
 import { ReadyResource, type SecretStream } from '../core/holepunch.js'
 import { toHex } from '../core/keys.js'
+import type { RelayOffer } from '../core/relay-offer.js'
 import type { DirectConnector } from './direct/connector.js'
 import { Link, type LinkOptions, type OpenOptions } from './link.js'
 import type { Path } from './path.js'
 import { Paths, type PathsOptions } from './paths.js'
+import { Detours } from './relay/detours.js'
+import { cutStranded } from './stranded.js'
 import type { LinkStream } from './stream.js'
 
-export interface LinkPoolOptions extends Omit<LinkOptions, 'onincoming' | 'path' | 'rtt'> {
-  /** Makes a connection to a key, as `dht.connect` does. */
-  connect: (remotePublicKey: Buffer) => SecretStream
+export interface LinkPoolOptions
+  extends Omit<LinkOptions, 'onincoming' | 'path' | 'rtt' | 'relay'> {
+  /** Makes a connection to a key, as `dht.connect` does; by a relay until a hole is punched, if one is given. */
+  connect: (remotePublicKey: Buffer, relay?: RelayOffer) => SecretStream
+  /** A relay for those who cannot be met otherwise. Default: there is none. */
+  relay?: (() => RelayOffer | null) | undefined
+  /** How long a hole may take to be punched before the relay is used, in ms. */
+  punchTimeout?: number | undefined
   /** Finds and makes direct connections. Default: none are made. */
   connector?: Pick<DirectConnector, 'isDue' | 'connect'> | undefined
   /** How long the direct path is tried alone, in ms. */
@@ -51,6 +59,8 @@ const IDLE_TIMEOUT_MS = 5 * 60_000
 /** Idle links are looked for at least this often. */
 const MAX_SWEEP_INTERVAL_MS = 60_000
 const PING_TIMEOUT_MS = 2000
+/** HyperDHT gives up on a dead key after 4 s. Who is met takes one, or two where holes are punched by chance. */
+const PUNCH_TIMEOUT_MS = 4500
 
 /**
  * The links to each remote key, made when they are first needed and kept warm: one on each path, of
@@ -69,6 +79,9 @@ export class LinkPool extends ReadyResource {
 
   readonly #connect: LinkPoolOptions['connect']
   readonly #connector: LinkPoolOptions['connector']
+  readonly #relay: NonNullable<LinkPoolOptions['relay']>
+  readonly #punchTimeout: number
+  readonly #detours = new Detours()
   readonly #linkOptions: LinkOptions
   readonly #pathsOptions: Pick<PathsOptions, 'headStart' | 'retryInterval'>
   readonly #idleTimeout: number
@@ -81,6 +94,8 @@ export class LinkPool extends ReadyResource {
   constructor({
     connect,
     connector,
+    relay = () => null,
+    punchTimeout = PUNCH_TIMEOUT_MS,
     headStart,
     retryInterval,
     idleTimeout = IDLE_TIMEOUT_MS,
@@ -89,6 +104,8 @@ export class LinkPool extends ReadyResource {
     super()
     this.#connect = connect
     this.#connector = connector
+    this.#relay = relay
+    this.#punchTimeout = punchTimeout
     this.#pathsOptions = { headStart, retryInterval }
     this.#idleTimeout = idleTimeout
     this.#linkOptions = linkOptions
@@ -100,7 +117,22 @@ export class LinkPool extends ReadyResource {
    *
    * @throws OPEN_TIMEOUT, LINK_LOST, CLOSED, what the other side refused with, or the signal's reason
    */
-  async open(remotePublicKey: Buffer, options: OpenOptions = {}): Promise<LinkStream> {
+  open(remotePublicKey: Buffer, options: OpenOptions = {}): Promise<LinkStream> {
+    return this.#orByRelay(options.signal, () => this.#open(remotePublicKey, options))
+  }
+
+  /** Tries once more what needs a link, where it turned out meanwhile that a relay is needed for one. */
+  async #orByRelay<T>(signal: Signal | undefined, act: () => Promise<T>): Promise<T> {
+    const { failures } = this.#detours
+    try {
+      return await act()
+    } catch (error) {
+      if (failures === this.#detours.failures || signal?.aborted) throw error
+      return act()
+    }
+  }
+
+  async #open(remotePublicKey: Buffer, options: OpenOptions): Promise<LinkStream> {
     const taken = this.#take(remotePublicKey, options.signal)
     const link = taken instanceof Link ? taken : await taken
     if (!link.isConnected) return link.open(options)
@@ -134,10 +166,15 @@ export class LinkPool extends ReadyResource {
    *
    * @throws LINK_LOST, CLOSED, or the signal's reason
    */
-  async reach(remotePublicKey: Buffer, signal?: Signal): Promise<PathView> {
+  reach(remotePublicKey: Buffer, signal?: Signal): Promise<PathView> {
+    return this.#orByRelay(signal, () => this.#reach(remotePublicKey, signal))
+  }
+
+  async #reach(remotePublicKey: Buffer, signal: Signal | undefined): Promise<PathView> {
     const link = await this.#take(remotePublicKey, signal)
     const measured = link.connected().then(() => measure(link))
-    return { path: link.path, rtt: await (signal ? unlessAborted(measured, signal) : measured) }
+    const rtt = await (signal ? unlessAborted(measured, signal) : measured)
+    return { path: link.path, rtt }
   }
 
   /**
@@ -164,8 +201,7 @@ export class LinkPool extends ReadyResource {
 
   /** Cuts the links over the DHT on which nothing arrives any more: our address is another one. */
   async checkPaths() {
-    const links = [...this.#paths.values()].flatMap((paths) => paths.links)
-    await Promise.all(links.map((link) => link.cutIfStranded()))
+    await cutStranded([...this.#paths.values()].flatMap((paths) => paths.links))
   }
 
   /** The links that are connected. */
@@ -201,7 +237,7 @@ export class LinkPool extends ReadyResource {
     const existing = this.#paths.get(key)
     if (existing) return existing
     const paths = new Paths({
-      makeDht: () => this.#link(this.#connect(remotePublicKey), { path: 'dht' }),
+      makeDht: () => this.#linkByDht(remotePublicKey),
       makeDirect: (signal) =>
         this.#connector?.isDue(remotePublicKey)
           ? this.#linkDirectly(remotePublicKey, signal)
@@ -217,6 +253,23 @@ export class LinkPool extends ReadyResource {
     return paths
   }
 
+  #linkByDht(remotePublicKey: Buffer): Link {
+    const key = toHex(remotePublicKey)
+    const relay = this.#relay() ?? undefined
+    if (!relay) return this.#link(this.#connect(remotePublicKey), { path: 'dht' })
+    if (this.#detours.isNeeded(key)) {
+      return this.#link(this.#connect(remotePublicKey, relay), { path: 'dht', relay })
+    }
+    const connectTimeout = this.#punchTimeout
+    const link = this.#link(this.#connect(remotePublicKey), { path: 'dht', connectTimeout })
+    let isMet = false
+    link.once('connect', () => {
+      isMet = true
+    })
+    link.once('close', (error) => isMet || this.#detours.failed(key, error))
+    return link
+  }
+
   async #linkDirectly(remotePublicKey: Buffer, signal: AbortSignal): Promise<Link> {
     const connector = this.#connector as DirectConnector
     const { connection, rtt } = await connector.connect(remotePublicKey, signal)
@@ -225,7 +278,7 @@ export class LinkPool extends ReadyResource {
     throw SeaportError.CLOSED('the pool was closed')
   }
 
-  #link(connection: SecretStream, options: Pick<LinkOptions, 'path' | 'rtt'>): Link {
+  #link(connection: SecretStream, options: LinkOptions): Link {
     const link = new Link(connection, { ...this.#linkOptions, ...options })
     const isDirect = link.path === 'direct'
     this.stats.made++

@@ -64,9 +64,9 @@ export interface ServerOrigin {
 
 /** No backend: all that the service does it does by commands and events. */
 export interface SpeakingOrigin {
-  /** Commands by name, perhaps none yet; or a program that executes them. */
-  commands?: object | undefined
-  stdio?: readonly string[] | undefined
+  /** Commands by name, perhaps none yet. */
+  commands: object
+  check?: 'none' | undefined
   port?: undefined
   target?: undefined
   command?: undefined
@@ -101,9 +101,16 @@ export function originOf({
   server,
   ...others
 }: OriginOptions): Origin {
-  const isElsewhere = server || command || target !== undefined || port !== undefined
-  if (!isElsewhere && 'stdio' in others && others.stdio) return speakingOrigin(others.stdio)
-  if (!isElsewhere && 'commands' in others && others.commands) return speakingOrigin()
+  if (
+    'commands' in others &&
+    others.commands &&
+    !server &&
+    !command &&
+    target === undefined &&
+    port === undefined
+  ) {
+    return speakingOrigin()
+  }
   if (server) {
     if (command || target !== undefined || port !== undefined) {
       throw SeaportError.USAGE('a server stands in for port, target and command: give one of them')
@@ -148,9 +155,9 @@ function serverOrigin(server: StreamServer): Origin {
 }
 
 /** There is no backend: all that the service does it does by commands and events. */
-function speakingOrigin(program: readonly string[] = ['commands']): Origin {
+function speakingOrigin(): Origin {
   return {
-    name: program.join(' '),
+    name: 'commands',
     supervisor: null,
     take: null,
     hasBackend: false,

@@ -21,7 +21,7 @@ const PAIRS: [consumer: Kind, service: Kind][] = [
 ]
 
 t.test('eight pairs of networks meet, without a relay', { skip: noHosts }, async (t) => {
-  const point = await MeetingPoint.make(t)
+  const point = await MeetingPoint.make(t, { options: { relay: 0 } })
   const services = [...new Set(PAIRS.map(([, service]) => service))]
   for (const kind of services) {
     const service = await point.service(point.place(kind, `s-${kind}`), roleOf(kind))
@@ -33,6 +33,25 @@ t.test('eight pairs of networks meet, without a relay', { skip: noHosts }, async
     ])
     const meeting = await meet(consumer)
     t.ok(meeting.took, `${kind} → ${service}: ${shown(meeting)}`)
+  }
+})
+
+t.test('two who can punch no hole meet by a registrar', { skip: noHosts }, async (t) => {
+  for (const relay of [undefined, 0]) {
+    const point = await MeetingPoint.make(t, { options: relay === undefined ? {} : { relay } })
+    const service = await point.service(point.place('symmetric', 'service'), roleOf('symmetric'))
+    await service.ask('registered')
+    const consumer = await point.consumer(point.place('cgnat', 'consumer'), [roleOf('symmetric')])
+    await consumer.ask('connected')
+    if (relay === 0) {
+      t.equal((await meet(consumer, UNMET_MS)).took, null, 'without, they do not')
+      continue
+    }
+    const meeting = await meet(consumer)
+    t.ok(meeting.took, shown(meeting))
+    t.equal(meeting.path, 'relayed')
+    const { relay: stats } = (await point.registry?.ask<{ relay: object }>('stats')) ?? {}
+    t.match(stats, { pairs: 1, paired: 1, refused: 0, ended: 0 })
   }
 })
 
@@ -64,6 +83,7 @@ for (const side of ['service', 'consumer'] as const) {
 }
 
 const LOOKOUT_MS = 3000
+const UNMET_MS = 10_000
 const TRY_MS = 1000
 
 /** Asks again and again, a new request each second. */

@@ -41,6 +41,8 @@ export class MeetingPoint {
   readonly hosts: Hosts
   readonly bootstrap: string
   readonly registryPublicKey: string
+  /** Answers to `stats`. */
+  registry: Child<object> | null = null
   readonly #owner: Owner
   readonly #dir: string
   /** Networks so far. */
@@ -60,7 +62,7 @@ export class MeetingPoint {
     )
     const { bootstrap } = point
     const dir = point.#newDir()
-    await point.#start('meet-registry.js', point.place(registry, 'registry'), {
+    point.registry = await point.#start('meet-registry.js', point.place(registry, 'registry'), {
       ...options,
       bootstrap,
       seed: toHex(seed),

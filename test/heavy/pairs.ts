@@ -50,6 +50,7 @@ async function run() {
       return [kind, meetings] as const
     })
   )
+  print('registry', await point.registry?.ask('stats'))
   for (const [kind, meetings] of rows) {
     const each = meetings.map(({ role, took, path }) => {
       const way = path === 'dht' || path === null ? '' : ` ${path}`

@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
+import { SeaportError } from '../../lib/core/errors.js'
 import { KeyPair, toHex } from '../../lib/core/keys.js'
+import type { RelayOffer } from '../../lib/core/relay-offer.js'
 import type { IncomingStream } from '../../lib/link/incoming-stream.js'
 import { Link } from '../../lib/link/link.js'
 import { LinkPool, type LinkPoolOptions } from '../../lib/link/pool.js'
@@ -16,6 +18,48 @@ t.test('callers at the same time share one link, and so do later ones', async (t
   for (const stream of streams) t.equal(String(await readAll(stream.toDuplex())), 'hello')
   t.equal(made.length, 1)
   t.same(pool.stats, { links: 1, direct: 0, made: 1, lost: 0 })
+})
+
+t.test('who cannot be met is met by a relay, at the first open and later', async (t) => {
+  const offer = { key: OTHER_KEY, host: '192.0.2.1', port: 1 }
+  const asked: (RelayOffer | undefined)[] = []
+  const pool = new LinkPool({
+    connect: (_key, relay) => {
+      asked.push(relay)
+      const { initiator, responder } = secretPair(t)
+      if (!relay) {
+        initiator.destroy(Object.assign(new Error('no hole'), { code: 'HOLEPUNCH_ABORTED' }))
+        return initiator
+      }
+      const link = new Link(responder, {
+        onincoming: (incoming) => incoming.accept()?.toDuplex().end('hello')
+      })
+      t.teardown(() => link.destroy())
+      return initiator
+    },
+    relay: () => offer
+  })
+  t.teardown(() => pool.close())
+  t.equal(String(await readAll((await pool.open(KEY)).toDuplex())), 'hello')
+  t.same(asked, [undefined, offer])
+  pool.cut(toHex(KEY), SeaportError.CLOSED('over'))
+  await pool.open(KEY)
+  t.same(asked, [undefined, offer, offer], 'it is remembered')
+})
+
+t.test('where no relay is offered, who cannot be met is not asked for twice', async (t) => {
+  let asked = 0
+  const pool = new LinkPool({
+    connect: () => {
+      asked++
+      const { initiator } = secretPair(t)
+      initiator.destroy(Object.assign(new Error('no hole'), { code: 'HOLEPUNCH_ABORTED' }))
+      return initiator
+    }
+  })
+  t.teardown(() => pool.close())
+  await t.rejects(pool.open(KEY), { code: 'LINK_LOST', message: /HOLEPUNCH_ABORTED/ })
+  t.equal(asked, 1)
 })
 
 t.test('each key has a link of its own', async (t) => {

@@ -9,7 +9,7 @@ const OVERSCAN = 8
 /** One is for operators only. */
 const COLUMNS = 10
 /** HyperDHT relays only what it is asked to (`relayThrough`), which nothing here does. */
-const PATHS: Record<string, string> = { direct: 'direct', dht: 'UDX' }
+const PATHS: Record<string, string> = { direct: 'direct', dht: 'UDX', relayed: 'relayed' }
 
 /** Instances, of which only those in sight are in the document: there may be thousands. */
 export function InstanceTable({ feed, instances }: { feed: Feed; instances: readonly Instance[] }) {

@@ -4,6 +4,7 @@ import { ReadyResource } from '../../core/holepunch.js'
 import { KeyedQueue } from '../../core/keyed-queue.js'
 import type { KeyPair } from '../../core/keys.js'
 import type { Network } from '../../core/network.js'
+import type { RelayOffer } from '../../core/relay-offer.js'
 import type { Log } from '../log/log.js'
 import type { Storage } from '../log/storage.js'
 import { Replica } from '../replica/replica.js'
@@ -83,6 +84,7 @@ export class Registrar extends ReadyResource {
   readonly #queue = new KeyedQueue()
   readonly #verifier = new Verifier()
   #replica: Replica | null = null
+  #relay: RelayOffer | null = null
   #leaseExpiry: LeaseExpiry | null = null
   #own: PublishedLog | null = null
   readonly #watches: (() => void)[] = []
@@ -150,6 +152,12 @@ export class Registrar extends ReadyResource {
     await replica.peering.announced()
   }
 
+  /** Offers a relay to all members, from now on. */
+  offerRelay(offer: RelayOffer) {
+    this.#relay = offer
+    for (const peer of this.replica.peering.peers.values()) peer.sendRelay(offer)
+  }
+
   #makeLeaseExpiry({ directory }: Replica): LeaseExpiry {
     const { returnGrace, staleGrace } = this.#options
     const leaseExpiry = new LeaseExpiry({
@@ -187,6 +195,7 @@ export class Registrar extends ReadyResource {
   }
 
   #onpeer(peer: Peer) {
+    if (this.#relay) peer.sendRelay(this.#relay)
     peer.startPinging(() => ({ interval: this.#heartbeat, length: this.#publishedLog.length }))
     peer.on('lease', (request) => this.#onlease(peer, request))
     peer.on('put', (request) => this.#onput(peer, request))

@@ -4,6 +4,7 @@ import { forward } from '../../core/forward.js'
 import { ReadyResource, type SecretStream } from '../../core/holepunch.js'
 import { checkKeyPair, type KeyPair, toHex } from '../../core/keys.js'
 import { Network, type NetworkOptions, networkId } from '../../core/network.js'
+import type { RelayOffer } from '../../core/relay-offer.js'
 import { keepProcessKey } from '../log/own-keys.js'
 import { defaultDir, Storage } from '../log/storage.js'
 import { Membership } from '../swarm/membership.js'
@@ -143,8 +144,14 @@ export class Participant extends ReadyResource {
   }
 
   /** A link to a service, in the name of this process. */
-  connect(servicePublicKey: Buffer): SecretStream {
-    return this.network.connect(servicePublicKey, this.keyPair)
+  connect(servicePublicKey: Buffer, relay?: RelayOffer): SecretStream {
+    return this.network.connect(servicePublicKey, this.keyPair, relay?.key)
+  }
+
+  /** A relay for links that cannot be made otherwise, if a registrar offers one. */
+  get relay(): RelayOffer | null {
+    const { relays } = this.replica.peering
+    return relays[Math.floor(Math.random() * relays.length)] ?? null
   }
 
   /** Where a service says that it can be reached directly. */

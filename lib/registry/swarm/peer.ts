@@ -11,6 +11,7 @@ import {
   type SecretStream
 } from '../../core/holepunch.js'
 import { toHex } from '../../core/keys.js'
+import type { RelayOffer } from '../../core/relay-offer.js'
 import type { ServiceRecord } from '../trust/record.js'
 import type { Statement } from '../trust/statement.js'
 import { DEFAULT_LIMITS } from './limits.js'
@@ -25,7 +26,8 @@ import {
   type PutRequest,
   pingEncoding,
   putEncoding,
-  REGISTRY_PROTOCOL
+  REGISTRY_PROTOCOL,
+  relayEncoding
 } from './protocol.js'
 import { RateLimiter } from './rate-limiter.js'
 
@@ -33,6 +35,8 @@ interface PeerEvents {
   logs: [LogNotice[]]
   ping: [Ping]
   pong: []
+  /** A relay that we may use. */
+  relay: [RelayOffer]
   lease: [LeaseRequest]
   put: [PutRequest]
   /**
@@ -69,6 +73,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   readonly #lease: MuxMessage<LeaseRequest>
   readonly #answer: MuxMessage<Answer>
   readonly #put: MuxMessage<PutRequest>
+  readonly #relay: MuxMessage<RelayOffer>
   readonly #failureDetector = new FailureDetector()
   readonly #requests = new Map<number, (answer: Answer | SeaportError) => void>()
   #requestId = 0
@@ -116,6 +121,7 @@ export class Peer extends EventEmitter<PeerEvents> {
       else this.emit('afterword', answer)
     })
     this.#put = this.#message(putEncoding, (request) => this.#onrequest('put', request))
+    this.#relay = this.#message(relayEncoding, (offer) => this.emit('relay', offer))
     connection.on('error', (error) => this.#onerror(error))
     connection.on('close', () => this.#onclose())
     channel.open()
@@ -124,6 +130,11 @@ export class Peer extends EventEmitter<PeerEvents> {
   /** Whether nothing came from the other side since the last beat. */
   get isDoubtful(): boolean {
     return this.#failureDetector.isDoubtful
+  }
+
+  /** Offers it a relay. */
+  sendRelay(offer: RelayOffer) {
+    if (!this.closed) this.#relay.send(offer)
   }
 
   sendLogs(logs: LogNotice[]) {

@@ -12,6 +12,7 @@ import {
 } from '../../core/holepunch.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import type { Network } from '../../core/network.js'
+import type { RelayOffer } from '../../core/relay-offer.js'
 import { ConnectionGate } from './connection-gate.js'
 import { exchangeHello, turnAway } from './hello.js'
 import { DEFAULT_LIMITS, type Limits } from './limits.js'
@@ -76,6 +77,8 @@ export class Peering extends ReadyResource {
   /** Of registrars, and of replicas. */
   readonly #discoveries: PeerDiscovery[] = []
   readonly #registrars = new Set<string>()
+  /** Relays that registrars offer who are connected. */
+  readonly #relays = new Map<Peer, RelayOffer>()
   /** When our own calls began, ms since 1970. */
   readonly #attempts = new WeakMap<SecretStream, number>()
   readonly #reports = new Reports({ onreport: (notice) => this.emit('notice', notice) })
@@ -219,7 +222,17 @@ export class Peering extends ReadyResource {
       if (this.peers.get(peer.key) === peer) this.peers.delete(peer.key)
       if (this.#registrars.has(peer.key)) this.#searchSoon()
     })
+    // A member that is no registrar would see who meets whom.
+    peer.on('relay', (offer) => {
+      if (identities.has(toHex(this.#registry))) this.#relays.set(peer, offer)
+    })
+    peer.on('close', () => this.#relays.delete(peer))
     this.emit('peer', peer)
+  }
+
+  /** Relays that may be used. */
+  get relays(): RelayOffer[] {
+    return [...this.#relays.values()]
   }
 
   /** Tells the user what a peer said that concerns us, and not too often. */

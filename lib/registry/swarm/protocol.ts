@@ -1,5 +1,7 @@
+import { isIPv4 } from 'node:net'
 import { SeaportError } from '../../core/errors.js'
 import { c, type Encoding, type State } from '../../core/holepunch.js'
+import type { RelayOffer } from '../../core/relay-offer.js'
 import { MAX_RECORD_BYTES } from '../trust/record.js'
 import { isObject } from '../trust/statement.js'
 import { MAX_STATEMENT_BYTES } from '../trust/statement-kind.js'
@@ -11,6 +13,7 @@ import { MAX_STATEMENT_BYTES } from '../trust/statement-kind.js'
  *        │ ◀──────── logs (both ways) ────────────▶ │   certificates, and what one has of each log
  *        │ ◀──────── ping {interval, length} ────── │   also tells that the registrar is live
  *        │ ──────── pong ────────────────────────▶  │
+ *        │ ◀──────── relay {key, host, port} ────── │   for pairs that cannot meet otherwise
  *        │ ──────── lease {record} ──────────────▶  │   signed by its owner for this connection's holder
  *        │ ──────── put {statement} ─────────────▶  │   of a kind that is kept in logs, as a grant
  *        │ ◀──────── answer {code, seq} ─────────── │   to either; a second one takes a lease back
@@ -56,6 +59,7 @@ export interface Answer {
 }
 
 const MAX_LOGS_BYTES = 256 * 1024
+const MAX_HOST_BYTES = 15
 const MAX_CODE_BYTES = 40
 const MAX_TEXT_BYTES = 1024
 const MAX_INTERVAL_MS = 60_000
@@ -83,6 +87,30 @@ export const pingEncoding: Encoding<Ping> = {
   decode(state) {
     const interval = Math.min(Math.max(c.uint.decode(state), MIN_INTERVAL_MS), MAX_INTERVAL_MS)
     return { interval, length: c.uint.decode(state) }
+  }
+}
+
+export const relayEncoding: Encoding<RelayOffer> = {
+  preencode(state, { key, host, port }) {
+    c.fixed32.preencode(state, key)
+    c.string.preencode(state, host)
+    c.uint.preencode(state, port)
+  },
+  encode(state, { key, host, port }) {
+    c.fixed32.encode(state, key)
+    c.string.encode(state, host)
+    c.uint.encode(state, port)
+  },
+  decode(state) {
+    const offer = {
+      key: c.fixed32.decode(state),
+      host: text(state, MAX_HOST_BYTES),
+      port: c.uint.decode(state)
+    }
+    if (!isIPv4(offer.host) || offer.port < 1 || offer.port > 65_535) {
+      throw SeaportError.BAD_MESSAGE('a relay is offered that has no address')
+    }
+    return offer
   }
 }
 
