@@ -52,7 +52,7 @@ export class AccessEntry {
 
   get host(): string {
     const { headers } = this.#request
-    return headers.host ?? text(headers[':authority']) ?? ''
+    return text(headers[':authority']) ?? headers.host ?? ''
   }
 
   get url(): string {

@@ -1,7 +1,8 @@
 import { SeaportError } from '../core/errors.js'
 import { hostnameOf, isOwnName } from '../core/hostname.js'
 import type { RoleRange } from '../core/role.js'
-import { type Forwarded, listed } from '../http/headers.js'
+import type { Forwarded } from '../http/forwarded.js'
+import { listed } from '../http/headers.js'
 import type { RequestHead } from '../http/message-head.js'
 import type { Directory, Instance } from '../registry/replica/directory.js'
 import type { AccessList, Principal } from './access.js'
@@ -10,7 +11,8 @@ import { clientOf } from './client-address.js'
 import { Cors, type CorsTarget } from './cors.js'
 import type { DomainRule } from './domains.js'
 import type { GatewayRules } from './rules.js'
-import { type ListTarget, type PageTarget, parseTarget } from './target.js'
+import { type ListTarget, type PageTarget, parseTarget, readRole } from './target.js'
+import { TrustedProxies } from './trusted-proxies.js'
 import type { Upstream, Upstreams } from './upstream.js'
 
 /** Where a request goes: to instances of the registry, or to the gateway itself. */
@@ -38,7 +40,7 @@ export interface RouterOptions {
   isSecure: boolean
   /** How long answers may take to begin, where no rule says otherwise, in ms. */
   timeout?: number | undefined
-  /** Addresses of proxies in front, beside those on loopback. */
+  /** Addresses of proxies in front, as in `10.0.0.0/8`, beside those on loopback. */
   trustedProxies?: readonly string[] | undefined
 }
 
@@ -49,6 +51,8 @@ export type Caller = Pick<ForwardRoute, 'host' | 'principal' | 'isOurAuthorizati
 
 type Identity = Omit<Caller, 'host'>
 
+/** Names below it lead to this machine (RFC 6761). */
+const LOCAL = '.localhost'
 const HOSTNAME_TAG = 'hostname='
 
 /** Reads where requests go, and whether whoever sent them may go there. */
@@ -59,7 +63,7 @@ export class Router {
   readonly #pseudonym: string
   readonly #proto: Forwarded['proto']
   readonly #timeout: number
-  readonly #trustedProxies: readonly string[]
+  readonly #trustedProxies: TrustedProxies
 
   constructor({
     rules,
@@ -68,7 +72,7 @@ export class Router {
     pseudonym,
     isSecure,
     timeout = TIMEOUT_MS,
-    trustedProxies = []
+    trustedProxies
   }: RouterOptions) {
     this.rules = rules
     this.#upstreams = upstreams
@@ -76,7 +80,7 @@ export class Router {
     this.#pseudonym = pseudonym
     this.#proto = isSecure ? 'https' : 'http'
     this.#timeout = timeout
-    this.#trustedProxies = trustedProxies
+    this.#trustedProxies = new TrustedProxies(trustedProxies)
   }
 
   /**
@@ -101,6 +105,7 @@ export class Router {
   callerOf(request: RequestHead): Caller | Promise<Caller> {
     this.#checkMessage(request)
     const host = hostOf(request)
+    if (!HOST.test(host)) throw SeaportError.BAD_REQUEST('the Host is not a name with a port')
     this.#checkHost(host, request)
     const identity = this.#identify(request)
     return identity instanceof Promise
@@ -130,6 +135,8 @@ export class Router {
       if (domain) return forward(domain, url, '')
       if (!isOwnName(name) && !this.rules.hosts.allows(name)) throw notServed(name)
     }
+    const local = this.#ofLocalName(hostnameOf(host), principal)
+    if (local) return forward(local, url, '')
     const target = parseTarget(url)
     switch (target.kind) {
       case 'role':
@@ -209,17 +216,12 @@ export class Router {
   /** What is said to the instance of where a request came from. */
   forwardedOf({ socket }: RequestHead, { host, prefix }: ForwardRoute): Forwarded {
     const client = addressOf(socket)
-    return { client, host, prefix, proto: this.#proto, isTrusted: this.#isTrusted(client) }
+    return { client, host, prefix, proto: this.#proto, isTrusted: this.#trustedProxies.has(client) }
   }
 
   /** The address that a request counts for, where clients are told apart. */
   clientOf(request: Pick<RequestHead, 'socket' | 'rawHeaders'>): string {
-    return clientOf(request, (address) => this.#isTrusted(address))
-  }
-
-  /** Whether what it says of its clients is believed. */
-  #isTrusted(address: string): boolean {
-    return /^(127\.|::1$)/.test(address) || this.#trustedProxies.includes(address)
+    return clientOf(request, (address) => this.#trustedProxies.has(address))
   }
 
   /** What node:http's parser lets through and a gateway must not. */
@@ -269,6 +271,20 @@ export class Router {
     )
   }
 
+  /**
+   * `couchdb.localhost` is the role `couchdb`, and `api.team.localhost` is `@team/api` unless there is an `api.team`.
+   * Others are names of the gateway, but to know which there are is for those who may know all.
+   */
+  #ofLocalName(name: string, principal: Principal): Upstream | null {
+    if (!name.endsWith(LOCAL)) return null
+    const isKnown = (role: string) => this.#directory.knownVersions(role).length > 0
+    const plain = name.slice(0, -LOCAL.length)
+    const [, base, scope] = /^([^.]+)\.([^.]+)$/.exec(plain) ?? []
+    const role = scope === undefined || isKnown(plain) ? plain : `@${scope}/${base}`
+    if (principal.mayReachAll && !isKnown(role)) return null
+    return this.#upstreams.ofRole(readRole(role), principal)
+  }
+
   #ofDomain(name: string, principal: Principal): Upstream | null {
     const rules = this.rules.domains.match(name)
     for (const rule of rules) {
@@ -301,10 +317,24 @@ function pathOf({ url = '/' }: RequestHead): string {
   return path.startsWith('/') ? path : `/${path}`
 }
 
-/** The name that is asked for, with its port. */
-function hostOf({ url = '/', headers }: RequestHead): string {
+/** RFC 3986 §3.2: a name or an address, perhaps with a port. */
+const HOST = /^(\[[0-9a-f:.]+\]|[\w.~!$&'()*+,;=%-]+)(:\d*)?$/i
+
+/**
+ * The name that is asked for, with its port. The authority of HTTP/2 counts, and not Host (RFC 9113 §8.3.1). Who names
+ * none, as HTTP/1.0 allows, means the address that it connected to.
+ */
+function hostOf({ url = '/', headers, socket }: RequestHead): string {
   const named = url.startsWith('/') ? undefined : ABSOLUTE.exec(url)?.[1]
-  return named ?? headers.host ?? String(headers[':authority'] ?? '')
+  // A user and a password in a URL are not part of the name (RFC 9110 §4.2.4).
+  const host = named?.replace(/^.*@/, '') || headers[':authority'] || headers.host
+  return String(host || localNameOf(socket))
+}
+
+function localNameOf({ localAddress = 'localhost', localPort }: RequestHead['socket']): string {
+  const address = localAddress.replace(/^::ffff:/, '')
+  const name = address.includes(':') ? `[${address.replace(/%.*$/, '')}]` : address
+  return localPort === undefined ? name : `${name}:${localPort}`
 }
 
 function notServed(name: string): SeaportError {

@@ -72,7 +72,7 @@ export function parseTarget(url: string): Target {
 const roles = new Map<string, RoleRange>()
 const MAX_ROLES = 1024
 
-function readRole(name: string): RoleRange {
+export function readRole(name: string): RoleRange {
   const known = roles.get(name)
   if (known) return known
   const role = parseRoleRange(decode(name))

@@ -1,17 +1,6 @@
 import type { Http2ServerRequest } from 'node:http2'
+import { type Forwarded, forwardingHeaders, isForwardingField } from './forwarded.js'
 import type { AnswerHead, RawHeaders, RequestHead } from './message-head.js'
-
-/** How the client reached us, for those behind. */
-export interface Forwarded {
-  /** Address of the client. */
-  client: string
-  host: string
-  proto: 'http' | 'https'
-  /** What of the path was ours and is not passed on, as in `/role/couchdb@3.x`. */
-  prefix: string
-  /** Whether the client is a proxy of ours, whose own word on this is kept. */
-  isTrusted: boolean
-}
 
 export interface RequestHeadersOptions {
   forwarded: Forwarded
@@ -39,25 +28,14 @@ const HOP_BY_HOP = new Set([
 /** Of the message itself, whatever a Connection field claims. */
 const NEVER_NAMED = new Set(['host', 'content-length'])
 
-/** Written by us; what an untrusted client says here is dropped. */
-const FORWARDING = [
-  'forwarded',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-  'x-forwarded-port',
-  'x-forwarded-prefix',
-  'x-real-ip'
-]
-
 /** The header section of a request as the instance gets it. */
 export function requestHeaders(
   request: RequestHead,
   { forwarded, pseudonym, upgrade, dropAuthorization = false }: RequestHeadersOptions
 ): RawHeaders {
   const dropped = namedByConnection(request.rawHeaders)
-  for (const name of FORWARDING) dropped.add(name)
-  dropped.add('via').add('host')
+  // `Proxy` is none of HTTP's, and programs under CGI would take it for the proxy that they are to use (httpoxy).
+  dropped.add('via').add('host').add('proxy')
   if (dropAuthorization) dropped.add('authorization')
 
   const isHttp2 = request.httpVersionMajor >= 2
@@ -65,14 +43,19 @@ export function requestHeaders(
   copyHeaders(
     request.rawHeaders,
     headers,
-    (name) => dropped.has(name) || (isHttp2 && name === 'cookie')
+    (name) =>
+      dropped.has(name) ||
+      (isHttp2 && name === 'cookie') ||
+      isForwardingField(name, forwarded.isTrusted)
   )
   // HTTP/2 may split cookies over several fields, HTTP/1.1 may not (RFC 9113 §8.2.3).
   if (isHttp2 && request.headers.cookie) headers.push('Cookie', request.headers.cookie)
   headers.push(...framing(request))
   if (/\btrailers\b/i.test(String(request.headers.te ?? ''))) headers.push('TE', 'trailers')
   if (upgrade !== undefined) headers.push('Connection', 'Upgrade', 'Upgrade', upgrade)
-  return headers.concat(forwardingHeaders(request, forwarded, pseudonym))
+  const said = (name: string) => listed(request.rawHeaders, name)
+  headers.push(...forwardingHeaders(forwarded, said), 'Via', via(request, pseudonym))
+  return headers
 }
 
 /** The header section of an answer as the client gets it. */
@@ -150,33 +133,8 @@ function framing(request: RequestHead): RawHeaders {
   return ['POST', 'PUT', 'PATCH'].includes(request.method ?? '') ? ['Content-Length', '0'] : []
 }
 
-function forwardingHeaders(
-  request: RequestHead,
-  { client, host, proto, prefix, isTrusted }: Forwarded,
-  pseudonym: string
-): RawHeaders {
-  const said = (name: string) => (isTrusted ? listed(request.rawHeaders, name) : [])
+/** Our entry in Via, behind those that came. */
+function via(request: RequestHead, pseudonym: string): string {
   const version = request.httpVersionMajor >= 2 ? '2.0' : request.httpVersion
-  const node = client.includes(':') ? `"[${client}]"` : client
-  const headers = [
-    'Forwarded',
-    [...said('forwarded'), `for=${node};host=${quote(host)};proto=${proto}`].join(', '),
-    'X-Forwarded-For',
-    [...said('x-forwarded-for'), client].join(', '),
-    'X-Forwarded-Host',
-    said('x-forwarded-host')[0] ?? host,
-    'X-Forwarded-Proto',
-    said('x-forwarded-proto')[0] ?? proto,
-    'Via',
-    [...listed(request.rawHeaders, 'via'), `${version} ${pseudonym}`].join(', ')
-  ]
-  if (prefix !== '') {
-    headers.push('X-Forwarded-Prefix', `${said('x-forwarded-prefix')[0] ?? ''}${prefix}`)
-  }
-  return headers
-}
-
-/** RFC 7239 §4: a value that is no token goes in quotes. */
-function quote(value: string): string {
-  return /^[\w!#$%&'*+.^`|~-]+$/.test(value) ? value : `"${value.replaceAll(/["\\]/g, '\\$&')}"`
+  return [...listed(request.rawHeaders, 'via'), `${version} ${pseudonym}`].join(', ')
 }

@@ -11,7 +11,11 @@ export interface RequestHead {
   httpVersionMajor: number
   rawHeaders: RawHeaders
   headers: IncomingHttpHeaders
-  socket: { remoteAddress?: string | undefined }
+  socket: {
+    remoteAddress?: string | undefined
+    localAddress?: string | undefined
+    localPort?: number | undefined
+  }
 }
 
 /** The beginning of an answer, likewise. */
