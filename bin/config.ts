@@ -22,7 +22,7 @@ export interface Config {
  * @throws BAD_CONFIG if the named one is missing, or what there is cannot be read
  */
 export function readConfig(named?: string): Config | null {
-  const path = named === undefined ? (nearbyPath(process.cwd()) ?? userPath()) : resolve(named)
+  const path = named === undefined ? foundPath() : resolve(named)
   return path === null ? null : { path, values: parseConfig(readText(path), path) }
 }
 
@@ -68,6 +68,21 @@ function isScalar(value: unknown): value is string | number | boolean {
   return ['string', 'number', 'boolean'].includes(typeof value)
 }
 
+/** Where there is no folder to search, there is no file: the working folder was deleted, or the user has no home. */
+function foundPath(): string | null {
+  const here = ifThere(() => process.cwd())
+  const nearby = here === null ? null : nearbyPath(here)
+  return nearby ?? userPath()
+}
+
+function ifThere(folder: () => string): string | null {
+  try {
+    return folder()
+  } catch {
+    return null
+  }
+}
+
 function nearbyPath(folder: string): string | null {
   const path = join(folder, NEARBY_NAME)
   if (kindOf(path) === 'file') return path
@@ -76,16 +91,21 @@ function nearbyPath(folder: string): string | null {
 }
 
 function userPath(): string | null {
-  const base = process.env.XDG_CONFIG_HOME || join(homedir(), '.config')
+  const home = ifThere(homedir)
+  const base = process.env.XDG_CONFIG_HOME || (home === null ? null : join(home, '.config'))
+  if (base === null) return null
   const path = join(base, 'hyperseaport')
   if (kindOf(path) === 'file') return path
   return kindOf(join(path, 'config')) === 'file' ? join(path, 'config') : null
 }
 
+/** What may not be looked at is another user's, who did not mean us. */
 function kindOf(path: string): 'file' | 'folder' | null {
-  const stats = statSync(path, { throwIfNoEntry: false })
-  if (!stats) return null
-  return stats.isDirectory() ? 'folder' : 'file'
+  try {
+    return statSync(path).isDirectory() ? 'folder' : 'file'
+  } catch {
+    return null
+  }
 }
 
 function readText(path: string): string {

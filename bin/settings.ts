@@ -38,7 +38,7 @@ export class Settings {
     this.#command = command
     this.reread = () =>
       new Settings(command, commandLine, environment, config && readConfig(config.path))
-    const here = process.cwd()
+    const here = workingFolder()
     this.#layers = [
       { from: '', folder: here, values: foldNames(commandLine) },
       { from: 'the environment', folder: here, values: foldNames(ourVariables(environment)) }
@@ -222,6 +222,20 @@ function keyInFile(name: string, path: string): string {
   throw SeaportError.USAGE(`names a file without ${name}: ${path}`)
 }
 
+/** It may have been deleted. Then relative files are named from the root, where they are not found. */
+function workingFolder(): string {
+  try {
+    return process.cwd()
+  } catch {
+    return '/'
+  }
+}
+
 function expandHome(path: string): string {
-  return path.startsWith('~/') ? homedir() + path.slice(1) : path
+  if (!path.startsWith('~/')) return path
+  try {
+    return homedir() + path.slice(1)
+  } catch {
+    throw SeaportError.USAGE(`names ${path}, but this user has no home folder; name it in full`)
+  }
 }

@@ -44,7 +44,8 @@ const HOLEPUNCH = [
   'lib/core/holepunch.ts',
   'lib/core/dht-node.ts',
   'lib/core/random-punch.ts',
-  'lib/registry/log/hypercore.ts'
+  'lib/registry/log/hypercore.ts',
+  'lib/registry/log/store.ts'
 ]
 const UNPROMISED = {
   _handle: ['lib/link/direct/tcp-socket.ts'],

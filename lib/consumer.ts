@@ -13,7 +13,6 @@ import { StreamClient } from './http/client.js'
 import type { LinkPool, LinkView, PathView } from './link/pool.js'
 import { ConsumerTalk } from './messaging/consumer-talk.js'
 import { TcpProxy } from './proxy/tcp-proxy.js'
-import { temporaryNotice } from './registry/log/storage.js'
 import type { DirectoryListener, Instance, Versions } from './registry/replica/directory.js'
 import { Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
@@ -246,8 +245,7 @@ class ConsumerFace<
     for (const proxy of this.#proxies) await proxy.check()
     const notFound = () => this.#denial ?? this.#participant.notFound()
     await this.#lifecycle.waitFor(this.#participant.ready(), deadline - performance.now(), notFound)
-    const { storage, replica } = this.#participant
-    if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
+    const { replica } = this.#participant
     // Who only asks once wants the best that there is.
     const known = this.#all.length > 0 ? this.#participant.usable() : replica.synced()
     await this.#lifecycle.waitFor(known, deadline - performance.now(), notFound)

@@ -85,7 +85,7 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
     const keyPair = KeyPair(parseKey(seed, 'registry seed'))
     this.publicKey = keyPair.publicKey
     this.#network = Network.acquire({ bootstrap, host })
-    this.#storage = new Storage({ dir: dir ?? defaultDir(keyPair.publicKey, 'registry') })
+    this.#storage = new Storage({ dir: dir ?? (() => defaultDir(keyPair.publicKey, 'registry')) })
     this.#registrar = new Registrar({
       network: this.#network,
       keyPair,
@@ -99,7 +99,9 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
     for (const event of ['registered', 'withdrawn', 'gone', 'stale'] as const) {
       this.#registrar.on(event, (record: ServiceRecord) => this.emit(event, record))
     }
-    this.#registrar.on('notice', (notice: SeaportError) => this.emit('notice', notice))
+    for (const part of [this.#storage, this.#registrar]) {
+      part.on('notice', (notice: SeaportError) => this.emit('notice', notice))
+    }
   }
 
   /** The public key in hex. */

@@ -10,7 +10,6 @@ import type { Commands } from './messaging/commands.js'
 import type { Events } from './messaging/events.js'
 import { Talk, type TalkOptions } from './messaging/talk.js'
 import { checkSlotName, type HeldKey, takeServiceKey } from './registry/log/own-keys.js'
-import { temporaryNotice } from './registry/log/storage.js'
 import { type MemberOptions, Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
 import { checkTags, type ServiceRecord } from './registry/trust/record.js'
@@ -251,7 +250,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
 
   async #start() {
     const deadline = performance.now() + this.#timeout
-    const { membership, storage, replica } = this.#participant
+    const { membership, replica } = this.#participant
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
     replica.on('rights', this.#onrights)
@@ -259,7 +258,6 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#keyPair = keyPair
     membership.addIdentity(keyPair)
     await this.#lifecycle.waitFor(this.#participant.ready(), this.#timeout, () => this.#late())
-    if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
     await this.#checkAlone()
     await this.#accept(keyPair)
     this.emit('connecting')

@@ -24,7 +24,6 @@ import type { Page } from './gateway/request-handler.js'
 import { readRules, type WebRules } from './gateway/rules.js'
 import { Traffic } from './gateway/traffic.js'
 import type { LinkPool } from './link/pool.js'
-import { temporaryNotice } from './registry/log/storage.js'
 import { Participant } from './registry/replica/participant.js'
 
 export { type AccessEntry, toJson, toLine } from './gateway/access-log.js'
@@ -224,8 +223,6 @@ class WebFace extends EventEmitter<WebEvents> {
     const deadline = performance.now() + this.#timeout
     const notFound = () => this.#denial ?? this.#participant.notFound()
     await this.#lifecycle.waitFor(this.#participant.ready(), deadline - performance.now(), notFound)
-    const { storage } = this.#participant
-    if (storage.temporary) this.emit('notice', temporaryNotice(storage.dir))
     await this.#lifecycle.waitFor(
       this.#participant.usable(),
       deadline - performance.now(),

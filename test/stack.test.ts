@@ -20,7 +20,8 @@ import {
   isMalformedFrame,
   SecretStream
 } from '../lib/core/holepunch.js'
-import { beeNode, Corestore, Hyperbee, isLocked, isMoved } from '../lib/registry/log/hypercore.js'
+import { beeNode, Corestore, Hyperbee } from '../lib/registry/log/hypercore.js'
+import { isLocked, isMoved } from '../lib/registry/log/store.js'
 
 /**
  * What dependencies and Node do not promise and we use: docs/internals/stack.md. Each assertion bears the name of a
@@ -116,6 +117,13 @@ t.test('hypercore and corestore have what registry/log/hypercore.ts uses', async
   for (const name of ['putTreeNode', 'deleteTreeNode', 'flush']) {
     t.type(writer[name], 'function', `Hypercore.state.storage.write: ${name}`)
   }
+  const { rocks }: Anything = (store as Anything).storage
+  for (const name of ['createReadBatch', 'createWriteBatch']) {
+    t.type(rocks._state[name], 'function', `RocksDB._state.${name}`)
+  }
+  const batch = rocks._state.createWriteBatch(rocks, {})
+  t.type(batch._onfinished, 'function', 'RocksDB batch _onfinished')
+  batch.destroy()
   const second = new Corestore(dir, { wait: false })
   const error: Anything = await second.ready().catch((error: unknown) => error)
   await second.close().catch(() => {})

@@ -65,7 +65,8 @@ export const registry: Command = {
     const { defaultDir, Registry } = await import('../../lib/registry.js')
     const dir =
       settings.text('registryDir', undefined) ??
-      settings.text('dir', defaultDir(publicKey, 'registry'))
+      settings.text('dir', undefined) ??
+      defaultDir(publicKey, 'registry')
 
     const web = settings.listenPort('web', null)
     checkWebFlags(settings)

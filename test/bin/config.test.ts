@@ -1,3 +1,4 @@
+import { chmodSync, symlinkSync } from 'node:fs'
 import t from 'tap'
 import { KeyPair, toHex } from '../../lib/core/keys.js'
 import { Cli, type CliOptions } from './cli.js'
@@ -43,6 +44,55 @@ t.test('the user’s file is where XDG_CONFIG_HOME says', async (t) => {
   const env = { XDG_CONFIG_HOME: cli.path('elsewhere') }
   t.equal(await seedInUse(cli, [], { env }), SEEDS.user)
 })
+
+t.test(
+  'a home that cannot be looked into, and a folder that was deleted, hold no config file',
+  async (t) => {
+    const cli = new Cli(t)
+    symlinkSync('loop', cli.path('loop'))
+    const home = { HOME: cli.path('loop') }
+    t.match(await cli.run(['seed'], { env: home }), { code: 0, stderr: '' })
+    cli.write('gone/.keep', '')
+    const deleted = ['sh', '-c', 'rm -r "$PWD"; exec "$@"', '-']
+    t.match(await cli.run(['seed'], { cwd: cli.path('gone'), at: deleted }), {
+      code: 0,
+      stderr: ''
+    })
+  }
+)
+
+t.test(
+  'a user without a home is told to name a folder, and needs none who names one',
+  async (t) => {
+    if (process.getuid?.() !== 0) {
+      t.comment('only root may be somebody whom nobody knows')
+      return
+    }
+    const cli = new Cli(t)
+    await cli.island()
+    const config = cli.write('config', `registrySeed=${SEEDS.flag}`)
+    const nobody = [
+      'env',
+      '-u',
+      'HOME',
+      'setpriv',
+      '--reuid=54321',
+      '--regid=54321',
+      '--clear-groups'
+    ]
+    chmodSync(cli.home, 0o777)
+    const unknown = { cwd: '/', at: nobody }
+    t.match(await cli.run(['registry', '--config', config], unknown), {
+      code: 1,
+      stderr: /^STORAGE_FAILED: .*--dir.*\n$/
+    })
+    const registry = cli.start(['--config', config, '--dir', cli.path('data')], unknown)
+    await registry.waitForLine('registryPublicKey=')
+    const registryPublicKey = toHex(KeyPair(Buffer.from(SEEDS.flag, 'hex')).publicKey)
+    const list = await cli.run(['list', '--registryPublicKey', registryPublicKey], unknown)
+    t.match(list, { code: 0, stderr: 'nothing is registered\n' })
+  }
+)
 
 t.test('the environment has no case, and underscores are free', async (t) => {
   const cli = new Cli(t)

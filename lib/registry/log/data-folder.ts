@@ -1,18 +1,27 @@
 import { mkdir } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { SeaportError } from '../../core/errors.js'
 import { toHex } from '../../core/keys.js'
 
 /** Only this user may read what the registry's members alone should see. */
 const PRIVATE_FOLDER = 0o700
 export const PRIVATE_FILE = 0o600
 
-/** The folder of all that this user keeps of a registry, by default. */
+/**
+ * The folder of all that this user keeps of a registry, by default.
+ *
+ * @throws STORAGE_FAILED if this user has no folder for data
+ */
 export function registryDir(registry: Buffer): string {
   return join(dataHome(), 'hyperseaport', toHex(registry))
 }
 
-/** The folder where a kind of participant keeps its copy of a registry, by default. */
+/**
+ * The folder where a kind of participant keeps its copy of a registry, by default.
+ *
+ * @throws STORAGE_FAILED if this user has no folder for data
+ */
 export function defaultDir(registry: Buffer, verb: string): string {
   return join(registryDir(registry), verb)
 }
@@ -40,7 +49,19 @@ function unlessThere(cause: NodeJS.ErrnoException) {
 function dataHome(): string {
   const { XDG_DATA_HOME, LOCALAPPDATA } = process.env
   if (XDG_DATA_HOME) return XDG_DATA_HOME
-  if (process.platform === 'darwin') return join(homedir(), 'Library', 'Application Support')
-  if (process.platform === 'win32') return LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local')
-  return join(homedir(), '.local', 'share')
+  if (process.platform === 'darwin') return join(home(), 'Library', 'Application Support')
+  if (process.platform === 'win32') return LOCALAPPDATA ?? join(home(), 'AppData', 'Local')
+  return join(home(), '.local', 'share')
+}
+
+/** Users that no list of the system names have none, as in containers, unless HOME says where. */
+function home(): string {
+  try {
+    return homedir()
+  } catch (cause) {
+    throw SeaportError.STORAGE_FAILED(
+      'this user has no home folder to keep data in; name a folder with --dir, or set HOME',
+      cause
+    )
+  }
 }

@@ -48,7 +48,25 @@ export interface Corestore {
 }
 
 export const Corestore = require('corestore') as {
-  new (dir: string, options?: { wait?: boolean; readOnly?: boolean }): Corestore
+  new (place: string | CoreStorage, options?: { wait?: boolean; readOnly?: boolean }): Corestore
+}
+
+/** What a store is kept in: files of RocksDB, or what stands in for RocksDB. */
+export interface CoreStorage {
+  readonly rocks?: object
+}
+
+export const { defaultStorage } = require('hypercore') as {
+  defaultStorage(place: string | object, options: { writeBufferSize?: number }): CoreStorage
+}
+
+/** The streams of this stack, which storage reads from. */
+export interface StreamxReadable {
+  destroy(error?: Error): void
+}
+
+export const StreamxReadable = require('streamx').Readable as {
+  from(values: readonly unknown[]): StreamxReadable
 }
 
 export interface BeeEntry<V> {
@@ -235,20 +253,6 @@ export async function closeWholly(session: Hypercore) {
 
 async function lastWrite(core: OpenCore) {
   await core.state?.mutex?.destroy?.()
-}
-
-/** Whether an error says that another process has the store. It has no code; reworded, it is any failure to open. */
-export function isLocked(error: unknown): boolean {
-  return says(error, /could not be locked|lock file|No locks available/i)
-}
-
-/** Whether an error says that a store was copied: storage remembers which file on which disk it is. */
-export function isMoved(error: unknown): boolean {
-  return says(error, /moved unsafely|device file/i)
-}
-
-function says(error: unknown, text: RegExp): boolean {
-  return error instanceof Error && text.test(error.message)
 }
 
 /** The root's block of a written batch, as it is in memory with all that was visited below it. */

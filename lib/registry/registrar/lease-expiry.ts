@@ -128,6 +128,16 @@ export class LeaseExpiry extends EventEmitter<LeaseExpiryEvents> {
     }
   }
 
+  /** Removes what is listed although nobody holds its lease or is waited for, because that could not be written before. */
+  catchUp() {
+    const waiting = new Set(this.keys())
+    for (const entry of this.#log.entries()) {
+      const { key } = recordOf(entry)
+      if (!isPresent(entry) || waiting.has(key) || this.#options.isHeld(key)) continue
+      this.#gracePeriods.give(key, 0)
+    }
+  }
+
   /** Stops all timers. */
   close() {
     if (this.#restartTimer) clearTimeout(this.#restartTimer)

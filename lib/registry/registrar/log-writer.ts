@@ -85,14 +85,13 @@ export class LogWriter extends ReadyResource {
   }
 
   override async _open() {
-    const { memory, store } = this.#storage
-    const boot = await this.#boot()
-    const last = memory.run
-    const isIntact = last === null || last.ended || last.boot === boot
-    memory.run = { log: (last?.log ?? 0) + (isIntact ? 0 : 1), boot, ended: false }
-    await this.#storage.save()
-    this.#registrar = await store.createKeyPair('registrar')
-    await this.#openLog(memory.run.log)
+    try {
+      await this.#openLast()
+    } catch (error) {
+      if (!this.#storage.failure?.isDamaged) throw error
+      await this.#storage.reopen(true)
+      await this.#openLast()
+    }
   }
 
   override async _close() {
@@ -100,7 +99,8 @@ export class LogWriter extends ReadyResource {
     await this.#log?.close()
     const { memory } = this.#storage
     if (memory.run) memory.run.ended = true
-    await this.#storage.save()
+    // If that cannot be written, the next run takes this one for cut short.
+    await this.#storage.save().catch((notice) => this.emit('notice', notice))
   }
 
   /** Begins a new log with all that the old one says. */
@@ -114,6 +114,41 @@ export class LogWriter extends ReadyResource {
     await this.#openLog(run.log)
     await this.log.adopt(old)
     await old.close()
+  }
+
+  /**
+   * Opens the storage again after it failed, and the log in it. If that is not there any more, or a part of it, a new
+   * one is begun with all that the old one says.
+   *
+   * @throws STORAGE_FAILED, STORAGE_LOCKED; it has to be called again then
+   */
+  async reopen(isDamaged: boolean) {
+    const old = this.log
+    const { length } = old
+    await this.maintenance.close()
+    await old.close().catch(() => {})
+    await this.#storage.reopen(isDamaged)
+    const { memory } = this.#storage
+    // A new store knows of no run.
+    memory.run ??= { log: 0, boot: await this.#boot(), ended: false }
+    await this.#openLog(memory.run.log)
+    if (this.log.length < length && this.log.length > 0) {
+      memory.run.log++
+      await this.#openLog(memory.run.log)
+    }
+    if (this.log.length === 0) await this.log.adopt(old)
+    await this.#storage.save()
+  }
+
+  async #openLast() {
+    const { memory, store } = this.#storage
+    const boot = await this.#boot()
+    const last = memory.run
+    const isIntact = last === null || last.ended || last.boot === boot
+    memory.run = { log: (last?.log ?? 0) + (isIntact ? 0 : 1), boot, ended: false }
+    await this.#storage.save()
+    this.#registrar = await store.createKeyPair('registrar')
+    await this.#openLog(memory.run.log)
   }
 
   async #openLog(number: number) {

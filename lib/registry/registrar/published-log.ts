@@ -1,30 +1,45 @@
 import { EventEmitter } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../../core/errors.js'
 import { forward } from '../../core/forward.js'
 import { SerialQueue } from '../../core/serial-queue.js'
+import type { Storage, StorageFailure } from '../log/storage.js'
 import type { Replica } from '../replica/replica.js'
 import type { LogWriter } from './log-writer.js'
 
 /** How long others have, after a restart, to say that they hold more of our log. */
 const INTRODUCTION_MS = 500
 const RENEW_CERTIFICATE_MS = 60 * 60 * 1000
+/** How often it is looked whether there is room again where there was none. */
+const ROOM_CHECK_MS = 1000
+
+interface PublishedLogEvents {
+  /** The log can be written again, after its storage had failed. */
+  reopened: []
+  notice: [SeaportError]
+}
 
 /**
  * Publishes a registrar's own log: certifies it, tells the other participants of it, and has a new log begun if
- * others turn out to have more of it than we have. Emits `notice` (a SeaportError).
+ * others turn out to have more of it than we have. If its storage fails, it is opened again as soon as that is possible.
  */
-export class PublishedLog extends EventEmitter<{ notice: [SeaportError] }> {
+export class PublishedLog extends EventEmitter<PublishedLogEvents> {
   readonly #writer: LogWriter
   readonly #replica: Replica
   /** Nothing is written to the log while one of its tasks runs. */
   readonly #queue = new SerialQueue()
   #isRewound = false
   #renewal: NodeJS.Timeout | null = null
+  readonly #storage: Storage
+  readonly #closing = new AbortController()
+  #recovery: Promise<void> | null = null
 
-  constructor(writer: LogWriter, replica: Replica) {
+  constructor(writer: LogWriter, replica: Replica, storage: Storage) {
     super()
     this.#writer = writer
     this.#replica = replica
+    this.#storage = storage
+    storage.on('failed', this.#onfailed)
     replica.on('rewound', () => this.#onrewound())
     replica.on('introduced', (length: number) => writer.maintenance.welcome(length))
     writer.on('conflict', () => this.#onrewound())
@@ -42,11 +57,49 @@ export class PublishedLog extends EventEmitter<{ notice: [SeaportError] }> {
     if (this.#writer.log.length > 0) this.#inTurn(() => this.#introduced())
     await this.#certify()
     this.#renewal = setInterval(() => this.#inTurn(() => this.#certify()), RENEW_CERTIFICATE_MS)
+    if (this.#storage.failure) this.#onfailed(this.#storage.failure)
   }
 
   async close() {
     if (this.#renewal) clearInterval(this.#renewal)
+    this.#storage.off('failed', this.#onfailed)
+    this.#closing.abort()
+    await this.#recovery
     await this.#queue.idle()
+  }
+
+  readonly #onfailed = ({ reason, isDamaged }: StorageFailure) => {
+    this.emit('notice', nothingWritten(reason))
+    this.#recovery = this.#recover(isDamaged).finally(() => {
+      this.#recovery = null
+    })
+  }
+
+  /** Waits until the storage can be used again. What is written meanwhile is refused. Never rejects. */
+  async #recover(isDamaged: boolean) {
+    let isRoomNeeded = !isDamaged
+    const { signal } = this.#closing
+    while (!signal.aborted) {
+      const isRoom = !isRoomNeeded || (await this.#storage.hasRoom())
+      if (isRoom && !signal.aborted && (await this.#isReopened(isDamaged && !isRoomNeeded))) return
+      isRoomNeeded = true
+      await sleep(ROOM_CHECK_MS, undefined, { signal }).catch(() => {})
+    }
+  }
+
+  async #isReopened(isDamaged: boolean): Promise<boolean> {
+    try {
+      await this.#queue.run(async () => {
+        await this.#replica.move(() => this.#writer.reopen(isDamaged))
+        await this.#certify()
+      })
+    } catch (cause) {
+      this.emit('notice', cannotBeWritten(cause))
+      return false
+    }
+    this.emit('notice', writtenAgain(this.#storage.dir))
+    this.emit('reopened')
+    return true
   }
 
   async #certify() {
@@ -88,11 +141,22 @@ export class PublishedLog extends EventEmitter<{ notice: [SeaportError] }> {
   }
 }
 
-export function cannotBeWritten(cause: unknown): SeaportError {
+/** Of errors that say no more than that a batch failed, the cause is told. */
+export function cannotBeWritten(error: unknown): SeaportError {
+  const { message, cause } = error as Error
+  const text = cause instanceof Error ? cause.message : message
+  return SeaportError.STORAGE_FAILED(`the log cannot be written (${text})`, error)
+}
+
+function nothingWritten({ text, cause }: SeaportError): SeaportError {
   return SeaportError.STORAGE_FAILED(
-    `the log cannot be written (${(cause as Error)?.message})`,
+    `${text}. Until it can be used again nothing is registered or withdrawn; what is registered stays listed`,
     cause
   )
+}
+
+function writtenAgain(dir: string): SeaportError {
+  return SeaportError.STORAGE_FAILED(`${dir} can be used again, and the log is written again`)
 }
 
 function rewound(): SeaportError {

@@ -138,8 +138,9 @@ export class Registrar extends ReadyResource {
       for (const [key, entry] of entries) if (isGone(entry)) leaseExpiry.copyGone(key)
     })
     replica.on('registrar', () => leaseExpiry.review())
-    this.#own = new PublishedLog(this.#writer, replica)
+    this.#own = new PublishedLog(this.#writer, replica, this.#storage)
     forward(this.#own, this, ['notice'])
+    this.#own.on('reopened', () => this.#onreopened(leaseExpiry))
     await this.#own.open()
     leaseExpiry.resume(this.#options.restartGrace)
     await replica.ready()
@@ -156,6 +157,12 @@ export class Registrar extends ReadyResource {
   offerRelay(offer: RelayOffer) {
     this.#relay = offer
     for (const peer of this.replica.peering.peers.values()) peer.sendRelay(offer)
+  }
+
+  /** What could not be written while the storage had failed is written now. */
+  #onreopened(leaseExpiry: LeaseExpiry) {
+    leaseExpiry.catchUp()
+    for (const statement of this.#membership.statements.all()) this.#copy(statement)
   }
 
   #makeLeaseExpiry({ directory }: Replica): LeaseExpiry {
@@ -261,9 +268,10 @@ export class Registrar extends ReadyResource {
     if (isPresent(record)) this.#checkRoom(peer, key)
     await this.#displace(peer, key)
     if (peer.closed) throw SeaportError.CLOSED('the connection closed')
+    // It has left even if that cannot be written now.
+    if (!isPresent(record)) this.#leases.delete(key)
     await this.#writeRecord(record)
     if (isPresent(record)) this.#leases.set(key, { peer, record, id })
-    else this.#leases.delete(key)
     this.#leaseExpiry?.end(key, true)
     this.emit(isPresent(record) ? 'registered' : 'withdrawn', record)
   }

@@ -15,6 +15,8 @@ import { SnapshotCandidates } from './snapshot-candidates.js'
 export interface FollowerOptions {
   /** Opens the log. With `overwrite`, what is on disk is deleted first. */
   open: (options: { overwrite: boolean }) => Hypercore
+  /** Who followed the log in a store that has failed; what it was offered counts. */
+  before?: Follower | null
   /** The registry's public key. */
   registry: Buffer
   snapshots: Snapshots
@@ -57,7 +59,7 @@ export class Follower extends ReadyResource {
 
   #core: Hypercore
   readonly #options: Required<FollowerOptions>
-  readonly #candidates = new SnapshotCandidates()
+  readonly #candidates: SnapshotCandidates
   #download: { destroy(): void } | null = null
   /** Whether a step is under way. It is true at first, while what is on disk is read. */
   #running = true
@@ -72,8 +74,12 @@ export class Follower extends ReadyResource {
 
   constructor(options: FollowerOptions) {
     super()
+    const { before = null } = options
     this.#core = options.open({ overwrite: false })
+    this.#candidates = before ? before.#candidates : new SnapshotCandidates()
+    this.offered = before?.offered ?? 0
     this.#options = {
+      before,
       applied: 0,
       stall: STALL_MS,
       minTail: MIN_TAIL,

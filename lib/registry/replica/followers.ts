@@ -1,15 +1,15 @@
 import { EventEmitter } from 'node:events'
 import type { SeaportError } from '../../core/errors.js'
 import { forward } from '../../core/forward.js'
-import type { Hypercore } from '../log/hypercore.js'
 import { Snapshots } from '../log/snapshots.js'
 import type { Storage } from '../log/storage.js'
+import type { Peer } from '../swarm/peer.js'
 import type { LogEntry } from '../trust/record.js'
 import type { Snapshot } from '../trust/snapshot.js'
 import type { Statements } from '../trust/statements.js'
 import type { Directory } from './directory.js'
 import { Follower } from './follower.js'
-import type { OpenOptions } from './replication.js'
+import { Replication } from './replication.js'
 
 export interface FollowersOptions {
   storage: Storage
@@ -17,8 +17,8 @@ export interface FollowersOptions {
   registry: Buffer
   directory: Directory
   statements: Statements
-  /** Opens our copy of a log, and has blocks fetched. */
-  open: (logKey: string, options: OpenOptions) => Hypercore
+  /** The key of the registrar that writes a log now, null if none does any more. */
+  writerOf: (logKey: string) => string | null
 }
 
 interface FollowersEvents {
@@ -39,6 +39,13 @@ export class Followers extends EventEmitter<FollowersEvents> {
   readonly snapshots: Snapshots
   readonly #options: FollowersOptions
   readonly #followers = new Map<string, Follower>()
+  /** Those that the logs are served to. */
+  readonly #peers = new Set<Peer>()
+  /** From whom the logs are copied, in the store that is open; null if none is. */
+  #replication: Replication | null = null
+  #isMoving = false
+  /** Logs to be followed once the storage is open again, and who followed each before. */
+  readonly #left = new Map<string, Follower | null>()
 
   constructor(options: FollowersOptions) {
     super()
@@ -46,11 +53,24 @@ export class Followers extends EventEmitter<FollowersEvents> {
     this.snapshots = new Snapshots(options.storage)
   }
 
+  /** Serves the logs to a peer, and asks it for what is needed. */
+  serve(peer: Peer) {
+    this.#peers.add(peer)
+    peer.on('close', () => this.#peers.delete(peer))
+    if (!this.#isMoving) this.#copying.add(peer)
+  }
+
   /** Resolves when what is on disk is in the directory. */
-  async follow(logKey: string) {
-    const { storage, registry, directory, statements, open } = this.#options
+  async follow(logKey: string, before: Follower | null = null) {
+    if (this.#isMoving) {
+      this.#left.set(logKey, before)
+      return
+    }
+    const { storage, registry, directory, statements, writerOf } = this.#options
     const follower = new Follower({
-      open: (options) => open(logKey, { inflightRange: INFLIGHT, ...options }),
+      open: (options) =>
+        this.#copying.open(logKey, () => writerOf(logKey), { inflightRange: INFLIGHT, ...options }),
+      before,
       registry,
       snapshots: this.snapshots,
       kinds: statements.kinds,
@@ -67,14 +87,43 @@ export class Followers extends EventEmitter<FollowersEvents> {
     follower.on('applied', () => this.emit('applied', logKey))
     follower.on('held', () => this.emit('held', logKey))
     follower.on('tidied', () => {
-      storage.store.storage.compact().catch((notice) => this.emit('notice', notice))
+      // Whether a store can still be written is its storage's to tell.
+      storage.store.storage.compact().catch(() => {})
     })
     await follower.ready()
   }
 
+  /**
+   * Has the storage opened anew, or elsewhere, and copies there what is not there. What the directory says stays
+   * meanwhile.
+   *
+   * @throws what `open` throws; it has to be called again then
+   */
+  async move(open: () => Promise<void>) {
+    this.remember()
+    this.#isMoving = true
+    this.#replication = null
+    const closing = [...this.#followers.values()].map((follower) => follower.close())
+    for (const [logKey, follower] of this.#followers) this.#left.set(logKey, follower)
+    this.#followers.clear()
+    await open()
+    await Promise.allSettled(closing)
+    this.#isMoving = false
+    for (const peer of this.#peers) this.#copying.add(peer)
+    const left = [...this.#left]
+    this.#left.clear()
+    for (const [logKey, before] of left) await this.follow(logKey, before)
+  }
+
   /** A peer said what it has of a log. */
   offer(logKey: string, length: number, snapshot: Snapshot | null = null) {
-    this.#followers.get(logKey)?.offer(length, snapshot)
+    const follower = this.#followers.get(logKey) ?? this.#left.get(logKey)
+    follower?.offer(length, snapshot)
+  }
+
+  /** A peer said that it can give so many blocks of a log. */
+  setLength(logKey: string, peer: Peer, length: number) {
+    if (!this.#isMoving) this.#copying.setLength(logKey, peer, length)
   }
 
   /** How many blocks of a log are in the directory. */
@@ -94,6 +143,7 @@ export class Followers extends EventEmitter<FollowersEvents> {
 
   /** Puts into the memory how far each log was read, for the next run. */
   remember() {
+    if (this.#isMoving) return
     this.#options.storage.memory.applied = Object.fromEntries(
       [...this.#followers].map(([logKey, { applied }]) => [logKey, applied])
     )
@@ -103,6 +153,7 @@ export class Followers extends EventEmitter<FollowersEvents> {
   async drop(logKey: string) {
     const follower = this.#followers.get(logKey)
     this.#followers.delete(logKey)
+    this.#left.delete(logKey)
     this.#options.directory.drop(logKey)
     await follower?.close()
     await this.snapshots.forget(logKey)
@@ -110,5 +161,10 @@ export class Followers extends EventEmitter<FollowersEvents> {
 
   async close() {
     for (const follower of this.#followers.values()) await follower.close()
+  }
+
+  get #copying(): Replication {
+    this.#replication ??= new Replication(this.#options.storage.store)
+    return this.#replication
   }
 }

@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../../core/errors.js'
 import { forward } from '../../core/forward.js'
 import { ReadyResource, type SecretStream } from '../../core/holepunch.js'
-import { checkKeyPair, type KeyPair, toHex } from '../../core/keys.js'
+import { checkKeyPair, KeyPair, toHex } from '../../core/keys.js'
 import { Network, type NetworkOptions, networkId } from '../../core/network.js'
 import type { RelayOffer } from '../../core/relay-offer.js'
 import { keepProcessKey } from '../log/own-keys.js'
-import { defaultDir, Storage } from '../log/storage.js'
+import { defaultDir, nothingKept, Storage, type StorageFailure } from '../log/storage.js'
 import { Membership } from '../swarm/membership.js'
 import type { PeeringOptions } from '../swarm/peering.js'
 import type { StatementKind } from '../trust/statement-kind.js'
@@ -56,6 +56,8 @@ export class Participant extends ReadyResource {
   readonly #dir: string | undefined
   #ownKeyPair: KeyPair | null
   #users = 1
+  /** Whether a damaged store was set aside in this run. */
+  #isRepaired = false
 
   /** @throws BAD_KEY, OFFLINE, USAGE */
   static acquire(options: ParticipantOptions): Participant {
@@ -90,7 +92,10 @@ export class Participant extends ReadyResource {
     this.network = Network.acquire({ bootstrap, host })
     this.#dir = dir
     this.#ownKeyPair = keyPair ?? null
-    this.storage = new Storage({ dir: dir ?? defaultDir(registry, verb), fallback: true })
+    this.storage = new Storage({
+      dir: dir ?? (() => defaultDir(registry, verb)),
+      isCopy: true
+    })
     this.membership = new Membership(registry, new StatementKinds(kinds))
     this.replica = new Replica({
       network: this.network,
@@ -99,7 +104,11 @@ export class Participant extends ReadyResource {
       membership: this.membership,
       as
     })
+    forward(this.storage, this, ['notice'])
     forward(this.replica, this, ['notice'])
+    this.storage.on('failed', (failure: StorageFailure) => {
+      this.#onfailed(failure).catch((notice) => this.emit('notice', notice))
+    })
     this.replica.on('denied', (...denial) => this.emit('denied', ...denial))
   }
 
@@ -112,7 +121,7 @@ export class Participant extends ReadyResource {
   /** @throws STORAGE_FAILED */
   override async _open() {
     try {
-      this.#ownKeyPair ??= await keepProcessKey(this.replica.registry, this.#dir)
+      this.#ownKeyPair ??= await this.#processKey()
       this.membership.addIdentity(this.#ownKeyPair)
       await this.storage.ready()
       await this.network.ready()
@@ -170,6 +179,42 @@ export class Participant extends ReadyResource {
       await goodbyes()
       await this.close()
     })
+  }
+
+  /**
+   * Goes on without what is on the disk: others have it. What is damaged is set aside once; whatever else fails is left
+   * alone, and the rest of this run is in memory.
+   */
+  async #onfailed({ reason, isDamaged }: StorageFailure) {
+    const { storage, replica } = this
+    const isRepairable = isDamaged && !this.#isRepaired
+    this.#isRepaired = true
+    try {
+      await replica.move(() => (isRepairable ? storage.reopen(true) : this.#workInMemory(reason)))
+    } catch (cause) {
+      await replica.move(() => this.#workInMemory(cause as SeaportError))
+    }
+  }
+
+  /** A public registry asks for no certain key, so that one of this run is as good there. */
+  async #processKey(): Promise<KeyPair> {
+    try {
+      return await keepProcessKey(this.replica.registry, this.#dir)
+    } catch (error) {
+      const { text } = error as SeaportError
+      this.emit(
+        'notice',
+        SeaportError.STORAGE_FAILED(
+          `${text}. This run has a key of its own, which is granted nothing`
+        )
+      )
+      return KeyPair()
+    }
+  }
+
+  async #workInMemory(error: SeaportError) {
+    this.emit('notice', nothingKept(error))
+    await this.storage.workInMemory()
   }
 
   async #closeAll() {

@@ -22,7 +22,6 @@ import { Followers } from './followers.js'
 import { KnownLogs, type LogView } from './known-logs.js'
 import { LiveRegistrars } from './live-registrars.js'
 import { type CheckedLogNotice, checkLogNotice } from './log-notice.js'
-import { Replication } from './replication.js'
 import { Sync, type SyncOptions } from './sync.js'
 
 export interface ReplicaOptions {
@@ -71,7 +70,6 @@ export class Replica extends ReadyResource {
   readonly #logs: KnownLogs
   readonly #sync: Sync
   #replications = 0
-  #copying: Replication | null = null
   readonly #timers: NodeJS.Timeout[] = []
   #stopWatching: () => void = () => {}
   #saveTimer: NodeJS.Timeout | null = null
@@ -112,8 +110,7 @@ export class Replica extends ReadyResource {
       registry,
       directory: this.directory,
       statements: this.statements,
-      open: (logKey, options) =>
-        this.#replication.open(logKey, () => this.#logs.writerOf(logKey), options)
+      writerOf: (logKey) => this.#logs.writerOf(logKey)
     })
     this.#logs = new KnownLogs(this.#followers, this.#live)
     forward(this.#followers, this, ['notice', 'entries'])
@@ -236,9 +233,19 @@ export class Replica extends ReadyResource {
     tell(log.values())
     log.on('written', tell)
     this.directory.setLive(logKey, true)
-    if (!before) return
+    if (!before || before.key === logKey) return
     this.directory.setLive(before.key, false)
     this.#followers.follow(before.key).catch((notice) => this.emit('notice', notice))
+  }
+
+  /**
+   * Has the storage opened anew, or elsewhere, and copies there what is not there.
+   *
+   * @throws what `open` throws; it has to be called again then
+   */
+  async move(open: () => Promise<void>) {
+    await this.#followers.move(open)
+    this.#saveSoon()
   }
 
   #onapplied() {
@@ -297,7 +304,7 @@ export class Replica extends ReadyResource {
     if (this.#replications >= this.peering.limits.replications) return this.#turnAway(peer)
     this.#replications++
     peer.on('close', () => this.#replications--)
-    this.#replication.add(peer)
+    this.#followers.serve(peer)
   }
 
   /**
@@ -332,7 +339,7 @@ export class Replica extends ReadyResource {
     const { logKey } = certificate
     this.addCertificate(certificate, peer).catch((notice) => this.emit('notice', notice))
     this.#followers.offer(logKey, length, snapshot)
-    this.#replication.setLength(logKey, peer, length)
+    this.#followers.setLength(logKey, peer, length)
     if (this.#logs.isRewound(logKey, length)) this.emit('rewound')
   }
 
@@ -356,11 +363,6 @@ export class Replica extends ReadyResource {
     if (logKey === null) return
     this.directory.setLive(logKey, false)
     this.emit('registrar-lost', peer)
-  }
-
-  get #replication(): Replication {
-    this.#copying ??= new Replication(this.#storage.store)
-    return this.#copying
   }
 
   #forgetOldLogs() {

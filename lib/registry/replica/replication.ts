@@ -57,6 +57,7 @@ export class Replication {
 
   /** Serves a peer, and asks it for what is needed. */
   add(peer: Peer) {
+    if (this.#peers.has(peer)) return
     this.#store.replicate(peer.mux)
     this.#peers.add(peer)
     peer.on('close', () => {
