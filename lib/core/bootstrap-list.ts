@@ -132,3 +132,7 @@ async function resolveName(name: string): Promise<string[]> {
   const found = await lookup(name, { all: true, family: 4 })
   return found.map(({ address }) => address)
 }
+
+export function isSameNode(one: Address, other: Address): boolean {
+  return one.host === other.host && one.port === other.port
+}

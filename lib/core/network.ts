@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { isIPv4 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BootstrapList, readBootstrap } from './bootstrap-list.js'
+import { BootstrapList, isSameNode, readBootstrap } from './bootstrap-list.js'
 import { announceAfresh, lend, limitRandomPunches } from './dht-node.js'
 import { SeaportError } from './errors.js'
 import {
@@ -18,7 +18,8 @@ import {
 import { toHex } from './keys.js'
 import { LOOPBACK, probeUdpPort } from './listen.js'
 import { quickenRandomPunches } from './random-punch.js'
-import { ownAddresses, Reachability } from './reachability.js'
+import { hostsNow, Reachability } from './reachability.js'
+import { noteSides } from './unmet.js'
 
 /** Where a process meets others. */
 export interface NetworkOptions {
@@ -149,7 +150,7 @@ export class Network extends ReadyResource {
         : ''
     const places = bootstrap.named.map(({ host, port }) => `${host}:${port}`).join(', ')
     return SeaportError.DHT_UNREACHABLE(
-      `no node of the DHT answers at ${places}${hint}; is \`hyperseaport bootstrap\` running there?`
+      `no node of the DHT answers at ${places}${hint}; is \`hyperseaport bootstrap\` running there, and may this machine use UDP?`
     )
   }
 
@@ -224,13 +225,13 @@ export class Network extends ReadyResource {
 
   #addNode(node: Address) {
     const { bootstrapNodes } = this.dht
-    if (!bootstrapNodes.some((other) => isSame(node, other))) bootstrapNodes.push(node)
+    if (!bootstrapNodes.some((other) => isSameNode(node, other))) bootstrapNodes.push(node)
   }
 
   #forgetNode(node: Address) {
     if (!this.#bootstrap) return
     const { dht } = this
-    dht.bootstrapNodes = dht.bootstrapNodes.filter((other) => !isSame(node, other))
+    dht.bootstrapNodes = dht.bootstrapNodes.filter((other) => !isSameNode(node, other))
   }
 
   override async _close() {
@@ -246,8 +247,14 @@ export class Network extends ReadyResource {
    * nobody is there any more, as after a restart. So a key whose connection ended is looked up anew.
    */
   connect(remotePublicKey: Buffer, keyPair: KeyPairLike, relay?: Buffer): SecretStream {
-    const through = relay ? { relayThrough: relay } : {}
-    const connection = this.dht.connect(remotePublicKey, { keyPair, ...through })
+    const connection = this.dht.connect(remotePublicKey, {
+      keyPair,
+      ...(relay && { relayThrough: relay }),
+      holepunch: (remote, local) => {
+        noteSides(connection, remote, local)
+        return true
+      }
+    })
     const { dht } = this
     connection.once('close', () => forgetAddresses(dht, toHex(remotePublicKey)))
     return connection
@@ -386,13 +393,4 @@ export function networkId({ bootstrap, host }: NetworkOptions): string {
 
 function isLoopback({ host }: Address) {
   return host === 'localhost' || host.startsWith('127.')
-}
-
-function isSame(one: Address, other: Address): boolean {
-  return one.host === other.host && one.port === other.port
-}
-
-/** The addresses of this machine, in a form that compares. */
-function hostsNow(): string {
-  return [...ownAddresses()].filter(isIPv4).sort().join()
 }

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { isIPv4 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { declareReachable, pingFromElsewhere } from './dht-node.js'
@@ -114,8 +115,13 @@ export class Reachability extends EventEmitter<{ answer: [node: Address]; change
   }
 }
 
+/** The addresses of this machine, in a form that compares. */
+export function hostsNow(): string {
+  return [...ownAddresses()].filter(isIPv4).sort().join()
+}
+
 /** The addresses of this machine. */
-export function ownAddresses(): Set<string> {
+function ownAddresses(): Set<string> {
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
   return new Set(all.map(({ address }) => address))
 }

@@ -10,6 +10,7 @@ import {
 import { toHex } from '../core/keys.js'
 import { BYTES, checkPurpose } from '../core/purpose.js'
 import { isFrom, type RelayOffer } from '../core/relay-offer.js'
+import { whyUnmet } from '../core/unmet.js'
 import { Heartbeat } from './heartbeat.js'
 import type { IncomingStream } from './incoming-stream.js'
 import type { Path } from './path.js'
@@ -150,7 +151,7 @@ export class Link extends EventEmitter<LinkEvents> {
     else if (connection.connected) this.#onconnection()
     else {
       connection.once('connect', () => this.#onconnection())
-      this.#giveUpAfter(connectTimeout, 'no connection could be made')
+      this.#giveUpAfter(connectTimeout, () => whyUnmet(connection, undefined))
     }
   }
 
@@ -313,7 +314,8 @@ export class Link extends EventEmitter<LinkEvents> {
     if (this.path === 'direct') return this.#onconnect()
     this.#giveUpAfter(
       this.#hearTimeout,
-      'it was found, but no packet of it comes here; a firewall or NAT between the two lets none through'
+      () =>
+        'it was found, but no packet of it comes here; a firewall or NAT between the two lets none through'
     )
   }
 
@@ -328,15 +330,12 @@ export class Link extends EventEmitter<LinkEvents> {
     this.emit('connect')
   }
 
-  #giveUpAfter(timeout: number, why: string) {
+  #giveUpAfter(timeout: number, why: () => string) {
     if (this.#connecting) clearTimeout(this.#connecting)
-    this.#connecting = setTimeout(
-      () =>
-        this.destroy(
-          SeaportError.LINK_LOST(`no link to ${this.#name} within ${timeout} ms: ${why}`)
-        ),
-      timeout
-    )
+    this.#connecting = setTimeout(() => {
+      const text = `no link to ${this.#name} within ${timeout} ms: ${why()}`
+      this.destroy(SeaportError.LINK_LOST(text))
+    }, timeout)
   }
 
   /** Gives up the link early: an open was not answered either, and no stream would be cut. */
@@ -376,7 +375,7 @@ export class Link extends EventEmitter<LinkEvents> {
     const code = (reason as NodeJS.ErrnoException | null)?.code
     if (!this.#isConnected) {
       return SeaportError.LINK_LOST(
-        `no connection to ${this.#name} could be made (${code ?? 'no reason given'})`,
+        `no connection to ${this.#name} could be made: ${whyUnmet(this.connection, code)}`,
         reason
       )
     }

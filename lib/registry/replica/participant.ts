@@ -227,7 +227,8 @@ export class Participant extends ReadyResource {
     const { fault } = this.network
     return SeaportError.REGISTRY_NOT_FOUND(
       fault?.text ??
-        'neither a registrar nor a replica of this registry answered in time; is the key right, and the DHT the same?',
+        'neither a registrar nor a replica of this registry answered in time, and the DHT does; is the key right, and the DHT the same? ' +
+          'A registrar behind a router is met by chance only from another that gives each call another port: run one where it can be called',
       fault
     )
   }
