@@ -79,6 +79,7 @@ t.test('a HyperDHT works behind a Proxy, and outlives the swarm that it was lent
 t.test('streamx counts the messages that wait', async (t) => {
   const stream: Anything = new SecretStream(true, null, { autoStart: false })
   t.type(stream._writableState.queue.length, 'number', '_writableState.queue.length')
+  t.type(stream._len, 'number', 'NoiseSecretStream._len')
   stream.destroy()
   checkStack()
 })

@@ -10,6 +10,7 @@ import {
 } from '../core/holepunch.js'
 import { type KeyPair, toHex } from '../core/keys.js'
 import { BYTES, checkPurpose } from '../core/purpose.js'
+import { Admission } from './admission.js'
 import type { IncomingStream } from './incoming-stream.js'
 import { CONNECT_TIMEOUT_MS, Link } from './link.js'
 import type { Path } from './path.js'
@@ -40,7 +41,7 @@ export interface AcceptorOptions {
    * `recheck`. Default: all may.
    */
   authorize?: (remotePublicKey: Buffer, purpose: string) => boolean | SeaportError
-  /** Links at a time. */
+  /** Links at a time. From three quarters of them on, idle ones give way to new ones. */
   maxLinks?: number
   /** Streams at a time on one link, those that wait for the backend included. */
   maxStreams?: number
@@ -64,6 +65,8 @@ export class Acceptor extends ReadyResource {
     /** Links now, and those of them on the direct path. */
     links: 0,
     direct: 0,
+    /** Idle links that were ended to make room. */
+    displaced: 0,
     /** Streams that were connected, that were not, and that were cut before their end. */
     accepted: 0,
     refused: 0,
@@ -73,10 +76,9 @@ export class Acceptor extends ReadyResource {
   readonly #keyPair: KeyPair
   readonly #connect: AcceptorOptions['connect']
   readonly #authorize: NonNullable<AcceptorOptions['authorize']>
-  readonly #maxLinks: number
+  readonly #admission: Admission
   readonly #maxStreams: number
   readonly #server: DHTServer
-  readonly #links = new Set<Link>()
   readonly #handlers = new Map<string, PurposeHandler>()
   /** Streams that are open here, or wait for the backend. */
   #joined = 0
@@ -95,9 +97,9 @@ export class Acceptor extends ReadyResource {
     this.#keyPair = keyPair
     this.#connect = connect
     this.#authorize = authorize
-    this.#maxLinks = maxLinks
+    this.#admission = new Admission(maxLinks)
     this.#maxStreams = maxStreams
-    this.#server = dht.createServer({ firewall: () => this.#isFull }, (connection) =>
+    this.#server = dht.createServer({ firewall: () => !this.#admission.hasRoom }, (connection) =>
       this.take(connection, 'dht')
     )
   }
@@ -109,7 +111,7 @@ export class Acceptor extends ReadyResource {
   /** Streams that are open, or wait for the backend. */
   get streams(): number {
     let streams = 0
-    for (const link of this.#links) streams += link.size
+    for (const link of this.#admission.links) streams += link.size
     return streams
   }
 
@@ -133,7 +135,7 @@ export class Acceptor extends ReadyResource {
 
   /** Ends the streams of those who may not use their purpose any more, and the links of those who may use none. */
   recheck() {
-    for (const link of this.#links) {
+    for (const link of this.#admission.links) {
       const denials = new Map(
         this.speaks.map((purpose) => [purpose, this.#denialOf(link.remotePublicKey, purpose)])
       )
@@ -164,26 +166,24 @@ export class Acceptor extends ReadyResource {
     this.#isDraining = true
     this.emit('draining')
     await this.#settled(timeout)
-    await Promise.all([...this.#links].map((link) => link.flush(FLUSH_TIMEOUT_MS)))
+    await Promise.all([...this.#admission.links].map((link) => link.flush(FLUSH_TIMEOUT_MS)))
   }
 
   /** Cuts all links. What is to end in order before that: `drain`. */
   override async _close() {
     const reason = SeaportError.LINK_LOST('the service is closing')
-    for (const link of this.#links) link.destroy(reason)
+    for (const link of this.#admission.links) link.destroy(reason)
     await this.#server.close()
-  }
-
-  get #isFull(): boolean {
-    return this.#links.size >= this.#maxLinks
   }
 
   /** Takes a connection whose remote key is proven, and that came on this path. */
   take(connection: SecretStream, path: Path) {
-    if (this.closing || this.#isFull) {
+    if (this.closing || !this.#admission.hasRoom) {
       connection.on('error', () => {})
       return connection.destroy()
     }
+    const { surplus } = this.#admission
+    surplus?.destroy(SeaportError.LIMIT_REACHED('there are many links, and this one was idle'))
     const direct = path === 'direct' ? 1 : 0
     const link = new Link(connection, {
       path,
@@ -193,12 +193,12 @@ export class Acceptor extends ReadyResource {
       hearTimeout: CONNECT_TIMEOUT_MS,
       onincoming: (incoming) => this.#onincoming(link, incoming)
     })
-    this.#links.add(link)
+    this.#admission.add(link)
     this.stats.links++
+    if (surplus) this.stats.displaced++
     this.stats.direct += direct
     forward(link, this, ['notice'])
     link.on('close', () => {
-      this.#links.delete(link)
       this.stats.links--
       this.stats.direct -= direct
     })

@@ -61,6 +61,8 @@ const FIRST_LATER_TYPE = 16
 export const PACKET_BYTES = 64 * 1024 - 512
 /** A packet that is larger breaks the protocol. The last frame of one may reach over its end. */
 export const MAX_PACKET_BYTES = 65 * 1024
+/** No message on a link is longer, whatever its protocol: a packet, and what Protomux says of it. */
+export const MAX_MESSAGE_BYTES = MAX_PACKET_BYTES + 1024
 /** A frame of no data costs this much credit, so that many tiny ones cannot pile up at a reader. */
 export const FRAME_COST = 64
 /** No window is larger, however much credit is granted. */

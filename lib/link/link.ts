@@ -3,6 +3,7 @@ import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
 import {
   isMalformedFrame,
+  limitFrames,
   Protomux,
   type SecretStream,
   waitingMessages
@@ -11,6 +12,7 @@ import { toHex } from '../core/keys.js'
 import { BYTES, checkPurpose } from '../core/purpose.js'
 import { isFrom, type RelayOffer } from '../core/relay-offer.js'
 import { whyUnmet } from '../core/unmet.js'
+import { MAX_MESSAGE_BYTES } from './frames.js'
 import { Heartbeat } from './heartbeat.js'
 import type { IncomingStream } from './incoming-stream.js'
 import type { Path } from './path.js'
@@ -54,8 +56,6 @@ export const CONNECT_TIMEOUT_MS = 40_000
 /** Twice what UDX waits before it sends its first packet again. */
 const HEAR_TIMEOUT_MS = 2000
 export const OPEN_TIMEOUT_MS = 2000
-/** No message of any protocol on a link is larger. The connection itself would take 16 MiB. */
-const MAX_MESSAGE_BYTES = 256 * 1024
 /**
  * Messages that may wait in the connection for the other side to take them. What we send stays far below. But Protomux
  * answers some messages by itself, so a side that keeps asking and never reads would fill our memory.
@@ -119,7 +119,8 @@ export class Link extends EventEmitter<LinkEvents> {
     this.#relay = relay
     this.#connectRtt = rtt
     this.#hearTimeout = hearTimeout
-    // This listener must come before Protomux's, which would decode a message of any size.
+    limitFrames(connection, MAX_MESSAGE_BYTES)
+    // This listener must come before Protomux's, which would decode a message that came whole, of any size.
     connection.on('data', (message: Buffer) => this.#checkMessage(message))
     this.mux = Protomux.from(connection)
     this.#heartbeat = new Heartbeat({
@@ -139,7 +140,7 @@ export class Link extends EventEmitter<LinkEvents> {
       onheard: () => this.#heartbeat.heard(),
       onanswered: () => this.#heartbeat.answered(),
       onpong: (token) => token === FLUSH && this.emit('flushed'),
-      onbusy: () => this.#isConnected && this.#heartbeat.start(),
+      onbusy: () => this.#onbusy(),
       onclose: () => this.#onprotocolclosed()
     })
 
@@ -328,6 +329,12 @@ export class Link extends EventEmitter<LinkEvents> {
     for (const startTimer of this.#onconnected) startTimer()
     this.#onconnected.clear()
     this.emit('connect')
+  }
+
+  /** The first stream after none is there. */
+  #onbusy() {
+    this.#busyAt = performance.now()
+    if (this.#isConnected) this.#heartbeat.start()
   }
 
   #giveUpAfter(timeout: number, why: () => string) {

@@ -10,7 +10,12 @@ export class Line extends EventEmitter {
   readonly publicKey: Buffer
   readonly remotePublicKey: Buffer
   readonly handshakeHash = Buffer.alloc(64, 7)
-  readonly rawStream = { connected: true, remoteHost: '127.0.0.1', remotePort: 1, rtt: 1 }
+  readonly rawStream = Object.assign(new EventEmitter(), {
+    connected: true,
+    remoteHost: '127.0.0.1',
+    remotePort: 1,
+    rtt: 1
+  })
   readonly keepAlive = 1
   readonly connected = true
   readonly opened = Promise.resolve(true)

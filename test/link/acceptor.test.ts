@@ -191,9 +191,23 @@ t.test('a closing acceptor cuts its links, and the next open finds nobody', asyn
 })
 
 t.test('no more links are taken than agreed', async (t) => {
-  const { open, openAsAnother } = await accepting(t, { maxLinks: 1 })
+  const server = await listen(t, (socket) => socket.resume())
+  const connect = backendOf(server)
+  const { open, openAsAnother } = await accepting(t, { maxLinks: 1, connect })
   await open()
   await t.rejects(openAsAnother(), { code: 'LINK_LOST' })
+})
+
+t.test('an idle link gives way to another consumer where there are many', async (t) => {
+  const server = await listen(t, (socket) => socket.end())
+  const connect = backendOf(server)
+  const { acceptor, open, openAsAnother } = await accepting(t, { maxLinks: 1, connect })
+  const stream = await open()
+  stream.end()
+  await readAll(stream)
+  while (acceptor.streams > 0) await new Promise(setImmediate)
+  t.ok(await openAsAnother())
+  t.match(acceptor.stats, { links: 1, displaced: 1 })
 })
 
 /** An acceptor on a DHT of the test's own, and a pool that opens streams to it. */

@@ -28,10 +28,10 @@ export interface Pair {
   deafen(): void
 }
 
-export function secretPair(t: Test): Pair {
+export function secretPair(t: Test, keyPair = KeyPair()): Pair {
   const [initiatorRaw, initiatorWire] = duplexPair()
   const [responderRaw, responderWire] = duplexPair()
-  const initiator = new SecretStream(true, initiatorRaw, { keyPair: KeyPair() })
+  const initiator = new SecretStream(true, initiatorRaw, { keyPair })
   const responder = new SecretStream(false, responderRaw, { keyPair: KeyPair() })
   const stops = [join(initiatorWire, responderWire), join(responderWire, initiatorWire)]
   // A duplex pair does not tell one end that the other was destroyed.

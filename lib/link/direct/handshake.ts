@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net'
 import type { Signal } from '../../core/abort.js'
 import { SeaportError } from '../../core/errors.js'
-import { type Address, SecretStream } from '../../core/holepunch.js'
+import { type Address, limitFrames, SecretStream } from '../../core/holepunch.js'
 import type { KeyPair } from '../../core/keys.js'
+import { MAX_MESSAGE_BYTES } from '../frames.js'
 import { adopt, tcpSocket } from './tcp-socket.js'
 
 /**
@@ -55,6 +56,8 @@ export function connectDirect(
       keyPair,
       remotePublicKey
     })
+    // Whoever answers at the address has proven nothing yet.
+    socket.once('connect', () => limitFrames(connection, MAX_MESSAGE_BYTES))
     const settle = (end: () => void) => {
       clearTimeout(timer)
       signal.removeEventListener('abort', onabort)
@@ -92,6 +95,7 @@ export async function acceptDirect(socket: Socket, keyPair: KeyPair): Promise<Se
   // This comes before the connection reads, which would reserve memory for any length that is announced to it.
   await readable(socket, () => isFirstMessage(socket))
   const connection = new SecretStream(false, adopt(socket), { pattern: PATTERN, keyPair })
+  limitFrames(connection, MAX_MESSAGE_BYTES)
   connection.on('error', () => {})
   await readable(connection, () => true)
   return connection

@@ -17,17 +17,16 @@ export interface DirectListenerOptions {
   onconnection: (connection: SecretStream) => void
   /** How long a connection may take to prove its key, in ms. */
   handshakeTimeout?: number
-  /** Connections that have not proven a key yet, at a time. */
+  /** Connections that have not proven a key yet, at a time. From three quarters of them on, old ones give way to new ones. */
   maxPending?: number
-  /** The same for each remote address. */
-  maxPendingPerAddress?: number
   /** How often the addresses are asked for, in ms. */
   refreshInterval?: number
 }
 
 const HANDSHAKE_TIMEOUT_MS = 3000
-const MAX_PENDING = 256
-const MAX_PENDING_PER_ADDRESS = 32
+/** A thousand consumers behind one NAT may come at once. Each costs little before its first message. */
+const MAX_PENDING = 1024
+const CROWDED = 3 / 4
 const REFRESH_INTERVAL_MS = 30_000
 
 /**
@@ -47,7 +46,6 @@ export class DirectListener extends ReadyResource {
   readonly #options: DirectListenerOptions
   readonly #handshakeTimeout: number
   readonly #maxPending: number
-  readonly #maxPendingPerAddress: number
   /** By host. */
   readonly #servers = new Map<string, Server>()
   /** Sockets that have not proven a key yet, and where they come from. */
@@ -60,7 +58,6 @@ export class DirectListener extends ReadyResource {
     this.#options = options
     this.#handshakeTimeout = options.handshakeTimeout ?? HANDSHAKE_TIMEOUT_MS
     this.#maxPending = options.maxPending ?? MAX_PENDING
-    this.#maxPendingPerAddress = options.maxPendingPerAddress ?? MAX_PENDING_PER_ADDRESS
   }
 
   /** Where it listens, as `host:port`. */
@@ -128,13 +125,13 @@ export class DirectListener extends ReadyResource {
   /** Never rejects. */
   async #onsocket(socket: Socket) {
     socket.on('error', () => {})
-    const from = socket.remoteAddress ?? ''
-    if (this.closing || this.#isFull(from)) {
+    if (this.closing) {
       this.stats.rejected++
       socket.destroy()
       return
     }
-    this.#pending.set(socket, from)
+    if (this.#pending.size >= this.#maxPending * CROWDED) this.#makeRoom()
+    this.#pending.set(socket, socket.remoteAddress ?? '')
     this.stats.pending++
     const timer = setTimeout(() => socket.destroy(), this.#handshakeTimeout)
     try {
@@ -151,11 +148,19 @@ export class DirectListener extends ReadyResource {
     }
   }
 
-  #isFull(from: string): boolean {
-    if (this.#pending.size >= this.#maxPending) return true
-    let ofAddress = 0
-    for (const address of this.#pending.values()) if (address === from) ofAddress++
-    return ofAddress >= this.#maxPendingPerAddress
+  /** Hangs up on who has kept us waiting for longest, of the address that most come from. */
+  #makeRoom() {
+    const counts = new Map<string, number>()
+    for (const address of this.#pending.values()) {
+      counts.set(address, 1 + (counts.get(address) ?? 0))
+    }
+    const most = Math.max(...counts.values())
+    for (const [socket, address] of this.#pending) {
+      if (counts.get(address) !== most) continue
+      this.#pending.delete(socket)
+      socket.destroy()
+      return
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 import { SeaportError } from '../../core/errors.js'
-import { crypto, type SecretStream } from '../../core/holepunch.js'
+import { crypto, limitFrames, type SecretStream } from '../../core/holepunch.js'
+import { MAX_CREDENTIALS_BYTES } from './membership.js'
 
 /**
  * What is said first, each way, on every swarm connection:
@@ -22,6 +23,8 @@ const CREDENTIALS = 3
 const WELCOME = 4
 const NOTHING = Buffer.alloc(0)
 const MAX_DENIAL_BYTES = 256
+/** The longest of these messages: credentials, and one byte that says what they are. */
+const MAX_FRAME_BYTES = 1 + MAX_CREDENTIALS_BYTES
 const HELLO_TIMEOUT_MS = 5000
 /**
  * How long a caller may take for its first word. It may be gone: a call waits in the socket while a process sleeps,
@@ -111,6 +114,7 @@ export function exchangeHello(
     }
   }
 
+  limitFrames(connection, MAX_FRAME_BYTES)
   connection.on('data', ondata)
   connection.on('close', settle)
   send(connection, HELLO, proof(connection, registry, connection.isInitiator))

@@ -5,6 +5,7 @@ import {
   c,
   type Encoding,
   isMalformedFrame,
+  limitFrames,
   type MuxChannel,
   type MuxMessage,
   Protomux,
@@ -48,6 +49,8 @@ interface PeerEvents {
   close: []
 }
 
+/** Protomux puts up to 8 MiB of answers into one message, Hypercore's blocks among them, and goes over it by one block. */
+const MAX_FRAME_BYTES = 9 * 1024 * 1024
 const REQUEST_TIMEOUT_MS = 10_000
 /** A peer that has more unanswered requests than this is flooding us, and is cut off. */
 const MAX_PENDING_REQUESTS = 4096
@@ -103,6 +106,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.setMaxListeners(0)
     this.identities = identities
     this.connection = connection
+    limitFrames(connection, MAX_FRAME_BYTES)
     this.key = toHex(connection.remotePublicKey)
     this.mux = Protomux.from(connection)
     const channel = this.mux.createChannel({

@@ -8,7 +8,7 @@ import { DirectConnector, type DirectConnectorOptions } from '../../../lib/link/
 import { DirectListener, type DirectListenerOptions } from '../../../lib/link/direct/listener.js'
 import type { IncomingStream } from '../../../lib/link/incoming-stream.js'
 import { Link } from '../../../lib/link/link.js'
-import { readAll } from '../pair.js'
+import { closed, readAll } from '../pair.js'
 
 const NEVER = new AbortController().signal
 
@@ -69,6 +69,33 @@ t.test('who says nothing is cut off after a while', async (t) => {
   t.match(listener.stats, { accepted: 0, pending: 0 })
 })
 
+t.test('a message of 16 MiB ends a connection when it is announced, on either side', async (t) => {
+  const announcement = Buffer.concat([Buffer.from([255, 255, 255]), Buffer.alloc(100)])
+  const { links, connector, keyPair } = await listening(t)
+  const { connection } = await connector().connect(keyPair.publicKey, NEVER)
+  linkOn(t, connection)
+  await until(() => links.length === 1)
+  const why = closed(links[0] as Link)
+  ;(connection.rawStream as unknown as Socket).write(announcement)
+  t.match(await why, { code: 'BAD_MESSAGE' }, 'at the service, once it is a link')
+
+  const wire = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.write(announcement)
+    setImmediate(() => socket.write(announcement))
+  }).listen(0, '127.0.0.1')
+  await once(wire, 'listening')
+  t.teardown(() => wire.close())
+  const { port } = wire.address() as { port: number }
+  const consumer = connector({ addressesOf: () => [`127.0.0.1:${port}`], timeout: 60_000 })
+  const connecting = consumer.connect(keyPair.publicKey, NEVER)
+  await t.rejects(
+    connecting,
+    { code: 'LINK_LOST', message: /BAD_MESSAGE/ },
+    'at the consumer, before it is one'
+  )
+})
+
 t.test('a handshake that was overheard and is repeated does not count', async (t) => {
   const { links, listener, connector, keyPair } = await listening(t)
   const heard: Buffer[] = []
@@ -96,16 +123,20 @@ t.test('a handshake that was overheard and is repeated does not count', async (t
   t.equal(links.length, 1, 'but nothing that follows can be')
 })
 
-t.test('those who have not proven a key are few, of one address fewer', async (t) => {
-  const { listener, knock } = await listening(t, { maxPendingPerAddress: 2 })
-  const silent = [knock(Buffer.alloc(0)), knock(Buffer.alloc(0))]
-  await until(() => listener.stats.pending === 2)
-  await knock(Buffer.alloc(0))
-  t.match(listener.stats, { pending: 2, rejected: 1 })
+t.test('of many who have not proven a key, the oldest gives way to the next', async (t) => {
+  const { listener, connector, keyPair, knock } = await listening(t, { maxPending: 4 })
+  const first = knock(Buffer.alloc(0))
+  await until(() => listener.stats.pending === 1)
+  const others = [knock(Buffer.alloc(0)), knock(Buffer.alloc(0))]
+  await until(() => listener.stats.pending === 3)
+  t.equal(listener.stats.rejected, 0)
+  const { connection } = await connector().connect(keyPair.publicKey, NEVER)
+  linkOn(t, connection)
+  t.equal((await first).byteLength, 0)
+  await accepted(listener)
+  t.match(listener.stats, { pending: 2, rejected: 1, accepted: 1 })
   await listener.close()
-  await Promise.all(silent)
-  await until(() => listener.stats.rejected === 3)
-  t.equal(listener.stats.pending, 0)
+  await Promise.all(others)
 })
 
 t.test('a closed listener leaves alone what it handed on', async (t) => {

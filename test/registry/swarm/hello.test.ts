@@ -1,8 +1,12 @@
+import { once } from 'node:events'
+import type { Duplex } from 'node:stream'
 import t from 'tap'
 import { SeaportError } from '../../../lib/core/errors.js'
+import type { SecretStream } from '../../../lib/core/holepunch.js'
 import { isPrintable } from '../../../lib/core/printable.js'
 import { exchangeHello, turnAway } from '../../../lib/registry/swarm/hello.js'
 import { Line, settled } from '../../fuzz/line.js'
+import { secretPair } from '../../link/pair.js'
 
 const REGISTRY = Buffer.alloc(32, 3)
 const DENIED = 2
@@ -68,3 +72,23 @@ t.test('a member’s denial counts, and is printable', async (t) => {
   )
   t.ok(isPrintable((heard[0] as Outcome).reason.message))
 })
+
+t.test(
+  'until the hellos are through, a message of some size is cut off when it is announced',
+  async (t) => {
+    const { initiator: victim, responder: stranger } = secretPair(t)
+    await Promise.all([stranger.opened, victim.opened])
+    exchangeHello(victim, REGISTRY, { onhello: () => {}, ondenied: () => {} })
+    const [error] = await Promise.all([
+      once(victim, 'error').then(([error]) => error),
+      say(stranger, Buffer.from([0, 0, 1, 7])).then(() => say(stranger, Buffer.alloc(10)))
+    ])
+    t.match(error, { code: 'BAD_MESSAGE', message: /65536 bytes was announced/ })
+  }
+)
+
+/** Writes to the wire of a connection what the connection would not. */
+function say({ rawStream }: SecretStream, bytes: Buffer): Promise<void> {
+  const wire = rawStream as unknown as Duplex
+  return new Promise((resolve) => wire.write(bytes, () => setImmediate(resolve)))
+}
