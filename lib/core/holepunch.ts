@@ -311,7 +311,6 @@ export const Hyperswarm = require('hyperswarm') as {
 /** Members that may be gone with the next release. */
 interface Unpromised {
   readonly _writableState?: { readonly queue?: { readonly length?: number } }
-  /** How long the message is that is being gathered, as its sender announced it; 0 between two messages. */
   readonly _len?: number
   readonly inflight?: number
   readonly bbrBandwidth?: number
@@ -325,7 +324,7 @@ interface Unpromised {
 export function checkStack() {
   const probe = new SecretStream(true, null, { autoStart: false })
   const isBounded =
-    Number.isInteger(waitingMessages(probe)) && Number.isInteger((probe as Unpromised)._len)
+    Number.isInteger(waitingMessages(probe)) && Number.isInteger(announcedLength(probe))
   probe.on('error', () => {}).destroy()
   if (isBounded) return
   throw SeaportError.UNSUPPORTED_DEPENDENCY(
@@ -334,57 +333,12 @@ export function checkStack() {
   )
 }
 
-/** The longest message that each connection may be sent, in bytes. */
-const frameLimits = new WeakMap<SecretStream, number>()
-/** What encryption adds to a message. */
-const SEAL_BYTES = 17
-/** How long the rest of a message that is too long is read and thrown away before its connection is cut, in ms. */
-const LINGER_MS = 2000
-
 /**
- * Cuts a connection with BAD_MESSAGE on which a message of more than so many bytes is announced, and gathers nothing
- * of it. The connection itself would gather up to 16 MiB before anybody sees a byte of them. A message that comes
- * whole, in one read of the socket, may be longer and still be seen. Called again, it sets another limit.
- *
- * What comes of such a message is thrown away for a moment before the cut. A socket that is closed with bytes unread
- * is reset, and what was sent just before, on other streams, would be lost on its way (RFC 2525, 2.17).
+ * How long the message is that is coming on a connection, as its sender announced it, in bytes; 0 between two
+ * messages, NaN if that cannot be known.
  */
-export function limitFrames(connection: SecretStream, byteLength: number) {
-  const isWatched = frameLimits.has(connection)
-  frameLimits.set(connection, byteLength + SEAL_BYTES)
-  if (isWatched) return
-  const announced = () => (connection as Unpromised)._len ?? 0
-  const isOver = () => announced() > (frameLimits.get(connection) ?? 0) && !connection.destroying
-  const check = () => {
-    if (isOver()) setImmediate(cutMaybe)
-  }
-  // What came before may still wait to be read, and raise the limit.
-  const cutMaybe = () => {
-    if (isOver()) throwAway(connection, announced())
-  }
-  // This has to come after the connection's own listener, which is there as soon as bytes can come.
-  const watch = () => {
-    connection.rawStream.on('data', check)
-    check()
-  }
-  if (connection.rawStream?.listenerCount('data') > 0) watch()
-  else connection.once('connect', watch)
-}
-
-/** Lets nothing more get to a connection, and cuts it soon. */
-function throwAway(connection: SecretStream, byteLength: number) {
-  const { rawStream } = connection
-  const cut = () =>
-    connection.destroy(SeaportError.BAD_MESSAGE(`a message of ${byteLength} bytes was announced`))
-  const timer = setTimeout(cut, LINGER_MS)
-  let left = byteLength
-  connection.on('close', () => clearTimeout(timer))
-  rawStream.removeAllListeners('data')
-  rawStream.on('data', (bytes: Buffer) => {
-    left -= bytes.byteLength
-    if (left <= 0) cut()
-  })
-  rawStream.resume()
+export function announcedLength(connection: SecretStream): number {
+  return (connection as Unpromised)._len ?? Number.NaN
 }
 
 /** How many messages were written to a connection and not yet handed on; NaN if that cannot be known. */

@@ -150,7 +150,7 @@ export class Acceptor extends ReadyResource {
 
   /** Cuts the links over the DHT on which nothing arrives any more: our address is another one. */
   async checkPaths() {
-    await cutStranded(this.#links)
+    await cutStranded(this.#admission.links)
   }
 
   override async _open() {

@@ -39,14 +39,15 @@ export class Admission {
 
   add(link: Link) {
     const key = toHex(link.remotePublicKey)
-    const address = link.connection.rawStream.remoteHost
+    // Of a relayed one it is the relay's, which says nothing of who comes.
+    const address = link.path === 'relayed' ? null : link.connection.rawStream.remoteHost
     this.#links.add(link)
     join(this.#byKey, key, link)
-    join(this.#byAddress, address, link)
+    if (address !== null) join(this.#byAddress, address, link)
     link.on('close', () => {
       this.#links.delete(link)
       leave(this.#byKey, key, link)
-      leave(this.#byAddress, address, link)
+      if (address !== null) leave(this.#byAddress, address, link)
     })
   }
 

@@ -1,5 +1,6 @@
 import { SeaportError } from '../../core/errors.js'
-import { crypto, limitFrames, type SecretStream } from '../../core/holepunch.js'
+import { limitFrames } from '../../core/frame-limit.js'
+import { crypto, type SecretStream } from '../../core/holepunch.js'
 import { MAX_CREDENTIALS_BYTES } from './membership.js'
 
 /**

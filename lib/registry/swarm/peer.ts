@@ -1,11 +1,11 @@
 import { EventEmitter, once } from 'node:events'
 import { SeaportError } from '../../core/errors.js'
 import { FailureDetector } from '../../core/failure-detector.js'
+import { limitFrames } from '../../core/frame-limit.js'
 import {
   c,
   type Encoding,
   isMalformedFrame,
-  limitFrames,
   type MuxChannel,
   type MuxMessage,
   Protomux,
