@@ -55,6 +55,37 @@ t.test('two who can punch no hole meet by a registrar', { skip: noHosts }, async
   }
 })
 
+t.test('two homes of one carrier meet', { skip: noHosts }, async (t) => {
+  const point = await MeetingPoint.make(t)
+  const { hosts } = point
+  const carrier = hosts.addRouter('carrier', '45.45.45.90', '100.64.9', { random: true })
+  const one = hosts.addRouter('one-r', '100.64.9.2', '192.168.51', {}, carrier)
+  const other = hosts.addRouter('other-r', '100.64.9.3', '192.168.52', {}, carrier)
+  const service = await point.service(hosts.add('one', '192.168.51.2', one), roleOf('cgnat'))
+  await service.ask('registered')
+  const at = hosts.add('other', '192.168.52.2', other)
+  const meeting = await meet(await point.consumer(at, [roleOf('cgnat')]))
+  t.ok(meeting.took, shown(meeting))
+})
+
+t.test('a container and a neighbour of its host meet', { skip: noHosts }, async (t) => {
+  const point = await MeetingPoint.make(t)
+  const { hosts } = point
+  const lan = hosts.addRouter('router', '45.45.45.91', '192.168.61')
+  const bridge = hosts.addRouter('host', '192.168.61.2', '172.17.0', {}, lan)
+  const places = [
+    hosts.add('container', '172.17.0.2', bridge),
+    hosts.add('neighbour', '192.168.61.3', lan)
+  ]
+  for (const [from, to] of [places, places.toReversed()] as [string[], string[]][]) {
+    const role = from === places[0] ? 'outward@1.0.0' : 'inward@1.0.0'
+    const service = await point.service(to, role)
+    await service.ask('registered')
+    const meeting = await meet(await point.consumer(from, [role]))
+    t.ok(meeting.took, `${role}: ${shown(meeting)}`)
+  }
+})
+
 t.test('a member on a phone finds a registry at home', { skip: noHosts }, async (t) => {
   const point = await MeetingPoint.make(t, { registry: 'home' })
   const service = await point.service(point.place('cgnat', 'phone'), roleOf('cgnat'))
