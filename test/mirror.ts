@@ -28,7 +28,6 @@ export const TESTED_BY: Record<string, string[]> = {
   ],
   'test/gateway/http-gateway.test.ts': [
     'gateway/access-log',
-    'gateway/cors',
     'gateway/ledger',
     'gateway/router',
     'gateway/traffic',
@@ -71,8 +70,9 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/talk',
     'serving/admission'
   ],
+  'test/http/agent.test.ts': ['link/socket-duplex'],
+  'test/http/fetch.test.ts': ['http/fetch-response'],
   'test/http/client.test.ts': [
-    'http/agent',
     'http/idempotent',
     'http/idle-streams',
     'http/kept-streams',

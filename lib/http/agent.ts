@@ -1,6 +1,7 @@
 import { Agent, ClientRequest, type RequestOptions } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
+import type { SocketDuplex } from '../link/socket-duplex.js'
 
 // Node does not promise it, and there is no other way to give a request its stream.
 if (typeof ClientRequest.prototype.onSocket !== 'function') {
@@ -10,7 +11,10 @@ if (typeof ClientRequest.prototype.onSocket !== 'function') {
 }
 
 /** Opens a stream for one exchange. */
-export type DialExchange = (options: { signal: AbortSignal; method: string }) => Promise<Duplex>
+export type DialExchange = (options: {
+  signal: AbortSignal
+  method: string
+}) => Promise<SocketDuplex>
 
 export interface StreamAgentOptions {
   /** Asked for each exchange: whether it opens or reuses is its own affair, as is what becomes of it. */
@@ -20,8 +24,6 @@ export interface StreamAgentOptions {
 /** Options of a request whose stream is open already. */
 export interface StreamRequestOptions extends RequestOptions {
   stream?: Duplex
-  /** Ends the dial: a request that is destroyed before it has a socket tells nobody. */
-  dialSignal?: AbortSignal
 }
 
 /**
@@ -38,17 +40,70 @@ export class StreamAgent extends Agent {
     this.#dial = dial
   }
 
-  addRequest(request: ClientRequest, { stream, dialSignal }: StreamRequestOptions) {
+  addRequest(request: ClientRequest, { stream, timeout = 0 }: StreamRequestOptions) {
     if (stream) return attach(request, stream)
-    const signal = dialSignal ?? NEVER
-    this.#dial({ signal, method: request.method }).then(
-      (stream) => attach(request, stream),
-      (error) => attach(request, null, error)
+    const wait = new DialWait(request, timeout)
+    this.#dial({ signal: wait.signal, method: request.method }).then(
+      (stream) => wait.end(stream),
+      (error) => wait.end(null, error)
     )
   }
 }
 
-const NEVER = new AbortController().signal
+/**
+ * A request whose stream is being dialed. node:http gives a request a socket that is about to connect, and so its
+ * timeout runs and it can be destroyed at once. Here there is no socket yet: until there is, this sees to both.
+ */
+class DialWait {
+  readonly #request: ClientRequest
+  readonly #ending = new AbortController()
+  readonly #timeout: number
+  #timer: NodeJS.Timeout | null = null
+  #isOver = false
+
+  /** @param timeout of the request, as it was made with, in ms; 0 for none */
+  constructor(request: ClientRequest, timeout: number) {
+    this.#request = request
+    this.#timeout = timeout
+    this.#setTimeout(timeout)
+    const { destroy, setTimeout } = request
+    const set = (ms: number, listener?: () => void) => {
+      setTimeout.call(request, ms, listener)
+      this.#setTimeout(ms)
+      return request
+    }
+    const destroyAtOnce = (error?: Error) => {
+      destroy.call(request, error)
+      this.end(null)
+      this.#ending.abort()
+      return request
+    }
+    Object.assign(request, { setTimeout: set, destroy: destroyAtOnce })
+  }
+
+  /** Aborted when the request is destroyed. */
+  get signal(): AbortSignal {
+    return this.#ending.signal
+  }
+
+  end(stream: SocketDuplex | null, error?: Error) {
+    // It was dialed for a request that is gone: the next one may have it.
+    if (this.#isOver) return void stream?.emit('free')
+    this.#isOver = true
+    this.#setTimeout(0)
+    const request = this.#request
+    Reflect.deleteProperty(request, 'setTimeout')
+    Reflect.deleteProperty(request, 'destroy')
+    // As agents of Node's own do; a kept stream may have the timeout of the request before.
+    stream?.setTimeout(this.#timeout)
+    attach(request, stream, error)
+  }
+
+  #setTimeout(ms: number) {
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = ms > 0 ? setTimeout(() => this.#request.emit('timeout'), ms) : null
+  }
+}
 
 /** Typed for sockets, but it asks for a stream; with an error instead, as Node's own agents say it. */
 function attach(request: ClientRequest, stream: Duplex | null, error?: Error) {

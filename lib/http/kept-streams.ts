@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import { toHex } from '../core/keys.js'
 import type { OpenOptions } from '../link/link.js'
 import type { LinkPool } from '../link/pool.js'
+import type { SocketDuplex } from '../link/socket-duplex.js'
 import { IdleStreams, type IdleStreamsOptions } from './idle-streams.js'
 
 export interface KeptStreamsOptions extends IdleStreamsOptions {
@@ -13,17 +14,17 @@ const EVENTS = ['data', 'end', 'close', 'error']
 
 /** A stream between two exchanges. */
 class IdleStream {
-  readonly stream: Duplex
+  readonly stream: SocketDuplex
   readonly #onevent: () => void
 
-  constructor(stream: Duplex, onevent: () => void) {
+  constructor(stream: SocketDuplex, onevent: () => void) {
     this.stream = stream
     this.#onevent = onevent
     for (const event of EVENTS) stream.on(event, onevent)
   }
 
   /** Stops watching it. */
-  release(): Duplex {
+  release(): SocketDuplex {
     for (const event of EVENTS) this.stream.off(event, this.#onevent)
     return this.stream
   }
@@ -68,13 +69,13 @@ export class KeptStreams {
   }
 
   /** A kept stream to an instance, or else a new one. */
-  readonly open = (key: Buffer, options?: OpenOptions): Promise<Duplex> => {
+  readonly open = (key: Buffer, options?: OpenOptions): Promise<SocketDuplex> => {
     const stream = this.take(toHex(key))
     return stream === null ? this.openFresh(key, options) : Promise.resolve(stream)
   }
 
   /** A new stream, over which nothing was sent: for what must not be lost on one that just closed. */
-  readonly openFresh = async (key: Buffer, options?: OpenOptions): Promise<Duplex> => {
+  readonly openFresh = async (key: Buffer, options?: OpenOptions): Promise<SocketDuplex> => {
     const stream = (await this.#pool.open(key, options)).toDuplex()
     this.stats.opened++
     this.#keys.set(stream, toHex(key))
@@ -99,14 +100,14 @@ export class KeptStreams {
   }
 
   /** A kept stream to an instance, by its key in hex. */
-  take(key: string): Duplex | null {
+  take(key: string): SocketDuplex | null {
     const idle = this.#idle.take(key)
     if (idle === null) return null
     this.stats.reused++
     return idle.release()
   }
 
-  #keep(stream: Duplex) {
+  #keep(stream: SocketDuplex) {
     if (stream.destroyed || !stream.writable || !stream.readable) return
     this.#used.add(stream)
     const key = this.keyOf(stream)

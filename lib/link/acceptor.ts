@@ -15,13 +15,14 @@ import type { IncomingStream } from './incoming-stream.js'
 import { CONNECT_TIMEOUT_MS, Link } from './link.js'
 import type { Path } from './path.js'
 import { cut, handOver } from './pipe.js'
+import type { SocketDuplex } from './socket-duplex.js'
 import { splice } from './splice.js'
 import { cutStranded } from './stranded.js'
 import type { LinkStream } from './stream.js'
 import { MAX_STREAMS } from './streams.js'
 
 /** Takes a stream, and the key of whoever opened it, for good. */
-export type StreamTaker = (stream: Duplex, remotePublicKey: Buffer) => void
+export type StreamTaker = (stream: SocketDuplex, remotePublicKey: Buffer) => void
 
 /** Takes a stream of some purpose, and the key of whoever opened it, for good. What it throws cuts the stream. */
 export type PurposeHandler = (stream: LinkStream, remotePublicKey: Buffer) => void
@@ -293,7 +294,7 @@ function notSpoken(purpose: string): SeaportError {
   )
 }
 
-function giveTo(taker: StreamTaker, stream: Duplex, key: Buffer): Promise<Error | null> {
+function giveTo(taker: StreamTaker, stream: SocketDuplex, key: Buffer): Promise<Error | null> {
   return handOver(stream, () => taker(stream, key))
 }
 

@@ -1,12 +1,12 @@
-import { Duplex } from 'node:stream'
 import type { SeaportError } from '../core/errors.js'
 import type { Sink, SinkSource } from './sink.js'
+import { SocketDuplex } from './socket-duplex.js'
 
 /** What Node buffers on top of what the stream does, each way. */
 const BUFFER_BYTES = 16 * 1024
 
 /** A stream of a link as Node's modules take it. */
-export class LinkDuplex extends Duplex implements Sink {
+export class LinkDuplex extends SocketDuplex implements Sink {
   readonly #stream: SinkSource
   #ondrain: (() => void) | null = null
 
@@ -24,6 +24,7 @@ export class LinkDuplex extends Duplex implements Sink {
   }
 
   ondata(bytes: Buffer): boolean {
+    this.onreceived(bytes.byteLength)
     return this.push(bytes)
   }
 
@@ -42,13 +43,17 @@ export class LinkDuplex extends Duplex implements Sink {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void) {
+    this.onsent(chunk.byteLength)
     if (this.#stream.write(chunk)) done()
     else this.#ondrain = done
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: () => void) {
     let isWelcome = true
-    for (const { chunk } of chunks) isWelcome = this.#stream.write(chunk)
+    for (const { chunk } of chunks) {
+      this.onsent(chunk.byteLength)
+      isWelcome = this.#stream.write(chunk)
+    }
     if (isWelcome) done()
     else this.#ondrain = done
   }
@@ -61,9 +66,9 @@ export class LinkDuplex extends Duplex implements Sink {
     this.#stream.resume()
   }
 
-  override _destroy(error: Error | null, done: (error: Error | null) => void) {
+  override _destroy(error: Error | null, done: (error?: Error | null) => void) {
     this.#ondrain = null
     this.#stream.destroy(error)
-    done(error)
+    super._destroy(error, done)
   }
 }

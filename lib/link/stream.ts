@@ -1,4 +1,3 @@
-import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
 import { LinkDuplex } from './duplex.js'
 import {
@@ -13,6 +12,7 @@ import {
 } from './frames.js'
 import type { Path } from './path.js'
 import type { Sink, SinkSource } from './sink.js'
+import type { SocketDuplex } from './socket-duplex.js'
 import type { Window } from './window.js'
 
 /** What a stream needs of those who carry it. */
@@ -112,7 +112,7 @@ export class LinkStream implements SinkSource {
   }
 
   /** Makes a Duplex of it, which is attached as its sink. */
-  toDuplex(): Duplex {
+  toDuplex(): SocketDuplex {
     return new LinkDuplex(this)
   }
 

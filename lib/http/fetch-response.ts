@@ -1,0 +1,118 @@
+import type { IncomingMessage } from 'node:http'
+import { pipeline, type Readable, type Transform } from 'node:stream'
+import { constants, createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
+import { pairs } from './request-body.js'
+
+/** What a response is told of its request. */
+export interface Asked {
+  url: URL
+  method: string
+  redirects: number
+  signal: AbortSignal
+}
+
+/** Answers that have no body (Fetch standard). */
+const BODILESS = new Set([101, 103, 204, 205, 304])
+/** As Node's own fetch does, what was cut is decoded as far as it goes. */
+const LENIENT = { flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH }
+const LENIENT_BROTLI = {
+  flush: constants.BROTLI_OPERATION_FLUSH,
+  finishFlush: constants.BROTLI_OPERATION_FLUSH
+}
+const DECODERS: Record<string, () => Transform> = {
+  gzip: () => createGunzip(LENIENT),
+  'x-gzip': () => createGunzip(LENIENT),
+  deflate: () => createInflate(LENIENT),
+  br: () => createBrotliDecompress(LENIENT_BROTLI)
+}
+/** Whoever nests more of them wants to cost us memory. */
+const MAX_CODINGS = 5
+
+/**
+ * An answer as the standard's Response.
+ *
+ * @throws TypeError if it can be none
+ */
+export function responseOf(answer: IncomingMessage, asked: Asked): Response {
+  const { statusCode = 0, statusMessage = '', rawHeaders } = answer
+  const isBodiless = BODILESS.has(statusCode) || asked.method === 'HEAD'
+  // Whoever reads the body hears it.
+  answer.on('error', () => {})
+  try {
+    const init = { status: statusCode, statusText: statusMessage, headers: pairs(rawHeaders) }
+    if (!isBodiless) return dress(new Response(bodyOf(answer, asked.signal), init), asked)
+    answer.resume()
+    return dress(new Response(null, init), asked)
+  } catch (cause) {
+    answer.destroy()
+    throw new TypeError('fetch failed', { cause })
+  }
+}
+
+/** The constructor of the standard has no words for these. */
+function dress(response: Response, asked: Asked): Response {
+  const url = new URL(asked.url)
+  url.hash = ''
+  return Object.defineProperties(response, {
+    url: { value: url.href },
+    redirected: { value: asked.redirects > 0 },
+    type: { value: 'basic' },
+    clone: { value: () => dress(Response.prototype.clone.call(response), asked) }
+  })
+}
+
+/** The bytes of an answer, decoded. Aborted, it fails with the signal's reason. */
+function bodyOf(answer: IncomingMessage, signal: AbortSignal): ReadableStream {
+  const source = decoded(answer)
+  const chunks = source[Symbol.asyncIterator]()
+  let onabort = () => {}
+  const forget = () => signal.removeEventListener('abort', onabort)
+  return new ReadableStream({
+    type: 'bytes',
+    start(controller) {
+      onabort = () => {
+        controller.error(signal.reason)
+        answer.destroy(signal.reason)
+      }
+      if (signal.aborted) return onabort()
+      signal.addEventListener('abort', onabort)
+      answer.once('close', () => {
+        // What is decoded later is there already.
+        if (answer.complete) forget()
+      })
+    },
+    async pull(controller) {
+      try {
+        const { done, value } = await chunks.next()
+        if (signal.aborted) return
+        if (!done) return controller.enqueue(new Uint8Array(value))
+        forget()
+        controller.close()
+        controller.byobRequest?.respond(0)
+      } catch (cause) {
+        if (signal.aborted) return
+        forget()
+        const { code } = cause as NodeJS.ErrnoException
+        controller.error(Object.assign(new TypeError('terminated', { cause }), code && { code }))
+      }
+    },
+    cancel() {
+      forget()
+      answer.destroy()
+    }
+  })
+}
+
+function decoded(answer: IncomingMessage): Readable {
+  const names = String(answer.headers['content-encoding'] ?? '')
+    .split(',')
+    .map((name) => name.trim().toLowerCase())
+    .filter(Boolean)
+  const makers = names.map((name) => DECODERS[name]).filter((make) => make !== undefined)
+  // Who does not know one of them leaves the bytes as they are.
+  if (makers.length < names.length || names.length === 0) return answer
+  if (names.length > MAX_CODINGS) throw new RangeError('there are too many content codings')
+  const decoders = makers.reverse().map((make) => make())
+  // The last one fails with whatever fails, and is read.
+  return pipeline([answer, ...decoders], () => {}) as unknown as Readable
+}

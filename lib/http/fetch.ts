@@ -1,0 +1,148 @@
+import { type Agent, request as httpRequest, type IncomingMessage } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import { responseOf } from './fetch-response.js'
+
+/** What is sent with a request. */
+interface Payload {
+  /** In bytes, null if that is not known before. */
+  length: number | null
+  bytes: Uint8Array | ReadableStream
+}
+
+/** One request of those that a fetch makes while it follows redirects. */
+interface Exchange {
+  url: URL
+  method: string
+  headers: Headers
+  payload: Payload | null
+  signal: AbortSignal
+}
+
+export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308])
+const MAX_REDIRECTS = 20
+/** What is about a body that is not sent on (Fetch standard, "request-body-header name"). */
+const OF_BODY = ['content-encoding', 'content-language', 'content-location', 'content-type']
+/** What Node's own fetch says where the caller says nothing. */
+const DEFAULTS: [name: string, value: string][] = [
+  ['accept', '*/*'],
+  ['accept-language', '*'],
+  ['user-agent', 'node']
+]
+const CODINGS = 'gzip, deflate, br'
+
+/**
+ * The standard's `fetch` over the streams of an agent, as Node has it, with one exception: a redirect to another origin
+ * is not followed, since the agent leads to one place only.
+ *
+ * @param host what paths are completed with
+ */
+export function fetchOver(agent: Agent, host: string): Fetch {
+  return async (input, init) => {
+    const given = typeof input === 'string' ? new URL(input, `http://${host}/`) : input
+    const request = new Request(given, init)
+    const { signal, redirect } = request
+    signal.throwIfAborted()
+    const headers = new Headers(request.headers)
+    for (const [name, value] of DEFAULTS) if (!headers.has(name)) headers.set(name, value)
+    if (!headers.has('accept-encoding')) {
+      // Of coded bytes, a part is of no use.
+      headers.set('accept-encoding', headers.has('range') ? 'identity' : CODINGS)
+    }
+    const url = new URL(request.url)
+    if (!/^https?:$/.test(url.protocol)) throw new TypeError(`${url.protocol} cannot be fetched`)
+    const payload = await payloadOf(request, init?.body)
+    let exchange: Exchange = { url, method: request.method, headers, payload, signal }
+    for (let redirects = 0; ; redirects++) {
+      const answer = await ask(agent, exchange)
+      const { statusCode = 0, headers } = answer
+      const isRedirect = REDIRECTS.has(statusCode) && headers.location !== undefined
+      if (!isRedirect || redirect === 'manual') {
+        return responseOf(answer, { url: exchange.url, method: exchange.method, redirects, signal })
+      }
+      answer.on('error', () => {}).resume()
+      if (redirect === 'error') throw failed(`${exchange.url} redirects`)
+      if (redirects >= MAX_REDIRECTS) throw failed('there are too many redirects')
+      exchange = redirected(exchange, statusCode, String(headers.location))
+    }
+  }
+}
+
+/** Asks once. */
+function ask(agent: Agent, { url, method, headers, payload, signal }: Exchange) {
+  return new Promise<IncomingMessage>((resolve, reject) => {
+    signal.throwIfAborted()
+    const length = payload?.length ?? null
+    const asking = httpRequest({
+      agent,
+      method,
+      path: `${url.pathname}${url.search}`,
+      headers: {
+        host: url.host,
+        ...Object.fromEntries(headers),
+        ...(length !== null && { 'content-length': length })
+      }
+    })
+    const onabort = () => void asking.destroy(signal.reason)
+    signal.addEventListener('abort', onabort)
+    asking.once('close', () => signal.removeEventListener('abort', onabort))
+    asking.on('response', resolve)
+    const fail = (error: unknown) => reject(signal.aborted ? signal.reason : failed(error))
+    asking.on('error', fail)
+    if (!(payload?.bytes instanceof ReadableStream)) asking.end(payload?.bytes)
+    // A pipeline aborts a request without a word.
+    else pipeline(chunksOf(payload.bytes), asking).catch(fail)
+  })
+}
+
+async function payloadOf(request: Request, body: unknown): Promise<Payload | null> {
+  if (request.body === null) return null
+  // It may be a large file.
+  if (body instanceof Blob) return { length: body.size, bytes: request.body }
+  const isStream = body === undefined || body === null || isIterable(body)
+  if (isStream || body instanceof FormData) return { length: null, bytes: request.body }
+  const bytes = new Uint8Array(await request.arrayBuffer())
+  return { length: bytes.byteLength, bytes }
+}
+
+function isIterable(body: unknown): boolean {
+  return body instanceof ReadableStream || Symbol.asyncIterator in Object(body)
+}
+
+async function* chunksOf(body: ReadableStream): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    if (!(chunk instanceof Uint8Array)) throw new TypeError('a chunk of the body is no Uint8Array')
+    yield chunk
+  }
+}
+
+/** What is asked next (Fetch standard, "HTTP-redirect fetch"). */
+function redirected(before: Exchange, status: number, location: string): Exchange {
+  const { url, method, headers, payload } = before
+  if (!URL.canParse(location, url.href)) throw failed(`${location} is no URL to redirect to`)
+  const to = new URL(location, url)
+  if (to.origin !== url.origin) {
+    throw failed(`the redirect leads away from the service, to ${to}: ask with redirect: 'manual'`)
+  }
+  const becomesGet =
+    (status === 303 && method !== 'GET' && method !== 'HEAD') ||
+    (status <= 302 && method === 'POST')
+  if (becomesGet) {
+    const kept = new Headers(headers)
+    for (const name of OF_BODY) kept.delete(name)
+    return { ...before, url: to, method: 'GET', headers: kept, payload: null }
+  }
+  if (payload?.bytes instanceof ReadableStream && status !== 303) {
+    throw failed('a body that is a stream cannot be sent again to where the service redirects')
+  }
+  return { ...before, url: to }
+}
+
+/** A network error, as the standard has it; `cause` is why, and `code` is the cause's. */
+function failed(cause: unknown): TypeError {
+  const reason = cause instanceof Error ? cause : new Error(String(cause))
+  const { code } = reason as NodeJS.ErrnoException
+  const error = new TypeError('fetch failed', { cause: reason })
+  return code === undefined ? error : Object.assign(error, { code })
+}

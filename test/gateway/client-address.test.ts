@@ -1,0 +1,18 @@
+import t from 'tap'
+import { clientOf } from '../../lib/gateway/client-address.js'
+
+t.test('a request counts for its connection, or for whom a trusted proxy names', async (t) => {
+  const isTrusted = (address: string) => address === '127.0.0.1' || address === '10.0.0.1'
+  const of = (remoteAddress: string, ...forwarded: string[]) => {
+    const rawHeaders = forwarded.flatMap((value) => ['X-Forwarded-For', value])
+    return clientOf({ socket: { remoteAddress }, rawHeaders } as never, isTrusted)
+  }
+  t.equal(of('192.0.2.1', '198.51.100.1'), '192.0.2.1', 'a stranger says what it likes')
+  t.equal(of('::ffff:192.0.2.1'), '192.0.2.1')
+  t.equal(of('127.0.0.1'), '127.0.0.1')
+  t.equal(of('127.0.0.1', '198.51.100.1'), '198.51.100.1')
+  t.equal(of('127.0.0.1', '1.1.1.1, 198.51.100.1', '10.0.0.1'), '198.51.100.1')
+  t.equal(of('127.0.0.1', 'unknown'), '127.0.0.1')
+  t.equal(of('2001:db8:0:1::1'), of('2001:db8::1:2:3:4:5'), 'one network is one client')
+  t.not(of('2001:db8:0:1::1'), of('2001:db8:0:2::1'))
+})

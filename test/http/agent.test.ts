@@ -1,0 +1,95 @@
+import { once } from 'node:events'
+import { type ClientRequest, type RequestOptions, request } from 'node:http'
+import type { Duplex } from 'node:stream'
+import t, { type Test } from 'tap'
+import { StreamAgent } from '../../lib/http/agent.js'
+import { Consumer } from '../../lib/index.js'
+import { Harbor } from '../gateway/harbor.js'
+
+async function entryOf(t: Test) {
+  const harbor = await Harbor.make(t)
+  await harbor.service('api@1.0.0', ({ url }, response) => {
+    if (url !== '/never') response.end('ok')
+  })
+  const dir = await harbor.testbed.dir()
+  const consumer = Consumer(['api'], { ...harbor.options, dir, listen: false })
+  t.teardown(() => consumer.destroy())
+  const [entry] = await consumer.setup()
+  return entry
+}
+
+t.test(
+  'what clients call on a request and its socket does what it does with a socket',
+  async (t) => {
+    const { agent } = await entryOf(t)
+    const ask = (options: RequestOptions, act = (_request: ClientRequest) => {}) => {
+      const asking = request({ agent, ...options })
+      act(asking)
+      return asking.end()
+    }
+    for (const act of [
+      (asking: ClientRequest) => asking.setNoDelay(true),
+      (asking: ClientRequest) => asking.setSocketKeepAlive(true, 1000),
+      (asking: ClientRequest) => void asking.setTimeout(5000),
+      (asking: ClientRequest) => {
+        asking.on('socket', (socket) => {
+          socket.ref().unref().setKeepAlive(true).setNoDelay()
+          t.match(socket, { connecting: false, readyState: 'open', remoteAddress: '127.0.0.1' })
+          t.match(socket.address(), { family: 'IPv4' })
+        })
+      }
+    ]) {
+      const [answer] = await once(ask({ path: '/' }, act), 'response')
+      t.equal(answer.statusCode, 200)
+      await once(answer.resume(), 'end')
+      t.ok(answer.socket.bytesRead > 0 && answer.socket.bytesWritten > 0)
+    }
+    const timedOut = ask({ path: '/never', timeout: 50 })
+    await once(timedOut, 'timeout')
+    timedOut.destroy()
+    t.match(await once(timedOut, 'error'), [{ code: 'ECONNRESET' }])
+    const late = ask({ path: '/never' }, (asking) => asking.setTimeout(50))
+    await once(late, 'timeout')
+    late.destroy(new Error('mine'))
+    t.match(await once(late, 'error'), [{ message: 'mine' }])
+    // A kept stream has no timeout of the request before.
+    const [answer] = await once(ask({ path: '/' }), 'response')
+    t.notOk(answer.socket.timeout)
+    await once(answer.resume(), 'end')
+  }
+)
+
+t.test('a request times out and can be destroyed while its stream is dialed', async (t) => {
+  const signals: AbortSignal[] = []
+  const agent = new StreamAgent({
+    dial: ({ signal }) => {
+      signals.push(signal)
+      return new Promise<never>((_resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason))
+      })
+    }
+  })
+  for (const act of [
+    () => request({ agent, timeout: 20 }),
+    () => request({ agent }).setTimeout(20),
+    () => request({ agent }).setTimeout(60_000).setTimeout(20)
+  ]) {
+    const asking = act().end()
+    await once(asking, 'timeout')
+    asking.destroy()
+    t.match(await once(asking, 'error'), [{ code: 'ECONNRESET' }])
+    t.equal(signals.at(-1)?.aborted, true, 'and the dial ends')
+  }
+  const ending = new AbortController()
+  const asking = request({ agent, signal: ending.signal }).end()
+  ending.abort()
+  t.match(await once(asking, 'error'), [{ name: 'AbortError' }])
+})
+
+t.test('a client that connects its socket itself finds it connected, as pg does', async (t) => {
+  const entry = await entryOf(t)
+  const stream = (await entry.connect()) as Duplex & { connect(port: number): Duplex }
+  stream.connect(5432)
+  await once(stream, 'connect')
+  stream.destroy()
+})
