@@ -12,7 +12,10 @@ import { KeyPair } from '../../lib/index.js'
 import { Directory } from '../../lib/registry/replica/directory.js'
 import { signRecord } from '../../lib/registry/trust/record.js'
 import { Harbor } from '../gateway/harbor.js'
+import { slowness } from '../watchdog.js'
 
+/** A frame that takes longer than this is seen to take long. */
+const JANK_MS = 200
 const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -153,6 +156,8 @@ t.test('a thousand instances come and go without jank', { skip }, async (t) => {
   const page = await open(t, `http://127.0.0.1:${gateway.port}/`)
   await page.getByText('1000', { exact: true }).waitFor()
 
+  // A browser that nobody asks anything of drops frames, too, on a machine that has other things to do.
+  const idle = await page.evaluate(watchFrames)
   const janks = page.evaluate(watchFrames)
   for (let round = 0; round < 20; round++) {
     const some = records.slice(round * 20, round * 20 + 20)
@@ -172,8 +177,8 @@ t.test('a thousand instances come and go without jank', { skip }, async (t) => {
     )
   }
   const longest = await janks
-  t.comment(`longest frame ${Math.round(longest)} ms`)
-  t.ok(longest < 200, `no frame took long (${longest} ms)`)
+  t.comment(`longest frame ${Math.round(longest)} ms, ${Math.round(idle)} ms while nothing came`)
+  t.ok(longest < JANK_MS * slowness() + idle, `no frame took long (${longest} ms)`)
 
   await page.getByRole('link', { name: 'big' }).click()
   await page.getByText('1.2.0 ×').waitFor()
