@@ -39,6 +39,8 @@ export class Reachability extends EventEmitter<{ answer: [node: Address]; change
   readonly #hosts: () => Set<string>
   readonly #views = new Map<string, View>()
   #open: Address | null = null
+  /** Enough is known; what others say may only change it. */
+  #ondecided: () => void = () => {}
 
   constructor({ dht, isKnown = false, hosts = ownAddresses }: ReachabilityOptions) {
     super()
@@ -61,7 +63,11 @@ export class Reachability extends EventEmitter<{ answer: [node: Address]; change
     await Promise.any(asked.map(({ first }) => first)).catch(() => {})
     const over = new AbortController()
     const late = sleep(STRAGGLERS_MS, undefined, { signal: over.signal }).catch(() => {})
-    await Promise.race([Promise.all(asked.map(({ all }) => all)), late])
+    const decided = new Promise<void>((resolve) => {
+      this.#ondecided = resolve
+      this.#judge()
+    })
+    await Promise.race([Promise.all(asked.map(({ all }) => all)), decided, late])
     over.abort()
   }
 
@@ -96,8 +102,11 @@ export class Reachability extends EventEmitter<{ answer: [node: Address]; change
   }
 
   #judge() {
-    if (this.#isKnown) return
+    if (this.#isKnown) return this.#ondecided()
     const open = this.#openAt()
+    const own = this.#hosts()
+    const isBehindRouter = [...this.#views.values()].some(({ seenAs }) => !own.has(seenAs.host))
+    if (open || isBehindRouter) this.#ondecided()
     if ((this.#open === null) === (open === null)) return
     this.#open = open
     declareReachable(this.#dht, open)
