@@ -1,8 +1,8 @@
 import t from 'tap'
-import { answered, get, registryOf } from './island.js'
+import { answered, get, islandOf } from './island.js'
 
 t.test('a proxy takes the direct path, list tells so, and a restart moves it', async (t) => {
-  const { cli, start } = await registryOf(t)
+  const { cli, start } = await islandOf(t)
   const seed = ['--seed', '11'.repeat(32)]
   const service = await start.service('hello@1.0.0', ...seed)
   await start.service('shy@1.0.0', '--direct', 'off')
@@ -21,7 +21,7 @@ t.test('a proxy takes the direct path, list tells so, and a restart moves it', a
 })
 
 t.test('a direct path that is none of the three is refused', async (t) => {
-  const { cli } = await registryOf(t)
+  const { cli } = await islandOf(t)
   const service = ['service', '-p', '9', '-r', 'hello@1.0.0']
   const wan = await cli.run([...service, '--direct', 'wan'])
   t.match(wan, { code: 2, stderr: /--direct must be one of off, lan, any/ })

@@ -1,19 +1,16 @@
-import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { KeyPair, toHex } from '../../lib/core/keys.js'
 import { Admin } from '../../lib/index.js'
 import { Cli, type Running } from './cli.js'
-import { get } from './island.js'
+import { get, islandOf, registryOf } from './island.js'
 
 t.test(
   'whoever is denied is told the line that lets it in, and gets in without a restart',
   async (t) => {
-    const { cli, port } = await privateRegistry(t)
+    const { cli, start } = await islandOf(t, { private: true })
     const [, processKey] = /^processPublicKey=(.*)$/m.exec((await cli.run(['key'])).stdout) ?? []
 
-    const service = cli.start(['service', '-p', port, '-r', 'hello@1.0.0'])
+    const service = cli.start(['service', '-p', `${start.port}`, '-r', 'hello@1.0.0'])
     const serviceKey = await service.waitForLine('started p2p service on ')
     const serviceGrant = await advice(service)
     t.same(serviceGrant, ['grant', serviceKey, '--serve', 'hello@1.0.0'])
@@ -48,7 +45,7 @@ t.test(
 )
 
 t.test('grants end, are listed, and are for admins to make', async (t) => {
-  const { cli, registryPublicKey } = await privateRegistry(t)
+  const { cli, registryPublicKey } = await islandOf(t, { private: true })
   const [guest, deputy] = [KeyPair(), KeyPair()].map(({ publicKey }) => toHex(publicKey))
   const rest = ['--registryPublicKey', registryPublicKey, '--config', cli.write('none', '')]
 
@@ -75,7 +72,7 @@ t.test('grants end, are listed, and are for admins to make', async (t) => {
 })
 
 t.test('a grant adds to the one before, unless it is to replace it', async (t) => {
-  const { cli } = await privateRegistry(t)
+  const { cli } = await islandOf(t, { private: true })
   const key = toHex(KeyPair().publicKey)
   const grant = async (...flags: string[]) => {
     const { stdout } = await cli.run(['grant', key, '--json', ...flags])
@@ -99,7 +96,7 @@ t.test('a grant adds to the one before, unless it is to replace it', async (t) =
 })
 
 t.test('an export brings the grants back to a registry that lost its disk', async (t) => {
-  const { cli, registry, registrySeed: seed, bootstrap } = await privateRegistry(t)
+  const { cli, registry, registrySeed: seed, bootstrap } = await registryOf(t, '--private')
   const open = async (dir: string) => {
     const admin = Admin({ seed, bootstrap, dir: cli.path(dir) })
     t.teardown(() => admin.destroy())
@@ -137,9 +134,9 @@ t.test('key makes a key once, for a user or a folder, and that of a service too'
 })
 
 t.test('the gateway of a private registry needs no grant of its own', async (t) => {
-  const { cli, registry, port } = await privateRegistry(t, '--web', '0')
+  const { cli, registry, start } = await registryOf(t, '--private', '--web', '0')
   const web = await registry.waitForLine('web server listening on port ')
-  const service = cli.start(['service', '-p', port, '-r', 'hello@1.0.0'])
+  const service = cli.start(['service', '-p', `${start.port}`, '-r', 'hello@1.0.0'])
   await cli.run(await advice(service))
   await service.waitForLine('registered service')
   const ask = () => fetch(`http://127.0.0.1:${web}/role/hello@1.x/`)
@@ -148,21 +145,6 @@ t.test('the gateway of a private registry needs no grant of its own', async (t) 
   while (response.status === 404) response = await ask()
   t.match([response.status, await response.text()], [200, 'hello'])
 })
-
-/** A private registry, whose seed is in the config file, and a backend to serve. */
-async function privateRegistry(t: Test, ...flags: string[]) {
-  const cli = new Cli(t)
-  const bootstrap = await cli.island()
-  const { registrySeed, registryPublicKey } = cli.seed()
-  const registry = cli.start(['registry', '--private', ...flags])
-  await registry.waitForLine('registryPublicKey=')
-  const backend = createServer((_request, response) => response.end('hello'))
-  backend.listen(0, '127.0.0.1')
-  await once(backend, 'listening')
-  t.teardown(() => backend.close())
-  const port = `${(backend.address() as AddressInfo).port}`
-  return { cli, bootstrap, registry, registrySeed, registryPublicKey, port }
-}
 
 /** The command line that a denied process asks for, as a shell would read it. */
 async function advice(running: Running): Promise<string[]> {

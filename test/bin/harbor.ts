@@ -2,11 +2,12 @@ import { once } from 'node:events'
 import { createServer, type RequestListener, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
+import { Registry, Service } from '../../lib/index.js'
 import { Cli } from './cli.js'
 
 const hello: RequestListener = (request, response) => response.end(`hello from ${request.url}`)
 
-/** A registry, perhaps with a gateway, and a service hello@1.2.3 in front of a backend. */
+/** A registry, perhaps with a gateway, and a service hello@1.2.3 in front of a backend, run by the binary. */
 export async function harbor(t: Test, registryFlags: string[] = [], answer = hello) {
   const cli = new Cli(t)
   await cli.island()
@@ -17,18 +18,32 @@ export async function harbor(t: Test, registryFlags: string[] = [], answer = hel
   const service = cli.start(['service', ...args])
   const key = await service.waitForLine('started p2p service on ')
   await service.waitForLine('registered service')
+  return { cli, registry, service, key, web: webOf(cli) }
+}
+
+/** The same, run by this process, where the gateway alone is what is tried. */
+export async function localHarbor(t: Test, answer = hello) {
+  const cli = new Cli(t)
+  const bootstrap = await cli.island()
+  const { registrySeed: seed, registryPublicKey } = cli.seed()
+  const registry = Registry({ seed, bootstrap, dir: cli.path('registry') })
+  t.teardown(() => registry.destroy())
+  await registry.setup()
+  const port = Number(await backend(t, answer))
+  const dir = cli.path('service')
+  const service = Service({ registryPublicKey, bootstrap, role: 'hello@1.2.3', port, dir })
+  t.teardown(() => service.destroy())
+  await service.setup()
+  return { cli, registry, web: webOf(cli) }
+}
+
+/** Runs a gateway with these flags, and tells its port. */
+function webOf(cli: Cli) {
   let gateways = 0
-  return {
-    cli,
-    registry,
-    service,
-    key,
-    /** A gateway with these flags, and its port. */
-    async web(...flags: string[]) {
-      const dir = cli.path(`web-${gateways++}`)
-      const web = cli.start(['web', '-p', '0', '--dir', dir, ...flags])
-      return { web, port: Number(await web.waitForLine('web server listening on port ')) }
-    }
+  return async (...flags: string[]) => {
+    const dir = cli.path(`web-${gateways++}`)
+    const web = cli.start(['web', '-p', '0', '--dir', dir, ...flags])
+    return { web, port: Number(await web.waitForLine('web server listening on port ')) }
   }
 }
 

@@ -1,13 +1,13 @@
 import t from 'tap'
 import type { Cli } from './cli.js'
-import { type Listed, registryOf } from './island.js'
+import { islandOf, type Listed } from './island.js'
 
 async function list(cli: Cli): Promise<Listed[]> {
   return JSON.parse((await cli.run(['list', '--json'])).stdout)
 }
 
 t.test('three services of one role on one machine are three instances', async (t) => {
-  const { cli, start } = await registryOf(t)
+  const { cli, start } = await islandOf(t)
   const flags = ['-p', `${start.port}`, '-r', 'hello@1.0.0']
   // At once, so that they race for the slots.
   const services = [1, 2, 3].map(() => cli.start(['service', ...flags]))
@@ -25,7 +25,7 @@ t.test('three services of one role on one machine are three instances', async (t
 })
 
 t.test('a grant for a range outlasts an upgrade of the service', async (t) => {
-  const { cli, start } = await registryOf(t, '--private')
+  const { cli, start } = await islandOf(t, { private: true })
   const service = (version: string, ...flags: string[]) =>
     cli.start(['service', '-p', `${start.port}`, '-r', `late@${version}`, ...flags])
   const { stdout } = await cli.run(['key', '-r', 'late@1.0.0', '-p', `${start.port}`, '--json'])
@@ -42,7 +42,7 @@ t.test('a grant for a range outlasts an upgrade of the service', async (t) => {
 })
 
 t.test('--name chooses a key, which key shows and one process at a time has', async (t) => {
-  const { cli, start } = await registryOf(t)
+  const { cli, start } = await islandOf(t)
   const flags = ['-p', `${start.port}`, '-r', 'hello@1.0.0']
   const blue = [...flags, '--name', 'blue']
   const keyOf = async (...flags: string[]) => {

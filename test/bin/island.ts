@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { Registry, type RegistryOptions } from '../../lib/index.js'
 import { Cli, type Running } from './cli.js'
 
 const RETRY_MS = 50
@@ -18,9 +19,35 @@ export interface Listed {
 
 /** A registry, run with these flags, and what is needed to use it, all configured as a user would: by a file. */
 export async function registryOf(t: Test, ...registryFlags: string[]) {
+  const { cli, start, ...island } = await preparedFor(t)
+  const registry = cli.start(['registry', ...registryFlags])
+  const running = {
+    ...start,
+    registry,
+    async aRegistry(...flags: string[]): Promise<Running> {
+      running.registry = cli.start(['registry', ...flags])
+      await running.registry.waitForLine('registryPublicKey=')
+      return running.registry
+    }
+  }
+  await registry.waitForLine('registryPublicKey=')
+  return { ...island, cli, start: running, registry }
+}
+
+/** The same with a registry that this process runs: a binary less to start, where that is not what is tried. */
+export async function islandOf(t: Test, options: Partial<RegistryOptions> = {}) {
+  const island = await preparedFor(t)
+  const { cli, bootstrap, registrySeed: seed } = island
+  const registry = Registry({ seed, bootstrap, dir: cli.path('registry'), ...options })
+  t.teardown(() => registry.destroy())
+  await registry.setup()
+  return { ...island, registry }
+}
+
+async function preparedFor(t: Test) {
   const cli = new Cli(t)
   const bootstrap = await cli.island()
-  const { registryPublicKey } = cli.seed()
+  const { registrySeed, registryPublicKey } = cli.seed()
   let statusCode = 200
   const backend = createServer((_, response) => {
     response.statusCode = statusCode
@@ -37,12 +64,6 @@ export async function registryOf(t: Test, ...registryFlags: string[]) {
     /** What the backend answers with from now on. */
     answer(status: number) {
       statusCode = status
-    },
-    registry: cli.start(['registry', ...registryFlags]),
-    async aRegistry(...flags: string[]): Promise<Running> {
-      start.registry = cli.start(['registry', ...flags])
-      await start.registry.waitForLine('registryPublicKey=')
-      return start.registry
     },
     async service(role: string, ...flags: string[]): Promise<Running> {
       const dir = cli.path(`service-${services++}`)
@@ -61,8 +82,7 @@ export async function registryOf(t: Test, ...registryFlags: string[]) {
       return watch
     }
   }
-  await start.registry.waitForLine('registryPublicKey=')
-  return { cli, start, bootstrap, registry: start.registry, registryPublicKey }
+  return { cli, start, bootstrap, registrySeed, registryPublicKey }
 }
 
 export async function list(cli: Cli): Promise<Listed[]> {

@@ -8,13 +8,13 @@ import { Consumer } from '../../lib/index.js'
 import { keepProcessKey } from '../../lib/registry/log/own-keys.js'
 import { freePort } from '../../lib/serving/local-port.js'
 import { Cli, type Running } from './cli.js'
-import { registryOf } from './island.js'
+import { islandOf, registryOf } from './island.js'
 
 const KEY = /^[0-9a-f]{64}$/
 const ONE_LINE = /^[^\n]*\n$/
 
 t.test('each line of the contract appears, and a client reaches the backend', async (t) => {
-  const { cli, registryPublicKey } = await registryOf(t)
+  const { cli, registryPublicKey } = await islandOf(t)
   const port = await httpBackend(t, 'welcome')
 
   const service = cli.start(['service', '-p', `${port}`, '-r', 'couchdb@3.2.2', '--tag', 'a'])
@@ -42,7 +42,7 @@ t.test('each line of the contract appears, and a client reaches the backend', as
 t.test(
   '--allow takes keys in hex and in z-base-32, and others are told that they may not',
   async (t) => {
-    const { cli, bootstrap, registryPublicKey } = await registryOf(t)
+    const { cli, bootstrap, registryPublicKey } = await islandOf(t)
     const registry = parseKey(registryPublicKey)
     const dirs = ['hex', 'z32', 'other'].map((name) => cli.path(name))
     const keys = await Promise.all(dirs.map((dir) => keepProcessKey(registry, dir)))
@@ -69,7 +69,7 @@ t.test(
 )
 
 t.test('a proxy says that it waits, and listens when the first instance comes', async (t) => {
-  const { cli } = await registryOf(t)
+  const { cli } = await islandOf(t)
   const proxy = cli.start(['proxy', '-p', '0', '-r', 'hello@^1.0.0'])
   await proxy.waitForLine('waiting for an instance of hello@^1.0.0')
   await proxy.waitForTalk('still searching for an instance of hello@^1.0.0')
@@ -78,7 +78,7 @@ t.test('a proxy says that it waits, and listens when the first instance comes', 
 })
 
 t.test('watch shows what is there, what comes and what goes', async (t) => {
-  const { cli } = await registryOf(t)
+  const { cli } = await islandOf(t)
   const port = `${await httpBackend(t, 'hello')}`
   const first = cli.start(['service', '-p', port, '-r', 'hello@1.0.0', '--dir', 'first'])
   await first.waitForLine('registered service')
@@ -114,7 +114,7 @@ t.test('what is in use is refused with its own code', async (t) => {
 })
 
 t.test('a backend that is not there yet is pointed out', async (t) => {
-  const { cli } = await registryOf(t)
+  const { cli } = await islandOf(t)
   const service = cli.start(['service', '-p', `${await freePort(0)}`, '-r', 'hello@1.0.0'])
   await service.waitForTalk('BACKEND_UNREACHABLE: nothing listens on ')
   await service.waitForLine('registered service')

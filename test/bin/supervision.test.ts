@@ -1,5 +1,5 @@
 import t from 'tap'
-import { get, list, registryOf } from './island.js'
+import { get, islandOf, list } from './island.js'
 
 const SERVER = `
 console.log('the pid is ' + process.pid)
@@ -11,7 +11,7 @@ require('http').createServer((_, response) => response.end('by ' + process.pid))
 t.test(
   'a command is registered while it listens, started again, and leaves nothing behind',
   async (t) => {
-    const { cli, start } = await registryOf(t)
+    const { cli, start } = await islandOf(t)
     const script = cli.write('server.cjs', SERVER)
     const service = cli.start(['service', '-r', 'hello@1.0.0', '--', 'node', script])
     const first = await service.waitForLine('the pid is ')
@@ -41,7 +41,7 @@ t.test(
 t.test(
   'what fails its check is listed as failing, and used when there is nothing else',
   async (t) => {
-    const { cli, start } = await registryOf(t)
+    const { cli, start } = await islandOf(t)
     const flags = ['--checkInterval', '500ms', '--check']
     const service = await start.service('hello@1.0.0', ...flags, 'http:/health')
     const { port } = await start.proxy('hello@1.x')
@@ -57,7 +57,7 @@ t.test(
 )
 
 t.test('commands and checks that cannot be right are misuses', async (t) => {
-  const { cli } = await registryOf(t)
+  const { cli } = await islandOf(t)
   const misuses: [args: string[], line: RegExp][] = [
     [['service', '-r', 'a@1.0.0', '--'], /^USAGE: there is no command after --\. Run/],
     [['list', '--', 'ls'], /^USAGE: list takes nothing after --\. Run/],

@@ -4,13 +4,13 @@ import { connect } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import t from 'tap'
 import { certify, noOpenssl } from '../openssl.js'
-import { get, harbor, statusFor } from './harbor.js'
+import { get, localHarbor, statusFor } from './harbor.js'
 
 const PATH = '/role/hello@1.x/'
 const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
 
 t.test('each kind of credentials reaches what it may, from outside', async (t) => {
-  const { cli, web } = await harbor(t, [], (request, response) =>
+  const { cli, web } = await localHarbor(t, (request, response) =>
     response.end(String(request.headers.authorization))
   )
   const file = cli.path('access.txt')
@@ -52,7 +52,7 @@ t.test('each kind of credentials reaches what it may, from outside', async (t) =
 })
 
 t.test('what is public needs none, and the rest does', async (t) => {
-  const { web } = await harbor(t)
+  const { web } = await localHarbor(t)
   const { port } = await web('--public', 'hello@2.x')
   const open = await web('--public', 'hello@1.x')
   t.equal((await get(`http://127.0.0.1:${port}${PATH}`)).status, 401)
@@ -60,7 +60,7 @@ t.test('what is public needs none, and the rest does', async (t) => {
 })
 
 t.test('pages of a named origin may call a role, others may not', async (t) => {
-  const { web } = await harbor(t)
+  const { web } = await localHarbor(t)
   const { port } = await web('--cors', 'hello@1.x=https://app.example')
   const at = `http://127.0.0.1:${port}${PATH}`
   const allowed = async (origin: string, method = 'GET') => {
@@ -76,7 +76,7 @@ t.test('pages of a named origin may call a role, others may not', async (t) => {
 })
 
 t.test('requests are bound in size, in the size of their head, and in time', async (t) => {
-  const { web } = await harbor(t, [], (request, response) => {
+  const { web } = await localHarbor(t, (request, response) => {
     if (request.url !== '/slow') request.resume().on('end', () => response.end('ok'))
   })
   const { port } = await web('--maxBody', '1k', '--maxHeader', '4k', '--timeout', 'hello=0.3')
@@ -107,7 +107,7 @@ t.test('requests are bound in size, in the size of their head, and in time', asy
 t.test(
   'a gateway is called by its domains, by names that were allowed, and by no others',
   async (t) => {
-    const { web } = await harbor(t)
+    const { web } = await localHarbor(t)
     const { port } = await web('--allowedHost', 'gate.shop.com')
     t.equal(await statusFor(port, 'gate.shop.com'), 200)
     t.equal(await statusFor(port, 'evil.com'), 404)
@@ -121,7 +121,7 @@ t.test(
   'a certificate that was replaced is the next one to be shown',
   { skip: noOpenssl },
   async (t) => {
-    const { cli, web } = await harbor(t)
+    const { cli, web } = await localHarbor(t)
     const renew = (name: string, suffix: string) =>
       certify(name, cli.path(`cert${suffix}`), cli.path(`key${suffix}`))
     renew('first.example', '')

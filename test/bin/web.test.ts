@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { Cli } from './cli.js'
-import { get, harbor, statusFor } from './harbor.js'
+import { get, harbor, localHarbor, statusFor } from './harbor.js'
 
 t.test('registry --web and web serve the routes of the seed, each on its port', async (t) => {
   const { cli, registry, service, key } = await harbor(t, ['--web', '0'])
@@ -36,7 +36,7 @@ t.test('registry --web and web serve the routes of the seed, each on its port', 
 })
 
 t.test('SIGHUP reads domains again from the config file', async (t) => {
-  const { cli } = await harbor(t)
+  const { cli } = await localHarbor(t)
   const config = cli.path('.hyperseaportrc')
   const keys = readFileSync(config, 'utf8')
   writeFileSync(config, `${keys}domain=one.example=hello@1.x\n`)
