@@ -103,7 +103,7 @@ function section(name, symbol) {
     if (!(symbol.flags & ts.SymbolFlags.Variable)) parts.push(comment(symbol))
     if (base) parts.push(comment(base))
     if (symbol.flags & ts.SymbolFlags.Class) parts.push(statics(symbol))
-    if (name.endsWith('Events')) parts.push(events(type))
+    if (name.endsWith('Events') && areEvents(type)) parts.push(events(type))
     else if (!name.endsWith('Constructor')) parts.push(...members(type))
     else parts.push(code(declarationText(symbol)))
   }
@@ -159,6 +159,12 @@ function methods(name, symbol, mark) {
   )
   const parts = [mark ? `${mark}${name}` : '', code(texts.join('\n')), comment(symbol), own(symbol)]
   return [parts.filter((part) => part !== '').join('\n\n')]
+}
+
+/** Whether each member is the values of an event, as a tuple. */
+function areEvents(type) {
+  const nodes = checker.getPropertiesOfType(type).map(({ valueDeclaration }) => valueDeclaration)
+  return nodes.every((node) => ts.isPropertySignature(node) && ts.isTupleTypeNode(node.type))
 }
 
 function events(type) {

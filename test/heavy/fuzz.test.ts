@@ -1,0 +1,5 @@
+export {}
+
+// More mutants than the quick tests have.
+process.env.FUZZ_RUNS ??= '5000'
+await import('../fuzz.test.js')
