@@ -1,7 +1,7 @@
 import { SeaportError } from '../lib/identity.js'
 import type { Command } from './command.js'
 import type { Declaration, Flag } from './declaration.js'
-import { ANSWERED, PROGRAM } from './help.js'
+import { ANSWERED, PROGRAM, positionalsOf } from './help.js'
 import { DEFAULT_VERB, loadVerb, loadVerbs, VERBS } from './verbs.js'
 
 const END_OF_FLAGS = '--'
@@ -37,10 +37,7 @@ export async function parseArguments(line: string[]): Promise<Arguments> {
     return { asks: 'help', command: verb === undefined ? null : command }
   if (given.values.has('version')) return { asks: 'version' }
   for (const name of given.unknown) throw await unknownFlag(name, command)
-  const { positional } = command
-  const [word, ...extra] = given.words.map((i) => others[i])
-  if (word !== undefined && positional !== undefined) add(given.values, positional, word)
-  const unexpected = positional === undefined ? word : extra[0]
+  const unexpected = addWords(given, others, command)
   if (unexpected !== undefined) {
     throw SeaportError.USAGE(
       `unexpected argument ${JSON.stringify(unexpected)}. ${advice(command)}`
@@ -48,6 +45,23 @@ export async function parseArguments(line: string[]): Promise<Arguments> {
   }
   const values = { ...Object.fromEntries(given.values), ...readRest(command, rest) }
   return { asks: 'verb', command, values }
+}
+
+/**
+ * Takes what was given by position.
+ *
+ * @returns the first word that has no place
+ */
+function addWords(given: Given, tokens: string[], command: Declaration): string | undefined {
+  const names = positionalsOf(command)
+  const words = given.words.map((i) => tokens[i] ?? '')
+  for (const [i, word] of words.entries()) {
+    const name = names[Math.min(i, names.length - 1)]
+    const isBeyond = i >= names.length && (!name || command.flags[name]?.kind !== 'list')
+    if (name === undefined || isBeyond) return word
+    add(given.values, name, word)
+  }
+  return undefined
 }
 
 /** Where the verb stands: it is the first word that is no flag's value. */

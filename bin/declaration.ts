@@ -4,8 +4,8 @@ export interface Declaration {
   describe: string
   /** Flags by name, in camelCase. */
   flags: Record<string, Flag>
-  /** A flag that may also be given by position, `list couchdb@3.x`. */
-  positional?: string
+  /** Flags that may also be given by position, `list couchdb@3.x`. If the last one is a list, it takes all the rest. */
+  positional?: string | readonly string[]
   /** Command lines without the program's name, and what they do. */
   examples: [line: string, does: string][]
 }

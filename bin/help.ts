@@ -46,8 +46,16 @@ export function helpOfAll(commands: Declaration[]): string {
 }
 
 /** As in `list [role]`. */
-export function signature({ verb, positional }: Declaration): string {
-  return positional === undefined ? verb : `${verb} [${positional}]`
+export function signature(command: Declaration): string {
+  const words = positionalsOf(command).map((name) =>
+    command.flags[name]?.kind === 'list' ? `[${name}…]` : `[${name}]`
+  )
+  return [command.verb, ...words].join(' ')
+}
+
+/** The flags that may be given by position. */
+export function positionalsOf({ positional = [] }: Declaration): readonly string[] {
+  return typeof positional === 'string' ? [positional] : positional
 }
 
 function flagRows({ flags }: Declaration): Row[] {

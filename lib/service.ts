@@ -259,6 +259,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     membership.addIdentity(keyPair)
     await this.#lifecycle.waitFor(this.#participant.ready(), this.#timeout, () => this.#late())
     await this.#checkAlone()
+    await this.#lifecycle.unlessDestroyed(this.#talk.start())
     await this.#accept(keyPair)
     this.emit('connecting')
     await this.#appear(keyPair, deadline)
@@ -272,7 +273,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#participant.off('denied', this.#ondenied)
     this.#participant.replica.off('rights', this.#onrights)
     await this.#participant.release(async () => this.#listeners?.close())
-    this.#talk.close()
+    await this.#talk.close()
     await this.#origin.supervisor?.stop()
     // Only now: whoever takes the key next finds nobody else under it.
     this.#heldKey?.release()

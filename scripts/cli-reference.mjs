@@ -27,6 +27,7 @@ the command line.
 /** @returns {Promise<string>} the page */
 export async function makePage() {
   const { loadVerbs } = await import(pathToFileURL(resolve(ROOT, 'dist/bin/verbs.js')).href)
+  const { signature } = await import(pathToFileURL(resolve(ROOT, 'dist/bin/help.js')).href)
   const commands = await loadVerbs()
   const contents = commands.map(
     ({ verb, describe }) => `| [${verb}](#${verb}) | ${cell(describe)} |`
@@ -34,12 +35,13 @@ export async function makePage() {
   return [
     HEAD,
     table(['verb', 'does'], contents),
-    ...commands.map((command, index) => section(command, index === 0))
+    ...commands.map((command, index) => section(command, signature(command), index === 0))
   ].join('\n')
 }
 
-function section({ verb, positional, describe, flags, examples, isLasting }, isDefault) {
-  const usage = ['hyperseaport', verb, ...(positional ? [`[${positional}]`] : []), '[flags]']
+function section(command, signed, isDefault) {
+  const { describe, flags, examples, isLasting, verb } = command
+  const usage = ['hyperseaport', signed, '[flags]']
   const rest = Object.entries(flags).find(([, { kind }]) => kind === 'rest')
   if (rest) usage.push(`[-- ${rest[0]} …]`)
   const notes = [

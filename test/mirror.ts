@@ -56,6 +56,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/speaker',
     'messaging/turn'
   ],
+  'test/bin/messages.test.ts': ['messaging/json-lines', 'messaging/stdio-program', 'printing'],
   'test/messaging/events.test.ts': [
     'messaging/entry-events',
     'messaging/event-ring',

@@ -69,6 +69,12 @@ export const service: Command = {
       describe: 'A program and its arguments, which finds its port in PORT',
       commandLineOnly: true
     },
+    stdio: {
+      kind: 'switch',
+      describe:
+        'The program executes commands: it speaks JSON-RPC by its stdin and stdout, a line each',
+      commandLineOnly: true
+    },
     drainTimeout: {
       describe: 'How long open streams may go on when it is stopped, in seconds or as in 500ms',
       otherwise: '30'
@@ -86,12 +92,13 @@ export const service: Command = {
       'service -p 8080 -r api@1.0.0 --check http:/health',
       'Listed as failing while that does not answer'
     ],
-    ['service -r api@1.0.0 -- node server.js', 'Start it with PORT set, and again when it ends']
+    ['service -r api@1.0.0 -- node server.js', 'Start it with PORT set, and again when it ends'],
+    ['service -r agent@1.0.0 --stdio -- python3 agent.py', 'It executes what others call']
   ],
 
   async run(settings, lifetime) {
     const command = settings.list('command')
-    const origin = command.length > 0 ? commandOf(settings, command) : await backendOf(settings)
+    const origin = await originOf(settings, command)
     const role = settings.text('role')
     const { parseServiceRole } = await import('../../lib/roles.js')
     parseServiceRole(role)
@@ -124,7 +131,7 @@ export const service: Command = {
     )
     let registered = false
     const registrar = `a registrar of ${toHex(registryPublicKey)}`
-    let waitingFor = command.length > 0 ? `${command.join(' ')} to listen on its PORT` : registrar
+    let waitingFor = 'command' in origin ? `${command.join(' ')} to listen on its PORT` : registrar
     service.on('listening', () => console.log(`started p2p service on ${service.servicePublicKey}`))
     service.on('connecting', () => {
       console.log(`connecting to registry ${toHex(registryPublicKey)}`)
@@ -150,7 +157,7 @@ export const service: Command = {
     for (const event of ['denied', 'refused', 'notice'] as const) {
       service.on(event, (error: Error) => say(error.message))
     }
-    for (const signal of command.length > 0 ? PASSED_ON : []) {
+    for (const signal of 'command' in origin ? PASSED_ON : []) {
       process.on(signal, () => service.sendSignal(signal))
     }
     await waitAloud(
@@ -160,6 +167,14 @@ export const service: Command = {
     await serveMetrics(settings, lifetime, () => measuresOf('service', service.getStats()))
     await lifetime.untilStopped()
   }
+}
+
+async function originOf(settings: Settings, command: string[]) {
+  if (!settings.on('stdio')) {
+    return command.length > 0 ? commandOf(settings, command) : await backendOf(settings)
+  }
+  if (command.length > 0) return { stdio: command }
+  throw SeaportError.USAGE('which program? Give it after --, as in --stdio -- python3 agent.py')
 }
 
 async function backendOf(settings: Settings) {

@@ -1,6 +1,7 @@
 import { SeaportError } from '../core/errors.js'
 import { Histogram } from '../core/histogram.js'
 import { MAX_BODY_BYTES } from './body.js'
+import type { CallContext } from './call-context.js'
 import { type CommandContract, type CommandTerms, jsonSchemaOf } from './contract.js'
 import { checkOwnName, OWN_PREFIX } from './names.js'
 import { nearest } from './nearest.js'
@@ -26,6 +27,7 @@ export interface CommandView {
 }
 
 const QUEUE = 1000
+const MAX_OTHERS = 256
 /** Handlers of all commands that run or have not noticed that they are to end. */
 const MAX_RUNS = 65_536
 
@@ -53,6 +55,7 @@ export class Commands {
   readonly #commands = new Map<string, Command>()
   readonly #maxBody: number
   readonly #onfirst: () => void
+  #others: ((name: string, data: unknown, context: CallContext) => unknown) | null = null
   #runs = 0
 
   /** @internal @param onfirst calls back when there is something to be called */
@@ -116,7 +119,7 @@ export class Commands {
    * @internal
    */
   run(incoming: Incoming, reply: Reply, onover: () => void): Run | null {
-    const command = this.#commands.get(incoming.name)
+    const command = this.#commands.get(incoming.name) ?? this.#othersFor(incoming.name)
     if (!command) {
       reply.fail(this.#unknown(incoming.name))
       return null
@@ -138,6 +141,15 @@ export class Commands {
       run.start()
     }
     return run
+  }
+
+  /**
+   * Takes the commands that there is no handler of.
+   *
+   * @internal
+   */
+  handleOthers(handler: (name: string, data: unknown, context: CallContext) => unknown) {
+    this.#others = handler
   }
 
   /** @internal */
@@ -204,6 +216,15 @@ export class Commands {
     if (!next) return
     command.running++
     next.start()
+  }
+
+  /** Each name that is asked for has its own counters then, as far as these are few. */
+  #othersFor(name: string): Command | null {
+    const others = this.#others
+    if (!others || name.startsWith(OWN_PREFIX)) return null
+    const command = new Command(name, {}, (data, context) => others(name, data, context))
+    if (this.#commands.size < MAX_OTHERS) this.#commands.set(name, command)
+    return command
   }
 
   #unknown(name: string): SeaportError {

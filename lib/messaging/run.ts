@@ -174,6 +174,7 @@ export class Run {
     if (error instanceof SeaportError && OWN_FAILURES.has(error.code) && !error.executed) {
       return this.#fail(error, 'yes')
     }
+    if (error instanceof Passed) return this.#fail(error.reason, error.reason.executed ?? 'yes')
     const { code, message } = describe(error)
     this.#fail(SeaportError.COMMAND_FAILED(code ? `${code}: ${message}` : message), 'yes', code)
   }
@@ -216,6 +217,16 @@ export class Run {
     this.#abort ??= new AbortController()
     if (this.#ended) this.#abort.abort(this.#ended)
     return this.#abort.signal
+  }
+}
+
+/** A failure that is told as it is: the handler only passes the command on. */
+export class Passed extends Error {
+  readonly reason: SeaportError
+
+  constructor(reason: SeaportError) {
+    super(reason.message)
+    this.reason = reason
   }
 }
 

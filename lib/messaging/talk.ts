@@ -6,12 +6,18 @@ import { Events } from './events.js'
 import type { Denial } from './responder.js'
 import type { Listening } from './speaker.js'
 import { Speaker } from './speaker.js'
+import { StdioProgram } from './stdio-program.js'
 
 export interface TalkOptions {
   /** What the service can be told to do, by name. `service.commands.handle` adds more. */
   commands?: CommandMap | undefined
   /** The largest body of a command or an answer, in bytes. Default: 16 MiB, and 64 at most. */
   maxBody?: number | undefined
+  /**
+   * A program and its arguments that executes the commands: it speaks JSON-RPC by its stdin and stdout, and is kept
+   * running.
+   */
+  stdio?: readonly string[] | undefined
   /** How many events are kept for those who come back. Default: 1 024, of 1 MiB and 60 s at most. */
   events?: Pick<EventRingOptions, 'maxEvents' | 'maxBytes' | 'maxAge'> | undefined
 }
@@ -30,12 +36,22 @@ export class Talk {
   readonly #events: Events
   readonly #onwanted: () => void
   readonly #speaker: Speaker
+  readonly #program: StdioProgram | null
   #isWanted: boolean
   #isListening = false
 
   /** @throws USAGE */
-  constructor({ role, commands, maxBody, denialOf, onnotice, onfirst, events: ring }: TalkParts) {
-    this.#isWanted = commands !== undefined
+  constructor({
+    role,
+    commands,
+    maxBody,
+    denialOf,
+    onnotice,
+    onfirst,
+    events: ring,
+    stdio
+  }: TalkParts) {
+    this.#isWanted = commands !== undefined || stdio !== undefined
     this.#onwanted = () => {
       if (this.#isWanted) return
       this.#isWanted = true
@@ -50,6 +66,7 @@ export class Talk {
       onnotice,
       events: this.#events
     })
+    this.#program = stdio ? this.#programOf(stdio, onnotice) : null
     this.commands
       .handleOwn('$describe', () => this.#describe(role))
       .handleOwn('$ping', (data) => data)
@@ -60,10 +77,29 @@ export class Talk {
     }
   }
 
+  /**
+   * Starts its program, if there is one.
+   *
+   * @throws COMMAND_FAILED
+   */
+  async start() {
+    await this.#program?.start()
+  }
+
   /** Whoever has them in hand talks. */
   get events(): Events {
     this.#onwanted()
     return this.#events
+  }
+
+  #programOf(command: readonly string[], onnotice: (notice: SeaportError) => void): StdioProgram {
+    const program = new StdioProgram({
+      command,
+      onevent: (type, data) => this.#events.emit(type, data),
+      onnotice
+    })
+    this.commands.handleOthers((name, data, context) => program.ask(name, data, context))
+    return program
   }
 
   /** What it can be told to do, and what it tells. */
@@ -95,7 +131,8 @@ export class Talk {
     this.#speaker.recheck()
   }
 
-  close() {
+  async close() {
     this.#speaker.close()
+    await this.#program?.stop()
   }
 }

@@ -64,9 +64,9 @@ export interface ServerOrigin {
 
 /** No backend: all that the service does it does by commands and events. */
 export interface SpeakingOrigin {
-  /** Commands by name, perhaps none yet. */
-  commands: object
-  check?: 'none' | undefined
+  /** Commands by name, perhaps none yet; or a program that executes them. */
+  commands?: object | undefined
+  stdio?: readonly string[] | undefined
   port?: undefined
   target?: undefined
   command?: undefined
@@ -101,16 +101,9 @@ export function originOf({
   server,
   ...others
 }: OriginOptions): Origin {
-  if (
-    'commands' in others &&
-    others.commands &&
-    !server &&
-    !command &&
-    target === undefined &&
-    port === undefined
-  ) {
-    return speakingOrigin()
-  }
+  const isElsewhere = server || command || target !== undefined || port !== undefined
+  if (!isElsewhere && 'stdio' in others && others.stdio) return speakingOrigin(others.stdio)
+  if (!isElsewhere && 'commands' in others && others.commands) return speakingOrigin()
   if (server) {
     if (command || target !== undefined || port !== undefined) {
       throw SeaportError.USAGE('a server stands in for port, target and command: give one of them')
@@ -155,9 +148,9 @@ function serverOrigin(server: StreamServer): Origin {
 }
 
 /** There is no backend: all that the service does it does by commands and events. */
-function speakingOrigin(): Origin {
+function speakingOrigin(program: readonly string[] = ['commands']): Origin {
   return {
-    name: 'commands',
+    name: program.join(' '),
     supervisor: null,
     take: null,
     hasBackend: false,

@@ -1,0 +1,154 @@
+import { readFileSync } from 'node:fs'
+import { buffer as readAll } from 'node:stream/consumers'
+import { SeaportError } from '../../lib/identity.js'
+import type { Answer, PortlessEntry, SendOptions } from '../../lib/index.js'
+import { printableJson } from '../../lib/printing.js'
+import type { Command } from '../command.js'
+import { JSON_FLAG } from '../flags.js'
+import { ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
+
+const STDIN = '-'
+
+/** Has a service execute a command, and prints the answer. */
+export const call: Command = {
+  verb: 'call',
+  positional: ['role', 'command', 'data'],
+  describe: 'Have a service execute a command, and print the answer',
+  flags: {
+    role: ROLE_FLAG,
+    command: {
+      describe: 'Name of the command',
+      needed: "the command's name; inspect lists them",
+      commandLineOnly: true
+    },
+    data: {
+      describe: 'What is sent with it: JSON, @file, or - for stdin',
+      otherwise: 'nothing',
+      commandLineOnly: true
+    },
+    bytes: {
+      kind: 'switch',
+      describe: 'Send what a file or stdin holds as bytes, and not as JSON',
+      commandLineOnly: true
+    },
+    all: {
+      kind: 'switch',
+      describe: 'Ask every instance, and print a line of JSON for each',
+      commandLineOnly: true
+    },
+    stream: {
+      kind: 'switch',
+      describe: 'Print an answer that comes in items, a line each',
+      commandLineOnly: true
+    },
+    instance: { describe: 'Ask this instance alone, by its key', commandLineOnly: true },
+    idempotent: {
+      kind: 'switch',
+      describe: 'It may be executed twice, so ask another instance when one does not answer',
+      commandLineOnly: true
+    },
+    timeout: {
+      describe: 'How long to wait for the answer, in seconds or as in 500ms',
+      otherwise: '10',
+      commandLineOnly: true
+    },
+    json: { ...JSON_FLAG, describe: 'Print JSON over several lines' },
+    ...TALKING_FLAGS
+  },
+  examples: [
+    ['call agent@1.x fetch', 'Print what one of them answers'],
+    [`call agent@1.x add '{"a":1}' --timeout 2`, 'With JSON, and less patience'],
+    ['call agent reload --all', 'Every instance; a line of JSON each']
+  ],
+
+  async run(settings, lifetime) {
+    const role = settings.text('role')
+    const { parseRoleRange } = await import('../../lib/roles.js')
+    parseRoleRange(role)
+    const command = settings.text('command')
+    const data = await dataOf(settings.text('data', undefined), settings.on('bytes'))
+    const instance = settings.text('instance', undefined)
+    const timeout = settings.duration('timeout', undefined)
+    const options: SendOptions = {
+      timeout,
+      ...(settings.on('idempotent') && { idempotent: true })
+    }
+    const indent = settings.on('json') ? 2 : undefined
+    const show = (value: unknown) => print(value, indent)
+    const [all, stream] = [settings.on('all'), settings.on('stream')]
+    if ((all && stream) || (all && instance !== undefined)) {
+      throw SeaportError.USAGE('say one of --all, --stream and --instance')
+    }
+
+    const { entries } = await talkTo([role], settings, lifetime, { verb: 'call', timeout })
+    const [entry] = entries as [PortlessEntry]
+    if (all) return askAll(entry, command, data, options)
+    const wanted = { ...options, instance: instance && keyOf(entry, instance) }
+    if (!stream) return show(await entry.send(command, data, wanted))
+    for await (const item of entry.stream(command, data, wanted)) print(item, undefined)
+  }
+}
+
+/** Prints a line for each instance. Fails when one has, after all have answered. */
+async function askAll(entry: PortlessEntry, command: string, data: unknown, options: SendOptions) {
+  let failure: SeaportError | null = null
+  for await (const answer of entry.sendAll(command, data, options)) {
+    failure ??= answer.error ?? null
+    console.log(printableJson(shown(answer)))
+  }
+  if (failure) throw failure
+}
+
+function shown({ instance, value, error }: Answer) {
+  if (!error) return { instance, value }
+  const { code, text, executed, handlerCode } = error
+  return { instance, error: { code, text, executed, handlerCode } }
+}
+
+/** A key may be given by its beginning, as lists show it. */
+function keyOf(entry: PortlessEntry, text: string): string {
+  const keys = entry.instances().map(({ servicePublicKey }) => servicePublicKey)
+  const matching = keys.filter((key) => key.startsWith(text.toLowerCase()))
+  if (matching.length === 1) return matching[0] as string
+  throw SeaportError.NO_INSTANCE(
+    matching.length === 0
+      ? `${entry} has no instance ${text} now; it has ${keys.join(', ')}`
+      : `${matching.length} instances of ${entry} begin with ${text}`
+  )
+}
+
+async function dataOf(text: string | undefined, areBytes: boolean): Promise<unknown> {
+  if (text === undefined) return undefined
+  const isFile = text.startsWith('@')
+  if (areBytes && !isFile && text !== STDIN) {
+    throw SeaportError.USAGE('--bytes are of a @file or of stdin, -')
+  }
+  const bytes = isFile
+    ? readFile(text.slice(1))
+    : text === STDIN
+      ? await readAll(process.stdin)
+      : Buffer.from(text)
+  if (areBytes) return bytes
+  try {
+    return JSON.parse(bytes.toString())
+  } catch (cause) {
+    throw SeaportError.USAGE(
+      `what is sent with a command is JSON, and a text has quotes: '"like this"' (${(cause as Error).message})`
+    )
+  }
+}
+
+function readFile(path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw SeaportError.USAGE(`${path} cannot be read (${code})`)
+  }
+}
+
+function print(value: unknown, indent: number | undefined) {
+  if (value === undefined) return
+  if (value instanceof Uint8Array) process.stdout.write(value)
+  else console.log(printableJson(value, indent))
+}

@@ -1,0 +1,72 @@
+import { toHex } from '../lib/identity.js'
+import type { PortlessEntry } from '../lib/index.js'
+import { DIRECT_REACHES } from '../lib/options.js'
+import type { Flag } from './declaration.js'
+import {
+  COMMON_FLAGS,
+  DIR_FLAG,
+  DIRECT_FLAG,
+  NETWORK_FLAGS,
+  networkOptions,
+  REGISTRY_PUBLIC_KEY_FLAG
+} from './flags.js'
+import type { Lifetime } from './lifetime.js'
+import type { Settings } from './settings.js'
+import { say, waitAloud } from './talk.js'
+
+/** Flags of the verbs that talk with services. */
+export const TALKING_FLAGS = {
+  registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
+  direct: DIRECT_FLAG,
+  dir: DIR_FLAG,
+  ...NETWORK_FLAGS,
+  ...COMMON_FLAGS
+} satisfies Record<string, Flag>
+
+/** The flag that says with whom. */
+export const ROLE_FLAG = {
+  alias: 'r',
+  describe: 'Name and semver range',
+  needed: 'the name and semver range of a service, as in agent@1.x'
+} satisfies Flag
+
+const SETUP_TIMEOUT_MS = 10_000
+/** After one peer denied us: another may know of a newer grant. */
+const DENIAL_TIMEOUT_MS = 1500
+
+/**
+ * A consumer that opens no ports, and its entries.
+ *
+ * @param timeout for the first instance of each, in ms
+ */
+export async function talkTo(
+  roles: string[],
+  settings: Settings,
+  lifetime: Lifetime,
+  { verb, timeout = SETUP_TIMEOUT_MS }: { verb: string; timeout?: number | undefined }
+) {
+  const registryPublicKey = settings.key('registryPublicKey')
+  const verbose = settings.on('verbose')
+  const { Consumer } = await import('../lib/index.js')
+  const consumer = lifetime.own(
+    Consumer(roles, {
+      registryPublicKey,
+      listen: false,
+      direct: settings.word('direct', DIRECT_REACHES, undefined),
+      dir: settings.text('dir', undefined),
+      verb,
+      serve: timeout === Infinity,
+      timeout,
+      ...(timeout < Infinity && { denialTimeout: DENIAL_TIMEOUT_MS }),
+      ...networkOptions(settings)
+    })
+  )
+  consumer.on('notice', (notice: Error) => {
+    if (verbose || timeout === Infinity) say(notice.message)
+  })
+  const entries: readonly PortlessEntry[] = await waitAloud(
+    consumer.setup(),
+    () => `still searching for ${roles.join(', ') || 'the registry'} in ${toHex(registryPublicKey)}`
+  )
+  return { consumer, entries }
+}

@@ -1,0 +1,199 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import type { Readable, Writable } from 'node:stream'
+import { SeaportError } from '../core/errors.js'
+import { MAX_BODY_LIMIT_BYTES } from './body.js'
+import type { CallContext } from './call-context.js'
+import { JsonLines } from './json-lines.js'
+import { Passed } from './run.js'
+
+export interface StdioProgramOptions {
+  /** The program and its arguments. */
+  command: readonly string[]
+  /** It tells something to all who listen. Throws for what is no event. */
+  onevent: (type: string, data: unknown) => void
+  /** What was wrong with a line of it, or how it ended. It goes on. */
+  onnotice: (notice: SeaportError) => void
+  /** How long to wait before it is started again, in ms, by how often it ended too early. */
+  backoffs?: readonly number[] | undefined
+  /** How long it may take to end when it is asked to, in ms. */
+  grace?: number | undefined
+}
+
+interface Asked {
+  resolve: (value: unknown) => void
+  reject: (error: Error) => void
+}
+
+const BACKOFFS_MS = [100, 500, 1000, 2000, 5000, 10_000]
+/** A program that ran so long has started well. */
+const STEADY_MS = 10_000
+const GRACE_MS = 5000
+/** What JSON-RPC says where there is no such method. */
+const METHOD_NOT_FOUND = -32601
+const INVALID_PARAMS = -32602
+
+/**
+ * A program in any language that executes commands. It speaks JSON-RPC 2.0 by stdin and stdout, a line each:
+ *
+ *     it reads    {"jsonrpc":"2.0","id":1,"method":"fetch","params":…,"meta":{"peer":…,"principal":…,"timeLeft":…}}
+ *                 {"jsonrpc":"2.0","method":"cancel","params":{"id":1}}
+ *     it writes   {"jsonrpc":"2.0","id":1,"result":…}   or   {"jsonrpc":"2.0","id":1,"error":{"code":…,"message":…}}
+ *                 {"jsonrpc":"2.0","method":"event","params":{"type":"TICK","data":…}}
+ *
+ * It is kept running. Who waits for an answer when it ends is told so.
+ */
+export class StdioProgram {
+  readonly stats = { starts: 0, exits: 0 }
+  readonly #options: StdioProgramOptions
+  readonly #asked = new Map<number, Asked>()
+  #child: ChildProcessByStdio<Writable, Readable, null> | null = null
+  #lastId = 0
+  #earlyExits = 0
+  #timer: NodeJS.Timeout | null = null
+  #isStopped = false
+  readonly #onprocessexit = () => this.#child?.kill('SIGKILL')
+
+  constructor(options: StdioProgramOptions) {
+    this.#options = options
+  }
+
+  /** @throws COMMAND_FAILED if there is no such program */
+  start(): Promise<void> {
+    const [program = '', ...args] = this.#options.command
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+    const startedAt = performance.now()
+    const lines = new JsonLines({
+      maxBytes: MAX_BODY_LIMIT_BYTES,
+      onvalue: (value) => this.#take(value),
+      onbad: (line) => this.#complain(`it wrote a line that is no JSON: ${line}`)
+    })
+    child.stdout.on('data', (piece) => lines.push(piece))
+    child.stdin.on('error', () => {})
+    return new Promise((resolve, reject) => {
+      child.once('spawn', () => {
+        this.#child = child
+        this.stats.starts++
+        process.once('exit', this.#onprocessexit)
+        child.once('exit', (code, signal) => this.#onexit(code, signal, startedAt))
+        resolve()
+      })
+      child.on('error', (cause: NodeJS.ErrnoException) => {
+        const why =
+          cause.code === 'ENOENT'
+            ? `there is no program ${program}; check its spelling and PATH`
+            : `${program} cannot be started (${cause.code})`
+        reject(SeaportError.COMMAND_FAILED(why, cause))
+      })
+    })
+  }
+
+  /**
+   * Has it execute a command.
+   *
+   * @throws what it answered, or REFUSED while it does not run
+   */
+  ask(name: string, data: unknown, { peer, principal, signal, deadline }: CallContext) {
+    const child = this.#child
+    if (!child) throw new Passed(SeaportError.REFUSED('its program does not run just now').of('no'))
+    const id = ++this.#lastId
+    const timeLeft = Math.max(0, deadline - Date.now())
+    const params = data instanceof Uint8Array ? Buffer.from(data).toString('base64') : data
+    const encoding = data instanceof Uint8Array ? { encoding: 'base64' } : {}
+    const meta = { peer, principal, timeLeft, ...encoding }
+    return new Promise((resolve, reject) => {
+      const settle = () => {
+        this.#asked.delete(id)
+        signal.removeEventListener('abort', onabort)
+      }
+      const onabort = () => {
+        settle()
+        this.#write({ jsonrpc: '2.0', method: 'cancel', params: { id } })
+        reject(signal.reason)
+      }
+      signal.addEventListener('abort', onabort, { once: true })
+      this.#asked.set(id, {
+        resolve: (value) => {
+          settle()
+          resolve(value)
+        },
+        reject: (error) => {
+          settle()
+          reject(error)
+        }
+      })
+      this.#write({ jsonrpc: '2.0', id, method: name, params, meta })
+    })
+  }
+
+  /** Ends it: its stdin first, then SIGTERM, and after the grace SIGKILL. */
+  async stop() {
+    this.#isStopped = true
+    if (this.#timer) clearTimeout(this.#timer)
+    const child = this.#child
+    if (!child) return
+    const exited = new Promise((resolve) => child.once('exit', resolve))
+    child.stdin.end()
+    child.kill('SIGTERM')
+    const timer = setTimeout(() => child.kill('SIGKILL'), this.#options.grace ?? GRACE_MS)
+    await exited
+    clearTimeout(timer)
+  }
+
+  #write(message: object) {
+    this.#child?.stdin.write(`${JSON.stringify(message)}\n`)
+  }
+
+  #take(value: unknown) {
+    if (typeof value !== 'object' || value === null) {
+      return this.#complain('it wrote a line that is no object')
+    }
+    const message = value as { [member: string]: unknown }
+    if (message.method === 'event') return this.#takeEvent(message.params)
+    const asked = typeof message.id === 'number' ? this.#asked.get(message.id) : undefined
+    if (asked && 'result' in message) asked.resolve(message.result ?? undefined)
+    else if (asked && 'error' in message) asked.reject(errorOf(message.error))
+    // An answer to what was cancelled meanwhile is no mistake.
+    else if (!('id' in message) || Number(message.id) > this.#lastId || message.method) {
+      this.#complain('it wrote a line that answers nothing, and is no event')
+    }
+  }
+
+  #takeEvent(params: unknown) {
+    const { type, data } = (params ?? {}) as { [field: string]: unknown }
+    try {
+      this.#options.onevent(String(type), data)
+    } catch (error) {
+      this.#complain(`its event cannot be told: ${(error as Error).message}`)
+    }
+  }
+
+  #onexit(code: number | null, signal: NodeJS.Signals | null, startedAt: number) {
+    this.#child = null
+    this.stats.exits++
+    process.off('exit', this.#onprocessexit)
+    const lost = SeaportError.LINK_LOST('its program ended before it had answered')
+    for (const { reject } of [...this.#asked.values()]) reject(new Passed(lost.of('perhaps')))
+    if (this.#isStopped) return
+    if (performance.now() - startedAt > STEADY_MS) this.#earlyExits = 0
+    const { backoffs = BACKOFFS_MS } = this.#options
+    const wait = backoffs[Math.min(this.#earlyExits++, backoffs.length - 1)] ?? 0
+    const how = signal === null ? `ended with code ${code}` : `was ended by ${signal}`
+    this.#complain(`it ${how}, and starts again in ${wait / 1000} s`)
+    this.#timer = setTimeout(() => {
+      this.start().catch((error: SeaportError) => this.#options.onnotice(error))
+    }, wait)
+  }
+
+  #complain(text: string) {
+    this.#options.onnotice(SeaportError.COMMAND_FAILED(`${this.#options.command[0]}: ${text}`))
+  }
+}
+
+/** What it said went wrong, as a handler would have thrown it. */
+function errorOf(error: unknown): Error {
+  const { code, message } = (error ?? {}) as { [field: string]: unknown }
+  const text = String(message ?? 'it did not say why')
+  if (code === METHOD_NOT_FOUND) return new Passed(SeaportError.UNKNOWN_COMMAND(text).of('no'))
+  if (code === INVALID_PARAMS) return new Passed(SeaportError.BAD_INPUT(text).of('no'))
+  return Object.assign(new Error(text), { code: code === undefined ? '' : String(code) })
+}
