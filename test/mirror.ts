@@ -88,6 +88,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'link/backlog',
     'link/duplex',
     'link/incoming-stream',
+    'link/link-options',
     'link/path',
     'link/sink',
     'link/stream',
