@@ -50,6 +50,10 @@ export const WEB_FLAGS = {
     kind: 'list',
     describe: 'Pages that may call a role: api@1.x=https://app.example.com, or =*'
   },
+  h2: {
+    kind: 'list',
+    describe: 'Roles to ask over HTTP/2 in clear text: api@1.x; beside services with --h2, and gRPC'
+  },
   timeout: {
     kind: 'list',
     describe: 'Seconds an answer may take to begin; for a role: api@1.x=5',
@@ -99,6 +103,7 @@ export function webRules(settings: Settings): WebRules {
       const [role, origin] = pair(text, text.lastIndexOf('='), CORS)
       return { role, origin }
     }),
+    http2: settings.list('h2'),
     deadlines: settings
       .list('timeout')
       .filter((text) => text.includes('='))

@@ -35,6 +35,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'gateway/refusal',
     'gateway/gateway-server'
   ],
+  'test/gateway/grpc.test.ts': ['gateway/preface', 'http/http2-request', 'http/http2-sessions'],
   'test/gateway/tls.test.ts': ['gateway/certificate'],
   'test/gateway/host-guard.test.ts': ['web', 'dashboard/pages'],
   'test/messaging/frames.test.ts': ['messaging/body', 'messaging/frame-reader', 'messaging/meta'],

@@ -60,6 +60,10 @@ export const service: Command = {
     checkFailures: { describe: 'Failed checks in a row that make it failing', otherwise: '2' },
     checkPasses: { describe: 'Passed checks in a row that make it passing again', otherwise: '2' },
     tag: { kind: 'list', describe: 'A word to list it with, may be repeated' },
+    h2: {
+      kind: 'switch',
+      describe: 'Tell gateways that it speaks HTTP/2 in clear text (the tag protocol=h2)'
+    },
     direct: {
       describe: 'Which addresses to listen on by TCP, beside the DHT: off, lan or any',
       otherwise: 'lan, or loopback if the DHT node is there'
@@ -116,7 +120,7 @@ export const service: Command = {
         keyPair: seed && KeyPair(seed),
         name: settings.text('name', undefined),
         allow: allow.length > 0 ? allow : undefined,
-        tags: settings.list('tag'),
+        tags: [...settings.list('tag'), ...(settings.on('h2') ? ['protocol=h2'] : [])],
         check: settings.text('check', undefined),
         checkInterval: settings.duration('checkInterval', undefined),
         checkFailures: settings.count('checkFailures', undefined),

@@ -1,5 +1,4 @@
 import {
-  type ClientRequest,
   request as httpRequest,
   type IncomingMessage,
   type InformationEvent,
@@ -7,10 +6,13 @@ import {
 } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
+import { toHex } from '../core/keys.js'
 import type { StreamAgent, StreamRequestOptions } from '../http/agent.js'
 import type { Forwarded } from '../http/forwarded.js'
 import { guarded } from '../http/guarded.js'
 import { requestHeaders } from '../http/headers.js'
+import type { IncomingAnswer, OutgoingRequest } from '../http/http2-request.js'
+import { Http2Lease, type Http2Sessions } from '../http/http2-sessions.js'
 import { isIdempotent } from '../http/idempotent.js'
 import type { KeptStreams } from '../http/kept-streams.js'
 import { isReason, type RawHeaders } from '../http/message-head.js'
@@ -25,6 +27,7 @@ import type { Upstream } from './upstream.js'
 export interface ForwardingContext {
   agent: StreamAgent
   kept: KeptStreams
+  http2: Http2Sessions
   budget: RetryBudget
   /** Our entry in Via. */
   pseudonym: string
@@ -54,6 +57,8 @@ export interface ForwardingOptions {
   /** In bytes. */
   maxBodyBytes: number
   dropAuthorization: boolean
+  /** Whether an instance is asked over HTTP/2, by its key in hex. */
+  isHttp2: (key: string) => boolean
   /** Changes the header section of the answer. */
   amend: (headers: RawHeaders) => RawHeaders
 }
@@ -81,7 +86,7 @@ export class Forwarding implements UnderWay {
   readonly #startedAt = performance.now()
   /** Null over HTTP/2, where a client says that it leaves. */
   readonly #halfOpen: HalfOpen | null
-  #attempt: ClientRequest | null = null
+  #attempt: OutgoingRequest | null = null
   #hasAnswer = false
   /** Of the attempts, those over a kept stream that the instance had closed. */
   #staleAttempts = 0
@@ -138,11 +143,12 @@ export class Forwarding implements UnderWay {
   }
 
   /** Asks one instance after the other until one answers. */
-  async #ask(): Promise<IncomingMessage> {
+  async #ask(): Promise<IncomingAnswer> {
     for (;;) {
       const stream = await this.#dial()
       this.stats.attempts++
-      this.stats.instance = this.#context.kept.keyOf(stream)
+      this.stats.instance =
+        stream instanceof Http2Lease ? stream.key : this.#context.kept.keyOf(stream)
       try {
         return await this.#askOver(stream)
       } catch (error) {
@@ -156,17 +162,19 @@ export class Forwarding implements UnderWay {
   }
 
   /** What must not be sent twice goes over a new stream: a kept one may just be closing. */
-  #dial(): Promise<Duplex> {
-    const { kept } = this.#context
+  #dial(): Promise<Duplex | Http2Lease> {
+    const { kept, http2 } = this.#context
     const isFresh = !this.#isRepeatable || this.stats.attempts > 0
-    return this.#options.upstream.dialer.dial({
+    const open = isFresh ? kept.openFresh : kept.open
+    const { upstream, isHttp2 } = this.#options
+    return upstream.dialer.dial<Duplex | Http2Lease>({
       signal: this.#ending.signal,
       avoid: this.#avoid,
-      open: isFresh ? kept.openFresh : kept.open
+      open: (key, options) => (isHttp2(toHex(key)) ? http2.open(key, options) : open(key, options))
     })
   }
 
-  #askOver(stream: Duplex): Promise<IncomingMessage> {
+  #askOver(stream: Duplex | Http2Lease): Promise<IncomingAnswer> {
     const { request, response } = this.#options
     const { signal } = this.#ending
     return new Promise((resolve, reject) => {
@@ -174,7 +182,7 @@ export class Forwarding implements UnderWay {
       const onabort = () => attempt.destroy(signal.reason)
       this.#attempt = attempt
       signal.addEventListener('abort', onabort)
-      attempt.on('response', (answer) => {
+      attempt.on('response', (answer: IncomingAnswer) => {
         this.#attempt = null
         resolve(answer)
       })
@@ -200,15 +208,21 @@ export class Forwarding implements UnderWay {
     })
   }
 
-  #send(stream: Duplex): ClientRequest {
+  #send(to: Duplex | Http2Lease): OutgoingRequest {
     const { request, path, forwarded, dropAuthorization } = this.#options
     const { agent, pseudonym } = this.#context
+    const method = request.method ?? 'GET'
+    const headers = requestHeaders(request, { forwarded, pseudonym, dropAuthorization })
+    if (to instanceof Http2Lease) {
+      const hasBody = !this.#body.isEmpty
+      return to.request({ method, path, headers, hasBody })
+    }
     const options: StreamRequestOptions = {
       agent,
-      stream,
+      stream: to,
       path,
-      method: request.method ?? 'GET',
-      headers: requestHeaders(request, { forwarded, pseudonym, dropAuthorization }),
+      method,
+      headers,
       setHost: false,
       maxHeaderSize: MAX_ANSWER_HEADER_BYTES
     }
@@ -227,7 +241,15 @@ export class Forwarding implements UnderWay {
    * Whether an instance had closed a kept stream before the request came to it. That is no fault of the instance, so the
    * request is sent to it again, over a new stream, and no retry is taken from the budget.
    */
-  #isStale(stream: Duplex, error: unknown): boolean {
+  #isStale(stream: Duplex | Http2Lease, error: unknown): boolean {
+    if (stream instanceof Http2Lease) {
+      const isBounded = this.#staleAttempts < MAX_STALE_ATTEMPTS
+      return (
+        isBounded &&
+        this.#body.isReplayable &&
+        UNSENT.has(String((error as NodeJS.ErrnoException).code))
+      )
+    }
     return (
       this.#isRepeatable &&
       this.#context.kept.wasUsed(stream) &&
@@ -247,6 +269,9 @@ export class Forwarding implements UnderWay {
   }
 }
 
+/** What node:http2 says of a request that the other side took nothing of. */
+const UNSENT = new Set(['REFUSED', 'ERR_HTTP2_GOAWAY_SESSION', 'ERR_HTTP2_INVALID_SESSION'])
+const MAX_STALE_ATTEMPTS = 2
 /** What node:http's parser calls a connection that ends in the middle of a head. */
 const ENDED_EARLY = 'HPE_INVALID_EOF_STATE'
 

@@ -1,5 +1,10 @@
 import { createServer, type Server } from 'node:http'
-import { createSecureServer, type Http2SecureServer } from 'node:http2'
+import {
+  createServer as createHttp2Server,
+  createSecureServer,
+  type Http2SecureServer,
+  type Http2Server
+} from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { httpDate } from '../http/date.js'
@@ -22,6 +27,8 @@ const KEPT = `Connection: keep-alive\r\nKeep-Alive: timeout=${KEEP_ALIVE_TIMEOUT
 const NOT_KEPT = 'Connection: close\r\n'
 /** How often node:http looks for requests that take too long. Its own 30 s would be added to every limit. */
 const CHECKING_INTERVAL_MS = 1000
+/** Requests at a time of one connection of HTTP/2. */
+const MAX_CONCURRENT_STREAMS = 256
 const CLIENT_ERRORS: Record<string, string> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout'
@@ -52,7 +59,7 @@ export function makeServer({
     ? createSecureServer({
         ...options,
         allowHTTP1: true,
-        settings: { maxHeaderListSize: maxHeaderBytes },
+        settings: settingsFor(maxHeaderBytes),
         SNICallback: (name, done) => done(null, certificate.contextFor(name))
       })
     : createServer(options)
@@ -68,8 +75,19 @@ export function makeServer({
   return server as Server | Http2SecureServer
 }
 
+/** What reads HTTP/2 in clear text, from connections that are given to it. */
+export function makeHttp2Server(maxHeaderBytes: number): Http2Server {
+  return createHttp2Server({ settings: settingsFor(maxHeaderBytes) })
+}
+
+function settingsFor(maxHeaderBytes: number) {
+  return { maxHeaderListSize: maxHeaderBytes, maxConcurrentStreams: MAX_CONCURRENT_STREAMS }
+}
+
 /** Has a server read requests from a connection, as it does from those that it accepts. */
-export function readFrom(server: Server | Http2SecureServer): (connection: Duplex) => void {
+export function readFrom(
+  server: Server | Http2Server | Http2SecureServer
+): (connection: Duplex) => void {
   const event = 'setSecureContext' in server ? 'secureConnection' : 'connection'
   const [read] = server.listeners(event) as ((connection: Duplex) => void)[]
   if (!read) throw new Error('a server that reads nothing')

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Http2SecureServer, ServerHttp2Session } from 'node:http2'
+import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Bag } from '../core/bag.js'
@@ -9,6 +9,7 @@ import { forward } from '../core/forward.js'
 import { ReadyResource } from '../core/holepunch.js'
 import { LOOPBACK, listen, probeTcpPort } from '../core/listen.js'
 import { StreamAgent } from '../http/agent.js'
+import { Http2Sessions } from '../http/http2-sessions.js'
 import { welcomedBy } from '../http/idle-streams.js'
 import { KeptStreams } from '../http/kept-streams.js'
 import type { LinkPool } from '../link/pool.js'
@@ -16,10 +17,11 @@ import type { Directory } from '../registry/replica/directory.js'
 import type { CertificateSource } from './certificate.js'
 import { FastPath } from './fast-path/fast-path.js'
 import type { ForwardingContext } from './forwarding.js'
-import { makeServer, readFrom } from './gateway-server.js'
+import { KEEP_ALIVE_TIMEOUT_MS, makeHttp2Server, makeServer, readFrom } from './gateway-server.js'
 import { InstanceViews } from './instance-views.js'
 import { Ledger } from './ledger.js'
 import { Pipeline } from './pipeline.js'
+import { mayBePreface, readPreface } from './preface.js'
 import { refusalOf, refusalText, refuse } from './refusal.js'
 import { type Page, RequestHandler } from './request-handler.js'
 import { RetryBudget } from './retry-budget.js'
@@ -129,6 +131,7 @@ export class HttpGateway extends ReadyResource {
     this.#context = {
       agent,
       kept,
+      http2: new Http2Sessions(pool),
       budget: new RetryBudget(),
       pseudonym,
       underWay: new Set()
@@ -154,6 +157,13 @@ export class HttpGateway extends ReadyResource {
       requestTimeout
     })
     const read = readFrom(this.#server)
+    const http2 = makeHttp2Server(maxHeaderBytes)
+    this.#serveRequests(http2)
+    const readHttp2 = readFrom(http2)
+    const begin = (socket: Duplex) => {
+      readPreface(socket, { timeout: headersTimeout, onhttp1: read, onhttp2: readHttp2 })
+      socket.resume()
+    }
     const hasFastPath = (options.fastPath ?? true) && !this.isSecure
     this.#fastPath = hasFastPath
       ? new FastPath({
@@ -165,10 +175,15 @@ export class HttpGateway extends ReadyResource {
           pseudonym,
           maxHeaderBytes,
           headersTimeout,
-          leave: read
+          // Most begin otherwise, and need not be looked at once more.
+          leave: (socket, beginning) => {
+            if (beginning !== null && mayBePreface(beginning)) return begin(socket)
+            read(socket)
+            socket.resume()
+          }
         })
       : null
-    this.#serve(read)
+    this.#serve(read, begin)
   }
 
   /** The port it listens on, or will try to. */
@@ -224,6 +239,7 @@ export class HttpGateway extends ReadyResource {
     this.#stopWatching = this.#options.directory.watch((change, instance) => {
       this.#views.forget()
       this.#context.kept.forget(change, instance)
+      this.#context.http2.forget(change, instance)
       this.#fastPath?.forget(change, instance)
     })
     this.#ticker = setInterval(() => this.#tick(), TICK_MS)
@@ -244,6 +260,7 @@ export class HttpGateway extends ReadyResource {
     this.#stopWatching()
     this.#options.certificate?.close()
     this.#context.kept.close()
+    this.#context.http2.close()
     this.#fastPath?.close()
     if (!this.#server.listening) return
     const closed = once(this.#server, 'close')
@@ -268,21 +285,20 @@ export class HttpGateway extends ReadyResource {
     await Promise.allSettled(closing)
   }
 
-  #serve(read: (connection: Duplex) => void) {
+  /**
+   * @param read has node:http read from a connection
+   * @param begin has whoever is right read from a new one in clear text
+   */
+  #serve(read: (connection: Duplex) => void, begin: (connection: Duplex) => void) {
     const server = this.#server
-    if (this.#fastPath) server.removeAllListeners('connection')
+    if (!this.isSecure) server.removeAllListeners('connection')
     server.on('connection', (socket: Socket) => {
       const place = this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(place))
-      this.#fastPath?.take(socket)
+      if (this.#fastPath) this.#fastPath.take(socket)
+      else if (!this.isSecure) begin(socket)
     })
-    server.on('session', (session: ServerHttp2Session) => {
-      this.#sessions.add(session)
-      session.once('close', () => this.#sessions.delete(session))
-    })
-    server.on('request', this.#onrequest as never)
-    // The instance decides whether to go on, not we.
-    server.on('checkContinue', this.#onrequest as never)
+    this.#serveRequests(server)
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on('error', () => {})
       // At once: when nothing is left to read, a stream ends by itself, and takes nothing back after that.
@@ -294,6 +310,17 @@ export class HttpGateway extends ReadyResource {
         read(socket)
       })
     })
+  }
+
+  #serveRequests(server: ReturnType<typeof makeServer> | Http2Server) {
+    server.on('session', (session: ServerHttp2Session) => {
+      this.#sessions.add(session)
+      session.setTimeout(KEEP_ALIVE_TIMEOUT_MS, () => session.close())
+      session.once('close', () => this.#sessions.delete(session))
+    })
+    server.on('request', this.#onrequest as never)
+    // The instance decides whether to go on, not we.
+    server.on('checkContinue', this.#onrequest as never)
     server.on('connect', (request: IncomingMessage, to: Duplex | ServerResponse) => {
       const refusal = refusalOf(SeaportError.METHOD_NOT_ALLOWED('this is no forward proxy'))
       to.on('error', () => {})

@@ -1,9 +1,15 @@
-import type { IncomingMessage, InformationEvent, ServerResponse } from 'node:http'
+import {
+  type IncomingMessage,
+  type InformationEvent,
+  type ServerResponse,
+  STATUS_CODES
+} from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import { SeaportError } from '../core/errors.js'
 import { guarded } from '../http/guarded.js'
 import { copyHeaders, listed, responseHeaders, trailersOf } from '../http/headers.js'
 import { http2Fields, http2Trailers } from '../http/http2-fields.js'
+import type { IncomingAnswer } from '../http/http2-request.js'
 import { fieldLines, type RawHeaders } from '../http/message-head.js'
 import { pairs } from '../http/request-body.js'
 
@@ -14,12 +20,14 @@ import { pairs } from '../http/request-body.js'
  * @throws BAD_GATEWAY, before anything was passed on
  */
 export function relay(
-  answer: IncomingMessage,
+  answer: IncomingAnswer,
   response: ServerResponse,
   pseudonym: string,
   amend: (headers: RawHeaders) => RawHeaders
 ): Promise<number> {
   writeHead(answer, response, amend(responseHeaders(answer, pseudonym)))
+  // With gRPC, an answer without a body and one with an empty body are different things.
+  const isHeadOnly = answer.isHeadOnly === true && isHttp2(response)
   return new Promise((resolve) => {
     let bytes = 0
     const onclose = () => {
@@ -49,7 +57,8 @@ export function relay(
     else response.on('close', onclose)
     // Now or with the first piece of the body, whichever comes first: few answers need two packets.
     setImmediate(() => {
-      if (bytes === 0 && !response.writableEnded && !response.destroyed) response.flushHeaders()
+      if (bytes === 0 && !isHeadOnly && !response.writableEnded && !response.destroyed)
+        response.flushHeaders()
     })
   })
 }
@@ -94,15 +103,18 @@ function addTrailers(response: ServerResponse, trailers: RawHeaders) {
   else response.addTrailers(pairs(trailers))
 }
 
-function writeHead(answer: IncomingMessage, response: ServerResponse, headers: RawHeaders) {
-  const { statusCode = 502, statusMessage = '' } = answer
+function writeHead(answer: IncomingAnswer, response: ServerResponse, headers: RawHeaders) {
+  const { statusCode = 502, httpVersion } = answer
+  const isNamed = httpVersion !== '2.0'
+  const statusMessage = (isNamed ? answer.statusMessage : STATUS_CODES[statusCode]) ?? ''
   const codings = listed(answer.rawHeaders, 'transfer-encoding').join(',').trim()
   if (codings !== '' && !/^chunked$/i.test(codings)) {
     answer.destroy()
     throw invalidAnswer(new SyntaxError(`the transfer coding ${codings}`))
   }
   try {
-    if (isHttp2(response)) response.writeHead(statusCode, http2Head(statusCode, headers))
+    if (isHttp2(response) && answer.isHeadOnly) setHead(response, statusCode, headers)
+    else if (isHttp2(response)) response.writeHead(statusCode, http2Head(statusCode, headers))
     else
       response.writeHead(statusCode, statusMessage, withoutLoneTrailer(answer, response, headers))
   } catch (cause) {
@@ -111,12 +123,16 @@ function writeHead(answer: IncomingMessage, response: ServerResponse, headers: R
   }
 }
 
+/** It goes out when the answer ends, and ends it. */
+function setHead(response: Http2ServerResponse, statusCode: number, headers: RawHeaders) {
+  response.statusCode = statusCode
+  for (const [name, value] of Object.entries(http2Head(statusCode, headers))) {
+    response.setHeader(name, value)
+  }
+}
+
 /** Announced trailers cannot follow a body that is not chunked; node:http refuses to say they will. */
-function withoutLoneTrailer(
-  answer: IncomingMessage,
-  response: ServerResponse,
-  headers: RawHeaders
-) {
+function withoutLoneTrailer(answer: IncomingAnswer, response: ServerResponse, headers: RawHeaders) {
   const isChunked =
     response.req.method !== 'HEAD' &&
     response.req.httpVersion !== '1.0' &&

@@ -83,6 +83,7 @@ export class RequestHandler {
       timeout: router.deadlineOf(route),
       maxBodyBytes,
       dropAuthorization: isOurAuthorization,
+      isHttp2: (key) => router.isHttp2(request, key),
       amend: (headers) => cors?.amend(headers) ?? headers
     })
     try {

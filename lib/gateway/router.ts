@@ -53,6 +53,10 @@ type Identity = Omit<Caller, 'host'>
 
 /** Names below it lead to this machine (RFC 6761). */
 const LOCAL = '.localhost'
+/** How an instance says that its backend speaks HTTP/2 from the first byte. */
+const HTTP2_TAG = 'protocol=h2'
+/** gRPC-Web is made for HTTP/1.1. */
+const GRPC = /^application\/grpc(?!-web)/i
 const HOSTNAME_TAG = 'hostname='
 
 /** Reads where requests go, and whether whoever sent them may go there. */
@@ -64,6 +68,8 @@ export class Router {
   readonly #proto: Forwarded['proto']
   readonly #timeout: number
   readonly #trustedProxies: TrustedProxies
+  /** Of instances that were asked for, as they are listed until there is a change: whether any takes HTTP/2. */
+  readonly #http2 = new WeakMap<readonly Instance[], { rules: GatewayRules; isAny: boolean }>()
 
   constructor({
     rules,
@@ -217,6 +223,30 @@ export class Router {
   forwardedOf({ socket }: RequestHead, { host, prefix }: ForwardRoute): Forwarded {
     const client = addressOf(socket)
     return { client, host, prefix, proto: this.#proto, isTrusted: this.#trustedProxies.has(client) }
+  }
+
+  /**
+   * Whether an instance, by its key in hex, is asked over HTTP/2: where its record or the gateway's owner says so, and
+   * for gRPC, which knows nothing else.
+   */
+  isHttp2({ headers }: RequestHead, key: string): boolean {
+    if (GRPC.test(String(headers['content-type'] ?? ''))) return true
+    const instance = this.#directory.get(key)
+    return instance !== null && this.#speaksHttp2(instance)
+  }
+
+  /** Whether any instance that a request may go to is asked over HTTP/2. */
+  mayBeHttp2({ upstream }: ForwardRoute): boolean {
+    const instances = upstream.instances()
+    const known = this.#http2.get(instances)
+    if (known?.rules === this.rules) return known.isAny
+    const isAny = instances.some((instance) => this.#speaksHttp2(instance))
+    this.#http2.set(instances, { rules: this.rules, isAny })
+    return isAny
+  }
+
+  #speaksHttp2({ role, version, tags }: Instance): boolean {
+    return tags.includes(HTTP2_TAG) || this.rules.http2.some((roles) => roles.has(role, version))
   }
 
   /** The address that a request counts for, where clients are told apart. */

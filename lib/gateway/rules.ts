@@ -28,6 +28,8 @@ export interface WebRules {
   open?: string[] | undefined
   /** Pages that may call a role from a browser: `{ role: 'api@1.x', origin: 'https://app.example.com' }`. */
   cors?: CorsOptions[] | undefined
+  /** Roles that are asked over HTTP/2 in clear text, as in `api@1.x`, beside instances with the tag `protocol=h2` and gRPC. */
+  http2?: string[] | undefined
   /** How long the answers of a role may take to begin, in ms: `{ role: 'api@1.x', ms: 5000 }`. The first that fits counts. */
   deadlines?: DeadlineOptions[] | undefined
 }
@@ -44,6 +46,7 @@ export interface GatewayRules {
   access: AccessList
   hosts: HostGuard
   cors: readonly CorsRule[]
+  http2: readonly RolePattern[]
   /** How long answers may take to begin, in ms; the first that fits counts. */
   deadlines: readonly { roles: RolePattern; ms: number }[]
 }
@@ -56,6 +59,7 @@ export function readRules({
   access,
   open = [],
   cors = [],
+  http2 = [],
   deadlines = []
 }: WebRules = {}): GatewayRules {
   const credentials: AccessListOptions = { text: access, open: open.map(parseRolePattern) }
@@ -64,6 +68,7 @@ export function readRules({
     access: new AccessList(credentials),
     hosts: new HostGuard(allowedHosts),
     cors: cors.map(readCors),
+    http2: http2.map(parseRolePattern),
     deadlines: deadlines.map(readDeadline)
   }
 }

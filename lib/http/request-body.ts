@@ -1,7 +1,8 @@
-import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { SeaportError } from '../core/errors.js'
 import { guarded } from './guarded.js'
 import { hasBody, trailersOf } from './headers.js'
+import type { OutgoingRequest } from './http2-request.js'
 
 export interface RequestBodyOptions {
   /** In bytes. */
@@ -29,7 +30,7 @@ export class RequestBody {
   #held: Buffer[] = []
   #isHeld = true
   #hasEnded = false
-  #to: ClientRequest | null = null
+  #to: OutgoingRequest | null = null
   #ontoolarge: (error: SeaportError) => void = () => {}
 
   constructor(
@@ -57,7 +58,7 @@ export class RequestBody {
    *
    * @param ontoolarge called when it has more bytes than it may have
    */
-  sendTo(to: ClientRequest, ontoolarge: (error: SeaportError) => void) {
+  sendTo(to: OutgoingRequest, ontoolarge: (error: SeaportError) => void) {
     if (this.isEmpty) return to.end()
     const isFirst = this.#to === null
     this.#to = to
@@ -105,7 +106,7 @@ export class RequestBody {
     if (this.#to && !this.#to.destroyed) this.#finish(this.#to)
   }
 
-  #finish(to: ClientRequest) {
+  #finish(to: OutgoingRequest) {
     const trailers = trailersOf(this.#request.rawTrailers)
     if (trailers.length > 0) to.addTrailers(pairs(trailers))
     to.end()

@@ -64,8 +64,12 @@ interface Prepared {
 }
 
 export interface FastConnectionOptions {
-  /** Something came that is not plain: whoever is called reads on from there. */
-  onleave: (socket: Socket) => void
+  /**
+   * Something came that is not plain: whoever is called reads on from there.
+   *
+   * @param beginning what came, if it is the first
+   */
+  onleave: (socket: Socket, beginning: Buffer | null) => void
   onclose: () => void
 }
 
@@ -212,7 +216,8 @@ export class FastConnection implements FastPathClient {
   #routeOf(url: string, caller: Caller): ForwardRoute | null {
     try {
       const route = this.#context.router.lead(url, caller)
-      return route.kind === 'forward' ? route : null
+      if (route.kind !== 'forward' || this.#context.router.mayBeHttp2(route)) return null
+      return route
     } catch {
       return null
     }
@@ -248,8 +253,7 @@ export class FastConnection implements FastPathClient {
     socket.off('error', this.#onerror)
     socket.off('close', this.#onclose)
     socket.unshift(bytes)
-    this.#options.onleave(socket)
-    socket.resume()
+    this.#options.onleave(socket, this.#hasServed ? null : bytes)
   }
 
   /**

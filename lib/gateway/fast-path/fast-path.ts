@@ -7,7 +7,7 @@ import { FastStreams, type FastStreamsOptions } from './streams.js'
 
 export interface FastPathOptions extends Omit<FastPathContext, 'streams'>, FastStreamsOptions {
   /** Takes over a connection, and reads on from there: something came on it that is not plain. */
-  leave: (socket: Socket) => void
+  leave: (socket: Socket, beginning: Buffer | null) => void
 }
 
 /**
@@ -54,9 +54,9 @@ export class FastPath {
   take(socket: Socket) {
     if (this.#isClosed) return void socket.destroy()
     const connection = new FastConnection(this.#context, socket, {
-      onleave: (socket) => {
+      onleave: (socket, beginning) => {
         this.#connections.delete(place)
-        this.#leave(socket)
+        this.#leave(socket, beginning)
       },
       onclose: () => this.#connections.delete(place)
     })

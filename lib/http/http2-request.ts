@@ -1,0 +1,192 @@
+import { EventEmitter } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2'
+import { SeaportError } from '../core/errors.js'
+import { http2Fields, http2Trailers } from './http2-fields.js'
+import type { RawHeaders } from './message-head.js'
+
+/** What of a request over HTTP/1.1 or HTTP/2 is used to send it and to hear what comes of it. */
+export interface OutgoingRequest extends EventEmitter {
+  readonly destroyed: boolean
+  write(chunk: Buffer): boolean
+  addTrailers(trailers: [string, string][]): void
+  end(): void
+  destroy(error?: Error): void
+}
+
+/** What of an answer over HTTP/1.1 or HTTP/2 is used to pass it on. */
+export type IncomingAnswer = EventEmitter &
+  Pick<
+    IncomingMessage,
+    'statusCode' | 'statusMessage' | 'httpVersion' | 'rawHeaders' | 'rawTrailers' | 'complete'
+  > & {
+    headers: Pick<IncomingMessage['headers'], 'content-length'>
+    /** Whether its head was all of it, as with the errors of gRPC. */
+    isHeadOnly?: boolean
+    pause(): unknown
+    resume(): unknown
+    destroy(): unknown
+  }
+
+export interface Http2RequestOptions {
+  method: string
+  path: string
+  /** As they go over HTTP/1.1. */
+  headers: RawHeaders
+  hasBody: boolean
+}
+
+/** A request over HTTP/2 that tells of its answer as one of node:http does. */
+export class Http2Request extends EventEmitter implements OutgoingRequest {
+  readonly #stream: ClientHttp2Stream
+  readonly #hasBody: boolean
+  #trailers: Record<string, string> = {}
+  #answer: Http2Answer | null = null
+
+  /** @throws if the session takes no more requests */
+  constructor(
+    session: ClientHttp2Session,
+    { method, path, headers, hasBody }: Http2RequestOptions
+  ) {
+    super()
+    this.#hasBody = hasBody
+    const { host, ...fields } = http2Fields(headers)
+    const takesTrailers = headers.some((name, i) => i % 2 === 0 && name === 'TE')
+    const head = {
+      ...fields,
+      ...(takesTrailers && { te: 'trailers' }),
+      ':method': method,
+      ':path': path,
+      ':scheme': 'http',
+      ':authority': String(host)
+    }
+    const stream = session.request(head, { endStream: !hasBody, waitForTrailers: hasBody } as never)
+    this.#stream = stream
+    stream.on('wantTrailers', () => stream.sendTrailers(this.#trailers))
+    stream.on('headers', (fields) => this.emit('information', headOf(fields)))
+    stream.on('response', (fields, flags) => {
+      const isHeadOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
+      this.#answer = new Http2Answer(stream, headOf(fields), isHeadOnly)
+      this.emit('response', this.#answer)
+    })
+    stream.on('drain', () => this.emit('drain'))
+    stream.on('error', (error) => {
+      if (!this.#answer) this.emit('error', error)
+    })
+    stream.on('close', () => this.#onclose())
+  }
+
+  get destroyed(): boolean {
+    return this.#stream.destroyed || this.#stream.closed
+  }
+
+  write(chunk: Buffer): boolean {
+    return this.#stream.write(chunk)
+  }
+
+  addTrailers(trailers: [string, string][]) {
+    this.#trailers = http2Trailers(trailers.flat())
+  }
+
+  end() {
+    if (this.#hasBody) this.#stream.end()
+  }
+
+  destroy(error?: Error) {
+    if (error && !this.#answer) this.emit('error', error)
+    this.#stream.close(constants.NGHTTP2_CANCEL)
+  }
+
+  #onclose() {
+    if (!this.#answer) {
+      const isRefused = this.#stream.rstCode === constants.NGHTTP2_REFUSED_STREAM
+      const error = SeaportError.STREAM_RESET('the instance reset the request')
+      this.emit(
+        'error',
+        isRefused ? SeaportError.REFUSED('the instance refused the request') : error
+      )
+    }
+    this.emit('close')
+  }
+}
+
+/** An answer over HTTP/2 that is read as one of node:http is. */
+class Http2Answer extends EventEmitter {
+  readonly httpVersion = '2.0'
+  readonly statusCode: number
+  readonly statusMessage = ''
+  readonly rawHeaders: RawHeaders
+  readonly headers: Pick<IncomingMessage['headers'], 'content-length'>
+  readonly isHeadOnly: boolean
+  rawTrailers: RawHeaders = []
+  complete = false
+  readonly #stream: ClientHttp2Stream
+  readonly #untold: ('end' | 'close')[] = []
+  #isRead = false
+
+  constructor(
+    stream: ClientHttp2Stream,
+    { statusCode, rawHeaders, length }: ReturnType<typeof headOf>,
+    isHeadOnly: boolean
+  ) {
+    super()
+    this.#stream = stream
+    this.statusCode = statusCode
+    this.rawHeaders = rawHeaders
+    this.headers = length === undefined ? {} : { 'content-length': length }
+    this.isHeadOnly = isHeadOnly
+    stream.on('trailers', (fields) => {
+      this.rawTrailers = headOf(fields).rawHeaders
+    })
+    stream.on('end', () => {
+      // A reset ends what is read, too.
+      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) return
+      this.complete = true
+      this.#tell('end')
+    })
+    stream.on('close', () => this.#tell('close'))
+    this.on('newListener', (event) => {
+      if (event === 'data' && !this.#isRead) this.#begin()
+    })
+  }
+
+  /** Nothing is read, nor told of, before somebody wants it. */
+  #begin() {
+    this.#isRead = true
+    this.#stream.on('data', (chunk) => this.emit('data', chunk))
+    process.nextTick(() => {
+      for (const event of this.#untold.splice(0)) this.emit(event)
+    })
+  }
+
+  #tell(event: 'end' | 'close') {
+    if (!this.#isRead || this.#untold.length > 0) this.#untold.push(event)
+    else this.emit(event)
+  }
+
+  pause() {
+    this.#stream.pause()
+  }
+
+  resume() {
+    this.#stream.resume()
+  }
+
+  destroy() {
+    this.#stream.close(constants.NGHTTP2_CANCEL)
+  }
+}
+
+/** Fields of node:http2 as they came over HTTP/1.1. */
+function headOf(fields: object) {
+  const rawHeaders: RawHeaders = []
+  let statusCode = 502
+  let length: string | undefined
+  for (const [name, value] of Object.entries(fields as Record<string, string | string[]>)) {
+    if (name === ':status') statusCode = Number(value)
+    if (name === 'content-length') length = String(value)
+    if (name.startsWith(':')) continue
+    for (const each of [value].flat()) rawHeaders.push(name, String(each))
+  }
+  return { statusCode, statusMessage: '', httpVersion: '2.0', rawHeaders, length }
+}
