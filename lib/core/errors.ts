@@ -252,6 +252,11 @@ export class SeaportError extends Error {
     return new SeaportError('UNAUTHORIZED', text)
   }
 
+  /** Too many wrong passwords for one name came from one address (429). */
+  static TOO_MANY_GUESSES(text: string) {
+    return new SeaportError('TOO_MANY_GUESSES', text)
+  }
+
   /** Whoever asks may not reach this (403). */
   static FORBIDDEN(text: string) {
     return new SeaportError('FORBIDDEN', text)

@@ -2,6 +2,7 @@ import { createHash, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 import { SeaportError } from '../core/errors.js'
 import { parseRolePattern, type RolePattern } from '../core/role-pattern.js'
+import { PasswordChecks } from './password-checks.js'
 
 /** Whoever sends a request. */
 export interface Principal {
@@ -27,6 +28,8 @@ export interface AccessListOptions {
   text?: string | null | undefined
   /** What needs no credentials. */
   open?: RolePattern[] | undefined
+  /** When passwords are checked. Default: as the process's own clock goes. */
+  checks?: PasswordChecks | undefined
 }
 
 const scryptAsync = promisify(scrypt) as (
@@ -40,8 +43,10 @@ const TOKEN_BYTES = 32
 const SALT_BYTES = 16
 const HASH_BYTES = 32
 const SCRYPT = { N: 16_384, r: 8, p: 1 }
-/** Passwords that were checked before: scrypt is slow on purpose, and browsers send them every time. */
+/** Of passwords that were right, and of those that were wrong: scrypt is slow on purpose, and browsers send them every time. */
 const MAX_REMEMBERED = 1024
+/** Of a name, what tells guesses apart. */
+const MAX_NAME_LENGTH = 64
 
 /**
  * Who may reach what. An access file has a line for each credential, `kind:name:hash:roles`; tokens are
@@ -54,17 +59,27 @@ export class AccessList {
   readonly #bearers = new Map<string, Credential>()
   readonly #people = new Map<string, Credential>()
   readonly #remembered = new Map<string, Principal>()
+  /** What is wrong here may be a name and password of the service's own, which come with each request. */
+  readonly #wrong = new Set<string>()
+  /** By what is checked: those that are under way. */
+  readonly #underWay = new Map<string, Promise<Principal | null>>()
+  readonly #checks: PasswordChecks
+  /** Checked in place of a name that nobody has, so that it takes as long. */
+  readonly #decoy: string
   /** So that what is remembered is of no use to anybody else. */
   readonly #pepper = randomBytes(SALT_BYTES)
 
   /** @throws BAD_CONFIG */
-  constructor({ text = null, open = [] }: AccessListOptions = {}) {
+  constructor({ text = null, open = [], checks = new PasswordChecks() }: AccessListOptions = {}) {
+    this.#checks = checks
     this.isOpen = text === null && open.length === 0
     this.#anonymous = toPrincipal('anonymous', this.isOpen ? [parseRolePattern('*')] : open, true)
     for (const credential of parseAccess(text ?? '', open)) {
       if (credential.kind === 'bearer') this.#bearers.set(credential.hash, credential)
       else this.#people.set(credential.name, credential)
     }
+    const [person] = this.#people.values()
+    this.#decoy = decoyOf(person?.hash ?? '')
   }
 
   /** Whoever shows nothing. */
@@ -73,35 +88,47 @@ export class AccessList {
   }
 
   /**
-   * Who an Authorization field is of, null if it is none of ours: then it may be meant for the service.
-   * It takes time only to check a password for the first time.
+   * Who an Authorization field is of, null if it is none of ours: then it may be meant for the service. That is said of
+   * a wrong password, too, as of a name that nobody has, and both take as long: so nobody learns which names there are.
+   * It takes time only to check a name and password for the first time.
    *
-   * @throws UNAUTHORIZED for a name or token of ours that does not hold
+   * @param client the address that it came from
+   * @throws TOO_MANY_GUESSES
    */
-  identify(authorization: string): Principal | null | Promise<Principal> {
+  identify(authorization: string, client = ''): Principal | null | Promise<Principal | null> {
     if (this.#bearers.size === 0 && this.#people.size === 0) return null
     const [scheme = '', value = ''] = authorization.split(/ +(.*)/s)
     if (/^bearer$/i.test(scheme)) return this.#bearers.get(hashToken(value))?.principal ?? null
-    if (/^basic$/i.test(scheme)) return this.#identifyPerson(value)
+    if (/^basic$/i.test(scheme) && this.#people.size > 0) return this.#identifyPerson(value, client)
     return null
   }
 
-  #identifyPerson(value: string): Principal | null | Promise<Principal> {
-    const [name = '', password = ''] = Buffer.from(value, 'base64').toString().split(/:(.*)/s)
-    const person = this.#people.get(name)
-    if (!person) return null
+  #identifyPerson(value: string, client: string): Principal | null | Promise<Principal | null> {
     const memory = createHash('sha256').update(this.#pepper).update(value).digest('hex')
     const remembered = this.#remembered.get(memory)
-    return remembered ?? this.#checkPassword(person, password, memory)
+    if (remembered) return remembered
+    if (this.#wrong.has(memory)) return null
+    // A browser sends many requests at once. They share a check, unless they come from several places.
+    const id = `${memory} ${client}`
+    const underWay = this.#underWay.get(id)
+    if (underWay) return underWay
+    const check = this.#check(value, client, memory).finally(() => this.#underWay.delete(id))
+    this.#underWay.set(id, check)
+    return check
   }
 
-  async #checkPassword({ hash, principal }: Credential, password: string, memory: string) {
-    if (!(await isPassword(password, hash))) {
-      throw SeaportError.UNAUTHORIZED('the name or the password is wrong')
-    }
-    if (this.#remembered.size >= MAX_REMEMBERED) this.#remembered.clear()
-    this.#remembered.set(memory, principal)
-    return principal
+  async #check(value: string, client: string, memory: string): Promise<Principal | null> {
+    const [name = '', password = ''] = Buffer.from(value, 'base64').toString().split(/:(.*)/s)
+    const person = this.#people.get(name)
+    const isRight = await this.#checks.run(name.slice(0, MAX_NAME_LENGTH), client, async () => {
+      const isTheirs = await isPassword(password, person?.hash ?? this.#decoy)
+      return isTheirs && person !== undefined
+    })
+    const memories = isRight ? this.#remembered : this.#wrong
+    if (memories.size >= MAX_REMEMBERED) memories.clear()
+    if (isRight && person) this.#remembered.set(memory, person.principal)
+    else this.#wrong.add(memory)
+    return isRight && person ? person.principal : null
   }
 }
 
@@ -169,6 +196,14 @@ function formatLine(kind: Credential['kind'], name: string, hash: string, roles:
 
 function hashToken(token: string): string {
   return createHash('sha256').update(token).digest('hex')
+}
+
+/** A hash that nothing has, and that takes as long to check as the one given. */
+function decoyOf(hash: string): string {
+  const { N, r, p } = SCRYPT
+  const parameters = /^scrypt-\d+-\d+-\d+(?=\$)/.exec(hash)?.[0] ?? `scrypt-${N}-${r}-${p}`
+  const random = (bytes: number) => randomBytes(bytes).toString('hex')
+  return [parameters, random(SALT_BYTES), random(HASH_BYTES)].join('$')
 }
 
 async function isPassword(password: string, stored: string): Promise<boolean> {

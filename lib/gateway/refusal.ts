@@ -23,6 +23,7 @@ const STATUSES: Record<string, number> = {
   NOT_FOUND: 404,
   METHOD_NOT_ALLOWED: 405,
   TOO_LARGE: 413,
+  TOO_MANY_GUESSES: 429,
   NOT_IMPLEMENTED: 501,
   BAD_GATEWAY: 502,
   NO_INSTANCE: 503,
@@ -38,6 +39,7 @@ const TITLES: Record<number, string> = {
   404: 'Not found',
   405: 'Method not allowed',
   413: 'Too large',
+  429: 'Too many guesses',
   500: 'Something broke in the gateway',
   501: 'Not implemented',
   502: 'The service is broken',
@@ -72,6 +74,7 @@ export function refusalOf(error: unknown): Refusal {
   if (status === 401)
     headers['WWW-Authenticate'] = 'Bearer, Basic realm="hyperseaport", charset="UTF-8"'
   if (status === 405) headers.Allow = 'GET, HEAD'
+  if (status === 429) headers['Retry-After'] = /(\d+) s$/.exec(text)?.[1] ?? `${RETRY_AFTER_S}`
   if (status === 503) headers['Retry-After'] = `${RETRY_AFTER_S}`
   return { status, code, text, headers }
 }

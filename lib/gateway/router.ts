@@ -5,7 +5,7 @@ import type { Forwarded } from '../http/forwarded.js'
 import { listed } from '../http/headers.js'
 import type { RequestHead } from '../http/message-head.js'
 import type { Directory, Instance } from '../registry/replica/directory.js'
-import type { AccessList, Principal } from './access.js'
+import type { Principal } from './access.js'
 import { addressOf } from './access-log.js'
 import { clientOf } from './client-address.js'
 import { Cors, type CorsTarget } from './cors.js'
@@ -288,17 +288,22 @@ export class Router {
     throw SeaportError.FORBIDDEN(`pages of ${origin} may not open streams here`)
   }
 
-  #identify({ headers }: RequestHead): Identity | Promise<Identity> {
+  #identify(request: RequestHead): Identity | Promise<Identity> {
     const { access } = this.rules
+    const { headers } = request
+    const client = this.clientOf(request)
+    const anonymous = { principal: access.anonymous, isOurAuthorization: false }
+    const own = () =>
+      identityOf(access.identify(headers.authorization ?? '', client), true) ?? anonymous
+    const ownLater = async () => (await own()) ?? anonymous
     // For callers whose service has a use for the other field itself.
-    const proxied = identityOf(access, headers['proxy-authorization'], false)
-    return (
-      proxied ??
-      identityOf(access, headers.authorization, true) ?? {
-        principal: access.anonymous,
-        isOurAuthorization: false
-      }
-    )
+    const proxied = identityOf(access.identify(headers['proxy-authorization'] ?? '', client), false)
+    if (proxied instanceof Promise) return proxied.then((identity) => identity ?? ownLater())
+    if (proxied) return proxied
+    const identity = own()
+    return identity instanceof Promise
+      ? identity.then((identity) => identity ?? anonymous)
+      : identity
   }
 
   /**
@@ -374,13 +379,11 @@ function notServed(name: string): SeaportError {
 }
 
 function identityOf(
-  access: AccessList,
-  authorization: string | undefined,
+  principal: Principal | null | Promise<Principal | null>,
   isOurAuthorization: boolean
-): Identity | Promise<Identity> | null {
-  const principal = authorization === undefined ? null : access.identify(authorization)
-  if (principal === null) return null
-  return principal instanceof Promise
-    ? principal.then((principal) => ({ principal, isOurAuthorization }))
-    : { principal, isOurAuthorization }
+): Identity | null | Promise<Identity | null> {
+  if (principal instanceof Promise) {
+    return principal.then((principal) => principal && { principal, isOurAuthorization })
+  }
+  return principal && { principal, isOurAuthorization }
 }

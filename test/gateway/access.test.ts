@@ -23,7 +23,7 @@ t.test('tokens and passwords are known by their hashes', async (t) => {
   for (let time = 0; time < 2; time++) {
     t.equal((await list.identify(basic('ada:correct: horse')))?.mayReachAll, true)
   }
-  await t.rejects(async () => list.identify(basic('ada:wrong')), { code: 'UNAUTHORIZED' })
+  t.equal(await list.identify(basic('ada:wrong')), null, 'as a name that nobody has')
   t.equal(await list.identify('Bearer of-the-service'), null, 'may be meant for the service')
   t.equal(await list.identify(basic('bob:x')), null)
   t.throws(() => new AccessList({ text: 'ci:secret' }), { code: 'BAD_CONFIG' })

@@ -39,10 +39,12 @@ t.test(
         })
       }
     ]) {
-      const [answer] = await once(ask({ path: '/' }, act), 'response')
+      const asking = ask({ path: '/' }, act)
+      const [socket] = await once(asking, 'socket')
+      const [answer] = await once(asking, 'response')
       t.equal(answer.statusCode, 200)
       await once(answer.resume(), 'end')
-      t.ok(answer.socket.bytesRead > 0 && answer.socket.bytesWritten > 0)
+      t.ok(socket.bytesRead > 0 && socket.bytesWritten > 0)
     }
     const timedOut = ask({ path: '/never', timeout: 50 })
     await once(timedOut, 'timeout')
@@ -53,8 +55,10 @@ t.test(
     late.destroy(new Error('mine'))
     t.match(await once(late, 'error'), [{ message: 'mine' }])
     // A kept stream has no timeout of the request before.
-    const [answer] = await once(ask({ path: '/' }), 'response')
-    t.notOk(answer.socket.timeout)
+    const asking = ask({ path: '/' })
+    const [socket] = await once(asking, 'socket')
+    const [answer] = await once(asking, 'response')
+    t.notOk(socket.timeout)
     await once(answer.resume(), 'end')
   }
 )

@@ -1,0 +1,136 @@
+import { SeaportError } from '../core/errors.js'
+
+/** A check of a password that waits for its turn. */
+interface Waiting {
+  start: () => void
+  refuse: () => void
+}
+
+/** Checks at a time: each takes a thread of the few that Node also reads files with. */
+const MAX_RUNNING = 2
+/** Checks that wait, of one client address and of all. */
+const MAX_WAITING_OF_CLIENT = 16
+const MAX_WAITING = 256
+/** Of one name from one client address, checks that run or wait. */
+const MAX_OF_PAIR = 2
+/** Wrong passwords that a pair of name and client address may give before it has to wait, and how long then. */
+const FREE_FAILURES = 5
+const BACKOFFS_MS = [1000, 2000, 4000, 8000, 16_000, 30_000]
+/** Pairs that are remembered; the oldest is forgotten first. */
+const MAX_PAIRS = 4096
+
+/** What is known of one name from one client address. */
+interface Pair {
+  failures: number
+  underWay: number
+  /** By the process's own clock, in ms. */
+  waitsUntil: number
+}
+
+/**
+ * When passwords are checked: hashing one is slow on purpose, so that many guesses at once would keep everybody
+ * else waiting. Few are checked at a time. Client addresses take turns, and of one address the last to come is the
+ * first to be served, since it is those who flood that wait longest. A name from an address that guessed wrong has to
+ * wait longer and longer; the same name from another address has not, so that nobody can lock others out.
+ */
+export class PasswordChecks {
+  readonly #now: () => number
+  readonly #pairs = new Map<string, Pair>()
+  /** By client address, in the order of their turns; of each, the last is served first. */
+  readonly #waiting = new Map<string, Waiting[]>()
+  #size = 0
+  #running = 0
+
+  constructor({ now = () => performance.now() }: { now?: () => number } = {}) {
+    this.#now = now
+  }
+
+  /**
+   * Checks a password when it is its turn.
+   *
+   * @param check whether it is right
+   * @throws TOO_MANY_GUESSES, without a check
+   */
+  async run(name: string, client: string, check: () => Promise<boolean>): Promise<boolean> {
+    const pair = this.#pairOf(`${client} ${name}`)
+    const wait = pair.waitsUntil - this.#now()
+    if (wait > 0) throw tooMany(wait)
+    if (pair.underWay >= MAX_OF_PAIR) throw tooMany(BACKOFFS_MS[0] as number)
+    pair.underWay++
+    try {
+      await this.#turn(client)
+      try {
+        const isRight = await check()
+        this.#judge(pair, isRight)
+        return isRight
+      } finally {
+        this.#running--
+        this.#startNext()
+      }
+    } finally {
+      pair.underWay--
+    }
+  }
+
+  #judge(pair: Pair, isRight: boolean) {
+    pair.failures = isRight ? 0 : pair.failures + 1
+    const over = pair.failures - FREE_FAILURES
+    if (over < 0) return
+    const backoff = BACKOFFS_MS[Math.min(over, BACKOFFS_MS.length - 1)] as number
+    pair.waitsUntil = this.#now() + backoff
+  }
+
+  #pairOf(id: string): Pair {
+    const pair = this.#pairs.get(id) ?? { failures: 0, underWay: 0, waitsUntil: 0 }
+    this.#pairs.delete(id)
+    this.#pairs.set(id, pair)
+    const [oldest] = this.#pairs.keys()
+    if (this.#pairs.size > MAX_PAIRS && oldest !== undefined) this.#pairs.delete(oldest)
+    return pair
+  }
+
+  /** Resolves when a check may run. */
+  #turn(client: string): Promise<void> {
+    if (this.#running < MAX_RUNNING) {
+      this.#running++
+      return Promise.resolve()
+    }
+    return new Promise((resolve, reject) => {
+      const waiting = this.#waiting.get(client) ?? []
+      this.#waiting.set(client, waiting)
+      waiting.push({ start: resolve, refuse: () => reject(tooMany(BACKOFFS_MS[0] as number)) })
+      this.#size++
+      if (waiting.length > MAX_WAITING_OF_CLIENT) this.#refuseOldest(waiting)
+      else if (this.#size > MAX_WAITING) this.#refuseOldest(this.#longest())
+    })
+  }
+
+  #longest(): Waiting[] {
+    return [...this.#waiting.values()].reduce((a, b) => (b.length > a.length ? b : a))
+  }
+
+  #refuseOldest(waiting: Waiting[]) {
+    waiting.shift()?.refuse()
+    this.#size--
+  }
+
+  #startNext() {
+    for (const [client, waiting] of this.#waiting) {
+      const next = waiting.pop()
+      this.#waiting.delete(client)
+      if (next === undefined) continue
+      // Its next turn is after all others'.
+      if (waiting.length > 0) this.#waiting.set(client, waiting)
+      this.#size--
+      this.#running++
+      return next.start()
+    }
+  }
+}
+
+/** @param wait in ms */
+function tooMany(wait: number): SeaportError {
+  return SeaportError.TOO_MANY_GUESSES(
+    `too many wrong passwords for this name came from this address: try again in ${Math.ceil(wait / 1000)} s`
+  )
+}
