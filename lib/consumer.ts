@@ -45,6 +45,11 @@ export interface ConsumerOptions<L extends Listen = Listen> extends CallerOption
   serve?: boolean | undefined
   /** The largest body of a command or an answer, in bytes. Default: 16 MiB, and 64 at most. */
   maxBody?: number | undefined
+  /**
+   * How long `destroy()` lets connections to the local ports go on, in ms, after it takes no new ones. Default: 0, so
+   * that they are cut at once.
+   */
+  drainTimeout?: number | undefined
   /** How long `setup()` waits for the registry and for an instance of each role, in ms; Infinity to wait on. */
   timeout?: number | undefined
   /**
@@ -74,6 +79,8 @@ export interface ConsumerEvents<E extends PortlessEntry = ConsumerEntry> {
   denied: [reason: SeaportError]
   /** A connection to an entry's local port found no instance. */
   refused: [reason: SeaportError, entry: E]
+  /** It is being destroyed, and waits for so many connections to its local ports to end. */
+  draining: [connections: number]
   /** Something that may need a person's attention; the consumer goes on. */
   notice: [notice: SeaportError]
 }
@@ -100,6 +107,7 @@ class ConsumerFace<
   readonly #clients: StreamClient[] = []
   #timeout: number
   readonly #denialTimeout: number
+  readonly #drainTimeout: number
   readonly #participant: Participant
   readonly #pool: LinkPool
   readonly #talk: ConsumerTalk
@@ -125,6 +133,7 @@ class ConsumerFace<
     const registry = parseKey(registryPublicKey, 'registry public key')
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     this.#denialTimeout = options.denialTimeout ?? Infinity
+    this.#drainTimeout = options.drainTimeout ?? 0
     const as = serve ? 'replica' : 'observer'
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb, as })
     this.#pool = linksOf(this.#participant, options.direct)
@@ -256,6 +265,7 @@ class ConsumerFace<
   }
 
   async #stop() {
+    await this.#drain()
     for (const client of this.#clients) client.close()
     this.#talk.close()
     for (const proxy of this.#proxies) await proxy.close()
@@ -263,6 +273,14 @@ class ConsumerFace<
     this.#participant.off('denied', this.#ondenied)
     this.#participant.replica.off('registrar', this.#onregistrar)
     await this.#participant.release(() => this.#pool.close())
+  }
+
+  /** Lets the connections to the local ports end. */
+  async #drain() {
+    if (this.#drainTimeout === 0) return
+    const connections = this.#proxies.reduce((sum, { stats }) => sum + stats.connections, 0)
+    if (connections > 0) this.emit('draining', connections)
+    await Promise.all(this.#proxies.map((proxy) => proxy.drain(this.#drainTimeout)))
   }
 
   /** The entries as a list, whatever is known of how many they are. */

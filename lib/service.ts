@@ -80,6 +80,8 @@ export interface ServiceEvents {
   denied: [reason: SeaportError]
   /** A stream that the backend did not take. */
   refused: [reason: SeaportError]
+  /** It is withdrawn, and waits for so many streams to end. */
+  draining: [streams: number]
   /** Something that may need a person's attention; the service goes on. */
   notice: [notice: SeaportError]
 }
@@ -268,6 +270,8 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   async #stop() {
     // Withdrawn first; whoever has not heard of that is refused, and goes elsewhere.
     await this.#registration?.close()
+    const streams = this.#listeners?.streams ?? 0
+    if (streams > 0) this.emit('draining', streams)
     if (this.#listeners?.opened) await this.#listeners.drain(this.#drainTimeout)
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)

@@ -15,6 +15,7 @@ import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { say, waitAloud } from '../talk.js'
 
 const LOOPBACK = '127.0.0.1'
+const DRAIN_TIMEOUT_MS = 30_000
 type Metrics = typeof import('../../lib/metrics.js')
 
 const VERSIONS = ['newest', 'all'] as const
@@ -47,6 +48,10 @@ export const proxy: Command = {
       describe: 'Which versions have their share: newest, with the older behind it, or all',
       otherwise: 'newest'
     },
+    drainTimeout: {
+      describe: 'How long open connections may go on when it is stopped, in seconds or as in 500ms',
+      otherwise: '30'
+    },
     direct: DIRECT_FLAG,
     dir: DIR_FLAG,
     metrics: METRICS_FLAG,
@@ -76,6 +81,7 @@ export const proxy: Command = {
         direct: settings.word('direct', DIRECT_REACHES, undefined),
         dir: settings.text('dir', undefined),
         verb: 'proxy',
+        drainTimeout: settings.delay('drainTimeout', DRAIN_TIMEOUT_MS),
         timeout: Infinity,
         ...networkOptions(settings)
       })
@@ -94,6 +100,10 @@ export const proxy: Command = {
     })
     consumer.on('listening', (entry: ConsumerEntry, { servicePublicKey }: Instance) => {
       console.log(`proxy from  ${entry.port} to p2p service ${servicePublicKey}`)
+    })
+    consumer.on('draining', (connections: number) => {
+      const open = `${connections} ${connections === 1 ? 'connection' : 'connections'} open`
+      say(`no new connections, ${open}, again to cut`)
     })
     for (const event of ['denied', 'refused', 'notice'] as const) {
       consumer.on(event, (error: Error) => say(error.message))

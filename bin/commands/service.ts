@@ -158,6 +158,9 @@ export const service: Command = {
       registered = false
       say(`${command.join(' ')} ${howItEnded(exit)}`)
     })
+    service.on('draining', (streams: number) => {
+      say(`withdrawn, ${streams} ${streams === 1 ? 'stream' : 'streams'} open, again to cut`)
+    })
     for (const event of ['denied', 'refused', 'notice'] as const) {
       service.on(event, (error: Error) => say(error.message))
     }

@@ -4,6 +4,12 @@ import { type AddressInfo, createServer, type Server } from 'node:net'
 import { SeaportError } from './errors.js'
 
 export const LOOPBACK = '127.0.0.1'
+export const LOOPBACK_6 = '::1'
+/**
+ * A TCP connection that is idle for so many ms is asked by the kernel whether the other machine is still there. One
+ * that vanished without a word, as at a power cut, would be kept for ever.
+ */
+export const KEEP_ALIVE_MS = 15_000
 
 export interface ListenOptions {
   /** 0 for a free one. */

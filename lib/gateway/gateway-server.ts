@@ -7,6 +7,7 @@ import {
 } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { KEEP_ALIVE_MS } from '../core/listen.js'
 import { httpDate } from '../http/date.js'
 import type { CertificateSource } from './certificate.js'
 import { Pipeline } from './pipeline.js'
@@ -53,7 +54,9 @@ export function makeServer({
     insecureHTTPParser: false,
     // The router looks for it: node:http would refuse such a request before the ones ahead of it were answered.
     requireHostHeader: false,
-    noDelay: true
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_MS
   }
   const server = certificate
     ? createSecureServer({

@@ -1,10 +1,9 @@
-import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
 import { Abort, type Signal } from '../core/abort.js'
 import { Bag } from '../core/bag.js'
 import { SeaportError } from '../core/errors.js'
 import { ReadyResource } from '../core/holepunch.js'
-import { LOOPBACK, listen, probeTcpPort } from '../core/listen.js'
+import { KEEP_ALIVE_MS, LOOPBACK, listen, probeTcpPort } from '../core/listen.js'
 import { cut } from '../link/pipe.js'
 import { splice } from '../link/splice.js'
 import type { LinkStream } from '../link/stream.js'
@@ -43,6 +42,7 @@ export class TcpProxy extends ReadyResource {
   readonly #server: Server
   readonly #sockets = new Bag<Socket>()
   #port: number
+  #stopped: Promise<void> | null = null
 
   constructor({
     port = 0,
@@ -54,7 +54,8 @@ export class TcpProxy extends ReadyResource {
     this.#port = port
     this.host = host
     this.#dial = dial
-    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+    const options = { allowHalfOpen: true, noDelay: true, keepAlive: true }
+    this.#server = createServer({ ...options, keepAliveInitialDelay: KEEP_ALIVE_MS }, (socket) =>
       this.#onconnection(socket)
     )
     this.#server.maxConnections = maxConnections
@@ -88,13 +89,30 @@ export class TcpProxy extends ReadyResource {
     this.#port = await listen(this.#server, { port: this.#port, host, backlog: BACKLOG })
   }
 
+  /** Takes no new connections from now on. Resolves when those that are open have ended, or after `timeout` ms. */
+  async drain(timeout: number) {
+    if (!this.#server.listening) return
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeout)
+    })
+    await Promise.race([this.#stopListening(), late])
+    clearTimeout(timer)
+  }
+
   /** Cuts the connections that are open. */
   override async _close() {
-    if (!this.#server.listening) return
-    this.#server.close()
+    if (!this.#server.listening && !this.#stopped) return
+    const stopped = this.#stopListening()
     const reason = SeaportError.CLOSED('the proxy was closed')
     for (const socket of this.#sockets.values()) cut(socket, reason)
-    await once(this.#server, 'close')
+    await stopped
+  }
+
+  /** Resolves when the last connection has ended, too. */
+  #stopListening(): Promise<void> {
+    this.#stopped ??= new Promise((resolve) => this.#server.close(() => resolve()))
+    return this.#stopped
   }
 
   #onconnection(socket: Socket) {

@@ -1,13 +1,23 @@
 import type { Socket } from 'node:net'
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
-import { LOOPBACK } from '../core/listen.js'
+import { KEEP_ALIVE_MS, LOOPBACK, LOOPBACK_6 } from '../core/listen.js'
 import { tcpSocket } from '../link/direct/tcp-socket.js'
 
 /** What a service's streams are connected to: a TCP address that this machine can reach. */
 export interface Backend {
   host: string
   port: number
+  /** Where else to look if nothing listens there. */
+  otherwise?: string
+}
+
+/**
+ * A port of this machine. What listens on `localhost` may be on ::1 alone, where that comes first in /etc/hosts, as on
+ * Debian and macOS.
+ */
+export function localBackend(port: number): Backend {
+  return { host: LOOPBACK, port, otherwise: LOOPBACK_6 }
 }
 
 export interface ConnectBackendOptions {
@@ -28,15 +38,14 @@ export function parseBackend(target: string | number | undefined): Backend {
   if (target === undefined) {
     throw SeaportError.USAGE('what is to be served? Give the port of the backend, or its host:port')
   }
-  const [, host = LOOPBACK, digits] =
-    /^(?:\[?([^\s[\]/]+)\]?:)?(\d{1,5})$/.exec(String(target).trim()) ?? []
+  const [, host, digits] = /^(?:\[?([^\s[\]/]+)\]?:)?(\d{1,5})$/.exec(String(target).trim()) ?? []
   const port = Number(digits)
   if (!(port >= 1 && port <= 65535)) {
     throw SeaportError.USAGE(
       `a backend is a port from 1 to 65535, or host:port, as in 10.0.0.2:5984, not ${JSON.stringify(target)}`
     )
   }
-  return { host, port }
+  return host === undefined ? localBackend(port) : { host, port }
 }
 
 /**
@@ -45,14 +54,29 @@ export function parseBackend(target: string | number | undefined): Backend {
  * @throws BACKEND_UNREACHABLE, or the signal's reason
  */
 export function connectBackend(
+  { otherwise, ...backend }: Backend,
+  options: ConnectBackendOptions = {}
+): Promise<Socket> {
+  const first = connectTo(backend, options)
+  if (otherwise === undefined) return first
+  return first.catch((error) => {
+    if (!isRefusal(error)) throw error
+    return connectTo({ host: otherwise, port: backend.port }, options).catch((second) => {
+      throw second instanceof SeaportError ? error : second
+    })
+  })
+}
+
+function connectTo(
   { host, port }: Backend,
-  { timeout = CONNECT_TIMEOUT_MS, signal }: ConnectBackendOptions = {}
+  { timeout = CONNECT_TIMEOUT_MS, signal }: ConnectBackendOptions
 ): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason)
     const socket = tcpSocket()
     socket.allowHalfOpen = true
     socket.setNoDelay(true)
+    socket.setKeepAlive(true, KEEP_ALIVE_MS)
     socket.connect({ host, port })
     const settle = () => {
       clearTimeout(timer)
@@ -86,6 +110,12 @@ export function connectBackend(
     socket.on('connect', onconnect)
     socket.on('error', onerror)
   })
+}
+
+/** Whether nothing listens there. */
+function isRefusal(error: unknown): boolean {
+  const { cause } = error as { cause?: NodeJS.ErrnoException }
+  return cause?.code === 'ECONNREFUSED'
 }
 
 function unreachable({ host, port }: Backend, cause: NodeJS.ErrnoException): SeaportError {

@@ -56,6 +56,11 @@ export class Listeners extends ReadyResource {
     this.#acceptor.handle(purpose, handler)
   }
 
+  /** Streams that are open, or wait for the backend. */
+  get streams(): number {
+    return this.#acceptor.streams
+  }
+
   get stats() {
     return this.#acceptor.stats
   }

@@ -1,11 +1,12 @@
-import { LOOPBACK, probeTcpPort } from '../core/listen.js'
-import { connectBackend } from './backend.js'
+import type { SeaportError } from '../core/errors.js'
+import { LOOPBACK, LOOPBACK_6, probeTcpPort } from '../core/listen.js'
+import { connectBackend, localBackend } from './backend.js'
 import { leave } from './leave.js'
 
 /** Whether something takes connections on a port of this machine. */
 export async function isListening(port: number): Promise<boolean> {
   try {
-    const socket = await connectBackend({ host: LOOPBACK, port })
+    const socket = await connectBackend(localBackend(port))
     leave(socket)
     return true
   } catch {
@@ -18,6 +19,14 @@ export async function isListening(port: number): Promise<boolean> {
  *
  * @throws PORT_IN_USE
  */
-export function freePort(wanted: number): Promise<number> {
-  return probeTcpPort(wanted, LOOPBACK)
+export async function freePort(wanted: number): Promise<number> {
+  const port = await probeTcpPort(wanted, LOOPBACK)
+  try {
+    return await probeTcpPort(port, LOOPBACK_6)
+  } catch (error) {
+    // Many machines have no IPv6.
+    if ((error as SeaportError).code !== 'PORT_IN_USE') return port
+    if (wanted === 0) return freePort(0)
+    throw error
+  }
 }

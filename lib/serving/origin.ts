@@ -3,7 +3,7 @@ import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
 import { LOOPBACK } from '../core/listen.js'
 import type { StreamTaker } from '../link/acceptor.js'
-import { type Backend, connectBackend, parseBackend } from './backend.js'
+import { type Backend, connectBackend, localBackend, parseBackend } from './backend.js'
 import { type StreamServer, serve } from './in-process.js'
 import { Supervisor } from './supervisor.js'
 
@@ -121,7 +121,7 @@ export function originOf({
     supervisor,
     take: null,
     hasBackend: true,
-    connect: (options) => connectBackend({ host: LOOPBACK, port: supervisor.port }, options)
+    connect: (options) => connectBackend(localBackend(supervisor.port), options)
   }
 }
 

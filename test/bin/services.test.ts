@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect, createServer as createEcho } from 'node:net'
 import t, { type Test } from 'tap'
 import { z32 } from '../../lib/core/holepunch.js'
 import { parseKey, toHex } from '../../lib/core/keys.js'
@@ -147,6 +147,31 @@ t.test('what was to answer and was interrupted says so by its exit code', async 
     await list.waitForTalk('still searching for the registry')
     t.match(await list.kill(signal), { code, stdout: '' }, signal)
   }
+})
+
+t.test('who stops says what is waited for, and lets it end', async (t) => {
+  const { cli } = await registryOf(t)
+  const backend = createEcho((socket) => socket.pipe(socket)).listen(0, '127.0.0.1')
+  await once(backend, 'listening')
+  t.teardown(() => backend.close())
+  const target = `${(backend.address() as AddressInfo).port}`
+  const service = cli.start(['service', '-p', target, '-r', 'echo@1.0.0'])
+  await service.waitForLine('registered service')
+  const proxy = cli.start(['proxy', '-p', '0', '-r', 'echo@1.x'])
+  const port = Number.parseInt(await proxy.waitForLine('proxy from  '), 10)
+  const client = connect(port, '127.0.0.1', () => client.write('hello'))
+  await once(client, 'data')
+  client.on('error', () => {})
+
+  const stopping = service.kill('SIGINT')
+  await service.waitForTalk('withdrawn, 1 stream open, again to cut')
+  const closing = proxy.kill('SIGTERM')
+  await proxy.waitForTalk('no new connections, 1 connection open, again to cut')
+  client.write('and on')
+  t.equal(String((await once(client, 'data'))[0]), 'and on', 'the stream goes on')
+  client.end()
+  client.resume()
+  t.match(await Promise.all([stopping, closing]), [{ code: 0 }, { code: 0 }], 'until its end')
 })
 
 async function httpBackend(t: Test, answer: string): Promise<number> {

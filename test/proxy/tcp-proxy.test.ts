@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import type { Signal } from '../../lib/core/abort.js'
 import { SeaportError } from '../../lib/core/errors.js'
 import { TcpProxy, type TcpProxyOptions } from '../../lib/proxy/tcp-proxy.js'
+import { isKeptAlive, noKeepAliveTable } from '../keep-alive.js'
 import { linkPair, readAll } from '../link/pair.js'
 
 t.test('each connection is joined with a stream of its own', async (t) => {
@@ -135,6 +136,43 @@ t.test('destroy cuts what is open, and may be called twice', async (t) => {
   const late = client()
   t.match(await once(late, 'error'), [{ code: 'ECONNREFUSED' }])
 })
+
+t.test('a drain refuses new connections, and lets those that are open end', async (t) => {
+  const { proxy, client } = await proxied(t)
+  const socket = client()
+  socket.write('hello')
+  await once(socket, 'data')
+  const drained = proxy.drain(60_000)
+  t.match(await once(client(), 'error'), [{ code: 'ECONNREFUSED' }])
+  socket.end(' and goodbye')
+  t.equal(String(await readAll(socket)), ' and goodbye')
+  await drained
+  await proxy.destroy()
+  t.equal(proxy.stats.reset, 0)
+})
+
+t.test('a drain that takes too long is over, and what is left is cut', async (t) => {
+  const { proxy, client } = await proxied(t)
+  const socket = client()
+  socket.write('hello')
+  await once(socket, 'data')
+  const reset = once(socket, 'error')
+  await proxy.drain(1)
+  await proxy.destroy()
+  t.match(await reset, [{ code: 'ECONNRESET' }])
+})
+
+t.test(
+  'the kernel looks whether a client is still there',
+  { skip: noKeepAliveTable },
+  async (t) => {
+    const { proxy, client } = await proxied(t)
+    const socket = client()
+    socket.write('hello')
+    await once(socket, 'data')
+    t.ok(isKeptAlive(proxy.port))
+  }
+)
 
 /** A proxy in front of an echo, and clients of it. */
 async function proxied(

@@ -1,11 +1,14 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t from 'tap'
+import { listen } from '../../lib/core/listen.js'
 import { connectBackend, parseBackend } from '../../lib/serving/backend.js'
+import { freePort, isListening } from '../../lib/serving/local-port.js'
+import { isKeptAlive, noKeepAliveTable } from '../keep-alive.js'
 
 t.test('a backend is a port on loopback, or host:port', async (t) => {
-  t.same(parseBackend(8080), { host: '127.0.0.1', port: 8080 })
-  t.same(parseBackend(' 8080 '), { host: '127.0.0.1', port: 8080 })
+  t.same(parseBackend(8080), { host: '127.0.0.1', port: 8080, otherwise: '::1' })
+  t.same(parseBackend(' 8080 '), parseBackend(8080))
   t.same(parseBackend('db.lan:5432'), { host: 'db.lan', port: 5432 })
   t.same(parseBackend('[::1]:5432'), { host: '::1', port: 5432 })
   for (const wrong of [
@@ -63,3 +66,38 @@ t.test('an attempt that nobody waits for any more is ended', async (t) => {
     message: 'nobody waits'
   })
 })
+
+t.test('a port of this machine is found on ::1, too, and the error names 127.0.0.1', async (t) => {
+  const server = createServer((socket) => socket.end('hello'))
+  const hasSix = await listen(server, { port: 0, host: '::1' }).catch(() => null)
+  if (hasSix === null) {
+    t.pass('this machine has no IPv6')
+    return
+  }
+  const { port } = server.address() as { port: number }
+  const socket = await connectBackend(parseBackend(port))
+  t.equal(String((await once(socket, 'data'))[0]), 'hello')
+  t.ok(await isListening(port))
+  await t.rejects(freePort(port), { code: 'PORT_IN_USE' }, 'a command is not given that port')
+  socket.end()
+  server.close()
+  await once(server, 'close')
+  await t.rejects(connectBackend(parseBackend(port)), {
+    code: 'BACKEND_UNREACHABLE',
+    message: /nothing listens on 127\.0\.0\.1:/
+  })
+})
+
+t.test(
+  'the kernel looks whether a backend is still there',
+  { skip: noKeepAliveTable },
+  async (t) => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(() => server.close())
+    const { port } = server.address() as { port: number }
+    const socket = await connectBackend({ host: '127.0.0.1', port })
+    t.ok(isKeptAlive(socket.localPort as number))
+    socket.destroy()
+  }
+)
