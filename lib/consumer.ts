@@ -6,9 +6,9 @@ import { parseKey, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import { LOOPBACK } from './core/listen.js'
 import { parseRoleRange } from './core/role.js'
-import type { BalanceMode } from './dialing/balancer.js'
+import { type BalanceMode, balancerOf } from './dialing/balancer.js'
 import { Dialer } from './dialing/dialer.js'
-import { type CallerOptions, linksOf } from './dialing/links.js'
+import { type CallerOptions, checkCaller, linksOf } from './dialing/links.js'
 import { StreamClient } from './http/client.js'
 import type { LinkPool, LinkView, PathView } from './link/pool.js'
 import { ConsumerTalk } from './messaging/consumer-talk.js'
@@ -135,6 +135,8 @@ class ConsumerFace<
     this.#denialTimeout = options.denialTimeout ?? Infinity
     this.#drainTimeout = options.drainTimeout ?? 0
     const as = serve ? 'replica' : 'observer'
+    checkCaller(options)
+    if (mode !== undefined) balancerOf(mode)
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb, as })
     this.#pool = linksOf(this.#participant, options.direct)
     const { directory } = this.#participant.replica

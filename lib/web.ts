@@ -14,7 +14,7 @@ import {
 } from './core/metrics.js'
 import { LiveFeed } from './dashboard/live-feed.js'
 import { dashboardPages } from './dashboard/pages.js'
-import { type CallerOptions, linksOf } from './dialing/links.js'
+import { type CallerOptions, checkCaller, linksOf } from './dialing/links.js'
 import { denied } from './gateway/access.js'
 import type { AccessEntry } from './gateway/access-log.js'
 import { type CertificateSource, FileCertificate } from './gateway/certificate.js'
@@ -100,6 +100,7 @@ class WebFace extends EventEmitter<WebEvents> {
     const rules = readRules(options)
     const certificate = tls && ('certFile' in tls ? new FileCertificate(tls) : tls)
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
+    checkCaller(options)
     this.#participant = Participant.acquire({
       registry,
       bootstrap,

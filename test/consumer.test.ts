@@ -48,6 +48,21 @@ t.test('a consumer answers in the order of its roles, by URL and by stream', asy
   t.match(answer, /^HTTP\/1.1 200 OK.*one@1.0.0$/s)
 })
 
+t.test('who is refused for an option keeps nothing open', async (t) => {
+  const { testbed, options } = await registry(t)
+  const dir = await testbed.dir()
+  const consumer = Consumer([], { ...options, dir })
+  t.teardown(() => consumer.destroy())
+  await consumer.setup()
+  const wrong = { ...options, dir, direct: 'wan' as never }
+  const loadBalanceOptions = { mode: 'dice' as never }
+  t.throws(() => Consumer(['a'], wrong), { code: 'USAGE' })
+  t.throws(() => Consumer(['a'], { ...options, dir, loadBalanceOptions }), { code: 'USAGE' })
+  t.throws(() => Web({ ...wrong, port: 0 }), { code: 'USAGE' })
+  await consumer.destroy()
+  await t.resolves(testbed.storage(dir), 'the folder that all would share is free')
+})
+
 t.test(
   'a consumer that does not listen opens no ports, and its entries have streams only',
   async (t) => {

@@ -16,6 +16,15 @@ export interface CallerOptions extends MemberOptions {
 const DIRECT_REACH: DirectReach = 'any'
 
 /**
+ * To be called before a participant is acquired: who is refused after that would keep it open for good.
+ *
+ * @throws USAGE
+ */
+export function checkCaller({ direct = DIRECT_REACH }: CallerOptions) {
+  parseDirectReach(direct)
+}
+
+/**
  * The links of a member of a registry to its services, in the name of its process key. A service that
  * leaves ends its streams in order; those to one that is put out are cut here.
  *

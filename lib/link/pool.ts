@@ -50,6 +50,7 @@ export interface PathView {
 export interface LinkView extends PathView {
   /** Whom it leads to, hex. */
   key: string
+  /** How many of them are open on it. */
   streams: number
   /** Whether the other side has not answered for a while. */
   suspect: boolean

@@ -19,7 +19,9 @@ export interface SupervisorOptions {
 
 /** How a command ended. */
 export interface Exit {
+  /** Its exit code; null if a signal ended it. */
   code: number | null
+  /** The signal that ended it; null if it ended by itself. */
   signal: NodeJS.Signals | null
   /** When it is started again, in ms from then. */
   restartIn: number

@@ -9,6 +9,7 @@ import { badField, checkStatement, type StatementKind } from './statement-kind.j
 /** What a key may do in a private registry. Any valid grant may read the whole directory. Keys are hex. */
 export interface Grant extends Statement {
   type: typeof GRANT_TYPE
+  /** Whom it lets do this: a public key, hex. */
   subject: string
   /** Roles it may serve, `role@range`; the name may be `*` or `@scope/*`. */
   serve: string[]
