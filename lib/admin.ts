@@ -9,6 +9,7 @@ import { withAdvice } from './registry/swarm/denial.js'
 import {
   type Grant,
   type GrantTerms,
+  MAX_OVERRULED,
   type Revocation,
   signGrant,
   signRevocation
@@ -107,11 +108,12 @@ class AdminFace extends EventEmitter<AdminEvents> {
   async grant(subject: Buffer | string, terms: Partial<GrantTerms>): Promise<Grant> {
     const { serve = [], consume = [], call = [], admin = false, expiresAt = 0 } = terms
     const key = parseKey(subject, 'granted key')
+    const overrules = terms.overrules ?? this.#overruledBy(key)
     const grant = signGrant(
       this.#registry,
       this.#issuer,
       key,
-      { serve, consume, call, admin, expiresAt },
+      { serve, consume, call, admin, expiresAt, ...(overrules.length > 0 ? { overrules } : {}) },
       this.#timeOn(key)
     )
     await this.#write(grant)
@@ -179,10 +181,23 @@ class AdminFace extends EventEmitter<AdminEvents> {
     return this.#participant.replica.backup.import(lines)
   }
 
-  /** Later than all that was said of a key before, whatever clock that was said by. */
+  /**
+   * Later than all that was said of a key before, whatever clock that was said by. A date that no registrar would take
+   * counts for nothing.
+   */
   #timeOn(key: Buffer): number {
+    const { grants, statements } = this.#participant.membership
+    const { latest } = statements.dates
+    const after = grants.lastWordOn(toHex(key), latest) + 1
+    return Math.max(Date.now(), Math.min(after, latest))
+  }
+
+  /** The revocations that a grant by the registry's own key ends, whatever their dates. */
+  #overruledBy(key: Buffer): string[] {
+    if (!this.#issuer.publicKey.equals(this.#registry)) return []
     const { grants } = this.#participant.membership
-    return Math.max(Date.now(), grants.lastWordOn(toHex(key)) + 1)
+    const revocations = grants.revocationsByAdmins(toHex(key))
+    return revocations.slice(0, MAX_OVERRULED).map(({ signature }) => signature)
   }
 
   get #issuer(): KeyPair {

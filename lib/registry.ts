@@ -24,7 +24,10 @@ export interface RegistryOptions extends NetworkOptions {
   seed: Buffer | string
   /** Folder of this registrar's log. Default: the user's data folder. */
   dir?: string | undefined
-  /** Admit only keys with a grant. Holds as long as any registrar of this registry says so. */
+  /**
+   * Whether to admit only keys with a grant. Left out, it is as the folder remembers or others of the registry say; if
+   * nobody is found in 5 s who knows, the registry is open. A folder that knows of a private registry needs it said.
+   */
   private?: boolean | undefined
   /**
    * How long instances are kept, as a last resort, whose leases vanished together with most others, in ms.
@@ -75,7 +78,7 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
     dir,
     bootstrap,
     host,
-    private: isPrivate = false,
+    private: isPrivate,
     staleGrace,
     limits,
     relay = RELAY_RATE,
@@ -112,7 +115,7 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
   /**
    * Resolves once others can find it.
    *
-   * @throws STORAGE_LOCKED, STORAGE_FAILED, LISTEN_FAILED, CLOSED
+   * @throws STORAGE_LOCKED, STORAGE_FAILED, PRIVATE_REGISTRY, LISTEN_FAILED, CLOSED
    */
   async setup(): Promise<this> {
     await this.#lifecycle.begin()
@@ -151,6 +154,7 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
 
   async #start() {
     await this.#storage.ready()
+    this.#registrar.recallMode()
     await this.#lifecycle.unlessDestroyed(this.#network.ready())
     const { fault } = this.#network
     if (fault) this.emit('notice', fault)

@@ -16,7 +16,12 @@ async function httpBackend(t: Test, answer: string): Promise<number> {
 async function registry(t: Test) {
   const testbed = await Testbed.make(t)
   const { bootstrap } = testbed
-  const registry = Registry({ seed: KeyPair().publicKey, dir: await testbed.dir(), bootstrap })
+  const registry = Registry({
+    seed: KeyPair().publicKey,
+    dir: await testbed.dir(),
+    bootstrap,
+    private: false
+  })
   t.teardown(() => registry.destroy())
   await registry.setup()
   const { registryPublicKey } = registry
@@ -252,7 +257,12 @@ t.test('the environment names the nodes of the DHT where the options do not', as
   process.env[name] = 'nowhere'
   const seed = KeyPair().publicKey
   t.throws(() => Registry({ seed }), { code: 'USAGE', message: /host:port/ })
-  const explicit = Registry({ seed, dir: await testbed.dir(), bootstrap: testbed.bootstrap })
+  const explicit = Registry({
+    seed,
+    dir: await testbed.dir(),
+    bootstrap: testbed.bootstrap,
+    private: false
+  })
   t.teardown(() => explicit.destroy())
   await explicit.setup()
 

@@ -109,7 +109,12 @@ async function connectedPair(
 ) {
   const testbed = await Testbed.make(t)
   const { bootstrap } = testbed
-  const registry = Registry({ seed: KeyPair().publicKey, dir: await testbed.dir(), bootstrap })
+  const registry = Registry({
+    seed: KeyPair().publicKey,
+    dir: await testbed.dir(),
+    bootstrap,
+    private: false
+  })
   t.teardown(() => registry.destroy())
   await registry.setup()
   const options = { registryPublicKey: registry.registryPublicKey, bootstrap }

@@ -36,7 +36,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'gateway/gateway-server'
   ],
   'test/gateway/grpc.test.ts': ['gateway/preface', 'http/http2-request', 'http/http2-sessions'],
-  'test/gateway/tls.test.ts': ['gateway/certificate'],
+  'test/gateway/tls.test.ts': ['gateway/tls-certificate'],
   'test/gateway/host-guard.test.ts': ['web', 'dashboard/pages'],
   'test/messaging/frames.test.ts': ['messaging/body', 'messaging/frame-reader', 'messaging/meta'],
   'test/messaging/sender.test.ts': [
@@ -117,6 +117,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'registry/registrar/leases',
     'registry/registrar/log-writer',
     'registry/registrar/published-log',
+    'registry/registrar/registry-mode',
     'registry/replica/lease'
   ],
   'test/registry/registrar/verifier.test.ts': ['registry/registrar/verifier-thread'],

@@ -273,7 +273,7 @@ export class Meeting implements Wire {
 
   #openChannel() {
     if (this.#messages.size > 0) return
-    const channel = this.mux.createChannel({ protocol: 'hyperseaport/registry/2' })
+    const channel = this.mux.createChannel({ protocol: 'hyperseaport/registry/3' })
     if (!channel) return
     for (const name of MESSAGES) {
       const onmessage = (message: Buffer) => {

@@ -73,7 +73,12 @@ t.test('it does not wait for a stream without end', async (t) => {
 async function harbor(t: Test) {
   const testbed = await Testbed.make(t)
   const { bootstrap } = testbed
-  const registry = Registry({ seed: KeyPair().publicKey, dir: await testbed.dir(), bootstrap })
+  const registry = Registry({
+    seed: KeyPair().publicKey,
+    dir: await testbed.dir(),
+    bootstrap,
+    private: false
+  })
   t.teardown(() => registry.destroy())
   await registry.setup()
   const { registryPublicKey } = registry

@@ -23,7 +23,12 @@ const NODE = ['env', '-u', 'NODE_OPTIONS', process.execPath, '-e']
 async function harbor(t: Test) {
   const testbed = await Testbed.make(t)
   const { bootstrap } = testbed
-  const registry = Registry({ seed: KeyPair().publicKey, dir: await testbed.dir(), bootstrap })
+  const registry = Registry({
+    seed: KeyPair().publicKey,
+    dir: await testbed.dir(),
+    bootstrap,
+    private: false
+  })
   t.teardown(() => registry.destroy())
   await registry.setup()
   const { registryPublicKey } = registry

@@ -145,5 +145,5 @@ export function shows(
   })
 }
 
-const TEST_TIMES = { heartbeat: 100, returnGrace: 100, restartGrace: 1000 }
+const TEST_TIMES = { heartbeat: 100, returnGrace: 100, restartGrace: 1000, modeWait: 0 }
 const PATIENCE_MS = 300

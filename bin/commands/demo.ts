@@ -41,7 +41,9 @@ export const demo: Command = {
     const node = lifetime.own(new BootstrapNode({ port: 0 }))
     await node.setup()
     const bootstrap = node.address
-    const registry = lifetime.own(Registry({ seed, dir: join(folder.path, 'registry'), bootstrap }))
+    const options = { seed, dir: join(folder.path, 'registry'), bootstrap }
+    // Nobody can know better whether it is private: the seed is as new as the DHT.
+    const registry = lifetime.own(Registry({ ...options, private: false }))
     await registry.setup()
     const { registryPublicKey } = registry
     const web = Web({ registryPublicKey, dir: join(folder.path, 'web'), bootstrap })

@@ -30,7 +30,8 @@ export const registry: Command = {
     dir: DIR_FLAG,
     private: {
       kind: 'switch',
-      describe: "Admit only keys with a grant, see 'hyperseaport grant --help'"
+      describe:
+        "Admit only keys with a grant, see 'hyperseaport grant --help'; false opens a private registry"
     },
     staleGrace: {
       describe: 'How long services are listed as stale whose leases vanished with most others',
@@ -76,7 +77,7 @@ export const registry: Command = {
       Registry({
         seed,
         dir,
-        private: settings.on('private'),
+        private: settings.on('private', undefined),
         staleGrace: settings.duration('staleGrace', undefined),
         limits: limitsOf(settings),
         relay: relayOf(settings),

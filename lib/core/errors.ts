@@ -140,6 +140,16 @@ export class SeaportError extends Error {
     return new SeaportError('CONFLICT', text)
   }
 
+  /** A statement that is dated more than a day ahead. */
+  static BAD_DATE(text: string) {
+    return new SeaportError('BAD_DATE', text)
+  }
+
+  /** A registrar that was not told whether its registry, which was private, is to stay so. */
+  static PRIVATE_REGISTRY(text: string) {
+    return new SeaportError('PRIVATE_REGISTRY', text)
+  }
+
   /** A record, certificate or frame that breaks its own rules. */
   static BAD_MESSAGE(text: string, cause?: unknown) {
     return new SeaportError('BAD_MESSAGE', text, { cause })

@@ -57,6 +57,10 @@ interface HypercoreCrypto {
   verify(message: Uint8Array, signature: Uint8Array, publicKey: Uint8Array): boolean
   hash(data: Uint8Array | Uint8Array[]): Buffer
   randomBytes(n: number): Buffer
+  /** So many fixed prefixes under a name, for what is signed. */
+  namespace(name: string, count: number): Buffer[]
+  /** The hash over the roots of a Merkle tree. */
+  tree(roots: readonly { hash: Buffer; index: number; size: number }[]): Buffer
 }
 
 export const crypto = require('hypercore-crypto') as HypercoreCrypto

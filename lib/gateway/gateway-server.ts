@@ -9,8 +9,8 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { KEEP_ALIVE_MS } from '../core/listen.js'
 import { httpDate } from '../http/date.js'
-import type { CertificateSource } from './certificate.js'
 import { Pipeline } from './pipeline.js'
+import type { CertificateSource } from './tls-certificate.js'
 
 export interface GatewayServerOptions {
   /** Serves HTTPS with this, HTTP/2 included. */

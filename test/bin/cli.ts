@@ -39,7 +39,8 @@ export interface CliOptions {
  */
 export class Cli {
   readonly home: string
-  readonly #env: Record<string, string> = {}
+  /** A registry in an empty folder would wait for others to say whether it is private. */
+  readonly #env: Record<string, string> = { HYPERSEAPORT_PRIVATE: 'false' }
   readonly #running = new Set<Running>()
   #bootstrap: BootstrapNode | null = null
 

@@ -27,7 +27,7 @@ async function makeEach(t: Parameters<typeof Testbed.make>[0]) {
     bootstrap,
     dir: await testbed.dir()
   })
-  const registry = Registry({ seed: SEED, bootstrap, dir: await testbed.dir() })
+  const registry = Registry({ seed: SEED, bootstrap, dir: await testbed.dir(), private: false })
   const others: Made[] = [
     Service({ ...(await options()), role: 'hello@1.0.0', port: 9, check: 'none' }),
     Consumer([], await options()),
@@ -61,7 +61,7 @@ t.test('what was destroyed is not set up again, whether it had been or not', asy
 t.test('destroy during setup ends both, at any moment', async (t) => {
   const testbed = await Testbed.make(t)
   const { bootstrap } = testbed
-  const registry = Registry({ seed: SEED, bootstrap, dir: await testbed.dir() })
+  const registry = Registry({ seed: SEED, bootstrap, dir: await testbed.dir(), private: false })
   t.teardown(() => registry.destroy())
   await registry.setup()
   await cutEachShort(t, testbed, async () => bootstrap, true)
@@ -88,7 +88,7 @@ async function cutEachShort(
   const role = 'hello@1.0.0'
   const command = [process.execPath, '-e', 'setInterval(() => {}, 1000)']
   const makers: [make: () => Promise<Made>, ...events: string[]][] = [
-    [async () => Registry({ seed: SEED, ...(await options()) })],
+    [async () => Registry({ seed: SEED, ...(await options()), private: false })],
     [
       async () => Service({ ...(await options()), role, port: 9, check: 'none' }),
       'listening',

@@ -62,7 +62,7 @@ t.test('who starts before the DHT does is part of it soon after', async (t) => {
   t.teardown(() => server.close())
   const { port } = server.address() as AddressInfo
 
-  const registry = Registry({ seed, dir: await testbed.dir(), bootstrap })
+  const registry = Registry({ seed, dir: await testbed.dir(), bootstrap, private: false })
   const role = 'hello@1.0.0'
   const dirs = { service: await testbed.dir(), consumer: await testbed.dir() }
   const service = Service({ registryPublicKey, role, port, bootstrap, dir: dirs.service })
@@ -94,7 +94,7 @@ t.test('who is destroyed while no DHT answers does not wait for it', async (t) =
   const registryPublicKey = '5b'.repeat(32)
   const options = { registryPublicKey, bootstrap, dir: await testbed.dir() }
   const each = [
-    Registry({ seed: randomSeed(), bootstrap, dir: await testbed.dir() }),
+    Registry({ seed: randomSeed(), bootstrap, dir: await testbed.dir(), private: false }),
     Service({ ...options, role: 'hello@1.0.0', port: 9 }),
     Consumer(['hello'], options)
   ]

@@ -237,7 +237,7 @@ export async function registryTargets(): Promise<Record<string, Target>> {
     'grant request': message(putEncoding, { id: 300, statement: JSON.stringify(grant) }),
     answer: message(answerEncoding, { id: 1, code: 'BAD_KEY', text: 'no', seq: 2 ** 40 }),
     ping: message(pingEncoding, { interval: 1000, length: 70_000 }),
-    logs: message(logsEncoding, [{ certificate, length: 12, snapshot }]),
+    logs: message(logsEncoding, { logs: [{ certificate, length: 12, snapshot }], isLast: true }),
     hello: await hello(),
     ...(await channels())
   }

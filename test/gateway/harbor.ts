@@ -27,7 +27,12 @@ export class Harbor {
   static async make(t: Test): Promise<Harbor> {
     const testbed = await Testbed.make(t)
     const { bootstrap } = testbed
-    const registry = Registry({ seed: KeyPair().publicKey, dir: await testbed.dir(), bootstrap })
+    const registry = Registry({
+      seed: KeyPair().publicKey,
+      dir: await testbed.dir(),
+      bootstrap,
+      private: false
+    })
     t.teardown(() => registry.destroy())
     await registry.setup()
     return new Harbor(t, testbed, registry)

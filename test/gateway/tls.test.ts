@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { connect as connectTls, type PeerCertificate } from 'node:tls'
 import t from 'tap'
 import WebSocket, { WebSocketServer } from 'ws'
-import { FileCertificate } from '../../lib/gateway/certificate.js'
+import { FileCertificate } from '../../lib/gateway/tls-certificate.js'
 import { certify, noOpenssl } from '../openssl.js'
 import { Harbor, portOf } from './harbor.js'
 

@@ -19,7 +19,12 @@ import { Testbed } from '../testbed.js'
 async function serve(t: Test, server: Server) {
   const testbed = await Testbed.make(t)
   const { bootstrap } = testbed
-  const registry = Registry({ seed: KeyPair().publicKey, dir: await testbed.dir(), bootstrap })
+  const registry = Registry({
+    seed: KeyPair().publicKey,
+    dir: await testbed.dir(),
+    bootstrap,
+    private: false
+  })
   t.teardown(() => registry.destroy())
   await registry.setup()
   const { registryPublicKey, publicKey } = registry

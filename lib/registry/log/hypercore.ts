@@ -8,7 +8,7 @@ import type { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
 import type { Readable } from 'node:stream'
 import { SeaportError } from '../../core/errors.js'
-import type { KeyPairLike, Protomux, SecretStream } from '../../core/holepunch.js'
+import { crypto, type KeyPairLike, type Protomux, type SecretStream } from '../../core/holepunch.js'
 
 const require = createRequire(import.meta.url)
 
@@ -98,6 +98,11 @@ export interface Hyperbee<V> {
   ): AsyncIterable<BeeEntry<V>> & Readable
 }
 
+const Hypercore = require('hypercore') as {
+  key(publicKey: Buffer): Buffer
+  treeHashFromStorage?(core: Hypercore, length: number): Promise<Buffer>
+}
+
 export const Hyperbee = require('hyperbee') as {
   new <V>(
     core: Hypercore,
@@ -140,10 +145,29 @@ interface OpenCore {
   close?(): Promise<void>
 }
 
+interface SignedTree {
+  readonly fork: number
+  readonly length: number
+  readonly hash: Buffer
+  readonly signature: Buffer
+  readonly signer: Buffer
+}
+
 interface OpenHypercore {
+  readonly manifest?: { readonly signers: readonly { readonly publicKey: Buffer }[] } | null
   readonly peers?: readonly CorePeer[]
   readonly core?: OpenCore
-  readonly state?: { readonly storage?: { read(): TreeReader; write(): TreeWriter } }
+  readonly state?: {
+    readonly storage?: { read(): TreeReader; write(): TreeWriter }
+    readonly fork?: number
+    readonly length?: number
+    readonly roots?: readonly {
+      readonly hash: Buffer
+      readonly index: number
+      readonly size: number
+    }[]
+    readonly signature?: Buffer | null
+  }
 }
 
 /** A block of a bee, with the part of the tree that it holds. */
@@ -205,6 +229,47 @@ export function merkleTreeOf(core: Hypercore): MerkleTree | null {
       await tx.flush()
     }
   }
+}
+
+/** Where the signature of the one signer begins and ends in what Hypercore keeps: it counts signers, and has few. */
+const SIGNATURE_AT = [2, 66] as const
+/** What Hypercore signs begins with this. */
+const [TREE] = crypto.namespace('hypercore', 1) as [Buffer]
+
+/**
+ * What the writer of a core signed last, as far as we have it. Null if there is no block, or if it cannot be had: others
+ * are then shown no proof of how far we are, and wait for the registrar's own word.
+ */
+export function signedTreeOf(core: Hypercore): SignedTree | null {
+  const { state, manifest } = core as OpenHypercore
+  const { fork = 0, length = 0, roots, signature } = state ?? {}
+  const [signer] = manifest?.signers ?? []
+  if (length === 0 || !roots || !signature || !signer) return null
+  if (signature.length < SIGNATURE_AT[1] || signature[0] !== 1 || signature[1] !== 0) return null
+  const one = signature.subarray(...SIGNATURE_AT)
+  return { fork, length, hash: crypto.tree(roots), signature: one, signer: signer.publicKey }
+}
+
+/** The hash of a core's tree at a length, from our own disk; null if that was cleared. */
+export async function treeHashOf(core: Hypercore, length: number): Promise<Buffer | null> {
+  try {
+    return (await Hypercore.treeHashFromStorage?.(core, length)) ?? null
+  } catch {
+    return null
+  }
+}
+
+/** The key of a core whose only writer has this public key. */
+export function keyOfSigner(publicKey: Buffer): Buffer {
+  return Hypercore.key(publicKey)
+}
+
+/** What the writer of a core signs of its tree. */
+export function treeSignable(key: Buffer, hash: Buffer, length: number, fork: number): Buffer {
+  const numbers = Buffer.alloc(16)
+  numbers.writeBigUInt64LE(BigInt(length), 0)
+  numbers.writeBigUInt64LE(BigInt(fork), 8)
+  return Buffer.concat([TREE, key, hash, numbers])
 }
 
 /** Who gives and takes blocks of a core, and on which connection; nobody if that is not told. */

@@ -6,8 +6,9 @@ import type { Statement } from '../trust/statement.js'
 import { StatementKinds } from '../trust/statement-kinds.js'
 import { BeeWriter, type Change } from './bee-writer.js'
 import { Compaction } from './compaction.js'
+import { type Head, headOf } from './head.js'
 import { LOCAL, readHistory } from './history.js'
-import { Hyperbee, type Hypercore } from './hypercore.js'
+import { Hyperbee, type Hypercore, treeHashOf } from './hypercore.js'
 import { idOf, type LogValue, placeOf } from './log-value.js'
 import type { Snapshots } from './snapshots.js'
 
@@ -17,6 +18,9 @@ export interface LogOptions {
   /** The kinds that are known here. Values of others are kept as they are. */
   kinds?: StatementKinds
 }
+
+/** So many heads that others showed are remembered as ours. */
+const MAX_OWN_HEADS = 1024
 
 /**
  * A registrar's own log: a Hyperbee with one entry per instance, and the statements of other kinds. Values that come
@@ -33,6 +37,8 @@ export class Log extends ReadyResource {
   readonly #compaction: Compaction
   /** By id; of a kind that is unknown here, by its place. */
   readonly #values = new Map<string, LogValue>()
+  /** Signatures of heads that were found to be of our own tree. */
+  readonly #ownHeads = new Set<string>()
   #queue: Write[] = []
   /** Tasks that run after one batch is written and before the next is begun. */
   #breaks: (() => Promise<void>)[] = []
@@ -68,6 +74,25 @@ export class Log extends ReadyResource {
 
   get length(): number {
     return this.#core.length
+  }
+
+  /** How far it went, signed; null while it is empty. */
+  get head(): Head | null {
+    return headOf(this.#core)
+  }
+
+  /**
+   * Whether a signed head of this log is of another tree than ours: the log went on elsewhere, as after a folder was put
+   * back to an older state. Of a length whose tree was cleared nobody can tell, and it does not count.
+   */
+  async lacks({ fork, length, hash, signature }: Head): Promise<boolean> {
+    if (this.#ownHeads.has(signature)) return false
+    if (length > this.length || fork !== this.#core.fork) return true
+    const ours = await treeHashOf(this.#core, length)
+    if (ours && toHex(ours) !== hash) return true
+    if (this.#ownHeads.size === MAX_OWN_HEADS) this.#ownHeads.clear()
+    this.#ownHeads.add(signature)
+    return false
   }
 
   /** How many values it has. */

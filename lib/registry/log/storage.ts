@@ -40,8 +40,12 @@ export interface Memory {
   snapshots: { [logKey: string]: Snapshot }
   /** Keys of cores with blocks of other snapshots, and the log of each. */
   strays: { [key: string]: string }
-  /** A registrar's own log: how many it began before, and how its last run ended. */
-  run: { log: number; boot: string; ended: boolean } | null
+  /** The registry's last word on whether it is private, as it was signed. Null if none is known. */
+  mode: unknown
+  /** The newest date that the registry's key signed, ms since 1970. */
+  signedAt: number
+  /** A registrar's own log: its name in the store (a number in folders of earlier builds), and how its last run ended. */
+  run: { log: string | number; boot: string; ended: boolean } | null
 }
 
 const MEMORY_FILE = 'registry.json'
@@ -306,17 +310,21 @@ function nothingStored() {
 }
 
 function noMemory(): Memory {
-  return { certificates: [], grants: [], ...nothingStored() }
+  return { certificates: [], grants: [], mode: null, signedAt: 0, ...nothingStored() }
 }
 
 /** A memory that cannot be read is as good as none: the network knows the rest. */
 async function loadMemory(dir: string): Promise<Memory> {
   try {
     const text = await readFile(join(dir, MEMORY_FILE), 'utf8')
-    const { certificates, grants = [], applied, snapshots, strays, run = null } = JSON.parse(text)
+    const memory = JSON.parse(text)
+    const { certificates, grants = [], applied, snapshots, strays, run = null } = memory
+    const { mode = null, signedAt } = memory
     return {
       certificates: [...certificates],
       grants: [...grants],
+      mode,
+      signedAt: Number.isSafeInteger(signedAt) ? signedAt : 0,
       applied: { ...applied },
       snapshots: { ...snapshots },
       strays: { ...strays },

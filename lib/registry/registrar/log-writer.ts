@@ -1,12 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { forward } from '../../core/forward.js'
-import { ReadyResource } from '../../core/holepunch.js'
+import { crypto, ReadyResource } from '../../core/holepunch.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { Log } from '../log/log.js'
 import { Maintenance } from '../log/maintenance.js'
 import { Snapshots } from '../log/snapshots.js'
 import type { Storage } from '../log/storage.js'
-import { type Certificate, signCertificate } from '../trust/certificate.js'
+import { type Certificate, EMPTY_LOG_MS, LOG_MS, signCertificate } from '../trust/certificate.js'
+import type { Mode } from '../trust/mode.js'
 import { StatementKinds } from '../trust/statement-kinds.js'
 
 export interface LogWriterOptions {
@@ -14,8 +15,6 @@ export interface LogWriterOptions {
   storage: Storage
   /** The registry's own key pair. */
   keyPair: KeyPair
-  /** What the certificates say of the registry. */
-  isPrivate: boolean
   /** The kinds of statements that are known here. */
   kinds?: StatementKinds
   /** Names this run of the machine. If it differs from the last one, power may have been lost in between. */
@@ -25,32 +24,25 @@ export interface LogWriterOptions {
 /**
  * Chooses the log that a registrar writes. Normally that is the log of its last run, because what was acknowledged
  * survives `kill -9`. A new log is begun, with all that the old one says, if the machine went down while the log was
- * open, if somebody has more of the log than we have, or if somebody has another log under its key (`conflict`). In
+ * open, if somebody proves that the log went on elsewhere, or if somebody has another log under its key (`conflict`). In
  * these cases others may have blocks that are missing here, and to write different blocks in their place would break
- * every reader. Emits `snapshot` when there is a new one of the log, and `notice` (a SeaportError).
+ * every reader. The name of a new log is random: a counter in the folder would be put back together with the folder. Emits `snapshot` when there is a new one of the log, and `notice` (a SeaportError).
  */
 export class LogWriter extends ReadyResource {
   readonly #storage: Storage
   readonly #keyPair: KeyPair
-  readonly #isPrivate: boolean
   readonly #kinds: StatementKinds
   readonly #boot: () => Promise<string>
   #registrar: KeyPair | null = null
   #log: Log | null = null
   #maintenance: Maintenance | null = null
   #startedAt = 0
+  #renewedAt = 0
 
-  constructor({
-    storage,
-    keyPair,
-    isPrivate,
-    kinds = new StatementKinds(),
-    boot = bootId
-  }: LogWriterOptions) {
+  constructor({ storage, keyPair, kinds = new StatementKinds(), boot = bootId }: LogWriterOptions) {
     super()
     this.#storage = storage
     this.#keyPair = keyPair
-    this.#isPrivate = isPrivate
     this.#kinds = kinds
     this.#boot = boot
   }
@@ -73,15 +65,33 @@ export class LogWriter extends ReadyResource {
     return this.#registrar as KeyPair
   }
 
-  /** A certificate of the log, as of now. */
-  certify(): Certificate {
+  /**
+   * A certificate of the log, as of now.
+   *
+   * @param now what time it is in the registry, ms since 1970
+   */
+  certify(mode: Mode, now: number): Certificate {
+    const renewedAt = Math.max(now, this.#renewedAt + 1)
+    this.#renewedAt = renewedAt
     return signCertificate(this.#keyPair, {
       registrarKey: toHex(this.registrar.publicKey),
       logKey: this.logKey,
-      private: this.#isPrivate,
+      mode,
       startedAt: this.#startedAt,
-      renewedAt: Date.now()
+      renewedAt,
+      endsAt: renewedAt + (this.log.size === 0 ? EMPTY_LOG_MS : LOG_MS)
     })
+  }
+
+  /**
+   * Dates the log after another one of ours: readers wait for the one that began last.
+   *
+   * @returns whether it was dated before
+   */
+  startAfter({ startedAt }: Certificate): boolean {
+    if (startedAt < this.#startedAt) return false
+    this.#startedAt = startedAt + 1
+    return true
   }
 
   override async _open() {
@@ -107,11 +117,12 @@ export class LogWriter extends ReadyResource {
   async beginAnew() {
     const { run } = this.#storage.memory
     if (!run) return
-    run.log++
+    const name = randomName()
+    run.log = name
     await this.#storage.save()
     const old = this.log
     await this.maintenance.close()
-    await this.#openLog(run.log)
+    await this.#openLog(name)
     await this.log.adopt(old)
     await old.close()
   }
@@ -130,10 +141,10 @@ export class LogWriter extends ReadyResource {
     await this.#storage.reopen(isDamaged)
     const { memory } = this.#storage
     // A new store knows of no run.
-    memory.run ??= { log: 0, boot: await this.#boot(), ended: false }
-    await this.#openLog(memory.run.log)
+    memory.run ??= { log: randomName(), boot: await this.#boot(), ended: false }
+    await this.#openLog(nameOf(memory.run.log))
     if (this.log.length < length && this.log.length > 0) {
-      memory.run.log++
+      memory.run.log = randomName()
       await this.#openLog(memory.run.log)
     }
     if (this.log.length === 0) await this.log.adopt(old)
@@ -145,15 +156,16 @@ export class LogWriter extends ReadyResource {
     const boot = await this.#boot()
     const last = memory.run
     const isIntact = last === null || last.ended || last.boot === boot
-    memory.run = { log: (last?.log ?? 0) + (isIntact ? 0 : 1), boot, ended: false }
+    const log = last && isIntact ? nameOf(last.log) : randomName()
+    memory.run = { log, boot, ended: false }
     await this.#storage.save()
     this.#registrar = await store.createKeyPair('registrar')
-    await this.#openLog(memory.run.log)
+    await this.#openLog(log)
   }
 
-  async #openLog(number: number) {
-    const { store, memory } = this.#storage
-    const core = store.get({ name: number === 0 ? 'log' : `log-${number}` })
+  async #openLog(name: string) {
+    const { store } = this.#storage
+    const core = store.get({ name })
     const snapshots = new Snapshots(this.#storage)
     const log = new Log(core, { snapshots, kinds: this.#kinds })
     await log.ready()
@@ -163,11 +175,30 @@ export class LogWriter extends ReadyResource {
     const compact = () => store.storage.compact()
     const maintenance = new Maintenance({ log, snapshots, keyPair: this.#keyPair, compact })
     forward(maintenance, this, ['snapshot', 'notice'])
-    const known = memory.certificates.find((other) => (other as Certificate).logKey === log.key)
-    this.#startedAt = (known as Certificate | undefined)?.startedAt ?? Date.now()
+    this.#date(log.key)
     this.#log = log
     this.#maintenance = maintenance
   }
+
+  /** A log that goes on has its date; a new one comes after all that we certified, whatever our clock says. */
+  #date(logKey: string) {
+    const registrarKey = toHex(this.registrar.publicKey)
+    const all = this.#storage.memory.certificates as Certificate[]
+    const ours = all.filter((one) => one.registrarKey === registrarKey)
+    const known = ours.find((one) => one.logKey === logKey)
+    const dates = ours.map(({ startedAt }) => startedAt).filter(Number.isSafeInteger)
+    this.#startedAt = known?.startedAt ?? Math.max(Date.now(), this.#startedAt + 1, ...dates) + 1
+  }
+}
+
+function randomName(): string {
+  return `log-${toHex(crypto.randomBytes(16))}`
+}
+
+/** As earlier builds named them, by a number. */
+function nameOf(log: string | number): string {
+  if (typeof log === 'string') return log
+  return log === 0 ? 'log' : `log-${log}`
 }
 
 /** On systems that do not tell, all runs count as the same one: the other checks remain. */

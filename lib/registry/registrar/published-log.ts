@@ -3,12 +3,28 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../../core/errors.js'
 import { forward } from '../../core/forward.js'
 import { SerialQueue } from '../../core/serial-queue.js'
+import type { Log } from '../log/log.js'
 import type { Storage, StorageFailure } from '../log/storage.js'
 import type { Replica } from '../replica/replica.js'
+import type { Certificate } from '../trust/certificate.js'
+import type { Mode } from '../trust/mode.js'
 import type { LogWriter } from './log-writer.js'
+import type { RegistryMode } from './registry-mode.js'
 
-/** How long others have, after a restart, to say that they hold more of our log. */
+export interface PublishedLogOptions {
+  writer: LogWriter
+  replica: Replica
+  /** Where the log is; opened again when it failed. */
+  storage: Storage
+  mode: RegistryMode
+  /** How long others have to say whether the registry is private, if nothing is known of it, in ms. */
+  modeWait: number
+}
+
+/** How long others have, after a restart, to show what they hold of our log. */
 const INTRODUCTION_MS = 500
+/** How often it is seen to whether the certificate has to be renewed: that of an empty log ends after ten minutes. */
+const CHECK_CERTIFICATE_MS = 3 * 60 * 1000
 const RENEW_CERTIFICATE_MS = 60 * 60 * 1000
 /** How often it is looked whether there is room again where there was none. */
 const ROOM_CHECK_MS = 1000
@@ -21,27 +37,39 @@ interface PublishedLogEvents {
 
 /**
  * Publishes a registrar's own log: certifies it, tells the other participants of it, and has a new log begun if
- * others turn out to have more of it than we have. If its storage fails, it is opened again as soon as that is possible.
+ * others prove that it went on elsewhere. If its storage fails, it is opened again as soon as that is possible.
  */
 export class PublishedLog extends EventEmitter<PublishedLogEvents> {
+  readonly #options: PublishedLogOptions
   readonly #writer: LogWriter
   readonly #replica: Replica
   /** Nothing is written to the log while one of its tasks runs. */
   readonly #queue = new SerialQueue()
+  #certificate: Certificate | null = null
+  /** When it was last certified, by `performance.now()`. */
+  #certifiedAt = 0
+  /** The empty log whose first statement is waited for: its certificate holds for longer from then on. */
+  #empty: Log | null = null
   #isRewound = false
+  #isClosed = false
   #renewal: NodeJS.Timeout | null = null
   readonly #storage: Storage
   readonly #closing = new AbortController()
   #recovery: Promise<void> | null = null
+  #stopWaiting: () => void = () => {}
 
-  constructor(writer: LogWriter, replica: Replica, storage: Storage) {
+  constructor(options: PublishedLogOptions) {
     super()
+    this.#options = options
+    const { writer, replica, storage } = options
     this.#writer = writer
     this.#replica = replica
     this.#storage = storage
     storage.on('failed', this.#onfailed)
     replica.on('rewound', () => this.#onrewound())
     replica.on('introduced', (length: number) => writer.maintenance.welcome(length))
+    replica.on('former', (certificate: Certificate) => this.#onformer(certificate))
+    replica.on('mode', (mode: Mode) => this.#onmode(mode))
     writer.on('conflict', () => this.#onrewound())
     writer.on('snapshot', () => replica.announce(writer.logKey))
     forward(writer, this, ['notice'])
@@ -52,16 +80,27 @@ export class PublishedLog extends EventEmitter<PublishedLogEvents> {
     return this.#queue.idle()
   }
 
-  /** Tells the others of the log, and renews its certificate from time to time. */
+  /** Tells the others of the log once it is known whether the registry is private, and renews its certificate. */
   async open() {
     if (this.#writer.log.length > 0) this.#inTurn(() => this.#introduced())
-    await this.#certify()
-    this.#renewal = setInterval(() => this.#inTurn(() => this.#certify()), RENEW_CERTIFICATE_MS)
+    if (this.#options.modeWait === 0) this.#options.mode.settle()
+    if (this.#options.mode.current) await this.#certify()
+    else {
+      this.#inTurn(async () => {
+        await this.#modeIsKnown()
+        await this.#certify()
+      })
+    }
+    this.#renewal = setInterval(() => {
+      if (this.#isDue) this.#inTurn(() => this.#certify())
+    }, CHECK_CERTIFICATE_MS)
     if (this.#storage.failure) this.#onfailed(this.#storage.failure)
   }
 
   async close() {
     if (this.#renewal) clearInterval(this.#renewal)
+    this.#isClosed = true
+    this.#stopWaiting()
     this.#storage.off('failed', this.#onfailed)
     this.#closing.abort()
     await this.#recovery
@@ -102,23 +141,73 @@ export class PublishedLog extends EventEmitter<PublishedLogEvents> {
     return true
   }
 
+  get #isDue(): boolean {
+    if (!this.#certificate) return false
+    const { endsAt } = this.#certificate
+    const isEnding = endsAt < this.#replica.statements.dates.now + 2 * CHECK_CERTIFICATE_MS
+    return isEnding || performance.now() - this.#certifiedAt >= RENEW_CERTIFICATE_MS
+  }
+
   async #certify() {
-    const certificate = this.#writer.certify()
-    this.#replica.setOwnLog(this.#writer.log)
+    const mode = this.#options.mode.current
+    if (!mode || this.#isClosed) return
+    const { log } = this.#writer
+    this.#replica.takeMode(mode)
+    this.#replica.setOwnLog(log)
+    const certificate = this.#writer.certify(mode, this.#replica.statements.dates.now)
+    this.#certificate = certificate
+    this.#certifiedAt = performance.now()
+    if (log.size === 0) this.#expectStatement(log)
     await this.#replica.addCertificate(certificate)
   }
 
+  #expectStatement(log: Log) {
+    if (this.#empty === log) return
+    this.#empty = log
+    log.once('written', () => this.#inTurn(() => this.#certify()))
+  }
+
+  /** Waits for others to say whether the registry is private; if nobody is found who knows, it is open. */
+  async #modeIsKnown() {
+    const { mode, modeWait } = this.#options
+    if (!mode.current) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, modeWait)
+        this.#stopWaiting = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+    }
+    if (!this.#isClosed) mode.settle()
+  }
+
+  #onmode(heard: Mode) {
+    if (!this.#options.mode.hear(heard)) return
+    this.#stopWaiting()
+    if (this.#certificate) this.#inTurn(() => this.#certify())
+  }
+
+  #onformer(former: Certificate) {
+    if (this.#writer.startAfter(former) && this.#certificate) this.#inTurn(() => this.#certify())
+  }
+
   /**
-   * Waits a moment for others to say that they have more of the log, before anything is written to a log of an
-   * earlier run.
+   * Waits a moment for others to show what they hold of the log, before anything is written to a log of an earlier run.
+   * Who shows nothing that the log's key signed does not shorten the wait.
    */
   #introduced(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, INTRODUCTION_MS)
-      this.#replica.once('introduced', () => {
+      const end = () => {
         clearTimeout(timer)
+        this.#replica.off('introduced', onintroduced)
         resolve()
-      })
+      }
+      const onintroduced = (_length: number, isProven: boolean) => {
+        if (isProven) end()
+      }
+      const timer = setTimeout(end, INTRODUCTION_MS)
+      this.#replica.on('introduced', onintroduced)
     })
   }
 

@@ -12,6 +12,7 @@ import type { Limits } from '../swarm/limits.js'
 import { Membership } from '../swarm/membership.js'
 import type { Peer } from '../swarm/peer.js'
 import type { LeaseRequest, PutRequest } from '../swarm/protocol.js'
+import { checkMode } from '../trust/mode.js'
 import {
   isGone,
   isPresent,
@@ -28,6 +29,7 @@ import { LeaseExpiry } from './lease-expiry.js'
 import { type HeldLease, Leases } from './leases.js'
 import { LogWriter } from './log-writer.js'
 import { cannotBeWritten, PublishedLog } from './published-log.js'
+import { RegistryMode } from './registry-mode.js'
 import { Verifier } from './verifier.js'
 
 export interface RegistrarOptions {
@@ -36,8 +38,10 @@ export interface RegistrarOptions {
   keyPair: KeyPair
   /** Open, and closed by whoever opened it. */
   storage: Storage
-  /** Admit only keys with a grant. */
-  private?: boolean
+  /** Whether to admit only keys with a grant. Left out: as its folder knows, or others of the registry say. */
+  private?: boolean | undefined
+  /** How long others have to say whether the registry is private, if the folder does not know, in ms. */
+  modeWait?: number
   /** How often leases are checked, in ms: a crash is noticed after 3 to 4 of these. */
   heartbeat?: number
   /** How long a connection that was closed properly may take to come back, in ms. */
@@ -59,6 +63,7 @@ const LEASES_PER_HEARTBEAT = 1000
 const RETURN_GRACE_MS = 1500
 const RESTART_GRACE_MS = 10_000
 const STALE_GRACE_MS = 60_000
+const MODE_WAIT_MS = 5000
 /** How long the holder of a key has to show that it lives when another asks for its lease. */
 const HOLDER_ANSWER_MS = 1000
 /** The queue of the statements that are kept in logs; an instance has its own. */
@@ -72,12 +77,13 @@ const STATEMENTS = 'statements'
 export class Registrar extends ReadyResource {
   readonly #stats = { granted: 0, denied: 0 }
   readonly #options: Required<
-    Pick<RegistrarOptions, 'heartbeat' | 'returnGrace' | 'restartGrace' | 'staleGrace'>
+    Pick<RegistrarOptions, 'heartbeat' | 'returnGrace' | 'restartGrace' | 'staleGrace' | 'modeWait'>
   >
   readonly #network: Network
   readonly #keyPair: KeyPair
   readonly #storage: Storage
   readonly #membership: Membership
+  readonly #mode: RegistryMode
   readonly #writer: LogWriter
   readonly #limits: Partial<Limits> | undefined
   readonly #leases = new Leases()
@@ -95,16 +101,17 @@ export class Registrar extends ReadyResource {
     this.#keyPair = keyPair
     this.#storage = storage
     const kinds = new StatementKinds(options.kinds)
-    this.#membership = new Membership(keyPair.publicKey, kinds)
+    this.#membership = new Membership(keyPair.publicKey, kinds, { isStrict: true })
     this.#membership.addIdentity(keyPair)
-    const isPrivate = options.private ?? false
-    this.#writer = new LogWriter({ storage, keyPair, isPrivate, kinds })
+    this.#mode = new RegistryMode({ keyPair, told: options.private })
+    this.#writer = new LogWriter({ storage, keyPair, kinds })
     this.#limits = options.limits
     this.#options = {
       heartbeat: options.heartbeat ?? HEARTBEAT_MS,
       returnGrace: options.returnGrace ?? RETURN_GRACE_MS,
       restartGrace: options.restartGrace ?? RESTART_GRACE_MS,
-      staleGrace: options.staleGrace ?? STALE_GRACE_MS
+      staleGrace: options.staleGrace ?? STALE_GRACE_MS,
+      modeWait: options.modeWait ?? MODE_WAIT_MS
     }
   }
 
@@ -118,7 +125,18 @@ export class Registrar extends ReadyResource {
     return this.#replica
   }
 
+  /**
+   * Reads from the folder, which has to be open, whether the registry is private.
+   *
+   * @throws PRIVATE_REGISTRY
+   */
+  recallMode() {
+    const { mode } = this.#storage.memory
+    this.#mode.recall(mode === null ? null : checkMode(mode, this.#keyPair.publicKey))
+  }
+
   override async _open() {
+    this.recallMode()
     await this.#writer.ready()
     const replica = new Replica({
       network: this.#network,
@@ -138,7 +156,13 @@ export class Registrar extends ReadyResource {
       for (const [key, entry] of entries) if (isGone(entry)) leaseExpiry.copyGone(key)
     })
     replica.on('registrar', () => leaseExpiry.review())
-    this.#own = new PublishedLog(this.#writer, replica, this.#storage)
+    this.#own = new PublishedLog({
+      writer: this.#writer,
+      replica,
+      storage: this.#storage,
+      mode: this.#mode,
+      modeWait: this.#options.modeWait
+    })
     forward(this.#own, this, ['notice'])
     this.#own.on('reopened', () => this.#onreopened(leaseExpiry))
     await this.#own.open()

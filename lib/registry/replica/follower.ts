@@ -54,7 +54,7 @@ const SPREAD_MS = 10_000
 export class Follower extends ReadyResource {
   /** How many blocks of the log are in the directory. */
   applied = 0
-  /** How many blocks connected peers said that they have. Of blocks beyond that, perhaps nobody has all. */
+  /** How many blocks connected peers have. Of blocks beyond that, perhaps nobody has all. */
   offered = 0
 
   #core: Hypercore
@@ -103,6 +103,14 @@ export class Follower extends ReadyResource {
     await this.#fetching
   }
 
+  /** Closes, and takes what was copied off the disk. */
+  async discard() {
+    await this.ready()
+    this.#download?.destroy()
+    await this.core.clear(0, this.core.length)
+    await this.close()
+  }
+
   get core(): Hypercore {
     return this.#core
   }
@@ -117,7 +125,7 @@ export class Follower extends ReadyResource {
     return this.#options.snapshots.held(this.logKey)
   }
 
-  /** A peer said that it has so many blocks, and this snapshot if there is one. */
+  /** A peer has so many blocks, of those that were proven to be written, and this snapshot if there is one. */
   offer(length: number, snapshot: Snapshot | null) {
     this.offered = Math.max(this.offered, length)
     if (snapshot && this.#candidates.add(snapshot)) void this.#run()

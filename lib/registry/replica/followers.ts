@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
-import type { SeaportError } from '../../core/errors.js'
+import { SeaportError } from '../../core/errors.js'
 import { forward } from '../../core/forward.js'
+import { type Head, headOf } from '../log/head.js'
 import { Snapshots } from '../log/snapshots.js'
 import type { Storage } from '../log/storage.js'
 import type { Peer } from '../swarm/peer.js'
@@ -10,6 +11,7 @@ import type { Statements } from '../trust/statements.js'
 import type { Directory } from './directory.js'
 import { Follower } from './follower.js'
 import { Replication } from './replication.js'
+import type { StatementSources } from './statement-sources.js'
 
 export interface FollowersOptions {
   storage: Storage
@@ -17,6 +19,10 @@ export interface FollowersOptions {
   registry: Buffer
   directory: Directory
   statements: Statements
+  /** Remembers which log holds which statements. */
+  sources: StatementSources
+  /** How many peers the logs are served to. */
+  maxPeers: () => number
   /** The key of the registrar that writes a log now, null if none does any more. */
   writerOf: (logKey: string) => string | null
 }
@@ -53,11 +59,22 @@ export class Followers extends EventEmitter<FollowersEvents> {
     this.snapshots = new Snapshots(options.storage)
   }
 
-  /** Serves the logs to a peer, and asks it for what is needed. */
-  serve(peer: Peer) {
+  /**
+   * Serves the logs to a peer, and asks it for what is needed. One that is too many is told so: it still gets leases and
+   * pings, and can copy the logs from other replicas.
+   */
+  serve(peer: Peer): SeaportError | null {
+    if (this.#peers.size >= this.#options.maxPeers()) {
+      const refusal = SeaportError.LIMIT_REACHED(
+        `the logs are served to ${this.#peers.size} others already, and to no more`
+      )
+      peer.tell(refusal)
+      return refusal
+    }
     this.#peers.add(peer)
     peer.on('close', () => this.#peers.delete(peer))
     if (!this.#isMoving) this.#copying.add(peer)
+    return null
   }
 
   /** Resolves when what is on disk is in the directory. */
@@ -66,7 +83,7 @@ export class Followers extends EventEmitter<FollowersEvents> {
       this.#left.set(logKey, before)
       return
     }
-    const { storage, registry, directory, statements, writerOf } = this.#options
+    const { storage, registry, directory, statements, sources, writerOf } = this.#options
     const follower = new Follower({
       open: (options) =>
         this.#copying.open(logKey, () => writerOf(logKey), { inflightRange: INFLIGHT, ...options }),
@@ -80,7 +97,10 @@ export class Followers extends EventEmitter<FollowersEvents> {
         this.emit('entries', entries)
       },
       onretain: (keys) => directory.retain(logKey, keys),
-      onstatement: (statement) => statements.add(statement)
+      onstatement: (statement) => {
+        sources.add(logKey, statement)
+        statements.add(statement)
+      }
     })
     this.#followers.set(logKey, follower)
     forward(follower, this, ['notice'])
@@ -115,7 +135,7 @@ export class Followers extends EventEmitter<FollowersEvents> {
     for (const [logKey, before] of left) await this.follow(logKey, before)
   }
 
-  /** A peer said what it has of a log. */
+  /** A peer has so many blocks of a log, of those that were proven to be written. */
   offer(logKey: string, length: number, snapshot: Snapshot | null = null) {
     const follower = this.#followers.get(logKey) ?? this.#left.get(logKey)
     follower?.offer(length, snapshot)
@@ -126,12 +146,23 @@ export class Followers extends EventEmitter<FollowersEvents> {
     if (!this.#isMoving) this.#copying.setLength(logKey, peer, length)
   }
 
+  /** Whether a log is followed, and what is on disk of it was read. */
+  has(logKey: string): boolean {
+    return this.#followers.get(logKey)?.opened ?? false
+  }
+
   /** How many blocks of a log are in the directory. */
   applied(logKey: string): number {
     return this.#followers.get(logKey)?.applied ?? 0
   }
 
-  /** How many blocks of a log connected peers said that they have. */
+  /** How far a log went, as far as our copy can prove. */
+  head(logKey: string): Head | null {
+    const core = this.#followers.get(logKey)?.core
+    return core?.opened && !core.closing ? headOf(core) : null
+  }
+
+  /** How many blocks of a log connected peers were seen to have. */
   offered(logKey: string): number {
     return this.#followers.get(logKey)?.offered ?? 0
   }
@@ -155,7 +186,8 @@ export class Followers extends EventEmitter<FollowersEvents> {
     this.#followers.delete(logKey)
     this.#left.delete(logKey)
     this.#options.directory.drop(logKey)
-    await follower?.close()
+    this.#options.sources.drop(logKey)
+    await follower?.discard()
     await this.snapshots.forget(logKey)
   }
 

@@ -2,8 +2,10 @@ import type { Log } from '../log/log.js'
 import type { LogNotice } from '../swarm/protocol.js'
 import type { Certificate } from '../trust/certificate.js'
 import { Certificates } from '../trust/certificates.js'
+import type { SignedDates } from '../trust/signed-dates.js'
 import type { Followers } from './followers.js'
 import type { LiveRegistrars } from './live-registrars.js'
+import type { StatementSources } from './statement-sources.js'
 import { isRead, type Progress } from './sync.js'
 
 /** One registrar's log, and how fresh our copy of it is. Keys are hex. */
@@ -16,23 +18,44 @@ export interface LogView extends Progress {
   heardAt: number | null
 }
 
-/** A log whose registrar did not renew its certificate for so long is dropped, while another is live. */
-const FORGET_LOG_AFTER_MS = 30 * 24 * 60 * 60 * 1000
+export interface KnownLogsOptions {
+  followers: Followers
+  live: LiveRegistrars
+  dates: SignedDates
+  sources: StatementSources
+}
+
+/** A participant follows so many logs at most. */
+export const MAX_LOGS = 64
+/** How long a registrar looks for the rest of a log of its own that went on elsewhere, in ms. */
+const LEFTOVER_MS = 60_000
 
 /** The logs that we know of: who writes each, what we and others have of it, and whether it is of any use. */
 export class KnownLogs {
   readonly certificates = new Certificates()
-  /** The log that this process writes. */
-  own: Log | null = null
-  readonly #followers: Followers
-  readonly #live: LiveRegistrars
+  readonly #options: KnownLogsOptions
+  #own: Log | null = null
+  /** Logs of our own that were read to their end and dropped. */
+  readonly #finished = new Set<string>()
+  /** When we began our own log, by `performance.now()`. */
+  #ownSince = 0
 
-  constructor(followers: Followers, live: LiveRegistrars) {
-    this.#followers = followers
-    this.#live = live
+  constructor(options: KnownLogsOptions) {
+    this.#options = options
+  }
+
+  /** The log that this process writes. */
+  get own(): Log | null {
+    return this.#own
+  }
+
+  set own(log: Log | null) {
+    this.#own = log
+    this.#ownSince = performance.now()
   }
 
   views(): LogView[] {
+    const { live, followers } = this.#options
     return [...this.certificates.values()].map(({ logKey, registrarKey }) => {
       const { applied, offered } = this.#progressOf(logKey)
       return {
@@ -40,9 +63,9 @@ export class KnownLogs {
         registrarKey,
         applied,
         offered,
-        behind: Math.max(this.#followers.written(logKey) - applied, 0),
-        live: this.isOwn(logKey) || this.#live.get(registrarKey)?.logKey === logKey,
-        heardAt: this.#live.heardAt(registrarKey)
+        behind: Math.max(followers.written(logKey) - applied, 0),
+        live: this.#isLive(logKey, registrarKey),
+        heardAt: live.heardAt(registrarKey)
       }
     })
   }
@@ -63,44 +86,104 @@ export class KnownLogs {
   }
 
   noticeOf(certificate: Certificate): LogNotice {
+    const { followers } = this.#options
     const { logKey } = certificate
-    const snapshot = this.#followers.snapshots.held(logKey)
-    return { certificate, length: this.#lengthOf(logKey), ...(snapshot ? { snapshot } : {}) }
-  }
-
-  /** How many blocks of our own log a peer has, by what it said; 0 if it does not name the log. */
-  ownLengthIn(notices: readonly LogNotice[]): number {
-    const own = notices.find(({ certificate }) =>
-      this.isOwn((certificate as Certificate | null)?.logKey ?? '')
-    )
-    return own?.length ?? 0
-  }
-
-  /** Whether a peer has more of our own log than we have. Then our folder was put back to an older state. */
-  isRewound(logKey: string, length: number): boolean {
-    return this.isOwn(logKey) && length > this.#lengthOf(logKey)
-  }
-
-  outdated(): Certificate[] {
-    return [...this.certificates.values()].filter((certificate) => this.isOutdated(certificate))
+    const snapshot = followers.snapshots.held(logKey)
+    const head = this.isOwn(logKey) ? this.own?.head : followers.head(logKey)
+    return {
+      certificate,
+      length: this.#lengthOf(logKey),
+      ...(head ? { head } : {}),
+      ...(snapshot ? { snapshot } : {})
+    }
   }
 
   /**
-   * Whether a log is of no use any more: its registrar has begun another one that we have read, or was away for
-   * very long while another registrar is live.
+   * Whether to follow the log of a certificate. One that has ended is passed over, and so is a worse one than the
+   * many that we follow already.
+   *
+   * @param isFromItsRegistrar whether the registrar itself said so, which is connected then
    */
-  isOutdated({ logKey, registrarKey, startedAt, renewedAt }: Certificate): boolean {
-    const live = this.certificates.get(this.#live.get(registrarKey)?.logKey ?? '')
+  isWanted(certificate: Certificate, isFromItsRegistrar: boolean): boolean {
+    if (this.certificates.has(certificate.logKey) || this.isOwn(certificate.logKey)) return true
+    if (isFromItsRegistrar) return true
+    if (this.#finished.has(certificate.logKey)) return false
+    if (this.#isEnded(certificate) || this.#isSuperseded(certificate)) return false
+    if (this.certificates.size < MAX_LOGS) return true
+    const worst = this.#ranked().at(-1)
+    return worst !== undefined && this.#worth(worst) < certificate.renewedAt
+  }
+
+  /** The logs that are of no use any more, and those that are too many. */
+  superfluous(): Certificate[] {
+    const kept: Certificate[] = []
+    const dropped: Certificate[] = []
+    for (const certificate of this.#ranked()) {
+      if (kept.length >= MAX_LOGS || this.#isUseless(certificate)) dropped.push(certificate)
+      else kept.push(certificate)
+    }
+    for (const one of dropped) if (this.#isFormer(one)) this.#finished.add(one.logKey)
+    return dropped
+  }
+
+  /** Best first. */
+  #ranked(): Certificate[] {
+    const all = [...this.certificates.values()]
+    if (all.length <= MAX_LOGS) return all
+    const worth = new Map(all.map((certificate) => [certificate, this.#worth(certificate)]))
+    return all.sort((a, b) => (worth.get(b) ?? 0) - (worth.get(a) ?? 0))
+  }
+
+  /** Live logs are worth most, then those that alone hold a statement, then the newest. */
+  #worth({ logKey, registrarKey, renewedAt }: Certificate): number {
+    if (this.#isLive(logKey, registrarKey)) return Infinity
+    return this.#options.sources.holdsAlone(logKey) ? Number.MAX_VALUE : renewedAt
+  }
+
+  #isUseless(certificate: Certificate): boolean {
+    const { logKey, registrarKey } = certificate
+    if (this.#isLive(logKey, registrarKey)) return false
+    if (this.#isLeftover(certificate)) return true
+    const isOver = this.#isSuperseded(certificate) || this.#isEnded(certificate)
+    return isOver && !this.#options.sources.holdsAlone(logKey)
+  }
+
+  /** Whether a log's registrar is connected and writes this one, or is this process. */
+  #isLive(logKey: string, registrarKey: string): boolean {
+    return this.isOwn(logKey) || this.#options.live.get(registrarKey)?.logKey === logKey
+  }
+
+  /** By the registry's own time, and never the newest: where all registrars are gone their logs are all there is. */
+  #isEnded(certificate: Certificate): boolean {
+    const { endsAt, logKey } = certificate
+    return endsAt < this.#options.dates.newest && this.certificates.newest?.logKey !== logKey
+  }
+
+  /** Whether its registrar has begun another one that we have read. */
+  #isSuperseded({ logKey, registrarKey, startedAt }: Certificate): boolean {
+    const live = this.certificates.get(this.#options.live.get(registrarKey)?.logKey ?? '')
     if (live) return live.startedAt > startedAt && isRead(this.#progressOf(live.logKey))
-    const isForgotten = renewedAt < Date.now() - FORGET_LOG_AFTER_MS
-    return isForgotten && this.#live.size > 0 && !this.isOwn(logKey)
+    const { followers } = this.#options
+    if (!this.#isFormer({ logKey, registrarKey }) || !followers.has(logKey)) return false
+    return isRead({ applied: followers.applied(logKey), offered: followers.written(logKey) })
+  }
+
+  /** One of our own that is not read to its end, as it went on where nobody finds it any more. */
+  #isLeftover(certificate: Certificate): boolean {
+    return this.#isFormer(certificate) && performance.now() - this.#ownSince > LEFTOVER_MS
+  }
+
+  /** Whether this process wrote it before. */
+  #isFormer({ logKey, registrarKey }: Pick<Certificate, 'logKey' | 'registrarKey'>): boolean {
+    const own = this.certificates.get(this.own?.key ?? '')
+    return own !== undefined && own.registrarKey === registrarKey && own.logKey !== logKey
   }
 
   #progressOf(logKey: string) {
-    return { applied: this.#lengthOf(logKey), offered: this.#followers.offered(logKey) }
+    return { applied: this.#lengthOf(logKey), offered: this.#options.followers.offered(logKey) }
   }
 
   #lengthOf(logKey: string): number {
-    return this.own?.key === logKey ? this.own.length : this.#followers.applied(logKey)
+    return this.own?.key === logKey ? this.own.length : this.#options.followers.applied(logKey)
   }
 }

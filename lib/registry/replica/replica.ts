@@ -5,14 +5,14 @@ import { KeyPair, toHex } from '../../core/keys.js'
 import type { Network } from '../../core/network.js'
 import type { Log } from '../log/log.js'
 import { type LogValue, sortOut } from '../log/log-value.js'
-import type { Storage } from '../log/storage.js'
+import type { Memory, Storage } from '../log/storage.js'
 import type { Limits } from '../swarm/limits.js'
 import { Membership } from '../swarm/membership.js'
 import type { Peer } from '../swarm/peer.js'
 import { Peering, type PeeringOptions } from '../swarm/peering.js'
 import type { Answer, LogNotice, Ping } from '../swarm/protocol.js'
-import { type Certificate, checkCertificate } from '../trust/certificate.js'
-import { checkGrantStatement } from '../trust/grant.js'
+import type { Certificate } from '../trust/certificate.js'
+import { counts, type Mode } from '../trust/mode.js'
 import type { Snapshot } from '../trust/snapshot.js'
 import type { Statement } from '../trust/statement.js'
 import type { Statements } from '../trust/statements.js'
@@ -22,6 +22,9 @@ import { Followers } from './followers.js'
 import { KnownLogs, type LogView } from './known-logs.js'
 import { LiveRegistrars } from './live-registrars.js'
 import { type CheckedLogNotice, checkLogNotice } from './log-notice.js'
+import { OwnLogCopies } from './own-log-copies.js'
+import { Recollection } from './recollection.js'
+import { StatementSources } from './statement-sources.js'
 import { Sync, type SyncOptions } from './sync.js'
 
 export interface ReplicaOptions {
@@ -39,8 +42,6 @@ export interface ReplicaOptions {
   limits?: Partial<Limits> | undefined
 }
 
-/** The memory is written this long after it changed; a crash costs a rescan, no more. */
-const SAVE_DELAY_MS = 1000
 /** How often grants are checked for having expired. */
 const EXPIRY_CHECK_MS = 1000
 /** How often connections are searched for peers that may not read any more. */
@@ -51,7 +52,8 @@ const SWEEP_MS = 5000
  * them and served to whoever asks. Emits `registrar` (a Peer, when one is live), `registrar-lost`
  * (a Peer), `synced` (once), `applied` (more of some log was read), `entries` (what another's log says, as a list of
  * keys and entries), `peer` (a Peer), `rights` (somebody may have lost some),
- * `introduced` (a peer said what it has; of our own log so many blocks), `rewound` (a peer has more of our own log than we have),
+ * `introduced` (a peer said all that it has: of our own log so many blocks, and whether it proved any), `rewound` (a peer
+ * proved that our own log went on elsewhere), `former` (a Certificate: another log of this registrar), `mode` (a Mode),
  * `denied` (a SeaportError: we may not read; and whether the registry's own key says so) and `notice` (a SeaportError).
  */
 export class Replica extends ReadyResource {
@@ -66,13 +68,20 @@ export class Replica extends ReadyResource {
 
   readonly #storage: Storage
   readonly #followers: Followers
+  readonly #memory: Recollection
   readonly #live = new LiveRegistrars()
   readonly #logs: KnownLogs
   readonly #sync: Sync
-  #replications = 0
+  readonly #sources: StatementSources
+  readonly #ownCopies = new OwnLogCopies({
+    log: () => this.#logs.own,
+    onrewound: () => this.emit('rewound')
+  })
+  /** The last ping of each peer, which may come before the certificate that says what the peer is. */
+  readonly #pings = new WeakMap<Peer, Ping>()
+  #mode: Mode | null = null
   readonly #timers: NodeJS.Timeout[] = []
   #stopWatching: () => void = () => {}
-  #saveTimer: NodeJS.Timeout | null = null
 
   constructor({
     network,
@@ -92,6 +101,8 @@ export class Replica extends ReadyResource {
     this.key = toHex(keyPair.publicKey)
     this.#storage = storage
     this.membership = membership
+    this.#memory = new Recollection({ storage, registry, remember: (m) => this.#remember(m) })
+    forward(this.#memory, this, ['notice'])
     this.backup = new Backup({
       registry,
       directory: this.directory,
@@ -105,14 +116,22 @@ export class Replica extends ReadyResource {
     this.peering.on('peer', (peer: Peer) => this.#onpeer(peer))
     this.peering.on('denied', (...denial) => this.emit('denied', ...denial))
     forward(this.peering, this, ['notice'])
+    this.#sources = new StatementSources(this.statements)
     this.#followers = new Followers({
       storage,
       registry,
       directory: this.directory,
       statements: this.statements,
+      sources: this.#sources,
+      maxPeers: () => this.peering.limits.replications,
       writerOf: (logKey) => this.#logs.writerOf(logKey)
     })
-    this.#logs = new KnownLogs(this.#followers, this.#live)
+    this.#logs = new KnownLogs({
+      followers: this.#followers,
+      live: this.#live,
+      dates: this.statements.dates,
+      sources: this.#sources
+    })
     forward(this.#followers, this, ['notice', 'entries'])
     this.#followers.on('held', (logKey) => this.announce(logKey))
     this.#followers.on('applied', () => this.#onapplied())
@@ -121,6 +140,11 @@ export class Replica extends ReadyResource {
   /** What the logs say beside leases: grants, revocations, and the kinds that were passed in. */
   get statements(): Statements {
     return this.membership.statements
+  }
+
+  /** Whether the registry is private, by its own key's last word that we know; null while we know none. */
+  get mode(): Mode | null {
+    return this.#mode
   }
 
   /** Registrars that are connected and heard of within the last beats. */
@@ -169,14 +193,11 @@ export class Replica extends ReadyResource {
 
   override async _open() {
     await this.#followers.snapshots.sweep()
-    for (const certificate of this.#storage.memory.certificates) {
-      try {
-        await this.addCertificate(checkCertificate(certificate, this.registry))
-      } catch (notice) {
-        this.emit('notice', notice)
-      }
-    }
-    for (const statement of this.#storage.memory.grants) this.#remember(statement)
+    this.statements.dates.hear(this.#memory.signedAt)
+    const mode = this.#memory.mode()
+    if (mode) this.takeMode(mode)
+    for (const certificate of this.#memory.certificates()) await this.addCertificate(certificate)
+    for (const statement of this.#memory.grants()) this.statements.add(statement)
     this.#stopWatching = this.membership.grants.watch((subject) => this.#onrights(subject))
     this.#timers.push(
       setInterval(() => this.membership.grants.expire(), EXPIRY_CHECK_MS),
@@ -192,22 +213,40 @@ export class Replica extends ReadyResource {
     this.#stopWatching()
     await this.peering.close()
     await this.#followers.close()
-    if (this.#saveTimer) clearTimeout(this.#saveTimer)
-    if (this.opened) await this.#save()
+    this.#memory.close()
+    if (this.opened) await this.#memory.save()
   }
 
-  /** Follows the log of a certificate from now on, and tells the others of it. */
+  /** Follows the log of a certificate from now on, if it is of use, and tells the others of it. */
   async addCertificate(certificate: Certificate, from?: Peer) {
-    const { logKey, registrarKey } = certificate
+    const { logKey, registrarKey, renewedAt, mode } = certificate
     const { certificates } = this.#logs
-    if (!certificates.isNews(certificate) || this.#logs.isOutdated(certificate)) return
+    this.statements.dates.hear(renewedAt)
+    this.takeMode(mode)
+    if (!certificates.isNews(certificate)) return
+    if (registrarKey === this.key && !this.#logs.isOwn(logKey)) this.emit('former', certificate)
+    if (!this.#logs.isWanted(certificate, from?.key === registrarKey)) return
     const isKnown = certificates.has(logKey)
     certificates.set(logKey, certificate)
-    this.#setPrivate()
     this.peering.addRegistrar(registrarKey)
-    this.#saveSoon()
+    this.#memory.saveSoon()
     this.announce(logKey, from)
-    if (!isKnown && !this.#logs.isOwn(logKey)) await this.#followers.follow(logKey)
+    this.#forgetOldLogs()
+    if (!isKnown && certificates.has(logKey) && !this.#logs.isOwn(logKey)) {
+      await this.#followers.follow(logKey)
+    }
+  }
+
+  /** Takes the registry's word on whether it is private. An older word counts for nothing. */
+  takeMode(mode: Mode) {
+    if (!counts(mode, this.#mode)) return
+    const { grants } = this.membership
+    const wasUnknown = grants.isPrivate === null
+    this.#mode = mode
+    grants.isPrivate = mode.private
+    this.#memory.saveSoon()
+    if (wasUnknown) for (const peer of this.peering.peers.values()) this.#replicate(peer)
+    this.emit('mode', mode)
   }
 
   /** Tells the others what we have of a log. */
@@ -228,14 +267,21 @@ export class Replica extends ReadyResource {
     const tell = (values: LogValue[]) => {
       const { entries, statements } = sortOut(values)
       this.directory.apply(logKey, entries, true)
-      for (const statement of statements) this.statements.add(statement)
+      for (const statement of statements) {
+        this.#sources.add(logKey, statement)
+        this.statements.add(statement)
+      }
     }
     tell(log.values())
-    log.on('written', tell)
+    log.on('written', (values: LogValue[]) => {
+      tell(values)
+      this.#forgetOldLogs()
+    })
     this.directory.setLive(logKey, true)
     if (!before || before.key === logKey) return
     this.directory.setLive(before.key, false)
     this.#followers.follow(before.key).catch((notice) => this.emit('notice', notice))
+    this.#followers.offer(before.key, this.#ownCopies.longest)
   }
 
   /**
@@ -245,35 +291,20 @@ export class Replica extends ReadyResource {
    */
   async move(open: () => Promise<void>) {
     await this.#followers.move(open)
-    this.#saveSoon()
+    this.#memory.saveSoon()
   }
 
   #onapplied() {
-    this.#saveSoon()
+    this.#memory.saveSoon()
     this.#forgetOldLogs()
     this.#sync.check()
     this.emit('applied')
   }
 
-  #setPrivate() {
-    const { grants } = this.membership
-    const wasUnknown = grants.isPrivate === null
-    grants.isPrivate = this.#logs.certificates.isPrivate
-    if (wasUnknown) for (const peer of this.peering.peers.values()) this.#replicate(peer)
-  }
-
-  #remember(statement: unknown) {
-    try {
-      this.statements.add(checkGrantStatement(statement, this.registry))
-    } catch (notice) {
-      this.emit('notice', notice)
-    }
-  }
-
   #onrights(subject: string | undefined) {
     this.#cutTheUnwelcome()
     if (subject && this.membership.identities.includes(subject)) this.peering.searchNow()
-    this.#saveSoon()
+    this.#memory.saveSoon()
   }
 
   /** Cuts the connections of peers that may not read any more. */
@@ -288,35 +319,21 @@ export class Replica extends ReadyResource {
     this.#replicate(peer)
     peer.on('logs', (logs) => this.#onlogs(peer, logs))
     peer.on('afterword', (answer) => this.#onafterword(peer, answer))
-    peer.once('logs', (logs) => this.emit('introduced', this.#logs.ownLengthIn(logs)))
+    peer.on('introduced', () => this.#onintroduced(peer))
     peer.on('ping', (ping) => this.#onping(peer, ping))
     peer.on('close', () => this.#onpeerclose(peer))
-    peer.sendLogs(this.#logs.notices())
+    peer.introduce(this.#logs.notices())
     this.emit('peer', peer)
   }
 
   /**
-   * Serves the logs to a peer. This waits until a certificate says who may read, because logs may be on disk
-   * that no certificate of ours names yet.
+   * Serves the logs to a peer. This waits until it is known who may read, because logs may be on disk that no
+   * certificate of ours names yet.
    */
   #replicate(peer: Peer) {
     if (peer.connection.destroying || this.membership.grants.isPrivate === null) return
-    if (this.#replications >= this.peering.limits.replications) return this.#turnAway(peer)
-    this.#replications++
-    peer.on('close', () => this.#replications--)
-    this.#followers.serve(peer)
-  }
-
-  /**
-   * Tells a peer that it gets no logs here. It still gets leases and pings, and can copy the logs from other
-   * replicas.
-   */
-  #turnAway(peer: Peer) {
-    const reason = SeaportError.LIMIT_REACHED(
-      `the logs are served to ${this.#replications} others already, and to no more`
-    )
-    peer.tell(reason)
-    this.emit('notice', reason)
+    const refusal = this.#followers.serve(peer)
+    if (refusal) this.emit('notice', refusal)
   }
 
   /** Reports what a peer says unasked (id 0). Answers about a lease are the lease's to handle. */
@@ -335,15 +352,25 @@ export class Replica extends ReadyResource {
     this.#sync.check()
   }
 
-  #onlognotice(peer: Peer, { certificate, length, snapshot }: CheckedLogNotice) {
-    const { logKey } = certificate
+  #onlognotice(peer: Peer, { certificate, length, head, snapshot }: CheckedLogNotice) {
+    const { logKey, registrarKey } = certificate
     this.addCertificate(certificate, peer).catch((notice) => this.emit('notice', notice))
+    if (!this.#logs.certificates.has(logKey)) return
+    if (this.#logs.isOwn(logKey)) return this.#ownCopies.take(peer, { length, head, snapshot })
     this.#followers.offer(logKey, length, snapshot)
     this.#followers.setLength(logKey, peer, length)
-    if (this.#logs.isRewound(logKey, length)) this.emit('rewound')
+    const ping = this.#pings.get(peer)
+    if (peer.key === registrarKey && ping) this.#onping(peer, ping)
   }
 
-  #onping(peer: Peer, { length }: Ping) {
+  async #onintroduced(peer: Peer) {
+    const { length, isProven } = await this.#ownCopies.of(peer)
+    this.emit('introduced', length, isProven)
+  }
+
+  #onping(peer: Peer, ping: Ping) {
+    this.#pings.set(peer, ping)
+    const { length } = ping
     const certificate = this.#logs.certificates.ofRegistrar(peer.key)
     if (!certificate) return
     const { logKey } = certificate
@@ -366,26 +393,20 @@ export class Replica extends ReadyResource {
   }
 
   #forgetOldLogs() {
-    for (const { logKey } of this.#logs.outdated()) {
+    for (const { logKey, registrarKey } of this.#logs.superfluous()) {
       this.#logs.certificates.delete(logKey)
+      if (!this.#logs.certificates.ofRegistrar(registrarKey))
+        this.peering.removeRegistrar(registrarKey)
       this.#followers.drop(logKey).catch((notice) => this.emit('notice', notice))
-      this.#saveSoon()
+      this.#memory.saveSoon()
     }
   }
 
-  #saveSoon() {
-    if (this.#saveTimer || this.closing) return
-    this.#saveTimer = setTimeout(() => {
-      this.#saveTimer = null
-      this.#save().catch((notice) => this.emit('notice', notice))
-    }, SAVE_DELAY_MS)
-  }
-
-  async #save() {
-    const { memory } = this.#storage
+  #remember(memory: Memory) {
     memory.certificates = [...this.#logs.certificates.values()]
+    memory.mode = this.#mode
+    memory.signedAt = this.statements.dates.newest
     memory.grants = this.membership.grants.statements()
     this.#followers.remember()
-    await this.#storage.save()
   }
 }

@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events'
 export interface Progress {
   /** Blocks that are in the directory. */
   applied: number
-  /** Blocks that somebody connected was seen to have. */
+  /** Blocks that somebody connected has, by the registrar's own word or a proof: what a mere member says counts for nothing. */
   offered: number
   /** Whether its registrar is connected and answers, or is this process. */
   live: boolean
@@ -20,7 +20,7 @@ export interface SyncOptions {
 const PATIENCE_MS = 2000
 
 /**
- * Whether the directory is as good as it gets: a live registrar is there, and all that anybody said to have
+ * Whether the directory is as good as it gets: a live registrar is there, and all that anybody was proven to have
  * was read, because a registrar that was just restarted knows less than others. After `patience`, what the live
  * registrars said is enough, or, without one, what the others said. Once reached, it stays so. Emits `synced`.
  */

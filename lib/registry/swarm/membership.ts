@@ -30,10 +30,11 @@ export class Membership {
   readonly #registry: Buffer
   readonly #identities = new Map<string, KeyPair>()
 
-  constructor(registry: Buffer, kinds = new StatementKinds()) {
+  /** @param isStrict whether this is a registrar, which takes nothing that is dated too far ahead */
+  constructor(registry: Buffer, kinds = new StatementKinds(), { isStrict = false } = {}) {
     this.#registry = registry
     this.grants = new Grants(registry)
-    this.statements = new Statements(kinds, this.grants)
+    this.statements = new Statements(kinds, this.grants, { isStrict })
     this.statements.watchAll((statement) => {
       if (isGrantStatement(statement)) this.grants.add(statement)
     })
@@ -104,9 +105,14 @@ export class Membership {
     return [...identities].some((key) => this.grants.allows(key, { kind: 'read' }))
   }
 
-  /** Takes a statement from anybody whose signature was checked. Returns whether it was news. */
+  /**
+   * Takes a statement from anybody whose signature was checked. No registrar has checked its date.
+   *
+   * @returns whether it was news
+   */
   learn(statement: GrantStatement): boolean {
-    return this.grants.isAuthorized(statement) && this.statements.add(statement)
+    if (!this.grants.isAuthorized(statement) || !this.statements.isTimely(statement)) return false
+    return this.statements.add(statement)
   }
 
   /** Our keys, those first that were granted something, then the newest. */

@@ -21,10 +21,13 @@ import {
   answerEncoding,
   type LeaseRequest,
   type LogNotice,
+  type LogPage,
   leaseEncoding,
   logsEncoding,
+  MAX_LISTED_LOGS,
   type Ping,
   type PutRequest,
+  pagesOf,
   pingEncoding,
   putEncoding,
   REGISTRY_PROTOCOL,
@@ -34,6 +37,8 @@ import { RateLimiter } from './rate-limiter.js'
 
 interface PeerEvents {
   logs: [LogNotice[]]
+  /** The list that the other side began with is complete. */
+  introduced: []
   ping: [Ping]
   pong: []
   /** A relay that we may use. */
@@ -70,7 +75,7 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   readonly #budget: RateLimiter
   readonly #channel: MuxChannel
-  readonly #logs: MuxMessage<LogNotice[]>
+  readonly #logs: MuxMessage<LogPage>
   readonly #ping: MuxMessage<Ping>
   readonly #pong: MuxMessage<undefined>
   readonly #lease: MuxMessage<LeaseRequest>
@@ -79,6 +84,9 @@ export class Peer extends EventEmitter<PeerEvents> {
   readonly #relay: MuxMessage<RelayOffer>
   readonly #failureDetector = new FailureDetector()
   readonly #requests = new Map<number, (answer: Answer | SeaportError) => void>()
+  /** How many logs the other side's first list had so far. */
+  #listed = 0
+  #isIntroduced = false
   #requestId = 0
   #unanswered = 0
   #heartbeat: NodeJS.Timeout | null = null
@@ -115,7 +123,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     })
     if (!channel) throw SeaportError.CLOSED('the connection closed before the channel opened')
     this.#channel = channel
-    this.#logs = this.#message(logsEncoding, (logs) => this.emit('logs', logs))
+    this.#logs = this.#message(logsEncoding, (page) => this.#onlogs(page))
     this.#ping = this.#message(pingEncoding, (ping) => this.#onping(ping))
     this.#pong = this.#message(c.none, () => this.emit('pong'))
     this.#lease = this.#message(leaseEncoding, (request) => this.#onrequest('lease', request))
@@ -141,8 +149,14 @@ export class Peer extends EventEmitter<PeerEvents> {
     if (!this.closed) this.#relay.send(offer)
   }
 
+  /** Begins with all logs that we know of. */
+  introduce(logs: readonly LogNotice[]) {
+    for (const page of pagesOf(logs.slice(0, MAX_LISTED_LOGS))) this.#logs.send(page)
+  }
+
+  /** Tells what is new of some logs. */
   sendLogs(logs: LogNotice[]) {
-    this.#logs.send(logs)
+    this.#logs.send({ logs, isLast: false })
   }
 
   /**
@@ -245,6 +259,18 @@ export class Peer extends EventEmitter<PeerEvents> {
       this.#isGathering = false
       if (!this.closed) this.mux.uncork()
     })
+  }
+
+  /** @throws BAD_MESSAGE for a list that does not end */
+  #onlogs({ logs, isLast }: LogPage) {
+    if (!this.#isIntroduced) {
+      this.#listed += logs.length
+      if (this.#listed > MAX_LISTED_LOGS) throw SeaportError.BAD_MESSAGE('too many logs in a list')
+    }
+    this.emit('logs', logs)
+    if (!isLast || this.#isIntroduced) return
+    this.#isIntroduced = true
+    this.emit('introduced')
   }
 
   #onping(ping: Ping) {

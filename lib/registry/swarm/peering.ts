@@ -13,6 +13,7 @@ import {
 import { type KeyPair, toHex } from '../../core/keys.js'
 import type { Network } from '../../core/network.js'
 import type { RelayOffer } from '../../core/relay-offer.js'
+import { CallBackoff } from './call-backoff.js'
 import { ConnectionGate } from './connection-gate.js'
 import { exchangeHello, turnAway } from './hello.js'
 import { DEFAULT_LIMITS, type Limits } from './limits.js'
@@ -45,6 +46,8 @@ const SEARCH_BACKOFFS_MS = [300, 600, 1200, 2000, 2500]
 const EAGER_SEARCHES = 4
 /** Lookups, and calls at known registrars that are away, while another registrar is connected. */
 const IDLE_SEARCH_MS = 30_000
+/** So many registrars that are away are called at whenever we search. */
+const FAVOURITES = 4
 const JITTER = 0.2
 /** An attempt to reach a peer that is older than this gives way when that peer calls us. */
 const STALE_ATTEMPT_MS = 500
@@ -76,9 +79,11 @@ export class Peering extends ReadyResource {
   readonly #replicaPeers: number
   /** Of registrars, and of replicas. */
   readonly #discoveries: PeerDiscovery[] = []
+  /** The one whose certificate was renewed last comes last. */
   readonly #registrars = new Set<string>()
   /** Relays that registrars offer who are connected. */
   readonly #relays = new Map<Peer, RelayOffer>()
+  readonly #callBackoff = new CallBackoff()
   /** When our own calls began, ms since 1970. */
   readonly #attempts = new WeakMap<SecretStream, number>()
   readonly #reports = new Reports({ onreport: (notice) => this.emit('notice', notice) })
@@ -125,8 +130,17 @@ export class Peering extends ReadyResource {
   /** Calls at a registrar now if it is away, and again from time to time. */
   addRegistrar(key: string) {
     if (key === toHex(this.#keyPair.publicKey)) return
+    this.#registrars.delete(key)
     this.#registrars.add(key)
-    if (this.#opened && !this.closing) this.#call(key)
+    if (this.#opened && !this.closing && this.#missingRegistrars.length <= FAVOURITES)
+      this.#call(key)
+  }
+
+  /** Calls no more at a registrar whose logs are of no use. */
+  removeRegistrar(key: string) {
+    this.#registrars.delete(key)
+    this.#callBackoff.forget(key)
+    if (this.#opened && !this.closing) this.#swarm.leavePeer(Buffer.from(key, 'hex'))
   }
 
   override async _open() {
@@ -149,7 +163,7 @@ export class Peering extends ReadyResource {
         limit: this.#replicaPeers
       })
     )
-    for (const key of this.#registrars) this.#call(key)
+    this.#callRegistrars()
     this.#network.on('reached', this.#onreached)
     this.#network.on('moved', this.#onmoved)
     this.#searchSoon()
@@ -213,6 +227,7 @@ export class Peering extends ReadyResource {
     if (this.closing || connection.destroying) return connection.destroy()
     const peer = new Peer(connection, identities, this.#budget)
     this.peers.set(peer.key, peer)
+    this.#callBackoff.forget(peer.key)
     peer.on('malformed', (error) => {
       this.stats.malformed++
       this.#gate.report(peer.key, error)
@@ -280,7 +295,7 @@ export class Peering extends ReadyResource {
   }
 
   #searchOnce() {
-    for (const key of this.#registrars) if (!this.peers.has(key)) this.#call(key)
+    this.#callRegistrars()
     const [registrars, replicas] = this.#discoveries
     registrars?.refresh().catch(() => {})
     // Without a limit it would forget the one that it had.
@@ -300,6 +315,27 @@ export class Peering extends ReadyResource {
   #isPromising(call: SecretStream): boolean {
     const since = this.#attempts.get(call)
     return call.connected || (since !== undefined && Date.now() - since < HOPELESS_ATTEMPT_MS)
+  }
+
+  /** The newest first. */
+  get #missingRegistrars(): string[] {
+    return [...this.#registrars].filter((key) => !this.peers.has(key)).reverse()
+  }
+
+  /**
+   * Calls at the registrars that are away. Of many, most are gone for good, as after a crash loop: the newest are called
+   * at each time, and the others less and less often. All of them are found by their announcement, too.
+   */
+  #callRegistrars() {
+    const missing = this.#missingRegistrars
+    for (const key of missing.slice(0, FAVOURITES)) this.#call(key)
+    const others = missing.slice(FAVOURITES)
+    for (const key of others) this.#swarm.leavePeer(Buffer.from(key, 'hex'))
+    for (const key of this.#callBackoff.due(others).slice(0, FAVOURITES)) {
+      this.#callBackoff.called(key)
+      this.#call(key)
+      this.#swarm.leavePeer(Buffer.from(key, 'hex'))
+    }
   }
 
   /** Hyperswarm repeats its calls at explicit peers every 2 s: too often unless we need that one. */

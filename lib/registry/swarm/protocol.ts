@@ -10,7 +10,7 @@ import { MAX_STATEMENT_BYTES } from '../trust/statement-kind.js'
  * What participants say to each other once the hellos are through, on one Protomux channel:
  *
  *     replica                                  registrar
- *        │ ◀──────── logs (both ways) ────────────▶ │   certificates, and what one has of each log
+ *        │ ◀──────── logs (both ways) ────────────▶ │   certificates, and what one has of each log, in pages
  *        │ ◀──────── ping {interval, length} ────── │   also tells that the registrar is live
  *        │ ──────── pong ────────────────────────▶  │
  *        │ ◀──────── relay {key, host, port} ────── │   for pairs that cannot meet otherwise
@@ -20,13 +20,21 @@ import { MAX_STATEMENT_BYTES } from '../trust/statement-kind.js'
  *
  * Beside it, Hypercore's own channels replicate the logs.
  */
-export const REGISTRY_PROTOCOL = 'hyperseaport/registry/2'
+export const REGISTRY_PROTOCOL = 'hyperseaport/registry/3'
 
 /** A certificate, and up to which block the sender can serve its log: from this snapshot on, if there is one. */
 export interface LogNotice {
   certificate: unknown
   length: number
+  /** What the log's own key signed last, as far as the sender has it: the length is nobody's proof. */
+  head?: unknown
   snapshot?: unknown
+}
+
+/** Part of a list of logs. The list that each side begins with has an end; what comes later is news. */
+export interface LogPage {
+  logs: LogNotice[]
+  isLast: boolean
 }
 
 export interface Ping {
@@ -60,18 +68,29 @@ export interface Answer {
 
 const MAX_LOGS_BYTES = 256 * 1024
 const MAX_HOST_BYTES = 15
+/** Each notice has at most three statements of 4 KiB. */
+const LOGS_PER_PAGE = 16
+/** A list has at most so many logs, in all its pages. */
+export const MAX_LISTED_LOGS = 256
 const MAX_CODE_BYTES = 40
 const MAX_TEXT_BYTES = 1024
 const MAX_INTERVAL_MS = 60_000
 const MIN_INTERVAL_MS = 50
 
-export const logsEncoding: Encoding<LogNotice[]> = {
-  preencode: (state, logs) => c.string.preencode(state, JSON.stringify(logs)),
-  encode: (state, logs) => c.string.encode(state, JSON.stringify(logs)),
+export const logsEncoding: Encoding<LogPage> = {
+  preencode(state, { logs, isLast }) {
+    c.uint.preencode(state, isLast ? 1 : 0)
+    c.string.preencode(state, JSON.stringify(logs))
+  },
+  encode(state, { logs, isLast }) {
+    c.uint.encode(state, isLast ? 1 : 0)
+    c.string.encode(state, JSON.stringify(logs))
+  },
   decode(state) {
+    const isLast = c.uint.decode(state) === 1
     const logs = parseList(text(state, MAX_LOGS_BYTES))
     if (!logs?.every(isLogNotice)) throw SeaportError.BAD_MESSAGE('a list of logs is malformed')
-    return logs
+    return { logs, isLast }
   }
 }
 
@@ -159,6 +178,15 @@ export const answerEncoding: Encoding<Answer> = {
       seq: c.uint.decode(state)
     }
   }
+}
+
+/** A list of logs in pages, the last of which says so. */
+export function pagesOf(logs: readonly LogNotice[]): LogPage[] {
+  const pages: LogPage[] = []
+  for (let i = 0; i < logs.length; i += LOGS_PER_PAGE) {
+    pages.push({ logs: logs.slice(i, i + LOGS_PER_PAGE), isLast: false })
+  }
+  return [...pages.slice(0, -1), { logs: pages.at(-1)?.logs ?? [], isLast: true }]
 }
 
 /** Null for what is no list. Protomux takes a SyntaxError for a mistake of ours, and ends the process. */

@@ -1,7 +1,8 @@
 import type { KeyPair } from '../../core/keys.js'
-import { parseKey, toHex } from '../../core/keys.js'
-import { type Statement, signStatement } from './statement.js'
-import { badField, checkStatement, type StatementKind } from './statement-kind.js'
+import { toHex } from '../../core/keys.js'
+import { checkMode, type Mode, signMode } from './mode.js'
+import { isObject, type Statement, signStatement } from './statement.js'
+import { badField, checkStatement, isHex, type StatementKind } from './statement-kind.js'
 
 /**
  * The registry's word that a key is a registrar, and which log is its. It travels over every
@@ -13,15 +14,32 @@ export interface Certificate extends Statement {
   registrarKey: string
   /** The key of its log, hex. */
   logKey: string
-  /** Whether the registry admits only keys with a grant. */
-  private: boolean
+  /** Whether the registry admits only keys with a grant, as its registrar knows it. It is signed by itself, too. */
+  mode: Mode
   /** When this log began, ms since 1970. */
   startedAt: number
   /** When its registrar last renewed this, ms since 1970. */
   renewedAt: number
+  /** When it ends unless it is renewed, ms since 1970, by the dates that the registry signs. */
+  endsAt: number
 }
 
-const CERTIFICATE_TYPE = 'hyperseaport/certificate/1'
+/** What its registrar says. */
+export interface CertificateFields
+  extends Pick<Certificate, 'registrarKey' | 'logKey' | 'startedAt' | 'renewedAt'> {
+  /** Default: as long as that of an empty log. */
+  endsAt?: number
+  /** What the registry says that it is. Default: what `private` says, for the first time. */
+  mode?: Mode
+  private?: boolean
+}
+
+/** How long the certificate of a log holds that has no statement yet, in ms: a registrar that crashes again and again leaves many. */
+export const EMPTY_LOG_MS = 10 * 60 * 1000
+/** How long the certificate of a log holds otherwise, in ms. */
+export const LOG_MS = 30 * 24 * 60 * 60 * 1000
+
+const CERTIFICATE_TYPE = 'hyperseaport/certificate/2'
 /** Largest certificate, in bytes of JSON. */
 const MAX_CERTIFICATE_BYTES = 4096
 
@@ -34,11 +52,13 @@ export const CERTIFICATE: StatementKind<Certificate> = {
   verified: 'at once',
   isExported: false,
   checkFields(value) {
-    for (const field of ['registrarKey', 'logKey']) parseKey(value[field] as string, field)
-    for (const field of ['startedAt', 'renewedAt']) {
+    for (const field of ['registrarKey', 'logKey']) {
+      if (!isHex(value[field], 32)) throw badField('certificate', field)
+    }
+    for (const field of ['startedAt', 'renewedAt', 'endsAt']) {
       if (!Number.isSafeInteger(value[field])) throw badField('certificate', field)
     }
-    if (typeof value.private !== 'boolean') throw badField('certificate', 'private')
+    checkMode(value.mode, Buffer.from(value.registry as string, 'hex'))
   },
   subject: ({ logKey }) => logKey,
   signer: ({ registry }) => registry,
@@ -49,12 +69,30 @@ export const CERTIFICATE: StatementKind<Certificate> = {
 /** Signs a certificate with the registry's key. */
 export function signCertificate(
   registry: KeyPair,
-  fields: Pick<Certificate, 'registrarKey' | 'logKey' | 'private' | 'startedAt' | 'renewedAt'>
+  {
+    registrarKey,
+    logKey,
+    startedAt,
+    renewedAt,
+    endsAt = renewedAt + EMPTY_LOG_MS,
+    private: isPrivate = false,
+    mode = signMode(registry, { count: 1, private: isPrivate })
+  }: CertificateFields
 ): Certificate {
+  const type = CERTIFICATE_TYPE
   return signStatement(
-    { ...fields, type: CERTIFICATE_TYPE, registry: toHex(registry.publicKey) } as const,
+    {
+      type,
+      registry: toHex(registry.publicKey),
+      ...{ registrarKey, logKey, mode, startedAt, renewedAt, endsAt }
+    } as const,
     registry.secretKey
   )
+}
+
+/** Whether a value that was remembered is a certificate of this kind, and not of an earlier build. */
+export function isCertificate(value: unknown): boolean {
+  return isObject(value) && value.type === CERTIFICATE_TYPE
 }
 
 /** Of two certificates of one log the one that was renewed last counts. */

@@ -1,10 +1,10 @@
 import { parseCallPattern } from '../../core/call-pattern.js'
 import type { KeyPair } from '../../core/keys.js'
-import { parseKey, toHex } from '../../core/keys.js'
+import { toHex } from '../../core/keys.js'
 import { parseRolePattern } from '../../core/role-pattern.js'
 import type { Rights } from './rights.js'
 import { isObject, type Statement, signStatement } from './statement.js'
-import { badField, checkStatement, type StatementKind } from './statement-kind.js'
+import { badField, checkStatement, isHex, type StatementKind } from './statement-kind.js'
 
 /** What a key may do in a private registry. Any valid grant may read the whole directory. Keys are hex. */
 export interface Grant extends Statement {
@@ -25,6 +25,11 @@ export interface Grant extends Statement {
   expiresAt: number
   /** The registry's key, or an admin's. */
   issuer: string
+  /**
+   * Signatures of revocations by admins that do not end this grant, whatever their dates. They count in a grant by the
+   * registry's own key only.
+   */
+  overrules?: string[]
 }
 
 /** Ends all grants of a key that were issued until then. */
@@ -38,7 +43,10 @@ export interface Revocation extends Statement {
 export type GrantStatement = Grant | Revocation
 
 /** What the issuer chooses. */
-export type GrantTerms = Pick<Grant, 'serve' | 'consume' | 'call' | 'admin' | 'expiresAt'>
+export type GrantTerms = Pick<
+  Grant,
+  'serve' | 'consume' | 'call' | 'admin' | 'expiresAt' | 'overrules'
+>
 
 /** Largest grant, in bytes of JSON. */
 export const MAX_GRANT_BYTES = 4096
@@ -46,6 +54,8 @@ export const MAX_GRANT_BYTES = 4096
 const GRANT_TYPE = 'hyperseaport/grant/1'
 const REVOCATION_TYPE = 'hyperseaport/revocation/1'
 const MAX_PATTERNS = 64
+/** A grant names so many revocations at most: each admin's latest counts, and a grant has its size. */
+export const MAX_OVERRULED = 8
 /** Latest time taken, in ms since 1970: leaves room above, so that nobody has the last word for good. */
 const MAX_TIME = 2 ** 52
 
@@ -67,9 +77,12 @@ export const GRANT: StatementKind<Grant> = {
     }
     if (typeof value.admin !== 'boolean') throw badField('grant', 'admin')
     if (!isTime(value.expiresAt)) throw badField('grant', 'expiresAt')
+    if (value.overrules !== undefined && !areSignatures(value.overrules))
+      throw badField('grant', 'overrules')
   },
   subject: byIssuer,
   signer: ({ issuer }) => issuer,
+  date: ({ issuedAt }) => issuedAt,
   mayIssue: ({ issuer, admin }, rights) =>
     issuer === rights.registry || (!admin && isAdmin(issuer, rights)),
   merge: later
@@ -86,6 +99,7 @@ export const REVOCATION: StatementKind<Revocation> = {
   checkFields: (value) => checkStamp(value, 'revocation'),
   subject: byIssuer,
   signer: ({ issuer }) => issuer,
+  date: ({ issuedAt }) => issuedAt,
   mayIssue: ({ issuer, subject }, rights) =>
     issuer === rights.registry || (!isAdmin(subject, rights) && isAdmin(issuer, rights)),
   merge: later
@@ -168,15 +182,18 @@ function isAdmin(key: string, rights: Rights): boolean {
   return rights.allows(key, { kind: 'admin' })
 }
 
-/** Of two statements of one issuer about one key the later counts. */
+/**
+ * Of two statements of one issuer about one key the later counts. Two of one date have to be told apart everywhere
+ * alike, in whatever order they came.
+ */
 export function later<T extends GrantStatement>(known: T, next: T): T {
+  if (next.issuedAt === known.issuedAt) return next.signature > known.signature ? next : known
   return next.issuedAt > known.issuedAt ? next : known
 }
 
 function checkStamp(value: { [field: string]: unknown }, name: string) {
   for (const field of ['subject', 'issuer']) {
-    if (!/^[0-9a-f]{64}$/.test(String(value[field]))) throw badField(name, field)
-    parseKey(value[field] as string, field)
+    if (!isHex(value[field], 32)) throw badField(name, field)
   }
   if (!isTime(value.issuedAt)) throw badField(name, 'issuedAt')
 }
@@ -188,6 +205,12 @@ function areAll(value: unknown, parse: (pattern: string) => unknown): boolean {
   } catch {
     return false
   }
+}
+
+function areSignatures(value: unknown): boolean {
+  return (
+    Array.isArray(value) && value.length <= MAX_OVERRULED && value.every((one) => isHex(one, 64))
+  )
 }
 
 function isTime(value: unknown): value is number {

@@ -127,9 +127,22 @@ export class Grants implements Rights {
     return [...issuers, ...grants]
   }
 
-  /** When the last statement about a key was made, in ms since 1970; 0 if there is none. */
-  lastWordOn(subject: string): number {
-    return Math.max(0, ...this.statementsAbout(subject).map(({ issuedAt }) => issuedAt))
+  /**
+   * When the last statement about a key was made, in ms since 1970; 0 if there is none.
+   *
+   * @param until later dates count for nothing
+   */
+  lastWordOn(subject: string, until = Infinity): number {
+    const dates = this.statementsAbout(subject).map(({ issuedAt }) => issuedAt)
+    return Math.max(0, ...dates.filter((date) => date <= until))
+  }
+
+  /** The revocations of a key that admins made, the latest first. */
+  revocationsByAdmins(subject: string): Revocation[] {
+    const all = [...(this.#revocations.get(subject)?.values() ?? [])]
+    return all
+      .filter(({ issuer }) => issuer !== this.registry)
+      .sort((a, b) => b.issuedAt - a.issuedAt)
   }
 
   /** Tells of those whose grants have ended by themselves since this was called last. */
@@ -158,12 +171,18 @@ export class Grants implements Rights {
     return !this.#isEnded(grant) && this.isAuthorized(grant)
   }
 
-  /** An admin's rights are the registry's to take. A revocation outlives the rights of whoever made it. */
-  #isEnded({ subject, issuer, admin, issuedAt }: Grant): boolean {
-    const isRegistrys = admin && issuer === this.registry
+  /**
+   * An admin's rights are the registry's to take. A revocation outlives the rights of whoever made it, unless the
+   * registry overrules it.
+   */
+  #isEnded({ subject, issuer, admin, issuedAt, overrules = [] }: Grant): boolean {
+    const isRegistrys = issuer === this.registry
+    const isOverruled = (revocation: Revocation) =>
+      isRegistrys &&
+      revocation.issuer !== this.registry &&
+      (admin || overrules.includes(revocation.signature))
     return [...(this.#revocations.get(subject)?.values() ?? [])].some(
-      (revocation) =>
-        revocation.issuedAt >= issuedAt && (!isRegistrys || revocation.issuer === this.registry)
+      (revocation) => revocation.issuedAt >= issuedAt && !isOverruled(revocation)
     )
   }
 

@@ -5,7 +5,7 @@ import { isPrintable } from '../../core/printable.js'
 import { arePurposes, isOnlyBytes } from '../../core/purpose.js'
 import { isExactVersion, isRoleName } from '../../core/role.js'
 import { isObject, parseJson, type Statement, signStatement } from './statement.js'
-import { badField, checkStatement, isSigned, type StatementKind } from './statement-kind.js'
+import { badField, checkStatement, isHex, isSigned, type StatementKind } from './statement-kind.js'
 
 /** What the owner says of its instance; `withdrawn` ends it. */
 export type Status = 'passing' | 'failing' | 'draining' | 'withdrawn'
@@ -191,10 +191,6 @@ export function checkTags(tags: readonly string[]): string[] {
     )
   }
   return [...tags]
-}
-
-function isHex(value: unknown, bytes: number): value is string {
-  return typeof value === 'string' && value.length === bytes * 2 && /^[0-9a-f]*$/.test(value)
 }
 
 function isSeq(value: unknown): value is number {

@@ -1,7 +1,7 @@
 import type { KeyPair } from '../../core/keys.js'
-import { parseKey, toHex } from '../../core/keys.js'
+import { toHex } from '../../core/keys.js'
 import { type Statement, signStatement } from './statement.js'
-import { badField, checkStatement, type StatementKind } from './statement-kind.js'
+import { badField, checkStatement, isHex, type StatementKind } from './statement-kind.js'
 
 /**
  * The registry's word that a core holds all that a log said when it had a certain length: who reads that
@@ -38,7 +38,9 @@ export const SNAPSHOT: StatementKind<Snapshot> = {
   verified: 'at once',
   isExported: false,
   checkFields(value) {
-    for (const field of ['logKey', 'key']) parseKey(value[field] as string, field)
+    for (const field of ['logKey', 'key']) {
+      if (!isHex(value[field], 32)) throw badField('snapshot', field)
+    }
     for (const field of ['length', 'blocks', 'values']) {
       const count = value[field]
       if (!Number.isSafeInteger(count) || (count as number) < 0) throw badField('snapshot', field)

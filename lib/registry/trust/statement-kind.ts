@@ -2,6 +2,7 @@ import { SeaportError } from '../../core/errors.js'
 import { toHex } from '../../core/keys.js'
 import type { Rights } from './rights.js'
 import { isObject, type Statement, verifyStatement } from './statement.js'
+import { VerifiedOnce } from './verified-once.js'
 
 /**
  * One kind of statement, and all that the registry needs to know of it: logs, snapshots, replicas, registrars,
@@ -34,6 +35,8 @@ export interface StatementKind<T extends Statement = Statement> {
   subject(statement: T): string
   /** The key that has to have signed it, hex. */
   signer(statement: T): string
+  /** When it was made, by its signer's clock, in ms since 1970, if that says which of two counts. */
+  date?(statement: T): number
   /** Whether its signer has the right to issue it now. A registrar asks before it writes. */
   mayIssue(statement: T, rights: Rights): boolean
   /**
@@ -50,6 +53,9 @@ export interface StatementKind<T extends Statement = Statement> {
 
 /** Largest statement of any kind, in bytes of JSON. */
 export const MAX_STATEMENT_BYTES = 16 * 1024
+
+/** Peers pass on the same few statements again and again. Those that are verified when they are used are many. */
+const VERIFIED = new VerifiedOnce()
 
 const registryHex = new WeakMap<Buffer, string>()
 
@@ -72,12 +78,13 @@ export function checkStatement<T extends Statement>(
     throw SeaportError.BAD_MESSAGE(`the ${name} is of another registry`)
   }
   kind.checkFields(value)
-  if (Buffer.byteLength(JSON.stringify(value)) > kind.maxBytes) throw badField(name, 'size')
+  const json = JSON.stringify(value)
+  if (Buffer.byteLength(json) > kind.maxBytes) throw badField(name, 'size')
   const statement = value as unknown as T
   // Each statement came with strings of its own; what all have in common is kept once.
   statement.type = type
   statement.registry = ours
-  if (kind.verified === 'at once' && !isSigned(kind, statement)) {
+  if (kind.verified === 'at once' && !VERIFIED.holds(json, () => isSigned(kind, statement))) {
     throw SeaportError.BAD_SIGNATURE(`the ${name} was not signed by who has to sign it`)
   }
   return statement
@@ -96,6 +103,11 @@ export function placeOf<T extends Statement>(kind: StatementKind<T>, statement: 
 /** What `checkFields` throws. */
 export function badField(name: string, field: string): SeaportError {
   return SeaportError.BAD_MESSAGE(`the ${name} has a bad ${field}`)
+}
+
+/** Whether a value from outside is so many bytes in hex, as we write it: one key has one name. */
+export function isHex(value: unknown, bytes: number): value is string {
+  return typeof value === 'string' && value.length === bytes * 2 && /^[0-9a-f]*$/.test(value)
 }
 
 /** One and the same string for one and the same key. */

@@ -1,13 +1,14 @@
 import { SeaportError } from '../../core/errors.js'
 import { CERTIFICATE } from './certificate.js'
 import { GRANT, REVOCATION } from './grant.js'
+import { MODE } from './mode.js'
 import { RECORD } from './record.js'
 import { SNAPSHOT } from './snapshot.js'
 import { isObject, parseJson, type Statement } from './statement.js'
 import { checkStatement, MAX_STATEMENT_BYTES, type StatementKind } from './statement-kind.js'
 
 /** The kinds that every registry has. */
-const BUILT_IN: readonly StatementKind[] = [RECORD, GRANT, REVOCATION, CERTIFICATE, SNAPSHOT]
+const BUILT_IN: readonly StatementKind[] = [RECORD, GRANT, REVOCATION, CERTIFICATE, MODE, SNAPSHOT]
 
 /** The kinds of statements that this process knows: those of every registry, and those that its user brings. */
 export class StatementKinds {

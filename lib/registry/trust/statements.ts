@@ -1,5 +1,6 @@
 import { SeaportError } from '../../core/errors.js'
 import type { Rights } from './rights.js'
+import { SignedDates } from './signed-dates.js'
 import type { Statement } from './statement.js'
 import { isSigned, type StatementKind } from './statement-kind.js'
 import type { StatementKinds } from './statement-kinds.js'
@@ -16,14 +17,34 @@ export type StatementListener<T extends Statement = Statement> = (
  */
 export class Statements {
   readonly kinds: StatementKinds
+  /** What the registry's key says of the time. */
+  readonly dates: SignedDates
   readonly #rights: Rights
+  readonly #isStrict: boolean
   /** By type, then by subject. */
   readonly #current = new Map<string, Map<string, Statement>>()
   readonly #listeners = new Set<StatementListener>()
 
-  constructor(kinds: StatementKinds, rights: Rights) {
+  /**
+   * @param isStrict whether this is a registrar, which takes nothing that is dated too far ahead. Whoever only reads
+   *   may have a wrong clock, and takes what stands in a log
+   */
+  constructor(
+    kinds: StatementKinds,
+    rights: Rights,
+    { dates = new SignedDates(), isStrict = false } = {}
+  ) {
     this.kinds = kinds
+    this.dates = dates
     this.#rights = rights
+    this.#isStrict = isStrict
+  }
+
+  /** Whether a statement is dated no more than a day ahead of all that is known of the time. */
+  isTimely(statement: Statement): boolean {
+    const kind = this.kinds.get(statement.type)
+    if (!kind?.date || kind.signer(statement) === this.#rights.registry) return true
+    return kind.date(statement) <= this.dates.latest
   }
 
   /** The statement that counts for a subject, null if there is none. */
@@ -71,7 +92,10 @@ export class Statements {
     if (!kind) return false
     const known = this.currentFor(statement)
     if (known && !this.#supersedes(kind, statement, known)) return false
+    if (this.#isStrict && !this.isTimely(statement)) return false
     if (kind.verified === 'when used' && !isSigned(kind, statement)) return false
+    if (kind.date && kind.signer(statement) === this.#rights.registry)
+      this.dates.hear(kind.date(statement))
     const bySubject = this.#current.get(kind.type) ?? new Map<string, Statement>()
     this.#current.set(kind.type, bySubject.set(kind.subject(statement), statement))
     for (const listener of [...this.#listeners]) listener(statement, known)
@@ -81,7 +105,7 @@ export class Statements {
   /**
    * Takes a statement from whoever wants it written.
    *
-   * @throws NOT_GRANTED if its signer may not issue it, and what its kind refuses it with
+   * @throws NOT_GRANTED if its signer may not issue it, BAD_DATE if it is dated ahead, and what its kind refuses it with
    */
   admit(statement: Statement) {
     const kind = this.kinds.get(statement.type)
@@ -89,6 +113,11 @@ export class Statements {
     if (!kind.mayIssue(statement, this.#rights)) {
       throw SeaportError.NOT_GRANTED(
         `${kind.signer(statement)} may not issue this ${kind.name}; ask an admin of the registry`
+      )
+    }
+    if (!this.isTimely(statement)) {
+      throw SeaportError.BAD_DATE(
+        `this ${kind.name} is dated more than a day ahead; set the clock of whoever signed it, and sign it anew`
       )
     }
     const known = this.currentFor(statement)

@@ -53,7 +53,7 @@ function hasRead(one: Registrar, other: Registrar): Promise<void> {
 
 async function registryFace(t: Test, testbed: Testbed, seed: Buffer) {
   const { bootstrap } = testbed
-  const registry = Registry({ seed, bootstrap, dir: await testbed.dir(), kinds })
+  const registry = Registry({ seed, bootstrap, dir: await testbed.dir(), kinds, private: false })
   t.teardown(() => registry.destroy())
   await registry.setup()
   const admin = Admin({ seed, bootstrap, dir: await testbed.dir(), kinds })

@@ -14,7 +14,7 @@ t.test(
     const keyPair = KeyPair()
     const run = async (boot: string, { crash = false } = {}) => {
       const storage = await testbed.storage(dir)
-      const options = { storage, keyPair, isPrivate: false, boot: async () => boot }
+      const options = { storage, keyPair, boot: async () => boot }
       const writer = new LogWriter(options)
       await writer.ready()
       if (crash) await writer.log.close()

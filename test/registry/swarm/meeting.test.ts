@@ -157,6 +157,7 @@ t.test('a participant that knows nothing of its registry has nothing to show', a
   // Its logs are on its disk, and it has forgotten whose they are.
   const storage = await testbed.storage(dir)
   storage.memory.certificates = []
+  storage.memory.mode = null
   await storage.save()
   await storage.close()
   const replica = await testbed.replica({ dir })
