@@ -112,12 +112,19 @@ export const TESTED_BY: Record<string, string[]> = {
     'registry/registrar/grace-periods',
     'registry/registrar/outage'
   ],
+  'test/registry/registrar/dates.test.ts': ['registry/trust/signed-dates'],
+  'test/registry/registrar/registry-mode.test.ts': ['registry/trust/mode'],
+  'test/registry/replica/proofs.test.ts': [
+    'registry/log/head',
+    'registry/replica/own-log-copies',
+    'registry/replica/recollection',
+    'registry/replica/statement-sources'
+  ],
   'test/registry/registrar/put.test.ts': ['registry/replica/backup'],
   'test/registry/registrar/registrar.test.ts': [
     'registry/registrar/leases',
     'registry/registrar/log-writer',
     'registry/registrar/published-log',
-    'registry/registrar/registry-mode',
     'registry/replica/lease'
   ],
   'test/registry/registrar/verifier.test.ts': ['registry/registrar/verifier-thread'],

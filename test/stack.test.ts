@@ -20,7 +20,8 @@ import {
   isMalformedFrame,
   SecretStream
 } from '../lib/core/holepunch.js'
-import { beeNode, Corestore, Hyperbee } from '../lib/registry/log/hypercore.js'
+import { checkHead, headOf } from '../lib/registry/log/head.js'
+import { beeNode, Corestore, Hyperbee, treeHashOf } from '../lib/registry/log/hypercore.js'
 import { isLocked, isMoved } from '../lib/registry/log/store.js'
 
 /**
@@ -110,6 +111,12 @@ t.test('hypercore and corestore have what registry/log/hypercore.ts uses', async
   t.type(core.core.close, 'function', 'Hypercore.core.close')
   t.type(core.core.state.mutex.destroy, 'function', 'Hypercore.core.state.mutex.destroy')
   t.type(core.core.replicator.detachFrom, 'function', 'Hypercore.core.replicator.detachFrom')
+  const head = headOf(core)
+  t.match(head, { fork: 0, length: 1 }, 'Hypercore.state: fork, length, roots, signature; manifest')
+  t.ok(checkHead(head, core.key.toString('hex')), 'Hypercore.key, and what Hypercore signs')
+  t.notOk(checkHead({ ...head, length: 2 }, core.key.toString('hex')))
+  const tree = await treeHashOf(core, 1)
+  t.equal(tree?.toString('hex'), head?.hash, 'Hypercore.treeHashFromStorage')
   const reader = core.state.storage.read()
   const node = reader.getTreeNode(0)
   reader.tryFlush()

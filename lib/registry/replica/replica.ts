@@ -142,11 +142,6 @@ export class Replica extends ReadyResource {
     return this.membership.statements
   }
 
-  /** Whether the registry is private, by its own key's last word that we know; null while we know none. */
-  get mode(): Mode | null {
-    return this.#mode
-  }
-
   /** Registrars that are connected and heard of within the last beats. */
   get registrars(): Peer[] {
     return this.#live.peers
@@ -194,8 +189,7 @@ export class Replica extends ReadyResource {
   override async _open() {
     await this.#followers.snapshots.sweep()
     this.statements.dates.hear(this.#memory.signedAt)
-    const mode = this.#memory.mode()
-    if (mode) this.takeMode(mode)
+    this.takeMode(this.#memory.mode())
     for (const certificate of this.#memory.certificates()) await this.addCertificate(certificate)
     for (const statement of this.#memory.grants()) this.statements.add(statement)
     this.#stopWatching = this.membership.grants.watch((subject) => this.#onrights(subject))
@@ -238,8 +232,8 @@ export class Replica extends ReadyResource {
   }
 
   /** Takes the registry's word on whether it is private. An older word counts for nothing. */
-  takeMode(mode: Mode) {
-    if (!counts(mode, this.#mode)) return
+  takeMode(mode: Mode | null) {
+    if (!mode || !counts(mode, this.#mode)) return
     const { grants } = this.membership
     const wasUnknown = grants.isPrivate === null
     this.#mode = mode
@@ -273,10 +267,8 @@ export class Replica extends ReadyResource {
       }
     }
     tell(log.values())
-    log.on('written', (values: LogValue[]) => {
-      tell(values)
-      this.#forgetOldLogs()
-    })
+    log.on('written', tell)
+    log.on('written', () => this.#forgetOldLogs())
     this.directory.setLive(logKey, true)
     if (!before || before.key === logKey) return
     this.directory.setLive(before.key, false)
@@ -319,7 +311,10 @@ export class Replica extends ReadyResource {
     this.#replicate(peer)
     peer.on('logs', (logs) => this.#onlogs(peer, logs))
     peer.on('afterword', (answer) => this.#onafterword(peer, answer))
-    peer.on('introduced', () => this.#onintroduced(peer))
+    peer.on('introduced', async () => {
+      const { length, isProven } = await this.#ownCopies.of(peer)
+      this.emit('introduced', length, isProven)
+    })
     peer.on('ping', (ping) => this.#onping(peer, ping))
     peer.on('close', () => this.#onpeerclose(peer))
     peer.introduce(this.#logs.notices())
@@ -361,11 +356,6 @@ export class Replica extends ReadyResource {
     this.#followers.setLength(logKey, peer, length)
     const ping = this.#pings.get(peer)
     if (peer.key === registrarKey && ping) this.#onping(peer, ping)
-  }
-
-  async #onintroduced(peer: Peer) {
-    const { length, isProven } = await this.#ownCopies.of(peer)
-    this.emit('introduced', length, isProven)
   }
 
   #onping(peer: Peer, ping: Ping) {

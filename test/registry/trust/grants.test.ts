@@ -220,3 +220,33 @@ t.test('who watches is told of the keys whose rights may have changed, once each
   )
   t.end()
 })
+
+t.test(
+  'a grant by the registry’s key overrules the revocations that it names, and no others',
+  (t) => {
+    const grants = grantsAt(() => 5000)
+    grants.add(grant(registry, bob, { admin: true }))
+    const last = revoke(bob, alice, 2 ** 52)
+    grants.add(last)
+    const overrules = [last.signature]
+    grants.add(grant(registry, alice, {}, 3000))
+    t.notOk(grants.allows(hex(alice), { kind: 'read' }), 'an admin’s revocation stands')
+    grants.add(grant(bob, alice, { overrules }, 3000))
+    t.notOk(grants.allows(hex(alice), { kind: 'read' }), 'another admin’s grant overrules nothing')
+    t.same(grants.revocationsByAdmins(hex(alice)), [last])
+    grants.add(grant(registry, alice, { overrules }, 4000))
+    t.ok(grants.allows(hex(alice), { kind: 'read' }))
+    grants.add(revoke(registry, alice, 4000))
+    t.notOk(grants.allows(hex(alice), { kind: 'read' }), 'the registry’s own ends it')
+    t.end()
+  }
+)
+
+t.test('of two statements of one date the same one counts everywhere', (t) => {
+  const [one, other] = [grantsAt(() => 5000), grantsAt(() => 5000)]
+  const pair = [grant(registry, alice, { serve: ['a'] }), grant(registry, alice, { serve: ['b'] })]
+  for (const statement of pair) one.add(statement)
+  for (const statement of [...pair].reverse()) other.add(statement)
+  t.same(one.statements(), other.statements())
+  t.end()
+})
