@@ -117,6 +117,7 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/registry/replica/proofs.test.ts': [
     'registry/log/head',
     'registry/replica/own-log-copies',
+    'registry/log/memory',
     'registry/replica/recollection',
     'registry/replica/statement-sources'
   ],
@@ -124,6 +125,7 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/registry/registrar/registrar.test.ts': [
     'registry/registrar/leases',
     'registry/registrar/log-writer',
+    'registry/registrar/registrar-options',
     'registry/registrar/published-log',
     'registry/replica/lease'
   ],

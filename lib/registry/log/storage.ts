@@ -1,11 +1,11 @@
-import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SeaportError } from '../../core/errors.js'
 import { ReadyResource } from '../../core/holepunch.js'
 import { SerialQueue } from '../../core/serial-queue.js'
-import type { Snapshot } from '../trust/snapshot.js'
 import { makeFolder, PRIVATE_FILE } from './data-folder.js'
 import { type Corestore, lastWrites } from './hypercore.js'
+import { loadMemory, MEMORY_FILE, type Memory, noMemory, nothingStored } from './memory.js'
 import { MemoryDatabase } from './memory-database.js'
 import { isLocked, isMoved, isRefused, makeStore } from './store.js'
 
@@ -30,25 +30,6 @@ export interface StorageFailure {
   isDamaged: boolean
 }
 
-/** What a participant remembers beside the logs. */
-export interface Memory {
-  certificates: unknown[]
-  grants: unknown[]
-  /** Blocks of each log that were read into the directory, by log key. */
-  applied: { [logKey: string]: number }
-  /** The snapshot of each log that is there as a whole. */
-  snapshots: { [logKey: string]: Snapshot }
-  /** Keys of cores with blocks of other snapshots, and the log of each. */
-  strays: { [key: string]: string }
-  /** The registry's last word on whether it is private, as it was signed. Null if none is known. */
-  mode: unknown
-  /** The newest date that the registry's key signed, ms since 1970. */
-  signedAt: number
-  /** A registrar's own log: its name in the store (a number in folders of earlier builds), and how its last run ended. */
-  run: { log: string | number; boot: string; ended: boolean } | null
-}
-
-const MEMORY_FILE = 'registry.json'
 const STORE = 'store'
 const ASIDE = 'store-set-aside-'
 /** Copies of one user, registry and verb on one machine that are kept; those beyond are in memory. */
@@ -302,37 +283,6 @@ export class Storage extends ReadyResource {
 function* slotsIn(dir: string): Iterable<string> {
   yield dir
   for (let slot = 2; slot <= MAX_SLOTS; slot++) yield join(dir, `slot-${slot}`)
-}
-
-/** What a new store knows of the logs. */
-function nothingStored() {
-  return { applied: {}, snapshots: {}, strays: {}, run: null }
-}
-
-function noMemory(): Memory {
-  return { certificates: [], grants: [], mode: null, signedAt: 0, ...nothingStored() }
-}
-
-/** A memory that cannot be read is as good as none: the network knows the rest. */
-async function loadMemory(dir: string): Promise<Memory> {
-  try {
-    const text = await readFile(join(dir, MEMORY_FILE), 'utf8')
-    const memory = JSON.parse(text)
-    const { certificates, grants = [], applied, snapshots, strays, run = null } = memory
-    const { mode = null, signedAt } = memory
-    return {
-      certificates: [...certificates],
-      grants: [...grants],
-      mode,
-      signedAt: Number.isSafeInteger(signedAt) ? signedAt : 0,
-      applied: { ...applied },
-      snapshots: { ...snapshots },
-      strays: { ...strays },
-      run
-    }
-  } catch {
-    return noMemory()
-  }
 }
 
 /** RocksDB writes a log of what it does, and puts that of the last run aside each time it is opened. */

@@ -19,6 +19,8 @@ export interface PublishedLogOptions {
   mode: RegistryMode
   /** How long others have to say whether the registry is private, if nothing is known of it, in ms. */
   modeWait: number
+  /** Resolves, and never rejects, when the first node of the DHT answered. */
+  reached: () => Promise<void>
 }
 
 /** How long others have, after a restart, to show what they hold of our log. */
@@ -169,14 +171,20 @@ export class PublishedLog extends EventEmitter<PublishedLogEvents> {
 
   /** Waits for others to say whether the registry is private; if nobody is found who knows, it is open. */
   async #modeIsKnown() {
-    const { mode, modeWait } = this.#options
+    const { mode, modeWait, reached } = this.#options
     if (!mode.current) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, modeWait)
+        let timer: NodeJS.Timeout | undefined
+        let isOver = false
         this.#stopWaiting = () => {
+          isOver = true
           clearTimeout(timer)
           resolve()
         }
+        // Nobody can be found before that.
+        void reached().then(() => {
+          if (!isOver) timer = setTimeout(resolve, modeWait)
+        })
       })
     }
     if (!this.#isClosed) mode.settle()

@@ -23,38 +23,16 @@ import {
   type ServiceRecord
 } from '../trust/record.js'
 import type { Statement } from '../trust/statement.js'
-import type { StatementKind } from '../trust/statement-kind.js'
 import { StatementKinds } from '../trust/statement-kinds.js'
 import { LeaseExpiry } from './lease-expiry.js'
 import { type HeldLease, Leases } from './leases.js'
 import { LogWriter } from './log-writer.js'
 import { cannotBeWritten, PublishedLog } from './published-log.js'
+import type { RegistrarOptions } from './registrar-options.js'
 import { RegistryMode } from './registry-mode.js'
 import { Verifier } from './verifier.js'
 
-export interface RegistrarOptions {
-  network: Network
-  /** The registry's own key pair. */
-  keyPair: KeyPair
-  /** Open, and closed by whoever opened it. */
-  storage: Storage
-  /** Whether to admit only keys with a grant. Left out: as its folder knows, or others of the registry say. */
-  private?: boolean | undefined
-  /** How long others have to say whether the registry is private, if the folder does not know, in ms. */
-  modeWait?: number
-  /** How often leases are checked, in ms: a crash is noticed after 3 to 4 of these. */
-  heartbeat?: number
-  /** How long a connection that was closed properly may take to come back, in ms. */
-  returnGrace?: number
-  /** How long owners may take to find a registrar that was restarted, in ms. */
-  restartGrace?: number
-  /** How long instances are kept, as a last resort, whose leases vanished with most others, in ms. */
-  staleGrace?: number
-  /** What it takes of others. */
-  limits?: Partial<Limits> | undefined
-  /** Kinds of statements that it takes beside those of every registry. */
-  kinds?: readonly StatementKind[] | undefined
-}
+export type { RegistrarOptions } from './registrar-options.js'
 
 const HEARTBEAT_MS = 1000
 /** A crash is noticed after at most 30 s, whatever the number of leases. */
@@ -161,7 +139,8 @@ export class Registrar extends ReadyResource {
       replica,
       storage: this.#storage,
       mode: this.#mode,
-      modeWait: this.#options.modeWait
+      modeWait: this.#options.modeWait,
+      reached: () => this.#network.reached().catch(() => {})
     })
     forward(this.#own, this, ['notice'])
     this.#own.on('reopened', () => this.#onreopened(leaseExpiry))

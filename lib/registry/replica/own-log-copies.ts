@@ -42,11 +42,11 @@ export class OwnLogCopies {
     shown.checked = shown.checked.then(() => this.#check(notice))
   }
 
-  /** What a peer has, once all that it showed is looked at. */
-  async of(peer: Peer): Promise<{ length: number; isProven: boolean }> {
+  /** How many blocks a peer has, and whether it proved any, once all that it showed is looked at. */
+  async of(peer: Peer): Promise<[length: number, isProven: boolean]> {
     const shown = this.#of(peer)
     await shown.checked
-    return shown
+    return [shown.length, shown.isProven]
   }
 
   #of(peer: Peer): Shown {

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { SeaportError } from '../../core/errors.js'
-import type { Memory, Storage } from '../log/storage.js'
+import type { Memory } from '../log/memory.js'
+import type { Storage } from '../log/storage.js'
 import { type Certificate, checkCertificate, isCertificate } from '../trust/certificate.js'
 import { checkGrantStatement, type GrantStatement } from '../trust/grant.js'
 import { checkMode, type Mode } from '../trust/mode.js'

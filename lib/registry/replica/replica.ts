@@ -5,7 +5,8 @@ import { KeyPair, toHex } from '../../core/keys.js'
 import type { Network } from '../../core/network.js'
 import type { Log } from '../log/log.js'
 import { type LogValue, sortOut } from '../log/log-value.js'
-import type { Memory, Storage } from '../log/storage.js'
+import type { Memory } from '../log/memory.js'
+import type { Storage } from '../log/storage.js'
 import type { Limits } from '../swarm/limits.js'
 import { Membership } from '../swarm/membership.js'
 import type { Peer } from '../swarm/peer.js'
@@ -66,7 +67,6 @@ export class Replica extends ReadyResource {
   /** What the registry says, to be kept elsewhere and brought back. */
   readonly backup: Backup
 
-  readonly #storage: Storage
   readonly #followers: Followers
   readonly #memory: Recollection
   readonly #live = new LiveRegistrars()
@@ -99,7 +99,6 @@ export class Replica extends ReadyResource {
     this.setMaxListeners(0)
     this.registry = registry
     this.key = toHex(keyPair.publicKey)
-    this.#storage = storage
     this.membership = membership
     this.#memory = new Recollection({ storage, registry, remember: (m) => this.#remember(m) })
     forward(this.#memory, this, ['notice'])
@@ -226,9 +225,8 @@ export class Replica extends ReadyResource {
     this.#memory.saveSoon()
     this.announce(logKey, from)
     this.#forgetOldLogs()
-    if (!isKnown && certificates.has(logKey) && !this.#logs.isOwn(logKey)) {
-      await this.#followers.follow(logKey)
-    }
+    const isFollowed = isKnown || !certificates.has(logKey) || this.#logs.isOwn(logKey)
+    if (!isFollowed) await this.#followers.follow(logKey)
   }
 
   /** Takes the registry's word on whether it is private. An older word counts for nothing. */
@@ -311,10 +309,7 @@ export class Replica extends ReadyResource {
     this.#replicate(peer)
     peer.on('logs', (logs) => this.#onlogs(peer, logs))
     peer.on('afterword', (answer) => this.#onafterword(peer, answer))
-    peer.on('introduced', async () => {
-      const { length, isProven } = await this.#ownCopies.of(peer)
-      this.emit('introduced', length, isProven)
-    })
+    peer.on('introduced', async () => this.emit('introduced', ...(await this.#ownCopies.of(peer))))
     peer.on('ping', (ping) => this.#onping(peer, ping))
     peer.on('close', () => this.#onpeerclose(peer))
     peer.introduce(this.#logs.notices())
