@@ -87,9 +87,20 @@ async function warnOfUnknownKeys({ path, values }: Config, command: Command) {
   }
 }
 
+/** Whatever it was that could not be opened any more, even a part of this program, the remedy is the same. */
+function reasonOf(error: unknown): Error {
+  const reason = error instanceof Error ? error : new Error(String(error))
+  if (!/^(EMFILE|ENFILE)/.test((reason as NodeJS.ErrnoException).code ?? reason.message))
+    return reason
+  return SeaportError.STORAGE_FAILED(
+    'this process may not open as many files as it needs; let it have more, as with ulimit -n 1024',
+    error
+  )
+}
+
 /** One line, `CODE: text`. */
 function fail(error: unknown): never {
-  const { message, stack } = error instanceof Error ? error : new Error(String(error))
+  const { message, stack } = reasonOf(error)
   console.error(verbose ? stack : message.replaceAll(/\s*\n\s*/g, ' '))
   const misused = error instanceof SeaportError && USAGE_CODES.includes(error.code)
   process.exit(misused ? EXIT_USAGE : EXIT_FAILURE)

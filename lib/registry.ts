@@ -13,6 +13,7 @@ import type { Limits } from './registry/swarm/limits.js'
 import type { ServiceRecord } from './registry/trust/record.js'
 import type { StatementKind } from './registry/trust/statement-kind.js'
 
+export { temporaryFolder } from './registry/log/temporary-folder.js'
 export { defaultDir }
 
 /** Bytes per second. */

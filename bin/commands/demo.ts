@@ -1,8 +1,6 @@
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { basename, join, relative } from 'node:path'
 import { randomSeed } from '../../lib/identity.js'
 import type { ConsumerEntry } from '../../lib/index.js'
@@ -35,6 +33,7 @@ export const demo: Command = {
   async run(settings, lifetime) {
     const isWalk = settings.on('once')
     const { BootstrapNode, Consumer, Registry, Service, Web } = await import('../../lib/index.js')
+    const { temporaryFolder } = await import('../../lib/registry.js')
     const folder = lifetime.own(await temporaryFolder())
     const seed = randomSeed()
 
@@ -72,7 +71,8 @@ export const demo: Command = {
     for (const { url } of entries) console.log(`  curl ${url}`)
     for (const range of RANGES) console.log(`  curl ${web.url}role/${range}/`)
     console.log(
-      `  ${ourselves()} list --bootstrap ${bootstrap} --registryPublicKey ${registryPublicKey}`
+      // What it keeps goes with all the rest.
+      `  ${ourselves()} list --bootstrap ${bootstrap} --registryPublicKey ${registryPublicKey} --dir ${join(folder.path, 'list')}`
     )
     console.log('\nCtrl-C ends it.')
     await lifetime.untilStopped()
@@ -127,9 +127,4 @@ async function serve(says: string, lifetime: Lifetime): Promise<number> {
     }
   })
   return (server.address() as AddressInfo).port
-}
-
-async function temporaryFolder() {
-  const path = await mkdtemp(join(tmpdir(), 'hyperseaport-demo-'))
-  return { path, destroy: () => rm(path, { recursive: true, force: true }) }
 }

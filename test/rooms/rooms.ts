@@ -27,7 +27,7 @@ export const ROOMS: Record<string, string[]> = {
   grants: ['bin/grants', 'bin/instances'],
   services: ['bin/services'],
   web: ['bin/web.', 'bin/web-access'],
-  supervision: ['bin/supervision', 'bin/direct']
+  supervision: ['bin/supervision', 'bin/direct', 'bin/machine']
 }
 
 /** Runs a room's tests in this process, one file after the other. */

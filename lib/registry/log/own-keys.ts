@@ -151,7 +151,7 @@ async function withKeys<T>(dir: string, act: (folder: string) => T): Promise<T> 
   } catch (cause) {
     if (cause instanceof SeaportError) throw cause
     throw SeaportError.STORAGE_FAILED(
-      `no key can be kept in ${dir} (${(cause as Error).message}), choose another folder with --dir`,
+      `no key can be kept in ${dir} (${(cause as Error).message}), choose another folder with --dir, or give a service a --seed`,
       cause
     )
   }
