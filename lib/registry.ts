@@ -6,15 +6,14 @@ import { Lifecycle } from './core/lifecycle.js'
 import { LOOPBACK } from './core/listen.js'
 import { Network, type NetworkOptions } from './core/network.js'
 import { Relay } from './link/relay/relay.js'
-import { defaultDir, Storage } from './registry/log/storage.js'
+import { defaultDir, Storage, temporaryFolder } from './registry/log/storage.js'
 import { Registrar } from './registry/registrar/registrar.js'
 import type { Instance } from './registry/replica/directory.js'
 import type { Limits } from './registry/swarm/limits.js'
 import type { ServiceRecord } from './registry/trust/record.js'
 import type { StatementKind } from './registry/trust/statement-kind.js'
 
-export { temporaryFolder } from './registry/log/temporary-folder.js'
-export { defaultDir }
+export { defaultDir, temporaryFolder }
 
 /** Bytes per second. */
 const RELAY_RATE = 10 * 1024 ** 2

@@ -10,6 +10,7 @@ import { MemoryDatabase } from './memory-database.js'
 import { isLocked, isMoved, isRefused, makeStore } from './store.js'
 
 export { defaultDir } from './data-folder.js'
+export { temporaryFolder } from './temporary-folder.js'
 
 export interface StorageOptions {
   /** The folder, or what finds it. */
