@@ -1,4 +1,6 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { Writable } from 'node:stream'
 import { text as readAll } from 'node:stream/consumers'
 import { SeaportError } from '../../lib/identity.js'
 import type { Command } from '../command.js'
@@ -13,7 +15,15 @@ export const access: Command = {
   flags: {
     auth: { describe: 'The file, as for web', needed: 'the file that web --auth reads' },
     token: { describe: 'Make a token of this name, and print it, once', commandLineOnly: true },
-    person: { describe: 'Give a person of this name the password on stdin', commandLineOnly: true },
+    person: {
+      describe: 'Give a person of this name the password on stdin; a terminal is asked for it',
+      commandLineOnly: true
+    },
+    replace: {
+      kind: 'switch',
+      describe: 'Give a new token to a name that has one already',
+      commandLineOnly: true
+    },
     remove: { describe: 'Take away the token or person of this name', commandLineOnly: true },
     reach: {
       kind: 'list',
@@ -59,8 +69,18 @@ export const access: Command = {
       if (kept.length === lines.length) throw SeaportError.NOT_FOUND(`${file} has no ${name}`)
       return write(kept)
     }
+    const isReplaced = lines.some(
+      (line) => line.split(':')[1] === name && !(person !== null && line.startsWith('basic:'))
+    )
+    if (isReplaced && !settings.on('replace')) {
+      throw SeaportError.USAGE(
+        `${name} is in ${file} already, and what it has would be of no use any more: say --replace for that`
+      )
+    }
     if (person !== null) {
-      const password = (await readAll(process.stdin)).replace(/\r?\n$/, '')
+      const password = process.stdin.isTTY
+        ? await askUnseen(`password for ${name}: `)
+        : (await readAll(process.stdin)).replace(/\r?\n$/, '')
       if (password === '') throw SeaportError.USAGE('the password is expected on stdin')
       return write([...kept, await makePerson(name, password, reach)])
     }
@@ -68,6 +88,28 @@ export const access: Command = {
     write([...kept, made.line])
     console.log(made.token)
   }
+}
+
+/** Asks whoever sits at the terminal, which shows nothing of the answer. */
+function askUnseen(question: string): Promise<string> {
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
+  const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true })
+  process.stderr.write(question)
+  return new Promise((resolve, reject) => {
+    const end = () => {
+      terminal.close()
+      process.stderr.write('\n')
+    }
+    terminal.once('line', (line) => {
+      resolve(line)
+      end()
+    })
+    terminal.once('SIGINT', () => {
+      reject(SeaportError.USAGE('no password was given'))
+      end()
+    })
+    terminal.once('close', () => resolve(''))
+  })
 }
 
 function readLines(file: string): string[] {

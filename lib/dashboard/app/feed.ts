@@ -62,6 +62,8 @@ export interface Happening {
   instance: Instance
 }
 
+/** Numbers come each second. */
+const SILENCE_MS = 5000
 const HISTORY = 120
 const HAPPENINGS = 40
 const NOTHING: FlowNumbers = [0, 0, 0, 0, 0, 0]
@@ -91,8 +93,24 @@ export class Feed {
     this.#onchange = onchange
   }
 
+  /** Listens, and begins anew when the gateway has said nothing for a while: it may hang, or have had no room for us. */
   open() {
     const source = new EventSource('/-/events')
+    let heardAt = Date.now()
+    const watchdog = setInterval(() => {
+      if (Date.now() - heardAt < SILENCE_MS) return
+      clearInterval(watchdog)
+      source.close()
+      this.isConnected = false
+      this.#schedule()
+      this.open()
+    }, SILENCE_MS / 5)
+    for (const event of ['snapshot', 'change', 'tick']) {
+      source.addEventListener(event, () => {
+        heardAt = Date.now()
+        this.isConnected = true
+      })
+    }
     source.addEventListener('snapshot', (event) => this.#onsnapshot(JSON.parse(event.data)))
     source.addEventListener('change', (event) => this.#onhappening(JSON.parse(event.data)))
     source.addEventListener('tick', (event) => this.#ontick(JSON.parse(event.data)))
