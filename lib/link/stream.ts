@@ -10,6 +10,7 @@ import {
   MAX_CREDIT,
   type OutgoingFrame
 } from './frames.js'
+import { MEMORY } from './memory.js'
 import type { Path } from './path.js'
 import type { Sink, SinkSource } from './sink.js'
 import type { SocketDuplex } from './socket-duplex.js'
@@ -38,8 +39,6 @@ export interface LinkStreamOptions {
   window: Window
 }
 
-/** A stream takes so much before its turn comes, so that small writes and the end leave together. */
-const SEND_BUFFER_BYTES = 64 * 1024
 /**
  * Received pieces that are smaller are copied. A slice keeps the whole buffer alive that was read from the socket, up
  * to 256 KiB. So many small pieces for a reader that stalls would hold far more memory than the window allows.
@@ -122,9 +121,10 @@ export class LinkStream implements SinkSource {
     if (chunk.byteLength > 0) {
       this.#outgoing.push(chunk)
       this.#outgoingBytes += chunk.byteLength
+      MEMORY.waiting += chunk.byteLength
       this.#carrier.schedule(this)
     }
-    this.#needsDrain = this.#outgoingBytes >= SEND_BUFFER_BYTES
+    this.#needsDrain = this.#outgoingBytes >= MEMORY.share
     return !this.#needsDrain
   }
 
@@ -256,7 +256,8 @@ export class LinkStream implements SinkSource {
       missing -= chunk.byteLength
     }
     this.#outgoingBytes -= byteLength
-    if (this.#needsDrain && this.#outgoingBytes < SEND_BUFFER_BYTES) {
+    MEMORY.waiting -= byteLength
+    if (this.#needsDrain && this.#outgoingBytes < MEMORY.share) {
       this.#needsDrain = false
       this.#sink?.ondrain()
     }
@@ -297,6 +298,7 @@ export class LinkStream implements SinkSource {
     this.#isFlowing = false
     this.#reason = reason
     this.#outgoing.length = 0
+    MEMORY.waiting -= this.#outgoingBytes
     this.#outgoingBytes = 0
     this.#incoming.length = 0
     this.#window.release()

@@ -1,7 +1,10 @@
 import { type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net'
+import { MEMORY } from '../memory.js'
 
 /** Small reads go here. All sockets share it, since what comes is copied out of it before the next read. */
 const SHARED = Buffer.allocUnsafeSlow(64 * 1024)
+/** Where the next read goes when so much waits for readers already that little more should be taken. */
+const SMALL = SHARED.subarray(0, 16 * 1024)
 /** The largest read, for sockets that bring much at a time. */
 const MAX_READ_BYTES = 256 * 1024
 /** What Node's types lack. The documentation has `onread`; a server makes its sockets with `handle`. */
@@ -64,8 +67,9 @@ class Intake {
   take(byteLength: number): Buffer {
     const { buffer } = this
     // A slice keeps its whole buffer alive. For less than a quarter of one, a copy is cheaper.
-    const isWorthIt = buffer !== SHARED && byteLength >= buffer.byteLength / 4
-    if (byteLength === buffer.byteLength) this.buffer = bufferOf(byteLength * 2)
+    const isWorthIt = buffer.buffer !== SHARED.buffer && byteLength >= buffer.byteLength / 4
+    if (MEMORY.isTight) this.buffer = MEMORY.isScarce ? SMALL : SHARED
+    else if (byteLength === buffer.byteLength) this.buffer = bufferOf(byteLength * 2)
     else this.buffer = isWorthIt ? bufferOf(buffer.byteLength) : SHARED
     if (isWorthIt) return buffer.subarray(0, byteLength)
     const copy = Buffer.allocUnsafe(byteLength)
