@@ -49,6 +49,13 @@ t.test(
       // A reader ends the demo before going on.
       if (command.text.endsWith('npm start')) await walkthrough.stop()
     }
+    await walkthrough.stop()
+    await walkthrough.run({
+      text: 'npm run build && npm install -g . && hyperseaport seed',
+      machine: 'the clone',
+      prints: ['registrySeed=…'],
+      place: 'README.md, what works as well:'
+    })
   }
 )
 
