@@ -158,8 +158,12 @@ function nextAddress(): string {
 
 /** Without what differs between two gateways, or two moments. */
 function impersonal(text: string): string {
-  return text
-    .replaceAll(/hyperseaport-[0-9a-f]{8}/g, 'hyperseaport-…')
-    .replaceAll(/Date: [^\r]*GMT/g, 'Date: …')
-    .replaceAll(/127\.1\.\d+\.\d+/g, '127.…')
+  return (
+    text
+      .replaceAll(/hyperseaport-[0-9a-f]{8}/g, 'hyperseaport-…')
+      .replaceAll(/Date: [^\r]*GMT/g, 'Date: …')
+      .replaceAll(/127\.1\.\d+\.\d+/g, '127.…')
+      // Its own address stands for a Host that did not come.
+      .replaceAll(/127\.0\.0\.1:\d+/g, '127.0.0.1:…')
+  )
 }
