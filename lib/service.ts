@@ -3,9 +3,11 @@ import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
 import { checkKeyPair, type KeyPair, parseKey, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
+import { type Measure, measuresOf } from './core/metrics.js'
 import { parseServiceRole, type ServiceRole } from './core/role.js'
 import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
 import { type DirectReach, parseDirectReach } from './link/direct/address.js'
+import { commandMeasures } from './messaging/command-measures.js'
 import type { Commands } from './messaging/commands.js'
 import type { Events } from './messaging/events.js'
 import { Talk, type TalkOptions } from './messaging/talk.js'
@@ -17,7 +19,7 @@ import { Admission } from './serving/admission.js'
 import { type CheckOptions, type Health, HealthCheck } from './serving/health.js'
 import { Listeners } from './serving/listeners.js'
 import { type Origin, type OriginOptions, originOf } from './serving/origin.js'
-import { isServed } from './serving/probe.js'
+import { checkAlone } from './serving/probe.js'
 import { Registration } from './serving/registration.js'
 import type { Exit } from './serving/supervisor.js'
 
@@ -240,6 +242,13 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     }
   }
 
+  /** The same as measures, for a scrape; each command with its name as a label. */
+  *measures(): Iterable<Measure> {
+    const { commands, ...stats } = this.getStats()
+    yield* measuresOf('service', stats)
+    yield* commandMeasures(commands)
+  }
+
   /** Asks consumers to go elsewhere if they can, ahead of a planned end. Nobody is cut or refused. */
   drain() {
     this.#registration?.drain()
@@ -260,7 +269,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#keyPair = keyPair
     membership.addIdentity(keyPair)
     await this.#lifecycle.waitFor(this.#participant.ready(), this.#timeout, () => this.#late())
-    await this.#checkAlone()
+    await checkAlone(this.#participant.network.dht, this.publicKey, this.#lifecycle.signal)
     await this.#lifecycle.unlessDestroyed(this.#talk.start())
     await this.#accept(keyPair)
     this.emit('connecting')
@@ -378,14 +387,6 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       fault?.text ??
         "no registrar answered in time; is `hyperseaport registry` running with this registry's seed, on the same DHT?",
       fault
-    )
-  }
-
-  async #checkAlone() {
-    const { dht, isAlone } = this.#participant.network
-    if (isAlone || !(await isServed(dht, this.publicKey, this.#lifecycle.signal))) return
-    throw SeaportError.KEY_IN_USE(
-      `another running process serves under ${this.servicePublicKey}; stop it, or give this one another seed`
     )
   }
 }

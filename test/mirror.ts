@@ -58,6 +58,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/speaker',
     'messaging/turn'
   ],
+  'test/gateway/messages.test.ts': ['messaging/command-measures'],
   'test/bin/messages.test.ts': ['messaging/json-lines', 'messaging/stdio-program', 'printing'],
   'test/messaging/events.test.ts': [
     'messaging/entry-events',

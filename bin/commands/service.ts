@@ -111,7 +111,6 @@ export const service: Command = {
     const allow = settings.list('allow')
 
     const { Service } = await import('../../lib/index.js')
-    const { measuresOf } = await import('../../lib/metrics.js')
     const service = lifetime.own(
       Service({
         registryPublicKey,
@@ -171,7 +170,7 @@ export const service: Command = {
       service.setup(),
       () => `still ${waitingFor === registrar ? 'searching' : 'waiting'} for ${waitingFor}`
     )
-    await serveMetrics(settings, lifetime, () => measuresOf('service', service.getStats()))
+    await serveMetrics(settings, lifetime, () => service.measures())
     await lifetime.untilStopped()
   }
 }

@@ -19,6 +19,7 @@ import type { ForwardingContext } from './forwarding.js'
 import { KEEP_ALIVE_TIMEOUT_MS, makeHttp2Server, makeServer, readFrom } from './gateway-server.js'
 import { InstanceViews } from './instance-views.js'
 import { Ledger } from './ledger.js'
+import { Messages } from './messages.js'
 import { Pipeline } from './pipeline.js'
 import { mayBePreface, readPreface } from './preface.js'
 import { refusalOf, refusalText, refuse } from './refusal.js'
@@ -34,7 +35,7 @@ import { Upstreams } from './upstream.js'
 export interface HttpGatewayOptions {
   directory: Directory
   /** Not closed by the gateway. */
-  pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf'>
+  pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf' | 'follow'>
   /** 0 for a free one. */
   port?: number | undefined
   host?: string | undefined
@@ -98,6 +99,7 @@ export class HttpGateway extends ReadyResource {
   readonly #context: ForwardingContext
   readonly #ledger: Ledger
   readonly #handler: RequestHandler
+  readonly #messages: Messages
   /** Null where it is off, or all is encrypted: node:http or node:http2 reads every request then. */
   readonly #fastPath: FastPath | null
   #ticker: NodeJS.Timeout | null = null
@@ -139,11 +141,13 @@ export class HttpGateway extends ReadyResource {
     this.#ledger = new Ledger(this.traffic)
     forward(this.#ledger, this, ['access'])
     this.#ledger.on('failed', (error, entry) => this.emit('failed', error, entry))
+    this.#messages = new Messages({ pool, directory, views: this.#views })
     this.#handler = new RequestHandler({
       router: this.#router,
       upstreams,
       context: this.#context,
       ledger: this.#ledger,
+      messages: this.#messages,
       pages: options.pages ?? new Map(),
       maxBodyBytes: options.maxBodyBytes
     })
@@ -268,9 +272,11 @@ export class HttpGateway extends ReadyResource {
     this.#isClosing = true
     for (const response of this.#responses) response.shouldKeepAlive = false
     for (const session of this.#sessions) session.close()
+    this.#messages.close()
     await this.#drained(this.#options.drainTimeout ?? DRAIN_TIMEOUT_MS)
     if (this.traffic.active === 0) await this.#flushed()
     for (const socket of this.#sockets.values()) socket.destroy()
+    this.#messages.destroy()
     await closed
   }
 

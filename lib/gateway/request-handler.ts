@@ -6,8 +6,9 @@ import type { Principal } from './access.js'
 import type { AccessEntry } from './access-log.js'
 import { Forwarding, type ForwardingContext } from './forwarding.js'
 import type { Ledger } from './ledger.js'
+import type { Messages } from './messages.js'
 import { refusalOf, refusalText, refuse } from './refusal.js'
-import type { ForwardRoute, Router } from './router.js'
+import type { ForwardRoute, Route, Router } from './router.js'
 import { forwardUpgrade } from './upgrade.js'
 import type { Upstreams } from './upstream.js'
 
@@ -25,10 +26,13 @@ export interface RequestHandlerOptions {
   upstreams: Upstreams
   context: ForwardingContext
   ledger: Ledger
+  messages: Messages
   /** Pages by path. */
   pages: ReadonlyMap<string, Page>
   maxBodyBytes?: number | undefined
 }
+
+type MessageRoute = Extract<Route, { kind: 'message' }>
 
 /** Takes each request where it goes, and answers it if it goes nowhere. */
 export class RequestHandler {
@@ -50,6 +54,7 @@ export class RequestHandler {
       const route = await this.#options.router.route(request)
       entry.principal = route.principal.name
       if (route.kind === 'forward') await this.#forward(request, response, route, entry)
+      else if (route.kind === 'message') await this.#talk(request, response, route, entry)
       else if (request.method !== 'GET' && request.method !== 'HEAD') {
         throw SeaportError.METHOD_NOT_ALLOWED('this page can only be read')
       } else if (route.kind === 'list') {
@@ -92,6 +97,26 @@ export class RequestHandler {
       Object.assign(entry, forwarding.stats)
       entry.role = upstream.instances()[0]?.role ?? ''
     }
+  }
+
+  async #talk(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { target, upstream, principal, host }: MessageRoute,
+    entry: AccessEntry
+  ) {
+    const { messages, router } = this.#options
+    entry.upstream = upstream.name
+    entry.role = target.role.role
+    router.checkOrigin(request, host)
+    if (request.method !== (target.kind === 'call' ? 'POST' : 'GET')) {
+      throw SeaportError.METHOD_NOT_ALLOWED(
+        'commands are called with POST, events are heard with GET'
+      )
+    }
+    if (target.kind === 'call')
+      return messages.call(request, response, { target, upstream, principal })
+    await messages.listen(request, response, { target, upstream, principal })
   }
 
   /** Never rejects. */

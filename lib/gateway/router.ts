@@ -10,13 +10,24 @@ import { addressOf } from './access-log.js'
 import { clientOf } from './client-address.js'
 import { Cors, type CorsTarget } from './cors.js'
 import type { DomainRule } from './domains.js'
+import type { Asking } from './messages.js'
 import type { GatewayRules } from './rules.js'
-import { type ListTarget, type PageTarget, parseTarget, readRole } from './target.js'
+import {
+  type CallTarget,
+  type EventsTarget,
+  type ListTarget,
+  type PageTarget,
+  parseTarget,
+  readRole
+} from './target.js'
 import { TrustedProxies } from './trusted-proxies.js'
 import type { Upstream, Upstreams } from './upstream.js'
 
 /** Where a request goes: to instances of the registry, or to the gateway itself. */
-export type Route = ForwardRoute | ((ListTarget | PageTarget) & { principal: Principal })
+export type Route =
+  | ForwardRoute
+  | (Asking<CallTarget | EventsTarget> & { kind: 'message'; host: string })
+  | ((ListTarget | PageTarget) & { principal: Principal })
 
 export interface ForwardRoute {
   kind: 'forward'
@@ -153,6 +164,11 @@ export class Router {
           target.path,
           target.prefix
         )
+      case 'call':
+      case 'events': {
+        const upstream = this.#upstreams.ofRole(target.role, principal)
+        return { kind: 'message', target, upstream, principal, host }
+      }
       default:
         return { ...target, principal }
     }
@@ -208,6 +224,20 @@ export class Router {
   #newestOf({ role, range }: RoleRange): CorsTarget {
     const [first] = this.#directory.resolve(role, range)
     return { role, version: first?.version ?? null }
+  }
+
+  /**
+   * A browser sends what a page asks it to, with the credentials that it has: what a page of another origin wants
+   * done is not done, unless a rule lets it.
+   *
+   * @throws FORBIDDEN
+   */
+  checkOrigin({ headers }: RequestHead, host: string) {
+    const { origin } = headers
+    if (origin === undefined || this.rules.cors.some((rule) => rule.origin === origin)) return
+    // Of the scheme we know nothing where a proxy in front speaks TLS.
+    if (origin.replace(/^https?:\/\//, '').toLowerCase() === host.toLowerCase()) return
+    throw SeaportError.FORBIDDEN(`pages of ${origin} may not call commands here`)
   }
 
   /** How long the answer may take to begin, in ms. */

@@ -4,7 +4,13 @@ import { parseRoleRange, type RoleRange } from '../core/role.js'
 import { isInstanceId } from './instance-views.js'
 
 /** What a request is for. */
-export type Target = RoleTarget | InstanceTarget | ListTarget | PageTarget
+export type Target =
+  | RoleTarget
+  | InstanceTarget
+  | CallTarget
+  | EventsTarget
+  | ListTarget
+  | PageTarget
 
 /** Any instance of a role. */
 export interface RoleTarget extends Passed {
@@ -17,6 +23,21 @@ export interface InstanceTarget extends Passed {
   kind: 'instance'
   /** Its key in hex, or its id. */
   name: string
+}
+
+/** A command for any instance of a role. */
+export interface CallTarget {
+  kind: 'call'
+  role: RoleRange
+  command: string
+}
+
+/** The events of all instances of a role. */
+export interface EventsTarget {
+  kind: 'events'
+  role: RoleRange
+  /** `*` for all. */
+  types: string[]
 }
 
 /** The instances of a role, or all. */
@@ -39,8 +60,8 @@ interface Passed {
 }
 
 /**
- * Reads the path of a request: `/role/<role@range>/path`, `/instance/<key or id>/path`, `/list/<role@range>`, or
- * a page. Only what names the target is decoded; the rest goes on as it came.
+ * Reads the path of a request: `/role/<role@range>/path`, `/instance/<key or id>/path`, `/list/<role@range>`,
+ * `/call/<role@range>/<command>`, `/events/<role@range>?type=…`, or a page. Only what names the target is decoded; the rest goes on as it came.
  *
  * @param url the path with its query
  * @throws BAD_ROLE, BAD_KEY, BAD_REQUEST
@@ -58,6 +79,15 @@ export function parseTarget(url: string): Target {
       const [name, inside] = splitOnce(rest ?? '', '/')
       const passed = pass(url, inside, query)
       return { kind: 'instance', name: readInstance(name), ...passed }
+    }
+    case 'call': {
+      const [name, inside] = takeRole(rest ?? '')
+      return { kind: 'call', role: readRole(name), command: decode(inside ?? '') }
+    }
+    case 'events': {
+      const [name] = takeRole(rest ?? '')
+      const types = new URLSearchParams(query ?? '').getAll('type')
+      return { kind: 'events', role: readRole(name), types: types.length > 0 ? types : ['*'] }
     }
     case 'list': {
       const name = decode(rest ?? '').replace(/\/$/, '')

@@ -1,5 +1,7 @@
 import { once } from 'node:events'
+import { SeaportError } from '../core/errors.js'
 import type { HyperDHT } from '../core/holepunch.js'
+import { toHex } from '../core/keys.js'
 
 /** How long another process under a key has to pick up before we take it for dead. */
 const PROBE_TIMEOUT_MS = 1000
@@ -25,4 +27,16 @@ export async function isServed(
   connection.destroy()
   stop.throwIfAborted()
   return isAnswered
+}
+
+/**
+ * Makes sure that nobody else serves under a key.
+ *
+ * @throws KEY_IN_USE, or the signal's reason
+ */
+export async function checkAlone(dht: HyperDHT, publicKey: Buffer, stop: AbortSignal) {
+  if (!(await isServed(dht, publicKey, stop))) return
+  throw SeaportError.KEY_IN_USE(
+    `another running process serves under ${toHex(publicKey)}; stop it, or give this one another seed`
+  )
 }

@@ -135,7 +135,8 @@ t.test('a thousand instances come and go without jank', { skip }, async (t) => {
   const pool = {
     open: () => Promise.reject(new Error('no link')),
     isSuspect: () => false,
-    pathOf: () => null
+    pathOf: () => null,
+    follow: () => ({ seek() {}, stop() {} })
   }
   const traffic = new Traffic()
   const views = new InstanceViews({ directory })

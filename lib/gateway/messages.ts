@@ -1,0 +1,276 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { SeaportError } from '../core/errors.js'
+import type { LinkPool } from '../link/pool.js'
+import { MAX_BODY_BYTES } from '../messaging/body.js'
+import { Conversations } from '../messaging/conversations.js'
+import { type Cursors, EntryEvents } from '../messaging/entry-events.js'
+import { isTraceparent, type Meta } from '../messaging/meta.js'
+import { Sender } from '../messaging/sender.js'
+import { maxFrameFor } from '../messaging/speaker.js'
+import type { Directory } from '../registry/replica/directory.js'
+import type { Principal } from './access.js'
+import type { InstanceViews } from './instance-views.js'
+import type { CallTarget, EventsTarget } from './target.js'
+import type { Upstream } from './upstream.js'
+
+export interface MessagesOptions {
+  pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf' | 'follow'>
+  directory: Directory
+  views: InstanceViews
+}
+
+/** Of whom a command is asked, and for whom. */
+export interface Asking<T> {
+  target: T
+  upstream: Upstream
+  principal: Principal
+}
+
+/** What an outcome is over HTTP. The rest is 502. */
+const STATUSES: Record<string, number> = {
+  USAGE: 400,
+  BAD_INPUT: 400,
+  BAD_REQUEST: 400,
+  TOO_LARGE: 400,
+  NOT_GRANTED: 403,
+  NOT_ALLOWED: 403,
+  UNKNOWN_COMMAND: 404,
+  BUSY: 429,
+  COMMAND_FAILED: 500,
+  NO_INSTANCE: 503,
+  REFUSED: 503,
+  CLOSED: 503,
+  DEADLINE: 504,
+  CANCELLED: 504
+}
+/** Of hyperseaport's own commands those that change nothing. */
+const OWN = new Set(['$describe', '$ping', '$stats'])
+const KEEPALIVE_MS = 15_000
+const MAX_LISTENERS = 1024
+/** What a browser may leave unread. It comes back then, and goes on where it was. */
+const MAX_UNREAD_BYTES = 1024 * 1024
+const TIMEOUT_FIELD = 'hyperseaport-timeout'
+
+/** Commands and events over HTTP: `POST /call/<role@range>/<command>`, and `GET /events/<role@range>` as SSE. */
+export class Messages {
+  readonly #options: MessagesOptions
+  readonly #conversations: Conversations
+  readonly #senders = new WeakMap<Upstream, Sender>()
+  readonly #listening = new Set<() => void>()
+
+  constructor(options: MessagesOptions) {
+    this.#options = options
+    const { pool } = options
+    this.#conversations = new Conversations({ pool, maxFrame: maxFrameFor() })
+  }
+
+  /** Has a command executed, and answers with what came of it. What goes wrong with that is an answer, too. */
+  async call(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { target, upstream, principal }: Asking<CallTarget>
+  ) {
+    const leave = new AbortController()
+    response.once('close', () => leave.abort())
+    try {
+      if (target.command.startsWith('$') && !OWN.has(target.command)) {
+        throw SeaportError.NOT_GRANTED(`${target.command} is not called by way of a gateway`).of(
+          'no'
+        )
+      }
+      const value = await this.#senderOf(upstream).send(target.command, await dataOf(request), {
+        timeout: timeoutOf(request),
+        signal: leave.signal,
+        meta: metaOf(request, principal)
+      })
+      answer(response, value)
+    } catch (error) {
+      if (!response.destroyed) answerFailure(response, error)
+    }
+  }
+
+  /** Sends the events of all instances that the principal may reach, until it hangs up. */
+  async listen(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { target, upstream, principal }: Asking<EventsTarget>
+  ) {
+    if (this.#listening.size >= MAX_LISTENERS) {
+      throw SeaportError.NO_INSTANCE('too many listen to events here already')
+    }
+    const { pool, directory, views } = this.#options
+    const events = new EntryEvents({
+      pool,
+      instances: upstream.instances,
+      watch: (listener) => directory.watch(listener),
+      onnotice: (notice) => send(`: ${notice.code}\n\n`)
+    })
+    const send = (text: string) => {
+      response.write(text)
+      if (response.writableLength > MAX_UNREAD_BYTES) response.destroy()
+    }
+    response.writeHead(200, {
+      'Content-Type': 'text/event-stream; charset=utf-8',
+      'Cache-Control': 'no-store',
+      'X-Accel-Buffering': 'no'
+    })
+    response.flushHeaders()
+    const after = this.#cursorsOf(request.headers['last-event-id'])
+    for (const type of target.types) {
+      events.on(
+        type,
+        (data, { type, instance, ...origin }) => {
+          const by = {
+            [principal.mayReachAll ? 'instance' : 'id']: views.nameOf(instance, principal)
+          }
+          const shown = { type, ...by, ...origin, data: shownData(data) }
+          const id = this.#cursorText(events.cursors(), principal)
+          send(`id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(shown)}\n\n`)
+        },
+        { after }
+      )
+    }
+    events.ready().then(
+      () => send(': listening\n\n'),
+      () => {}
+    )
+    const keepalive = setInterval(() => send(':\n\n'), KEEPALIVE_MS)
+    const end = () => response.end()
+    this.#listening.add(end)
+    // Connections may be half-open here, but who has said all and listens on would do so for good.
+    request.socket.once('end', end)
+    await new Promise((resolve) => response.once('close', resolve))
+    request.socket.off('end', end)
+    this.#listening.delete(end)
+    clearInterval(keepalive)
+    events.close()
+  }
+
+  /** Ends those who listen. */
+  close() {
+    for (const end of this.#listening) end()
+  }
+
+  /** After all that was called was answered. */
+  destroy() {
+    this.#conversations.close()
+  }
+
+  #senderOf(upstream: Upstream): Sender {
+    const known = this.#senders.get(upstream)
+    if (known) return known
+    const sender = new Sender({ dialer: upstream.dialer, conversations: this.#conversations })
+    this.#senders.set(upstream, sender)
+    return sender
+  }
+
+  #cursorText(cursors: Cursors, principal: Principal): string {
+    const named = Object.entries(cursors).map(([key, { epoch, seq }]) => [
+      this.#options.views.nameOf(key, principal),
+      epoch,
+      seq
+    ])
+    return Buffer.from(JSON.stringify(named)).toString('base64url')
+  }
+
+  /** Reads what was sent as an id before; anything else is as if there was none. */
+  #cursorsOf(id: string | string[] | undefined): Cursors {
+    const cursors: Cursors = {}
+    try {
+      const named: unknown = JSON.parse(Buffer.from(String(id), 'base64url').toString())
+      for (const [name, epoch, seq] of named as [unknown, unknown, unknown][]) {
+        const key = this.#options.views.keyOf(String(name)) ?? String(name)
+        if (/^[0-9a-f]{64}$/.test(key) && isCount(epoch) && isCount(seq)) {
+          cursors[key] = { epoch, seq }
+        }
+      }
+    } catch {
+      return {}
+    }
+    return cursors
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 48
+}
+
+/** JSON, or bytes if it says that it is something else; nothing if there is nothing. */
+async function dataOf(request: IncomingMessage): Promise<unknown> {
+  const pieces: Buffer[] = []
+  let size = 0
+  for await (const piece of request) {
+    size += piece.byteLength
+    if (size > MAX_BODY_BYTES) {
+      throw SeaportError.TOO_LARGE(`a command takes at most ${MAX_BODY_BYTES} bytes`).of('no')
+    }
+    pieces.push(piece)
+  }
+  if (size === 0) return undefined
+  const bytes = Buffer.concat(pieces)
+  if (!/json|^text\/|x-www-form|^$/.test(request.headers['content-type'] ?? '')) return bytes
+  try {
+    return JSON.parse(bytes.toString())
+  } catch (cause) {
+    throw SeaportError.BAD_INPUT(`the body is no JSON (${(cause as Error).message})`).of('no')
+  }
+}
+
+function timeoutOf({ headers }: IncomingMessage): number | undefined {
+  const text = headers[TIMEOUT_FIELD]
+  if (text === undefined) return undefined
+  const timeout = Number(text)
+  if (timeout > 0) return timeout
+  throw SeaportError.BAD_REQUEST(`${TIMEOUT_FIELD} is a number of ms`).of('no')
+}
+
+function metaOf({ headers }: IncomingMessage, principal: Principal): Meta {
+  const { traceparent } = headers
+  return {
+    ...(!principal.isAnonymous && { principal: principal.name }),
+    ...(isTraceparent(traceparent) && { traceparent })
+  }
+}
+
+function answer(response: ServerResponse, value: unknown) {
+  if (value === undefined) return void response.writeHead(204).end()
+  const isBytes = value instanceof Uint8Array
+  const body = isBytes ? value : Buffer.from(`${JSON.stringify(value)}\n`)
+  response.writeHead(200, {
+    'Content-Type': isBytes ? 'application/octet-stream' : 'application/json; charset=utf-8',
+    'Content-Length': body.byteLength,
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    'hyperseaport-executed': 'yes'
+  })
+  response.end(body)
+}
+
+function answerFailure(response: ServerResponse, error: unknown) {
+  if (!(error instanceof SeaportError)) throw error
+  const { code, executed = 'no', handlerCode } = error
+  const status = code === 'TOO_LARGE' && executed === 'yes' ? 502 : (STATUSES[code] ?? 502)
+  const message = PRIVATE.get(code) ?? error.text
+  const failure = { error: code, status, message, executed, ...(handlerCode && { handlerCode }) }
+  const body = `${JSON.stringify(failure)}\n`
+  response.writeHead(status, {
+    'Content-Type': 'application/json; charset=utf-8',
+    'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': 'no-store',
+    'hyperseaport-executed': executed,
+    ...((status === 429 || status === 503) && { 'Retry-After': '1' })
+  })
+  response.end(body)
+}
+
+/** Texts that name keys and backends, which are for the log alone. */
+const PRIVATE = new Map([
+  ['NO_INSTANCE', 'no instance of the service could be reached'],
+  ['NOT_GRANTED', 'the gateway may not call this command'],
+  ['NOT_ALLOWED', 'the service does not let this gateway in'],
+  ['LINK_LOST', 'the link to the service was lost']
+])
+
+function shownData(data: unknown): unknown {
+  return data instanceof Uint8Array ? { base64: Buffer.from(data).toString('base64') } : data
+}

@@ -1,0 +1,144 @@
+import { request } from 'node:http'
+import t, { type Test } from 'tap'
+import { Service, type ServiceOptions, type WebOptions } from '../../lib/index.js'
+import { Harbor, lists } from './harbor.js'
+
+/** A gateway in front of an agent. */
+async function agentBehind(t: Test, options: Partial<WebOptions> = {}) {
+  const harbor = await Harbor.make(t)
+  const contexts: unknown[] = []
+  const terms: ServiceOptions = {
+    ...harbor.options,
+    role: 'agent@1.0.0',
+    dir: await harbor.testbed.dir(),
+    commands: {
+      echo: (data) => data,
+      context: (_, { principal, meta }) => {
+        contexts.push({ principal, meta })
+      },
+      fail: () => {
+        throw Object.assign(new Error('no such thing'), { code: 'ENOTHING' })
+      },
+      odd: () => 1n,
+      hang: () => new Promise(() => {}),
+      busy: { concurrency: 1, queue: 0, handler: () => new Promise(() => {}) }
+    }
+  }
+  const service = Service(terms)
+  t.teardown(() => service.destroy())
+  await service.setup()
+  const web = await harbor.web({ drainTimeout: 200, ...options })
+  await lists(web, 1)
+  const call = async (path: string, init: RequestInit = {}) => {
+    const response = await fetch(`${web.url}call/${path}`, { method: 'POST', ...init })
+    return {
+      status: response.status,
+      executed: response.headers.get('hyperseaport-executed'),
+      text: await response.text()
+    }
+  }
+  return { web, service, call, contexts }
+}
+
+t.test('a command is called by POST, with JSON, bytes or nothing', async (t) => {
+  const { call, contexts } = await agentBehind(t)
+  t.match(await call('agent@1.x/echo', { body: '{"a":1}' }), { status: 200, text: '{"a":1}\n' })
+  const bytes = { body: 'abc', headers: { 'content-type': 'application/octet-stream' } }
+  t.match(await call('agent@1.x/echo', bytes), { status: 200, text: 'abc' })
+  t.match(await call('agent@1.x/echo'), { status: 204, text: '' })
+  const traceparent = `00-${'ab'.repeat(16)}-${'cd'.repeat(8)}-01`
+  await call('agent/context', { headers: { traceparent } })
+  t.same(contexts, [{ principal: undefined, meta: { traceparent } }])
+})
+
+t.test('each outcome has its status, and says whether it was executed', async (t) => {
+  const { call } = await agentBehind(t)
+  const soon = { headers: { 'hyperseaport-timeout': '100' } }
+  void call('agent/busy').catch(() => {})
+  t.match(await call('agent/fail'), {
+    status: 500,
+    executed: 'yes',
+    text: /"COMMAND_FAILED".*ENOTHING: no such thing/
+  })
+  t.match(await call('agent/odd'), { status: 502, executed: 'yes', text: /BAD_OUTPUT/ })
+  t.match(await call('agent/hang', soon), { status: 504, executed: 'perhaps', text: /DEADLINE/ })
+  t.match(await call('agent/ecko'), { status: 404, executed: 'no', text: /did you mean echo/ })
+  t.match(await call('agent/echo', { body: 'no JSON' }), { status: 400, executed: 'no' })
+  t.match(await call('agent/busy', soon), { status: 429, executed: 'no', text: /BUSY/ })
+  t.match(await call('agent/$clients'), { status: 403, executed: 'no' })
+  t.match(await call('agent@2.x/echo'), { status: 404 })
+  t.match(await call('agent/echo', { method: 'GET' }), { status: 405 })
+  t.match(await call('nobody/echo'), { status: 404 })
+})
+
+t.test('a page of another origin may not have commands executed', async (t) => {
+  const { web, call } = await agentBehind(t)
+  const statusFor = (origin: string) =>
+    new Promise((resolve) => {
+      const asking = request(`${web.url}call/agent/echo`, { method: 'POST', headers: { origin } })
+      asking.on('response', (response) => {
+        response.resume()
+        resolve(response.statusCode)
+      })
+      asking.end()
+    })
+  t.equal(await statusFor('https://evil.example'), 403)
+  t.equal(await statusFor(web.url.replace(/\/$/, '')), 204)
+  t.match(await call('agent/echo'), { status: 204 }, 'and who is no page may')
+})
+
+t.test('events are heard as server-sent events, which go on where they were', async (t) => {
+  const { web, service } = await agentBehind(t)
+  const listen = async (lastEventId?: string) => {
+    const headers = lastEventId ? { 'last-event-id': lastEventId } : {}
+    const leave = new AbortController()
+    const { signal } = leave
+    const response = await fetch(`${web.url}events/agent@1.x?type=TICK`, { headers, signal })
+    t.match(response.headers.get('content-type'), 'text/event-stream')
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+    let text = ''
+    return {
+      async ready() {
+        while (!text.includes(': listening')) text += (await reader?.read())?.value ?? ''
+      },
+      /** What follows `data:` in the next event, and its id. */
+      async next() {
+        for (;;) {
+          const found = /id: (\S+)\nevent: (\S+)\ndata: (.*)\n\n/.exec(text)
+          if (found) {
+            text = text.slice(found.index + found[0].length)
+            return { id: found[1] ?? '', type: found[2], data: JSON.parse(found[3] ?? '') }
+          }
+          text += (await reader?.read())?.value ?? ''
+        }
+      },
+      leave: () => leave.abort()
+    }
+  }
+  const first = await listen()
+  await first.ready()
+  service.events.emit('TOCK')
+  service.events.emit('TICK', { n: 1 })
+  const tick = await first.next()
+  t.match(tick, {
+    type: 'TICK',
+    data: { instance: service.servicePublicKey, seq: 2, missed: 0, data: { n: 1 } }
+  })
+  first.leave()
+  while (service.getStats().events.subscribers > 0) await new Promise(setImmediate)
+  service.events.emit('TICK', { n: 2 })
+  const second = await listen(tick.id)
+  t.match(await second.next(), { data: { seq: 3, missed: 0, data: { n: 2 } } })
+  second.leave()
+})
+
+t.test('commands are counted by their names', async (t) => {
+  const { call, service } = await agentBehind(t)
+  await call('agent/echo')
+  const measures = [...service.measures()].filter(({ labels }) => labels?.command === 'echo')
+  t.match(
+    measures.find(({ name }) => name === 'hyperseaport_service_command_calls'),
+    { type: 'counter', value: 1 }
+  )
+  t.ok([...service.measures()].every(({ name }) => /^[a-z0-9_]+$/.test(name)))
+})
