@@ -26,6 +26,13 @@ export interface Asking<T> {
   principal: Principal
 }
 
+/** Where a command goes, or who is listened to. */
+export interface MessageRoute extends Asking<CallTarget | EventsTarget> {
+  kind: 'message'
+  /** The name that the client asked for. */
+  host: string
+}
+
 /** What an outcome is over HTTP. The rest is 502. */
 const STATUSES: Record<string, number> = {
   USAGE: 400,
@@ -189,6 +196,20 @@ export class Messages {
     }
     return cursors
   }
+}
+
+/**
+ * A browser sends what a page asks it to, with the credentials that it has: what a page of another origin wants done
+ * is not done, unless it is one of those that may.
+ *
+ * @throws FORBIDDEN
+ */
+export function checkOrigin({ headers }: IncomingMessage, host: string, mayAsk: Set<string>) {
+  const { origin } = headers
+  if (origin === undefined || mayAsk.has(origin)) return
+  // Of the scheme we know nothing where a proxy in front speaks TLS.
+  if (origin.replace(/^https?:\/\//, '').toLowerCase() === host.toLowerCase()) return
+  throw SeaportError.FORBIDDEN(`pages of ${origin} may not call commands here`)
 }
 
 function isCount(value: unknown): value is number {

@@ -6,9 +6,9 @@ import type { Principal } from './access.js'
 import type { AccessEntry } from './access-log.js'
 import { Forwarding, type ForwardingContext } from './forwarding.js'
 import type { Ledger } from './ledger.js'
-import type { Messages } from './messages.js'
+import { checkOrigin, type MessageRoute, type Messages } from './messages.js'
 import { refusalOf, refusalText, refuse } from './refusal.js'
-import type { ForwardRoute, Route, Router } from './router.js'
+import type { ForwardRoute, Router } from './router.js'
 import { forwardUpgrade } from './upgrade.js'
 import type { Upstreams } from './upstream.js'
 
@@ -31,8 +31,6 @@ export interface RequestHandlerOptions {
   pages: ReadonlyMap<string, Page>
   maxBodyBytes?: number | undefined
 }
-
-type MessageRoute = Extract<Route, { kind: 'message' }>
 
 /** Takes each request where it goes, and answers it if it goes nowhere. */
 export class RequestHandler {
@@ -108,7 +106,7 @@ export class RequestHandler {
     const { messages, router } = this.#options
     entry.upstream = upstream.name
     entry.role = target.role.role
-    router.checkOrigin(request, host)
+    checkOrigin(request, host, new Set(router.rules.cors.map(({ origin }) => origin)))
     if (request.method !== (target.kind === 'call' ? 'POST' : 'GET')) {
       throw SeaportError.METHOD_NOT_ALLOWED(
         'commands are called with POST, events are heard with GET'

@@ -10,23 +10,16 @@ import { addressOf } from './access-log.js'
 import { clientOf } from './client-address.js'
 import { Cors, type CorsTarget } from './cors.js'
 import type { DomainRule } from './domains.js'
-import type { Asking } from './messages.js'
+import type { MessageRoute } from './messages.js'
 import type { GatewayRules } from './rules.js'
-import {
-  type CallTarget,
-  type EventsTarget,
-  type ListTarget,
-  type PageTarget,
-  parseTarget,
-  readRole
-} from './target.js'
+import { type ListTarget, type PageTarget, parseTarget, readRole } from './target.js'
 import { TrustedProxies } from './trusted-proxies.js'
 import type { Upstream, Upstreams } from './upstream.js'
 
 /** Where a request goes: to instances of the registry, or to the gateway itself. */
 export type Route =
   | ForwardRoute
-  | (Asking<CallTarget | EventsTarget> & { kind: 'message'; host: string })
+  | MessageRoute
   | ((ListTarget | PageTarget) & { principal: Principal })
 
 export interface ForwardRoute {
@@ -164,13 +157,13 @@ export class Router {
           target.path,
           target.prefix
         )
-      case 'call':
-      case 'events': {
+      case 'list':
+      case 'page':
+        return { ...target, principal }
+      default: {
         const upstream = this.#upstreams.ofRole(target.role, principal)
         return { kind: 'message', target, upstream, principal, host }
       }
-      default:
-        return { ...target, principal }
     }
   }
 
@@ -224,20 +217,6 @@ export class Router {
   #newestOf({ role, range }: RoleRange): CorsTarget {
     const [first] = this.#directory.resolve(role, range)
     return { role, version: first?.version ?? null }
-  }
-
-  /**
-   * A browser sends what a page asks it to, with the credentials that it has: what a page of another origin wants
-   * done is not done, unless a rule lets it.
-   *
-   * @throws FORBIDDEN
-   */
-  checkOrigin({ headers }: RequestHead, host: string) {
-    const { origin } = headers
-    if (origin === undefined || this.rules.cors.some((rule) => rule.origin === origin)) return
-    // Of the scheme we know nothing where a proxy in front speaks TLS.
-    if (origin.replace(/^https?:\/\//, '').toLowerCase() === host.toLowerCase()) return
-    throw SeaportError.FORBIDDEN(`pages of ${origin} may not call commands here`)
   }
 
   /** How long the answer may take to begin, in ms. */
