@@ -37,6 +37,7 @@ const ofConsumer: Listeners<ConsumerEvents> = {
   registrar() {},
   denied: onError,
   refused: (error: SeaportError, entry: ConsumerEntry) => console.error(error.code, entry.role),
+  draining: (connections: number) => console.log(connections.toFixed()),
   notice: onError
 }
 const ofService: Listeners<ServiceEvents> = {
@@ -44,6 +45,7 @@ const ofService: Listeners<ServiceEvents> = {
   connecting() {},
   registered: onRecord,
   lost() {},
+  draining: (streams: number) => console.log(streams.toFixed()),
   health: (health: 'passing' | 'failing', reason: SeaportError | null) => console.log(health, reason?.code),
   up: (port: number) => console.log(port.toFixed()),
   exit: ({ code, signal, restartIn }: Exit) => console.log(code, signal, restartIn),

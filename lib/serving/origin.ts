@@ -14,6 +14,7 @@ export type OriginOptions =
   | CommandOrigin
   | ServerOrigin
   | SpeakingOrigin
+  | ProgramOrigin
 
 /** A backend on this machine. */
 export interface PortOrigin {
@@ -64,9 +65,21 @@ export interface ServerOrigin {
 
 /** No backend: all that the service does it does by commands and events. */
 export interface SpeakingOrigin {
-  /** Commands by name, perhaps none yet; or a program that executes them. */
-  commands?: object | undefined
-  stdio?: readonly string[] | undefined
+  /** Commands by name, perhaps none yet. */
+  commands: object
+  stdio?: undefined
+  port?: undefined
+  target?: undefined
+  command?: undefined
+  server?: undefined
+  output?: undefined
+}
+
+/** No backend: a program executes the commands. */
+export interface ProgramOrigin {
+  /** The program and its arguments. It speaks JSON-RPC 2.0 by its standard input and output, a line each. */
+  stdio: readonly string[]
+  commands?: undefined
   port?: undefined
   target?: undefined
   command?: undefined
