@@ -65,12 +65,11 @@ t.test(
   'a registry that comes back on an empty folder has its services back within five seconds',
   async (t) => {
     const { cli, start, registry } = await registryOf(t)
-    const service = await start.service('a@1.0.0')
+    await start.service('a@1.0.0')
     const watch = await start.watch()
     await registry.kill('SIGKILL')
-    service.lines.stdout.splice(0)
-    await start.aRegistry('--registryDir', cli.path('empty'))
-    await service.waitForLine('registered service', 5000)
+    const second = await start.aRegistry('--registryDir', cli.path('empty'))
+    await second.waitForTalk('registered a@1.0.0', 5000)
     t.match(await list(cli), [{ role: 'a', live: true }])
     t.notMatch(watch.lines.stdout.join(), '"down"', 'no reader’s session broke')
   }

@@ -57,7 +57,7 @@ t.test(
       const [entry] = await consumer.setup()
       return entry?.fetch('/').then(
         (response) => response.text(),
-        ({ message }: Error) => /NOT_ALLOWED/.exec(message)?.[0]
+        ({ cause }: Error) => /NOT_ALLOWED/.exec(String(cause))?.[0]
       )
     })
     t.strictSame(await Promise.all(answers), ['welcome', 'welcome', 'NOT_ALLOWED'])

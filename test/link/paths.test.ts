@@ -125,7 +125,7 @@ t.test('where neither path leads anywhere, the reason is the DHT’s', async (t)
   await until(() => dht.length === 1)
   dht[0]?.initiator.destroy(Object.assign(new Error(), { code: 'PEER_NOT_FOUND' }))
   network.fail()
-  await t.rejects(open, { code: 'LINK_LOST', message: /PEER_NOT_FOUND/ })
+  await t.rejects(open, { code: 'LINK_LOST', message: /nobody is announced there/ })
   t.match(pool.stats, { links: 0, lost: 1 })
 })
 
