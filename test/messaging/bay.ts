@@ -86,9 +86,11 @@ export async function bay(
     connect: (key) => {
       const pair = secretPair(t)
       const berth = berths.get(toHex(key))
-      if (berth?.acceptor.closing === null || berth?.acceptor.closing === undefined) {
-        berth?.acceptor.take(pair.responder, 'dht')
-      } else pair.responder.destroy()
+      // As a DHT's server does: once it is known who calls.
+      pair.responder.once('connect', () => {
+        if (berth && !berth.acceptor.closing) berth.acceptor.take(pair.responder, 'dht')
+        else pair.responder.destroy()
+      })
       berth?.pairs.push(pair)
       return pair.initiator
     }
