@@ -25,9 +25,12 @@ export function limitFrames(connection: SecretStream, byteLength: number) {
   const check = () => {
     if (isOver()) setImmediate(cutMaybe)
   }
+  let isCut = false
   // What came before may still wait to be read, and raise the limit.
   const cutMaybe = () => {
-    if (isOver()) throwAway(connection, announcedLength(connection))
+    if (isCut || !isOver()) return
+    isCut = true
+    throwAway(connection, announcedLength(connection))
   }
   // This has to come after the connection's own listener, which is there as soon as bytes can come.
   const watch = () => {

@@ -61,7 +61,8 @@ t.test(
     }
     const cli = new Cli(t)
     await cli.island()
-    const config = cli.write('config', `registrySeed=${SEEDS.flag}`)
+    const seed = '1'.repeat(64)
+    const config = cli.write('config', `registrySeed=${seed}`)
     const nobody = [
       'env',
       '-u',
@@ -79,7 +80,7 @@ t.test(
     })
     const registry = cli.start(['--config', config, '--dir', cli.path('data')], unknown)
     await registry.waitForLine('registryPublicKey=')
-    const registryPublicKey = toHex(KeyPair(Buffer.from(SEEDS.flag, 'hex')).publicKey)
+    const registryPublicKey = toHex(KeyPair(Buffer.from(seed, 'hex')).publicKey)
     const list = await cli.run(['list', '--registryPublicKey', registryPublicKey], unknown)
     t.match(list, { code: 0, stderr: 'nothing is registered\n' })
   }

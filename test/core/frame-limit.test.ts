@@ -21,6 +21,19 @@ t.test(
 )
 
 t.test(
+  'a message that is too long is thrown away once, in however many pieces it comes',
+  async (t) => {
+    const { victim, wire } = await encrypted(t)
+    limitFrames(victim, 1000)
+    victim.on('error', () => {})
+    const listeners = victim.listenerCount('close')
+    await wire(Buffer.from([0, 0, 16]))
+    for (let piece = 0; piece < 20; piece++) await wire(Buffer.alloc(1000))
+    t.equal(victim.listenerCount('close'), listeners + 1)
+  }
+)
+
+t.test(
   'the limit of messages can be raised, and what is within it gets through in pieces',
   async (t) => {
     const { victim, peer } = await encrypted(t)

@@ -1,4 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
+import { printable } from '../../core/printable.js'
 import { CERTIFICATE } from './certificate.js'
 import { GRANT, REVOCATION } from './grant.js'
 import { MODE } from './mode.js'
@@ -6,6 +7,9 @@ import { RECORD } from './record.js'
 import { SNAPSHOT } from './snapshot.js'
 import { isObject, parseJson, type Statement } from './statement.js'
 import { checkStatement, MAX_STATEMENT_BYTES, type StatementKind } from './statement-kind.js'
+
+/** So much of an unknown type is repeated, in characters. */
+const MAX_SHOWN_TYPE = 64
 
 /** The kinds that every registry has. */
 const BUILT_IN: readonly StatementKind[] = [RECORD, GRANT, REVOCATION, CERTIFICATE, MODE, SNAPSHOT]
@@ -41,7 +45,7 @@ export class StatementKinds {
     }
     const kind = this.get(value.type)
     if (!kind)
-      throw SeaportError.UNKNOWN_KIND(`${value.type} is unknown here, update the registrar`)
+      throw SeaportError.UNKNOWN_KIND(`${named(value.type)} is unknown here, update the registrar`)
     if (kind.kept !== 'in logs') {
       throw SeaportError.BAD_MESSAGE(`a ${kind.name} is not put into a log by itself`)
     }
@@ -57,4 +61,9 @@ export class StatementKinds {
     }
     this.#kinds.set(kind.type, kind)
   }
+}
+
+/** The type of a statement from outside, as far as an error repeats it. */
+function named(type: string): string {
+  return printable(type.slice(0, MAX_SHOWN_TYPE))
 }

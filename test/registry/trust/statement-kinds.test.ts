@@ -1,5 +1,9 @@
 import t from 'tap'
+import type { SeaportError } from '../../../lib/core/errors.js'
+import { c } from '../../../lib/core/holepunch.js'
 import { KeyPair, toHex } from '../../../lib/core/keys.js'
+import { isPrintable } from '../../../lib/core/printable.js'
+import { answerEncoding } from '../../../lib/registry/swarm/protocol.js'
 import { signCertificate } from '../../../lib/registry/trust/certificate.js'
 import { StatementKinds } from '../../../lib/registry/trust/statement-kinds.js'
 import { NOTE, note } from '../notes.js'
@@ -52,3 +56,22 @@ function certificate() {
   const fields = { registrarKey, logKey: registrarKey, private: false, startedAt: 1, renewedAt: 1 }
   return signCertificate(registry, fields)
 }
+
+t.test('an unknown type is repeated as far as it can be shown', async (t) => {
+  const type = `\x1b[31m${'a'.repeat(10_000)}`
+  try {
+    parse({ ...good, type })
+    t.fail('it is unknown')
+  } catch (error) {
+    const { code, text } = error as SeaportError
+    t.equal(code, 'UNKNOWN_KIND')
+    t.ok(isPrintable(text) && text.length < 200, text)
+  }
+})
+
+t.test('an answer’s text fits into its message, however long it is', async (t) => {
+  for (const text of ['a'.repeat(10_000), '漢'.repeat(10_000), '😀'.repeat(10_000)]) {
+    const sent = c.encode(answerEncoding, { id: 1, code: 'REFUSED', text, seq: 0 })
+    t.ok(text.startsWith(c.decode(answerEncoding, sent).text.slice(0, 300)))
+  }
+})
