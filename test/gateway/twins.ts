@@ -111,7 +111,8 @@ export class Twins {
       end = 'ended'
       socket.end()
     })
-    const closed = once(socket, 'close')
+    // A gateway that cuts may be quicker than what is written to it; `once` would reject for that.
+    const closed = new Promise((resolve) => socket.on('close', resolve))
     await once(socket, 'connect')
     for (const piece of pieces) {
       socket.write(piece)

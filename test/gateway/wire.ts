@@ -31,7 +31,8 @@ export async function exchangeBytes(
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
   const chunks: Buffer[] = []
   socket.on('error', () => {})
-  const closed = once(socket, 'close')
+  // `once` would reject where the other side cuts what is still being written.
+  const closed = new Promise((resolve) => socket.on('close', resolve))
   socket.on('data', (chunk) => chunks.push(chunk))
   socket.on('end', () => socket.end())
   await once(socket, 'connect')
