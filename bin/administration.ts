@@ -41,7 +41,7 @@ export async function openAdmin(settings: Settings, lifetime: Lifetime): Promise
     Admin({
       seed,
       registryPublicKey,
-      dir: settings.text('dir', undefined),
+      dir: settings.path('dir', undefined),
       ...networkOptions(settings)
     })
   )

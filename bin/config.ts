@@ -1,11 +1,8 @@
-import { readFileSync, statSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import { lstatSync, readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import type ini from 'ini'
 import { SeaportError } from '../lib/identity.js'
-
-const require = createRequire(import.meta.url)
+import { parseIni } from './ini.js'
 
 const NEARBY_NAME = '.hyperseaportrc'
 
@@ -15,14 +12,18 @@ export interface Config {
   values: Record<string, string[]>
 }
 
+/** Told of a file that was found and is not used, and whose it is. */
+type OnPassedOver = (path: string, owner: number) => void
+
 /**
  * Reads the config file: the one named, else the nearest `.hyperseaportrc` from here upwards, else
- * `~/.config/hyperseaport`, or `config` in it where that is a folder.
+ * `~/.config/hyperseaport`, or `config` in it where that is a folder. Of those that it searches for, it uses only this
+ * user's and root's: in a shared folder, anybody may have left one.
  *
  * @throws BAD_CONFIG if the named one is missing, or what there is cannot be read
  */
-export function readConfig(named?: string): Config | null {
-  const path = named === undefined ? foundPath() : resolve(named)
+export function readConfig(named?: string, onpassedover: OnPassedOver = () => {}): Config | null {
+  const path = named === undefined ? foundPath(onpassedover) : resolve(named)
   return path === null ? null : { path, values: parseConfig(readText(path), path) }
 }
 
@@ -34,15 +35,14 @@ export function readConfig(named?: string): Config | null {
  */
 export function parseConfig(text: string, path: string): Record<string, string[]> {
   const parsed = text.trimStart().startsWith('{') ? parseJson(text, path) : parseIni(text, path)
-  const values: Record<string, string[]> = {}
-  for (const [key, value] of Object.entries(parsed)) {
+  const values = Object.entries(parsed).map(([key, value]) => {
     const texts = Array.isArray(value) ? value : [value]
     if (!texts.every(isScalar)) {
       throw SeaportError.BAD_CONFIG(`${path}: ${key} must be a text, a number, or a list of them`)
     }
-    values[key] = texts.map(String)
-  }
-  return values
+    return [key, texts.map(String)]
+  })
+  return Object.fromEntries(values)
 }
 
 function parseJson(text: string, path: string): Record<string, unknown> {
@@ -54,25 +54,35 @@ function parseJson(text: string, path: string): Record<string, unknown> {
   }
 }
 
-/** The `ini` package takes any text for INI, and a line without a value for a switch. We do not. */
-function parseIni(text: string, path: string): Record<string, unknown> {
-  for (const [index, line] of text.split(/\r?\n/).entries()) {
-    if (/^\s*($|[;#]|[^=\s[][^=]*=)/.test(line)) continue
-    throw SeaportError.BAD_CONFIG(`${path}: line ${index + 1} is not key=value`)
-  }
-  // Not everybody has a file for it to read.
-  return (require('ini') as typeof ini).parse(text)
-}
-
 function isScalar(value: unknown): value is string | number | boolean {
   return ['string', 'number', 'boolean'].includes(typeof value)
 }
 
 /** Where there is no folder to search, there is no file: the working folder was deleted, or the user has no home. */
-function foundPath(): string | null {
-  const here = ifThere(() => process.cwd())
-  const nearby = here === null ? null : nearbyPath(here)
-  return nearby ?? userPath()
+function foundPath(onpassedover: OnPassedOver): string | null {
+  for (const path of candidates()) {
+    const owner = strangerOf(path)
+    if (owner === null) return path
+    onpassedover(path, owner)
+  }
+  return null
+}
+
+/** The files that there are, in the order of the search. */
+function* candidates(): Iterable<string> {
+  let folder = ifThere(() => process.cwd())
+  while (folder !== null) {
+    const path = join(folder, NEARBY_NAME)
+    if (kindOf(path) === 'file') yield path
+    const parent = dirname(folder)
+    folder = parent === folder ? null : parent
+  }
+  const home = ifThere(homedir)
+  const base = process.env.XDG_CONFIG_HOME || (home === null ? null : join(home, '.config'))
+  if (base === null) return
+  const path = join(base, 'hyperseaport')
+  if (kindOf(path) === 'file') yield path
+  if (kindOf(join(path, 'config')) === 'file') yield join(path, 'config')
 }
 
 function ifThere(folder: () => string): string | null {
@@ -81,22 +91,6 @@ function ifThere(folder: () => string): string | null {
   } catch {
     return null
   }
-}
-
-function nearbyPath(folder: string): string | null {
-  const path = join(folder, NEARBY_NAME)
-  if (kindOf(path) === 'file') return path
-  const parent = dirname(folder)
-  return parent === folder ? null : nearbyPath(parent)
-}
-
-function userPath(): string | null {
-  const home = ifThere(homedir)
-  const base = process.env.XDG_CONFIG_HOME || (home === null ? null : join(home, '.config'))
-  if (base === null) return null
-  const path = join(base, 'hyperseaport')
-  if (kindOf(path) === 'file') return path
-  return kindOf(join(path, 'config')) === 'file' ? join(path, 'config') : null
 }
 
 /** What may not be looked at is another user's, who did not mean us. */
@@ -108,9 +102,24 @@ function kindOf(path: string): 'file' | 'folder' | null {
   }
 }
 
+/** Who else than this user and root has put a file there, or a link to it; null if nobody has. */
+function strangerOf(path: string): number | null {
+  // Windows has no numbers for users.
+  const user = process.getuid?.()
+  if (user === undefined) return null
+  const owners = [lstatSync(path).uid, statSync(path).uid]
+  return owners.find((owner) => owner !== user && owner !== 0) ?? null
+}
+
+/** As text. Windows' editors and shells begin theirs with a mark, or write UTF-16. */
+export function decodeText(bytes: Buffer): string {
+  const isUtf16 = bytes[0] === 0xff && bytes[1] === 0xfe
+  return bytes.toString(isUtf16 ? 'utf16le' : 'utf8').replace(/^\uFEFF/, '')
+}
+
 function readText(path: string): string {
   try {
-    return readFileSync(path, 'utf8')
+    return decodeText(readFileSync(path))
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     throw SeaportError.BAD_CONFIG(`${path}: cannot be read (${code})`, cause)

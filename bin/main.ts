@@ -4,7 +4,7 @@ import { parseArguments } from './arguments.js'
 import type { Command } from './command.js'
 import { type Config, readConfig } from './config.js'
 import { Lifetime } from './lifetime.js'
-import { foldName, Settings } from './settings.js'
+import { foldName, injectedVariables, Settings } from './settings.js'
 import { say } from './talk.js'
 import { loadVerbs } from './verbs.js'
 
@@ -49,7 +49,12 @@ async function main(line: string[]) {
   if (parsed.asks === 'version') return console.log(version())
   const { command, values } = parsed
   const environment = new Settings(command, values, process.env, null)
-  const config = readConfig(environment.text('config', undefined))
+  for (const variable of injectedVariables(process.env, command)) {
+    say(`${variable}=${process.env[variable]} is no setting of ours, and is passed over`)
+  }
+  const config = readConfig(environment.path('config', undefined), (path, owner) =>
+    say(`${path} is user ${owner}'s and is passed over; to use it, name it by --config`)
+  )
   if (config) await warnOfUnknownKeys(config, command)
   const settings = new Settings(command, values, process.env, config)
   verbose = settings.on('verbose')

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { parseKey, SeaportError } from '../lib/identity.js'
-import { type Config, parseConfig, readConfig } from './config.js'
+import { type Config, decodeText, parseConfig, readConfig } from './config.js'
 import type { Declaration, Flag } from './declaration.js'
 import { parseDelay, parseDuration, parseExpiry } from './duration.js'
 
@@ -16,6 +16,8 @@ interface Layer {
 }
 
 const MAX_PORT = 65535
+/** What no flag takes as its value, and Kubernetes sets variables to. */
+const INJECTED = /^(tcp|udp|sctp):\/\//
 
 /**
  * What a command was told: by the command line, else the environment, else a config file.
@@ -53,6 +55,13 @@ export class Settings {
   text<T>(name: string, fallback: T): string | T
   text(name: string, ...fallback: unknown[]) {
     return this.#read(name, fallback, (text) => text)
+  }
+
+  /** A file or folder. No shell has seen `~/` in a config file, or behind a `=`. */
+  path(name: string): string
+  path<T>(name: string, fallback: T): string | T
+  path(name: string, ...fallback: unknown[]) {
+    return this.#read(name, fallback, expandHome)
   }
 
   /** A port to connect to. */
@@ -189,14 +198,38 @@ function foldNames(values: Record<string, string[]>): Map<string, string[]> {
   return new Map(Object.entries(values).map(([name, texts]) => [foldName(name), texts]))
 }
 
-/** `HYPERSEAPORT_REGISTRY_SEED`, `hyperseaport_registrySeed`…; an empty variable counts as unset. */
+/**
+ * `HYPERSEAPORT_REGISTRY_SEED`, `hyperseaport_registrySeed`…; an empty variable counts as unset, and so does one that
+ * Kubernetes has set.
+ */
 function ourVariables(environment: NodeJS.ProcessEnv): Record<string, string[]> {
   const values: Record<string, string[]> = {}
   for (const [variable, text] of Object.entries(environment)) {
-    const name = /^hyperseaport_(.+)$/i.exec(variable)?.[1]
-    if (name && text) values[name] = [text]
+    const name = nameIn(variable)
+    if (name && text && !INJECTED.test(text)) values[name] = [text]
   }
   return values
+}
+
+/**
+ * The variables that Kubernetes, or Docker for a link, has set for a service of that name, and that a verb would read as
+ * its own: in the pods beside a service `hyperseaport`, `HYPERSEAPORT_PORT` is `tcp://10.0.0.1:80`.
+ */
+export function injectedVariables(
+  environment: NodeJS.ProcessEnv,
+  { flags }: Declaration
+): string[] {
+  const names = Object.keys(flags).map(foldName)
+  return Object.entries(environment)
+    .filter(([variable, text = '']) => {
+      const name = nameIn(variable)
+      return name !== undefined && names.includes(foldName(name)) && INJECTED.test(text)
+    })
+    .map(([variable]) => variable)
+}
+
+function nameIn(variable: string): string | undefined {
+  return /^hyperseaport_(.+)$/i.exec(variable)?.[1]
 }
 
 function parsePort(text: string, lowest: number): number {
@@ -211,7 +244,7 @@ function parsePort(text: string, lowest: number): number {
 function keyInFile(name: string, path: string): string {
   let text: string
   try {
-    text = readFileSync(path, 'utf8').trim()
+    text = decodeText(readFileSync(path)).trim()
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     throw SeaportError.USAGE(`names a file that cannot be read: ${path} (${code})`)

@@ -53,7 +53,7 @@ export async function talkTo(
       registryPublicKey,
       listen: false,
       direct: settings.word('direct', DIRECT_REACHES, undefined),
-      dir: settings.text('dir', undefined),
+      dir: settings.path('dir', undefined),
       verb,
       serve: timeout === Infinity,
       timeout,

@@ -86,7 +86,7 @@ export const WEB_FLAGS = {
 
 /** What SIGHUP reads again. */
 export function webRules(settings: Settings): WebRules {
-  const auth = settings.text('auth', undefined)
+  const auth = settings.path('auth', undefined)
   return {
     domains: settings.list('domain').map((text) => {
       const [host, role] = pair(text, text.indexOf('='), DOMAIN)
@@ -153,8 +153,8 @@ export function logFormat(settings: Settings): 'json' | 'text' | null {
 }
 
 function tlsFiles(settings: Settings) {
-  const certFile = settings.text('tlsCert', undefined)
-  const keyFile = settings.text('tlsKey', undefined)
+  const certFile = settings.path('tlsCert', undefined)
+  const keyFile = settings.path('tlsKey', undefined)
   if (certFile && keyFile) return { certFile, keyFile }
   if (!certFile && !keyFile) return undefined
   throw SeaportError.USAGE('--tlsCert and --tlsKey are needed together')

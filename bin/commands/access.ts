@@ -45,7 +45,7 @@ export const access: Command = {
   ],
 
   async run(settings) {
-    const file = settings.text('auth')
+    const file = settings.path('auth')
     const token = settings.text('token', null)
     const person = settings.text('person', null)
     const removed = settings.text('remove', null)

@@ -23,7 +23,7 @@ export const importRegistry: Command = {
   examples: [['import backup.jsonl', 'Into a registry that lost its disks, not its seed']],
 
   async run(settings, lifetime) {
-    const lines = (await readText(settings.text('file'))).split('\n')
+    const lines = (await readText(settings.path('file'))).split('\n')
     const admin = await openAdmin(settings, lifetime)
     say(`${await admin.import(lines)} grants and revocations taken`)
   }

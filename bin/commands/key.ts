@@ -28,7 +28,7 @@ export const key: Command = {
   async run(settings) {
     const registry = settings.key('registryPublicKey')
     const role = settings.text('role', undefined)
-    const dir = settings.text('dir', undefined)
+    const dir = settings.path('dir', undefined)
     const keys: Record<string, string> = {}
     if (role !== undefined) {
       const { parseBackend, parseServiceRole } = await import('../../lib/roles.js')

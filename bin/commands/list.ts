@@ -53,7 +53,7 @@ export const list: Command = {
     const consumer = lifetime.own(
       Consumer([], {
         registryPublicKey,
-        dir: settings.text('dir', undefined),
+        dir: settings.path('dir', undefined),
         verb: 'list',
         serve: false,
         timeout: TIMEOUT_MS,

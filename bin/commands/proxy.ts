@@ -79,7 +79,7 @@ export const proxy: Command = {
         loadBalanceOptions: { mode: settings.word('mode', BALANCE_MODES, undefined) },
         versions: settings.word('versions', VERSIONS, undefined),
         direct: settings.word('direct', DIRECT_REACHES, undefined),
-        dir: settings.text('dir', undefined),
+        dir: settings.path('dir', undefined),
         verb: 'proxy',
         drainTimeout: settings.delay('drainTimeout', DRAIN_TIMEOUT_MS),
         timeout: Infinity,

@@ -65,8 +65,8 @@ export const registry: Command = {
     const { publicKey } = keyPair
     const { defaultDir, Registry } = await import('../../lib/registry.js')
     const dir =
-      settings.text('registryDir', undefined) ??
-      settings.text('dir', undefined) ??
+      settings.path('registryDir', undefined) ??
+      settings.path('dir', undefined) ??
       defaultDir(publicKey, 'registry')
 
     const web = settings.listenPort('web', null)

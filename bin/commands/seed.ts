@@ -36,7 +36,7 @@ export const seed: Command = {
 
   async run(settings) {
     const secret = settings.key('registrySeed', undefined) ?? randomSeed()
-    const out = settings.text('out', undefined)
+    const out = settings.path('out', undefined)
     const pair = {
       registrySeed: toHex(secret),
       registryPublicKey: toHex(KeyPair(secret).publicKey)

@@ -127,7 +127,7 @@ export const service: Command = {
         direct: settings.word('direct', DIRECT_REACHES, undefined),
         drainTimeout: settings.delay('drainTimeout', undefined),
         directPort: settings.port('directPort', undefined),
-        dir: settings.text('dir', undefined),
+        dir: settings.path('dir', undefined),
         timeout: Infinity,
         ...networkOptions(settings)
       })

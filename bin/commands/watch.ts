@@ -43,7 +43,7 @@ export const watch: Command = {
     const consumer = lifetime.own(
       Consumer([], {
         registryPublicKey,
-        dir: settings.text('dir', undefined),
+        dir: settings.path('dir', undefined),
         verb: 'watch',
         timeout: Infinity,
         ...networkOptions(settings)

@@ -59,7 +59,7 @@ export class Cli {
   }
 
   /** Writes a file in the home, and returns its path. */
-  write(name: string, text: string): string {
+  write(name: string, text: string | Buffer): string {
     const path = this.path(name)
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, text)

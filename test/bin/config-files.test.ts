@@ -1,0 +1,98 @@
+import { chownSync, existsSync, lchownSync, symlinkSync } from 'node:fs'
+import t from 'tap'
+import { parseConfig } from '../../bin/config.js'
+import { Cli } from './cli.js'
+
+const KEY = '5b64a8956d8f2404c4f4b4e6f402ef439f610f7fe297718093641359130b0d45'
+const SOMEBODY_ELSE = 54321
+const isRoot = process.getuid?.() === 0
+
+/** Lines of INI, and what they say. */
+const INI: [text: string, values: Record<string, string[]>][] = [
+  ['dir=/srv/a#b', { dir: ['/srv/a#b'] }],
+  ['dir=/srv/a;b', { dir: ['/srv/a;b'] }],
+  ['port=9 # the old one', { port: ['9'] }],
+  ['port=9\t; the old one', { port: ['9'] }],
+  ['port=9 #', { port: ['9'] }],
+  ['dir="/srv/a # b" ; quoted', { dir: ['/srv/a # b'] }],
+  ["dir='/srv/a # b'", { dir: ['/srv/a # b'] }],
+  ['dir="say \\"aye\\""', { dir: ['say "aye"'] }],
+  ['dir=C:\\data\\new', { dir: ['C:\\data\\new'] }],
+  ['tag=a\\#b\\;c', { tag: ['a#b;c'] }],
+  ['tag=null', { tag: ['null'] }],
+  [' a-b = c = d \r\n', { 'a-b': ['c = d'] }],
+  ['port=', { port: [''] }],
+  ['a=1\na=2', { a: ['2'] }],
+  ['a[]=1\na[]=2\n', { a: ['1', '2'] }],
+  ['a[]=1\na=2\n', { a: ['1', '2'] }],
+  ['# a\n; b\n\n  \n', {}]
+]
+
+t.test('a value of INI ends at its line, and not at a # or ; in it', async (t) => {
+  for (const [text, values] of INI) t.same(parseConfig(text, 'file'), values, text)
+})
+
+t.test('a path in a config file or behind a = may begin with ~/', async (t) => {
+  const cli = new Cli(t)
+  cli.write('.config/hyperseaport', `registryPublicKey=${KEY}\ndir=~/of file#1\n`)
+  t.match(await cli.run(['key']), { code: 0 })
+  t.ok(existsSync(cli.path('of file#1')))
+  t.match(await cli.run(['key', '--dir=~/of flag']), { code: 0 })
+  t.ok(existsSync(cli.path('of flag')))
+  t.match(await cli.run(['key'], { env: { HYPERSEAPORT_DIR: '~/of variable' } }), { code: 0 })
+  t.ok(existsSync(cli.path('of variable')))
+})
+
+t.test('a byte order mark, and UTF-16, are no part of a config file', async (t) => {
+  const cli = new Cli(t)
+  const json = JSON.stringify({ registryPublicKey: KEY })
+  for (const text of [`\uFEFF${json}`, `\uFEFFregistryPublicKey=${KEY}\r\n`]) {
+    for (const encoding of ['utf8', 'utf16le'] as const) {
+      const path = cli.write('config', Buffer.from(text, encoding))
+      t.match(await cli.run(['key', '--config', path]), { code: 0, stderr: '' }, encoding)
+      t.match(await cli.run(['key', '--registryPublicKey', `@${path}`]), { code: 0, stderr: '' })
+    }
+  }
+})
+
+t.test('variables that Kubernetes sets are named, and passed over', async (t) => {
+  const cli = new Cli(t)
+  const PORT = 'tcp://10.96.0.1:80'
+  const env = {
+    HYPERSEAPORT_PORT: PORT,
+    HYPERSEAPORT_PORT_80_TCP: PORT,
+    HYPERSEAPORT_SERVICE_HOST: '10.96.0.1',
+    HYPERSEAPORT_SERVICE_PORT: '80'
+  }
+  const passedOver = `HYPERSEAPORT_PORT=${PORT} is no setting of ours, and is passed over\n`
+  const path = cli.write('config', 'port=high\n')
+  t.match(await cli.run(['bootstrap', '--config', path], { env }), {
+    code: 2,
+    stderr: `${passedOver}USAGE: --port (from ${path}) must be a port from 0 to 65535, not "high". Run 'hyperseaport bootstrap --help'.\n`
+  })
+  t.match(await cli.run(['seed'], { env }), { code: 0, stderr: '' }, 'where it would be read')
+})
+
+t.test(
+  'a file that another user left is named and not obeyed, unless it is asked for',
+  { skip: isRoot ? false : 'only root may give files away' },
+  async (t) => {
+    const cli = new Cli(t)
+    const theirs = cli.write('shared/.hyperseaportrc', `registryPublicKey=${KEY}\ndir=theirs\n`)
+    cli.write('.config/hyperseaport', `registryPublicKey=${KEY}\ndir=~/mine\n`)
+    cli.write('shared/project/file', '')
+    chownSync(theirs, SOMEBODY_ELSE, SOMEBODY_ELSE)
+    const stderr = `${theirs} is user ${SOMEBODY_ELSE}'s and is passed over; to use it, name it by --config\n`
+    const cwd = cli.path('shared/project')
+    t.match(await cli.run(['key'], { cwd }), { code: 0, stderr })
+    t.ok(existsSync(cli.path('mine')))
+
+    symlinkSync(cli.path('.config/hyperseaport'), cli.path('shared/project/.hyperseaportrc'))
+    lchownSync(cli.path('shared/project/.hyperseaportrc'), SOMEBODY_ELSE, SOMEBODY_ELSE)
+    const both = `${cli.path('shared/project/.hyperseaportrc')} is user ${SOMEBODY_ELSE}'s and is passed over; to use it, name it by --config\n${stderr}`
+    t.match(await cli.run(['key'], { cwd }), { code: 0, stderr: both }, 'a link of theirs')
+
+    t.match(await cli.run(['key', '--config', theirs], { cwd }), { code: 0, stderr: '' })
+    t.ok(existsSync(cli.path('shared/project/theirs')))
+  }
+)
