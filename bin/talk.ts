@@ -1,3 +1,5 @@
+import { printTalk } from './output.js'
+
 /** The same words again within this time tell nobody anything new. */
 const REPEAT_AFTER_MS = 10_000
 const SILENCE_MS = 3000
@@ -13,7 +15,7 @@ export function say(text: string): void {
   if (now - (lastSaid.get(text) ?? -Infinity) < REPEAT_AFTER_MS) return
   if (lastSaid.size >= MAX_REMEMBERED) lastSaid.clear()
   lastSaid.set(text, now)
-  console.error(text)
+  printTalk(text)
 }
 
 /** Says what happens to one thing after the other, and of a crowd how many more there were in that second. */
@@ -33,7 +35,7 @@ export class Reporter {
   #endSecond() {
     const untold = this.#count - MAX_LINES_PER_SECOND
     this.#count = 0
-    if (untold > 0) console.error(`${this.#what} ${untold} more`)
+    if (untold > 0) printTalk(`${this.#what} ${untold} more`)
   }
 }
 

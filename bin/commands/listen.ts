@@ -2,6 +2,7 @@ import type { EventOrigin, PortlessEntry } from '../../lib/index.js'
 import { printableJson } from '../../lib/printing.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
+import { printData } from '../output.js'
 import { say } from '../talk.js'
 import { ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
 
@@ -43,7 +44,7 @@ export const listen: Command = {
     const [{ events }] = entries as [PortlessEntry]
     const show = (data: unknown, origin: EventOrigin) => {
       if (origin.missed > 0) say(`${origin.missed} events of ${origin.instance} were missed`)
-      console.log(json ? printableJson({ ...origin, data: shown(data) }) : toLine(data, origin))
+      printData(json ? printableJson({ ...origin, data: shown(data) }) : toLine(data, origin))
     }
     for (const type of new Set(types)) events.on(type, show)
     await Promise.race([events.ready(), lifetime.untilStopped()])

@@ -11,6 +11,7 @@ import {
 } from '../flags.js'
 import type { Lifetime } from '../lifetime.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
+import { dataStats, printData } from '../output.js'
 import type { Settings } from '../settings.js'
 import { say, waitAloud } from '../talk.js'
 import { logFormat, WEB_FLAGS, webOptions, webRules } from '../web-flags.js'
@@ -48,7 +49,7 @@ export const web: Command = {
     await startWeb(settings, lifetime, {
       registryPublicKey,
       port,
-      dir: settings.text('dir', undefined)
+      dir: settings.path('dir', undefined)
     })
     await lifetime.untilStopped()
   }
@@ -73,6 +74,7 @@ export async function startWeb(
   const format = logFormat(settings)
   const options = { ...webOptions(settings), ...networkOptions(settings) }
   const { toJson, toLine, Web } = await import('../../lib/web.js')
+  const { measuresOf } = await import('../../lib/metrics.js')
   const web = lifetime.own(
     Web({ ...options, registryPublicKey, keyPair, port, dir, timeout: Infinity })
   )
@@ -83,9 +85,13 @@ export async function startWeb(
     web.on(event, (error: Error) => say(error.message))
   if (format !== null) {
     const print = format === 'json' ? toJson : toLine
-    web.on('access', (entry: AccessEntry) => console.log(print(entry)))
+    web.on('access', (entry: AccessEntry) => printData(print(entry)))
   }
-  await serveMetrics(settings, lifetime, () => [...measures(), ...web.measures()])
+  await serveMetrics(settings, lifetime, () => [
+    ...measures(),
+    ...web.measures(),
+    ...measuresOf('web', { log: dataStats })
+  ])
   await waitAloud(web.setup(), () => `still searching for the registry ${toHex(registryPublicKey)}`)
   console.log(`web server listening on port ${web.port}`)
   say(`see ${web.url}`)

@@ -72,6 +72,7 @@ const MEANINGS: Record<string, [type: 'counter' | 'gauge', help: string]> = {
   web_links_direct: ['gauge', 'Links to services on the direct path'],
   web_links_made: ['counter', 'Links that were made'],
   web_links_lost: ['counter', 'Links that were lost'],
+  web_log_dropped: ['counter', 'Lines of the access log that were dropped, as nobody read them'],
   web_gateway_active: ['gauge', 'Requests under way'],
   web_gateway_connections: ['gauge', 'Connections from clients'],
   web_gateway_streams_idle: ['gauge', 'Streams to instances that are kept for the next request'],

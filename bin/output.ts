@@ -1,0 +1,58 @@
+import type { Writable } from 'node:stream'
+
+/** What may wait for who reads our output, in bytes. */
+const MAX_WAITING_BYTES = 4 * 1024 * 1024
+
+/**
+ * Prints lines for as long as somebody reads them. Node keeps what is not read in memory, without a bound, so beyond
+ * one they are dropped, and counted.
+ */
+export class Output {
+  readonly stats = { dropped: 0 }
+
+  readonly #stream: Writable
+  readonly #onresume: (dropped: number) => void
+  /** Of the dropped ones, those that nobody was told of. */
+  #untold = 0
+
+  /** @param onresume told of how many were dropped, once lines are read again */
+  constructor(stream: Writable, onresume: (dropped: number) => void) {
+    this.#stream = stream
+    this.#onresume = onresume
+  }
+
+  print(line: string) {
+    if (this.#stream.writableLength < MAX_WAITING_BYTES) {
+      this.#stream.write(`${line}\n`)
+      return
+    }
+    this.stats.dropped++
+    if (this.#untold++ === 0) this.#stream.once('drain', () => this.#tell())
+  }
+
+  #tell() {
+    const dropped = this.#untold
+    this.#untold = 0
+    this.#onresume(dropped)
+  }
+}
+
+const talk = new Output(process.stderr, (dropped) => printTalk(notReadInTime(dropped)))
+const data = new Output(process.stdout, (dropped) => printTalk(notReadInTime(dropped)))
+
+/** How many lines of data were dropped, as nobody read them. */
+export const dataStats = data.stats
+
+/** Prints a line of what was asked for. */
+export function printData(line: string) {
+  data.print(line)
+}
+
+/** Prints a line to the person at the terminal. */
+export function printTalk(line: string) {
+  talk.print(line)
+}
+
+function notReadInTime(dropped: number): string {
+  return `${dropped} ${dropped === 1 ? 'line was' : 'lines were'} dropped, as nobody read them in time`
+}
