@@ -81,6 +81,11 @@ export const TESTED_BY: Record<string, string[]> = {
     'http/kept-streams',
     'http/request-body'
   ],
+  'test/hosting/placement.test.ts': [
+    'hosting/eligibility',
+    'hosting/placement-view',
+    'hosting/room'
+  ],
   'test/link/direct/direct.test.ts': [
     'link/direct/connector',
     'link/direct/handshake',

@@ -16,6 +16,7 @@ export const ROOMS: Record<string, string[]> = {
   link: ['link/'],
   'bad-network': ['link/bad-network'],
   log: ['registry/log/', 'registry/replica/'],
+  hosting: ['hosting/'],
   registrar: ['registry/registrar/'],
   swarm: ['registry/swarm/'],
   gateway: ['gateway/'],
