@@ -2,7 +2,7 @@ import { printTalk } from './output.js'
 
 /** The same words again within this time tell nobody anything new. */
 const REPEAT_AFTER_MS = 10_000
-const SILENCE_MS = 3000
+const SILENCE_MS = 1000
 const REMINDER_MS = 30_000
 const MAX_REMEMBERED = 1000
 const MAX_LINES_PER_SECOND = 20
@@ -39,16 +39,24 @@ export class Reporter {
   }
 }
 
-/** Waits for a promise, and after three seconds says for what; then now and again. */
+/**
+ * Waits for a promise, and says for what after a second; then again when that is something else, and
+ * every 30 seconds.
+ */
 export async function waitAloud<T>(promise: Promise<T>, waiting: () => string): Promise<T> {
+  let said = ''
+  let saidAt = 0
   const remind = () => {
-    console.error(waiting())
-    timer = setTimeout(remind, REMINDER_MS)
+    const text = waiting()
+    if (text === said && performance.now() - saidAt < REMINDER_MS) return
+    said = text
+    saidAt = performance.now()
+    console.error(text)
   }
-  let timer = setTimeout(remind, SILENCE_MS)
+  const timer = setInterval(remind, SILENCE_MS)
   try {
     return await promise
   } finally {
-    clearTimeout(timer)
+    clearInterval(timer)
   }
 }

@@ -67,6 +67,11 @@ export class Paths {
     return isUsable(direct) ? direct : isUsable(dht) ? dht : null
   }
 
+  /** Whether a link is there, or is being made. Asked for each stream. */
+  get isBegun(): boolean {
+    return !!(this.#direct || this.#dht || this.#attempt || this.#race) || this.#deaf.size > 0
+  }
+
   /** Whether none of the links is to be chosen while there are other keys. */
   get isSuspect(): boolean {
     const connected = this.links.filter((link) => link.isConnected)
@@ -228,8 +233,7 @@ export class Paths {
   }
 
   #endMaybe() {
-    if (this.links.length === 0 && !this.#attempt && !this.#race && !this.#relief)
-      this.#options.onend()
+    if (!this.isBegun && !this.#relief) this.#options.onend()
   }
 }
 

@@ -114,7 +114,8 @@ export class LinkPool extends ReadyResource {
 
   /**
    * Opens a stream to a key, over its link. If the link turns out to be gone before the open was answered, another
-   * one is made, once. For callers that insist, the same is done if the link is deaf.
+   * one is made, once. So it is where the link was being made already and fails: who was restarted meanwhile does
+   * not answer what its former process was sent. For callers that insist, the same is done if the link is deaf.
    *
    * @throws OPEN_TIMEOUT, LINK_LOST, CLOSED, what the other side refused with, or the signal's reason
    */
@@ -134,14 +135,16 @@ export class LinkPool extends ReadyResource {
   }
 
   async #open(remotePublicKey: Buffer, options: OpenOptions): Promise<LinkStream> {
-    const taken = this.#take(remotePublicKey, options.signal)
-    const link = taken instanceof Link ? taken : await taken
-    if (!link.isConnected) return link.open(options)
+    const paths = this.#pathsTo(remotePublicKey)
+    const wasThere = paths.isBegun
+    let link: Link | null = null
     try {
+      const taken = take(paths, options.signal)
+      link = taken instanceof Link ? taken : await taken
       return await link.open(options)
     } catch (error) {
-      if (!isLinksFault(error, link, options) || options.signal?.aborted) throw error
-      return (await this.#take(remotePublicKey, options.signal)).open(options)
+      if (!wasThere || !isLinksFault(error, link, options) || options.signal?.aborted) throw error
+      return (await take(this.#pathsTo(remotePublicKey), options.signal)).open(options)
     }
   }
 
@@ -172,7 +175,7 @@ export class LinkPool extends ReadyResource {
   }
 
   async #reach(remotePublicKey: Buffer, signal: Signal | undefined): Promise<PathView> {
-    const link = await this.#take(remotePublicKey, signal)
+    const link = await take(this.#pathsTo(remotePublicKey), signal)
     const measured = link.connected().then(() => measure(link))
     const rtt = await (signal ? unlessAborted(measured, signal) : measured)
     return { path: link.path, rtt }
@@ -227,13 +230,9 @@ export class LinkPool extends ReadyResource {
     for (const paths of this.#paths.values()) paths.close(reason)
   }
 
-  #take(remotePublicKey: Buffer, signal: Signal | undefined): Link | Promise<Link> {
-    if (this.#isClosed) throw SeaportError.CLOSED('the pool was closed')
-    const link = this.#pathsTo(remotePublicKey).take()
-    return link instanceof Link || !signal ? link : unlessAborted(link, signal)
-  }
-
+  /** @throws CLOSED */
   #pathsTo(remotePublicKey: Buffer): Paths {
+    if (this.#isClosed) throw SeaportError.CLOSED('the pool was closed')
     const key = toHex(remotePublicKey)
     const existing = this.#paths.get(key)
     if (existing) return existing
@@ -311,6 +310,11 @@ export class LinkPool extends ReadyResource {
   }
 }
 
+function take(paths: Paths, signal: Signal | undefined): Link | Promise<Link> {
+  const link = paths.take()
+  return link instanceof Link || !signal ? link : unlessAborted(link, signal)
+}
+
 /** How long packets take there and back, in ms: as the connection says, or else a ping. Null if that is lost. */
 async function measure(link: Link): Promise<number | null> {
   if (link.rtt !== null) return link.rtt
@@ -319,8 +323,8 @@ async function measure(link: Link): Promise<number | null> {
   return link.rtt ?? (isAnswered ? performance.now() - startedAt : null)
 }
 
-function isLinksFault(error: unknown, link: Link, { insist = false }: OpenOptions): boolean {
+function isLinksFault(error: unknown, link: Link | null, { insist = false }: OpenOptions): boolean {
   if (!(error instanceof SeaportError)) return false
   if (error.code === 'LINK_LOST') return true
-  return insist && error.code === 'OPEN_TIMEOUT' && (link.isClosed || link.isDeaf)
+  return link !== null && insist && error.code === 'OPEN_TIMEOUT' && (link.isClosed || link.isDeaf)
 }

@@ -95,6 +95,36 @@ t.test('a link that breaks each time is not made for ever', async (t) => {
   t.equal(made.length, 1)
 })
 
+t.test(
+  'who came while a link was being made that fails gets a fresh one, for all of them',
+  async (t) => {
+    const far: ReturnType<typeof secretPair>[] = []
+    const pool = new LinkPool({
+      connect: () => {
+        const pair = secretPair(t)
+        far.push(pair)
+        if (far.length > 1) {
+          const link = new Link(pair.responder, {
+            onincoming: (incoming) => incoming.accept()?.toDuplex().end('hello')
+          })
+          t.teardown(() => link.destroy())
+        }
+        return pair.initiator
+      }
+    })
+    t.teardown(() => pool.close())
+    const first = pool.open(KEY)
+    const later = [pool.open(KEY), pool.open(KEY)]
+    const code = 'PEER_CONNECTION_FAILED'
+    far[0]?.initiator.destroy(Object.assign(new Error('no answer'), { code }))
+    await t.rejects(first, { code: 'LINK_LOST' })
+    for (const stream of await Promise.all(later)) {
+      t.equal(String(await readAll(stream.toDuplex())), 'hello')
+    }
+    t.equal(far.length, 2)
+  }
+)
+
 t.test('a dead link is replaced once an open over it went unanswered', async (t) => {
   const { pool, made } = poolOf(t, (incoming) => incoming.accept()?.toDuplex().end(), {
     heartbeat: 20
