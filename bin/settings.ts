@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { parseKey, SeaportError } from '../lib/identity.js'
+import { parseDelay, parseDuration, parseExpiry } from '../lib/options.js'
 import { type Config, decodeText, parseConfig, readConfig } from './config.js'
 import type { Declaration, Flag } from './declaration.js'
-import { parseDelay, parseDuration, parseExpiry } from './duration.js'
 
 /** Values from one place. Names are folded, so that HYPERSEAPORT_REGISTRY_SEED is registrySeed. */
 interface Layer {

@@ -1,3 +1,4 @@
-/** The words that options take, and their defaults. It is quick to load. */
+/** The words that options take, how times are written, and defaults. It is quick to load. */
+export { parseDelay, parseDuration, parseExpiry } from './core/duration.js'
 export { DIRECT_REACHES } from './link/direct/address.js'
 export { DEFAULT_LIMITS } from './registry/swarm/limits.js'

@@ -81,6 +81,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'http/kept-streams',
     'http/request-body'
   ],
+  'test/hosting/app-file.test.ts': ['hosting/app-schema', 'hosting/json-schema'],
   'test/hosting/placement.test.ts': [
     'hosting/eligibility',
     'hosting/placement-view',

@@ -1,6 +1,6 @@
 import { parseConfig } from '../../bin/config.js'
-import { parseDuration } from '../../bin/duration.js'
 import { parseBootstrap } from '../../lib/core/bootstrap-list.js'
+import { parseDuration } from '../../lib/core/duration.js'
 import { parseKey } from '../../lib/core/keys.js'
 import { dialableAddresses } from '../../lib/link/direct/address.js'
 import { parseBackend } from '../../lib/serving/backend.js'

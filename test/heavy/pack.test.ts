@@ -9,7 +9,13 @@ import t from 'tap'
 const HOUSE = resolve(import.meta.dirname, '../../..')
 const TYPES = join(HOUSE, 'node_modules/@types')
 const TSC = join(HOUSE, 'node_modules/typescript/bin/tsc')
-const PAPERS = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
+const PAPERS = [
+  'CHANGELOG.md',
+  'LICENSE',
+  'README.md',
+  'hyperseaport.app.schema.json',
+  'package.json'
+]
 const SHRINKWRAP = 'npm-shrinkwrap.json'
 
 /** The pair in the first README. */

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { parseDelay, parseDuration } from '../../bin/duration.js'
+import { parseDelay, parseDuration } from '../../lib/core/duration.js'
 
 t.test('a time has a unit, and a bare number is seconds', async (t) => {
   t.equal(parseDuration('500ms'), 500)

@@ -1,4 +1,4 @@
-import { SeaportError } from '../lib/identity.js'
+import { SeaportError } from './errors.js'
 
 const UNITS_MS = {
   ms: 1,
