@@ -82,6 +82,19 @@ export const TESTED_BY: Record<string, string[]> = {
     'http/request-body'
   ],
   'test/hosting/app-file.test.ts': ['hosting/app-schema', 'hosting/json-schema'],
+  'test/hosting/bundle/chunk-store.test.ts': ['hosting/bundle/chunk'],
+  'test/hosting/bundle/pack.test.ts': [
+    'hosting/bundle/archive',
+    'hosting/bundle/contents',
+    'hosting/bundle/groups',
+    'hosting/bundle/left-out',
+    'hosting/bundle/native',
+    'hosting/bundle/pack-memory'
+  ],
+  'test/hosting/bundle/unpack.test.ts': [
+    'hosting/bundle/entry-table',
+    'hosting/bundle/link-target'
+  ],
   'test/hosting/placement.test.ts': [
     'hosting/eligibility',
     'hosting/placement-view',

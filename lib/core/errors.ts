@@ -93,6 +93,16 @@ export class SeaportError extends Error {
     return new SeaportError('STORAGE_FAILED', text, { cause })
   }
 
+  /** A disk that has no room for what is to be written, beside what is to stay free. */
+  static DISK_FULL(text: string) {
+    return new SeaportError('DISK_FULL', text)
+  }
+
+  /** Files of an app, or a part of them, that are not what their hash says, or break the rules of bundles. */
+  static BAD_BUNDLE(text: string, cause?: unknown) {
+    return new SeaportError('BAD_BUNDLE', text, { cause })
+  }
+
   // What the network answered, or did not.
 
   /** No node of the DHT answers, so nobody can be found. */

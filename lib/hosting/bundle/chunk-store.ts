@@ -1,0 +1,226 @@
+import { access, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import { SeaportError } from '../../core/errors.js'
+import { type ChunkEntry, decodeChunkList, hashOf, isHash, MAX_CHUNK_BYTES } from './chunk.js'
+
+export interface ChunkStoreOptions {
+  /** Part of the disk that stays free, from 0 to 1. Nothing is taken that would leave less. */
+  minFree?: number
+}
+
+const MIN_FREE = 0.1
+const PERCENT = 100
+
+/**
+ * Chunks on a disk, each in a file of its hash. A chunk is there whole or not at all, and what the disk has made of
+ * it is checked whenever it is read; so it needs no index, and a process may end at any time.
+ */
+export class ChunkStore {
+  readonly stats = { written: 0, writtenBytes: 0, broken: 0, deleted: 0 }
+
+  readonly #folder: string
+  readonly #minFree: number
+  readonly #holds = new Set<Set<string>>()
+  #files = 0
+
+  /** @param folder which is made if it is not there. Nothing else may be in it. */
+  constructor(folder: string, { minFree = MIN_FREE }: ChunkStoreOptions = {}) {
+    if (!(minFree >= 0 && minFree < 1)) {
+      throw SeaportError.USAGE('minFree is a part of the disk, from 0 to less than 1')
+    }
+    this.#folder = folder
+    this.#minFree = minFree
+  }
+
+  /** Whether there is such a chunk; it may turn out to be broken when it is read. */
+  async has(hash: string): Promise<boolean> {
+    return access(this.#pathOf(hash)).then(
+      () => true,
+      () => false
+    )
+  }
+
+  /**
+   * @returns null if there is none, or it is not any more what its hash says; such a file is deleted
+   * @throws STORAGE_FAILED
+   */
+  async read(hash: string): Promise<Buffer | null> {
+    const chunk = await this.#readFile(hash)
+    if (chunk === null || hashOf(chunk) === hash) return chunk
+    this.stats.broken++
+    await rm(this.#pathOf(hash), { force: true })
+    return null
+  }
+
+  /**
+   * Stores a chunk, unless it is there.
+   *
+   * @returns its hash
+   * @throws DISK_FULL, STORAGE_FAILED
+   */
+  async write(chunk: Uint8Array): Promise<string> {
+    const hash = hashOf(chunk)
+    for (const hold of this.#holds) hold.add(hash)
+    if (await this.has(hash)) return hash
+    await this.checkRoom(chunk.byteLength)
+    const path = this.#pathOf(hash)
+    const temporary = join(this.#folder, `${process.pid}-${this.#files++}.part`)
+    try {
+      await mkdir(join(path, '..'), { recursive: true, mode: 0o700 })
+      await writeNew(temporary, chunk)
+      await rename(temporary, path)
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {})
+      throw failure(error)
+    }
+    this.stats.written++
+    this.stats.writtenBytes += chunk.byteLength
+    return hash
+  }
+
+  /**
+   * Makes sure that so many bytes can be written.
+   *
+   * @throws DISK_FULL, STORAGE_FAILED
+   */
+  async checkRoom(bytes: number) {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 }).catch((error) => {
+      throw failure(error)
+    })
+    const { bavail, blocks, bsize } = await statfs(this.#folder).catch((error) => {
+      throw failure(error)
+    })
+    const room = bavail * bsize - this.#minFree * blocks * bsize
+    if (room >= bytes) return
+    throw SeaportError.DISK_FULL(
+      `${bytes} bytes more would leave less than ${Math.round(this.#minFree * PERCENT)} % of the disk of ${this.#folder} free`
+    )
+  }
+
+  /**
+   * The chunks of a bundle.
+   *
+   * @param list the hash of its list
+   * @returns null if the list is not there
+   * @throws BAD_BUNDLE if what is there is no list, STORAGE_FAILED
+   */
+  async list(list: string): Promise<ChunkEntry[] | null> {
+    const bytes = await this.read(list)
+    return bytes === null ? null : decodeChunkList(bytes)
+  }
+
+  /** Which chunks of a list are not there, each once. */
+  async missing(entries: readonly ChunkEntry[]): Promise<ChunkEntry[]> {
+    const each = [...new Map(entries.map((entry) => [entry.hash, entry])).values()]
+    const isThere = await inTurn(each, ({ hash }) => this.has(hash))
+    return each.filter((_, i) => !isThere[i])
+  }
+
+  /**
+   * The bytes of a bundle, chunk by chunk.
+   *
+   * @throws BAD_BUNDLE if a chunk is not there, or is not as long as the list says
+   */
+  async *bytesOf(entries: readonly ChunkEntry[]): AsyncGenerator<Buffer> {
+    for (const { hash, size } of entries) {
+      const chunk = await this.read(hash)
+      if (chunk?.byteLength !== size) {
+        throw SeaportError.BAD_BUNDLE(`chunk ${hash} is missing: it has to be fetched again`)
+      }
+      yield chunk
+    }
+  }
+
+  /** What is written from now on is deleted by nobody until `release`, whatever `retain` is told. */
+  hold(): { add(hash: string): void; release(): void } {
+    const hashes = new Set<string>()
+    this.#holds.add(hashes)
+    return { add: (hash) => hashes.add(hash), release: () => this.#holds.delete(hashes) }
+  }
+
+  /**
+   * Deletes what no bundle of these needs.
+   *
+   * @param lists the hashes of their lists
+   * @throws STORAGE_FAILED
+   */
+  async retain(lists: Iterable<string>) {
+    const needed = new Set<string>()
+    for (const list of lists) {
+      needed.add(list)
+      const entries = await this.list(list).catch(() => null)
+      for (const { hash } of entries ?? []) needed.add(hash)
+    }
+    for (const name of await namesIn(this.#folder)) {
+      if (name.endsWith('.part') && !name.startsWith(`${process.pid}-`)) {
+        await rm(join(this.#folder, name), { force: true })
+      }
+      if (!/^[0-9a-f]{2}$/.test(name)) continue
+      for (const rest of await namesIn(join(this.#folder, name))) {
+        const hash = name + rest
+        if (needed.has(hash) || this.#isHeld(hash)) continue
+        await rm(join(this.#folder, name, rest), { force: true })
+        this.stats.deleted++
+      }
+    }
+  }
+
+  async #readFile(hash: string): Promise<Buffer | null> {
+    let file: Awaited<ReturnType<typeof open>> | undefined
+    try {
+      file = await open(this.#pathOf(hash))
+      const { size } = await file.stat()
+      return size > MAX_CHUNK_BYTES ? Buffer.alloc(0) : await file.readFile()
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+      throw failure(error)
+    } finally {
+      await file?.close()
+    }
+  }
+
+  #isHeld(hash: string): boolean {
+    return [...this.#holds].some((hold) => hold.has(hash))
+  }
+
+  /** Files are spread over 256 folders. */
+  #pathOf(hash: string): string {
+    if (!isHash(hash)) throw SeaportError.BAD_BUNDLE('this is no hash of a chunk')
+    return join(this.#folder, hash.slice(0, 2), hash.slice(2))
+  }
+}
+
+async function writeNew(path: string, chunk: Uint8Array) {
+  const file = await open(path, 'wx', 0o600)
+  try {
+    await file.writeFile(chunk)
+  } finally {
+    await file.close()
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return []
+    throw failure(error)
+  }
+}
+
+/** One after the other, so that a large bundle does not open thousands of files at a time. */
+async function inTurn<T, R>(items: readonly T[], ask: (item: T) => Promise<R>): Promise<R[]> {
+  const answers: R[] = []
+  for (const item of items) answers.push(await ask(item))
+  return answers
+}
+
+function failure(error: unknown): SeaportError {
+  if (error instanceof SeaportError) return error
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return SeaportError.DISK_FULL(`the disk took no more of a chunk (${code})`)
+  }
+  return SeaportError.STORAGE_FAILED(`chunks cannot be kept: ${message}`, error)
+}

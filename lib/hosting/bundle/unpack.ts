@@ -1,0 +1,156 @@
+import { once } from 'node:events'
+import { createWriteStream } from 'node:fs'
+import { chmod, lstat, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { extract } from 'tar-stream'
+import { SeaportError } from '../../core/errors.js'
+import { MAX_BUNDLE_BYTES } from './chunk.js'
+import { EntryTable } from './entry-table.js'
+
+const FOLDER_MODE = 0o755
+const FILE_MODE = 0o644
+const EXECUTABLE_MODE = 0o755
+const EXECUTABLE = 0o111
+/** Files up to this size are written in one step, which is four times as quick for the many small ones. */
+const SMALL_BYTES = 256 * 1024
+const WRITABLE = 0o222
+/** The owner's bits of a folder. */
+const OWNERS = 0o700
+
+/**
+ * Unpacks a bundle that came from others. The folder is there with all of it, or not at all, and nothing is written
+ * elsewhere. Everybody may read it; `seal` takes away that its owner may write.
+ *
+ * @param source the bytes of the archive
+ * @param folder which is not there yet
+ * @throws BAD_BUNDLE, and what the source throws; DISK_FULL, STORAGE_FAILED
+ */
+export async function unpack(
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  folder: string
+) {
+  const partial = `${folder}.${process.pid}.part`
+  try {
+    await mkdir(partial, { recursive: true, mode: FOLDER_MODE })
+    await unpackInto(source, partial)
+    await rename(partial, folder)
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true }).catch(() => {})
+    throw failure(error)
+  }
+}
+
+/**
+ * Takes away the right to write from all that is in a folder, and from the folder.
+ *
+ * @throws STORAGE_FAILED
+ */
+export async function seal(folder: string) {
+  await changeModes(folder, (mode) => mode & ~WRITABLE)
+}
+
+/** Removes a folder that may be sealed. */
+export async function removeSealed(folder: string) {
+  await changeModes(folder, (mode, isFolder) => (isFolder ? mode | OWNERS : mode)).catch(() => {})
+  await rm(folder, { recursive: true, force: true })
+}
+
+async function unpackInto(
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  folder: string
+) {
+  const table = new EntryTable(MAX_BUNDLE_BYTES)
+  const links: { path: string; target: string }[] = []
+  const made = new Set([folder])
+  const archive = extract()
+  const feeding = feed(source, archive)
+  feeding.catch((error) => archive.destroy(error))
+  for await (const entry of archive) {
+    const { header } = entry
+    const { path, kind } = table.add(header)
+    // Links come last: until then nothing can be written through one.
+    if (kind === 'link') links.push({ path, target: header.linkname })
+    await makeFolder(folder, kind === 'folder' ? path : dirname(path), made)
+    const mode = (header.mode & EXECUTABLE) !== 0 ? EXECUTABLE_MODE : FILE_MODE
+    const content = entry as unknown as Readable
+    if (kind === 'file') {
+      await writeNew(join(folder, path), content, header.size)
+      // What the process masks out of modes is part of no bundle.
+      await chmod(join(folder, path), mode)
+    } else content.resume()
+  }
+  await feeding
+  for (const { path, target } of links) await symlink(target, join(folder, path))
+}
+
+async function writeNew(path: string, content: Readable, size: number) {
+  if (size > SMALL_BYTES) {
+    return await pipeline(content, createWriteStream(path, { flags: 'wx' }))
+  }
+  const pieces: Buffer[] = []
+  for await (const piece of content) pieces.push(piece)
+  await writeFile(path, Buffer.concat(pieces), { flag: 'wx' })
+}
+
+async function feed(
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  archive: ReturnType<typeof extract>
+) {
+  for await (const bytes of source) {
+    if (archive.destroyed) return
+    if (!archive.write(Buffer.from(bytes))) await drained(archive)
+  }
+  archive.end(undefined)
+}
+
+/** Until it takes more, or is over. */
+async function drained(archive: ReturnType<typeof extract>) {
+  const settled = new AbortController()
+  const { signal } = settled
+  const emitter = archive as unknown as NodeJS.EventEmitter
+  await Promise.race([
+    once(emitter, 'drain', { signal }),
+    once(emitter, 'close', { signal })
+  ]).catch(() => {})
+  settled.abort()
+}
+
+async function makeFolder(root: string, path: string, made: Set<string>) {
+  const full = join(root, path)
+  if (made.has(full)) return
+  await makeFolder(root, dirname(path), made)
+  await mkdir(full, { mode: FOLDER_MODE })
+  await chmod(full, FOLDER_MODE)
+  made.add(full)
+}
+
+async function changeModes(
+  path: string,
+  change: (mode: number, isFolder: boolean) => number
+): Promise<void> {
+  try {
+    const stat = await lstat(path)
+    if (stat.isSymbolicLink()) return
+    if (!stat.isDirectory()) return await chmod(path, change(stat.mode, false))
+    await chmod(path, stat.mode | OWNERS)
+    for (const name of await readdir(path)) await changeModes(join(path, name), change)
+    await chmod(path, change(stat.mode, true))
+  } catch (error) {
+    throw failure(error)
+  }
+}
+
+function failure(error: unknown): SeaportError {
+  if (error instanceof SeaportError) return error
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return SeaportError.DISK_FULL(`the disk has no room for the bundle (${code})`)
+  }
+  if (code !== undefined) {
+    return SeaportError.STORAGE_FAILED(`a bundle cannot be unpacked: ${message}`, error)
+  }
+  // What has no code is the archive's own: a header that cannot be read, or an end that comes too early.
+  return SeaportError.BAD_BUNDLE(`the bundle is no archive that can be read: ${message}`, error)
+}
