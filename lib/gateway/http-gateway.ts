@@ -141,7 +141,7 @@ export class HttpGateway extends ReadyResource {
     this.#ledger = new Ledger(this.traffic)
     forward(this.#ledger, this, ['access'])
     this.#ledger.on('failed', (error, entry) => this.emit('failed', error, entry))
-    this.#messages = new Messages({ pool, directory, views: this.#views })
+    this.#messages = new Messages({ pool, directory, views: this.#views, context: this.#context })
     this.#handler = new RequestHandler({
       router: this.#router,
       upstreams,

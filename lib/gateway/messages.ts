@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { SeaportError } from '../core/errors.js'
 import type { LinkPool } from '../link/pool.js'
 import { MAX_BODY_BYTES } from '../messaging/body.js'
+import { BODY_MEMORY, type HeldBody } from '../messaging/body-memory.js'
 import { Conversations } from '../messaging/conversations.js'
 import { type Cursors, EntryEvents } from '../messaging/entry-events.js'
 import { isTraceparent, type Meta } from '../messaging/meta.js'
@@ -9,11 +10,15 @@ import { Sender } from '../messaging/sender.js'
 import { maxFrameFor } from '../messaging/speaker.js'
 import type { Directory } from '../registry/replica/directory.js'
 import type { Principal } from './access.js'
+import type { ForwardingContext, UnderWay } from './forwarding.js'
+import { HalfOpen } from './half-open.js'
 import type { InstanceViews } from './instance-views.js'
 import type { CallTarget, EventsTarget } from './target.js'
 import type { Upstream } from './upstream.js'
 
 export interface MessagesOptions {
+  /** Calls that are not over are put here. */
+  context: Pick<ForwardingContext, 'underWay'>
   pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf' | 'follow'>
   directory: Directory
   views: InstanceViews
@@ -24,6 +29,14 @@ export interface Asking<T> {
   target: T
   upstream: Upstream
   principal: Principal
+}
+
+/** One that comes with a body. */
+export interface AskingWithBody extends Asking<CallTarget> {
+  /** The address that it counts for. */
+  client: string
+  /** In bytes. */
+  maxBody: number
 }
 
 /** Where a command goes, or who is listened to. */
@@ -75,25 +88,45 @@ export class Messages {
   async call(
     request: IncomingMessage,
     response: ServerResponse,
-    { target, upstream, principal }: Asking<CallTarget>
+    { target, upstream, principal, client, maxBody }: AskingWithBody
   ) {
     const leave = new AbortController()
     response.once('close', () => leave.abort())
+    const ended = this.#endWithClient(request, response)
+    const held = BODY_MEMORY.open(client)
     try {
       if (target.command.startsWith('$') && !OWN.has(target.command)) {
         throw SeaportError.NOT_GRANTED(`${target.command} is not called by way of a gateway`).of(
           'no'
         )
       }
-      const value = await this.#senderOf(upstream).send(target.command, await dataOf(request), {
+      const data = await dataOf(request, Math.min(maxBody, MAX_BODY_BYTES), held)
+      const value = await this.#senderOf(upstream).send(target.command, data, {
         timeout: timeoutOf(request),
         signal: leave.signal,
         meta: metaOf(request, principal)
       })
       answer(response, value)
     } catch (error) {
-      if (!response.destroyed) answerFailure(response, error)
+      if (!response.destroyed) answerFailure(request, response, error)
+    } finally {
+      held.release()
+      ended()
     }
+  }
+
+  /** Ends a call whose client has left, which over HTTP/1.1 has to be found out. Returns how to stop. */
+  #endWithClient(request: IncomingMessage, response: ServerResponse): () => void {
+    if (request.httpVersionMajor >= 2) return () => {}
+    const { underWay } = this.#options.context
+    const halfOpen = new HalfOpen(request.socket)
+    const call: UnderWay = {
+      tick: (now) => {
+        if (halfOpen.hasLeft(now)) response.destroy()
+      }
+    }
+    underWay.add(call)
+    return () => underWay.delete(call)
   }
 
   /** Sends the events of all instances that the principal may reach, until it hangs up. */
@@ -217,24 +250,51 @@ function isCount(value: unknown): value is number {
 }
 
 /** JSON, or bytes if it says that it is something else; nothing if there is nothing. */
-async function dataOf(request: IncomingMessage): Promise<unknown> {
-  const pieces: Buffer[] = []
-  let size = 0
-  for await (const piece of request) {
-    size += piece.byteLength
-    if (size > MAX_BODY_BYTES) {
-      throw SeaportError.TOO_LARGE(`a command takes at most ${MAX_BODY_BYTES} bytes`).of('no')
-    }
-    pieces.push(piece)
-  }
-  if (size === 0) return undefined
-  const bytes = Buffer.concat(pieces)
+async function dataOf(
+  request: IncomingMessage,
+  maxBytes: number,
+  held: HeldBody
+): Promise<unknown> {
+  const bytes = await readAll(request, maxBytes, held)
+  if (bytes.byteLength === 0) return undefined
   if (!/json|^text\/|x-www-form|^$/.test(request.headers['content-type'] ?? '')) return bytes
   try {
     return JSON.parse(bytes.toString())
   } catch (cause) {
     throw SeaportError.BAD_INPUT(`the body is no JSON (${(cause as Error).message})`).of('no')
   }
+}
+
+/**
+ * Reads a body. Whatever is wrong with it, the connection is left as it is, for an answer.
+ *
+ * @throws TOO_LARGE, BUSY, BAD_REQUEST if it breaks off
+ */
+function readAll(request: IncomingMessage, maxBytes: number, held: HeldBody): Promise<Buffer> {
+  const pieces: Buffer[] = []
+  let size = 0
+  return new Promise((resolve, reject) => {
+    const stop = (error: SeaportError) => {
+      request.off('data', ondata)
+      pieces.length = 0
+      reject(error.of('no'))
+    }
+    const ondata = (piece: Buffer) => {
+      size += piece.byteLength
+      if (size > maxBytes) {
+        return stop(SeaportError.TOO_LARGE(`a command takes at most ${maxBytes} bytes`))
+      }
+      try {
+        held.take(piece.byteLength)
+      } catch (error) {
+        return stop(error as SeaportError)
+      }
+      pieces.push(piece)
+    }
+    request.on('data', ondata)
+    request.once('end', () => resolve(Buffer.concat(pieces)))
+    request.once('close', () => stop(SeaportError.BAD_REQUEST('the body broke off')))
+  })
 }
 
 function timeoutOf({ headers }: IncomingMessage): number | undefined {
@@ -267,14 +327,17 @@ function answer(response: ServerResponse, value: unknown) {
   response.end(body)
 }
 
-function answerFailure(response: ServerResponse, error: unknown) {
+function answerFailure(request: IncomingMessage, response: ServerResponse, error: unknown) {
   if (!(error instanceof SeaportError)) throw error
   const { code, executed = 'no', handlerCode } = error
   const status = code === 'TOO_LARGE' && executed === 'yes' ? 502 : (STATUSES[code] ?? 502)
   const message = PRIVATE.get(code) ?? error.text
   const failure = { error: code, status, message, executed, ...(handlerCode && { handlerCode }) }
   const body = `${JSON.stringify(failure)}\n`
+  // What is left of the request would be read only to be dropped.
+  const isRead = request.complete || request.httpVersionMajor >= 2
   response.writeHead(status, {
+    ...(!isRead && { Connection: 'close' }),
     'Content-Type': 'application/json; charset=utf-8',
     'Content-Length': Buffer.byteLength(body),
     'Cache-Control': 'no-store',

@@ -103,7 +103,7 @@ export class RequestHandler {
     { target, upstream, principal, host }: MessageRoute,
     entry: AccessEntry
   ) {
-    const { messages, router } = this.#options
+    const { messages, router, maxBodyBytes: maxBody = Infinity } = this.#options
     entry.upstream = upstream.name
     entry.role = target.role.role
     checkOrigin(request, host, new Set(router.rules.cors.map(({ origin }) => origin)))
@@ -112,8 +112,10 @@ export class RequestHandler {
         'commands are called with POST, events are heard with GET'
       )
     }
-    if (target.kind === 'call')
-      return messages.call(request, response, { target, upstream, principal })
+    if (target.kind === 'call') {
+      const client = router.clientOf(request)
+      return messages.call(request, response, { target, upstream, principal, client, maxBody })
+    }
     await messages.listen(request, response, { target, upstream, principal })
   }
 
@@ -163,6 +165,7 @@ export class RequestHandler {
     const refusal = refusalOf(error)
     const cors = this.#options.router.corsOf(request)
     this.#options.ledger.fail(entry, error)
+    if (request.url?.startsWith('/call/')) refusal.headers['hyperseaport-executed'] = 'no'
     if (response.headersSent) response.destroy()
     else if (!response.destroyed) refuse(request, response, cors?.amendRefusal(refusal) ?? refusal)
   }

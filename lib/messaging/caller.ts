@@ -2,6 +2,7 @@ import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
 import type { LinkStream } from '../link/stream.js'
 import type { Body } from './body.js'
+import type { HeldBody } from './body-memory.js'
 import { Conversation } from './conversation.js'
 import {
   ANSWER,
@@ -50,6 +51,8 @@ interface Pending extends Answered {
 export interface CallerOptions {
   /** In bytes. Default: a conversation's. */
   maxFrame?: number | undefined
+  /** Counts what comes of large answers. */
+  held?: HeldBody | undefined
   /** Whether to read on; else from `resume` on. */
   hasRoom?: (() => boolean) | undefined
   /** No further calls are taken: the instance leaves, or it is closed. Once. */
@@ -81,6 +84,7 @@ export class Caller {
     this.#options = options
     this.#conversation = new Conversation(stream, {
       maxFrame: options.maxFrame,
+      hold: options.held && ((bytes) => this.#hold(bytes)),
       hasRoom: () => options.hasRoom?.() ?? true,
       onframe: (frame) => this.#take(frame),
       onend: () => this.#leave(),
@@ -258,10 +262,21 @@ export class Caller {
     timer.unref()
   }
 
+  /** @throws TOO_LARGE */
+  #hold(bytes: number) {
+    try {
+      this.#options.held?.take(bytes)
+    } catch {
+      throw SeaportError.TOO_LARGE('more large answers come than there is room for here')
+    }
+  }
+
   #onclose(reason: SeaportError | null) {
+    this.#options.held?.release()
     this.#closed = reason ?? SeaportError.LINK_LOST('the instance has ended the conversation')
     const error = lost(this.#closed)
-    for (const pending of [...this.#pending.values()]) pending.onfailure(error.of('perhaps'))
+    const executed = error.code === 'TOO_LARGE' ? 'yes' : 'perhaps'
+    for (const pending of [...this.#pending.values()]) pending.onfailure(error.of(executed))
     if (!this.#isLeaving) {
       this.#isLeaving = true
       this.#options.onleaving()

@@ -1,7 +1,7 @@
 import { SeaportError } from '../core/errors.js'
 import type { Sink } from '../link/sink.js'
 import type { LinkStream } from '../link/stream.js'
-import { FrameReader } from './frame-reader.js'
+import { FrameReader, type FrameReaderOptions } from './frame-reader.js'
 import { encodeFrame, type Frame, HELLO, MAX_FRAME_BYTES, VERSION } from './frames.js'
 
 /** One long-lived stream for each link: commands, their answers, and what is emitted to a service. */
@@ -11,17 +11,21 @@ export const SINGLE_CALL = 'hyperseaport/call/1'
 /** A stream for the events of an instance, so that who does not read them has its answers all the same. */
 export const EVENTS = 'hyperseaport/events/1'
 
+const OVERFLOWS = new Set<string>(['TOO_LARGE', 'BUSY'])
+
 export interface ConversationOptions {
   /** In bytes, without its length. */
   maxFrame?: number | undefined
+  /** Counts what is held of a frame that is not whole yet. */
+  hold?: FrameReaderOptions['hold']
   /** Whether to read on; else from `resume` on. Of two sides one always has room, or both would wait. */
   hasRoom?: () => boolean
   /** Not called any more once it is closed. What it throws cuts the conversation. */
   onframe: (frame: Frame) => void
   /** The other side has nothing more to say. */
   onend: () => void
-  /** It says more than may be in a frame. Nothing more is read. Default: it is cut. */
-  ontoolarge?: (reason: SeaportError) => void
+  /** It says more than may be in a frame, or than there is room for. Nothing more is read. Default: it is cut. */
+  onoverflow?: (reason: SeaportError) => void
   /** What was written has left, after there was too much. */
   ondrain?: () => void
   /** The last that is heard: what cut it, or null if both sides have ended. */
@@ -44,8 +48,9 @@ export class Conversation implements Sink {
   constructor(stream: LinkStream, options: ConversationOptions) {
     this.#stream = stream
     this.#options = options
-    const { maxFrame = MAX_FRAME_BYTES } = options
-    this.#reader = new FrameReader({ maxBytes: maxFrame, onframe: (frame) => this.#take(frame) })
+    const { maxFrame = MAX_FRAME_BYTES, hold } = options
+    const onframe = (frame: Frame) => this.#take(frame)
+    this.#reader = new FrameReader({ maxBytes: maxFrame, onframe, hold })
   }
 
   /** Begins to talk and to listen. */
@@ -102,8 +107,8 @@ export class Conversation implements Sink {
         error instanceof SeaportError
           ? error
           : SeaportError.BAD_MESSAGE('what was said could not be taken', error)
-      const { ontoolarge } = this.#options
-      if (reason.code === 'TOO_LARGE' && ontoolarge) ontoolarge(reason)
+      const { onoverflow } = this.#options
+      if (OVERFLOWS.has(reason.code) && onoverflow) onoverflow(reason)
       else this.destroy(reason)
     }
     return this.#options.hasRoom?.() ?? true

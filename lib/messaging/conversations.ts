@@ -4,6 +4,7 @@ import { toHex } from '../core/keys.js'
 import type { OpenOptions } from '../link/link.js'
 import { isBetter } from '../link/path.js'
 import type { LinkPool, PathFollower } from '../link/pool.js'
+import { BODY_MEMORY } from './body-memory.js'
 import { Caller } from './caller.js'
 import { CONVERSATION, SINGLE_CALL } from './conversation.js'
 
@@ -88,6 +89,7 @@ export class Conversations {
     })
     const caller: Caller = new Caller(stream, {
       maxFrame: this.#options.maxFrame,
+      held: BODY_MEMORY.open(toHex(remotePublicKey)),
       hasRoom,
       onleaving: () => {},
       onclose: () => this.#callers.delete(caller)

@@ -5,42 +5,55 @@ export interface FrameReaderOptions {
   /** A frame that is larger breaks the protocol. */
   maxBytes: number
   onframe: (frame: Frame) => void
+  /** Counts bytes of a frame that is not whole yet. What it throws ends the reading. */
+  hold?: ((bytes: number) => void) | undefined
 }
 
 /** Puts frames together from what comes in pieces, and holds no more than one that is not whole yet. */
 export class FrameReader {
   readonly #maxBytes: number
   readonly #onframe: FrameReaderOptions['onframe']
+  readonly #hold: FrameReaderOptions['hold']
   readonly #pieces: Buffer[] = []
   #size = 0
+  /** Bytes of the present frame that were counted. */
+  #counted = 0
   /** How many bytes it takes to go on. */
   #needed = LENGTH_BYTES
   #isStopped = false
 
-  constructor({ maxBytes, onframe }: FrameReaderOptions) {
+  constructor({ maxBytes, onframe, hold }: FrameReaderOptions) {
     this.#maxBytes = maxBytes
     this.#onframe = onframe
+    this.#hold = hold
   }
 
-  /** @throws BAD_MESSAGE, TOO_LARGE */
+  /** @throws BAD_MESSAGE, TOO_LARGE, and what `hold` does */
   push(piece: Buffer) {
     if (this.#isStopped) return
     this.#pieces.push(piece)
     this.#size += piece.byteLength
-    if (this.#size < this.#needed) return
+    if (this.#size < this.#needed) return this.#count()
     const bytes = this.#pieces.length === 1 ? piece : Buffer.concat(this.#pieces, this.#size)
     this.#pieces.length = 0
     this.#size = 0
+    this.#counted = 0
     const rest = this.#read(bytes)
     if (rest.byteLength === 0 || this.#isStopped) return
     this.#pieces.push(rest)
     this.#size = rest.byteLength
+    this.#count()
   }
 
   /** Reads no more, not even what has come already. */
   stop() {
     this.#isStopped = true
     this.#pieces.length = 0
+  }
+
+  #count() {
+    this.#hold?.(this.#size - this.#counted)
+    this.#counted = this.#size
   }
 
   /** Reads what is whole, and returns what is not. */

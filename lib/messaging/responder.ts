@@ -1,6 +1,7 @@
 import { SeaportError } from '../core/errors.js'
 import type { LinkStream } from '../link/stream.js'
 import type { Body } from './body.js'
+import type { BodyMemory, HeldBody } from './body-memory.js'
 import { MAX_IN_FLIGHT } from './caller.js'
 import type { Commands } from './commands.js'
 import { Conversation } from './conversation.js'
@@ -37,6 +38,8 @@ export interface ResponderOptions {
   onemit: (name: string, body: Body, peer: string) => void
   /** In bytes. Default: a conversation's. */
   maxFrame?: number | undefined
+  /** Counts what comes of large calls. */
+  memory?: BodyMemory | undefined
   onclose: (reason: SeaportError | null) => void
 }
 
@@ -54,6 +57,7 @@ export class Responder {
   readonly peer: string
   readonly #options: ResponderOptions
   readonly #conversation: Conversation
+  readonly #held: HeldBody | undefined
   readonly #maxBody: number
   readonly #runs = new Map<number, Run>()
   /** Names that were asked about, with what was answered. Rights change seldom. */
@@ -69,14 +73,16 @@ export class Responder {
     this.peer = options.peer
     this.#options = options
     this.#maxBody = (options.maxFrame ?? MAX_FRAME_BYTES) - ANSWER_OVERHEAD_BYTES
+    this.#held = options.memory?.open(options.peer)
     this.#conversation = new Conversation(stream, {
       maxFrame: options.maxFrame,
+      hold: this.#held && ((bytes) => this.#held?.take(bytes)),
       hasRoom: () => this.#conversation.unsent < MAX_UNSENT_BYTES,
       onframe: (frame) => this.#take(frame),
       onend: () => this.#onend(),
       ondrain: () => this.#drained(),
       onclose: (reason) => this.#onclose(reason),
-      ...(options.maxFrame !== undefined && { ontoolarge: (reason) => this.#refuse(reason) })
+      ...(options.maxFrame !== undefined && { onoverflow: (reason) => this.#refuse(reason) })
     })
     this.#conversation.start()
   }
@@ -189,7 +195,7 @@ export class Responder {
     this.#fail(id, SeaportError.LINK_LOST('the answer was not fetched in time').of('perhaps'))
   }
 
-  /** A call that is larger than any may be: it would have been the next. */
+  /** A call that is larger than any may be, or than there is room for: it would have been the next. */
   #refuse(reason: SeaportError) {
     this.#fail(this.#lastId + 1, reason.of('no'))
     this.#hasPeerEnded = true
@@ -205,8 +211,10 @@ export class Responder {
 
   #endMaybe() {
     if (this.#runs.size > 0) return
-    if (this.#hasPeerEnded) this.#conversation.end()
-    else if (this.#isLeaving) this.#destroyLater()
+    if (this.#hasPeerEnded) {
+      this.#held?.release()
+      this.#conversation.end()
+    } else if (this.#isLeaving) this.#destroyLater()
   }
 
   #destroyLater() {
@@ -223,6 +231,7 @@ export class Responder {
 
   #onclose(reason: SeaportError | null) {
     if (this.#leaveTimer) clearTimeout(this.#leaveTimer)
+    this.#held?.release()
     const why = reason ?? SeaportError.LINK_LOST('who called has ended the conversation')
     for (const run of [...this.#runs.values()]) run.cancel(why)
     this.#drained()

@@ -176,7 +176,9 @@ export class Sending {
         token,
         {
           onanswer: (body) => this.#onanswer(attempt, body),
-          onfailure: (error) => this.#onfailed(attempt, error.of('perhaps'))
+          // An answer that is too large for us was answered all the same.
+          onfailure: (error) =>
+            this.#onfailed(attempt, error.code === 'TOO_LARGE' ? error : error.of('perhaps'))
         },
         abort
       )

@@ -3,6 +3,7 @@ import { toHex } from '../core/keys.js'
 import type { PurposeHandler } from '../link/acceptor.js'
 import type { LinkStream } from '../link/stream.js'
 import { MAX_BODY_BYTES, MAX_BODY_LIMIT_BYTES } from './body.js'
+import { BODY_MEMORY, type BodyMemory } from './body-memory.js'
 import type { Commands } from './commands.js'
 import { CONVERSATION, EVENTS, SINGLE_CALL } from './conversation.js'
 import type { Events } from './events.js'
@@ -19,6 +20,8 @@ export interface SpeakerOptions {
   commands: Commands
   /** The largest body of a command or an answer, in bytes. */
   maxBody?: number | undefined
+  /** Counts the large bodies that are handled. Default: those of this process. */
+  memory?: BodyMemory | undefined
   denialOf: Denial
   events: Pick<Events, 'take' | 'subscribe' | 'leave' | 'recheck'>
   /** Somebody broke the protocol. */
@@ -90,6 +93,7 @@ export class Speaker {
       onemit: (name, body, peer) => events.take(name, body, peer),
       parked: this.#parked,
       maxFrame,
+      memory: maxFrame === undefined ? undefined : (this.#options.memory ?? BODY_MEMORY),
       onclose: (reason) => {
         this.#responders.delete(responder)
         if (reason?.code === 'BAD_MESSAGE') onnotice(reason)

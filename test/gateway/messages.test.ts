@@ -1,7 +1,11 @@
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import t, { type Test } from 'tap'
-import { Service, type ServiceOptions, type WebOptions } from '../../lib/index.js'
+import { type CallContext, Service, type ServiceOptions, type WebOptions } from '../../lib/index.js'
+import { BODY_MEMORY } from '../../lib/messaging/body-memory.js'
 import { Harbor, lists } from './harbor.js'
+
+let onhang: (context: CallContext) => void = () => {}
 
 /** A gateway in front of an agent. */
 async function agentBehind(t: Test, options: Partial<WebOptions> = {}) {
@@ -20,7 +24,7 @@ async function agentBehind(t: Test, options: Partial<WebOptions> = {}) {
         throw Object.assign(new Error('no such thing'), { code: 'ENOTHING' })
       },
       odd: () => 1n,
-      hang: () => new Promise(() => {}),
+      hang: (_, context) => new Promise(() => onhang(context)),
       busy: { concurrency: 1, queue: 0, handler: () => new Promise(() => {}) }
     }
   }
@@ -66,9 +70,50 @@ t.test('each outcome has its status, and says whether it was executed', async (t
   t.match(await call('agent/echo', { body: 'no JSON' }), { status: 400, executed: 'no' })
   t.match(await call('agent/busy', soon), { status: 429, executed: 'no', text: /BUSY/ })
   t.match(await call('agent/$clients'), { status: 403, executed: 'no' })
-  t.match(await call('agent@2.x/echo'), { status: 404 })
-  t.match(await call('agent/echo', { method: 'GET' }), { status: 405 })
-  t.match(await call('nobody/echo'), { status: 404 })
+  t.match(await call('agent@2.x/echo'), { status: 404, executed: 'no' })
+  t.match(await call('agent/echo', { method: 'GET' }), { status: 405, executed: 'no' })
+  t.match(await call('nobody/echo'), { status: 404, executed: 'no' })
+})
+
+t.test('a client that hangs up ends the handler, however it goes', async (t) => {
+  const { web } = await agentBehind(t)
+  for (const leave of ['end', 'destroy', 'resetAndDestroy'] as const) {
+    const aborted = new Promise((resolve) => {
+      onhang = ({ signal }) => {
+        signal.addEventListener('abort', () => resolve(signal.reason))
+        client[leave]()
+      }
+    })
+    const client = connect(web.port, '127.0.0.1')
+    client.on('error', () => {})
+    client.write('POST /call/agent/hang HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n')
+    t.match(await aborted, { code: 'CANCELLED' }, leave)
+  }
+})
+
+t.test('bodies that are too large are refused with an answer, and so are too many', async (t) => {
+  const { call } = await agentBehind(t)
+  const large = { 'content-type': 'application/octet-stream' }
+  const tooLarge = { body: Buffer.alloc(17 * 1024 * 1024), headers: large }
+  t.match(await call('agent/echo', tooLarge), { status: 400, executed: 'no', text: /TOO_LARGE/ })
+  const others = ['one', 'two'].map((name) => BODY_MEMORY.open(name))
+  t.teardown(() => {
+    for (const held of others) held.release()
+  })
+  for (const held of others) {
+    for (let bytes = 2 ** 30; bytes >= 1; bytes /= 2) {
+      try {
+        held.take(bytes)
+      } catch {
+        // Half as much may fit.
+      }
+    }
+  }
+  const some = { body: Buffer.alloc(100_000), headers: large }
+  t.match(await call('agent/echo', some), { status: 429, executed: 'no', text: /BUSY/ })
+  for (const held of others) held.release()
+  t.match(await call('agent/echo', some), { status: 200 })
+  while (BODY_MEMORY.held > 0) await new Promise(setImmediate)
 })
 
 t.test('a page of another origin may not have commands executed', async (t) => {
