@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { Protomux } from '../lib/core/holepunch.js'
@@ -8,8 +7,8 @@ import { Admin, Consumer, KeyPair, Registry, Service } from '../lib/index.js'
 import { keepProcessKey } from '../lib/registry/log/own-keys.js'
 import { type Approach, type Meeting, type Outcome, Outsider, sign } from './outsider.js'
 import { Testbed } from './testbed.js'
+import { tableOf } from './threat-table.js'
 
-const DOCUMENT = new URL('../../docs/threat-model.md', import.meta.url)
 const DEEDS = ['replicate', 'list', 'register', 'connect', 'grant'] as const
 const CUT_MS = 1000
 /** For what is to stay away: others have it in a few ms. */
@@ -122,23 +121,6 @@ async function tryAll(
 
 function agreed(outcomes: Outcome[]): Outcome {
   return [...new Set(outcomes)].join(' or ')
-}
-
-/** The table under a heading of the document, by row. */
-async function tableOf(heading: string): Promise<Map<string, Record<Deed, Outcome>>> {
-  const text = await readFile(DOCUMENT, 'utf8')
-  const [, rest = ''] = text.split(`\n### ${heading}\n`)
-  const [head, , ...rows] = (/(?:^\|.*\|\n)+/m.exec(rest)?.[0] ?? '')
-    .trim()
-    .split('\n')
-    .map((line) => line.split('|').slice(1, -1))
-    .map((cells) => cells.map((cell) => cell.trim().replaceAll('`', '')))
-  const deeds = head?.slice(1) ?? []
-  const entries = rows.map(([who = '', ...outcomes]) => {
-    const row = Object.fromEntries(deeds.map((deed, i) => [deed, outcomes[i] ?? '']))
-    return [who, row as Record<Deed, Outcome>] as const
-  })
-  return new Map(entries)
 }
 
 /** Tries each row of the table, and that each party has one. */

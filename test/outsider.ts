@@ -12,6 +12,7 @@ import {
 } from '../lib/core/holepunch.js'
 import { KeyPair, toHex } from '../lib/core/keys.js'
 import { Corestore, Hyperbee } from '../lib/registry/log/hypercore.js'
+import { Reader, uint } from './outsider-wire.js'
 import type { Testbed } from './testbed.js'
 
 /** How an outsider introduces itself on one connection. */
@@ -96,20 +97,33 @@ export class Outsider {
 
   /** Opens a stream to a service over the DHT, and waits for what it says to be repeated. */
   connect(service: Buffer, keyPair: KeyPair): Call {
-    return this.#call(this.#dht.connect(service, { keyPair }))
+    return this.#call(this.link(service, keyPair))
+  }
+
+  /** A link to a service over the DHT, for streams of any purpose. */
+  link(service: Buffer, keyPair: KeyPair): SecretStream {
+    const connection = this.#dht.connect(service, { keyPair })
+    this.#testbed.teardown(() => connection.destroy())
+    return connection
   }
 
   /** The same by TCP. */
-  connectDirectly(address: string, service: Buffer, keyPair: KeyPair): Call {
+  linkDirectly(address: string, service: Buffer, keyPair: KeyPair): SecretStream {
     const [host, port] = address.split(':')
     const socket = connect({ host: host as string, port: Number(port) })
     socket.on('error', () => {})
     const options = { pattern: 'IK', keyPair, remotePublicKey: service } as const
-    return this.#call(new SecretStream(true, socket, options))
+    const connection = new SecretStream(true, socket, options)
+    this.#testbed.teardown(() => connection.destroy())
+    return connection
+  }
+
+  /** The same by TCP. */
+  connectDirectly(address: string, service: Buffer, keyPair: KeyPair): Call {
+    return this.#call(this.linkDirectly(address, service, keyPair))
   }
 
   #call(connection: SecretStream): Call {
-    this.#testbed.teardown(() => connection.destroy())
     return new Call(connection)
   }
 
@@ -356,40 +370,4 @@ function closed(connection: SecretStream): Promise<false> {
 
 function late(ms: number): Promise<false> {
   return new Promise((resolve) => setTimeout(() => resolve(false), ms).unref())
-}
-
-function uint(value: number): Buffer {
-  if (value <= 0xfc) return Buffer.of(value)
-  const bytes = Buffer.alloc(5)
-  bytes[0] = 0xfe
-  bytes.writeUInt32LE(value, 1)
-  return bytes
-}
-
-/** Reads what `uint` and its like have written. */
-class Reader {
-  readonly #bytes: Buffer
-  #at = 0
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes
-  }
-
-  byte(): number {
-    return this.#bytes[this.#at++] ?? 0
-  }
-
-  uint(): number {
-    const first = this.byte()
-    if (first <= 0xfc) return first
-    const width = first === 0xfd ? 2 : 4
-    this.#at += width
-    return this.#bytes.readUIntLE(this.#at - width, width)
-  }
-
-  text(): string {
-    const length = this.uint()
-    this.#at += length
-    return this.#bytes.subarray(this.#at - length, this.#at).toString()
-  }
 }
