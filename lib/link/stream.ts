@@ -225,6 +225,7 @@ export class LinkStream implements SinkSource {
     }
     if (this.#outgoingBytes > 0 && this.#isOutOfCredit() && !this.#hasSaidBlocked) {
       this.#hasSaidBlocked = true
+      this.#releaseSent()
       frames.push({ type: BLOCKED, id: this.id })
     }
     if (this.#isEnding && this.#outgoingBytes === 0 && !this.#hasEnded) {
@@ -262,6 +263,12 @@ export class LinkStream implements SinkSource {
       this.#sink?.ondrain()
     }
     return parts
+  }
+
+  /** What is left of a piece keeps all of it in memory, up to 256 KiB, and may now wait for long. */
+  #releaseSent() {
+    const [rest] = this.#outgoing
+    if (rest && rest.byteLength < rest.buffer.byteLength / 2) this.#outgoing[0] = Buffer.from(rest)
   }
 
   #deliver() {

@@ -47,30 +47,45 @@ export function adopt(accepted: Socket): Socket {
 
 function make(origin: { handle?: unknown }): Socket {
   const intake = new Intake()
+  let socket: Socket | undefined
   // Frozen: what V8 11 does with a copy of what is not takes 8 µs more, see `bin/engine.ts`.
   const options: Options = Object.freeze({
     ...origin,
     onread: {
-      buffer: () => intake.buffer,
-      callback: (byteLength: number) => socket.push(intake.take(byteLength))
+      buffer: () => intake.next(socket?.isPaused() === true),
+      callback: (byteLength: number) => (socket as Socket).push(intake.take(byteLength))
     }
   })
-  const socket = new Socket(options)
+  socket = new Socket(options)
   return socket
 }
 
 /** Where the next read of one socket goes. */
 class Intake {
-  buffer: Buffer = SHARED
+  #buffer: Buffer = SHARED
+  /** How large the buffer for the next read should be; one for its own sake is larger than the shared one. */
+  #size = SHARED.byteLength
+  /** Whether the buffer went to the socket's user with what was read. */
+  #isSpent = false
+
+  /** A socket that is held back keeps no buffer for what it will read: it may be so for long, and many others with it. */
+  next(isHeldBack: boolean): Buffer {
+    if (MEMORY.isTight || isHeldBack) this.#size = SHARED.byteLength
+    if (this.#size === SHARED.byteLength) this.#buffer = MEMORY.isScarce ? SMALL : SHARED
+    else if (this.#isSpent || this.#size > this.#buffer.byteLength)
+      this.#buffer = Buffer.allocUnsafeSlow(this.#size)
+    this.#isSpent = false
+    return this.#buffer
+  }
 
   /** What was read, which is nobody else's. */
   take(byteLength: number): Buffer {
-    const { buffer } = this
-    // A slice keeps its whole buffer alive. For less than a quarter of one, a copy is cheaper.
-    const isWorthIt = buffer.buffer !== SHARED.buffer && byteLength >= buffer.byteLength / 4
-    if (MEMORY.isTight) this.buffer = MEMORY.isScarce ? SMALL : SHARED
-    else if (byteLength === buffer.byteLength) this.buffer = bufferOf(byteLength * 2)
-    else this.buffer = isWorthIt ? bufferOf(buffer.byteLength) : SHARED
+    const buffer = this.#buffer
+    // A slice keeps its whole buffer alive. For less than half of one, a copy is better.
+    const isWorthIt = buffer.buffer !== SHARED.buffer && byteLength >= buffer.byteLength / 2
+    if (byteLength === buffer.byteLength) this.#size = sizeAfter(byteLength)
+    else if (!isWorthIt) this.#size = SHARED.byteLength
+    this.#isSpent = isWorthIt
     if (isWorthIt) return buffer.subarray(0, byteLength)
     const copy = Buffer.allocUnsafe(byteLength)
     buffer.copy(copy, 0, 0, byteLength)
@@ -78,6 +93,7 @@ class Intake {
   }
 }
 
-function bufferOf(byteLength: number): Buffer {
-  return Buffer.allocUnsafeSlow(Math.min(byteLength, MAX_READ_BYTES))
+/** A read that was filled is followed by one of twice its size. */
+function sizeAfter(byteLength: number): number {
+  return Math.min(Math.max(2 * byteLength, SHARED.byteLength), MAX_READ_BYTES)
 }

@@ -41,6 +41,29 @@ t.test(
   }
 )
 
+t.test('who is held back keeps little more than what it has read', async (t) => {
+  const readers: Socket[] = []
+  const held: Buffer[] = []
+  for (let i = 0; i < 20; i++)
+    for (const { reader, writer } of await pairs(t)) {
+      readers.push(reader)
+      writer.on('error', () => {})
+      writer.write(Buffer.alloc(1_000_000))
+    }
+  const before = process.memoryUsage().arrayBuffers
+  for (const reader of readers) {
+    reader.once('data', (chunk: Buffer) => {
+      held.push(chunk)
+      reader.pause()
+    })
+    await once(reader, 'pause')
+  }
+  await new Promise(setImmediate)
+  const read = held.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  const kept = process.memoryUsage().arrayBuffers - before
+  t.ok(kept < 1.5 * read, `${kept} bytes for ${read}`)
+})
+
 t.test('what comes before anybody listens waits, its end too', async (t) => {
   for (const { name, reader, writer } of await pairs(t)) {
     writer.end('early')
