@@ -2,3 +2,4 @@
 export { parseDelay, parseDuration, parseExpiry } from './core/duration.js'
 export { DIRECT_REACHES } from './link/direct/address.js'
 export { DEFAULT_LIMITS } from './registry/swarm/limits.js'
+export { PROXY_PROTOCOLS } from './serving/proxy-protocol.js'

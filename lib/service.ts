@@ -1,4 +1,6 @@
 import { EventEmitter } from 'node:events'
+import type { Duplex } from 'node:stream'
+import type { Signal } from './core/abort.js'
 import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
 import { checkKeyPair, type KeyPair, parseKey, toHex } from './core/keys.js'
@@ -10,83 +12,23 @@ import { type DirectReach, parseDirectReach } from './link/direct/address.js'
 import { commandMeasures } from './messaging/command-measures.js'
 import type { Commands } from './messaging/commands.js'
 import type { Events } from './messaging/events.js'
-import { Talk, type TalkOptions } from './messaging/talk.js'
+import { Talk } from './messaging/talk.js'
 import { checkSlotName, type HeldKey, takeServiceKey } from './registry/log/own-keys.js'
-import { type MemberOptions, Participant } from './registry/replica/participant.js'
+import { Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
 import { checkTags, type ServiceRecord } from './registry/trust/record.js'
+import type { ServiceEvents, ServiceOptions } from './service-options.js'
 import { Admission } from './serving/admission.js'
-import { type CheckOptions, type Health, HealthCheck } from './serving/health.js'
+import { HealthCheck } from './serving/health.js'
 import { Listeners } from './serving/listeners.js'
-import { type Origin, type OriginOptions, originOf } from './serving/origin.js'
+import { type Origin, originOf } from './serving/origin.js'
 import { checkAlone } from './serving/probe.js'
+import { Introducer, parseProxyProtocol } from './serving/proxy-protocol.js'
 import { Registration } from './serving/registration.js'
-import type { Exit } from './serving/supervisor.js'
-
-/** What a service is told, beside what stands behind it. */
-export interface ServiceTerms extends MemberOptions, CheckOptions, TalkOptions {
-  /** Name and exact version, as in `couchdb@3.2.2`. */
-  role: string
-  /** The service's identity. Default: one that is kept per data folder, role, backend and `name`. */
-  keyPair?: KeyPair | undefined
-  /**
-   * Which of several instances of one role and backend this is, where they run on one machine. Each name has a
-   * key of its own, which stays the same across versions. Default: `1`, or the first number that no running
-   * process has.
-   */
-  name?: string | undefined
-  /** Words that it is listed with. */
-  tags?: string[] | undefined
-  /** Process keys of the only consumers that may connect. Default: all. */
-  allow?: (Buffer | string)[] | undefined
-  /**
-   * Whether consumers may come by TCP, and from where: `lan`, the default, from this machine and private
-   * networks; `any`, from public ones too. On loopback alone if the DHT node is.
-   */
-  direct?: DirectReach | undefined
-  /** TCP port for that. Default: free ones. */
-  directPort?: number | undefined
-  /** How long `setup()` waits for a registrar, in ms; Infinity to wait on. */
-  timeout?: number | undefined
-  /**
-   * How long `destroy()` lets open streams go on, in ms, after it has withdrawn the service and refuses
-   * new ones. Default: 30 s.
-   */
-  drainTimeout?: number | undefined
-}
-
-/** What a service is told. One of `port`, `target`, `command`, `server` and `commands` is needed. */
-export type ServiceOptions = ServiceTerms & OriginOptions
 
 const SETUP_TIMEOUT_MS = 30_000
 const VERB = 'service'
 const DIRECT_REACH: DirectReach = 'lan'
-
-/** What a service emits. */
-export interface ServiceEvents {
-  /** Links are accepted, and `servicePublicKey` is known. */
-  listening: []
-  /** A registrar is looked for. */
-  connecting: []
-  /** A registrar confirmed the record; again after it was lost, and with each change. */
-  registered: [record: ServiceRecord]
-  /** No registrar holds the record any more; the service goes on trying. */
-  lost: []
-  /** What the record says of the backend from now on, and what was wrong, if anything was. */
-  health: [health: Health, reason: SeaportError | null]
-  /** The supervised command listens. */
-  up: [port: number]
-  /** The supervised command ended, and starts again. */
-  exit: [exit: Exit]
-  /** The registry does not let us in. */
-  denied: [reason: SeaportError]
-  /** A stream that the backend did not take. */
-  refused: [reason: SeaportError]
-  /** It is withdrawn, and waits for so many streams to end. */
-  draining: [streams: number]
-  /** Something that may need a person's attention; the service goes on. */
-  notice: [notice: SeaportError]
-}
 
 /** A backend on this machine, registered and reachable. */
 class ServiceFace extends EventEmitter<ServiceEvents> {
@@ -97,6 +39,8 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   readonly #registry: Buffer
   readonly #origin: Origin
   readonly #talk: Talk
+  /** How the backend is connected to. */
+  readonly #connect: (options?: { signal?: Signal; client?: Buffer }) => Promise<Duplex>
   readonly #health: HealthCheck
   readonly #tags: string[]
   readonly #reach: DirectReach
@@ -134,6 +78,15 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#registry = parseKey(registryPublicKey, 'registry public key')
     this.#origin = originOf(options)
     const isElsewhere = this.#origin.hasBackend && !server
+    this.#connect = (options) => this.#origin.connect(options)
+    if (options.proxyProtocol !== undefined) {
+      parseProxyProtocol(options.proxyProtocol)
+      if (!isElsewhere) {
+        throw SeaportError.USAGE('the proxy protocol is for a backend that is connected to')
+      }
+      const introducer = new Introducer(this.#connect, () => this.publicKey)
+      this.#connect = (options) => introducer.connect(options)
+    }
     const check = options.check ?? (isElsewhere ? undefined : 'none')
     if (!isElsewhere && check !== 'none') {
       throw SeaportError.USAGE('what runs in this process is not checked, it knows how it is')
@@ -141,7 +94,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#health = new HealthCheck({
       ...options,
       check,
-      connect: (options) => this.#origin.connect(options)
+      connect: this.#connect
     })
     if (keyPair && name !== undefined) {
       throw SeaportError.USAGE(
@@ -319,7 +272,8 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       network: this.#participant.network,
       keyPair,
       connect: this.#origin.hasBackend
-        ? async () => this.#origin.take ?? this.#origin.connect()
+        ? async ({ remotePublicKey }) =>
+            this.#origin.take ?? this.#connect({ client: remotePublicKey })
         : undefined,
       authorize: (key, purpose) => this.#admission.authorize(toHex(key), purpose),
       reach: this.#reach,

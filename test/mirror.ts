@@ -178,7 +178,8 @@ export const TESTED_BY: Record<string, string[]> = {
     'serving/origin',
     'serving/local-port',
     'serving/probe',
-    'serving/registration'
+    'serving/registration',
+    'service-options'
   ],
   'test/bin/web-access.test.ts': ['access-file'],
   'test/bin/web.test.ts': ['metrics', 'bootstrap']

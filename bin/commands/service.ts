@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { KeyPair, SeaportError, toHex } from '../../lib/identity.js'
 import type { Exit, ServiceRecord } from '../../lib/index.js'
-import { DIRECT_REACHES } from '../../lib/options.js'
+import { DIRECT_REACHES, PROXY_PROTOCOLS } from '../../lib/options.js'
 import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,
@@ -53,6 +53,7 @@ export const service: Command = {
       describe: 'How to see whether the backend is well: tcp, http:/path or none',
       otherwise: 'tcp'
     },
+    checkHost: { describe: 'Host that http:/path asks for', otherwise: 'localhost' },
     checkInterval: {
       describe: 'Time between two checks, in seconds or as in 500ms',
       otherwise: '5'
@@ -84,6 +85,11 @@ export const service: Command = {
       otherwise: '30'
     },
     directPort: { describe: 'TCP port for that', otherwise: 'a free one' },
+    proxyProtocol: {
+      describe:
+        'Tell the backend who comes, by a header that it has to expect: v2, of the PROXY protocol',
+      otherwise: 'it sees 127.0.0.1'
+    },
     dir: DIR_FLAG,
     metrics: METRICS_FLAG,
     ...NETWORK_FLAGS,
@@ -109,6 +115,7 @@ export const service: Command = {
     const registryPublicKey = settings.key('registryPublicKey')
     const seed = settings.key('seed', undefined)
     const allow = settings.list('allow')
+    const proxyProtocol = settings.word('proxyProtocol', PROXY_PROTOCOLS, undefined)
 
     const { Service } = await import('../../lib/index.js')
     const service = lifetime.own(
@@ -121,17 +128,20 @@ export const service: Command = {
         allow: allow.length > 0 ? allow : undefined,
         tags: [...settings.list('tag'), ...(settings.on('h2') ? ['protocol=h2'] : [])],
         check: settings.text('check', undefined),
+        checkHost: settings.text('checkHost', undefined),
         checkInterval: settings.duration('checkInterval', undefined),
         checkFailures: settings.count('checkFailures', undefined),
         checkPasses: settings.count('checkPasses', undefined),
         direct: settings.word('direct', DIRECT_REACHES, undefined),
         drainTimeout: settings.delay('drainTimeout', undefined),
         directPort: settings.port('directPort', undefined),
+        proxyProtocol,
         dir: settings.path('dir', undefined),
         timeout: Infinity,
         ...networkOptions(settings)
       })
     )
+    const seenAs = seenBy(origin, proxyProtocol)
     let registered = false
     const registrar = `a registrar of ${toHex(registryPublicKey)}`
     let waitingFor = 'command' in origin ? `${command.join(' ')} to listen on its PORT` : registrar
@@ -142,6 +152,7 @@ export const service: Command = {
     service.on('registered', (record: ServiceRecord) => {
       if (!registered) console.log(`registered service ${shown(record)}`)
       registered = true
+      say(`reached ${waysTo(record)}${seenAs === '' ? '' : `; ${seenAs}`}`)
     })
     service.on('lost', () => {
       registered = false
@@ -162,6 +173,11 @@ export const service: Command = {
     })
     for (const event of ['denied', 'refused', 'notice'] as const) {
       service.on(event, (error: Error) => say(error.message))
+    }
+    if (process.pid === 1 && command.length > 0) {
+      say(
+        'as PID 1 this cannot end what the command leaves behind: use an init, as docker run --init'
+      )
     }
     for (const signal of 'command' in origin ? PASSED_ON : []) {
       process.on(signal, () => service.sendSignal(signal))
@@ -196,6 +212,19 @@ function commandOf(settings: Settings, command: string[]) {
     throw SeaportError.USAGE('a command runs on this machine: give it a --port, not a --target')
   }
   return { command, port: settings.listenPort('port', 0), output: 'inherit' as const }
+}
+
+/** How consumers come. */
+function waysTo({ direct }: ServiceRecord): string {
+  return direct.length === 0 ? 'over the DHT' : `over the DHT, and by TCP at ${direct.join(', ')}`
+}
+
+/** What the backend knows of them. */
+function seenBy(origin: object, proxyProtocol: string | undefined): string {
+  if ('stdio' in origin) return ''
+  return proxyProtocol === undefined
+    ? 'the backend sees every consumer as a local client, 127.0.0.1'
+    : `the backend is told who comes, by the PROXY protocol ${proxyProtocol}`
 }
 
 function howItEnded({ code, signal, restartIn }: Exit): string {

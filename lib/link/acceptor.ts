@@ -27,6 +27,14 @@ export type StreamTaker = (stream: SocketDuplex, remotePublicKey: Buffer) => voi
 /** Takes a stream of some purpose, and the key of whoever opened it, for good. What it throws cuts the stream. */
 export type PurposeHandler = (stream: LinkStream, remotePublicKey: Buffer) => void
 
+/** What a stream is, as far as its backend has to do with it. */
+export interface BackendStream {
+  /** Aborted when its opener gives up. */
+  signal: Signal
+  /** The key of whoever opened it. */
+  remotePublicKey: Buffer
+}
+
 export interface AcceptorOptions {
   /** Not closed by the acceptor. */
   dht: HyperDHT
@@ -36,7 +44,7 @@ export interface AcceptorOptions {
    * Connects to the backend, once for each stream of bytes. What it throws, the opener is told. A backend that
    * takes streams itself comes as a function. Without this, streams of bytes are refused.
    */
-  connect?: ((options: { signal: Signal }) => Promise<Duplex | StreamTaker>) | undefined
+  connect?: ((stream: BackendStream) => Promise<Duplex | StreamTaker>) | undefined
   /**
    * Whether a key may open streams of a purpose; an error says why not. Asked for each stream, and again at each
    * `recheck`. Default: all may.
@@ -215,13 +223,14 @@ export class Acceptor extends ReadyResource {
       if (!handler && !connect) throw notSpoken(purpose)
       this.#check(link.remotePublicKey, purpose)
       if (!connect) return await this.#handTo(handler as PurposeHandler, incoming, link)
-      const backend = await connect({ signal: incoming.signal })
+      const { remotePublicKey } = link
+      const backend = await connect({ signal: incoming.signal, remotePublicKey })
       const stream = incoming.accept()
       if (stream === null) return giveUp(backend)
       this.stats.accepted++
       const reason =
         typeof backend === 'function'
-          ? await giveTo(backend, stream.toDuplex(), link.remotePublicKey)
+          ? await giveTo(backend, stream.toDuplex(), remotePublicKey)
           : await splice(stream, backend)
       if (reason !== null) this.stats.reset++
     } catch (error) {

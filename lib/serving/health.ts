@@ -17,6 +17,8 @@ export interface CheckOptions {
    * 2xx or 3xx) or `none`. What fails is tried last, and listed as failing. Default: `tcp`.
    */
   check?: string | undefined
+  /** What `http:/path` names as its host, where the backend serves several. Default: `localhost`. */
+  checkHost?: string | undefined
   /** Between two checks, in ms. */
   checkInterval?: number | undefined
   /** Failed checks in a row until a passing backend counts as failing. */
@@ -36,6 +38,9 @@ interface HealthEvents {
 }
 
 const CHECK = 'tcp'
+const CHECK_HOST = 'localhost'
+/** A name or address, and perhaps a port. */
+const HOST = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i
 const INTERVAL_MS = 5000
 /** Rarer checks are of no use. The limit also catches a number of seconds that was given in ms. */
 const MAX_INTERVAL_MS = 600_000
@@ -66,6 +71,18 @@ export function parseCheck(text: string): Check {
   )
 }
 
+/** @throws USAGE */
+function parseCheckHost(text: string | undefined, { kind }: Check): string {
+  if (text === undefined) return CHECK_HOST
+  if (kind !== 'http') {
+    throw SeaportError.USAGE('a check has a host only if it is http:/path (as in http:/health)')
+  }
+  if (HOST.test(text)) return text
+  throw SeaportError.USAGE(
+    `the host of a check is a name, as in api.example.com, not ${JSON.stringify(text)}`
+  )
+}
+
 /**
  * Checks a backend at intervals. A result that contradicts what is known changes nothing until another check, made
  * soon after, has confirmed it.
@@ -74,6 +91,7 @@ export class HealthCheck extends EventEmitter<HealthEvents> {
   readonly stats = { checks: 0, failures: 0 }
 
   readonly #check: Check
+  readonly #host: string
   readonly #connect: HealthCheckOptions['connect']
   readonly #interval: number
   readonly #thresholds: Record<Health, number>
@@ -88,6 +106,7 @@ export class HealthCheck extends EventEmitter<HealthEvents> {
   constructor({
     connect,
     check = CHECK,
+    checkHost,
     checkInterval = INTERVAL_MS,
     checkFailures = FAILURES,
     checkPasses = PASSES
@@ -99,6 +118,7 @@ export class HealthCheck extends EventEmitter<HealthEvents> {
       )
     }
     this.#check = parseCheck(check)
+    this.#host = parseCheckHost(checkHost, this.#check)
     this.#connect = connect
     this.#interval = checkInterval
     this.#thresholds = { passing: checkFailures, failing: checkPasses }
@@ -182,7 +202,9 @@ export class HealthCheck extends EventEmitter<HealthEvents> {
     const stream = await this.#connect({ signal })
     stream.on('error', () => {})
     try {
-      if (this.#check.kind === 'http') await get(this.#check.path, stream, signal)
+      if (this.#check.kind === 'http') {
+        await get({ path: this.#check.path, host: this.#host }, stream, signal)
+      }
     } finally {
       leave(stream)
     }
@@ -190,9 +212,13 @@ export class HealthCheck extends EventEmitter<HealthEvents> {
 }
 
 /** Requests a path, and looks at nothing but the status of the answer. */
-function get(path: string, stream: Duplex, signal: AbortSignal): Promise<void> {
+function get(
+  { path, host }: { path: string; host: string },
+  stream: Duplex,
+  signal: AbortSignal
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    const headers = { host: 'localhost', connection: 'close', 'user-agent': 'hyperseaport-check' }
+    const headers = { host, connection: 'close', 'user-agent': 'hyperseaport-check' }
     const ask = request({ path, headers, signal, createConnection: () => stream })
     ask.on('error', reject)
     ask.on('response', (response) => {

@@ -23,6 +23,9 @@ t.test('each line of the contract appears, and a client reaches the backend', as
   t.equal(await service.waitForLine('connecting to registry '), registryPublicKey)
   t.match(await service.waitForLine('registered service {'), "role: 'couchdb', version: '3.2.2'")
 
+  const reach = await service.waitForTalk('reached over the DHT, and by TCP at 127.0.0.1:')
+  t.match(reach, /^\d+; the backend sees every consumer as a local client, 127\.0\.0\.1$/)
+
   const proxy = cli.start(['proxy', '-p', '0', '-r', 'couchdb@3.x'])
   t.equal(await proxy.waitForLine('connecting to registry '), registryPublicKey)
   await proxy.waitForLine('connected to registry')

@@ -1,6 +1,8 @@
 import t from 'tap'
 import { get, islandOf, list } from './island.js'
 
+/** What makes a namespace in which the program is the first process. */
+const canBeFirst = process.platform === 'linux' && process.getuid?.() === 0
 const SERVER = `
 console.log('the pid is ' + process.pid)
 console.error('talk of the command')
@@ -39,10 +41,23 @@ t.test(
 )
 
 t.test(
+  'as PID 1, who runs a command is told to use an init',
+  { skip: canBeFirst ? false : 'only root of Linux may make a namespace' },
+  async (t) => {
+    const { cli } = await islandOf(t)
+    const script = cli.write('server.cjs', SERVER)
+    const line = ['service', '-r', 'hello@1.0.0', '--', 'node', script]
+    const service = cli.start(line, { at: ['unshare', '--pid', '--fork', '--kill-child'] })
+    t.match(await service.waitForTalk('as PID 1 '), /docker run --init/)
+    await service.waitForLine('registered service {')
+  }
+)
+
+t.test(
   'what fails its check is listed as failing, and used when there is nothing else',
   async (t) => {
     const { cli, start } = await islandOf(t)
-    const flags = ['--checkInterval', '500ms', '--check']
+    const flags = ['--checkInterval', '500ms', '--checkHost', 'hello.test', '--check']
     const service = await start.service('hello@1.0.0', ...flags, 'http:/health')
     const { port } = await start.proxy('hello@1.x')
     t.equal(await get(port), 'hello')

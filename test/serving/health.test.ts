@@ -83,20 +83,22 @@ t.test('a refused stream has it look at once, and only when that is news', async
 t.test('a path is asked for, and must be answered with 2xx or 3xx', async (t) => {
   let asked = ''
   const server = createServer((request, response) => {
-    asked = `${request.method} ${request.url}`
+    asked = `${request.method} ${request.headers.host}${request.url}`
     response.statusCode = Number(request.url?.slice(1))
     response.end('x'.repeat(100_000))
   })
   const connect = await listen(t, server)
-  const outcome = async (status: number) => {
+  const outcome = async (status: number, checkHost?: string) => {
     const check = `http:/${status}`
-    const health = new HealthCheck({ check, connect, checkInterval: 10_000 })
+    const health = new HealthCheck({ check, checkHost, connect, checkInterval: 10_000 })
     const { reason } = await health.start()
     health.stop()
     return reason?.message
   }
   t.equal(await outcome(200), undefined)
-  t.equal(asked, 'GET /200')
+  t.equal(asked, 'GET localhost/200')
+  t.equal(await outcome(200, 'api.example.com:8080'), undefined)
+  t.equal(asked, 'GET api.example.com:8080/200')
   t.equal(await outcome(302), undefined)
   t.equal(await outcome(404), 'CHECK_FAILED: GET /404 was answered with 404')
   t.equal(await outcome(503), 'CHECK_FAILED: GET /503 was answered with 503')
@@ -136,6 +138,11 @@ t.test('checks are read, and others refused', (t) => {
   t.same(parseCheck('http:/a/b?c=d'), { kind: 'http', path: '/a/b?c=d' })
   for (const text of ['', 'udp', 'http:', 'http://host/', 'http:/a b', 'https:/', 'http:/\r\n'])
     t.throws(() => parseCheck(text), { code: 'USAGE' }, text)
+  for (const checkHost of ['', 'a b', 'a/b', 'a\r\nx: y', 'http://a', ':80']) {
+    t.throws(() => checkOf(t, [true], { check: 'http:/', checkHost }), { code: 'USAGE' }, checkHost)
+  }
+  checkOf(t, [true], { check: 'http:/', checkHost: '[::1]:80' })
+  t.throws(() => checkOf(t, [true], { checkHost: 'a' }), { code: 'USAGE', message: /http:/ })
   for (const checkInterval of [0, -1, Number.NaN, 601_000]) {
     t.throws(() => checkOf(t, [true], { checkInterval }), { code: 'USAGE' })
   }
