@@ -1,5 +1,6 @@
 import t from 'tap'
 import { edgeTargets } from './fuzz/edge.js'
+import { hostingTargets } from './fuzz/hosting.js'
 import { linkTargets } from './fuzz/link.js'
 import { messagingTargets } from './fuzz/messaging.js'
 import { attack } from './fuzz/mutants.js'
@@ -26,6 +27,7 @@ t.test(
       ...(await replicationTargets((close) => t.teardown(close))),
       ...(await linkTargets()),
       ...messagingTargets,
+      ...hostingTargets,
       ...edgeTargets,
       ...settingsTargets
     }

@@ -95,6 +95,11 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/bundle/entry-table',
     'hosting/bundle/link-target'
   ],
+  'test/hosting/chunks/chunk-exchange.test.ts': [
+    'hosting/chunks/bundle-fetch',
+    'hosting/chunks/chunk-frames',
+    'hosting/chunks/chunk-peer'
+  ],
   'test/hosting/placement.test.ts': [
     'hosting/eligibility',
     'hosting/placement-view',

@@ -2,7 +2,7 @@ import { SeaportError } from '../core/errors.js'
 import type { Sink } from '../link/sink.js'
 import type { LinkStream } from '../link/stream.js'
 import { FrameReader, type FrameReaderOptions } from './frame-reader.js'
-import { encodeFrame, type Frame, HELLO, MAX_FRAME_BYTES, VERSION } from './frames.js'
+import { decodeFrame, encodeFrame, type Frame, HELLO, MAX_FRAME_BYTES, VERSION } from './frames.js'
 
 /** One long-lived stream for each link: commands, their answers, and what is emitted to a service. */
 export const CONVERSATION = 'hyperseaport/conversation/1'
@@ -50,7 +50,7 @@ export class Conversation implements Sink {
     this.#options = options
     const { maxFrame = MAX_FRAME_BYTES, hold } = options
     const onframe = (frame: Frame) => this.#take(frame)
-    this.#reader = new FrameReader({ maxBytes: maxFrame, onframe, hold })
+    this.#reader = new FrameReader({ maxBytes: maxFrame, decode: decodeFrame, onframe, hold })
   }
 
   /** Begins to talk and to listen. */

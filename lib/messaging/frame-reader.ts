@@ -1,18 +1,21 @@
 import { SeaportError } from '../core/errors.js'
-import { decodeFrame, type Frame, LENGTH_BYTES } from './frames.js'
+import { type Frame, LENGTH_BYTES } from './frames.js'
 
-export interface FrameReaderOptions {
+export interface FrameReaderOptions<F = Frame> {
   /** A frame that is larger breaks the protocol. */
   maxBytes: number
-  onframe: (frame: Frame) => void
+  onframe: (frame: F) => void
+  /** Reads one frame; null is one that is passed by. It throws what breaks the protocol. */
+  decode: (bytes: Buffer) => F | null
   /** Counts bytes of a frame that is not whole yet. What it throws ends the reading. */
   hold?: ((bytes: number) => void) | undefined
 }
 
 /** Puts frames together from what comes in pieces, and holds no more than one that is not whole yet. */
-export class FrameReader {
+export class FrameReader<F = Frame> {
   readonly #maxBytes: number
-  readonly #onframe: FrameReaderOptions['onframe']
+  readonly #onframe: (frame: F) => void
+  readonly #decode: (bytes: Buffer) => F | null
   readonly #hold: FrameReaderOptions['hold']
   readonly #pieces: Buffer[] = []
   #size = 0
@@ -22,9 +25,10 @@ export class FrameReader {
   #needed = LENGTH_BYTES
   #isStopped = false
 
-  constructor({ maxBytes, onframe, hold }: FrameReaderOptions) {
+  constructor({ maxBytes, onframe, decode, hold }: FrameReaderOptions<F>) {
     this.#maxBytes = maxBytes
     this.#onframe = onframe
+    this.#decode = decode
     this.#hold = hold
   }
 
@@ -70,7 +74,7 @@ export class FrameReader {
         this.#needed = LENGTH_BYTES + length
         break
       }
-      const frame = decodeFrame(bytes.subarray(at + LENGTH_BYTES, end))
+      const frame = this.#decode(bytes.subarray(at + LENGTH_BYTES, end))
       at = end
       if (frame !== null) this.#onframe(frame)
     }

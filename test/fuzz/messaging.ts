@@ -7,7 +7,7 @@ import { Caller } from '../../lib/messaging/caller.js'
 import { Commands } from '../../lib/messaging/commands.js'
 import { EventRing } from '../../lib/messaging/event-ring.js'
 import { FrameReader } from '../../lib/messaging/frame-reader.js'
-import { encodeFrame, type Frame } from '../../lib/messaging/frames.js'
+import { decodeFrame, encodeFrame, type Frame } from '../../lib/messaging/frames.js'
 import { ParkedAnswers } from '../../lib/messaging/parked-answers.js'
 import { Responder } from '../../lib/messaging/responder.js'
 import { Subscriber } from '../../lib/messaging/subscriber.js'
@@ -71,7 +71,7 @@ export const messagingTargets: Record<string, Target> = {
     valid: [Buffer.concat([...ASKED, ...ANSWERED, ...HEARD].map(encodeFrame))],
     read([input]) {
       const onframe = (frame: Frame) => 'body' in frame && decodeBody(frame.body)
-      new FrameReader({ maxBytes: 65_536, onframe }).push(input as Buffer)
+      new FrameReader({ maxBytes: 65_536, decode: decodeFrame, onframe }).push(input as Buffer)
     }
   },
   'a conversation as its service hears it': {

@@ -5,6 +5,7 @@ import {
   ANSWER,
   CALL,
   CANCEL,
+  decodeFrame,
   EMIT,
   EVENT,
   encodeFrame,
@@ -66,7 +67,11 @@ const FRAMES: Frame[] = [
 
 function read(pieces: Buffer[], maxBytes = 65_536): Frame[] {
   const frames: Frame[] = []
-  const reader = new FrameReader({ maxBytes, onframe: (frame) => frames.push(frame) })
+  const reader = new FrameReader({
+    maxBytes,
+    decode: decodeFrame,
+    onframe: (frame) => frames.push(frame)
+  })
   for (const piece of pieces) reader.push(piece)
   return frames
 }

@@ -1,0 +1,275 @@
+import { Abort, type Signal } from '../../core/abort.js'
+import { SeaportError } from '../../core/errors.js'
+import { crypto } from '../../core/holepunch.js'
+import { type ChunkEntry, decodeChunkList, hashOf } from '../bundle/chunk.js'
+import type { ChunkStore } from '../bundle/chunk-store.js'
+
+/** Who may be asked for the chunks of a bundle. Keys are hex; our own among them is passed over. */
+export interface ChunkSources {
+  /** Who has all of it: hosts. */
+  seeders?: readonly string[]
+  /** Who has all of it, on a line that is to carry each chunk once: the deployer. */
+  pusher?: string | undefined
+  /** The hosts that fetch it at the same time, ourselves included. All are to be told the same. */
+  peers?: readonly string[]
+}
+
+export interface BundleFetchOptions {
+  /** The hash of the bundle's list. */
+  list: string
+  /** Our own key, hex. */
+  key: string
+  store: ChunkStore
+  sources: ChunkSources
+  /** Asks a key for a chunk. */
+  ask: (key: string, hash: string, signal: Signal) => Promise<Buffer>
+  /** Whichever is aborted ends it. */
+  signals: readonly Signal[]
+  /** What somebody sent is not what was asked for. */
+  onnotice: (error: SeaportError) => void
+  /** A chunk is there, or is to come from somebody else than before; without a hash: any of them. */
+  onchange: (hash?: string) => void
+}
+
+export interface FetchProgress {
+  chunks: number
+  bytes: number
+  /** Of all that were missing when it began. */
+  allChunks: number
+  allBytes: number
+}
+
+/** How many chunks one key is asked for at a time. */
+const ASKED_AT_A_TIME = 4
+
+/** A chunk that is missing, and who was asked for it. */
+interface Missing extends ChunkEntry {
+  tried: Set<string>
+}
+
+/**
+ * Fetches what is missing of one bundle. Each chunk leaves the deployer once: the host that comes first in the
+ * chunk's rendezvous order asks the deployer for it, and the others ask that host. Who does not answer, or answers
+ * with something else, is not asked again, and the next is.
+ */
+export class BundleFetch {
+  readonly list: string
+  readonly progress: FetchProgress = { chunks: 0, bytes: 0, allChunks: 0, allBytes: 0 }
+
+  readonly #options: BundleFetchOptions
+  readonly #store: ChunkStore
+  readonly #abort = new Abort()
+  /** What waits for a key to be asked. */
+  readonly #queues = new Map<string, Missing[]>()
+  readonly #asking = new Map<string, number>()
+  readonly #out = new Set<string>()
+  /** Chunks that are to come, by hash, with who is asked or will be. */
+  readonly #coming = new Map<string, string>()
+  #sources: ChunkSources
+  /** Whether it is known which chunks are missing. */
+  #isPlanned = false
+  #onsettled: ((error: SeaportError | null) => void) | null = null
+
+  constructor(options: BundleFetchOptions) {
+    this.list = options.list
+    this.#options = options
+    this.#store = options.store
+    this.#sources = options.sources
+  }
+
+  /** Whether somebody has all of it. What comes from them is progress for those who wait for us. */
+  isGiver(key: string): boolean {
+    const { pusher, seeders = [] } = this.#sources
+    return key === pusher || seeders.includes(key)
+  }
+
+  /**
+   * Whether others may wait for a chunk here: it is to come from somebody who has it, so no two wait for each other.
+   * Before the list is here, any chunk may be one of those.
+   */
+  willHave(hash: string): boolean {
+    const from = this.#coming.get(hash)
+    return from === undefined ? !this.#isPlanned : this.isGiver(from)
+  }
+
+  /** Takes over who has been found since. Those who were out may be asked again. */
+  add({ seeders = [], pusher = this.#sources.pusher, peers = [] }: ChunkSources) {
+    const { seeders: former = [], peers: formerPeers = [] } = this.#sources
+    this.#sources = {
+      seeders: [...new Set([...former, ...seeders])],
+      pusher,
+      peers: [...new Set([...formerPeers, ...peers])]
+    }
+    this.#out.clear()
+  }
+
+  /**
+   * Fetches.
+   *
+   * @returns the chunks of the bundle, all of which are in the store
+   * @throws what the last that was asked has said; DISK_FULL, BAD_BUNDLE, or the signal's reason
+   */
+  async run(): Promise<ChunkEntry[]> {
+    const stops = this.#options.signals.map((signal) => {
+      const onabort = () => this.#abort.abort(signal.reason)
+      if (signal.aborted) onabort()
+      signal.addEventListener('abort', onabort, { once: true })
+      return () => signal.removeEventListener('abort', onabort)
+    })
+    const hold = this.#store.hold()
+    try {
+      this.#check()
+      const entries = (await this.#store.list(this.list)) ?? (await this.#fetchList())
+      for (const { hash } of entries) hold.add(hash)
+      const missing = await this.#store.missing(entries)
+      this.progress.allChunks = missing.length
+      this.progress.allBytes = missing.reduce((sum, { size }) => sum + size, 0)
+      await this.#store.checkRoom(this.progress.allBytes)
+      await this.#fetchAll(missing)
+      return entries
+    } finally {
+      hold.release()
+      for (const stop of stops) stop()
+      this.#abort.abort(SeaportError.CLOSED('the bundle is fetched no more'))
+    }
+  }
+
+  /** @throws the reason of whoever has ended it */
+  #check() {
+    if (this.#abort.aborted) throw this.#abort.reason
+  }
+
+  async #fetchList(): Promise<ChunkEntry[]> {
+    let reason = unreachable(this.list)
+    const { pusher, seeders = [], peers = [] } = this.#sources
+    // It is small, and nobody can plan without it, so each host asks who has it.
+    const sources = new Set([...seeders, ...(pusher ? [pusher] : []), ...peers])
+    sources.delete(this.#options.key)
+    for (const key of sources) {
+      try {
+        const list = await this.#ask(key, this.list)
+        const entries = decodeChunkList(list)
+        await this.#store.write(list)
+        this.#options.onchange(this.list)
+        return entries
+      } catch (error) {
+        this.#check()
+        reason = error as SeaportError
+        if (reason.code === 'DISK_FULL') throw reason
+      }
+    }
+    throw reason
+  }
+
+  #fetchAll(missing: readonly ChunkEntry[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const signal = this.#abort
+      this.#onsettled = (error) => {
+        this.#onsettled = null
+        if (error) reject(error)
+        else resolve()
+      }
+      if (signal.aborted) return reject(signal.reason)
+      signal.addEventListener('abort', () => this.#onsettled?.(signal.reason as SeaportError))
+      if (missing.length === 0) return resolve()
+      for (const entry of missing) {
+        this.#enqueue({ ...entry, tried: new Set() }, unreachable(this.list))
+      }
+      this.#isPlanned = true
+      this.#options.onchange()
+      for (const key of this.#queues.keys()) this.#pump(key)
+    })
+  }
+
+  /** Has the next source asked; with what the one before said. */
+  #enqueue(missing: Missing, reason: SeaportError) {
+    const key = this.#sourcesOf(missing.hash).find(
+      (key) => !this.#out.has(key) && !missing.tried.has(key)
+    )
+    if (key === undefined) return this.#onsettled?.(reason)
+    missing.tried.add(key)
+    this.#coming.set(missing.hash, key)
+    const queue = this.#queues.get(key) ?? []
+    this.#queues.set(key, queue)
+    queue.push(missing)
+  }
+
+  #pump(key: string) {
+    while (this.#onsettled && (this.#asking.get(key) ?? 0) < ASKED_AT_A_TIME) {
+      const missing = this.#queues.get(key)?.shift()
+      if (!missing) return
+      this.#asking.set(key, (this.#asking.get(key) ?? 0) + 1)
+      void this.#fetchFrom(key, missing)
+    }
+  }
+
+  /** Never rejects. */
+  async #fetchFrom(key: string, missing: Missing) {
+    try {
+      const chunk = await this.#ask(key, missing.hash)
+      await this.#store.write(chunk)
+      this.#coming.delete(missing.hash)
+      this.progress.chunks++
+      this.progress.bytes += chunk.byteLength
+      this.#options.onchange(missing.hash)
+      if (this.#coming.size === 0) this.#onsettled?.(null)
+    } catch (error) {
+      this.#onfailed(key, missing, error as SeaportError)
+    } finally {
+      this.#asking.set(key, (this.#asking.get(key) ?? 1) - 1)
+      this.#pump(key)
+    }
+  }
+
+  #onfailed(key: string, missing: Missing, error: SeaportError) {
+    if (!this.#onsettled) return
+    if (error.code === 'DISK_FULL' || error.code === 'STORAGE_FAILED') return this.#onsettled(error)
+    const turned = [missing]
+    // Somebody who only lacks this chunk may have the others.
+    if (error.code !== 'NOT_FOUND') {
+      this.#out.add(key)
+      turned.push(...(this.#queues.get(key)?.splice(0) ?? []))
+    }
+    for (const one of turned) {
+      this.#enqueue(one, error)
+      this.#options.onchange(one.hash)
+    }
+    for (const other of [...this.#queues.keys()]) if (other !== key) this.#pump(other)
+  }
+
+  /** @throws BAD_BUNDLE if what comes is something else */
+  async #ask(key: string, hash: string): Promise<Buffer> {
+    const chunk = await this.#options.ask(key, hash, this.#abort)
+    if (hashOf(chunk) === hash) return chunk
+    const error = SeaportError.BAD_BUNDLE(
+      `${key} sent a chunk that is not ${hash.slice(0, 8)}…; it is fetched elsewhere`
+    )
+    this.#options.onnotice(error)
+    throw error
+  }
+
+  /** Whom to ask for a chunk, in this order. */
+  #sourcesOf(hash: string): string[] {
+    const { key } = this.#options
+    const { pusher, peers = [] } = this.#sources
+    const seeders = ranked(hash, this.#sources.seeders ?? [])
+    const [first, ...others] = ranked(hash, [...new Set([...peers, key])])
+    const owner = first === key || first === undefined ? [] : [first]
+    const last = pusher === undefined ? [] : [pusher]
+    const order = [...seeders, ...owner, ...last, ...others]
+    return [...new Set(order)].filter((source) => source !== key)
+  }
+}
+
+/** Keys in the rendezvous order of a chunk: each host computes the same. */
+function ranked(hash: string, keys: readonly string[]): string[] {
+  const rank = (key: string) => crypto.hash(Buffer.from(hash + key, 'hex')).toString('hex')
+  return keys
+    .map((key) => ({ key, rank: rank(key) }))
+    .sort((a, b) => (a.rank < b.rank ? -1 : 1))
+    .map(({ key }) => key)
+}
+
+function unreachable(list: string): SeaportError {
+  return SeaportError.NO_INSTANCE(`nobody who has the bundle ${list.slice(0, 8)}… can be reached`)
+}

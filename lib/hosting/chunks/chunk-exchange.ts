@@ -1,0 +1,279 @@
+import { EventEmitter } from 'node:events'
+import { Abort, type Signal } from '../../core/abort.js'
+import { SeaportError } from '../../core/errors.js'
+import { toHex } from '../../core/keys.js'
+import type { LinkStream } from '../../link/stream.js'
+import type { ChunkEntry } from '../bundle/chunk.js'
+import type { ChunkStore } from '../bundle/chunk-store.js'
+import { BundleFetch, type ChunkSources, type FetchProgress } from './bundle-fetch.js'
+import { ChunkPeer, type Want } from './chunk-peer.js'
+
+export interface ChunkExchangeOptions {
+  store: ChunkStore
+  /** Our own key, hex, as the others know it. */
+  key: string
+  /** Opens a stream of the purpose `CHUNKS` to a key, as a `LinkPool` does. */
+  connect: (key: Buffer, signal: Signal) => Promise<LinkStream>
+  /** Whether a key, hex, may have a bundle, by the hash of its list; an error says why not. Asked for each chunk. */
+  authorize: (key: string, list: string) => boolean | SeaportError
+  /** How long it waits for a byte while it has asked for something, in ms. */
+  stallTimeout?: number | undefined
+  /** How often those who wait are told of progress, in ms. */
+  progressInterval?: number | undefined
+}
+
+interface ChunkExchangeEvents {
+  /** Somebody sent a chunk that is not what its hash says, or broke the protocol. */
+  notice: [error: SeaportError]
+}
+
+export interface FetchOptions {
+  sources: ChunkSources
+  signal?: Signal | undefined
+}
+
+const PROGRESS_INTERVAL_MS = 500
+/** Streams of one key at a time. */
+const MAX_STREAMS = 4
+/** Bundles whose chunks are remembered, so that a list is not read again for each of them. */
+const MAX_LISTS = 16
+
+/**
+ * Gives chunks to those who may have them, and fetches bundles. One for each process: a host has one beside its
+ * store, and so has who pushes. Give streams of the purpose `CHUNKS` to `accept`.
+ */
+export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
+  /** Of streams that are over. */
+  readonly #stats = { sent: 0, sentBytes: 0, refused: 0, bad: 0 }
+  readonly #options: ChunkExchangeOptions
+  readonly #store: ChunkStore
+  readonly #peers = new Map<string, Set<ChunkPeer>>()
+  /** Those that were opened here to fetch something, and end with that. */
+  readonly #lent = new Set<ChunkPeer>()
+  readonly #connecting = new Map<string, Promise<ChunkPeer>>()
+  readonly #fetches = new Map<string, { fetch: BundleFetch; done: Promise<ChunkEntry[]> }>()
+  /** Who waits for a chunk that is to come here, or for a bundle that nobody has told us of yet. */
+  readonly #waiting = new Map<ChunkPeer, Set<Want>>()
+  readonly #lists = new Map<string, ReadonlySet<string>>()
+  readonly #abort = new Abort()
+  #toldAt = 0
+
+  constructor(options: ChunkExchangeOptions) {
+    super()
+    this.#options = options
+    this.#store = options.store
+  }
+
+  /** Chunks that were sent, wants that were refused, and chunks that came and were something else. */
+  get stats() {
+    const stats = { ...this.#stats }
+    for (const peer of [...this.#peers.values()].flatMap((peers) => [...peers])) {
+      stats.sent += peer.stats.sent
+      stats.sentBytes += peer.stats.sentBytes
+    }
+    return stats
+  }
+
+  /** Takes a stream that somebody has opened to us. */
+  accept(stream: LinkStream, remotePublicKey: Buffer) {
+    const key = toHex(remotePublicKey)
+    if (this.#abort.aborted || (this.#peers.get(key)?.size ?? 0) >= MAX_STREAMS) {
+      return stream.destroy(
+        SeaportError.LIMIT_REACHED(`more than ${MAX_STREAMS} streams of chunks to one key`)
+      )
+    }
+    this.#add(stream, key)
+  }
+
+  /**
+   * Has a stream to a key, so that who is there can ask us for chunks: a deployer cannot be called.
+   *
+   * @returns a promise of when that stream is over, and why
+   * @throws what opening a stream throws
+   */
+  async join(key: string): Promise<{ closed: Promise<SeaportError> }> {
+    const peer = await this.#peerOf(key)
+    this.#lent.delete(peer)
+    const closed = new Promise<SeaportError>((resolve) => peer.once('close', resolve))
+    return { closed }
+  }
+
+  /**
+   * Fetches what is missing of a bundle. If that is under way already, the sources are added to those that it has. What
+   * has come stays when it fails, and is not fetched again by the next call.
+   *
+   * @param list the hash of its list
+   * @returns the chunks of the bundle, all of which are in the store
+   * @throws NO_INSTANCE or what the last that was asked has said, DISK_FULL, BAD_BUNDLE, CLOSED, the signal's reason
+   */
+  fetch(list: string, { sources, signal }: FetchOptions): Promise<ChunkEntry[]> {
+    const running = this.#fetches.get(list)
+    if (running) {
+      running.fetch.add(sources)
+      return running.done
+    }
+    const { key } = this.#options
+    const fetch = new BundleFetch({
+      list,
+      key,
+      sources,
+      store: this.#store,
+      signals: signal ? [signal, this.#abort] : [this.#abort],
+      ask: (from, hash, stop) => this.#ask(from, list, hash, stop),
+      onnotice: (error) => {
+        this.#stats.bad++
+        this.emit('notice', error)
+      },
+      onchange: (hash) => this.#answerWaiting(list, hash)
+    })
+    const done = fetch.run().finally(() => {
+      this.#fetches.delete(list)
+      this.#answerWaiting(list)
+      this.#endIdle()
+    })
+    this.#fetches.set(list, { fetch, done })
+    this.#answerWaiting(list)
+    return done
+  }
+
+  /** How far the fetch of a bundle is; null if it is not being fetched. */
+  progressOf(list: string): FetchProgress | null {
+    return this.#fetches.get(list)?.fetch.progress ?? null
+  }
+
+  /** Ends all streams and fetches. */
+  close() {
+    const reason = SeaportError.CLOSED('the exchange of chunks was closed')
+    this.#abort.abort(reason)
+    for (const peers of this.#peers.values()) for (const peer of peers) peer.end()
+  }
+
+  /** What ended in order before it was answered is asked again, on a stream that is opened for it. */
+  async #ask(key: string, list: string, hash: string, signal: Signal): Promise<Buffer> {
+    const isThere = this.#peers.has(key)
+    try {
+      return await (await this.#peerOf(key)).ask(list, hash, signal)
+    } catch (error) {
+      const isLost = error instanceof SeaportError && error.code === 'LINK_LOST'
+      if (!isThere || !isLost || signal.aborted) throw error
+      return (await this.#peerOf(key)).ask(list, hash, signal)
+    }
+  }
+
+  async #peerOf(key: string): Promise<ChunkPeer> {
+    for (const peer of this.#peers.get(key) ?? []) if (!peer.isClosed) return peer
+    const connecting = this.#connecting.get(key) ?? this.#connect(key)
+    this.#connecting.set(key, connecting)
+    return connecting
+  }
+
+  async #connect(key: string): Promise<ChunkPeer> {
+    try {
+      const signal = this.#abort
+      const stream = await this.#options.connect(Buffer.from(key, 'hex'), signal)
+      if (signal.aborted) {
+        stream.destroy()
+        throw signal.reason
+      }
+      const peer = this.#add(stream, key)
+      this.#lent.add(peer)
+      return peer
+    } finally {
+      this.#connecting.delete(key)
+    }
+  }
+
+  #add(stream: LinkStream, key: string): ChunkPeer {
+    const { stallTimeout } = this.#options
+    const peer = new ChunkPeer({ stream, key, stallTimeout })
+    const peers = this.#peers.get(key) ?? new Set()
+    this.#peers.set(key, peers.add(peer))
+    peer.on('want', (want) => void this.#onwant(peer, want))
+    peer.on('heard', () => this.#tellProgress(key))
+    peer.once('close', (reason) => {
+      this.#stats.sent += peer.stats.sent
+      this.#stats.sentBytes += peer.stats.sentBytes
+      peers.delete(peer)
+      this.#lent.delete(peer)
+      if (peers.size === 0) this.#peers.delete(key)
+      this.#waiting.delete(peer)
+      if (reason.code === 'BAD_MESSAGE' || reason.code === 'TOO_LARGE') this.emit('notice', reason)
+    })
+    peer.open()
+    return peer
+  }
+
+  /** Answers one want: now, later, or not. Never rejects. */
+  async #onwant(peer: ChunkPeer, want: Want) {
+    try {
+      const { list, hash } = want
+      const answer = this.#options.authorize(peer.key, list)
+      if (answer !== true) {
+        throw answer || SeaportError.NOT_GRANTED(`${peer.key} may not have this bundle`)
+      }
+      const give = () => want.give(() => this.#store.read(hash))
+      if (await this.#has(list, hash)) return give()
+      const fetch = this.#fetches.get(list)?.fetch
+      const mayCome = fetch ? fetch.willHave(hash) : !(await this.#store.has(list))
+      if (mayCome && (fetch || !this.#fetches.has(list))) {
+        this.#waiting.set(peer, (this.#waiting.get(peer) ?? new Set()).add(want))
+        return
+      }
+      // It may have come while we looked.
+      if (await this.#has(list, hash)) return give()
+      throw SeaportError.NOT_FOUND('the chunk is not here')
+    } catch (error) {
+      this.#stats.refused++
+      want.refuse(error instanceof SeaportError ? error : SeaportError.NOT_FOUND('not here'))
+    }
+  }
+
+  /** Whether a chunk is here, and belongs to this bundle: who may have one bundle learns nothing of another. */
+  async #has(list: string, hash: string): Promise<boolean> {
+    if (hash === list) return this.#store.has(list)
+    const hashes = this.#lists.get(list) ?? (await this.#readList(list))
+    return hashes?.has(hash) === true && this.#store.has(hash)
+  }
+
+  async #readList(list: string): Promise<ReadonlySet<string> | null> {
+    const entries = await this.#store.list(list)
+    if (!entries) return null
+    const hashes = new Set(entries.map(({ hash }) => hash))
+    const [oldest] = this.#lists.keys()
+    if (this.#lists.size >= MAX_LISTS && oldest !== undefined) this.#lists.delete(oldest)
+    this.#lists.set(list, hashes)
+    return hashes
+  }
+
+  /** Looks again at what others wait for. */
+  #answerWaiting(list: string, hash?: string) {
+    const again: [peer: ChunkPeer, want: Want][] = []
+    for (const [peer, wants] of this.#waiting) {
+      for (const want of wants) {
+        const isMeant = want.list === list && (hash === undefined || want.hash === hash)
+        if (want.isOver || isMeant) wants.delete(want)
+        if (isMeant && !want.isOver) again.push([peer, want])
+      }
+      if (wants.size === 0) this.#waiting.delete(peer)
+    }
+    for (const [peer, want] of again) void this.#onwant(peer, want)
+  }
+
+  /** Tells who waits that something comes, if it comes from somebody who has it. */
+  #tellProgress(key: string) {
+    const { progressInterval = PROGRESS_INTERVAL_MS } = this.#options
+    if (this.#waiting.size === 0 || performance.now() - this.#toldAt < progressInterval) return
+    for (const [peer, wants] of this.#waiting) {
+      const isComing = [...wants].some(({ list }) => this.#fetches.get(list)?.fetch.isGiver(key))
+      if (!isComing) continue
+      this.#toldAt = performance.now()
+      peer.progress()
+    }
+  }
+
+  /** Streams that nobody uses keep links open. Those that others have opened are theirs to end. */
+  #endIdle() {
+    if (this.#fetches.size > 0) return
+    for (const peer of this.#lent) if (peer.isIdle) peer.end()
+  }
+}

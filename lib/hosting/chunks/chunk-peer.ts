@@ -1,0 +1,276 @@
+import { EventEmitter } from 'node:events'
+import type { Signal } from '../../core/abort.js'
+import { SeaportError } from '../../core/errors.js'
+import type { Sink } from '../../link/sink.js'
+import type { LinkStream } from '../../link/stream.js'
+import { FrameReader } from '../../messaging/frame-reader.js'
+import {
+  CANCEL,
+  CHUNK,
+  type ChunkFrame,
+  decodeChunkFrame,
+  encodeChunkFrame,
+  MAX_FRAME_BYTES,
+  NO,
+  PROGRESS,
+  WANT
+} from './chunk-frames.js'
+
+/** A chunk that the other side wants. It is answered once. */
+export interface Want {
+  list: string
+  hash: string
+  /** Sends a chunk, when its turn comes and the other side takes it. */
+  give(read: () => Promise<Buffer | null>): void
+  refuse(error: SeaportError): void
+  /** Whether it was answered, or is not wanted any more. */
+  readonly isOver: boolean
+}
+
+export interface ChunkPeerOptions {
+  stream: LinkStream
+  /** Of the other side, hex. */
+  key: string
+  /** How long it waits for a byte while it has asked for something, in ms. */
+  stallTimeout?: number | undefined
+}
+
+interface ChunkPeerEvents {
+  want: [want: Want]
+  /** Bytes came. */
+  heard: []
+  close: [reason: SeaportError]
+}
+
+interface Asked {
+  resolve: (chunk: Buffer) => void
+  reject: (error: SeaportError) => void
+}
+
+const STALL_TIMEOUT_MS = 5000
+/** As many as one side may ask for at a time. */
+const MAX_WANTS = 64
+
+/** One stream of chunks, with who is at its other end. */
+export class ChunkPeer extends EventEmitter<ChunkPeerEvents> implements Sink {
+  readonly key: string
+  readonly stats = { sent: 0, sentBytes: 0, received: 0, receivedBytes: 0 }
+
+  readonly #stream: LinkStream
+  readonly #stallTimeout: number
+  readonly #reader: FrameReader<ChunkFrame>
+  readonly #asked = new Map<number, Asked>()
+  readonly #wants = new Map<number, { isOver: boolean }>()
+  /** Chunks are read from the disk one by one, as the other side takes them. */
+  #giving: Promise<void> = Promise.resolve()
+  #lastId = 0
+  #stall: NodeJS.Timeout | null = null
+  #ondrained: (() => void) | null = null
+  #closed: SeaportError | null = null
+
+  constructor({ stream, key, stallTimeout = STALL_TIMEOUT_MS }: ChunkPeerOptions) {
+    super()
+    this.key = key
+    this.#stream = stream
+    this.#stallTimeout = stallTimeout
+    this.#reader = new FrameReader({
+      maxBytes: MAX_FRAME_BYTES,
+      decode: decodeChunkFrame,
+      onframe: (frame) => this.#onframe(frame)
+    })
+  }
+
+  get isClosed(): boolean {
+    return this.#closed !== null
+  }
+
+  /** Whether nothing is asked for, either way. */
+  get isIdle(): boolean {
+    return this.#asked.size + this.#wants.size === 0
+  }
+
+  /** Begins to read. Whoever listens to `want` does so by now. */
+  open() {
+    this.#stream.attach(this)
+    this.#stream.resume()
+  }
+
+  /**
+   * Asks for a chunk. What comes is not compared with its hash yet.
+   *
+   * @throws what the other side refused with, OPEN_TIMEOUT if nothing comes of anything that was asked for, LINK_LOST,
+   *   or the signal's reason
+   */
+  ask(list: string, hash: string, signal: Signal): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return reject(this.#closed)
+      if (signal.aborted) return reject(signal.reason)
+      const id = ++this.#lastId
+      const settle = () => {
+        this.#asked.delete(id)
+        signal.removeEventListener('abort', onabort)
+        if (this.#asked.size === 0) this.#restart(null)
+      }
+      const onabort = () => {
+        settle()
+        this.#send({ type: CANCEL, id })
+        reject(signal.reason)
+      }
+      signal.addEventListener('abort', onabort, { once: true })
+      this.#asked.set(id, {
+        resolve: (chunk) => {
+          settle()
+          resolve(chunk)
+        },
+        reject: (error) => {
+          settle()
+          reject(error)
+        }
+      })
+      this.#send({ type: WANT, id, list, hash })
+      if (this.#asked.size === 1) this.#restart(this.#stallTimeout)
+    })
+  }
+
+  /** Says that what the other side waits for is on its way to here. */
+  progress() {
+    this.#send({ type: PROGRESS })
+  }
+
+  /** Ends it in order: what was asked for is not answered. */
+  end() {
+    if (this.#closed) return
+    this.#stream.end()
+    this.#onover(SeaportError.CLOSED('the stream of chunks was ended'))
+  }
+
+  destroy(error: SeaportError) {
+    this.#stream.destroy(error)
+    this.#onover(error)
+  }
+
+  // What the stream brings.
+
+  ondata(bytes: Buffer): boolean {
+    if (this.#closed) return true
+    if (this.#stall) this.#restart(this.#stallTimeout)
+    this.stats.receivedBytes += bytes.byteLength
+    this.emit('heard')
+    try {
+      this.#reader.push(bytes)
+    } catch (error) {
+      this.destroy(
+        error instanceof SeaportError ? error : SeaportError.BAD_MESSAGE('chunks cannot be read')
+      )
+    }
+    return true
+  }
+
+  onend() {
+    this.#stream.end()
+    this.#onover(SeaportError.LINK_LOST('the other side ended the stream of chunks'))
+  }
+
+  ondrain() {
+    this.#ondrained?.()
+  }
+
+  onclose(reason: SeaportError | null) {
+    this.#onover(reason ?? SeaportError.LINK_LOST('the stream of chunks is over'))
+  }
+
+  #onframe(frame: ChunkFrame) {
+    switch (frame.type) {
+      case WANT:
+        return this.#onwant(frame.id, frame.list, frame.hash)
+      case CHUNK:
+        this.stats.received++
+        // What comes after a cancel was under way.
+        return this.#asked.get(frame.id)?.resolve(Buffer.from(frame.bytes))
+      case NO:
+        return this.#asked.get(frame.id)?.reject(SeaportError.remote(frame.code, frame.text))
+      case CANCEL:
+        return this.#settle(frame.id)
+      case PROGRESS:
+    }
+  }
+
+  #onwant(id: number, list: string, hash: string) {
+    if (this.#wants.has(id) || this.#wants.size >= MAX_WANTS) {
+      throw SeaportError.BAD_MESSAGE(`more than ${MAX_WANTS} chunks are asked for at a time`)
+    }
+    const state = { isOver: false }
+    this.#wants.set(id, state)
+    this.emit('want', {
+      list,
+      hash,
+      give: (read) => {
+        this.#giving = this.#giving.then(() => this.#give(id, state, read)).catch(() => {})
+      },
+      refuse: ({ code, text }) => {
+        if (!state.isOver) this.#send({ type: NO, id, code, text })
+        this.#settle(id)
+      },
+      get isOver() {
+        return state.isOver
+      }
+    })
+  }
+
+  async #give(id: number, state: { isOver: boolean }, read: () => Promise<Buffer | null>) {
+    if (state.isOver) return
+    const bytes = await read().catch(() => null)
+    if (state.isOver) return
+    this.#settle(id)
+    if (bytes === null) {
+      return void this.#send({ type: NO, id, code: 'NOT_FOUND', text: 'the chunk is not here' })
+    }
+    this.stats.sent++
+    this.stats.sentBytes += bytes.byteLength
+    if (this.#send({ type: CHUNK, id, bytes })) return
+    await new Promise<void>((resolve) => {
+      if (this.#closed) return resolve()
+      this.#ondrained = resolve
+    })
+  }
+
+  #settle(id: number) {
+    const state = this.#wants.get(id)
+    if (state) state.isOver = true
+    this.#wants.delete(id)
+  }
+
+  /** @returns whether more may follow at once */
+  #send(frame: ChunkFrame): boolean {
+    let isTaken = true
+    if (!this.#closed)
+      for (const piece of encodeChunkFrame(frame)) isTaken = this.#stream.write(piece)
+    return isTaken
+  }
+
+  #restart(timeout: number | null) {
+    if (this.#stall) clearTimeout(this.#stall)
+    this.#stall = timeout === null ? null : setTimeout(() => this.#onstall(), timeout)
+  }
+
+  #onstall() {
+    const error = SeaportError.OPEN_TIMEOUT(
+      `${this.key.slice(0, 8)}… sent nothing of a bundle for ${this.#stallTimeout} ms`
+    )
+    for (const [id, asked] of [...this.#asked]) {
+      this.#send({ type: CANCEL, id })
+      asked.reject(error)
+    }
+  }
+
+  #onover(reason: SeaportError) {
+    if (this.#closed) return
+    this.#closed = reason
+    this.#restart(null)
+    this.#reader.stop()
+    for (const id of [...this.#wants.keys()]) this.#settle(id)
+    for (const asked of [...this.#asked.values()]) asked.reject(reason)
+    this.#ondrained?.()
+    this.emit('close', reason)
+  }
+}

@@ -1,0 +1,261 @@
+import { once } from 'node:events'
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { Abort } from '../../../lib/core/abort.js'
+import { SeaportError } from '../../../lib/core/errors.js'
+import { hashOf } from '../../../lib/hosting/bundle/chunk.js'
+import { ChunkStore } from '../../../lib/hosting/bundle/chunk-store.js'
+import { ChunkPeer } from '../../../lib/hosting/chunks/chunk-peer.js'
+import { slowness } from '../../watchdog.js'
+import { aFolder } from '../bundle/folders.js'
+import { aBundle, quay } from './quay.js'
+
+const SIZES = Array.from({ length: 40 }, (_, i) => 10_000 + i)
+const LIST_BYTES = 1 + 36 * SIZES.length
+const BYTES = SIZES.reduce((sum, size) => sum + size, 0)
+
+t.test(
+  'a bundle is fetched from who has it, over the stream that the deployer has opened',
+  async (t) => {
+    const { berth } = quay(t)
+    const [pusher, host] = [await berth(), await berth()]
+    pusher.isReachable = false
+    const { list, entries } = await aBundle(pusher.store, [1_048_576, 5, 700_000])
+    await pusher.exchange.join(host.key)
+    const fetched = await host.exchange.fetch(list, { sources: { pusher: pusher.key } })
+    t.same(fetched, entries)
+    t.same(await host.store.missing(entries), [])
+    t.same(await host.store.list(list), entries)
+    t.equal(host.exchange.progressOf(list), null)
+  }
+)
+
+t.test('each chunk leaves the deployer once, and goes on from the host that took it', async (t) => {
+  const { berth } = quay(t)
+  const pusher = await berth()
+  pusher.isReachable = false
+  const hosts = await Promise.all(Array.from({ length: 5 }, () => berth()))
+  const peers = hosts.map(({ key }) => key)
+  const { list, entries } = await aBundle(pusher.store, SIZES)
+  for (const host of hosts) await pusher.exchange.join(host.key)
+  await Promise.all(
+    hosts.map(({ exchange }) => exchange.fetch(list, { sources: { pusher: pusher.key, peers } }))
+  )
+  for (const { store } of hosts) t.same(await store.missing(entries), [])
+  const { sent, sentBytes } = pusher.exchange.stats
+  t.equal(sent, SIZES.length + hosts.length, 'each chunk once, and the list to each')
+  t.equal(sentBytes, BYTES + hosts.length * LIST_BYTES)
+  for (const { exchange } of hosts) t.ok(exchange.stats.sent > 0, 'all pass on')
+})
+
+t.test(
+  'who waits moves on when the host that it waits for gets nothing, and not before',
+  async (t) => {
+    const { berth } = quay(t)
+    const pusher = await berth()
+    const [host, idler] = [await berth({ stallTimeout: 1000 * slowness() }), await berth()]
+    const peers = [host.key, idler.key]
+    const { list, entries } = await aBundle(pusher.store, SIZES)
+    // The idler was told nothing of the bundle, so it never has a chunk of it.
+    await host.exchange.fetch(list, { sources: { pusher: pusher.key, peers } })
+    t.same(await host.store.missing(entries), [])
+    t.equal(idler.exchange.stats.sent, 0)
+  }
+)
+
+t.test(
+  'who waits goes on waiting while something comes to the host that it waits for',
+  async (t) => {
+    const { berth } = quay(t)
+    // It gives its chunks one by one, so slowly that all of them take far longer than anybody waits for a byte.
+    const store = new ChunkStore(await aFolder(t), { minFree: 0 })
+    const pusher = await berth({ store })
+    const { list, entries } = await aBundle(store, Array(8).fill(50_000))
+    const { read } = store
+    store.read = async (hash) => {
+      await new Promise((resolve) => setTimeout(resolve, 150))
+      return read.call(store, hash)
+    }
+    const stallTimeout = 1000 * slowness()
+    const hosts = await Promise.all([1, 2].map(() => berth({ stallTimeout, progressInterval: 10 })))
+    const peers = hosts.map(({ key }) => key)
+    await Promise.all(
+      hosts.map(({ exchange }) => exchange.fetch(list, { sources: { pusher: pusher.key, peers } }))
+    )
+    t.equal(pusher.exchange.stats.sent, entries.length + 2)
+  }
+)
+
+t.test('without the deployer, hosts fetch from those that have all', async (t) => {
+  const { berth } = quay(t)
+  const [one, two, late] = [await berth(), await berth(), await berth()]
+  const { list, entries } = await aBundle(one.store, SIZES)
+  const seeders = [one.key]
+  await two.exchange.fetch(list, { sources: { seeders } })
+  await late.exchange.fetch(list, { sources: { seeders: [one.key, two.key] } })
+  t.same(await late.store.missing(entries), [])
+  for (const { exchange } of [one, two]) t.ok(exchange.stats.sent > 5, 'both share in it')
+})
+
+t.test('a fetch that was interrupted goes on where it was, and no chunk comes twice', async (t) => {
+  const { berth } = quay(t)
+  const [pusher, host] = [await berth(), await berth()]
+  const { list, entries } = await aBundle(pusher.store, SIZES)
+  const stop = new AbortController()
+  const { write } = host.store
+  let written = 0
+  host.store.write = async (chunk) => {
+    if (++written === 15) stop.abort(SeaportError.CLOSED('the host is stopped'))
+    return write.call(host.store, chunk)
+  }
+  const sources = { pusher: pusher.key }
+  await t.rejects(host.exchange.fetch(list, { sources, signal: stop.signal }), { code: 'CLOSED' })
+  host.store.write = write
+  const missing = await host.store.missing(entries)
+  t.ok(missing.length < entries.length)
+  const before = pusher.exchange.stats.sent
+  await host.exchange.fetch(list, { sources })
+  t.equal(pusher.exchange.stats.sent - before, missing.length)
+  t.same(await host.store.missing(entries), [])
+})
+
+t.test('a deployer that dies in the middle is replaced by itself, come back', async (t) => {
+  const { berth } = quay(t)
+  const [pusher, host] = [await berth(), await berth()]
+  const { list, entries } = await aBundle(pusher.store, SIZES)
+  const { write } = host.store
+  let written = 0
+  host.store.write = async (chunk) => {
+    if (++written === 10) for (const { initiator } of pusher.pairs) initiator.destroy()
+    return write.call(host.store, chunk)
+  }
+  await pusher.exchange.join(host.key)
+  pusher.isReachable = false
+  await t.rejects(host.exchange.fetch(list, { sources: { pusher: pusher.key } }), {
+    code: 'LINK_LOST'
+  })
+  await pusher.exchange.join(host.key)
+  await host.exchange.fetch(list, { sources: { pusher: pusher.key } })
+  t.same(await host.store.missing(entries), [])
+})
+
+t.test('two fetches of one bundle are one, with the sources of both', async (t) => {
+  const { berth } = quay(t)
+  const [one, host] = [await berth(), await berth()]
+  const { list, entries } = await aBundle(one.store, SIZES)
+  const nobody = 'ab'.repeat(32)
+  const first = host.exchange.fetch(list, { sources: { seeders: [one.key] } })
+  const second = host.exchange.fetch(list, { sources: { pusher: nobody } })
+  t.equal(await first, await second)
+  t.same(await host.store.missing(entries), [])
+  t.equal(one.exchange.stats.sent, entries.length + 1)
+})
+
+t.test('a chunk that is not what its hash says is told, and fetched elsewhere', async (t) => {
+  const { berth } = quay(t)
+  const [liar, honest, host] = [await berth(), await berth(), await berth()]
+  const { list, entries } = await aBundle(honest.store, SIZES)
+  liar.store.has = async () => true
+  liar.store.list = async () => entries
+  liar.store.read = async (hash) => {
+    const chunk = Buffer.from((await honest.store.read(hash)) ?? '')
+    chunk[5] = (chunk[5] ?? 0) ^ 1
+    return chunk
+  }
+  await host.exchange.fetch(list, { sources: { seeders: [liar.key], pusher: honest.key } })
+  t.same(await host.store.missing(entries), [])
+  t.match(host.notices, [{ code: 'BAD_BUNDLE', message: new RegExp(liar.key) }])
+  t.equal(host.exchange.stats.bad, host.notices.length)
+  const only = await berth()
+  await t.rejects(only.exchange.fetch(list, { sources: { seeders: [liar.key] } }), {
+    code: 'BAD_BUNDLE'
+  })
+  t.notOk(await only.store.has(list))
+})
+
+t.test('only those who may have a bundle get a chunk of it, and of no other', async (t) => {
+  const { berth } = quay(t)
+  const allowed = new Map<string, string>()
+  const host = await berth({
+    authorize: (key, list) =>
+      allowed.get(key) === list || SeaportError.NOT_GRANTED('ask for the grant --host')
+  })
+  const [mine, other] = [await aBundle(host.store, [10, 20]), await aBundle(host.store, [30])]
+  const stranger = await berth()
+  const sources = { seeders: [host.key] }
+  await t.rejects(stranger.exchange.fetch(mine.list, { sources }), {
+    code: 'NOT_GRANTED',
+    message: /--host/
+  })
+  t.equal(host.exchange.stats.sent, 0)
+  allowed.set(stranger.key, mine.list)
+  await stranger.exchange.fetch(mine.list, { sources })
+  await t.rejects(stranger.exchange.fetch(other.list, { sources }), { code: 'NOT_GRANTED' })
+  const guess = other.entries[0]?.hash as string
+  // It asks for a chunk of the other bundle in the name of its own.
+  const rogue = await berth()
+  allowed.set(rogue.key, mine.list)
+  await rogue.store.write((await host.store.read(mine.list)) as Buffer)
+  rogue.store.list = async () => [{ hash: guess, size: 30 }]
+  await t.rejects(rogue.exchange.fetch(mine.list, { sources }), { code: 'NOT_FOUND' })
+})
+
+t.test(
+  'a list that is none, a bundle that is too large, and a full disk are refused before chunks come',
+  async (t) => {
+    const { berth } = quay(t)
+    const [pusher, host] = [await berth(), await berth()]
+    const sources = { pusher: pusher.key }
+    const noList = await pusher.store.write(Buffer.from('no list'))
+    await t.rejects(host.exchange.fetch(noList, { sources }), { code: 'BAD_BUNDLE' })
+    t.notOk(await host.store.has(noList))
+    const full = await berth({ store: new ChunkStore(await aFolder(t), { minFree: 0.999999 }) })
+    const { list } = await aBundle(pusher.store, SIZES)
+    const before = pusher.exchange.stats.sent
+    await t.rejects(full.exchange.fetch(list, { sources }), { code: 'DISK_FULL' })
+    t.equal(pusher.exchange.stats.sent - before, 1, 'the list alone')
+  }
+)
+
+t.test('a chunk that the disk of the giver has spoilt is fetched elsewhere', async (t) => {
+  const { berth } = quay(t)
+  const folder = await aFolder(t)
+  const spoilt = await berth({ store: new ChunkStore(folder, { minFree: 0 }) })
+  const [good, host] = [await berth(), await berth()]
+  const { list, entries } = await aBundle(good.store, [100, 200])
+  for (const { hash } of [...entries, { hash: list }]) {
+    await spoilt.store.write((await good.store.read(hash)) as Buffer)
+  }
+  const { hash } = entries[0] as { hash: string }
+  await rm(join(folder, hash.slice(0, 2), hash.slice(2)))
+  await writeFile(join(folder, hash.slice(0, 2), hash.slice(2)), 'spoilt')
+  await host.exchange.fetch(list, { sources: { seeders: [spoilt.key], pusher: good.key } })
+  t.same(await host.store.missing(entries), [])
+  t.equal(spoilt.store.stats.broken, 1)
+})
+
+t.test('who asks for more at a time than may be asked is cut off', async (t) => {
+  const { berth } = quay(t)
+  const [host, greedy] = [await berth(), await berth()]
+  const hash = hashOf(Buffer.from('nobody has it'))
+  const signal = new Abort()
+  const told = once(host.exchange, 'notice')
+  // Its own requests go past the exchange, which would ask for four at a time.
+  const peer = new ChunkPeer({ stream: await greedy.connect(host.key), key: host.key })
+  peer.open()
+  const asked = Array.from({ length: 65 }, () => peer.ask(hash, hash, signal).catch(() => {}))
+  t.match(await told, [{ code: 'BAD_MESSAGE' }])
+  await Promise.all(asked)
+})
+
+t.test('an exchange that is closed fetches no more and takes no stream', async (t) => {
+  const { berth } = quay(t)
+  const [pusher, host] = [await berth(), await berth()]
+  const { list } = await aBundle(pusher.store, SIZES)
+  pusher.store.read = () => new Promise(() => {})
+  const fetching = host.exchange.fetch(list, { sources: { pusher: pusher.key } })
+  host.exchange.close()
+  await t.rejects(fetching, { code: 'CLOSED' })
+  await t.rejects(host.exchange.fetch(list, { sources: {} }), { code: 'CLOSED' })
+})
