@@ -2,6 +2,7 @@ import t from 'tap'
 import { edgeTargets } from './fuzz/edge.js'
 import { hostingTargets } from './fuzz/hosting.js'
 import { linkTargets } from './fuzz/link.js'
+import { mailTargets } from './fuzz/mail.js'
 import { messagingTargets } from './fuzz/messaging.js'
 import { attack } from './fuzz/mutants.js'
 import { registryTargets } from './fuzz/registry.js'
@@ -26,6 +27,7 @@ t.test(
       ...(await registryTargets()),
       ...(await replicationTargets((close) => t.teardown(close))),
       ...(await linkTargets()),
+      ...mailTargets,
       ...messagingTargets,
       ...hostingTargets,
       ...edgeTargets,

@@ -73,6 +73,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/talk',
     'serving/admission'
   ],
+  'test/messaging/mail/letter.test.ts': ['core/sealed-box'],
   'test/http/agent.test.ts': ['link/socket-duplex'],
   'test/http/fetch.test.ts': ['http/fetch-response'],
   'test/http/client.test.ts': [

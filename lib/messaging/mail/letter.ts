@@ -1,0 +1,220 @@
+import { SeaportError } from '../../core/errors.js'
+import { crypto } from '../../core/holepunch.js'
+import { type KeyPair, toHex } from '../../core/keys.js'
+import { type BoxKeyPair, SEAL_BYTES, seal, unseal } from '../../core/sealed-box.js'
+import type { Body } from '../body.js'
+import { isName } from '../names.js'
+
+/** A letter as it travels: everybody who passes it on can check who wrote it, and only its receiver can read it. */
+export interface Letter {
+  /** 32 random bytes, hex; the same however often it is sent. */
+  id: string
+  /** The keys of who wrote it and who is to have it, hex. */
+  from: string
+  to: string
+  /** When it was written and until when it is of use, in ms since 1970. */
+  sentAt: number
+  expiresAt: number
+  flags: number
+  /** The sealed content. */
+  box: Buffer
+  signature: Buffer
+}
+
+/** What only the receiver reads. */
+export interface Content {
+  type: string
+  body: Body
+}
+
+export interface LetterTerms extends Content, Pick<Letter, 'id' | 'to' | 'sentAt' | 'expiresAt'> {
+  registry: Buffer
+  /** Of who writes it. */
+  keyPair: KeyPair
+  /** What it is sealed to (X25519): a prekey of the receiver, or what its own key stands for. */
+  sealTo: Buffer
+  /** Whether it was written to a role, and this receiver has it as one instance. */
+  isToRole?: boolean | undefined
+}
+
+/** The largest body, in bytes. */
+export const MAX_LETTER_BODY_BYTES = 60 * 1024
+/** The largest content, padded. */
+const MAX_PADDED_BYTES = 64 * 1024
+const MIN_PADDED_BYTES = 256
+export const MAX_TTL_MS = 30 * 24 * 60 * 60 * 1000
+/** Clocks may differ by so much. */
+export const CLOCK_MS = 5 * 60 * 1000
+const TO_ROLE = 1
+
+const VERSION = 1
+const HEAD_BYTES = 1 + 1 + 32 * 3 + 6 + 6 + 4
+const SIGNATURE_BYTES = 64
+/** The largest letter, in bytes. */
+export const MAX_LETTER_BYTES = HEAD_BYTES + MAX_PADDED_BYTES + SEAL_BYTES + SIGNATURE_BYTES
+const DOMAIN = Buffer.from('hyperseaport/letter/1')
+const MAX_TIME = 2 ** 48 - 1
+const KINDS: readonly Body['kind'][] = ['none', 'json', 'bytes']
+
+/** Seals and signs a letter. */
+export function writeLetter({
+  registry,
+  keyPair,
+  sealTo,
+  isToRole,
+  ...terms
+}: LetterTerms): Letter {
+  const { id, to, sentAt, expiresAt } = terms
+  const from = toHex(keyPair.publicKey)
+  const box = seal(pad(encodeContent({ ...terms, from })), sealTo)
+  const unsigned = { id, from, to, sentAt, expiresAt, flags: isToRole ? TO_ROLE : 0, box }
+  return { ...unsigned, signature: crypto.sign(signedHash(registry, unsigned), keyPair.secretKey) }
+}
+
+/** Whether who is named as its writer signed it, for this registry. Takes about 50 µs. */
+export function isLetterSigned(registry: Buffer, letter: Letter): boolean {
+  const { from, signature } = letter
+  return crypto.verify(signedHash(registry, letter), signature, Buffer.from(from, 'hex'))
+}
+
+/** Whether it was written to a role. */
+export function isToRole({ flags }: Letter): boolean {
+  return (flags & TO_ROLE) !== 0
+}
+
+/**
+ * Refuses what is dated so that ids would have to be remembered for too long.
+ *
+ * @throws BAD_DATE
+ */
+export function checkLetterDates({ sentAt, expiresAt }: Letter, now: number) {
+  if (sentAt > now + CLOCK_MS) {
+    throw SeaportError.BAD_DATE('a letter that was written in the future; is a clock wrong?')
+  }
+  if (expiresAt <= sentAt || expiresAt - sentAt > MAX_TTL_MS) {
+    throw SeaportError.BAD_DATE('a letter is of use for 30 days at most')
+  }
+}
+
+/** Whether it is of use no more, on whatever clock. */
+export function isLetterExpired({ expiresAt }: Pick<Letter, 'expiresAt'>, now: number): boolean {
+  return now > expiresAt + CLOCK_MS
+}
+
+/**
+ * Opens a letter whose signature was verified. Null if none of the keys does.
+ *
+ * @throws BAD_MESSAGE if its inside is not what its outside says: somebody signed another's sealed words
+ */
+export function openLetter(letter: Letter, keys: Iterable<BoxKeyPair>): Content | null {
+  for (const key of keys) {
+    const padded = unseal(letter.box, key)
+    if (padded) return decodeContent(unpad(padded), letter)
+  }
+  return null
+}
+
+export function encodeLetter(letter: Letter): Buffer {
+  const { id, from, to, sentAt, expiresAt, flags, box, signature } = letter
+  const head = Buffer.alloc(HEAD_BYTES)
+  head[0] = VERSION
+  head[1] = flags
+  head.write(id, 2, 'hex')
+  head.write(from, 34, 'hex')
+  head.write(to, 66, 'hex')
+  head.writeUIntLE(sentAt, 98, 6)
+  head.writeUIntLE(expiresAt, 104, 6)
+  head.writeUInt32LE(box.byteLength, 110)
+  return Buffer.concat([head, box, signature])
+}
+
+/**
+ * Reads a letter. Checks its form, and neither its signature nor its dates.
+ *
+ * @throws BAD_MESSAGE
+ */
+export function decodeLetter(bytes: Buffer): Letter {
+  const boxLength = bytes.byteLength - HEAD_BYTES - SIGNATURE_BYTES
+  if (bytes[0] !== VERSION || bytes.byteLength > MAX_LETTER_BYTES || boxLength < SEAL_BYTES) {
+    throw SeaportError.BAD_MESSAGE('this is no letter')
+  }
+  if (bytes.readUInt32LE(110) !== boxLength || !isPaddedLength(boxLength - SEAL_BYTES)) {
+    throw SeaportError.BAD_MESSAGE('a letter whose length is not what it says')
+  }
+  return {
+    id: bytes.toString('hex', 2, 34),
+    from: bytes.toString('hex', 34, 66),
+    to: bytes.toString('hex', 66, 98),
+    sentAt: bytes.readUIntLE(98, 6),
+    expiresAt: bytes.readUIntLE(104, 6),
+    flags: bytes[1] as number,
+    box: Buffer.from(bytes.subarray(HEAD_BYTES, HEAD_BYTES + boxLength)),
+    signature: Buffer.from(bytes.subarray(-SIGNATURE_BYTES))
+  }
+}
+
+function signedHash(registry: Buffer, letter: Omit<Letter, 'signature'>): Buffer {
+  const times = Buffer.alloc(13)
+  times.writeUIntLE(Math.min(letter.sentAt, MAX_TIME), 0, 6)
+  times.writeUIntLE(Math.min(letter.expiresAt, MAX_TIME), 6, 6)
+  times[12] = letter.flags
+  return crypto.hash([
+    DOMAIN,
+    registry,
+    Buffer.from(letter.id + letter.from + letter.to, 'hex'),
+    times,
+    crypto.hash(letter.box)
+  ])
+}
+
+type Inside = Content & Pick<Letter, 'id' | 'from' | 'to'>
+
+function encodeContent({ id, from, to, type, body }: Inside): Buffer {
+  const name = Buffer.from(type)
+  const shape = Buffer.from([KINDS.indexOf(body.kind), name.byteLength])
+  return Buffer.concat([Buffer.from(id + from + to, 'hex'), shape, name, body.bytes])
+}
+
+/** @throws BAD_MESSAGE */
+function decodeContent(bytes: Buffer, { id, from, to }: Letter): Content {
+  if (bytes.toString('hex', 0, 96) !== id + from + to) {
+    throw SeaportError.BAD_MESSAGE('a letter that does not say inside what it says outside')
+  }
+  const kind = KINDS[bytes[96] ?? KINDS.length]
+  const end = 98 + (bytes[97] ?? 0)
+  const type = bytes.toString('latin1', 98, end)
+  const body = bytes.subarray(end)
+  if (!kind || end > bytes.byteLength || !(type === '' || isName(type))) {
+    throw SeaportError.BAD_MESSAGE('a letter whose content cannot be read')
+  }
+  if (body.byteLength > MAX_LETTER_BODY_BYTES || (kind === 'none' && body.byteLength > 0)) {
+    throw SeaportError.BAD_MESSAGE('a letter with too long a body')
+  }
+  return { type, body: { kind, bytes: Buffer.from(body) } }
+}
+
+/** Says how long it is, and becomes 256 bytes long, or twice that, and so on: its length says little to others. */
+function pad(content: Buffer): Buffer {
+  let length = MIN_PADDED_BYTES
+  while (length < content.byteLength + 4) length *= 2
+  if (length > MAX_PADDED_BYTES) {
+    throw SeaportError.TOO_LARGE(`the body of a letter has at most ${MAX_LETTER_BODY_BYTES} bytes`)
+  }
+  const padded = Buffer.alloc(length)
+  padded.writeUInt32LE(content.byteLength, 0)
+  content.copy(padded, 4)
+  return padded
+}
+
+/** @throws BAD_MESSAGE */
+function unpad(padded: Buffer): Buffer {
+  const length = padded.readUInt32LE(0)
+  if (length + 4 > padded.byteLength || length < 98) {
+    throw SeaportError.BAD_MESSAGE('a letter whose content has no end')
+  }
+  return padded.subarray(4, 4 + length)
+}
+
+function isPaddedLength(length: number): boolean {
+  return length >= MIN_PADDED_BYTES && length <= MAX_PADDED_BYTES && (length & (length - 1)) === 0
+}
