@@ -74,6 +74,12 @@ export const TESTED_BY: Record<string, string[]> = {
     'serving/admission'
   ],
   'test/messaging/mail/letter.test.ts': ['core/sealed-box'],
+  'test/messaging/mail/mail-store.test.ts': [
+    'core/rocks',
+    'messaging/mail/letter-box',
+    'messaging/mail/prekeys',
+    'messaging/mail/seen-ids'
+  ],
   'test/http/agent.test.ts': ['link/socket-duplex'],
   'test/http/fetch.test.ts': ['http/fetch-response'],
   'test/http/client.test.ts': [

@@ -1,0 +1,35 @@
+import { createRequire } from 'node:module'
+
+const require = createRequire(import.meta.url)
+
+/** RocksDB, typed for what we call and no more. It is what Corestore keeps logs in, too. */
+export interface Rocks {
+  ready(): Promise<void>
+  close(): Promise<void>
+  get(key: Buffer): Promise<Buffer | null>
+  /** One that is not destroyed keeps `close` waiting for ever. */
+  write(): RocksBatch
+  iterator(range: { gte: Buffer; lt: Buffer }): AsyncIterable<{ key: Buffer; value: Buffer }>
+  compactRange(start: Buffer, end: Buffer): Promise<void>
+}
+
+export interface RocksBatch {
+  tryPut(key: Buffer, value: Buffer): void
+  tryDelete(key: Buffer): void
+  /** All of it is written, or nothing. */
+  flush(): Promise<void>
+  destroy(): void
+}
+
+/** What is written to one file before it is sorted into others: the disk takes that much at once. */
+const WRITE_BUFFER_BYTES = 4 * 1024 * 1024
+const BACKGROUND_JOBS = 2
+
+/** A database in a folder, which one process has at a time. It opens with `ready`. */
+export function rocksIn(folder: string): Rocks {
+  const RocksDB = require('rocksdb-native') as { new (path: string, options: object): Rocks }
+  return new RocksDB(folder, {
+    writeBufferSize: WRITE_BUFFER_BYTES,
+    maxBackgroundJobs: BACKGROUND_JOBS
+  })
+}

@@ -1,0 +1,133 @@
+import { SeaportError } from '../../core/errors.js'
+import { type Rocks, rocksIn } from '../../core/rocks.js'
+import { makeFolder } from '../../registry/log/storage.js'
+
+/** What a store keeps apart. */
+export type Table = 'outbox' | 'inbox' | 'seen' | 'expiry' | 'prekeys' | 'blocked'
+
+/** One write. A value of null removes. */
+export interface Change {
+  table: Table
+  /** Bytes in hex. */
+  key: string
+  value: Buffer | null
+}
+
+const PREFIXES: Record<Table, number> = {
+  outbox: 1,
+  inbox: 2,
+  seen: 3,
+  expiry: 4,
+  prekeys: 5,
+  blocked: 6
+}
+/** RocksDB has no codes. Reworded, it is any failure to open. */
+const LOCKED = /lock/i
+
+/**
+ * One key's mail on disk. What `apply` has written survives the end of the process, however that ends; a whole
+ * machine that loses its power may lose the last moments.
+ */
+export class MailStore {
+  readonly #folder: string
+  #rocks: Rocks | null = null
+
+  constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  /** @throws KEY_IN_USE if another process has it, STORAGE_FAILED */
+  async open() {
+    try {
+      await makeFolder(this.#folder)
+      const rocks = rocksIn(this.#folder)
+      await rocks.ready()
+      this.#rocks = rocks
+    } catch (cause) {
+      const { message } = cause as Error
+      if (LOCKED.test(message)) {
+        throw SeaportError.KEY_IN_USE(
+          `another process has the mail of this key (${this.#folder}); stop it, attach to it, or use another --dir`
+        )
+      }
+      throw SeaportError.STORAGE_FAILED(
+        `no mail can be kept in ${this.#folder} (${message})`,
+        cause
+      )
+    }
+  }
+
+  async close() {
+    const rocks = this.#rocks
+    this.#rocks = null
+    await rocks?.close()
+  }
+
+  /** @throws CLOSED, STORAGE_FAILED */
+  get(table: Table, key: string): Promise<Buffer | null> {
+    return this.#try((rocks) => rocks.get(bytesOf(table, key)))
+  }
+
+  /**
+   * Writes all of it, or nothing.
+   *
+   * @throws CLOSED, STORAGE_FAILED
+   */
+  apply(changes: readonly Change[]): Promise<void> {
+    return this.#try(async (rocks) => {
+      const batch = rocks.write()
+      for (const { table, key, value } of changes) {
+        if (value) batch.tryPut(bytesOf(table, key), value)
+        else batch.tryDelete(bytesOf(table, key))
+      }
+      try {
+        await batch.flush()
+      } finally {
+        batch.destroy()
+      }
+    })
+  }
+
+  /**
+   * All of a table, in the order of its keys.
+   *
+   * @param below keys from this one on are left out
+   * @throws CLOSED, STORAGE_FAILED
+   */
+  async *entries(table: Table, below = ''): AsyncIterable<{ key: string; value: Buffer }> {
+    const prefix = PREFIXES[table]
+    const lt = below === '' ? Buffer.from([prefix + 1]) : bytesOf(table, below)
+    const rocks = this.#opened
+    for await (const { key, value } of rocks.iterator({ gte: Buffer.from([prefix]), lt })) {
+      yield { key: key.toString('hex', 1), value: Buffer.from(value) }
+    }
+  }
+
+  /** Gives back to the disk what was removed from a table. */
+  async compact(table: Table) {
+    const prefix = PREFIXES[table]
+    await this.#try((rocks) => rocks.compactRange(Buffer.from([prefix]), Buffer.from([prefix + 1])))
+  }
+
+  get #opened(): Rocks {
+    if (!this.#rocks) throw SeaportError.CLOSED('the mail is closed')
+    return this.#rocks
+  }
+
+  async #try<T>(act: (rocks: Rocks) => Promise<T>): Promise<T> {
+    const rocks = this.#opened
+    try {
+      return await act(rocks)
+    } catch (cause) {
+      const { message } = ((cause as Error).cause ?? cause) as Error
+      throw SeaportError.STORAGE_FAILED(
+        `mail cannot be read or written in ${this.#folder} (${message})`,
+        cause
+      )
+    }
+  }
+}
+
+function bytesOf(table: Table, key: string): Buffer {
+  return Buffer.concat([Buffer.from([PREFIXES[table]]), Buffer.from(key, 'hex')])
+}
