@@ -1,4 +1,6 @@
-import { toHex } from '../lib/identity.js'
+import { readFileSync } from 'node:fs'
+import { buffer as readAll } from 'node:stream/consumers'
+import { SeaportError, toHex } from '../lib/identity.js'
 import type { PortlessEntry } from '../lib/index.js'
 import { DIRECT_REACHES } from '../lib/options.js'
 import type { Flag } from './declaration.js'
@@ -30,6 +32,7 @@ export const ROLE_FLAG = {
   needed: 'the name and semver range of a service, as in agent@1.x'
 } satisfies Flag
 
+const STDIN = '-'
 const SETUP_TIMEOUT_MS = 10_000
 /** After one peer denied us: another may know of a newer grant. */
 const DENIAL_TIMEOUT_MS = 1500
@@ -69,4 +72,51 @@ export async function talkTo(
     () => `still searching for ${roles.join(', ') || 'the registry'} in ${toHex(registryPublicKey)}`
   )
   return { consumer, entries }
+}
+
+/** A key may be given by its beginning, as lists show it. */
+export function keyOf(entry: PortlessEntry, text: string): string {
+  const keys = entry.instances().map(({ servicePublicKey }) => servicePublicKey)
+  const matching = keys.filter((key) => key.startsWith(text.toLowerCase()))
+  if (matching.length === 1) return matching[0] as string
+  throw SeaportError.NO_INSTANCE(
+    matching.length === 0
+      ? `${entry} has no instance ${text} now; it has ${keys.join(', ')}`
+      : `${matching.length} instances of ${entry} begin with ${text}`
+  )
+}
+
+/**
+ * What is given as JSON, as the name of a file, or by stdin.
+ *
+ * @throws USAGE
+ */
+export async function dataOf(text: string | undefined, areBytes: boolean): Promise<unknown> {
+  if (text === undefined) return undefined
+  const isFile = text.startsWith('@')
+  if (areBytes && !isFile && text !== STDIN) {
+    throw SeaportError.USAGE('--bytes are of a @file or of stdin, -')
+  }
+  const bytes = isFile
+    ? readFile(text.slice(1))
+    : text === STDIN
+      ? await readAll(process.stdin)
+      : Buffer.from(text)
+  if (areBytes) return bytes
+  try {
+    return JSON.parse(bytes.toString())
+  } catch (cause) {
+    throw SeaportError.USAGE(
+      `what is sent with a command is JSON, and a text has quotes: '"like this"' (${(cause as Error).message})`
+    )
+  }
+}
+
+function readFile(path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw SeaportError.USAGE(`${path} cannot be read (${code})`)
+  }
 }

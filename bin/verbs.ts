@@ -10,6 +10,7 @@ const LOADERS: Record<string, () => Promise<Command>> = {
   watch: async () => (await import('./commands/watch.js')).watch,
   call: async () => (await import('./commands/call.js')).call,
   listen: async () => (await import('./commands/listen.js')).listen,
+  state: async () => (await import('./commands/state.js')).state,
   inspect: async () => (await import('./commands/inspect.js')).inspect,
   seed: async () => (await import('./commands/seed.js')).seed,
   key: async () => (await import('./commands/key.js')).key,

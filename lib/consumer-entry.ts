@@ -9,6 +9,7 @@ import type { Emitter } from './messaging/emitter.js'
 import type { EntryEvents } from './messaging/entry-events.js'
 import { type Answer, sendAll } from './messaging/send-all.js'
 import type { Sender, SendOptions } from './messaging/sender.js'
+import type { EntryState } from './messaging/state/entry-state.js'
 import type { TcpProxy } from './proxy/tcp-proxy.js'
 import type { Instance } from './registry/replica/directory.js'
 
@@ -20,6 +21,7 @@ export interface EntryParts {
   client: StreamClient
   sender: Sender
   events: EntryEvents
+  state: EntryState
   emitter: Emitter
 }
 
@@ -36,6 +38,8 @@ export class PortlessEntry {
   readonly #emitter: Emitter
   /** What its instances tell. */
   readonly events: EntryEvents
+  /** What its instances share. */
+  readonly state: EntryState
 
   /** @internal */
   constructor(parts: EntryParts) {
@@ -46,6 +50,7 @@ export class PortlessEntry {
       client,
       sender,
       events,
+      state,
       emitter
     } = parts
     this.role = role
@@ -56,6 +61,7 @@ export class PortlessEntry {
     this.#sender = sender
     this.#emitter = emitter
     this.events = events
+    this.state = state
   }
 
   /** The instances that match now, in the order in which they would be tried. */

@@ -141,6 +141,7 @@ class ConsumerFace<
     this.#pool = linksOf(this.#participant, options.direct)
     const { directory } = this.#participant.replica
     this.#talk = new ConsumerTalk({
+      registry,
       pool: this.#pool,
       watch: (listener) => directory.watch(listener),
       maxBody,
@@ -169,7 +170,7 @@ class ConsumerFace<
         instances: resolve,
         dialer,
         client,
-        ...this.#talk.partsFor(dialer, resolve)
+        ...this.#talk.partsFor(role.role, dialer, resolve)
       }
       return listen === false
         ? new PortlessEntry(parts)

@@ -46,6 +46,15 @@ export type { Handler } from './messaging/run.js'
 export type { Answer } from './messaging/send-all.js'
 export type { SendOptions } from './messaging/sender.js'
 export type {
+  CopiedEntry,
+  EntryState,
+  ReadOptions,
+  SetOptions,
+  StateChange,
+  StateChangeListener
+} from './messaging/state/entry-state.js'
+export type { State, StateEntry, WriteOptions } from './messaging/state/state.js'
+export type {
   DirectoryChange,
   DirectoryListener,
   Instance,

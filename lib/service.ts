@@ -12,8 +12,9 @@ import { type DirectReach, parseDirectReach } from './link/direct/address.js'
 import { commandMeasures } from './messaging/command-measures.js'
 import type { Commands } from './messaging/commands.js'
 import type { Events } from './messaging/events.js'
+import type { State } from './messaging/state/state.js'
 import { Talk } from './messaging/talk.js'
-import { checkSlotName, type HeldKey, takeServiceKey } from './registry/log/own-keys.js'
+import { checkSlotName, type HeldKey, StateFiles, takeServiceKey } from './registry/log/own-keys.js'
 import { Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
 import { checkTags, type ServiceRecord } from './registry/trust/record.js'
@@ -111,6 +112,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#drainTimeout = options.drainTimeout ?? DRAIN_TIMEOUT_MS
     this.#talk = new Talk({
       ...options,
+      registry: this.#registry,
       role: this.role,
       denialOf: (peer, name) => this.#admission.denialOfCommand(peer, name),
       onnotice: this.#onnotice,
@@ -142,6 +144,11 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   /** What it tells all who listen. */
   get events(): Events {
     return this.#talk.events
+  }
+
+  /** What it shares: a small map that it signs, and keeps in its folder. */
+  get state(): State {
+    return this.#talk.state
   }
 
   /** The service's public key: its address. Known after `listening`. */
@@ -223,6 +230,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     membership.addIdentity(keyPair)
     await this.#lifecycle.waitFor(this.#participant.ready(), this.#timeout, () => this.#late())
     await checkAlone(this.#participant.network.dht, this.publicKey, this.#lifecycle.signal)
+    await this.#lifecycle.unlessDestroyed(this.#openState(keyPair))
     await this.#lifecycle.unlessDestroyed(this.#talk.start())
     await this.#accept(keyPair)
     this.emit('connecting')
@@ -243,6 +251,12 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     await this.#origin.supervisor?.stop()
     // Only now: whoever takes the key next finds nobody else under it.
     this.#heldKey?.release()
+  }
+
+  async #openState(keyPair: KeyPair) {
+    const { publicKey } = this.#participant.keyPair
+    const files = new StateFiles(this.#registry, this.role.role, keyPair.publicKey, this.#dir)
+    await this.#talk.open(keyPair, publicKey, files)
   }
 
   async #takeKey(): Promise<KeyPair> {

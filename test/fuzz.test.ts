@@ -8,6 +8,7 @@ import { attack } from './fuzz/mutants.js'
 import { registryTargets } from './fuzz/registry.js'
 import { replicationTargets } from './fuzz/replication.js'
 import { settingsTargets } from './fuzz/settings.js'
+import { stateTargets } from './fuzz/state.js'
 
 /** `FUZZ_RUNS=1000000` for the long run, `FUZZ_SEED=…` to see one again, `FUZZ_ONLY=hello,grant` for some. */
 const { FUZZ_RUNS, FUZZ_ONLY } = process.env
@@ -30,6 +31,7 @@ t.test(
       ...mailTargets,
       ...messagingTargets,
       ...hostingTargets,
+      ...(await stateTargets(t)),
       ...edgeTargets,
       ...settingsTargets
     }

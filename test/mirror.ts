@@ -57,6 +57,17 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/speaker',
     'messaging/turn'
   ],
+  'test/messaging/state/state.test.ts': [
+    'messaging/state/ledger',
+    'messaging/state/map',
+    'messaging/state/stored',
+    'registry/log/state-files'
+  ],
+  'test/messaging/state/entry-state.test.ts': [
+    'messaging/state/copy',
+    'messaging/state/follower',
+    'messaging/state/statements'
+  ],
   'test/gateway/messages.test.ts': ['messaging/command-measures'],
   'test/bin/messages.test.ts': ['messaging/json-lines', 'messaging/stdio-program', 'printing'],
   'test/messaging/events.test.ts': [

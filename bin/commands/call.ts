@@ -1,13 +1,9 @@
-import { readFileSync } from 'node:fs'
-import { buffer as readAll } from 'node:stream/consumers'
 import { SeaportError } from '../../lib/identity.js'
 import type { Answer, PortlessEntry, SendOptions } from '../../lib/index.js'
 import { printableJson } from '../../lib/printing.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
-import { ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
-
-const STDIN = '-'
+import { dataOf, keyOf, ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
 
 /** Has a service execute a command, and prints the answer. */
 export const call: Command = {
@@ -103,48 +99,6 @@ function shown({ instance, value, error }: Answer) {
   if (!error) return { instance, value }
   const { code, text, executed, handlerCode } = error
   return { instance, error: { code, text, executed, handlerCode } }
-}
-
-/** A key may be given by its beginning, as lists show it. */
-function keyOf(entry: PortlessEntry, text: string): string {
-  const keys = entry.instances().map(({ servicePublicKey }) => servicePublicKey)
-  const matching = keys.filter((key) => key.startsWith(text.toLowerCase()))
-  if (matching.length === 1) return matching[0] as string
-  throw SeaportError.NO_INSTANCE(
-    matching.length === 0
-      ? `${entry} has no instance ${text} now; it has ${keys.join(', ')}`
-      : `${matching.length} instances of ${entry} begin with ${text}`
-  )
-}
-
-async function dataOf(text: string | undefined, areBytes: boolean): Promise<unknown> {
-  if (text === undefined) return undefined
-  const isFile = text.startsWith('@')
-  if (areBytes && !isFile && text !== STDIN) {
-    throw SeaportError.USAGE('--bytes are of a @file or of stdin, -')
-  }
-  const bytes = isFile
-    ? readFile(text.slice(1))
-    : text === STDIN
-      ? await readAll(process.stdin)
-      : Buffer.from(text)
-  if (areBytes) return bytes
-  try {
-    return JSON.parse(bytes.toString())
-  } catch (cause) {
-    throw SeaportError.USAGE(
-      `what is sent with a command is JSON, and a text has quotes: '"like this"' (${(cause as Error).message})`
-    )
-  }
-}
-
-function readFile(path: string): Buffer {
-  try {
-    return readFileSync(path)
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    throw SeaportError.USAGE(`${path} cannot be read (${code})`)
-  }
 }
 
 function print(value: unknown, indent: number | undefined) {

@@ -7,7 +7,17 @@ import { say } from '../talk.js'
 import { ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
 
 const TIMEOUT_MS = 5000
-const COLUMNS = ['ROLE', 'VERSION', 'STATUS', 'INSTANCE', 'PATH', 'COMMANDS', 'EVENTS', 'CALLS']
+const COLUMNS = [
+  'ROLE',
+  'VERSION',
+  'STATUS',
+  'INSTANCE',
+  'PATH',
+  'COMMANDS',
+  'EVENTS',
+  'STATE',
+  'CALLS'
+]
 const CONVERSATION = 'hyperseaport/conversation/1'
 /** Instances that are asked; a longer list is for reading. */
 const MAX_ASKED = 256
@@ -15,6 +25,7 @@ const MAX_ASKED = 256
 interface Described {
   commands: { name: string; idempotent: boolean; input?: unknown; output?: unknown }[]
   events: string[]
+  state?: { entries: number; term: number; rev: number } | null
 }
 
 interface Counted {
@@ -92,6 +103,7 @@ function toJson({ instance, path, described, stats, error }: Inspected) {
     path,
     commands: described?.commands ?? [],
     events: described?.events ?? [],
+    state: described?.state ?? null,
     stats,
     ...(error && { error: { code: error.code, text: error.text } })
   }
@@ -109,6 +121,7 @@ function toRow({ instance, path, described, stats, error }: Inspected): string[]
     path === null ? 'none' : `${path.path} ${path.rtt?.toFixed(1) ?? '?'} ms`,
     printable(names?.join(' ') || (error?.code ?? '-')),
     printable(described?.events.join(' ') || '-'),
+    described?.state ? `${Number(described.state.entries)}` : '-',
     stats ? `${calls}` : '-'
   ]
 }

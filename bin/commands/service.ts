@@ -90,6 +90,17 @@ export const service: Command = {
         'Tell the backend who comes, by a header that it has to expect: v2, of the PROXY protocol',
       otherwise: 'it sees 127.0.0.1'
     },
+    writer: {
+      kind: 'list',
+      describe: 'Process key that may write the state, may be repeated; key prints it',
+      otherwise: 'none but the service itself'
+    },
+    successor: {
+      kind: 'list',
+      describe:
+        'Key that may take over the state: of a service or a process, may be repeated; or serve',
+      otherwise: 'services of the same process key'
+    },
     dir: DIR_FLAG,
     metrics: METRICS_FLAG,
     ...NETWORK_FLAGS,
@@ -136,6 +147,8 @@ export const service: Command = {
         drainTimeout: settings.delay('drainTimeout', undefined),
         directPort: settings.port('directPort', undefined),
         proxyProtocol,
+        writers: settings.list('writer'),
+        successors: successorsOf(settings.list('successor')),
         dir: settings.path('dir', undefined),
         timeout: Infinity,
         ...networkOptions(settings)
@@ -189,6 +202,11 @@ export const service: Command = {
     await serveMetrics(settings, lifetime, () => service.measures())
     await lifetime.untilStopped()
   }
+}
+
+/** Whom the flags name: keys, or all who may serve. */
+function successorsOf(given: string[]): string[] | 'serve' {
+  return given.length === 1 && given[0] === 'serve' ? 'serve' : given
 }
 
 async function originOf(settings: Settings, command: string[]) {

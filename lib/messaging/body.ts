@@ -6,6 +6,15 @@ export interface Body {
   bytes: Buffer
 }
 
+/** A value that is JSON already. */
+export class JsonText {
+  readonly text: string
+
+  constructor(text: string) {
+    this.text = text
+  }
+}
+
 /** The largest body, of any kind, unless an option says otherwise. */
 export const MAX_BODY_BYTES = 16 * 1024 * 1024
 /** As far as the option goes. */
@@ -27,7 +36,7 @@ export function encodeBody(value: unknown): Body {
   if (value instanceof Uint8Array) {
     return { kind: 'bytes', bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength) }
   }
-  const json = JSON.stringify(value)
+  const json = value instanceof JsonText ? value.text : JSON.stringify(value)
   if (json === undefined) throw new TypeError(`${typeof value} is no JSON`)
   return { kind: 'json', bytes: Buffer.from(json) }
 }
@@ -49,9 +58,13 @@ export function decodeBody({ kind, bytes }: Body): unknown {
   }
 }
 
-/** Counts the brackets that are open, other than in strings. */
-function checkDepth(bytes: Buffer) {
-  if (bytes.byteLength <= MAX_DEPTH) return
+/**
+ * Counts the brackets that are open, other than in strings.
+ *
+ * @throws BAD_MESSAGE
+ */
+export function checkDepth(bytes: Buffer, max = MAX_DEPTH) {
+  if (bytes.byteLength <= max) return
   let depth = 0
   let isInString = false
   for (let i = 0; i < bytes.byteLength; i++) {
@@ -61,8 +74,8 @@ function checkDepth(bytes: Buffer) {
       else if (byte === QUOTE) isInString = false
     } else if (byte === QUOTE) isInString = true
     // Of both kinds: [ and {, ] and } differ in one bit.
-    else if ((byte & 0xdf) === 0x5b && ++depth > MAX_DEPTH) {
-      throw SeaportError.BAD_MESSAGE(`JSON that is deeper than ${MAX_DEPTH}`)
+    else if ((byte & 0xdf) === 0x5b && ++depth > max) {
+      throw SeaportError.BAD_MESSAGE(`JSON that is deeper than ${max}`)
     } else if ((byte & 0xdf) === 0x5d) depth--
   }
 }

@@ -190,7 +190,9 @@ export class Commands {
       reply,
       handler: command.handler,
       contract: command.contract,
-      maxBody: this.#maxBody,
+      maxBody: incoming.name.startsWith(OWN_PREFIX)
+        ? Math.max(this.#maxBody, MAX_BODY_BYTES)
+        : this.#maxBody,
       onreplied: (failure) => {
         command.stats.calls++
         if (failure?.executed === 'yes') command.stats.failed++

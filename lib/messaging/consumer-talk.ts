@@ -1,4 +1,5 @@
 import type { SeaportError } from '../core/errors.js'
+import { toHex } from '../core/keys.js'
 import type { LinkPool } from '../link/pool.js'
 import { Conversations } from './conversations.js'
 import { Emitter } from './emitter.js'
@@ -6,8 +7,11 @@ import { EntryEvents } from './entry-events.js'
 import { Sender } from './sender.js'
 import type { Lender } from './sending.js'
 import { maxFrameFor } from './speaker.js'
+import { EntryState } from './state/entry-state.js'
+import { MAX_SNAPSHOT_BYTES } from './state/statements.js'
 
 export interface ConsumerTalkOptions {
+  registry: Buffer
   pool: LinkPool
   /** Calls back whenever instances may have come or gone. */
   watch: (listener: () => void) => () => void
@@ -27,28 +31,36 @@ export class ConsumerTalk {
   readonly #options: ConsumerTalkOptions
   readonly #conversations: Conversations
   readonly #events: EntryEvents[] = []
+  readonly #states: EntryState[] = []
 
   /** @throws USAGE */
   constructor(options: ConsumerTalkOptions) {
     const { pool, maxBody } = options
     this.#options = options
-    this.#conversations = new Conversations({ pool, maxFrame: maxFrameFor(maxBody) })
+    const maxFrame = Math.max(maxFrameFor(maxBody), maxFrameFor(MAX_SNAPSHOT_BYTES))
+    this.#conversations = new Conversations({ pool, maxFrame })
   }
 
   /** What the entry of one role talks with. */
-  partsFor(dialer: Lender, instances: () => readonly Audible[]) {
-    const { pool, watch, maxBody, onnotice } = this.#options
+  partsFor(role: string, dialer: Lender, instances: () => readonly Audible[]) {
+    const { registry, pool, watch, maxBody, onnotice } = this.#options
     const conversations = this.#conversations
     const events = new EntryEvents({ pool, instances, watch, onnotice })
+    const sender = new Sender({ dialer, conversations, maxBody })
+    const scope = { registry: toHex(registry), role }
+    const state = new EntryState({ scope, events, sender, instances, onnotice })
     this.#events.push(events)
+    this.#states.push(state)
     return {
-      sender: new Sender({ dialer, conversations, maxBody }),
+      sender,
+      state,
       emitter: new Emitter({ conversations, instances }),
       events
     }
   }
 
   close() {
+    for (const state of this.#states) state.close()
     for (const events of this.#events) events.close()
     this.#conversations.close()
   }

@@ -2,7 +2,7 @@ import { SeaportError } from '../core/errors.js'
 import { type Body, decodeBody } from './body.js'
 import { EVENTS } from './conversation.js'
 import type { Cursor } from './frames.js'
-import { checkName } from './names.js'
+import { checkName, OWN_PREFIX } from './names.js'
 import { Subscription, type SubscriptionOptions } from './subscription.js'
 
 /** Where an event comes from, and what came before. */
@@ -27,6 +27,16 @@ export type Cursors = Record<string, Cursor>
 export interface ListenOptions {
   /** Goes on from there: what came since, as far as the instances have it, and `missed` says how much they have not. */
   after?: Cursors | undefined
+}
+
+/** Hears of the streams on which events come. Keys are of instances, in hex. */
+export interface StreamListener {
+  /** From now on the instance tells us what is asked for: after a lost link, too. */
+  onsubscribed(key: string): void
+  /** It does not let us hear some of that. */
+  ondenied(key: string, reason: SeaportError): void
+  /** Which instances there are may have changed. */
+  oninstances(): void
 }
 
 /** An instance whose events can be heard. */
@@ -63,6 +73,7 @@ export class EntryEvents {
   readonly #followed = new Map<string, Followed>()
   readonly #remembered = new Map<string, Cursor>()
   readonly #waiting = new Set<() => void>()
+  readonly #streamListeners = new Set<StreamListener>()
   #stop: (() => void) | null = null
   #isClosed = false
 
@@ -114,6 +125,11 @@ export class EntryEvents {
     return cursors
   }
 
+  /** @internal To be called before `on`. */
+  onStreams(listener: StreamListener) {
+    this.#streamListeners.add(listener)
+  }
+
   /** @internal */
   close() {
     this.#isClosed = true
@@ -147,6 +163,7 @@ export class EntryEvents {
       if (followed) followed.version = instance.version
       else this.#listenTo(instance)
     }
+    for (const listener of this.#streamListeners) listener.oninstances()
     this.#tell()
   }
 
@@ -161,11 +178,13 @@ export class EntryEvents {
       onevent: (type, body, at) => this.#onevent(type, body, { ...at, instance: key }),
       onsubscribed: () => {
         followed.isSubscribed = true
+        for (const listener of this.#streamListeners) listener.onsubscribed(key)
         this.#tell()
       },
       ondenied: (reason) => {
         // Who waits for all to be listened to would wait for good.
         followed.isSubscribed = true
+        for (const listener of this.#streamListeners) listener.ondenied(key, reason)
         this.#tell()
         onnotice(reason)
       }
@@ -193,7 +212,8 @@ export class EntryEvents {
   }
 
   #onevent(type: string, body: Body, at: Omit<EventOrigin, 'type' | 'version'>) {
-    const listeners = [...(this.#listeners.get(type) ?? []), ...(this.#listeners.get('*') ?? [])]
+    const all = type.startsWith(OWN_PREFIX) ? undefined : this.#listeners.get('*')
+    const listeners = [...(this.#listeners.get(type) ?? []), ...(all ?? [])]
     const { version = '' } = this.#followed.get(at.instance) ?? {}
     for (const listener of listeners) {
       try {
@@ -208,7 +228,8 @@ export class EntryEvents {
   /** What is asked for. An instance takes 64 types; beyond, all are asked for. */
   get #types(): string[] {
     const types = [...this.#listeners.keys()]
-    return types.includes('*') || types.length > MAX_ASKED_TYPES ? ['*'] : types
+    if (!types.includes('*') && types.length <= MAX_ASKED_TYPES) return types
+    return ['*', ...types.filter((type) => type.startsWith(OWN_PREFIX))]
   }
 
   #updateAll() {

@@ -1,9 +1,9 @@
 import { SeaportError } from '../core/errors.js'
 import { toHex } from '../core/keys.js'
 import type { LinkStream } from '../link/stream.js'
-import { type Body, decodeBody, encodeBody } from './body.js'
+import { type Body, decodeBody, encodeBody, type JsonText } from './body.js'
 import { EventRing, type EventRingOptions } from './event-ring.js'
-import { checkName, checkOwnName } from './names.js'
+import { checkName, checkOwnName, STATE } from './names.js'
 import type { Denial } from './responder.js'
 import { Subscriber } from './subscriber.js'
 
@@ -53,12 +53,16 @@ export class Events {
    * @throws USAGE for a type that cannot be one, BAD_OUTPUT for what cannot be sent, TOO_LARGE
    */
   emit(type: string, data?: unknown) {
-    const event = this.#ring.add(checkOwnName(type, 'an event'), eventBody(type, data))
+    this.#add(checkOwnName(type, 'an event'), eventBody(type, data))
     this.stats.emitted++
     if (this.#types.size < MAX_TYPES || this.#types.has(type)) {
       this.#types.set(type, (this.#types.get(type) ?? 0) + 1)
     }
-    for (const subscriber of this.#subscribers) subscriber.send(event)
+  }
+
+  /** @internal Tells those who asked for this of hyperseaport's own types. */
+  emitOwn(type: string, data: JsonText) {
+    this.#add(type, encodeBody(data))
   }
 
   /**
@@ -106,7 +110,7 @@ export class Events {
     const subscriber: Subscriber = new Subscriber(stream, {
       peer,
       ring: this.#ring,
-      denial: () => this.#options.denialOf(peer, EVENTS_RIGHT),
+      denialOf: (type) => this.#options.denialOf(peer, type === STATE ? STATE : EVENTS_RIGHT),
       onclose: (reason) => {
         this.#subscribers.delete(subscriber)
         this.stats.subscribers--
@@ -128,6 +132,11 @@ export class Events {
   /** @internal Rights have changed. */
   recheck() {
     for (const subscriber of this.#subscribers) subscriber.recheck()
+  }
+
+  #add(type: string, body: Body) {
+    const event = this.#ring.add(type, body)
+    for (const subscriber of this.#subscribers) subscriber.send(event)
   }
 
   #countOf(peer: string): number {

@@ -3,6 +3,10 @@ import { SeaportError } from '../core/errors.js'
 /** Names of commands and types of events that begin like this are hyperseaport's own. */
 export const OWN_PREFIX = '$'
 export const MAX_NAME_LENGTH = 64
+/** Changes of a state, among events; and the command that reads it. Who may call that may hear these. */
+export const STATE = '$state'
+/** The command that writes it. */
+export const SET_STATE = '$set'
 const NAME = /^\$?[A-Za-z0-9._:-]{1,64}$/
 
 /** Whether a text can be the name of a command or the type of an event. */

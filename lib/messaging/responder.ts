@@ -72,7 +72,9 @@ export class Responder {
   constructor(stream: LinkStream, options: ResponderOptions) {
     this.peer = options.peer
     this.#options = options
-    this.#maxBody = (options.maxFrame ?? MAX_FRAME_BYTES) - ANSWER_OVERHEAD_BYTES
+    // On a stream of its own an answer holds up nothing, and is as large as its handler may make it.
+    this.#maxBody =
+      options.maxFrame === undefined ? MAX_FRAME_BYTES - ANSWER_OVERHEAD_BYTES : Infinity
     this.#held = options.memory?.open(options.peer)
     this.#conversation = new Conversation(stream, {
       maxFrame: options.maxFrame,

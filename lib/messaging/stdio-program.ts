@@ -11,6 +11,8 @@ export interface StdioProgramOptions {
   command: readonly string[]
   /** It tells something to all who listen. Throws for what is no event. */
   onevent: (type: string, data: unknown) => void
+  /** It writes the service's state; undefined deletes. Rejects with what was wrong. */
+  onstate: (name: string, value: unknown) => Promise<unknown>
   /** What was wrong with a line of it, or how it ended. It goes on. */
   onnotice: (notice: SeaportError) => void
   /** How long to wait before it is started again, in ms, by how often it ended too early. */
@@ -39,6 +41,8 @@ const INVALID_PARAMS = -32602
  *                 {"jsonrpc":"2.0","method":"cancel","params":{"id":1}}
  *     it writes   {"jsonrpc":"2.0","id":1,"result":…}   or   {"jsonrpc":"2.0","id":1,"error":{"code":…,"message":…}}
  *                 {"jsonrpc":"2.0","method":"event","params":{"type":"TICK","data":…}}
+ *                 {"jsonrpc":"2.0","method":"state.set","params":{"name":"mode","value":…}}
+ *                 {"jsonrpc":"2.0","method":"state.delete","params":{"name":"mode"}}
  *
  * It is kept running. Who waits for an answer when it ends is told so.
  */
@@ -149,6 +153,9 @@ export class StdioProgram {
     }
     const message = value as { [member: string]: unknown }
     if (message.method === 'event') return this.#takeEvent(message.params)
+    if (message.method === 'state.set' || message.method === 'state.delete') {
+      return void this.#takeState(message.method === 'state.set', message.params)
+    }
     const asked = typeof message.id === 'number' ? this.#asked.get(message.id) : undefined
     if (asked && 'result' in message) asked.resolve(message.result ?? undefined)
     else if (asked && 'error' in message) asked.reject(errorOf(message.error))
@@ -164,6 +171,16 @@ export class StdioProgram {
       this.#options.onevent(String(type), data)
     } catch (error) {
       this.#complain(`its event cannot be told: ${(error as Error).message}`)
+    }
+  }
+
+  /** Never rejects. */
+  async #takeState(isSet: boolean, params: unknown) {
+    const { name, value = null } = (params ?? {}) as { [field: string]: unknown }
+    try {
+      await this.#options.onstate(String(name), isSet ? value : undefined)
+    } catch (error) {
+      this.#complain(`its state cannot be written: ${(error as Error).message}`)
     }
   }
 

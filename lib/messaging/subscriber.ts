@@ -3,16 +3,18 @@ import type { LinkStream } from '../link/stream.js'
 import { Conversation } from './conversation.js'
 import type { EventRing, KeptEvent } from './event-ring.js'
 import { encodeFrame, FAILURE, type Frame, MISSED, SUBSCRIBE, SUBSCRIBED } from './frames.js'
+import { OWN_PREFIX } from './names.js'
 
 export interface SubscriberOptions {
   /** Hex. */
   peer: string
   ring: EventRing
-  /** Why it may not hear them, or null if it may. */
-  denial: () => SeaportError | null
+  /** Why it may not hear events of a type, or null if it may. */
+  denialOf: (type: string) => SeaportError | null
   onclose: (reason: SeaportError | null) => void
 }
 
+const ANY_TYPE = '*'
 /** What waits for who does not read, beyond what its credit lets leave. */
 const MAX_WAITING_EVENTS = 1000
 const MAX_WAITING_BYTES = 256 * 1024
@@ -48,7 +50,8 @@ export class Subscriber {
   }
 
   isWanted(name: string): boolean {
-    return this.#types !== null && (this.#types.has('*') || this.#types.has(name))
+    if (this.#types === null) return false
+    return this.#types.has(name) || (this.#types.has('*') && !name.startsWith(OWN_PREFIX))
   }
 
   send(event: KeptEvent) {
@@ -57,10 +60,9 @@ export class Subscriber {
     else this.#wait(event)
   }
 
-  /** Says why it may not hear events any more, if that is so. */
+  /** Says what it may not hear any more, if that is so. */
   recheck() {
-    const denial = this.#options.denial()
-    if (denial) this.#deny(denial)
+    if (this.#types) this.#want([...this.#types])
   }
 
   /** It is to go elsewhere: what waits is sent. */
@@ -73,10 +75,8 @@ export class Subscriber {
     if (frame.type !== SUBSCRIBE) {
       throw SeaportError.BAD_MESSAGE(`a frame of type ${frame.type} from who hears events`)
     }
-    const denial = this.#options.denial()
-    if (denial) return this.#deny(denial)
+    if (!this.#want(frame.types)) return
     const { ring } = this.#options
-    this.#types = new Set(frame.types)
     if (!frame.after) {
       return void this.#conversation.send({ type: SUBSCRIBED, epoch: ring.epoch, seq: ring.seq })
     }
@@ -87,11 +87,27 @@ export class Subscriber {
     for (const event of events) this.send(event)
   }
 
-  #deny({ code, text }: SeaportError) {
+  /** @returns whether it may hear anything */
+  #want(types: readonly string[]): boolean {
+    const { denialOf } = this.#options
+    let denial = types.length === 0 ? denialOf(ANY_TYPE) : null
+    const allowed = types.filter((type) => {
+      const reason = denialOf(type)
+      denial ??= reason
+      return reason === null
+    })
+    this.#types = new Set(allowed)
+    if (!denial) return true
+    this.#tell(denial)
+    if (allowed.length > 0) return true
     this.#types = null
     this.#waiting.length = 0
-    this.#conversation.send({ type: FAILURE, id: 0, executed: 'no', code, handlerCode: '', text })
     this.#conversation.end()
+    return false
+  }
+
+  #tell({ code, text }: SeaportError) {
+    this.#conversation.send({ type: FAILURE, id: 0, executed: 'no', code, handlerCode: '', text })
   }
 
   #write(event: KeptEvent) {

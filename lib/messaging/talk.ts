@@ -1,11 +1,15 @@
-import type { SeaportError } from '../core/errors.js'
+import { SeaportError } from '../core/errors.js'
+import { type KeyPair, parseKey, toHex } from '../core/keys.js'
 import type { ServiceRole } from '../core/role.js'
 import { type CommandMap, Commands } from './commands.js'
 import type { EventRingOptions } from './event-ring.js'
 import { Events } from './events.js'
+import { SET_STATE, STATE } from './names.js'
 import type { Denial } from './responder.js'
 import type { Listening } from './speaker.js'
 import { Speaker } from './speaker.js'
+import { State, type StateFiles } from './state/state.js'
+import { ANY_WHO_MAY_SERVE, MAX_SUCCESSORS } from './state/statements.js'
 import { StdioProgram } from './stdio-program.js'
 
 export interface TalkOptions {
@@ -20,9 +24,17 @@ export interface TalkOptions {
   stdio?: readonly string[] | undefined
   /** How many events are kept for those who come back. Default: 1 024, of 1 MiB and 60 s at most. */
   events?: Pick<EventRingOptions, 'maxEvents' | 'maxBytes' | 'maxAge'> | undefined
+  /** Process keys of those who may write the state beside the service itself. */
+  writers?: readonly (Buffer | string)[] | undefined
+  /**
+   * Who may take the state over: keys of services, or of processes all of whose services may; `serve` for all who may
+   * serve this role. The own process key always is one.
+   */
+  successors?: readonly (Buffer | string)[] | typeof ANY_WHO_MAY_SERVE | undefined
 }
 
 export interface TalkParts extends TalkOptions {
+  registry: Buffer
   role: ServiceRole
   denialOf: Denial
   onnotice: (notice: SeaportError) => void
@@ -34,6 +46,7 @@ export interface TalkParts extends TalkOptions {
 export class Talk {
   readonly commands: Commands
   readonly #events: Events
+  readonly #state: State
   readonly #onwanted: () => void
   readonly #speaker: Speaker
   readonly #program: StdioProgram | null
@@ -42,8 +55,11 @@ export class Talk {
 
   /** @throws USAGE */
   constructor({
+    registry,
     role,
     commands,
+    writers = [],
+    successors = [],
     maxBody,
     denialOf,
     onnotice,
@@ -59,6 +75,13 @@ export class Talk {
     }
     this.commands = new Commands({ maxBody, onfirst: this.#onwanted })
     this.#events = new Events({ denialOf, onnotice, ...ring })
+    this.#state = new State({
+      scope: { registry: toHex(registry), role: role.role },
+      successors: successorsOf(successors),
+      writers: writers.map((key) => toHex(parseKey(key, 'key of a writer'))),
+      onchange: (change) => this.#events.emitOwn(STATE, change),
+      onnotice
+    })
     this.#speaker = new Speaker({
       commands: this.commands,
       maxBody,
@@ -71,10 +94,23 @@ export class Talk {
       .handleOwn('$describe', () => this.#describe(role))
       .handleOwn('$ping', (data) => data)
       .handleOwn('$stats', () => this.getStats())
+      .handleOwn(STATE, (data) => this.#state.read(data))
+      .handleOwn(SET_STATE, (data, context) => this.#state.takeWrite(data, context))
     for (const [name, how] of Object.entries(commands ?? {})) {
       if (typeof how === 'function') this.commands.handle(name, how)
       else this.commands.handle(name, how, how.handler)
     }
+  }
+
+  /**
+   * Reads the state that the folder has.
+   *
+   * @param processKey whose services may take over
+   * @throws STORAGE_FAILED, STORAGE_LOCKED
+   */
+  async open(keyPair: KeyPair, processKey: Buffer, files: StateFiles) {
+    await this.#state.open(keyPair, processKey, files)
+    if (this.#state.head) this.#onwanted()
   }
 
   /**
@@ -92,10 +128,18 @@ export class Talk {
     return this.#events
   }
 
+  /** The same for state. */
+  get state(): State {
+    this.#onwanted()
+    return this.#state
+  }
+
   #programOf(command: readonly string[], onnotice: (notice: SeaportError) => void): StdioProgram {
     const program = new StdioProgram({
       command,
       onevent: (type, data) => this.#events.emit(type, data),
+      onstate: (name, value) =>
+        value === undefined ? this.#state.delete(name) : this.#state.set(name, value),
       onnotice
     })
     this.commands.handleOthers((name, data, context) => program.ask(name, data, context))
@@ -105,12 +149,18 @@ export class Talk {
   /** What it can be told to do, and what it tells. */
   #describe({ role, version }: ServiceRole) {
     const types = this.#events.types()
-    return { role, version, commands: this.commands.describe(), events: Object.keys(types) }
+    const { size, head } = this.#state
+    const state = head && { entries: size, term: head.term, rev: head.rev }
+    return { role, version, commands: this.commands.describe(), events: Object.keys(types), state }
   }
 
   /** What was counted. */
   getStats() {
-    return { commands: this.commands.getStats(), events: { ...this.#events.stats } }
+    return {
+      commands: this.commands.getStats(),
+      events: { ...this.#events.stats },
+      state: { ...this.#state.stats, entries: this.#state.size }
+    }
   }
 
   /** @returns whether it takes conversations from now on, and did not before */
@@ -134,5 +184,18 @@ export class Talk {
   async close() {
     this.#speaker.close()
     await this.#program?.stop()
+    await this.#state.close()
   }
+}
+
+/** @throws BAD_KEY, USAGE */
+function successorsOf(given: NonNullable<TalkOptions['successors']>): string[] {
+  if (given === ANY_WHO_MAY_SERVE) return [ANY_WHO_MAY_SERVE]
+  // Beside these there is room for the process key.
+  if (Array.isArray(given) && given.length < MAX_SUCCESSORS) {
+    return given.map((key) => toHex(parseKey(key, 'key of a successor')))
+  }
+  throw SeaportError.USAGE(
+    `successors are '${ANY_WHO_MAY_SERVE}', or a list of at most ${MAX_SUCCESSORS - 1} keys`
+  )
 }

@@ -110,7 +110,7 @@ export const messagingTargets: Record<string, Target> = {
       const subscriber = new Subscriber(heard, {
         peer,
         ring,
-        denial: () => null,
+        denialOf: () => null,
         onclose: () => {}
       })
       try {

@@ -8,8 +8,11 @@ import { type CommandMap, Commands } from '../../lib/messaging/commands.js'
 import { Conversations } from '../../lib/messaging/conversations.js'
 import type { EventRingOptions } from '../../lib/messaging/event-ring.js'
 import { Events } from '../../lib/messaging/events.js'
+import { SET_STATE, STATE } from '../../lib/messaging/names.js'
 import { Sender, type SenderOptions } from '../../lib/messaging/sender.js'
 import { maxFrameFor, SPOKEN, Speaker, type SpeakerOptions } from '../../lib/messaging/speaker.js'
+import { State, type StateOptions } from '../../lib/messaging/state/state.js'
+import { StateFiles } from '../../lib/registry/log/own-keys.js'
 import { type Pair, secretPair } from '../link/pair.js'
 import { Testbed } from '../testbed.js'
 
@@ -21,6 +24,7 @@ export interface Berth {
   acceptor: Acceptor
   pairs: Pair[]
   events: Events
+  state: State
   notices: SeaportError[]
   candidate: Candidate
 }
@@ -30,17 +34,27 @@ export interface BayOptions extends Partial<Omit<SenderOptions, 'dialer'>> {
   instances?: Record<string, CommandMap>
   service?: Partial<SpeakerOptions>
   ring?: EventRingOptions
+  state?: Partial<StateOptions>
+  /** Where states are kept. Default: a folder that goes with the test. */
+  dir?: string
 }
+
+/** Whose states these are. */
+export const SCOPE = { registry: '07'.repeat(32), role: 'agent' }
+/** Of the processes in which instances run. */
+export const PROCESS_KEY = Buffer.alloc(32, 8)
 
 /** Instances that speak, and who sends them commands. */
 export async function bay(
   t: Test,
-  { instances = {}, service = {}, ring = {}, ...options }: BayOptions
+  { instances = {}, service = {}, ring = {}, state: stateOptions = {}, dir, ...options }: BayOptions
 ) {
-  const network = await (await Testbed.make(t)).network()
+  const testbed = await Testbed.make(t)
+  const network = await testbed.network()
+  const folder = dir ?? (await testbed.dir())
   const berths = new Map<string, Berth>()
   const names: Record<string, Berth> = {}
-  const add = (name: string, map: CommandMap) => {
+  const add = (name: string, map: CommandMap, keyPair = KeyPair()) => {
     const commands = new Commands({ maxBody: service.maxBody, onfirst: () => {} })
     for (const [command, how] of Object.entries(map)) {
       if (typeof how === 'function') commands.handle(command, how)
@@ -52,7 +66,24 @@ export async function bay(
       onnotice: (notice) => berth.notices.push(notice),
       ...ring
     })
-    const acceptor = new Acceptor({ dht: network.dht, keyPair: KeyPair() })
+    const state = new State({
+      scope: SCOPE,
+      successors: [],
+      writers: [],
+      onchange: (change) => events.emitOwn(STATE, change),
+      onnotice: (notice) => berth.notices.push(notice),
+      ...stateOptions
+    })
+    commands
+      .handleOwn(STATE, (data) => state.read(data))
+      .handleOwn(SET_STATE, (data, context) => state.takeWrite(data, context))
+    const files = new StateFiles(Buffer.alloc(32), SCOPE.role, keyPair.publicKey, folder)
+    const opened = state.open(keyPair, PROCESS_KEY, files)
+    t.teardown(async () => {
+      await opened
+      await state.close()
+    })
+    const acceptor = new Acceptor({ dht: network.dht, keyPair })
     const key = toHex(acceptor.publicKey)
     const berth: Berth = {
       key,
@@ -60,6 +91,7 @@ export async function bay(
       acceptor,
       pairs: [],
       events,
+      state,
       notices: [],
       speaker: new Speaker({
         commands,

@@ -6,6 +6,8 @@ import { KeyPair, randomSeed, toHex } from '../../core/keys.js'
 import { defaultDir, makeFolder, PRIVATE_FILE, registryDir } from './data-folder.js'
 import { FileLock } from './file-lock.js'
 
+export { StateFiles } from './state-files.js'
+
 /** The file name of the process key. */
 export const PROCESS_KEY = 'process'
 const FOLDER = 'keys'

@@ -1,0 +1,353 @@
+import { SeaportError } from '../../core/errors.js'
+import { CONVERSATION } from '../conversation.js'
+import type { EntryEvents, EventOrigin } from '../entry-events.js'
+import { checkOwnName, SET_STATE, STATE } from '../names.js'
+import type { Sender, SendOptions } from '../sender.js'
+import { type CopyChange, StateCopy } from './copy.js'
+import { Follower, type FollowerOptions } from './follower.js'
+import type { StateEntry, WriteOptions } from './state.js'
+import { compareHeads, type Scope, type SignedEntry } from './statements.js'
+
+/** An entry as a consumer has it. */
+export interface CopiedEntry extends StateEntry {
+  /** Whether its owner is gone, so that this is the last that was seen of it. */
+  stale: boolean
+}
+
+/** An entry that is another now. */
+export interface StateChange extends CopiedEntry {
+  /** Its value is undefined then. */
+  deleted: boolean
+}
+
+export type StateChangeListener = (change: StateChange) => void
+
+export interface ReadOptions {
+  /** The only instance whose state counts: its key. Default: of several the latest entry. */
+  instance?: string | undefined
+}
+
+export interface SetOptions extends WriteOptions, ReadOptions {
+  /** How long to wait, in ms. Default: 10 s. */
+  timeout?: number | undefined
+  signal?: AbortSignal | undefined
+}
+
+export interface EntryStateOptions {
+  scope: Scope
+  events: EntryEvents
+  sender: Pick<Sender, 'send'>
+  instances: () => readonly { servicePublicKey: string; speaks?: readonly string[] }[]
+  retry?: FollowerOptions['retry']
+  onnotice: (notice: SeaportError) => void
+}
+
+/** Owners whose state is followed at a time, and those that are gone whose last state is kept. */
+const MAX_FOLLOWED = 1024
+const MAX_STALE = 64
+/** Of all copies together. */
+const MAX_BYTES = 64 * 1024 * 1024
+
+interface Owner {
+  copy: StateCopy
+  follower: Follower
+  isStale: boolean
+}
+
+/** The states of all instances of a role, as verified copies: who is gone leaves its last one. */
+export class EntryState {
+  readonly #options: EntryStateOptions
+  readonly #owners = new Map<string, Owner>()
+  readonly #listeners = new Set<StateChangeListener>()
+  readonly #waiting = new Set<() => void>()
+  #isWatching = false
+  #isClosed = false
+
+  /** @internal */
+  constructor(options: EntryStateOptions) {
+    this.#options = options
+  }
+
+  /**
+   * The value of a name; undefined if there is none. The first question fetches all there is, later ones are answered
+   * from the copies.
+   *
+   * @throws NOT_GRANTED if no instance lets us read its state, CLOSED
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: who reads it knows what is written
+  async get(name: string, options: ReadOptions = {}): Promise<any> {
+    return (await this.entry(name, options))?.value
+  }
+
+  /**
+   * The same with its owner, its revision, and whether it is stale.
+   *
+   * @throws as `get` does
+   */
+  async entry(name: string, options: ReadOptions = {}): Promise<CopiedEntry | undefined> {
+    checkOwnName(name, 'an entry')
+    await this.#ready(options)
+    const found = this.#newest(name, options)
+    return found && view(found.owner, found.entry)
+  }
+
+  /**
+   * All entries: of several instances that have a name, the latest.
+   *
+   * @throws as `get` does
+   */
+  async entries(options: ReadOptions = {}): Promise<CopiedEntry[]> {
+    await this.#ready(options)
+    const newest = new Map<string, { owner: Owner; entry: SignedEntry }>()
+    for (const owner of this.#ownersOf(options)) {
+      for (const entry of owner.copy.entries()) {
+        const known = newest.get(entry.name)
+        if (!known || isLater({ owner, entry }, known)) newest.set(entry.name, { owner, entry })
+      }
+    }
+    const names = [...newest.keys()].sort()
+    return names.map((name) => {
+      const { owner, entry } = newest.get(name) as { owner: Owner; entry: SignedEntry }
+      return view(owner, entry)
+    })
+  }
+
+  /**
+   * Hears what changes, at all instances: first what there is already.
+   *
+   * @throws CLOSED
+   */
+  on(_event: 'change', listener: StateChangeListener): this {
+    this.#watch()
+    for (const owner of this.#owners.values()) {
+      for (const entry of owner.copy.entries()) this.#hand(listener, owner, entry.name, entry)
+    }
+    this.#listeners.add(listener)
+    return this
+  }
+
+  off(_event: 'change', listener: StateChangeListener): this {
+    this.#listeners.delete(listener)
+    return this
+  }
+
+  /**
+   * Resolves once there is a copy of the state of each instance that is known now.
+   *
+   * @throws CLOSED
+   */
+  async ready(): Promise<void> {
+    this.#watch()
+    await this.#options.events.ready()
+    while (!this.#isClosed && this.#pending().length > 0) {
+      await new Promise<void>((resolve) => this.#waiting.add(resolve))
+    }
+    if (this.#isClosed) throw SeaportError.CLOSED('the consumer was closed')
+  }
+
+  /**
+   * Writes a value where the latest entry of that name is, or at the first instance. Its owner has to have named us as
+   * a writer. Resolves with its revision when it is on the disk there.
+   *
+   * @throws NOT_ALLOWED, NOT_GRANTED, CONFLICT if `if` does not hold, and as `send` does, with `executed`
+   */
+  async set(name: string, value: unknown, options: SetOptions = {}): Promise<number> {
+    if (value === undefined) throw SeaportError.BAD_INPUT(`${name} has no value to be set to`)
+    return this.#write({ name, value }, options)
+  }
+
+  /**
+   * Takes a name out where the latest entry of it is.
+   *
+   * @throws as `set` does
+   */
+  async delete(name: string, options: SetOptions = {}): Promise<number> {
+    return this.#write({ name, deleted: true }, options)
+  }
+
+  /** @internal */
+  close() {
+    this.#isClosed = true
+    for (const { follower } of this.#owners.values()) follower.close()
+    this.#tell()
+  }
+
+  async #write(
+    change: { name: string; value?: unknown; deleted?: true },
+    { if: rev, instance, timeout, signal }: SetOptions
+  ): Promise<number> {
+    const { sender } = this.#options
+    checkOwnName(change.name, 'an entry')
+    const target = instance ?? (await this.#instanceFor(change.name))
+    const options: SendOptions = { timeout, signal, instance: target }
+    const data = { ...change, ...(rev !== undefined && { if: rev }) }
+    const { rev: written } = (await sender.send(SET_STATE, data, options)) as { rev: number }
+    return written
+  }
+
+  /** Who has a name, of those that are there; else any instance. */
+  async #instanceFor(name: string): Promise<string | undefined> {
+    const speaking = this.#speaking()
+    if (speaking.length < 2) return speaking[0]
+    await this.ready()
+    const found = this.#newest(name, {}, ({ isStale }) => !isStale)
+    return found?.owner.copy.head?.owner ?? speaking[0]
+  }
+
+  async #ready({ instance }: ReadOptions) {
+    await this.ready()
+    const denials = [...this.#owners].flatMap(([key, { follower }]) =>
+      (instance === undefined || key === instance) && follower.denial ? [follower.denial] : []
+    )
+    const [denial] = denials
+    const others = [...this.#ownersOf({ instance })].length - denials.length
+    if (denial && others <= 0) throw denial
+  }
+
+  #watch() {
+    if (this.#isClosed) throw SeaportError.CLOSED('the consumer was closed')
+    if (this.#isWatching) return
+    this.#isWatching = true
+    const { events } = this.#options
+    events.onStreams({
+      onsubscribed: (key) => this.#ownerOf(key)?.follower.sync(),
+      ondenied: (key, reason) => this.#ownerOf(key)?.follower.deny(reason),
+      oninstances: () => this.#oninstances()
+    })
+    events.on(STATE, (data, { instance }: EventOrigin) => {
+      this.#ownerOf(instance)?.follower.take(data)
+    })
+  }
+
+  /** Who speaks, of the instances that are there. */
+  #speaking(): string[] {
+    return this.#options
+      .instances()
+      .filter(({ speaks }) => speaks?.includes(CONVERSATION))
+      .slice(0, MAX_FOLLOWED)
+      .map(({ servicePublicKey }) => servicePublicKey)
+  }
+
+  #oninstances() {
+    const speaking = new Set(this.#speaking())
+    for (const key of speaking) this.#ownerOf(key)
+    for (const [key, owner] of [...this.#owners]) {
+      owner.isStale = !speaking.has(key)
+      if (owner.isStale) owner.follower.pause()
+      if (owner.isStale && owner.copy.size === 0) this.#forget(key, owner)
+    }
+    const stale = [...this.#owners].filter(([, { isStale }]) => isStale)
+    for (const [key, owner] of stale.slice(0, -MAX_STALE)) this.#forget(key, owner)
+    this.#tell()
+  }
+
+  #ownerOf(key: string): Owner | null {
+    const known = this.#owners.get(key)
+    if (known) return known
+    if (this.#isClosed || this.#owners.size >= MAX_FOLLOWED + MAX_STALE) return null
+    const { scope, sender, retry, onnotice } = this.#options
+    const copy = new StateCopy(scope, key)
+    const follower = new Follower({
+      copy,
+      retry,
+      read: (have) => sender.send(STATE, { have }, { instance: key, idempotent: true }),
+      onchange: (change) => this.#onchange(owner, change),
+      onsettled: () => {
+        this.#checkSize(key, owner)
+        this.#tell()
+      },
+      onnotice
+    })
+    const owner: Owner = { copy, follower, isStale: false }
+    this.#owners.set(key, owner)
+    return owner
+  }
+
+  #checkSize(key: string, owner: Owner) {
+    let bytes = 0
+    for (const { copy } of this.#owners.values()) bytes += copy.bytes
+    if (bytes <= MAX_BYTES) return
+    const [stale] = [...this.#owners].filter(([, { isStale }]) => isStale)
+    this.#forget(...(stale ?? [key, owner]))
+    this.#options.onnotice(
+      SeaportError.LIMIT_REACHED(
+        `the states of all instances have ${bytes} bytes, ${MAX_BYTES} may be`
+      )
+    )
+  }
+
+  #forget(key: string, { follower }: Owner) {
+    follower.close()
+    this.#owners.delete(key)
+  }
+
+  /** Those that are there, and have not told us yet what they have. */
+  #pending(): string[] {
+    const speaking = new Set(this.#speaking())
+    return [...this.#owners]
+      .filter(([key, { follower }]) => speaking.has(key) && !follower.isSettled)
+      .map(([key]) => key)
+  }
+
+  *#ownersOf({ instance }: ReadOptions): Iterable<Owner> {
+    for (const [key, owner] of this.#owners) {
+      if (instance === undefined || instance === key) yield owner
+    }
+  }
+
+  #newest(
+    name: string,
+    options: ReadOptions,
+    isWanted: (owner: Owner) => boolean = () => true
+  ): { owner: Owner; entry: SignedEntry } | undefined {
+    let newest: { owner: Owner; entry: SignedEntry } | undefined
+    for (const owner of this.#ownersOf(options)) {
+      const entry = isWanted(owner) ? owner.copy.get(name) : undefined
+      if (entry && (!newest || isLater({ owner, entry }, newest))) newest = { owner, entry }
+    }
+    return newest
+  }
+
+  #onchange(owner: Owner, { name, entry }: CopyChange) {
+    for (const listener of this.#listeners) this.#hand(listener, owner, name, entry)
+  }
+
+  #hand(listener: StateChangeListener, owner: Owner, name: string, entry: SignedEntry | null) {
+    const { head } = owner.copy
+    if (!head) return
+    try {
+      const known = entry ?? { name, rev: head.rev, json: null }
+      listener({ ...view(owner, known), deleted: entry === null })
+    } catch (error) {
+      const text = `a listener to a state has thrown: ${(error as Error)?.message}`
+      this.#options.onnotice(SeaportError.COMMAND_FAILED(text, error))
+    }
+  }
+
+  #tell() {
+    for (const resolve of this.#waiting) resolve()
+    this.#waiting.clear()
+  }
+}
+
+function view(
+  { copy, isStale }: Owner,
+  { name, rev, json }: Pick<SignedEntry, 'name' | 'rev' | 'json'>
+): CopiedEntry {
+  const { owner = '', term = 0 } = copy.head ?? {}
+  const value = json === null ? undefined : JSON.parse(json)
+  return { owner, name, term, rev, value, stale: isStale }
+}
+
+/** A term that its owner may not have is none. */
+function isLater(
+  a: { owner: Owner; entry: SignedEntry },
+  b: { owner: Owner; entry: SignedEntry }
+): boolean {
+  return compareHeads(place(a), place(b)) > 0
+}
+
+function place({ owner: { copy }, entry }: { owner: Owner; entry: SignedEntry }) {
+  const { owner = '', term = 0 } = copy.head ?? {}
+  return { owner, term: copy.isRightful ? term : 0, rev: entry.rev }
+}

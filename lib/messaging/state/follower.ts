@@ -1,0 +1,140 @@
+import type { SeaportError } from '../../core/errors.js'
+import { SerialQueue } from '../../core/serial-queue.js'
+import type { CopyChange, StateCopy } from './copy.js'
+import type { Head } from './statements.js'
+
+export interface FollowerOptions {
+  copy: StateCopy
+  /** Asks the owner for all, unless we have it. */
+  read: (have: Head | null) => Promise<unknown>
+  onchange: (change: CopyChange) => void
+  /** There is an answer of the owner's: its state, or why there is none. */
+  onsettled: () => void
+  onnotice: (notice: SeaportError) => void
+  /** When an owner that gave no answer, or a bad one, is asked again, in ms. */
+  retry?: number | undefined
+}
+
+const RETRY_MS = 2000
+/** Changes that wait while all is being read; beyond, it is read again. */
+const MAX_WAITING = 1024
+const DENIALS = new Set<string>(['NOT_GRANTED', 'NOT_ALLOWED'])
+/** What the owner itself has done wrong. */
+const OFFENCES = new Set<string>(['BAD_SIGNATURE', 'BAD_MESSAGE', 'CONFLICT', 'LIMIT_REACHED'])
+
+/** Keeps a copy of one owner's state up to date: all of it first, then its changes, and all again where some are missing. */
+export class Follower {
+  readonly #options: FollowerOptions
+  readonly #turns = new SerialQueue()
+  #waiting: unknown[] | null = null
+  #timer: NodeJS.Timeout | null = null
+  #isPaused = false
+  #isSettled = false
+  #denial: SeaportError | null = null
+
+  constructor(options: FollowerOptions) {
+    this.#options = options
+  }
+
+  /** Whether the owner has answered. */
+  get isSettled(): boolean {
+    return this.#isSettled
+  }
+
+  /** Why it does not let us read. */
+  get denial(): SeaportError | null {
+    return this.#denial
+  }
+
+  /** Its changes are heard from now on, so this is the moment to ask for what came before. */
+  sync() {
+    this.#isPaused = false
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = null
+    // One that is under way began before these changes were heard.
+    this.#waiting = []
+    void this.#turns.run(() => this.#read())
+  }
+
+  take(change: unknown) {
+    if (!this.#waiting) {
+      if (!this.#apply(change)) this.sync()
+      return
+    }
+    if (this.#waiting.length < MAX_WAITING) this.#waiting.push(change)
+  }
+
+  deny(reason: SeaportError) {
+    this.#denial = reason
+    this.#settle()
+  }
+
+  /** The owner is gone. */
+  pause() {
+    this.#isPaused = true
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = null
+  }
+
+  close() {
+    this.pause()
+    this.#settle()
+  }
+
+  /** Never rejects. */
+  async #read() {
+    const { copy, read, onchange } = this.#options
+    if (this.#isPaused) return
+    try {
+      const answer = (await read(copy.head)) as { head?: unknown; same?: unknown } | undefined
+      const isNews = answer?.head && answer.same !== true
+      if (isNews) for (const change of await copy.takeSnapshot(answer)) onchange(change)
+      this.#denial = null
+      this.#settle()
+      const waiting = this.#waiting ?? []
+      this.#waiting = null
+      // Some were thrown away, as there were too many.
+      if (!waiting.every((change) => this.#apply(change))) this.#syncLater()
+    } catch (error) {
+      this.#onfailed(error as SeaportError)
+    }
+  }
+
+  /** @returns false if changes before it are missing */
+  #apply(value: unknown): boolean {
+    try {
+      const change = this.#options.copy.takeChange(value)
+      if (change === 'gap') return false
+      if (change !== 'known') this.#options.onchange(change)
+    } catch (error) {
+      this.#options.onnotice(error as SeaportError)
+      this.#syncLater()
+    }
+    return true
+  }
+
+  #onfailed(error: SeaportError) {
+    if (DENIALS.has(error.code)) return this.deny(error)
+    // An older build has no state.
+    if (error.code === 'UNKNOWN_COMMAND') return this.#settle()
+    if (OFFENCES.has(error.code)) {
+      this.#options.onnotice(error)
+      this.#settle()
+    }
+    this.#syncLater()
+  }
+
+  #syncLater() {
+    if (this.#isPaused || this.#timer) return
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      this.sync()
+    }, this.#options.retry ?? RETRY_MS)
+    this.#timer.unref()
+  }
+
+  #settle() {
+    this.#isSettled = true
+    this.#options.onsettled()
+  }
+}

@@ -1,0 +1,220 @@
+import { copyFile, type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { crc32 } from 'node:zlib'
+
+/** A file that nobody else writes. */
+export interface JournalFile {
+  path: string
+  /** Lets others have it. */
+  release(): void
+}
+
+const NEWLINE = 0x0a
+/** The CRC of what follows it, in hex, and a space. */
+const CHECK_LENGTH = 9
+const ONLY_FOR_US = 0o600
+/** Far above what one that is compacted grows to. A file that is larger is none of ours. */
+const MAX_FILE_BYTES = 256 * 1024 * 1024
+
+/**
+ * Lines of JSON in a file, each with a checksum. What `append` took is on the disk when it resolves. A line that was
+ * being written when the machine or the process stopped is thrown away, and so is all behind one that is damaged.
+ */
+export class Journal {
+  readonly #file: JournalFile
+  #handle: FileHandle | null = null
+  #size = 0
+  /** The last write failed, and what is there of it could not be taken back. */
+  #isTorn = false
+
+  private constructor(file: JournalFile) {
+    this.#file = file
+  }
+
+  /**
+   * @returns the journal, what its lines say, and whether lines that were written well came after one that is damaged
+   * @throws an error of the file system
+   */
+  static async open(
+    file: JournalFile
+  ): Promise<{ journal: Journal; lines: unknown[]; isDamaged: boolean }> {
+    const journal = new Journal(file)
+    // A compaction that was not finished.
+    await rm(draftOf(file), { force: true })
+    const handle = await open(file.path, 'a+', ONLY_FOR_US)
+    await handle.close()
+    journal.#handle = await open(file.path, 'r+')
+    const { lines, end, size, isDamaged } = await readLines(journal.#handle)
+    journal.#size = end
+    if (isDamaged) await journal.#copyAside()
+    if (end < size) await journal.#handle.truncate(end)
+    return { journal, lines, isDamaged }
+  }
+
+  /**
+   * What is in a journal that is not ours to write.
+   *
+   * @throws an error of the file system
+   */
+  static async read(path: string): Promise<unknown[]> {
+    const handle = await open(path, 'r')
+    try {
+      return (await readLines(handle)).lines
+    } finally {
+      await handle.close()
+    }
+  }
+
+  /** In bytes. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** Whether it has to be rewritten before it takes anything. */
+  get isTorn(): boolean {
+    return this.#isTorn
+  }
+
+  /**
+   * Adds lines, and resolves when they are on the disk. If it fails, none of them is there.
+   *
+   * @throws an error of the file system
+   */
+  async append(lines: readonly string[]) {
+    if (!this.#handle) throw new Error('it is closed')
+    if (this.#isTorn) throw new Error('its last write failed')
+    const bytes = encode(lines)
+    try {
+      await write(this.#handle, bytes, this.#size)
+      await this.#handle.datasync()
+      this.#size += bytes.byteLength
+    } catch (error) {
+      this.#isTorn = true
+      await this.#handle.truncate(this.#size).then(
+        () => {
+          this.#isTorn = false
+        },
+        () => {}
+      )
+      throw error
+    }
+  }
+
+  /**
+   * Puts lines in place of all that is there. A crash leaves the old ones or the new ones.
+   *
+   * @throws an error of the file system
+   */
+  async rewrite(lines: readonly string[]) {
+    if (!this.#handle) throw new Error('it is closed')
+    const bytes = encode(lines)
+    const draft = draftOf(this.#file)
+    const handle = await open(draft, 'w+', ONLY_FOR_US)
+    try {
+      await write(handle, bytes, 0)
+      await handle.datasync()
+      await rename(draft, this.#file.path)
+    } catch (error) {
+      await handle.close()
+      await rm(draft, { force: true }).catch(() => {})
+      throw error
+    }
+    const before = this.#handle
+    this.#handle = handle
+    this.#size = bytes.byteLength
+    this.#isTorn = false
+    await before.close()
+    await syncFolder(dirname(this.#file.path))
+  }
+
+  /**
+   * Begins anew, and keeps what is there in a file beside it.
+   *
+   * @throws an error of the file system
+   */
+  async setAside() {
+    await this.#copyAside()
+    await this.rewrite([])
+  }
+
+  async #copyAside() {
+    await copyFile(this.#file.path, `${this.#file.path}.damaged`)
+  }
+
+  async close() {
+    const handle = this.#handle
+    this.#handle = null
+    await handle?.close()
+    this.#file.release()
+  }
+}
+
+function draftOf({ path }: JournalFile): string {
+  return `${path}.new`
+}
+
+function encode(lines: readonly string[]): Buffer {
+  return Buffer.from(lines.map((line) => `${checkOf(Buffer.from(line))} ${line}\n`).join(''))
+}
+
+function checkOf(bytes: Uint8Array): string {
+  return crc32(bytes).toString(16).padStart(8, '0')
+}
+
+async function write(handle: FileHandle, bytes: Buffer, from: number) {
+  for (let done = 0; done < bytes.byteLength; ) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.byteLength - done, from + done)
+    done += bytesWritten
+  }
+}
+
+interface Read {
+  lines: unknown[]
+  /** Of the last line that is as it was written. */
+  end: number
+  size: number
+  isDamaged: boolean
+}
+
+/** Reads lines up to the first that is not as it was written. */
+async function readLines(handle: FileHandle): Promise<Read> {
+  const { size } = await handle.stat()
+  if (size > MAX_FILE_BYTES) return { lines: [], end: 0, size, isDamaged: true }
+  const bytes = Buffer.alloc(size)
+  for (let done = 0; done < size; ) {
+    const { bytesRead } = await handle.read(bytes, done, size - done, done)
+    if (bytesRead === 0) break
+    done += bytesRead
+  }
+  const lines: unknown[] = []
+  let end = 0
+  for (let at = 0; ; ) {
+    const newline = bytes.indexOf(NEWLINE, at)
+    if (newline < 0) return { lines, end, size, isDamaged: false }
+    const line = readLine(bytes.subarray(at, newline))
+    if (line !== undefined && at > end) return { lines, end, size, isDamaged: true }
+    at = newline + 1
+    if (line === undefined) continue
+    lines.push(line)
+    end = at
+  }
+}
+
+/** @returns undefined for one that is damaged */
+function readLine(bytes: Buffer): unknown {
+  const body = bytes.subarray(CHECK_LENGTH)
+  if (bytes.subarray(0, CHECK_LENGTH).toString() !== `${checkOf(body)} `) return undefined
+  try {
+    return JSON.parse(body.toString())
+  } catch {
+    return undefined
+  }
+}
+
+/** So that a rename outlives a power cut. Not every file system lets folders be synced. */
+async function syncFolder(path: string) {
+  try {
+    const handle = await open(path, 'r')
+    await handle.sync().finally(() => handle.close())
+  } catch {}
+}

@@ -1,0 +1,279 @@
+import { SeaportError } from '../../core/errors.js'
+import { type KeyPair, toHex } from '../../core/keys.js'
+import { Journal, type JournalFile } from './journal.js'
+import { StateMap } from './map.js'
+import {
+  type Head,
+  type Scope,
+  type SignedEntry,
+  type Succession,
+  signEntry,
+  signHead
+} from './statements.js'
+import { changeLine, mapLines, overLine, readStored, type Stored } from './stored.js'
+
+export interface LedgerOptions {
+  scope: Scope
+  successors: readonly string[]
+  keyPair: KeyPair
+  onnotice: (notice: SeaportError) => void
+}
+
+/** A change as it is asked for. */
+export interface Change {
+  name: string
+  /** null deletes. */
+  json: string | null
+  /** Only if the entry has this revision, 0 for none. */
+  if: number | undefined
+}
+
+/** A journal is compacted when it is so many times as large as what it says. */
+const COMPACT_FACTOR = 4
+const MIN_COMPACTED_BYTES = 64 * 1024
+/** What a line of a map takes beside its name and value, about. */
+const LINE_BYTES = 300
+const FIRST_TERM = 1
+
+/**
+ * An owner's map and its journal. What is prepared is seen by those who read it only when it is on the disk. Whoever
+ * changes it does one thing at a time.
+ */
+export class Ledger {
+  readonly #options: LedgerOptions
+  readonly #journal: Journal
+  #map = new StateMap()
+  /** Of what is on the disk. */
+  #head: Head | null = null
+  #succession: Succession | null = null
+  /** Of what is prepared, too. */
+  #nextHead: Head | null = null
+  #term = FIRST_TERM
+  /** Names that are prepared, with what they are on the disk. */
+  readonly #before = new Map<string, SignedEntry | undefined>()
+  #lines: string[] = []
+
+  private constructor(journal: Journal, options: LedgerOptions) {
+    this.#journal = journal
+    this.#options = options
+  }
+
+  /** @throws STORAGE_FAILED */
+  static async open(file: JournalFile, options: LedgerOptions): Promise<Ledger> {
+    try {
+      const { journal, lines, isDamaged } = await Journal.open(file)
+      const ledger = new Ledger(journal, options)
+      await ledger.#restore(lines, isDamaged)
+      return ledger
+    } catch (cause) {
+      file.release()
+      throw cannotKeep(cause)
+    }
+  }
+
+  /** Null if nothing was ever written. */
+  get head(): Head | null {
+    return this.#head
+  }
+
+  get succession(): Succession | null {
+    return this.#succession
+  }
+
+  get rev(): number {
+    return this.#head?.rev ?? 0
+  }
+
+  get size(): number {
+    return [...this.entries()].length
+  }
+
+  get(name: string): SignedEntry | undefined {
+    return this.#before.has(name) ? this.#before.get(name) : this.#map.get(name)
+  }
+
+  /** Those on the disk. */
+  *entries(): Iterable<SignedEntry> {
+    for (const entry of this.#map.entries()) if (!this.#before.has(entry.name)) yield entry
+    for (const entry of this.#before.values()) if (entry) yield entry
+  }
+
+  /**
+   * Signs a change. `commit` writes it.
+   *
+   * @throws CONFLICT, LIMIT_REACHED
+   */
+  prepare({ name, json, if: wanted }: Change): { entry: SignedEntry; head: Head } {
+    const { scope, keyPair } = this.#options
+    const known = this.#map.get(name)
+    const rev = known?.rev ?? 0
+    if (wanted !== undefined && wanted !== rev) {
+      throw SeaportError.CONFLICT(
+        rev === 0
+          ? `there is no entry ${name}, so it has not revision ${wanted}`
+          : `${name} has revision ${rev}, not ${wanted}: read it again, and write what follows from that`
+      )
+    }
+    const term = this.#term
+    const next = (this.#nextHead?.rev ?? 0) + 1
+    const entry = signEntry(scope, { term }, { name, rev: next, json }, keyPair)
+    this.#map.put(entry)
+    if (!this.#before.has(name)) this.#before.set(name, known)
+    const head = this.#sign(next)
+    this.#nextHead = head
+    this.#lines.push(changeLine(entry, head))
+    return { entry, head }
+  }
+
+  /**
+   * Writes what was prepared. If it fails, nothing of that is there.
+   *
+   * @throws STORAGE_FAILED
+   */
+  async commit() {
+    const lines = this.#lines
+    if (lines.length === 0) return
+    this.#lines = []
+    try {
+      if (this.#journal.isTorn) await this.#journal.rewrite(this.#committedLines())
+      await this.#journal.append(lines)
+    } catch (cause) {
+      for (const [name, entry] of this.#before)
+        entry ? this.#map.put(entry) : this.#map.remove(name)
+      this.#nextHead = this.#head
+      this.#before.clear()
+      throw cannotKeep(cause)
+    }
+    this.#head = this.#nextHead
+    this.#before.clear()
+    await this.#compactMaybe()
+  }
+
+  /**
+   * Signs all anew: in a later term, or what another owner had.
+   *
+   * @throws STORAGE_FAILED, LIMIT_REACHED; it is as before then
+   */
+  async renew({
+    term,
+    rev,
+    entries = this.#map.entries(),
+    succession = this.#succession
+  }: {
+    term: number
+    rev: number
+    entries?: Iterable<SignedEntry>
+    succession?: Succession | null
+  }) {
+    const { scope, keyPair } = this.#options
+    const map = new StateMap()
+    for (const entry of entries) map.put(signEntry(scope, { term }, entry, keyPair))
+    const before = { map: this.#map, term: this.#term }
+    this.#map = map
+    this.#term = term
+    const head = this.#sign(rev)
+    try {
+      await this.#journal.rewrite([...mapLines(map, head, succession)])
+    } catch (cause) {
+      this.#map = before.map
+      this.#term = before.term
+      throw cannotKeep(cause)
+    }
+    this.#head = head
+    this.#nextHead = head
+    this.#succession = succession
+  }
+
+  /**
+   * Notes that the map is another owner's from now on.
+   *
+   * @throws STORAGE_FAILED
+   */
+  async noteOver(owner: string) {
+    try {
+      await this.#journal.append([overLine(owner)])
+    } catch (cause) {
+      throw cannotKeep(cause)
+    }
+  }
+
+  async close() {
+    await this.#journal.close().catch(() => {})
+  }
+
+  #sign(rev: number): Head {
+    const { scope, successors, keyPair } = this.#options
+    const fields = { term: this.#term, rev, hash: this.#map.hash(), successors }
+    return signHead(scope, fields, keyPair)
+  }
+
+  #committedLines(): string[] {
+    const map = new StateMap()
+    for (const entry of this.entries()) map.put(entry)
+    return this.#head ? [...mapLines(map, this.#head, this.#succession)] : []
+  }
+
+  /** One that cannot be made shorter goes on as it is. */
+  async #compactMaybe() {
+    if (!this.#head) return
+    const needed = this.#map.bytes + this.#map.size * LINE_BYTES
+    if (this.#journal.size < Math.max(COMPACT_FACTOR * needed, MIN_COMPACTED_BYTES)) return
+    try {
+      await this.#journal.rewrite([...mapLines(this.#map, this.#head, this.#succession)])
+    } catch (cause) {
+      this.#options.onnotice(cannotKeep(cause))
+    }
+  }
+
+  async #restore(lines: readonly unknown[], isDamaged: boolean) {
+    const { keyPair, successors, onnotice } = this.#options
+    const stored = await this.#read(lines)
+    if (!stored || stored.head.owner !== toHex(keyPair.publicKey)) return
+    const { map, head, succession, over } = stored
+    if (over !== null) {
+      // Another owner goes on with it. Ours begins anew, and later than what we handed over.
+      return this.renew({ term: head.term + 1, rev: head.rev, entries: [], succession: null })
+    }
+    this.#map = map
+    this.#head = head
+    this.#nextHead = head
+    this.#term = head.term
+    this.#succession = succession
+    if (isDamaged) {
+      await this.renew({ term: head.term + 1, rev: head.rev })
+      onnotice(cannotKeep(new Error('the end of its journal was damaged, and is lost')))
+    } else if (JSON.stringify(head.successors) !== JSON.stringify(successors)) {
+      await this.renew({ term: head.term, rev: head.rev + 1 })
+    }
+  }
+
+  /** What is not ours, or not as it was signed, is set aside. */
+  async #read(lines: readonly unknown[]): Promise<Stored | null> {
+    try {
+      return readStored(lines, this.#options.scope)
+    } catch (cause) {
+      this.#term = termOf(lines) + 1
+      this.#options.onnotice(cannotKeep(cause))
+      await this.#journal.setAside()
+      return null
+    }
+  }
+}
+
+function termOf(lines: readonly unknown[]): number {
+  let term = FIRST_TERM
+  for (const line of lines) {
+    const value = (line as { head?: { term?: unknown } } | null)?.head?.term
+    if (Number.isSafeInteger(value)) term = Math.max(term, value as number)
+  }
+  return Math.min(term, 2 ** 50)
+}
+
+function cannotKeep(cause: unknown): SeaportError {
+  if (cause instanceof SeaportError && cause.code === 'LIMIT_REACHED') return cause
+  const { message } = cause as Error
+  return SeaportError.STORAGE_FAILED(
+    `the state cannot be kept (${message}); make room in the service's folder, or choose another with --dir`,
+    cause
+  )
+}

@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { SeaportError } from '../../core/errors.js'
+import { toHex } from '../../core/keys.js'
+import { defaultDir, makeFolder } from './data-folder.js'
+import { FileLock } from './file-lock.js'
+
+/** A file that no other process uses for as long as it is held. */
+export interface HeldFile {
+  path: string
+  /** Lets another process have it. */
+  release(): void
+}
+
+const FOLDER = 'state'
+const FOLDER_NAME_LENGTH = 32
+const FILE = /^([0-9a-f]{64})\.journal$/
+
+/** The files in which the instances of a role keep their state, each by its service key. */
+export class StateFiles {
+  readonly #folder: string
+  readonly #key: string
+
+  /** @throws STORAGE_FAILED if this user has no folder for data */
+  constructor(registry: Buffer, role: string, key: Buffer, dir?: string) {
+    const name = createHash('sha256').update(role).digest('hex').slice(0, FOLDER_NAME_LENGTH)
+    this.#folder = join(dir ?? defaultDir(registry, 'service'), FOLDER, name)
+    this.#key = toHex(key)
+  }
+
+  /** Whether this instance has one. */
+  exists(): boolean {
+    return existsSync(this.#pathOf(this.#key))
+  }
+
+  /**
+   * Takes this instance's own; it is made by whoever writes it.
+   *
+   * @throws STORAGE_LOCKED, STORAGE_FAILED
+   */
+  async take(): Promise<HeldFile> {
+    try {
+      await makeFolder(this.#folder)
+      const file = this.#tryTake(this.#key)
+      if (file) return file
+    } catch (cause) {
+      const { message } = cause as Error
+      throw SeaportError.STORAGE_FAILED(
+        `no state can be kept in ${this.#folder} (${message}), choose another folder with --dir`,
+        cause
+      )
+    }
+    throw SeaportError.STORAGE_LOCKED(
+      `another process keeps the state of this instance in ${this.#folder}; give this one another key, or another --dir`
+    )
+  }
+
+  /** Those of other instances, which no running process holds. Whoever reads one releases it. */
+  *others(): Iterable<HeldFile> {
+    const names = existsSync(this.#folder) ? readdirSync(this.#folder) : []
+    for (const name of names) {
+      const [, key = ''] = FILE.exec(name) ?? []
+      const file = key && key !== this.#key ? this.#tryTake(key) : null
+      if (file) yield file
+    }
+  }
+
+  #tryTake(key: string): HeldFile | null {
+    const path = this.#pathOf(key)
+    const lock = FileLock.tryTake(`${path}.lock`)
+    return lock && { path, release: () => lock.release() }
+  }
+
+  #pathOf(key: string): string {
+    return join(this.#folder, `${key}.journal`)
+  }
+}
