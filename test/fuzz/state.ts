@@ -15,7 +15,7 @@ const peer = '02'.repeat(32)
 
 /** A state that was written a few times, with what it was after each. */
 async function written(t: Test) {
-  const dir = t.testdir({ 'a.journal': '', 'b.journal': '', 'c.journal': '' })
+  const dir = t.testdir({ 'a.journal': '', 'b.journal': '' })
   const keyPair = KeyPair('03'.repeat(32))
   const changes: Buffer[] = []
   const make = (name: string, onchange: (text: string) => void) => {
@@ -67,7 +67,7 @@ function read(bytes: Buffer | undefined): unknown {
 export async function stateTargets(t: Test): Promise<Record<string, Target>> {
   const { dir, path, keyPair, changes, snapshot, versions, state, other } = await written(t)
   const isTrue = (rev: number | undefined, content: string) => versions.get(rev ?? 0) === content
-  const mutant = join(dir, 'c.journal')
+  let mutants = 0
   return {
     'a state as it is copied': {
       valid: [snapshot, ...changes.slice(2)],
@@ -92,6 +92,7 @@ export async function stateTargets(t: Test): Promise<Record<string, Target>> {
       valid: [await readFile(path)],
       isSlow: true,
       async read([bytes = Buffer.alloc(0)]) {
+        const mutant = join(dir, `mutant-${mutants++}.journal`)
         await writeFile(mutant, bytes)
         const { journal, lines } = await Journal.open({ path: mutant, release() {} })
         try {

@@ -1,4 +1,4 @@
-import { copyFile, type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 
@@ -44,10 +44,10 @@ export class Journal {
     const handle = await open(file.path, 'a+', ONLY_FOR_US)
     await handle.close()
     journal.#handle = await open(file.path, 'r+')
-    const { lines, end, size, isDamaged } = await readLines(journal.#handle)
+    const { bytes, lines, end, isDamaged } = await readLines(journal.#handle)
     journal.#size = end
-    if (isDamaged) await journal.#copyAside()
-    if (end < size) await journal.#handle.truncate(end)
+    if (isDamaged) await journal.#keepAside(bytes)
+    if (end < bytes.byteLength) await journal.#handle.truncate(end)
     return { journal, lines, isDamaged }
   }
 
@@ -133,12 +133,12 @@ export class Journal {
    * @throws an error of the file system
    */
   async setAside() {
-    await this.#copyAside()
+    if (this.#handle) await this.#keepAside((await readLines(this.#handle)).bytes)
     await this.rewrite([])
   }
 
-  async #copyAside() {
-    await copyFile(this.#file.path, `${this.#file.path}.damaged`)
+  async #keepAside(bytes: Buffer) {
+    await writeFile(`${this.#file.path}.damaged`, bytes, { mode: ONLY_FOR_US })
   }
 
   async close() {
@@ -169,17 +169,21 @@ async function write(handle: FileHandle, bytes: Buffer, from: number) {
 }
 
 interface Read {
+  bytes: Buffer
   lines: unknown[]
   /** Of the last line that is as it was written. */
   end: number
-  size: number
   isDamaged: boolean
 }
 
-/** Reads lines up to the first that is not as it was written. */
+/**
+ * Reads lines up to the first that is not as it was written.
+ *
+ * @throws an error of the file system
+ */
 async function readLines(handle: FileHandle): Promise<Read> {
   const { size } = await handle.stat()
-  if (size > MAX_FILE_BYTES) return { lines: [], end: 0, size, isDamaged: true }
+  if (size > MAX_FILE_BYTES) throw new Error(`a journal of ${size} bytes is none of ours`)
   const bytes = Buffer.alloc(size)
   for (let done = 0; done < size; ) {
     const { bytesRead } = await handle.read(bytes, done, size - done, done)
@@ -190,9 +194,9 @@ async function readLines(handle: FileHandle): Promise<Read> {
   let end = 0
   for (let at = 0; ; ) {
     const newline = bytes.indexOf(NEWLINE, at)
-    if (newline < 0) return { lines, end, size, isDamaged: false }
+    if (newline < 0) return { bytes, lines, end, isDamaged: false }
     const line = readLine(bytes.subarray(at, newline))
-    if (line !== undefined && at > end) return { lines, end, size, isDamaged: true }
+    if (line !== undefined && at > end) return { bytes, lines, end, isDamaged: true }
     at = newline + 1
     if (line === undefined) continue
     lines.push(line)
