@@ -1,6 +1,7 @@
 import type { Signal } from '../core/abort.js'
 import type { RelayOffer } from '../core/relay-offer.js'
 import type { IncomingStream } from './incoming-stream.js'
+import type { StreamMemory } from './memory.js'
 import type { Path } from './path.js'
 
 export interface LinkOptions {
@@ -10,7 +11,9 @@ export interface LinkOptions {
   /** The round-trip time in ms, for a connection that does not measure it. */
   rtt?: number
   /** Streams at a time, those being opened included. */
-  maxStreams?: number
+  maxStreams?: number | undefined
+  /** Where what waits for readers is counted. Default: over all links of the process. */
+  memory?: StreamMemory | undefined
   /** The purposes of streams that are taken here, as the other side is told. */
   speaks?: readonly string[]
   /** Gives up making the connection after so many ms. */
@@ -22,7 +25,7 @@ export interface LinkOptions {
   /** The link is lost when nothing was heard for so many ms. */
   deadAfter?: number
   /** The other side wants a stream: `accept` or `refuse` it. Without this, all are refused. */
-  onincoming?: (incoming: IncomingStream) => void
+  onincoming?: ((incoming: IncomingStream) => void) | undefined
 }
 
 export interface OpenOptions {

@@ -81,6 +81,7 @@ export class Link extends EventEmitter<LinkEvents> {
       heartbeat,
       deadAfter,
       maxStreams,
+      memory,
       onincoming
     } = options
     this.connection = connection
@@ -105,6 +106,7 @@ export class Link extends EventEmitter<LinkEvents> {
       path,
       speaks,
       maxStreams,
+      memory,
       onincoming,
       onheard: () => this.#heartbeat.heard(),
       onanswered: () => this.#heartbeat.answered(),

@@ -10,7 +10,7 @@ import {
   MAX_CREDIT,
   type OutgoingFrame
 } from './frames.js'
-import { MEMORY } from './memory.js'
+import { Held, type Holder, type StreamMemory } from './memory.js'
 import type { Path } from './path.js'
 import type { Sink, SinkSource } from './sink.js'
 import type { SocketDuplex } from './socket-duplex.js'
@@ -19,6 +19,7 @@ import type { Window } from './window.js'
 /** What a stream needs of those who carry it. */
 export interface Carrier {
   readonly path: Path
+  readonly memory: StreamMemory
   /** The stream has something to send, and is to have its turn soon. */
   schedule(stream: LinkStream): void
   /** What waits is not to wait for more. */
@@ -50,7 +51,7 @@ const COPY_BELOW_BYTES = 32 * 1024
  * there may be one for each request: `join` connects it with a socket, and `toDuplex` makes of it what
  * Node's modules take.
  */
-export class LinkStream implements SinkSource {
+export class LinkStream implements SinkSource, Holder {
   readonly id: number
   /** What it was opened for. */
   readonly purpose: string
@@ -62,7 +63,7 @@ export class LinkStream implements SinkSource {
 
   #credit: number
   #outgoing: Buffer[] = []
-  #outgoingBytes = 0
+  readonly #unsent: Held
   #needsDrain = false
   #onended: (() => void) | null = null
   #isEnding = false
@@ -70,6 +71,7 @@ export class LinkStream implements SinkSource {
   #hasSaidBlocked = false
 
   #incoming: Buffer[] = []
+  readonly #unread: Held
   #isFlowing = false
   #remoteHasEnded = false
   #hasToldEnd = false
@@ -84,6 +86,9 @@ export class LinkStream implements SinkSource {
     this.#carrier = carrier
     this.#credit = credit
     this.#window = window
+    this.#unsent = new Held(carrier.memory, { isUnread: false })
+    this.#unread = new Held(carrier.memory, { isUnread: true })
+    carrier.memory.add(this)
   }
 
   /** What carries its link. */
@@ -98,7 +103,11 @@ export class LinkStream implements SinkSource {
 
   /** Bytes that were written and have not left. */
   get unsent(): number {
-    return this.#outgoingBytes
+    return this.#unsent.bytes
+  }
+
+  stalledSince(time: number): number {
+    return this.#unsent.stalledSince(time) + this.#unread.stalledSince(time)
   }
 
   // What its user does.
@@ -120,17 +129,16 @@ export class LinkStream implements SinkSource {
     if (this.#isClosed || this.#isEnding) return false
     if (chunk.byteLength > 0) {
       this.#outgoing.push(chunk)
-      this.#outgoingBytes += chunk.byteLength
-      MEMORY.waiting += chunk.byteLength
+      this.#unsent.put(chunk.byteLength)
       this.#carrier.schedule(this)
     }
-    this.#needsDrain = this.#outgoingBytes >= MEMORY.share
+    this.#needsDrain = this.#unsent.bytes >= this.#carrier.memory.share
     return !this.#needsDrain
   }
 
   /** Lets what was written leave now, and not at the end of the event loop's turn: there will be no more soon. */
   hasten() {
-    if (this.#outgoingBytes > 0) this.#carrier.hasten()
+    if (this.#unsent.bytes > 0) this.#carrier.hasten()
   }
 
   /** Says that there is no more to send; calls back when that has left. */
@@ -178,7 +186,10 @@ export class LinkStream implements SinkSource {
     if (this.#remoteHasEnded || !this.#window.receive(bytes.byteLength)) return false
     const kept = bytes.byteLength < COPY_BELOW_BYTES ? Buffer.from(bytes) : bytes
     if (this.#sink && this.#isFlowing && this.#incoming.length === 0) this.#hand(this.#sink, kept)
-    else this.#incoming.push(kept)
+    else {
+      this.#incoming.push(kept)
+      this.#unread.put(kept.byteLength)
+    }
     this.#deliver()
     return true
   }
@@ -186,7 +197,7 @@ export class LinkStream implements SinkSource {
   receiveCredit(amount: number): boolean {
     this.#credit += amount
     this.#hasSaidBlocked = false
-    if (this.#outgoingBytes > 0) this.#carrier.schedule(this)
+    if (this.#unsent.bytes > 0) this.#carrier.schedule(this)
     return this.#credit <= MAX_CREDIT
   }
 
@@ -218,17 +229,17 @@ export class LinkStream implements SinkSource {
     if (this.#window.isGrantDue && !this.#remoteHasEnded) {
       frames.push({ type: CREDIT, id: this.id, amount: this.#window.grant() })
     }
-    const byteLength = Math.min(quantum, this.#outgoingBytes, this.#credit - FRAME_COST)
+    const byteLength = Math.min(quantum, this.#unsent.bytes, this.#credit - FRAME_COST)
     if (byteLength > 0) {
       frames.push({ type: DATA, id: this.id, parts: this.#take(byteLength), byteLength })
       this.#credit -= costOf(byteLength)
     }
-    if (this.#outgoingBytes > 0 && this.#isOutOfCredit() && !this.#hasSaidBlocked) {
+    if (this.#unsent.bytes > 0 && this.#isOutOfCredit() && !this.#hasSaidBlocked) {
       this.#hasSaidBlocked = true
       this.#releaseSent()
       frames.push({ type: BLOCKED, id: this.id })
     }
-    if (this.#isEnding && this.#outgoingBytes === 0 && !this.#hasEnded) {
+    if (this.#isEnding && this.#unsent.bytes === 0 && !this.#hasEnded) {
       this.#hasEnded = true
       frames.push({ type: END, id: this.id })
       this.#onended?.()
@@ -239,7 +250,7 @@ export class LinkStream implements SinkSource {
 
   /** Whether another turn now would send anything. */
   get isReady(): boolean {
-    return this.#outgoingBytes > 0 && !this.#isOutOfCredit()
+    return this.#unsent.bytes > 0 && !this.#isOutOfCredit()
   }
 
   #take(byteLength: number): Buffer[] {
@@ -256,9 +267,8 @@ export class LinkStream implements SinkSource {
       this.#outgoing.shift()
       missing -= chunk.byteLength
     }
-    this.#outgoingBytes -= byteLength
-    MEMORY.waiting -= byteLength
-    if (this.#needsDrain && this.#outgoingBytes < MEMORY.share) {
+    this.#unsent.take(byteLength)
+    if (this.#needsDrain && this.#unsent.bytes < this.#carrier.memory.share) {
       this.#needsDrain = false
       this.#sink?.ondrain()
     }
@@ -275,7 +285,9 @@ export class LinkStream implements SinkSource {
     const sink = this.#sink
     if (!sink) return
     while (this.#isFlowing && this.#incoming.length > 0) {
-      this.#hand(sink, this.#incoming.shift() as Buffer)
+      const bytes = this.#incoming.shift() as Buffer
+      this.#unread.take(bytes.byteLength)
+      this.#hand(sink, bytes)
     }
     if (this.#isClosed) return
     if (!this.#remoteHasEnded) {
@@ -305,9 +317,10 @@ export class LinkStream implements SinkSource {
     this.#isFlowing = false
     this.#reason = reason
     this.#outgoing.length = 0
-    MEMORY.waiting -= this.#outgoingBytes
-    this.#outgoingBytes = 0
+    this.#unsent.clear()
     this.#incoming.length = 0
+    this.#unread.clear()
+    this.#carrier.memory.remove(this)
     this.#window.release()
     this.#onclosed?.(reason)
     this.#sink?.onclose(reason)

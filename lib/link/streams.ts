@@ -25,10 +25,12 @@ import {
 } from './frames.js'
 import { IdTable } from './id-table.js'
 import { type Answering, IncomingStream } from './incoming-stream.js'
+import type { LinkOptions } from './link-options.js'
+import { MEMORY, type StreamMemory } from './memory.js'
 import { Outbox } from './outbox.js'
 import type { Path } from './path.js'
 import { type Carrier, LinkStream } from './stream.js'
-import { LINK_BUDGET, Window, type WindowBudget } from './window.js'
+import { LinkBudget, Window } from './window.js'
 
 /**
  * Byte streams on a connection, `hyperseaport/streams/2`. Both sides begin with a handshake that says
@@ -60,15 +62,12 @@ export const STREAM_PROTOCOL = 'hyperseaport/streams/2'
 /** Streams on one link, those being opened included: ten thousand WebSockets of one gateway to one instance, and some. */
 export const MAX_STREAMS = 16_384
 
-export interface StreamsOptions {
+export interface StreamsOptions extends Pick<LinkOptions, 'maxStreams' | 'memory' | 'onincoming'> {
   mux: Protomux
   /** What carries the link. */
   path: Path
   /** The purposes of streams that are taken here, as the other side is told. */
   speaks: readonly string[]
-  maxStreams?: number | undefined
-  /** The other side wants a stream: `accept` or `refuse` it. Without this, all are refused. */
-  onincoming?: ((incoming: IncomingStream) => void) | undefined
   /** Something was heard from the other side. */
   onheard?: () => void
   /** It was the answer to an open or a ping. */
@@ -109,7 +108,8 @@ export class Streams implements Carrier, Answering {
   readonly #outbox: Outbox
   readonly #backlog: Backlog
   readonly #streams = new IdTable<LinkStream | Opening | IncomingStream>()
-  readonly #budget: WindowBudget = { left: LINK_BUDGET }
+  readonly memory: StreamMemory
+  readonly #budget: LinkBudget
   readonly #parity: number
   #lastLocalId: number
   #lastRemoteId: number
@@ -120,7 +120,9 @@ export class Streams implements Carrier, Answering {
   #closed: SeaportError | null = null
 
   constructor(options: StreamsOptions) {
-    const { mux, maxStreams = MAX_STREAMS } = options
+    const { mux, maxStreams = MAX_STREAMS, memory = MEMORY } = options
+    this.memory = memory
+    this.#budget = new LinkBudget(memory.windows)
     this.path = options.path
     this.#options = options
     this.#maxStreams = maxStreams
@@ -161,8 +163,7 @@ export class Streams implements Carrier, Answering {
 
   /** Whether any stream is connected. */
   get hasConnected(): boolean {
-    for (const stream of this.#streams.values()) if (stream instanceof LinkStream) return true
-    return false
+    return this.#streams.values().some((stream) => stream instanceof LinkStream)
   }
 
   /**
@@ -217,7 +218,10 @@ export class Streams implements Carrier, Answering {
     for (const stream of streams) {
       if (stream instanceof LinkStream) stream.receiveReset(error)
       else if (stream instanceof IncomingStream) stream.abort(error)
-      else stream.onanswer(error)
+      else {
+        stream.window.release()
+        stream.onanswer(error)
+      }
     }
   }
 
@@ -279,7 +283,10 @@ export class Streams implements Carrier, Answering {
 
   #onframe(frame: Frame) {
     if (frame.type === PING) return this.#outbox.push({ type: PONG, id: frame.id })
-    if (frame.type === PONG) return this.#onpong(frame.id)
+    if (frame.type === PONG) {
+      this.#options.onanswered?.()
+      return this.#options.onpong?.(frame.id)
+    }
     if (frame.type === OPEN) return this.#onopen(frame)
 
     const stream = this.#streams.get(frame.id)
@@ -310,11 +317,6 @@ export class Streams implements Carrier, Answering {
     }
     if (this.#options.onincoming) this.#options.onincoming(incoming)
     else incoming.refuse(SeaportError.REFUSED('nothing is served here'))
-  }
-
-  #onpong(token: number) {
-    this.#options.onanswered?.()
-    this.#options.onpong?.(token)
   }
 
   #onanswer({ purpose, window, onanswer }: Opening, frame: Frame) {

@@ -7,7 +7,8 @@ import { costOf } from './frames.js'
  * Sizing. A stream at full speed needs a window of bandwidth × round trip: 100 Mbit/s over 100 ms is
  * 1.25 MB. Windows start at 256 KiB and double whenever the sender says that it was blocked although
  * the reader had kept up, so that it takes a fat link a few round trips to open, and a slow reader
- * never gets more than it uses. What all windows of a link may hold together is bounded by a budget.
+ * never gets more than it uses. What all windows of a link may hold together is bounded by a budget, and so is what those
+ * of all links of the process may (`StreamMemory`).
  */
 export const INITIAL_WINDOW = 256 * 1024
 export const MAX_WINDOW = 8 * 1024 * 1024
@@ -18,9 +19,29 @@ export const LINK_BUDGET = 32 * 1024 * 1024
 /** A new stream takes at most this part of what is left. */
 const NEWCOMERS_SHARE = 1 / 64
 
-/** What is left of the bytes that all windows of a link share. It is negative when very many streams hold the minimum. */
+/** What is left of the bytes that windows share. It is negative when very many streams hold the minimum. */
 export interface WindowBudget {
   left: number
+}
+
+/** What one link may take of the bytes that all links share. */
+export class LinkBudget implements WindowBudget {
+  readonly #all: WindowBudget
+  #left = LINK_BUDGET
+
+  constructor(all: WindowBudget) {
+    this.#all = all
+  }
+
+  get left(): number {
+    return Math.min(this.#left, this.#all.left)
+  }
+
+  set left(left: number) {
+    const taken = this.left - left
+    this.#left -= taken
+    this.#all.left -= taken
+  }
 }
 
 export class Window {

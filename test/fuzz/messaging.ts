@@ -1,4 +1,5 @@
 import type { SeaportError } from '../../lib/core/errors.js'
+import { MEMORY } from '../../lib/link/memory.js'
 import type { Carrier } from '../../lib/link/stream.js'
 import { LinkStream } from '../../lib/link/stream.js'
 import { LINK_BUDGET, Window } from '../../lib/link/window.js'
@@ -48,7 +49,8 @@ const HEARD: Frame[] = [
 
 /** A stream whose other end is this program. */
 function stream(): LinkStream {
-  const carrier: Carrier = { path: 'dht', schedule() {}, hasten() {}, cut() {}, finish() {} }
+  const quiet = { schedule() {}, hasten() {}, cut() {}, finish() {} }
+  const carrier: Carrier = { path: 'dht', memory: MEMORY, ...quiet }
   const window = new Window({ left: LINK_BUDGET })
   return new LinkStream({ id: 1, purpose: '', carrier, credit: window.size, window })
 }

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { DATA, MAX_CREDIT, type OutgoingFrame, PACKET_BYTES } from '../../lib/link/frames.js'
+import { MEMORY } from '../../lib/link/memory.js'
 import { Outbox } from '../../lib/link/outbox.js'
 import { LinkStream } from '../../lib/link/stream.js'
 import { LINK_BUDGET, Window } from '../../lib/link/window.js'
@@ -114,6 +115,7 @@ function streamOf(outbox: Outbox): LinkStream {
     purpose: '',
     carrier: {
       path: 'dht',
+      memory: MEMORY,
       schedule: (stream) => outbox.schedule(stream),
       hasten() {},
       cut() {},

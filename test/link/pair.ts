@@ -14,6 +14,7 @@ import {
 } from '../../lib/link/frames.js'
 import type { IncomingStream } from '../../lib/link/incoming-stream.js'
 import { Link, type LinkOptions } from '../../lib/link/link.js'
+import { MEMORY } from '../../lib/link/memory.js'
 import { LinkStream } from '../../lib/link/stream.js'
 import { STREAM_PROTOCOL } from '../../lib/link/streams.js'
 import { LINK_BUDGET, Window } from '../../lib/link/window.js'
@@ -100,7 +101,8 @@ export async function streamPair(t: Test, options?: Parameters<typeof linkPair>[
 
 /** A stream that leads nowhere. */
 export function idleStream(): LinkStream {
-  const carrier = { path: 'dht' as const, schedule() {}, hasten() {}, cut() {}, finish() {} }
+  const quiet = { schedule() {}, hasten() {}, cut() {}, finish() {} }
+  const carrier = { path: 'dht' as const, memory: MEMORY, ...quiet }
   const window = new Window({ left: LINK_BUDGET })
   return new LinkStream({ id: 1, purpose: '', carrier, credit: window.size, window })
 }
