@@ -1,0 +1,222 @@
+import { type Change, type Placement, place } from './placement.js'
+import type { HostView, InstanceView, PlacementView } from './placement-view.js'
+import { Ranks } from './ranks.js'
+
+/** What a host knows just now. `instances` has those that are being started, too, as far as their hosts say so. */
+export interface PlacerView extends PlacementView {
+  /** Whether our copy of the directory is whole. */
+  isSynced: boolean
+  /** Whether a registrar is alive for us: without one nobody can tell who is gone. */
+  hasRegistrar: boolean
+}
+
+/** In ms. */
+export interface PlacerTimings {
+  /** For how long the same other hosts must have been seen before the first decision. */
+  sameOthers: number
+  /** For how long a host is waited for whose lease a live registrar has lost, and the host of a single instance. */
+  lost: number
+  lostSingle: number
+  /** For how long nothing may have changed before a better host takes over. */
+  quiet: number
+  /** How long an app is declined that keeps failing here, by how often it did. */
+  declines: readonly number[]
+}
+
+export interface PlacerOptions {
+  /** Our own key, hex. */
+  host: string
+  timings?: Partial<PlacerTimings>
+}
+
+/** What a host is to do now. */
+export interface Decision {
+  /** Our own part. */
+  changes: Change[]
+  /** What is decided for all, for `status`; null while nothing is decided. */
+  placement: Placement | null
+  /** Why nothing is decided, as people read it. */
+  waitsFor: string | null
+  /** When to look again at the latest, in ms from now, if nothing changes before; null for never. */
+  again: number | null
+}
+
+const TIMINGS: PlacerTimings = {
+  sameOthers: 3000,
+  lost: 2000,
+  lostSingle: 30_000,
+  quiet: 10_000,
+  declines: [30_000, 60_000, 120_000, 240_000, 480_000, 600_000]
+}
+
+/** A host that is not listed any more, and since when. */
+interface Ghost {
+  view: HostView
+  instances: InstanceView[]
+  since: number
+}
+
+/**
+ * When a host acts on what `place` decides for all: not before it knows enough, nor for those who may only be late.
+ * It has no clock: whoever holds it calls `look` when something has changed, or when it was told to look again.
+ */
+export class Placer {
+  readonly #host: string
+  readonly #timings: PlacerTimings
+  readonly #ghosts = new Map<string, Ghost>()
+  /** Of the hosts, and of each app: what was seen, and since when. */
+  readonly #seen = new Map<string, { mark: string; since: number }>()
+  readonly #failures = new Map<string, { count: number; until: number }>()
+  #ranks: Ranks | undefined
+  #last: PlacerView | null = null
+  /** Whether the same others were seen for long enough, since we are synced and there is a registrar. */
+  #isSettled = false
+
+  constructor({ host, timings = {} }: PlacerOptions) {
+    this.#host = host
+    this.#timings = { ...TIMINGS, ...timings }
+  }
+
+  /** Apps that this host takes none of just now: its record has to say so, for the others to place them elsewhere. */
+  declines(now: number): Set<string> {
+    return new Set([...this.#failures].flatMap(([app, { until }]) => (until > now ? [app] : [])))
+  }
+
+  /** What was started here for another reason than that it was missing keeps failing, and was stopped. */
+  failed(app: string, now: number) {
+    const count = (this.#failures.get(app)?.count ?? 0) + 1
+    const { declines } = this.#timings
+    const wait = declines[Math.min(count, declines.length) - 1] ?? 0
+    this.#failures.set(app, { count, until: now + wait })
+  }
+
+  /** What was started here passes. */
+  passed(app: string) {
+    this.#failures.delete(app)
+  }
+
+  /** @param now in ms, of a clock that only goes forward */
+  look(view: PlacerView, now: number): Decision {
+    const waitsFor = this.#waitsFor(view, now)
+    this.#follow(view, now)
+    if (waitsFor !== null) {
+      const again = this.#seen.has('hosts')
+        ? this.#left('hosts', this.#timings.sameOthers, now)
+        : null
+      return { changes: [], placement: null, waitsFor, again }
+    }
+    const { hosts, instances } = this.#withGhosts(view, now)
+    this.#ranks = new Ranks(
+      hosts.map(({ host }) => host),
+      this.#ranks
+    )
+    this.#ranks.keep(new Set(view.apps.map(({ app }) => app)))
+    const placement = place({ hosts, apps: view.apps, instances }, this.#ranks)
+    const mine = placement.changes.filter(({ host }) => host === this.#host)
+    const changes = mine.filter(({ why, app }) => why !== 'better' || this.#isQuiet(app, now))
+    return {
+      changes,
+      placement,
+      waitsFor: null,
+      again: this.#again(mine.length > changes.length, now)
+    }
+  }
+
+  /** Why nothing may be decided yet. */
+  #waitsFor(view: PlacerView, now: number): string | null {
+    const wait = (why: string) => {
+      this.#isSettled = false
+      this.#seen.delete('hosts')
+      return why
+    }
+    if (!view.isSynced) return wait('its copy of the registry is not whole yet')
+    if (!view.hasRegistrar) return wait('no registrar is alive, so nothing is moved')
+    if (!view.hosts.some(({ host }) => host === this.#host)) {
+      return wait('no registrar lists this host')
+    }
+    const others = view.hosts.filter(({ isStale }) => !isStale).map(({ host }) => host)
+    this.#mark('hosts', others.sort().join(), now)
+    if (!this.#isSettled && this.#left('hosts', this.#timings.sameOthers, now) > 0) {
+      return 'it has not seen the same hosts for long enough yet'
+    }
+    this.#isSettled = true
+    return null
+  }
+
+  /** Remembers who is gone since the last look, and what has changed. */
+  #follow(view: PlacerView, now: number) {
+    const known = new Set(view.hosts.map(({ host }) => host))
+    for (const former of this.#last?.hosts ?? []) {
+      if (known.has(former.host)) continue
+      const instances = this.#last?.instances.filter(({ host }) => host === former.host) ?? []
+      this.#ghosts.set(former.host, { view: former, instances, since: now })
+    }
+    for (const [host, { since }] of this.#ghosts) {
+      if (known.has(host) || now - since >= this.#timings.lostSingle) this.#ghosts.delete(host)
+    }
+    this.#last = view
+    this.#mark('fleet', JSON.stringify(view.hosts.map(markOf).sort()), now)
+    for (const app of view.apps) this.#mark(`app ${app.app}`, JSON.stringify(app), now)
+    const places = new Map<string, string[]>()
+    for (const { app, host, slot, release, state } of view.instances) {
+      places.set(app, [...(places.get(app) ?? []), `${host} ${slot} ${release} ${state}`])
+    }
+    for (const { app } of view.apps) {
+      this.#mark(`instances ${app}`, (places.get(app) ?? []).sort().join(), now)
+    }
+    const names = new Set(view.apps.flatMap(({ app }) => [`app ${app}`, `instances ${app}`]))
+    for (const name of this.#seen.keys()) {
+      if (name.includes(' ') && !names.has(name)) this.#seen.delete(name)
+    }
+  }
+
+  /** With those who are waited for, though they are not listed any more. */
+  #withGhosts(view: PlacerView, now: number): PlacementView {
+    const hosts = view.hosts.map((host) =>
+      host.host === this.#host
+        ? { ...host, declines: new Set([...host.declines, ...this.declines(now)]) }
+        : host
+    )
+    const instances = [...view.instances]
+    const singles = new Set(view.apps.flatMap(({ app, isSingle }) => (isSingle ? [app] : [])))
+    for (const { view: ghost, instances: former, since } of this.#ghosts.values()) {
+      const isLost = now - since >= this.#timings.lost
+      hosts.push({ ...ghost, isStale: true })
+      instances.push(...former.filter(({ app }) => !isLost || singles.has(app)))
+    }
+    return { hosts, apps: view.apps, instances }
+  }
+
+  #isQuiet(app: string, now: number): boolean {
+    const { quiet } = this.#timings
+    const names = ['fleet', `app ${app}`, `instances ${app}`]
+    return names.every((name) => this.#left(name, quiet, now) <= 0)
+  }
+
+  /** When something may be decided otherwise though nothing has changed. */
+  #again(isHeldBack: boolean, now: number): number | null {
+    const { quiet, lost, lostSingle } = this.#timings
+    const ends = [...this.#ghosts.values()].flatMap(({ since }) => [
+      since + lost,
+      since + lostSingle
+    ])
+    for (const { until } of this.#failures.values()) ends.push(until)
+    // A better place becomes due when the last of what has changed is old enough.
+    if (isHeldBack) for (const { since } of this.#seen.values()) ends.push(since + quiet)
+    const left = ends.map((end) => end - now).filter((time) => time > 0)
+    return left.length > 0 ? Math.min(...left) : null
+  }
+
+  #mark(name: string, mark: string, now: number) {
+    if (this.#seen.get(name)?.mark !== mark) this.#seen.set(name, { mark, since: now })
+  }
+
+  /** How long until something has been the same for so long, in ms. */
+  #left(name: string, time: number, now: number): number {
+    return (this.#seen.get(name)?.since ?? now) + time - now
+  }
+}
+
+function markOf({ host, isDraining, isStale, labels, declines, memory }: HostView): string {
+  return [host, isDraining, isStale, [...labels].sort(), [...declines].sort(), memory].join()
+}
