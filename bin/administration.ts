@@ -1,4 +1,4 @@
-import { KeyPair, toHex } from '../lib/identity.js'
+import { KeyPair } from '../lib/identity.js'
 import type { Admin } from '../lib/index.js'
 import type { Flag } from './declaration.js'
 import {
@@ -11,6 +11,7 @@ import {
 } from './flags.js'
 import type { Lifetime } from './lifetime.js'
 import type { Settings } from './settings.js'
+import { shownKey } from './shown-key.js'
 import { waitAloud } from './talk.js'
 
 /** Flags of the verbs that read or write grants. */
@@ -19,7 +20,11 @@ export const ADMIN_FLAGS = {
     describe: 'The registry, its seed or @file',
     otherwise: "this user's own key acts, if it is an admin's"
   },
-  registryPublicKey: { ...REGISTRY_PUBLIC_KEY_FLAG, otherwise: 'that of the seed' },
+  registryPublicKey: {
+    ...REGISTRY_PUBLIC_KEY_FLAG,
+    otherwise: 'that of the seed',
+    unless: ['registrySeed']
+  },
   json: JSON_FLAG,
   dir: DIR_FLAG,
   ...NETWORK_FLAGS,
@@ -36,6 +41,7 @@ export const KEY_FLAG = {
 /** Opens the administration of the registry that was meant, in whose name is possible. */
 export async function openAdmin(settings: Settings, lifetime: Lifetime): Promise<Admin> {
   const { seed, registryPublicKey } = registryOf(settings)
+  const registry = await shownKey(registryPublicKey)
   const { Admin } = await import('../lib/index.js')
   const admin = lifetime.own(
     Admin({
@@ -45,10 +51,7 @@ export async function openAdmin(settings: Settings, lifetime: Lifetime): Promise
       ...networkOptions(settings)
     })
   )
-  await waitAloud(
-    admin.setup(),
-    () => `still searching for a registrar of ${toHex(registryPublicKey)}`
-  )
+  await waitAloud(admin.setup(), () => `still searching for a registrar of ${registry}`)
   return admin
 }
 

@@ -20,6 +20,8 @@ export interface Flag {
   otherwise?: string
   /** What the error adds when it is needed and missing. */
   needed?: string
+  /** Flags in whose presence it is not needed. */
+  unless?: readonly string[]
   /** Whether the environment and config files cannot set it. */
   commandLineOnly?: boolean
 }

@@ -13,6 +13,14 @@ const INDENT = '  '
 const EPILOGUE =
   'Flags can also be set in the environment (HYPERSEAPORT_REGISTRY_SEED=…) and in a config file ' +
   '(registrySeed=…). Give seeds that way, or as @file: arguments show in the process list.'
+/** What most people do first, in this order. */
+const FIRST_STEPS: Row[] = [
+  [`${PROGRAM} demo`, 'See all of it at work on this machine'],
+  [`${PROGRAM} seed --out ~/.config/${PROGRAM}`, 'Make a registry, and its config file'],
+  [`${PROGRAM} registry`, 'Run it'],
+  [`${PROGRAM} service -p 5984 -r couchdb@3.2.2`, 'Register what listens on a port'],
+  [`${PROGRAM} proxy -p 5985 -r couchdb@3.x`, 'Use it, from anywhere']
+]
 const TYPES = { text: '[string]', switch: '[boolean]', list: '[array]', rest: '' }
 
 /** A row of a table: what it is about, what is said of it, and what stands at the right edge. */
@@ -28,7 +36,7 @@ export function helpOf(command: Declaration): string {
   ])
 }
 
-/** The help of the program: its verbs, and the flags of the one that is meant without any. */
+/** The help of the program: its verbs. What each of them takes, its own help says. */
 export function helpOfAll(commands: Declaration[]): string {
   const [first] = commands
   if (!first) return ''
@@ -39,9 +47,8 @@ export function helpOfAll(commands: Declaration[]): string {
   return join([
     [`${PROGRAM} <verb> [flags]`],
     section('Commands:', verbs),
-    section('Options:', flagRows(first)),
-    section('Examples:', exampleRows(first)),
-    wrap(EPILOGUE, WIDTH)
+    section('First steps:', FIRST_STEPS),
+    wrap(`'${PROGRAM} <verb> --help' shows the flags of a verb. ${EPILOGUE}`, WIDTH)
   ])
 }
 

@@ -154,7 +154,7 @@ export class Settings {
     const found = this.#find(name)
     if (!found) {
       if (fallback.length > 0) return fallback[0] as T
-      throw this.#refuse(`--${name} is missing: ${this.#flag(name).needed ?? 'it is needed'}`)
+      throw this.#refuse(this.#missing(name))
     }
     const { texts, layer } = found
     const shown = layer.from === '' ? `--${name}` : `--${name} (from ${layer.from})`
@@ -167,6 +167,18 @@ export class Settings {
       if (!(error instanceof SeaportError) || error.code !== 'USAGE') throw error
       throw this.#refuse(`${shown} ${error.text}`)
     }
+  }
+
+  /** What is missing, beginning with one, so that nobody has to find out one by one. */
+  #missing(first: string): string {
+    const others = Object.keys(this.#command.flags).filter((name) => {
+      const { needed, unless = [] } = this.#flag(name)
+      const isCovered = unless.some((other) => this.#find(other))
+      return name !== first && needed !== undefined && !isCovered && !this.#find(name)
+    })
+    return [first, ...others]
+      .map((name) => `--${name} is missing: ${this.#flag(name).needed ?? 'it is needed'}`)
+      .join('; ')
   }
 
   #find(name: string): { texts: string[]; layer: Layer } | null {

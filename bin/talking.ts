@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { buffer as readAll } from 'node:stream/consumers'
-import { SeaportError, toHex } from '../lib/identity.js'
+import { SeaportError } from '../lib/identity.js'
 import type { PortlessEntry } from '../lib/index.js'
 import { DIRECT_REACHES } from '../lib/options.js'
 import type { Flag } from './declaration.js'
@@ -14,6 +14,7 @@ import {
 } from './flags.js'
 import type { Lifetime } from './lifetime.js'
 import type { Settings } from './settings.js'
+import { shownKey } from './shown-key.js'
 import { say, waitAloud } from './talk.js'
 
 /** Flags of the verbs that talk with services. */
@@ -51,6 +52,7 @@ export async function talkTo(
   const registryPublicKey = settings.key('registryPublicKey')
   const verbose = settings.on('verbose')
   const { Consumer } = await import('../lib/index.js')
+  const registry = await shownKey(registryPublicKey)
   const consumer = lifetime.own(
     Consumer(roles, {
       registryPublicKey,
@@ -69,7 +71,7 @@ export async function talkTo(
   })
   const entries: readonly PortlessEntry[] = await waitAloud(
     consumer.setup(),
-    () => `still searching for ${roles.join(', ') || 'the registry'} in ${toHex(registryPublicKey)}`
+    () => `still searching for ${roles.join(', ') || 'the registry'} in ${registry}`
   )
   return { consumer, entries }
 }

@@ -1,4 +1,4 @@
-import { toHex } from '../../lib/identity.js'
+import { SeaportError } from '../../lib/identity.js'
 import type { Consumer, Instance, PathView } from '../../lib/index.js'
 import type { Command } from '../command.js'
 import {
@@ -10,6 +10,7 @@ import {
   REGISTRY_PUBLIC_KEY_FLAG
 } from '../flags.js'
 import { freshness } from '../freshness.js'
+import { shownKey } from '../shown-key.js'
 import { table } from '../table.js'
 import { say, waitAloud } from '../talk.js'
 
@@ -21,7 +22,17 @@ const REACH_TIMEOUT_MS = 5000
 /** Instances that it tries to reach; a long list is for reading. */
 const MAX_REACHED = 64
 const COLUMNS = ['ROLE', 'VERSION', 'STATUS', 'INSTANCE', 'TAGS']
+const STATUSES = ['passing', 'failing', 'draining', 'stale']
 const VERBOSE_COLUMNS = [...COLUMNS, 'PATH', 'DIRECT']
+
+/** How two instances follow each other. Where they are equal, they stay as they were. */
+const ORDERS: Record<string, (a: Instance, b: Instance) => number> = {
+  role: (a, b) => compare(a.role, b.role),
+  status: (a, b) => compare(a.status, b.status),
+  instance: (a, b) => compare(a.servicePublicKey, b.servicePublicKey),
+  // The sequence number is when the owner signed it.
+  newest: (a, b) => b.seq - a.seq
+}
 
 /** Shows what is registered now. */
 export const list: Command = {
@@ -30,6 +41,17 @@ export const list: Command = {
   describe: 'List the instances that are registered',
   flags: {
     role: { alias: 'r', describe: 'Name and semver range', otherwise: 'all' },
+    status: {
+      kind: 'list',
+      describe:
+        'Only those that are so, as in failing,draining; there are passing, failing, draining, stale',
+      commandLineOnly: true
+    },
+    sort: {
+      describe: `What to sort by: ${Object.keys(ORDERS).join(', ')}`,
+      otherwise: 'role and version; of one role, as they would be tried',
+      commandLineOnly: true
+    },
     registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
     json: JSON_FLAG,
     dir: DIR_FLAG,
@@ -39,17 +61,22 @@ export const list: Command = {
   examples: [
     ['list', 'Every instance'],
     ['list couchdb@3.x --json', 'Those of one role, for a program to read'],
+    ['list --status failing', 'Those that fail, and why'],
     ['list --verbose', 'On which path each is reached, too, and how fresh all this is']
   ],
 
   async run(settings, lifetime) {
     const role = settings.text('role', undefined)
     if (role !== undefined) (await import('../../lib/roles.js')).parseRoleRange(role)
+    const statuses = settings.list('status').flatMap((text) => text.split(','))
+    for (const status of statuses) checkStatus(status)
+    const sort = settings.word('sort', Object.keys(ORDERS), undefined)
     const registryPublicKey = settings.key('registryPublicKey')
     const json = settings.on('json')
     const verbose = settings.on('verbose')
 
     const { Consumer } = await import('../../lib/index.js')
+    const registry = await shownKey(registryPublicKey)
     const consumer = lifetime.own(
       Consumer([], {
         registryPublicKey,
@@ -64,17 +91,45 @@ export const list: Command = {
     consumer.on('notice', (notice: Error) => {
       if (verbose) say(notice.message)
     })
-    await waitAloud(
-      consumer.setup(),
-      () => `still searching for the registry ${toHex(registryPublicKey)}`
-    )
+    await waitAloud(consumer.setup(), () => `still searching for the registry ${registry}`)
     if (verbose) for (const line of await freshness(consumer)) say(line)
-    const instances = verbose ? await reached(consumer, consumer.list(role)) : consumer.list(role)
+    const wanted = consumer
+      .list(role)
+      .filter(({ status }) => statuses.length === 0 || statuses.includes(status))
+    const order = sort === undefined ? undefined : ORDERS[sort]
+    if (order) wanted.sort(order)
+    const instances = verbose ? await reached(consumer, wanted) : wanted
     const columns = verbose ? VERBOSE_COLUMNS : COLUMNS
     if (json) console.log(JSON.stringify(instances, null, 2))
     else if (instances.length > 0) console.log(table([columns, ...instances.map(toRow)]))
-    else say(role === undefined ? 'nothing is registered' : `nobody serves ${role}`)
+    else say(nothingFound(role, statuses))
+    if (!json) for (const instance of instances.filter(isFailing)) say(whyItFails(instance))
   }
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+function checkStatus(status: string) {
+  if (STATUSES.includes(status)) return
+  throw SeaportError.USAGE(
+    `--status must be one of ${STATUSES.join(', ')}, not ${JSON.stringify(status)}`
+  )
+}
+
+function nothingFound(role: string | undefined, statuses: string[]): string {
+  if (statuses.length > 0)
+    return `nothing${role === undefined ? '' : ` of ${role}`} is ${statuses.join(' or ')}`
+  return role === undefined ? 'nothing is registered' : `nobody serves ${role}`
+}
+
+function isFailing({ reason }: Instance): boolean {
+  return reason !== undefined
+}
+
+function whyItFails({ role, version, servicePublicKey, reason }: Instance): string {
+  return `${role}@${version} ${servicePublicKey.slice(0, 8)}… is failing: ${reason}`
 }
 
 /** An instance, and how it is reached from here if that was tried; null if it is not. */

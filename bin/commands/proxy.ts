@@ -1,5 +1,4 @@
 import { inspect } from 'node:util'
-import { toHex } from '../../lib/identity.js'
 import type { Consumer, ConsumerEntry, Instance } from '../../lib/index.js'
 import { DIRECT_REACHES } from '../../lib/options.js'
 import type { Command } from '../command.js'
@@ -12,6 +11,7 @@ import {
   REGISTRY_PUBLIC_KEY_FLAG
 } from '../flags.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
+import { shownKey } from '../shown-key.js'
 import { say, waitAloud } from '../talk.js'
 
 const LOOPBACK = '127.0.0.1'
@@ -71,6 +71,7 @@ export const proxy: Command = {
     const registryPublicKey = settings.key('registryPublicKey')
 
     const { BALANCE_MODES, Consumer } = await import('../../lib/consumer.js')
+    const registry = await shownKey(registryPublicKey)
     const consumer = lifetime.own(
       Consumer([role], {
         registryPublicKey,
@@ -86,9 +87,9 @@ export const proxy: Command = {
         ...networkOptions(settings)
       })
     )
-    let waitingFor = `the registry ${toHex(registryPublicKey)}`
+    let waitingFor = `the registry ${registry}`
     consumer.on('connecting', () => {
-      console.log(`connecting to registry ${toHex(registryPublicKey)}`)
+      console.log(`connecting to registry ${registry}`)
     })
     consumer.on('connected', () => {
       console.log('connected to registry')

@@ -1,3 +1,4 @@
+import { SeaportError, toHex } from '../../lib/identity.js'
 import { ADMIN_FLAGS, KEY_FLAG, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
 
@@ -12,6 +13,12 @@ export const revoke: Command = {
   async run(settings, lifetime) {
     const key = settings.key('key')
     const admin = await openAdmin(settings, lifetime)
+    const { grants, revoked: before } = admin.list()
+    if (![...grants, ...before].some(({ subject }) => subject === toHex(key))) {
+      throw SeaportError.NOT_FOUND(
+        `${toHex(key)} was granted nothing in this registry, so nothing was revoked; 'hyperseaport grants' lists who was`
+      )
+    }
     const revoked = await admin.revoke(key)
     console.log(
       settings.on('json') ? JSON.stringify(revoked, null, 2) : `revoked ${revoked.subject}`

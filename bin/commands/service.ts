@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { KeyPair, SeaportError, toHex } from '../../lib/identity.js'
+import { KeyPair, SeaportError } from '../../lib/identity.js'
 import type { Exit, ServiceRecord } from '../../lib/index.js'
 import { DIRECT_REACHES, PROXY_PROTOCOLS } from '../../lib/options.js'
 import type { Command } from '../command.js'
@@ -12,6 +12,7 @@ import {
 } from '../flags.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import type { Settings } from '../settings.js'
+import { shownKey } from '../shown-key.js'
 import { say, waitAloud } from '../talk.js'
 
 /** Signals that mean nothing to us, and something to a command. Those that end us end it, too. */
@@ -27,7 +28,8 @@ export const service: Command = {
       alias: 'p',
       describe:
         'Port of the backend on this machine; with a command 0, the default, for a free one',
-      needed: 'the port of the backend on this machine, or --target host:port elsewhere'
+      needed: 'the port of the backend on this machine, or --target host:port elsewhere',
+      unless: ['target', 'command', 'stdio']
     },
     target: { describe: 'The backend elsewhere, host:port' },
     role: {
@@ -129,6 +131,7 @@ export const service: Command = {
     const proxyProtocol = settings.word('proxyProtocol', PROXY_PROTOCOLS, undefined)
 
     const { Service } = await import('../../lib/index.js')
+    const registry = await shownKey(registryPublicKey)
     const service = lifetime.own(
       Service({
         registryPublicKey,
@@ -156,11 +159,11 @@ export const service: Command = {
     )
     const seenAs = seenBy(origin, proxyProtocol)
     let registered = false
-    const registrar = `a registrar of ${toHex(registryPublicKey)}`
+    const registrar = `a registrar of ${registry}`
     let waitingFor = 'command' in origin ? `${command.join(' ')} to listen on its PORT` : registrar
     service.on('listening', () => console.log(`started p2p service on ${service.servicePublicKey}`))
     service.on('connecting', () => {
-      console.log(`connecting to registry ${toHex(registryPublicKey)}`)
+      console.log(`connecting to registry ${registry}`)
     })
     service.on('registered', (record: ServiceRecord) => {
       if (!registered) console.log(`registered service ${shown(record)}`)

@@ -1,4 +1,3 @@
-import { toHex } from '../../lib/identity.js'
 import type { DirectoryChange, Instance } from '../../lib/index.js'
 import type { Command } from '../command.js'
 import {
@@ -9,6 +8,7 @@ import {
   networkOptions,
   REGISTRY_PUBLIC_KEY_FLAG
 } from '../flags.js'
+import { shownKey } from '../shown-key.js'
 import { say, waitAloud } from '../talk.js'
 
 /** Shows what is registered now, and every change from then on. */
@@ -40,6 +40,7 @@ export const watch: Command = {
     }
 
     const { Consumer } = await import('../../lib/index.js')
+    const registry = await shownKey(registryPublicKey)
     const consumer = lifetime.own(
       Consumer([], {
         registryPublicKey,
@@ -52,10 +53,7 @@ export const watch: Command = {
     for (const event of ['denied', 'notice'] as const) {
       consumer.on(event, (error: Error) => say(error.message))
     }
-    await waitAloud(
-      consumer.setup(),
-      () => `still searching for the registry ${toHex(registryPublicKey)}`
-    )
+    await waitAloud(consumer.setup(), () => `still searching for the registry ${registry}`)
     for (const instance of consumer.list()) show('up', instance)
     consumer.watch(show)
     await lifetime.untilStopped()
@@ -69,11 +67,17 @@ async function matcher(text: string): Promise<(instance: Instance) => boolean> {
 }
 
 function toJson(change: DirectoryChange, instance: Instance): string {
-  return JSON.stringify({ change, ...instance })
+  return JSON.stringify({ change, ...instance, time: now() })
 }
 
 function toLine(change: DirectoryChange, instance: Instance): string {
   const { role, version, status, live, servicePublicKey, tags } = instance
   const seen = live ? status : `${status} (last known)`
-  return [change.padEnd(6), `${role}@${version}`, seen, servicePublicKey, ...tags].join(' ')
+  const line = [change.padEnd(6), `${role}@${version}`, seen, servicePublicKey, ...tags, now()]
+  return line.join(' ')
+}
+
+/** When we heard of it. */
+function now(): string {
+  return new Date().toISOString()
 }

@@ -1,4 +1,4 @@
-import { type KeyPair, toHex } from '../../lib/identity.js'
+import type { KeyPair } from '../../lib/identity.js'
 import type { Measures } from '../../lib/metrics.js'
 import type { AccessEntry, Web } from '../../lib/web.js'
 import type { Command } from '../command.js'
@@ -13,6 +13,7 @@ import type { Lifetime } from '../lifetime.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { dataStats, printData } from '../output.js'
 import type { Settings } from '../settings.js'
+import { shownKey } from '../shown-key.js'
 import { say, waitAloud } from '../talk.js'
 import { logFormat, WEB_FLAGS, webOptions, webRules } from '../web-flags.js'
 
@@ -72,13 +73,14 @@ export async function startWeb(
   { registryPublicKey, keyPair, port, dir, measures = () => [] }: WebPlace
 ): Promise<Web> {
   const format = logFormat(settings)
+  const registry = await shownKey(registryPublicKey)
   const options = { ...webOptions(settings), ...networkOptions(settings) }
   const { toJson, toLine, Web } = await import('../../lib/web.js')
   const { measuresOf } = await import('../../lib/metrics.js')
   const web = lifetime.own(
     Web({ ...options, registryPublicKey, keyPair, port, dir, timeout: Infinity })
   )
-  web.on('connecting', () => console.log(`connecting to registry ${toHex(registryPublicKey)}`))
+  web.on('connecting', () => console.log(`connecting to registry ${registry}`))
   web.on('connected', () => console.log('connected to registry'))
   web.on('failed', (error: Error) => say(error.message))
   for (const event of ['denied', 'notice'] as const)
@@ -92,7 +94,7 @@ export async function startWeb(
     ...web.measures(),
     ...measuresOf('web', { log: dataStats })
   ])
-  await waitAloud(web.setup(), () => `still searching for the registry ${toHex(registryPublicKey)}`)
+  await waitAloud(web.setup(), () => `still searching for the registry ${registry}`)
   console.log(`web server listening on port ${web.port}`)
   say(`see ${web.url}`)
   lifetime.reread = () => {

@@ -65,6 +65,10 @@ interface HypercoreCrypto {
 
 export const crypto = require('hypercore-crypto') as HypercoreCrypto
 
+export const sodium = require('sodium-universal') as {
+  crypto_core_ed25519_is_valid_point(point: Buffer): boolean
+}
+
 export const z32 = require('z32') as {
   encode(b: Uint8Array): string
   decode(s: string): Uint8Array

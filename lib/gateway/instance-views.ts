@@ -12,7 +12,7 @@ export interface InstanceViewsOptions {
 }
 
 /** An instance as somebody is shown it who may not reach everything. */
-export interface GuestView extends Omit<Instance, 'servicePublicKey' | 'direct'> {
+export interface GuestView extends Omit<Instance, 'servicePublicKey' | 'direct' | 'reason'> {
   id: string
 }
 
@@ -22,7 +22,7 @@ const ID_LENGTH = 32
 
 /**
  * What viewers are shown of instances. Who may reach everything sees the directory. Anybody else gets an `id` in
- * place of an instance's key, and no addresses: the id leads to the instance through a gateway, and nowhere else.
+ * place of an instance's key, no addresses, and not what is wrong with it: the id leads to the instance through a gateway, and nowhere else.
  */
 export class InstanceViews {
   readonly #directory: InstanceViewsOptions['directory']
@@ -39,7 +39,7 @@ export class InstanceViews {
   /** An instance as a principal may see it. */
   of(instance: Instance, principal: Principal): Instance | GuestView {
     if (principal.mayReachAll) return instance
-    const { servicePublicKey, direct: _, ...shown } = instance
+    const { servicePublicKey, direct: _, reason: __, ...shown } = instance
     return { ...shown, id: this.#idOf(servicePublicKey) }
   }
 

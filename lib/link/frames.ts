@@ -1,4 +1,5 @@
 import { SeaportError } from '../core/errors.js'
+import { fitted } from '../core/fitted.js'
 import { c, type Encoding, type State } from '../core/holepunch.js'
 import { BYTES } from '../core/purpose.js'
 
@@ -69,7 +70,8 @@ export const FRAME_COST = 64
 export const MAX_CREDIT = 2 ** 30
 const NO_BUFFER = Buffer.alloc(0)
 const MAX_CODE_BYTES = 40
-const MAX_TEXT_BYTES = 512
+/** A denial that names two keys, a role twice, and what to do, is not cut off. */
+const MAX_TEXT_BYTES = 1024
 /** More than a purpose may have here: what a later version allows is refused then, and cuts nothing. */
 const MAX_PURPOSE_BYTES = 255
 
@@ -140,7 +142,7 @@ function sizeFrame(state: State, frame: OutgoingFrame) {
       return c.uint.preencode(state, frame.amount)
     case REFUSED:
       c.string.preencode(state, frame.code)
-      return c.string.preencode(state, shorten(frame.text))
+      return c.string.preencode(state, fitted(frame.text, MAX_TEXT_BYTES))
     case RESET:
       return c.string.preencode(state, frame.code)
     case DATA:
@@ -162,7 +164,7 @@ function writeFrame(state: State, frame: OutgoingFrame) {
       return c.uint.encode(state, frame.amount)
     case REFUSED:
       c.string.encode(state, frame.code)
-      return c.string.encode(state, shorten(frame.text))
+      return c.string.encode(state, fitted(frame.text, MAX_TEXT_BYTES))
     case RESET:
       return c.string.encode(state, frame.code)
     case DATA:
@@ -243,9 +245,4 @@ function readPurpose(state: State): string {
 
 function readText(state: State, max: number): string {
   return readBytes(state, max).toString()
-}
-
-/** A text that its receiver accepts: in the worst case a character takes 3 bytes. */
-function shorten(text: string): string {
-  return text.slice(0, Math.floor(MAX_TEXT_BYTES / 3))
 }

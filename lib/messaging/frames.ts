@@ -1,5 +1,6 @@
 import { SeaportError } from '../core/errors.js'
 import { type Executed, executedOf } from '../core/executed.js'
+import { fitted } from '../core/fitted.js'
 import type { Body } from './body.js'
 import { type Meta, parseMeta } from './meta.js'
 import { isName } from './names.js'
@@ -146,9 +147,9 @@ export function encodeFrame(frame: Frame): Buffer {
         .bytes(bytes).buffer
     }
     case FAILURE: {
-      const code = cut(frame.code, MAX_CODE_BYTES)
-      const own = cut(frame.handlerCode, MAX_CODE_BYTES)
-      const text = cut(frame.text, MAX_TEXT_BYTES)
+      const code = Buffer.from(fitted(frame.code, MAX_CODE_BYTES))
+      const own = Buffer.from(fitted(frame.handlerCode, MAX_CODE_BYTES))
+      const text = Buffer.from(fitted(frame.text, MAX_TEXT_BYTES))
       return new Writer(frame.type, 7 + code.byteLength + own.byteLength + text.byteLength)
         .uint32(frame.id)
         .uint8(EXECUTED.indexOf(frame.executed))
@@ -297,12 +298,6 @@ function bodyOf(flags: number, bytes: Buffer): Body {
 function metaBytes(meta: Meta): Buffer {
   for (const _ in meta) return Buffer.from(JSON.stringify(meta))
   return NO_BYTES
-}
-
-/** The beginning of a text, of so many bytes at most. */
-function cut(text: string, max: number): Buffer {
-  const bytes = Buffer.from(text)
-  return bytes.byteLength <= max ? bytes : Buffer.from(text.slice(0, Math.floor(max / 3)))
 }
 
 class Writer {

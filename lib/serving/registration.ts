@@ -128,11 +128,18 @@ export class Registration extends EventEmitter<RegistrationEvents> {
 
   #onhealth(health: Health, reason: SeaportError | null) {
     const isNews = health !== this.#fields.status || reason !== null
-    if (!this.#isDraining && health !== this.#fields.status) this.update({ status: health })
+    if (!this.#isDraining && health !== this.#fields.status) {
+      this.update({ status: health, reason: reason ? toldOf(reason) : '' })
+    }
     if (isNews) this.emit('health', health, reason)
   }
 
   #inTurn(act: () => Promise<void>): Promise<void> {
     return this.#queue.run(act)
   }
+}
+
+/** What everybody may know: a check that failed, but not where the backend is. */
+function toldOf({ code, message }: SeaportError): string {
+  return code === 'CHECK_FAILED' ? message : code
 }

@@ -36,6 +36,11 @@ t.test(
       code: 0,
       stdout: `revoked ${processKey}\n`
     })
+    t.match(await cli.run(['revoke', 'ab'.repeat(32)]), {
+      code: 1,
+      stdout: '',
+      stderr: /^NOT_FOUND: (ab){32} was granted nothing in this registry, .* 'hyperseaport grants'/m
+    })
     // The revocation takes a moment to reach the service.
     while (await get(proxyPort).catch(() => null));
     const refused = await cli.run(['list'])

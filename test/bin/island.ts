@@ -14,6 +14,7 @@ export interface Listed {
   version: string
   servicePublicKey: string
   status: string
+  reason?: string
   live: boolean
 }
 

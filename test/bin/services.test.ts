@@ -86,7 +86,10 @@ t.test('watch shows what is there, what comes and what goes', async (t) => {
   const first = cli.start(['service', '-p', port, '-r', 'hello@1.0.0', '--dir', 'first'])
   await first.waitForLine('registered service')
   const watch = cli.start(['watch', 'hello@1.x', '--json'])
-  t.match(JSON.parse(await watch.waitForLine('')), { change: 'up', version: '1.0.0' })
+  const up = JSON.parse(await watch.waitForLine(''))
+  t.match(up, { change: 'up', version: '1.0.0', time: /^\d{4}-\d\d-\d\dT.*Z$/ })
+  const aloud = cli.start(['watch'])
+  t.match(await aloud.waitForLine('up     hello@1.0.0 passing '), / \d{4}-\d\d-\d\dT[\d:.]+Z$/)
 
   const second = cli.start(['service', '-p', port, '-r', 'hello@1.1.0', '--dir', 'second'])
   await watch.waitForLine('{"change":"up","role":"hello","version":"1.1.0"')
@@ -136,6 +139,17 @@ t.test('a registry that nobody runs is searched for aloud, and not for ever', as
   t.equal(stdout, '')
   t.match(stderr, /^REGISTRY_NOT_FOUND: /m)
   t.match(await service.kill('SIGINT'), { code: 0 }, 'a signal ends the search')
+})
+
+t.test('a seed that was given as the public key is not repeated', async (t) => {
+  const cli = new Cli(t)
+  await cli.island()
+  const seed = 'c84c7034a0309479299d81468b7bc59592a96b3a919fd1ff159aea1879407382'
+  const proxy = cli.start(['proxy', '-p', '0', '-r', 'a', '--registryPublicKey', seed])
+  t.match(await proxy.waitForLine('connecting to registry '), /^c84c…, .* is it the seed\?$/)
+  await proxy.waitForTalk('still searching for the registry c84c…')
+  const { stdout, stderr } = await proxy.kill('SIGINT')
+  t.notMatch(stdout + stderr, seed.slice(0, 8))
 })
 
 t.test('what was to answer and was interrupted says so by its exit code', async (t) => {

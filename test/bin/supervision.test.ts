@@ -64,10 +64,21 @@ t.test(
     t.match(await list(cli), [{ status: 'passing' }])
     start.answer(500)
     t.equal(await service.waitForTalk('CHECK_FAILED: '), 'GET /health was answered with 500')
-    t.match((await cli.run(['list'])).stdout, /^hello +1\.0\.0 +failing /m)
+    const reason = 'CHECK_FAILED: GET /health was answered with 500'
+    const shown = await cli.run(['list', '--status', 'failing'])
+    t.match(shown.stdout, /^hello +1\.0\.0 +failing /m)
+    t.match(shown.stderr, new RegExp(`^hello@1\\.0\\.0 [0-9a-f]{8}… is failing: ${reason}$`, 'm'))
+    t.match(await list(cli), [{ status: 'failing', reason }])
+    t.match(await cli.run(['list', '--status', 'passing,stale', '--status', 'draining']), {
+      code: 0,
+      stdout: '',
+      stderr: 'nothing is passing or stale or draining\n'
+    })
     t.equal(await get(port), 'hello')
     start.answer(200)
     await service.waitForTalk('the backend is well again')
+    while ((await list(cli)).some(({ status }) => status === 'failing'));
+    t.same((await list(cli))[0]?.reason, undefined)
   }
 )
 

@@ -54,6 +54,28 @@ const REFUSALS: [args: string[], line: RegExp][] = [
   [[...PROXY, '-p', '5985'], /^USAGE: --role is missing: .*couchdb@3\.x/],
   [[...PROXY, '-p', '5985', '-r', 'couchdb@three'], /^BAD_ROLE: three is not a semver range/],
   [['list', 'couchdb@three', '--registryPublicKey', KEY], /^BAD_ROLE: /],
+  [
+    ['service'],
+    /^USAGE: --port is missing: the port .* elsewhere; --role is missing: the name .*; --registryPublicKey is missing: what .* printed\. Run/
+  ],
+  [
+    ['service', '--target', 'b:1'],
+    /^USAGE: --role is missing: [^;]*; --registryPublicKey is missing: [^;]*$/
+  ],
+  [
+    ['service', '--', 'ls'],
+    /^USAGE: --role is missing: [^;]*; --registryPublicKey is missing: [^;]*$/
+  ],
+  [
+    ['proxy', '-p', '0'],
+    /^USAGE: --role is missing: [^;]*; --registryPublicKey is missing: [^;]*$/
+  ],
+  [
+    ['call', 'agent'],
+    /^USAGE: --command is missing: [^;]*; inspect lists them; --registryPublicKey is missing: [^;]*$/
+  ],
+  [['list', '--status', 'well'], /^USAGE: --status must be one of passing, failing, .* not "well"/],
+  [['list', '--sort', 'age'], /^USAGE: --sort must be one of role, .* not "age"/],
   [['watch', '--registryPublicKey', 'zz'], /^BAD_KEY: /],
   [
     ['list', '--registryPublicKey', KEY, '--bootstrap', 'nowhere'],
@@ -133,7 +155,9 @@ t.test('every verb has help with examples', async (t) => {
   t.match(help.stdout, 'semver range')
   t.same(await cli.run(['help', 'proxy']), help)
   for (const mode of BALANCE_MODES) t.match(help.stdout.replaceAll(/\s+/g, ' '), ` ${mode}`)
-  for (const line of stdout.split('\n')) t.ok(line.length <= 100, line)
+  const lines = stdout.split('\n')
+  for (const line of lines) t.ok(line.length <= 100, line)
+  t.ok(lines.length <= 60, `${lines.length} lines are at hand at a glance`)
 })
 
 t.test('the version is the package’s', async (t) => {

@@ -93,6 +93,16 @@ t.test('frames that break a limit are refused', async (t) => {
   t.throws(() => [...readPacket(Buffer.alloc(MAX_PACKET_BYTES + 1))], { code: 'BAD_MESSAGE' })
 })
 
+t.test(
+  'a denial with two keys, the longest role twice, and what to do arrives whole',
+  async (t) => {
+    const [key, role] = ['k'.repeat(64), 'r'.repeat(214)]
+    const text = `this registry is private, and ${key} may not consume ${role}; an admin of it can change that: hyperseaport grant ${key} --consume '${role}'`
+    const frame = { type: REFUSED, id: 1, code: 'NOT_GRANTED', text } as const
+    t.match([...readPacket(c.encode(packetEncoding, [frame]))], [frame])
+  }
+)
+
 t.test('a long text of any script is cut to what the other side accepts', async (t) => {
   for (const text of ['a', 'ü', '語', '🚢'].map((letter) => letter.repeat(1000))) {
     const packet = c.encode(packetEncoding, [{ type: REFUSED, id: 1, code: 'REFUSED', text }])

@@ -57,7 +57,7 @@ function App() {
           ref={box}
           type="search"
           placeholder="Search (/)"
-          aria-label="Search services by name, version, key or tag"
+          aria-label="Search services by name, version, key, tag or health"
           value={search}
           onInput={(event) => setSearch(event.currentTarget.value)}
         />

@@ -10,6 +10,8 @@ export interface Instance {
   key: string
   tags: string[]
   status: string
+  /** What is wrong, where it fails; for who may reach everything. */
+  reason?: string
   live: boolean
   seq: number
 }

@@ -88,7 +88,7 @@ interface RowProps {
 }
 
 function Row({ feed, instance, now, index }: RowProps) {
-  const { key, version, live, tags, seq } = instance
+  const { key, version, live, tags, reason, seq } = instance
   const health = healthOf(instance)
   const path = feed.paths[key]
   const registrar = feed.registrarOf(key)
@@ -108,6 +108,7 @@ function Row({ feed, instance, now, index }: RowProps) {
       <td>{version}</td>
       <td title={HEALTH_WORDS[health]}>
         <span class={`health ${health}`}>{health}</span>
+        {reason && <span class="reason">{reason}</span>}
       </td>
       <td class="number">{age(seq, now)}</td>
       {feed.registry !== '' && (

@@ -28,7 +28,7 @@ export const HEALTH_WORDS: Record<Health, string> = {
   stale: 'no registrar vouches for it now'
 }
 
-/** Groups instances, keeping those whose role, version, key or tags have all the words. */
+/** Groups instances, keeping those whose role, version, key, tags or health have all the words. */
 export function servicesOf(instances: Iterable<Instance>, search: string): Service[] {
   const words = search.toLowerCase().split(/\s+/).filter(Boolean)
   const roles = new Map<string, Instance[]>()
@@ -74,7 +74,7 @@ function toService(role: string, instances: Instance[]): Service {
 
 function matches(instance: Instance, words: string[]): boolean {
   const { role, version, key, tags } = instance
-  const text = `${role}@${version} ${key} ${tags.join(' ')}`.toLowerCase()
+  const text = `${role}@${version} ${key} ${tags.join(' ')} ${healthOf(instance)}`.toLowerCase()
   return words.every((word) => text.includes(word))
 }
 

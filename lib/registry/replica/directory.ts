@@ -18,6 +18,8 @@ export interface Instance {
   tags: string[]
   /** As its owner says; `stale` if its lease vanished with many others, and it may well be there. */
   status: Status | 'stale'
+  /** What is wrong, as its owner says, where it fails. */
+  reason?: string
   /** Whether a registrar that we are connected to holds its lease; else only copies of logs know it. */
   live: boolean
   direct: string[]
@@ -339,9 +341,10 @@ function isValid(entry: Entry): boolean {
 
 function toInstance(entry: LogEntry, live: boolean): Instance {
   const record = recordOf(entry)
-  const { role, version, key, tags, direct, speaks = ONLY_BYTES, seq } = record
+  const { role, version, key, tags, reason, direct, speaks = ONLY_BYTES, seq } = record
   const status = statusOf(entry)
-  return { role, version, servicePublicKey: key, tags, status, live, direct, speaks, seq }
+  const instance = { role, version, servicePublicKey: key, tags, status, live, direct, speaks, seq }
+  return reason === undefined || status !== 'failing' ? instance : { ...instance, reason }
 }
 
 function statusOf(entry: LogEntry): Instance['status'] {

@@ -1,5 +1,6 @@
 import { isIPv4 } from 'node:net'
 import { SeaportError } from '../../core/errors.js'
+import { fitted } from '../../core/fitted.js'
 import { c, type Encoding, type State } from '../../core/holepunch.js'
 import type { RelayOffer } from '../../core/relay-offer.js'
 import { MAX_RECORD_BYTES } from '../trust/record.js'
@@ -74,8 +75,6 @@ const LOGS_PER_PAGE = 16
 export const MAX_LISTED_LOGS = 256
 const MAX_CODE_BYTES = 40
 const MAX_TEXT_BYTES = 1024
-/** So many characters of a text are sent, which fit into its bytes whatever they are. */
-const MAX_TEXT_LENGTH = Math.floor(MAX_TEXT_BYTES / 3)
 const MAX_INTERVAL_MS = 60_000
 const MIN_INTERVAL_MS = 50
 
@@ -163,13 +162,13 @@ export const answerEncoding: Encoding<Answer> = {
   preencode(state, { id, code, text, seq }) {
     c.uint.preencode(state, id)
     c.string.preencode(state, code)
-    c.string.preencode(state, text.slice(0, MAX_TEXT_LENGTH))
+    c.string.preencode(state, fitted(text, MAX_TEXT_BYTES))
     c.uint.preencode(state, seq)
   },
   encode(state, { id, code, text, seq }) {
     c.uint.encode(state, id)
     c.string.encode(state, code)
-    c.string.encode(state, text.slice(0, MAX_TEXT_LENGTH))
+    c.string.encode(state, fitted(text, MAX_TEXT_BYTES))
     c.uint.encode(state, seq)
   },
   decode(state) {

@@ -1,7 +1,7 @@
 import { SeaportError } from '../../core/errors.js'
 import type { KeyPair } from '../../core/keys.js'
 import { toHex } from '../../core/keys.js'
-import { isPrintable } from '../../core/printable.js'
+import { isPrintable, printable } from '../../core/printable.js'
 import { arePurposes, isOnlyBytes } from '../../core/purpose.js'
 import { isExactVersion, isRoleName } from '../../core/role.js'
 import { isObject, parseJson, type Statement, signStatement } from './statement.js'
@@ -19,6 +19,8 @@ export interface ServiceRecord extends Statement {
   version: string
   tags: string[]
   status: Status
+  /** What is wrong, where it fails. Of its backend's address it says nothing. */
+  reason?: string
   /** Addresses of the direct path, `host:port`. */
   direct: string[]
   /** The purposes of streams that it takes. Absent, it takes bytes for its backend only, as `['']` says. */
@@ -47,7 +49,7 @@ export interface Stale {
 /** What the owner chooses; the rest follows from its key and the registry. */
 export type RecordFields = Pick<
   ServiceRecord,
-  'role' | 'version' | 'tags' | 'status' | 'direct' | 'speaks' | 'holder' | 'seq'
+  'role' | 'version' | 'tags' | 'status' | 'reason' | 'direct' | 'speaks' | 'holder' | 'seq'
 >
 
 /** Largest record, in bytes of JSON. */
@@ -62,6 +64,7 @@ const ENTRY_TYPES = new Set([RECORD_TYPE, GONE_TYPE, STALE_TYPE] as string[])
 const MAX_TAGS = 16
 const MAX_TAG_LENGTH = 64
 const MAX_DIRECT = 8
+const MAX_REASON_LENGTH = 200
 const STATUSES = new Set<unknown>(['passing', 'failing', 'draining', 'withdrawn'])
 
 /** An instance's record is in a log as long as its lease. What became of the lease is written in its place. */
@@ -80,6 +83,7 @@ export const RECORD: StatementKind<ServiceRecord> = {
     if (!isExactVersion(value.version)) throw bad('version')
     if (!areTags(value.tags)) throw bad('tags')
     if (!STATUSES.has(value.status)) throw bad('status')
+    if (value.reason !== undefined && !isReason(value.reason)) throw bad('reason')
     if (!areAddresses(value.direct)) throw bad('direct')
     if (value.speaks !== undefined && !arePurposes(value.speaks)) throw bad('speaks')
     if (!isHex(value.holder, 32)) throw bad('holder')
@@ -96,11 +100,12 @@ export const RECORD: StatementKind<ServiceRecord> = {
 export function signRecord(
   registry: Buffer,
   keyPair: KeyPair,
-  { speaks, ...fields }: RecordFields
+  { reason, speaks, ...fields }: RecordFields
 ): ServiceRecord {
   const record = signStatement(
     {
       ...fields,
+      ...(reason && { reason: printable(reason).slice(0, MAX_REASON_LENGTH) }),
       ...(speaks && !isOnlyBytes(speaks) && { speaks }),
       type: RECORD_TYPE,
       registry: toHex(registry),
@@ -203,6 +208,10 @@ function areTags(value: unknown): value is string[] {
     MAX_TAGS,
     (tag) => tag.length >= 1 && tag.length <= MAX_TAG_LENGTH && isPrintable(tag)
   )
+}
+
+function isReason(value: unknown): boolean {
+  return typeof value === 'string' && value.length <= MAX_REASON_LENGTH && isPrintable(value)
 }
 
 function areAddresses(value: unknown): value is string[] {
