@@ -41,8 +41,8 @@ export const KEY_FLAG = {
 /** Opens the administration of the registry that was meant, in whose name is possible. */
 export async function openAdmin(settings: Settings, lifetime: Lifetime): Promise<Admin> {
   const { seed, registryPublicKey } = registryOf(settings)
+  const { Admin } = await import('../lib/admin.js')
   const registry = await shownKey(registryPublicKey)
-  const { Admin } = await import('../lib/index.js')
   const admin = lifetime.own(
     Admin({
       seed,

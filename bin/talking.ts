@@ -51,7 +51,7 @@ export async function talkTo(
 ) {
   const registryPublicKey = settings.key('registryPublicKey')
   const verbose = settings.on('verbose')
-  const { Consumer } = await import('../lib/index.js')
+  const { Consumer } = await import('../lib/consumer.js')
   const registry = await shownKey(registryPublicKey)
   const consumer = lifetime.own(
     Consumer(roles, {

@@ -75,7 +75,7 @@ export const list: Command = {
     const json = settings.on('json')
     const verbose = settings.on('verbose')
 
-    const { Consumer } = await import('../../lib/index.js')
+    const { Consumer } = await import('../../lib/consumer.js')
     const registry = await shownKey(registryPublicKey)
     const consumer = lifetime.own(
       Consumer([], {

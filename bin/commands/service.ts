@@ -130,7 +130,7 @@ export const service: Command = {
     const allow = settings.list('allow')
     const proxyProtocol = settings.word('proxyProtocol', PROXY_PROTOCOLS, undefined)
 
-    const { Service } = await import('../../lib/index.js')
+    const { Service } = await import('../../lib/service.js')
     const registry = await shownKey(registryPublicKey)
     const service = lifetime.own(
       Service({

@@ -39,7 +39,7 @@ export const watch: Command = {
       if (matches(instance)) console.log(json ? toJson(change, instance) : toLine(change, instance))
     }
 
-    const { Consumer } = await import('../../lib/index.js')
+    const { Consumer } = await import('../../lib/consumer.js')
     const registry = await shownKey(registryPublicKey)
     const consumer = lifetime.own(
       Consumer([], {

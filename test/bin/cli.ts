@@ -8,6 +8,7 @@ import type { Test } from 'tap'
 import { BootstrapNode } from '../../lib/core/bootstrap-node.js'
 import { KeyPair, randomSeed, toHex } from '../../lib/core/keys.js'
 import { Watchdog } from '../watchdog.js'
+import { runInProcess } from './in-process.js'
 
 export const PROGRAM = resolve(import.meta.dirname, '../../bin/hyperseaport.js')
 const LINE_TIMEOUT_MS = 15_000
@@ -74,6 +75,14 @@ export class Cli {
   /** Runs a command to its end. */
   async run(args: string[], options?: CliOptions): Promise<Outcome> {
     return this.start(args, options).outcome
+  }
+
+  /**
+   * Runs a command to its end in this process, where what it answers is tried, and not the binary. Talk that was
+   * said within ten seconds is not repeated.
+   */
+  async ask(args: string[]): Promise<Outcome> {
+    return runInProcess(args, this.home, { ...cleanEnvironment(this.home), ...this.#env })
   }
 
   /** Starts a command that runs until it is told to stop. */

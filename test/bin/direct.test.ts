@@ -5,14 +5,14 @@ t.test('a proxy takes the direct path, list tells so, and a restart moves it', a
   const { cli, start } = await islandOf(t)
   const seed = ['--seed', '11'.repeat(32)]
   const service = await start.service('hello@1.0.0', ...seed)
-  await start.service('shy@1.0.0', '--direct', 'off')
+  await start.instance('shy@1.0.0', { direct: 'off' })
   const { port } = await start.proxy('hello@1.x')
   t.equal(await get(port), 'hello')
 
-  const { stdout } = await cli.run(['list', '--verbose'])
+  const { stdout } = await cli.ask(['list', '--verbose'])
   t.match(stdout, /^hello .* direct [\d.]+ ms +127\.0\.0\.1:\d+$/m)
   t.match(stdout, /^shy .* dht [\d.]+ ms$/m)
-  const json = await cli.run(['list', 'hello', '--verbose', '--json'])
+  const json = await cli.ask(['list', 'hello', '--verbose', '--json'])
   t.match(JSON.parse(json.stdout), [{ path: { path: 'direct' }, direct: [/^127\.0\.0\.1:\d+$/] }])
 
   await service.kill('SIGKILL')
@@ -23,6 +23,6 @@ t.test('a proxy takes the direct path, list tells so, and a restart moves it', a
 t.test('a direct path that is none of the three is refused', async (t) => {
   const { cli } = await islandOf(t)
   const service = ['service', '-p', '9', '-r', 'hello@1.0.0']
-  const wan = await cli.run([...service, '--direct', 'wan'])
+  const wan = await cli.ask([...service, '--direct', 'wan'])
   t.match(wan, { code: 2, stderr: /--direct must be one of off, lan, any/ })
 })

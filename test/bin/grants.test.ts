@@ -54,18 +54,18 @@ t.test('grants end, are listed, and are for admins to make', async (t) => {
   const [guest, deputy] = [KeyPair(), KeyPair()].map(({ publicKey }) => toHex(publicKey))
   const rest = ['--registryPublicKey', registryPublicKey, '--config', cli.write('none', '')]
 
-  const refused = await cli.run(['grant', `${guest}`, '--dir', 'deputy', ...rest])
+  const refused = await cli.ask(['grant', `${guest}`, '--dir', 'deputy', ...rest])
   t.match(refused, { code: 1, stdout: '' })
   t.match(refused.stderr, /^NOT_GRANTED: .* hyperseaport grant [0-9a-f]{64}$/m)
   const [, key = ''] = /hyperseaport grant ([0-9a-f]{64})$/m.exec(refused.stderr) ?? []
-  await cli.run(['grant', key, '--admin'])
+  await cli.ask(['grant', key, '--admin'])
   const flags = ['--serve', 'a@^1', '--serve', '@team/*', '--consume', '*', '--expires', '30d']
-  t.match(await cli.run(['grant', `${guest}`, ...flags, '--dir', 'deputy', ...rest]), { code: 0 })
-  const promoted = await cli.run(['grant', `${deputy}`, '--admin', '--dir', 'deputy', ...rest])
+  t.match(await cli.ask(['grant', `${guest}`, ...flags, '--dir', 'deputy', ...rest]), { code: 0 })
+  const promoted = await cli.ask(['grant', `${deputy}`, '--admin', '--dir', 'deputy', ...rest])
   t.match(promoted, { code: 1 }, 'admins are made by the registry only')
   t.match(promoted.stderr, /^NOT_GRANTED: /m)
 
-  const { stdout } = await cli.run(['grants', '--json'])
+  const { stdout } = await cli.ask(['grants', '--json'])
   const { grants } = JSON.parse(stdout) as { grants: { subject: string; expiresAt: number }[] }
   const granted = grants.find(({ subject }) => subject === guest)
   t.match(granted, { serve: ['a@^1', '@team/*'], consume: ['*'], admin: false, issuer: key })
@@ -80,7 +80,7 @@ t.test('a grant adds to the one before, unless it is to replace it', async (t) =
   const { cli } = await islandOf(t, { private: true })
   const key = toHex(KeyPair().publicKey)
   const grant = async (...flags: string[]) => {
-    const { stdout } = await cli.run(['grant', key, '--json', ...flags])
+    const { stdout } = await cli.ask(['grant', key, '--json', ...flags])
     const { serve, consume, call } = JSON.parse(stdout)
     return { serve, consume, call }
   }
@@ -91,13 +91,13 @@ t.test('a grant adds to the one before, unless it is to replace it', async (t) =
     consume: [],
     call
   })
-  t.match((await cli.run(['grants'])).stdout, `a@1.x  ${call.join(' ')}`)
+  t.match((await cli.ask(['grants'])).stdout, `a@1.x  ${call.join(' ')}`)
   t.same(await grant('--replace', '--consume', 'b'), {
     serve: [],
     consume: ['b'],
     call: undefined
   })
-  t.match(await cli.run(['grant', key, '--call', 'agent']), { code: 2, stderr: /^BAD_ROLE/ })
+  t.match(await cli.ask(['grant', key, '--call', 'agent']), { code: 2, stderr: /^BAD_ROLE/ })
 })
 
 t.test('an export brings the grants back to a registry that lost its disk', async (t) => {
@@ -121,14 +121,14 @@ t.test('an export brings the grants back to a registry that lost its disk', asyn
   t.match(await cli.run(['import', file]), { code: 0, stderr: '2 grants and revocations taken' })
   const after = await open('after')
   t.strictSame(after.export(), before.export(), 'as they were signed')
-  t.match(await cli.run(['import', 'nowhere']), { code: 2, stderr: /^USAGE: nowhere cannot/ })
+  t.match(await cli.ask(['import', 'nowhere']), { code: 2, stderr: /^USAGE: nowhere cannot/ })
 })
 
 t.test('key makes a key once, for a user or a folder, and that of a service too', async (t) => {
   const cli = new Cli(t)
   cli.setEnv('HYPERSEAPORT_REGISTRY_PUBLIC_KEY', toHex(KeyPair().publicKey))
   const keys = async (...flags: string[]) =>
-    JSON.parse((await cli.run(['key', '--json', ...flags])).stdout)
+    JSON.parse((await cli.ask(['key', '--json', ...flags])).stdout)
   const first = await keys()
   t.match(first.processPublicKey, /^[0-9a-f]{64}$/)
   const service = await keys('-r', 'a@1.0.0', '-p', '80')
@@ -142,7 +142,7 @@ t.test('the gateway of a private registry needs no grant of its own', async (t) 
   const { cli, registry, start } = await registryOf(t, '--private', '--web', '0')
   const web = await registry.waitForLine('web server listening on port ')
   const service = cli.start(['service', '-p', `${start.port}`, '-r', 'hello@1.0.0'])
-  await cli.run(await advice(service))
+  await cli.ask(await advice(service))
   await service.waitForLine('registered service')
   const ask = () => fetch(`http://127.0.0.1:${web}/role/hello@1.x/`)
   let response = await ask()

@@ -26,7 +26,8 @@ export async function localHarbor(t: Test, answer = hello) {
   const cli = new Cli(t)
   const bootstrap = await cli.island()
   const { registrySeed: seed, registryPublicKey } = cli.seed()
-  const registry = Registry({ seed, bootstrap, dir: cli.path('registry') })
+  // In an empty folder it would wait for others to say whether it is private.
+  const registry = Registry({ seed, bootstrap, dir: cli.path('registry'), private: false })
   t.teardown(() => registry.destroy())
   await registry.setup()
   const port = Number(await backend(t, answer))

@@ -3,7 +3,7 @@ import type { Cli } from './cli.js'
 import { islandOf, type Listed } from './island.js'
 
 async function list(cli: Cli): Promise<Listed[]> {
-  return JSON.parse((await cli.run(['list', '--json'])).stdout)
+  return JSON.parse((await cli.ask(['list', '--json'])).stdout)
 }
 
 t.test('three services of one role on one machine are three instances', async (t) => {
@@ -28,9 +28,9 @@ t.test('a grant for a range outlasts an upgrade of the service', async (t) => {
   const { cli, start } = await islandOf(t, { private: true })
   const service = (version: string, ...flags: string[]) =>
     cli.start(['service', '-p', `${start.port}`, '-r', `late@${version}`, ...flags])
-  const { stdout } = await cli.run(['key', '-r', 'late@1.0.0', '-p', `${start.port}`, '--json'])
+  const { stdout } = await cli.ask(['key', '-r', 'late@1.0.0', '-p', `${start.port}`, '--json'])
   const { servicePublicKey } = JSON.parse(stdout)
-  t.match(await cli.run(['grant', servicePublicKey, '--serve', 'late@^1']), { code: 0 })
+  t.match(await cli.ask(['grant', servicePublicKey, '--serve', 'late@^1']), { code: 0 })
 
   const first = service('1.0.0')
   t.equal(await first.waitForLine('started p2p service on '), servicePublicKey)
@@ -46,7 +46,7 @@ t.test('--name chooses a key, which key shows and one process at a time has', as
   const flags = ['-p', `${start.port}`, '-r', 'hello@1.0.0']
   const blue = [...flags, '--name', 'blue']
   const keyOf = async (...flags: string[]) => {
-    const { stdout, stderr } = await cli.run(['key', ...flags, '--json'])
+    const { stdout, stderr } = await cli.ask(['key', ...flags, '--json'])
     return { key: JSON.parse(stdout).servicePublicKey, stderr }
   }
   const { key } = await keyOf(...blue)
@@ -62,6 +62,6 @@ t.test('--name chooses a key, which key shows and one process at a time has', as
   t.not(next.key, plainKey)
   t.equal(next.stderr, `a running service has ${plainKey}\n`)
 
-  const refused = await cli.run(['service', ...blue, '--seed', '11'.repeat(32)])
+  const refused = await cli.ask(['service', ...blue, '--seed', '11'.repeat(32)])
   t.match(refused, { code: 2, stderr: /^USAGE: / })
 })

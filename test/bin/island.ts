@@ -3,7 +3,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { Registry, type RegistryOptions } from '../../lib/index.js'
+import { Registry, type RegistryOptions, Service } from '../../lib/index.js'
+import type { ServiceTerms } from '../../lib/service.js'
 import { Cli, type Running } from './cli.js'
 
 const RETRY_MS = 50
@@ -39,7 +40,9 @@ export async function registryOf(t: Test, ...registryFlags: string[]) {
 export async function islandOf(t: Test, options: Partial<RegistryOptions> = {}) {
   const island = await preparedFor(t)
   const { cli, bootstrap, registrySeed: seed } = island
-  const registry = Registry({ seed, bootstrap, dir: cli.path('registry'), ...options })
+  const dir = cli.path('registry')
+  // In an empty folder it would wait for others to say whether it is private.
+  const registry = Registry({ seed, bootstrap, dir, private: false, ...options })
   t.teardown(() => registry.destroy())
   await registry.setup()
   return { ...island, registry }
@@ -72,6 +75,14 @@ async function preparedFor(t: Test) {
       await service.waitForLine('registered service')
       return service
     },
+    /** The same, run by this process, where the binary is not what is tried. */
+    async instance(role: string, options: Partial<ServiceTerms> = {}): Promise<Service> {
+      const dir = cli.path(`service-${services++}`)
+      const service = Service({ registryPublicKey, bootstrap, role, port, dir, ...options })
+      t.teardown(() => service.destroy())
+      await service.setup()
+      return service
+    },
     async proxy(role: string, ...flags: string[]): Promise<{ proxy: Running; port: number }> {
       const proxy = cli.start(['proxy', '-p', '0', '-r', role, ...flags])
       return { proxy, port: Number.parseInt(await proxy.waitForLine('proxy from  '), 10) }
@@ -87,7 +98,7 @@ async function preparedFor(t: Test) {
 }
 
 export async function list(cli: Cli): Promise<Listed[]> {
-  const { code, stdout, stderr } = await cli.run(['list', '--json'])
+  const { code, stdout, stderr } = await cli.ask(['list', '--json'])
   if (code !== 0) throw new Error(stderr)
   return JSON.parse(stdout)
 }

@@ -39,7 +39,7 @@ const TRIALS: Record<string, Trial> = {
     const { cli, start, registry } = await registryOf(t)
     if (verb === 'registry') await registry.kill()
     // A watch has something to show then.
-    if (then === 'goes on') await start.service('a@1.0.0')
+    if (then === 'goes on') await start.instance('a@1.0.0')
     const dir = join(cli.write('file', ''), 'data')
     await atOnce(t, cli.start(lineOf(verb, start.port, dir)), printed, then)
   },
@@ -78,22 +78,22 @@ async function whileRunning(
   const isRegistry = verb === 'registry'
   const flags = isRegistry ? ['--dir', 'registry-data'] : []
   const { cli, start, registry } = await registryOf(t, ...flags)
-  const leaving = await start.service('a@1.0.0')
+  const leaving = await start.instance('a@1.0.0')
   const dir = cli.path(isRegistry ? 'registry-data' : 'data')
   const running = isRegistry ? registry : cli.start(lineOf(verb, start.port, dir))
   if (!isRegistry) await running.waitForMatch(READY)
   harm(running, dir)
-  const coming = cli.start(lineOf('service', start.port, cli.path('other'), 'b@1.0.0'))
+  const coming = start.instance('b@1.0.0')
   await running.waitForMatch(new RegExp(printed))
   if (isRegistry) {
     t.ok(
       (await list(cli)).some(({ role }) => role === 'a'),
       'a newcomer lists'
     )
-    await leaving.kill('SIGTERM')
+    await leaving.destroy()
   }
   end(running)
-  await coming.waitForLine('registered service')
+  await coming
   if (isRegistry) {
     await running.waitForMatch(/the log is written again/)
     while ((await list(cli)).some(({ role }) => role === 'a'));

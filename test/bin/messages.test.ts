@@ -119,18 +119,18 @@ t.test('what is sent is JSON, a file or stdin', async (t) => {
     echo
   ])
   await service.waitForLine('registered service')
-  const call = async (...args: string[]) => (await cli.run(['call', 'echo', ...args])).stdout
+  const call = async (...args: string[]) => (await cli.ask(['call', 'echo', ...args])).stdout
   t.equal(await call('it', '{"a":[1]}'), '{"a":[1]}\n')
   t.equal(await call('it', `@${cli.write('data.json', '"from a file"')}`), '"from a file"\n')
   const piped = await cli.run(['call', 'echo', 'it', '-'], { stdin: '[3]' })
   t.equal(piped.stdout, '[3]\n')
-  t.match(await cli.run(['call', 'echo', 'it', 'no JSON']), { code: 2, stderr: /^USAGE/ })
-  t.match(await cli.run(['call', 'echo']), { code: 2, stderr: /^USAGE: --command is missing/ })
-  t.match(await cli.run(['call', 'echo', 'fail']), {
+  t.match(await cli.ask(['call', 'echo', 'it', 'no JSON']), { code: 2, stderr: /^USAGE/ })
+  t.match(await cli.ask(['call', 'echo']), { code: 2, stderr: /^USAGE: --command is missing/ })
+  t.match(await cli.ask(['call', 'echo', 'fail']), {
     code: 1,
     stderr: /^COMMAND_FAILED: 7: it failed/m
   })
   await service.waitForTalk('COMMAND_FAILED')
-  const none = await cli.run(['call', 'nobody', 'it', '--timeout', '500ms'])
+  const none = await cli.ask(['call', 'nobody', 'it', '--timeout', '500ms'])
   t.match(none, { code: 1, stderr: /^NO_INSTANCE/m })
 })

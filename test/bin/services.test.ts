@@ -37,9 +37,9 @@ t.test('each line of the contract appears, and a client reaches the backend', as
   t.match(JSON.parse(stdout), [
     { role: 'couchdb', version: '3.2.2', servicePublicKey: key, tags: ['a'], status: 'passing' }
   ])
-  t.match((await cli.run(['list'])).stdout, /^ROLE .*\ncouchdb +3\.2\.2 +passing.* a\n$/)
-  t.match(await cli.run(['list', 'couchdb@4.x', '--json']), { code: 0, stdout: '[]\n' })
-  t.match(await cli.run(['list', 'couchdb@4.x']), { code: 0, stdout: '', stderr: ONE_LINE })
+  t.match((await cli.ask(['list'])).stdout, /^ROLE .*\ncouchdb +3\.2\.2 +passing.* a\n$/)
+  t.match(await cli.ask(['list', 'couchdb@4.x', '--json']), { code: 0, stdout: '[]\n' })
+  t.match(await cli.ask(['list', 'couchdb@4.x']), { code: 0, stdout: '', stderr: ONE_LINE })
 })
 
 t.test(
@@ -64,7 +64,7 @@ t.test(
       )
     })
     t.strictSame(await Promise.all(answers), ['welcome', 'welcome', 'NOT_ALLOWED'])
-    t.match(await cli.run(['service', ...flags, '--allow', 'somebody']), {
+    t.match(await cli.ask(['service', ...flags, '--allow', 'somebody']), {
       code: 2,
       stderr: /^BAD_KEY: the allowed key/
     })

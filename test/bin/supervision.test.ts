@@ -65,11 +65,11 @@ t.test(
     start.answer(500)
     t.equal(await service.waitForTalk('CHECK_FAILED: '), 'GET /health was answered with 500')
     const reason = 'CHECK_FAILED: GET /health was answered with 500'
-    const shown = await cli.run(['list', '--status', 'failing'])
+    const shown = await cli.ask(['list', '--status', 'failing'])
     t.match(shown.stdout, /^hello +1\.0\.0 +failing /m)
     t.match(shown.stderr, new RegExp(`^hello@1\\.0\\.0 [0-9a-f]{8}… is failing: ${reason}$`, 'm'))
     t.match(await list(cli), [{ status: 'failing', reason }])
-    t.match(await cli.run(['list', '--status', 'passing,stale', '--status', 'draining']), {
+    t.match(await cli.ask(['list', '--status', 'passing,stale', '--status', 'draining']), {
       code: 0,
       stdout: '',
       stderr: 'nothing is passing or stale or draining\n'
@@ -95,11 +95,11 @@ t.test('commands and checks that cannot be right are misuses', async (t) => {
     [['service', '-r', 'a@1.0.0', '-p', '1', '--checkPasses', '0'], /^USAGE: --checkPasses/]
   ]
   for (const [args, line] of misuses) {
-    const { code, stderr } = await cli.run(args)
+    const { code, stderr } = await cli.ask(args)
     t.equal(code, 2, args.join(' '))
     t.match(stderr, line)
   }
-  const missing = await cli.run(['service', '-r', 'a@1.0.0', '--', 'no-such-program-here'])
+  const missing = await cli.ask(['service', '-r', 'a@1.0.0', '--', 'no-such-program-here'])
   t.match(missing, { code: 1 })
   t.match(missing.stderr, /^COMMAND_FAILED: there is no program no-such-program-here/m)
 })

@@ -15,7 +15,9 @@ t.test('each kind of credentials reaches what it may, from outside', async (t) =
   )
   const file = cli.path('access.txt')
   const access = (args: string[], stdin?: string) =>
-    cli.run(['access', '--auth', file, ...args], stdin === undefined ? {} : { stdin })
+    stdin === undefined
+      ? cli.ask(['access', '--auth', file, ...args])
+      : cli.run(['access', '--auth', file, ...args], { stdin })
   const token = (await access(['--token', 'ci', '--reach', 'hello@1.x'])).stdout.trim()
   const other = (await access(['--token', 'other', '--reach', 'hello@2.x'])).stdout.trim()
   t.equal((await access(['--person', 'ada', '--reach', '*'], 'lovelace\n')).code, 0)

@@ -61,11 +61,11 @@ t.test('SIGHUP reads domains again from the config file', async (t) => {
 t.test('tokens and people reach what the access file says, over metrics and logs', async (t) => {
   const { cli, registry } = await harbor(t, ['--metrics', '0'])
   const file = cli.path('access.txt')
-  const made = await cli.run(['access', '--auth', file, '--token', 'ci', '--reach', 'hello@1.x'])
+  const made = await cli.ask(['access', '--auth', file, '--token', 'ci', '--reach', 'hello@1.x'])
   t.equal(made.code, 0)
   const token = made.stdout.trim()
   const other = (
-    await cli.run(['access', '--auth', file, '--token', 'other', '--reach', 'else'])
+    await cli.ask(['access', '--auth', file, '--token', 'other', '--reach', 'else'])
   ).stdout.trim()
   t.notMatch(readFileSync(file, 'utf8'), token)
   const web = cli.start(['web', '-p', '0', '--dir', cli.path('web'), '--auth', file])
@@ -96,7 +96,7 @@ t.test('misuse is refused before anything is started', async (t) => {
     [['-p', '0', '--cors', 'api@1.x=nowhere'], /https:\/\/app\.example\.com/]
   ]
   for (const [flags, words] of cases) {
-    const { code, stderr } = await cli.run(['web', ...flags])
+    const { code, stderr } = await cli.ask(['web', ...flags])
     t.equal(code, 2, flags.join(' '))
     t.match(stderr, words)
   }

@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs'
+import { SeaportError } from '../lib/identity.js'
+import { parseArguments } from './arguments.js'
+import type { Command } from './command.js'
+import { type Config, readConfig } from './config.js'
+import type { Lifetime } from './lifetime.js'
+import { foldName, injectedVariables, Settings } from './settings.js'
+import { say } from './talk.js'
+import { loadVerbs } from './verbs.js'
+
+const EXIT_FAILURE = 1
+const EXIT_USAGE = 2
+const USAGE_CODES = ['USAGE', 'BAD_KEY', 'BAD_ROLE', 'BAD_CONFIG']
+
+/** A command line, from its reading to its end. Signals and the exit of the process are main.ts's. */
+export class Program {
+  readonly #lifetime: Lifetime
+  #command: Command | null = null
+  #verbose = false
+
+  /** @param lifetime it ends with the command */
+  constructor(lifetime: Lifetime) {
+    this.#lifetime = lifetime
+  }
+
+  /** Whether it answers and ends by itself. */
+  get isShort(): boolean {
+    return this.#command !== null && !this.#command.isLasting
+  }
+
+  async run(line: string[]) {
+    const parsed = await parseArguments(line)
+    if (parsed.asks === 'help') return console.log(await help(parsed.command))
+    if (parsed.asks === 'version') return console.log(version())
+    const { command, values } = parsed
+    this.#command = command
+    const environment = new Settings(command, values, process.env, null)
+    for (const variable of injectedVariables(process.env, command)) {
+      say(`${variable}=${process.env[variable]} is no setting of ours, and is passed over`)
+    }
+    const config = readConfig(environment.path('config', undefined), (path, owner) =>
+      say(`${path} is user ${owner}'s and is passed over; to use it, name it by --config`)
+    )
+    if (config) await warnOfUnknownKeys(config, command)
+    const settings = new Settings(command, values, process.env, config)
+    this.#verbose = settings.on('verbose')
+    // What runs for long gains by it. To what does not, it is a large part of the time.
+    if (command.isLasting) await import('./engine.js')
+    try {
+      await command.run(settings, this.#lifetime)
+    } finally {
+      await this.#lifetime.end()
+    }
+  }
+
+  /** What is printed of an error, one line `CODE: text`, and the exit code. */
+  failureOf(error: unknown): { text: string; exitCode: number } {
+    const { message, stack } = reasonOf(error)
+    const isMisuse = error instanceof SeaportError && USAGE_CODES.includes(error.code)
+    return {
+      text: this.#verbose ? `${stack}` : message.replaceAll(/\s*\n\s*/g, ' '),
+      exitCode: isMisuse ? EXIT_USAGE : EXIT_FAILURE
+    }
+  }
+}
+
+async function help(command: Command | null): Promise<string> {
+  const { helpOf, helpOfAll } = await import('./help.js')
+  return command ? helpOf(command) : helpOfAll(await loadVerbs())
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return JSON.parse(text).version
+}
+
+/** A file serves all verbs, so what is another's is left alone, but what is nobody's is a slip. */
+async function warnOfUnknownKeys({ path, values }: Config, command: Command) {
+  const keysOf = ({ flags }: Command) => Object.keys(flags).map(foldName)
+  const own = keysOf(command)
+  const others = Object.keys(values).filter((key) => !own.includes(foldName(key)))
+  if (others.length === 0) return
+  const known = (await loadVerbs()).flatMap(keysOf)
+  for (const key of others) {
+    if (!known.includes(foldName(key))) say(`${path}: ${key} is unknown to every verb`)
+  }
+}
+
+/** Whatever it was that could not be opened any more, even a part of this program, the remedy is the same. */
+function reasonOf(error: unknown): Error {
+  const reason = error instanceof Error ? error : new Error(String(error))
+  if (!/^(EMFILE|ENFILE)/.test((reason as NodeJS.ErrnoException).code ?? reason.message))
+    return reason
+  return SeaportError.STORAGE_FAILED(
+    'this process may not open as many files as it needs; let it have more, as with ulimit -n 1024',
+    error
+  )
+}
