@@ -3,8 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { Registry, type RegistryOptions, Service } from '../../lib/index.js'
-import type { ServiceTerms } from '../../lib/service.js'
+import { Registry, type RegistryOptions, Service, type ServiceTerms } from '../../lib/index.js'
 import { Cli, type Running } from './cli.js'
 
 const RETRY_MS = 50
