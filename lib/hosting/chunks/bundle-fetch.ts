@@ -241,9 +241,7 @@ export class BundleFetch {
   async #ask(key: string, hash: string): Promise<Buffer> {
     const chunk = await this.#options.ask(key, hash, this.#abort)
     if (hashOf(chunk) === hash) return chunk
-    const error = SeaportError.BAD_BUNDLE(
-      `${key} sent a chunk that is not ${hash.slice(0, 8)}…; it is fetched elsewhere`
-    )
+    const error = badChunk(key, hash)
     this.#options.onnotice(error)
     throw error
   }
@@ -259,6 +257,13 @@ export class BundleFetch {
     const order = [...seeders, ...owner, ...last, ...others]
     return [...new Set(order)].filter((source) => source !== key)
   }
+}
+
+/** What is said of a key that has sent something else than it was asked for. */
+export function badChunk(key: string, hash: string): SeaportError {
+  return SeaportError.BAD_BUNDLE(
+    `${key} sent a chunk that is not ${hash.slice(0, 8)}…; it is fetched elsewhere`
+  )
 }
 
 /** Keys in the rendezvous order of a chunk: each host computes the same. */

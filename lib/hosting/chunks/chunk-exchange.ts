@@ -3,9 +3,9 @@ import { Abort, type Signal } from '../../core/abort.js'
 import { SeaportError } from '../../core/errors.js'
 import { toHex } from '../../core/keys.js'
 import type { LinkStream } from '../../link/stream.js'
-import type { ChunkEntry } from '../bundle/chunk.js'
+import { type ChunkEntry, hashOf } from '../bundle/chunk.js'
 import type { ChunkStore } from '../bundle/chunk-store.js'
-import { BundleFetch, type ChunkSources, type FetchProgress } from './bundle-fetch.js'
+import { BundleFetch, badChunk, type ChunkSources, type FetchProgress } from './bundle-fetch.js'
 import { ChunkPeer, type Want } from './chunk-peer.js'
 
 export interface ChunkExchangeOptions {
@@ -120,10 +120,7 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
       store: this.#store,
       signals: signal ? [signal, this.#abort] : [this.#abort],
       ask: (from, hash, stop) => this.#ask(from, list, hash, stop),
-      onnotice: (error) => {
-        this.#stats.bad++
-        this.emit('notice', error)
-      },
+      onnotice: (error) => this.#onbad(error),
       onchange: (hash) => this.#answerWaiting(list, hash)
     })
     const done = fetch.run().finally(() => {
@@ -134,6 +131,41 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
     this.#fetches.set(list, { fetch, done })
     this.#answerWaiting(list)
     return done
+  }
+
+  /**
+   * Fetches one document that is known by its hash, and no larger than a chunk, as a release is. It is stored as chunks
+   * are, and asked for as a bundle would be that has its hash.
+   *
+   * @throws as `fetch` does
+   */
+  async fetchDocument(hash: string, { sources, signal }: FetchOptions): Promise<Buffer> {
+    const known = await this.#store.read(hash)
+    if (known) return known
+    const { pusher, seeders = [], peers = [] } = sources
+    const keys = new Set([...seeders, ...(pusher === undefined ? [] : [pusher]), ...peers])
+    keys.delete(this.#options.key)
+    let reason = SeaportError.NO_INSTANCE(`nobody who has ${hash.slice(0, 8)}… can be reached`)
+    for (const key of keys) {
+      try {
+        const document = await this.#ask(key, hash, hash, signal ?? this.#abort)
+        if (hashOf(document) === hash) {
+          await this.#store.write(document)
+          return document
+        }
+        reason = this.#onbad(badChunk(key, hash))
+      } catch (error) {
+        if (this.#abort.aborted || signal?.aborted) throw error
+        reason = error as SeaportError
+      }
+    }
+    throw reason
+  }
+
+  #onbad(error: SeaportError): SeaportError {
+    this.#stats.bad++
+    this.emit('notice', error)
+    return error
   }
 
   /** How far the fetch of a bundle is; null if it is not being fetched. */

@@ -4,9 +4,15 @@ import { join } from 'node:path'
 import t from 'tap'
 import { Abort } from '../../../lib/core/abort.js'
 import { SeaportError } from '../../../lib/core/errors.js'
+import { KeyPair, toHex } from '../../../lib/core/keys.js'
 import { hashOf } from '../../../lib/hosting/bundle/chunk.js'
 import { ChunkStore } from '../../../lib/hosting/bundle/chunk-store.js'
+import { ChunkExchange } from '../../../lib/hosting/chunks/chunk-exchange.js'
+import { CHUNKS } from '../../../lib/hosting/chunks/chunk-frames.js'
 import { ChunkPeer } from '../../../lib/hosting/chunks/chunk-peer.js'
+import { Acceptor } from '../../../lib/link/acceptor.js'
+import { LinkPool } from '../../../lib/link/pool.js'
+import { Testbed } from '../../testbed.js'
 import { slowness } from '../../watchdog.js'
 import { aFolder } from '../bundle/folders.js'
 import { aBundle, quay } from './quay.js'
@@ -258,4 +264,54 @@ t.test('an exchange that is closed fetches no more and takes no stream', async (
   host.exchange.close()
   await t.rejects(fetching, { code: 'CLOSED' })
   await t.rejects(host.exchange.fetch(list, { sources: {} }), { code: 'CLOSED' })
+})
+
+t.test(
+  'a document is fetched by its hash, from the first who has it as it should be',
+  async (t) => {
+    const { berth } = quay(t)
+    const [liar, honest, host] = [await berth(), await berth(), await berth()]
+    const document = Buffer.from('{ "a": "release" }')
+    const hash = await honest.store.write(document)
+    liar.store.has = async () => true
+    liar.store.read = async () => Buffer.from('another release')
+    const sources = { seeders: [host.key, liar.key], pusher: honest.key }
+    t.same(await host.exchange.fetchDocument(hash, { sources }), document)
+    t.match(host.notices, [{ code: 'BAD_BUNDLE', message: new RegExp(liar.key) }])
+    t.same(await host.exchange.fetchDocument(hash, { sources: {} }), document, 'it is kept')
+    const nowhere = hashOf(Buffer.from('nowhere'))
+    await t.rejects(host.exchange.fetchDocument(nowhere, { sources: {} }), { code: 'NO_INSTANCE' })
+    await host.store.retain([hash])
+    t.ok(await host.store.has(hash), 'a release that is kept stays')
+  }
+)
+
+t.test('chunks go over links that are punched through a DHT', async (t) => {
+  const bed = await Testbed.make(t)
+  const store = async () => new ChunkStore(await aFolder(t), { minFree: 0 })
+  const [mine, theirs] = [await store(), await store()]
+  const network = await bed.network()
+  const acceptor = new Acceptor({ dht: network.dht, keyPair: KeyPair() })
+  const key = toHex(acceptor.publicKey)
+  const options = { authorize: () => true, connect: () => Promise.reject(new Error('not needed')) }
+  const host = new ChunkExchange({ ...options, store: theirs, key })
+  acceptor.handle(CHUNKS, (stream, remote) => host.accept(stream, remote))
+  await acceptor.ready()
+  t.teardown(() => acceptor.close())
+  const keyPair = KeyPair()
+  const { dht } = await bed.network()
+  const pool = new LinkPool({ connect: (remote) => dht.connect(remote, { keyPair }) })
+  t.teardown(() => pool.close())
+  const pusher = new ChunkExchange({
+    store: mine,
+    key: toHex(keyPair.publicKey),
+    authorize: () => true,
+    connect: (remote, signal) => pool.open(remote, { purpose: CHUNKS, signal })
+  })
+  const { list, entries } = await aBundle(mine, SIZES)
+  await pusher.join(key)
+  await host.fetch(list, { sources: { pusher: toHex(keyPair.publicKey) } })
+  t.same(await theirs.missing(entries), [])
+  pusher.close()
+  host.close()
 })
