@@ -8,6 +8,8 @@ export interface PlacerView extends PlacementView {
   isSynced: boolean
   /** Whether a registrar is alive for us: without one nobody can tell who is gone. */
   hasRegistrar: boolean
+  /** Whether this host may start what is single, as its `SingleRule` says. Default: it may not. */
+  mayStartSingle?: boolean
 }
 
 /** In ms. */
@@ -71,6 +73,8 @@ export class Placer {
   #last: PlacerView | null = null
   /** Whether the same others were seen for long enough, since we are synced and there is a registrar. */
   #isSettled = false
+  /** Since when that is so. */
+  #informedAt: number | null = null
 
   constructor({ host, timings = {} }: PlacerOptions) {
     this.#host = host
@@ -113,7 +117,12 @@ export class Placer {
     this.#ranks.keep(new Set(view.apps.map(({ app }) => app)))
     const placement = place({ hosts, apps: view.apps, instances }, this.#ranks)
     const mine = placement.changes.filter(({ host }) => host === this.#host)
-    const changes = mine.filter(({ why, app }) => why !== 'better' || this.#isQuiet(app, now))
+    const singles = singlesOf(view)
+    const changes = mine.filter(({ action, why, app }) => {
+      if (action === 'start' && singles.has(app) && !this.#mayStartSingle(view, app, now))
+        return false
+      return why !== 'better' || this.#isQuiet(app, this.#timings.quiet, now)
+    })
     return {
       changes,
       placement,
@@ -126,6 +135,7 @@ export class Placer {
   #waitsFor(view: PlacerView, now: number): string | null {
     const wait = (why: string) => {
       this.#isSettled = false
+      this.#informedAt = null
       this.#seen.delete('hosts')
       return why
     }
@@ -134,6 +144,7 @@ export class Placer {
     if (!view.hosts.some(({ host }) => host === this.#host)) {
       return wait('no registrar lists this host')
     }
+    this.#informedAt ??= now
     const others = view.hosts.filter(({ isStale }) => !isStale).map(({ host }) => host)
     this.#mark('hosts', others.sort().join(), now)
     if (!this.#isSettled && this.#left('hosts', this.#timings.sameOthers, now) > 0) {
@@ -178,7 +189,7 @@ export class Placer {
         : host
     )
     const instances = [...view.instances]
-    const singles = new Set(view.apps.flatMap(({ app, isSingle }) => (isSingle ? [app] : [])))
+    const singles = singlesOf(view)
     for (const { view: ghost, instances: former, since } of this.#ghosts.values()) {
       const isLost = now - since >= this.#timings.lost
       hosts.push({ ...ghost, isStale: true })
@@ -187,22 +198,34 @@ export class Placer {
     return { hosts, apps: view.apps, instances }
   }
 
-  #isQuiet(app: string, now: number): boolean {
-    const { quiet } = this.#timings
+  /**
+   * Two hosts that see different things may each find that a single instance is theirs. So who has just come to know the
+   * others waits as long as for a lost host, of whom it may not have heard, and everybody for what is on its way.
+   */
+  #mayStartSingle({ mayStartSingle = false }: PlacerView, app: string, now: number): boolean {
+    const { sameOthers, lostSingle } = this.#timings
+    const isInformed = this.#informedAt !== null && now - this.#informedAt >= lostSingle
+    return mayStartSingle && isInformed && this.#isQuiet(app, sameOthers, now)
+  }
+
+  #isQuiet(app: string, time: number, now: number): boolean {
     const names = ['fleet', `app ${app}`, `instances ${app}`]
-    return names.every((name) => this.#left(name, quiet, now) <= 0)
+    return names.every((name) => this.#left(name, time, now) <= 0)
   }
 
   /** When something may be decided otherwise though nothing has changed. */
   #again(isHeldBack: boolean, now: number): number | null {
-    const { quiet, lost, lostSingle } = this.#timings
+    const { quiet, lost, lostSingle, sameOthers } = this.#timings
     const ends = [...this.#ghosts.values()].flatMap(({ since }) => [
       since + lost,
       since + lostSingle
     ])
     for (const { until } of this.#failures.values()) ends.push(until)
-    // A better place becomes due when the last of what has changed is old enough.
-    if (isHeldBack) for (const { since } of this.#seen.values()) ends.push(since + quiet)
+    // What is held back becomes due when the last of what has changed is old enough.
+    if (isHeldBack) {
+      for (const { since } of this.#seen.values()) ends.push(since + sameOthers, since + quiet)
+      ends.push((this.#informedAt ?? now) + lostSingle)
+    }
     const left = ends.map((end) => end - now).filter((time) => time > 0)
     return left.length > 0 ? Math.min(...left) : null
   }
@@ -215,6 +238,10 @@ export class Placer {
   #left(name: string, time: number, now: number): number {
     return (this.#seen.get(name)?.since ?? now) + time - now
   }
+}
+
+function singlesOf({ apps }: PlacementView): Set<string> {
+  return new Set(apps.flatMap(({ app, isSingle }) => (isSingle ? [app] : [])))
 }
 
 function markOf({ host, isDraining, isStale, labels, declines, memory }: HostView): string {

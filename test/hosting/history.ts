@@ -1,6 +1,7 @@
 import type { Change } from '../../lib/hosting/placement.js'
 import type { AppView, HostView, InstanceView } from '../../lib/hosting/placement-view.js'
 import { Placer, type PlacerTimings } from '../../lib/hosting/placer.js'
+import { SingleRule } from '../../lib/hosting/single-rule.js'
 import { randomFrom } from '../random.js'
 import { aHost, anApp, Fleet } from './fleet.js'
 
@@ -29,6 +30,10 @@ class Machine {
   /** What is on its way here, in the order in which it arrives, by who sent it. */
   readonly inbox: { at: number; from: string; notice: Notice | null }[] = []
   lookAt: number
+  readonly rule = new SingleRule()
+  /** Registrars that it has a lease of, and what becomes of that, later. */
+  readonly leases = new Set(REGISTRARS)
+  readonly leaseNews: { at: number; key: string; isHeld: boolean }[] = []
 
   constructor(view: HostView, syncedAt: number, timings: Partial<PlacerTimings>) {
     this.view = view
@@ -36,6 +41,14 @@ class Machine {
     this.lookAt = syncedAt
     this.placer = new Placer({ host: view.host, timings })
   }
+}
+
+const REGISTRARS = ['one', 'two', 'three']
+
+export interface HistoryOptions {
+  timings?: Partial<PlacerTimings>
+  /** Whether two of an app must never run at once. */
+  isSingle?: boolean
 }
 
 export interface Breach {
@@ -54,9 +67,10 @@ export class History {
   readonly #timings: Partial<PlacerTimings>
   readonly #machines = new Map<string, Machine>()
   readonly #apps: AppView[]
-  /** Which side of a partition each machine is on, and which sides have a registrar. */
+  readonly #isSingle: boolean
+  /** Which side of a partition each machine is on, and each registrar. */
   #sides = new Map<string, number>()
-  #sidesWithRegistrar = new Set([0])
+  #registrarSides = [0, 0, 0]
   #now = 0
   /** Whether all that has happened is that the machines were started. */
   #isBeginning = false
@@ -65,26 +79,29 @@ export class History {
   /** Since when there have been too few that pass, by app, and why that may be. */
   readonly #shortSince = new Map<string, number>()
 
-  constructor(seed: number, timings: Partial<PlacerTimings> = {}) {
+  constructor(seed: number, { timings = {}, isSingle = false }: HistoryOptions = {}) {
     this.#random = randomFrom(seed)
     this.#timings = timings
+    this.#isSingle = isSingle
     const machines = 2 + this.#upTo(5)
     for (let i = 0; i < machines; i++) this.#boot(aHost({ host: this.#key() }))
     this.#apps = Array.from({ length: 1 + this.#upTo(2) }, (_, i) =>
-      anApp({ app: `app-${i}`, instances: 1 + this.#upTo(machines) })
+      anApp({ app: `app-${i}`, instances: isSingle ? 1 : 1 + this.#upTo(machines), isSingle })
     )
   }
 
   /** Lives through some events with times between them that are short or long, and then to rest. */
   run(events = 6): this {
     this.#isBeginning = true
-    this.#pass(25_000)
+    this.#pass(this.#isSingle ? 45_000 : 25_000)
     this.#isBeginning = false
     this.#checkRest()
     for (let i = 0; i < events; i++) {
       this.#happen()
       const isLong = this.#random() < 0.5
-      this.#pass(isLong ? 45_000 : this.#upTo(6000))
+      this.#pass(
+        isLong ? (this.#isSingle ? 90_000 : 45_000) : this.#upTo(this.#isSingle ? 40_000 : 6000)
+      )
       if (isLong && this.#isWhole) this.#checkRest()
     }
     this.#heal()
@@ -126,6 +143,8 @@ export class History {
     const side = this.#upTo(this.#isWhole ? 1 : 2)
     this.#sides.set(view.host, side)
     for (const other of this.#listenersOf(machine)) this.#send(other, machine)
+    machine.leases.clear()
+    this.#changeLeases(machine)
     this.#publish(machine)
   }
 
@@ -140,7 +159,7 @@ export class History {
   #change() {
     const app = this.#apps[this.#upTo(this.#apps.length)] as AppView
     const release = this.#random() < 0.5 ? `r${this.#now}` : app.release
-    const instances = 1 + this.#upTo(this.#machines.size)
+    const instances = this.#isSingle ? 1 : 1 + this.#upTo(this.#machines.size)
     this.log.push(`${this.#now} ${app.app} is ${release} × ${instances}`)
     Object.assign(app, { release, instances })
     for (const machine of this.#machines.values()) machine.lookAt = this.#now
@@ -149,13 +168,14 @@ export class History {
   #part() {
     if (!this.#isWhole) return
     for (const host of this.#machines.keys()) this.#sides.set(host, this.#upTo(2))
-    this.#sidesWithRegistrar = new Set(this.#random() < 0.5 ? [0] : [0, 1])
+    this.#registrarSides = this.#random() < 0.5 ? [0, 0, 0] : [0, this.#upTo(2), 1]
     this.log.push(
-      `${this.#now} parted: ${[...this.#sides].map(([h, s]) => h.slice(0, 4) + s)}, ${[...this.#sidesWithRegistrar]}`
+      `${this.#now} parted: ${[...this.#sides].map(([h, s]) => h.slice(0, 4) + s)}, ${this.#registrarSides}`
     )
     for (const machine of this.#machines.values()) {
       const others = this.#up.filter((other) => !this.#areTogether(machine, other))
       this.#lose(machine, others)
+      this.#changeLeases(machine)
       machine.lookAt = this.#now
     }
   }
@@ -166,7 +186,7 @@ export class History {
     this.log.push(`${this.#now} healed`)
     const before = new Map(this.#sides)
     for (const host of this.#sides.keys()) this.#sides.set(host, 0)
-    this.#sidesWithRegistrar = new Set([0])
+    this.#registrarSides = [0, 0, 0]
     for (const machine of this.#up) {
       for (const other of this.#up) {
         if (before.get(machine.view.host) !== before.get(other.view.host))
@@ -176,7 +196,17 @@ export class History {
       for (const gone of this.#machines.values()) {
         if (!gone.isUp) this.#deliver(machine, gone, null, this.#now + this.#upTo(MAX_DELAY))
       }
+      this.#changeLeases(machine)
       machine.lookAt = this.#now
+    }
+  }
+
+  /** What it hears of its own leases. */
+  #changeLeases(machine: Machine) {
+    const side = this.#sides.get(machine.view.host)
+    for (const [i, key] of REGISTRARS.entries()) {
+      const isHeld = this.#registrarSides[i] === side
+      machine.leaseNews.push({ at: this.#now + this.#between(DETECTION), key, isHeld })
     }
   }
 
@@ -223,6 +253,12 @@ export class History {
         hasNews = true
       }
     }
+    while ((machine.leaseNews[0]?.at ?? Number.POSITIVE_INFINITY) <= this.#now) {
+      const { key, isHeld } = machine.leaseNews.shift() as (typeof machine.leaseNews)[number]
+      if (isHeld) machine.leases.add(key)
+      else machine.leases.delete(key)
+      hasNews = true
+    }
     for (const instance of [...machine.instances]) {
       if (instance.due > this.#now) continue
       if (instance.state === 'starting') instance.state = 'passing'
@@ -236,17 +272,26 @@ export class History {
   }
 
   #look(machine: Machine) {
+    const ruling = machine.rule.look(REGISTRARS, machine.leases, this.#now)
+    if (this.#isSingle && ruling.mustStop) {
+      for (const one of machine.instances) {
+        if (one.state !== 'ending') this.#act(machine, { ...one, action: 'stop', why: 'leaving' })
+      }
+      this.#publish(machine)
+    }
     const { changes, again } = machine.placer.look(
       {
         hosts: [...machine.known.values()].map(({ host }) => host),
         instances: [...machine.known.values()].flatMap(({ instances }) => instances),
         apps: this.#apps.map((app) => ({ ...app })),
         isSynced: this.#now >= machine.syncedAt,
-        hasRegistrar: this.#hasRegistrar(machine)
+        hasRegistrar: this.#hasRegistrar(machine),
+        mayStartSingle: ruling.mayStart
       },
       this.#now
     )
-    const due = again === null ? Number.POSITIVE_INFINITY : this.#now + again
+    const waits = [again, ruling.again].filter((wait) => wait !== null)
+    const due = this.#now + Math.min(Number.POSITIVE_INFINITY, ...waits)
     machine.lookAt = machine.syncedAt > this.#now ? machine.syncedAt : due
     for (const change of changes) this.#act(machine, change)
     if (changes.length > 0) this.#publish(machine)
@@ -268,8 +313,14 @@ export class History {
 
   #checkNow() {
     for (const app of this.#apps) {
+      if (this.#isSingle) {
+        const alive = this.#up.flatMap(({ instances }) => instances)
+        const count = alive.filter((one) => one.app === app.app).length
+        if (count > 1) this.#breach(`${count} of the single ${app.app}`)
+        continue
+      }
       const wanted = Number(app.instances)
-      for (const side of this.#sidesWithRegistrar) {
+      for (const side of new Set(this.#registrarSides)) {
         const running = this.#runningOf(app).filter(({ host }) => this.#sides.get(host) === side)
         const calm = this.#now - this.#calmSince
         if (this.#isBeginning && running.length > wanted) {
@@ -290,7 +341,7 @@ export class History {
     if (passing.length >= wanted || !this.#isWhole || !this.#canHave()) {
       this.#shortSince.delete(app.app)
     } else if (since === undefined) this.#shortSince.set(app.app, this.#now)
-    else if (this.#now - Math.max(since, this.#calmSince) > 15_000) {
+    else if (!this.#isSingle && this.#now - Math.max(since, this.#calmSince) > 15_000) {
       this.#breach(`${passing.length} of ${wanted} of ${app.app} for 15 s`)
     }
   }
@@ -308,7 +359,8 @@ export class History {
 
   /** They are where a fleet that knew all from the beginning would have put them. */
   #checkPlaces() {
-    if (!this.#canHave()) return
+    // A single instance stays where it is.
+    if (!this.#canHave() || this.#isSingle) return
     const fleet = new Fleet()
     fleet.add(...this.#up.map(({ view }) => view))
     fleet.want(...this.#apps)
@@ -344,12 +396,11 @@ export class History {
   }
 
   get #isWhole(): boolean {
-    const sides = new Set(this.#sides.values())
-    return sides.size <= 1 && [...sides].every((side) => this.#sidesWithRegistrar.has(side))
+    return new Set([...this.#sides.values(), ...this.#registrarSides]).size === 1
   }
 
   #hasRegistrar({ view }: Machine): boolean {
-    return this.#sidesWithRegistrar.has(this.#sides.get(view.host) ?? 0)
+    return this.#registrarSides.includes(this.#sides.get(view.host) ?? 0)
   }
 
   #areTogether(one: Machine, other: Machine): boolean {

@@ -68,6 +68,26 @@ t.test(
   }
 )
 
+t.test(
+  'a single instance is started by who has known the others for half a minute, and saw nothing change for 3 s',
+  async (t) => {
+    const { view, app } = aScene({ instances: 1, isSingle: true })
+    const [best] = ranked(view, app)
+    const mine = new Placer({ host: best?.host ?? '' })
+    mine.look(view, 0)
+    t.match(mine.look(view, 3000), { changes: [], placement: { changes: [{ action: 'start' }] } })
+    t.match(mine.look(view, 29_999), { changes: [], again: 1 })
+    t.match(mine.look(view, 30_000), { changes: [{ action: 'start' }] })
+    const more = {
+      ...view,
+      hosts: view.hosts.map((host) => ({ ...host, labels: new Set(['a=b']) }))
+    }
+    t.match(mine.look(more, 40_000), { changes: [], again: 3000 })
+    t.match(mine.look({ ...more, mayStartSingle: false }, 43_000), { changes: [] })
+    t.match(mine.look(more, 43_000), { changes: [{ action: 'start' }] })
+  }
+)
+
 t.test('a better host takes over when nothing has changed for ten seconds', async (t) => {
   const { view, app } = aScene({ instances: 1 })
   const [best, ...worse] = ranked(view, app)
@@ -113,9 +133,22 @@ t.test('hosts that see each other late keep what is promised, in any history', a
   t.pass(`${HISTORIES} histories`)
 })
 
+t.test(
+  'of a single instance never two run, whatever is cut off, and at rest it runs',
+  async (t) => {
+    for (let seed = FIRST; seed < FIRST + HISTORIES; seed++) {
+      const { breaches, log } = new History(seed, { isSingle: true }).run()
+      if (breaches.length > 0) t.fail(`HISTORY=${seed}`, { breaches: breaches.slice(0, 3), log })
+    }
+    t.pass(`${HISTORIES} histories`)
+  }
+)
+
 t.test('without the wait for the same others, too many are started at the beginning', async (t) => {
   const seeds = Array.from({ length: 20 }, (_, i) => i + 1)
-  const breaches = seeds.flatMap((seed) => new History(seed, { sameOthers: 0 }).run(0).breaches)
+  const breaches = seeds.flatMap(
+    (seed) => new History(seed, { timings: { sameOthers: 0 } }).run(0).breaches
+  )
   t.match(breaches[0]?.what, /at the beginning/)
 })
 
@@ -123,7 +156,14 @@ t.test('without the wait for the same others, too many are started at the beginn
 function aScene(fields: Partial<AppView> = {}) {
   const app = anApp(fields)
   const hosts = [aHost(), aHost(), aHost()]
-  const view: PlacerView = { hosts, apps: [app], instances: [], isSynced: true, hasRegistrar: true }
+  const view: PlacerView = {
+    hosts,
+    apps: [app],
+    instances: [],
+    isSynced: true,
+    hasRegistrar: true,
+    mayStartSingle: true
+  }
   return { view, app, placer: new Placer({ host: hosts[0]?.host ?? '' }) }
 }
 
