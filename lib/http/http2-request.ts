@@ -71,7 +71,7 @@ export class Http2Request extends EventEmitter implements OutgoingRequest {
     })
     stream.on('drain', () => this.emit('drain'))
     stream.on('error', (error) => {
-      if (!this.#answer) this.emit('error', error)
+      if (!this.#answer) this.emit('error', this.#isRefused ? refused() : error)
     })
     stream.on('close', () => this.#onclose())
   }
@@ -99,14 +99,15 @@ export class Http2Request extends EventEmitter implements OutgoingRequest {
 
   #onclose() {
     if (!this.#answer) {
-      const isRefused = this.#stream.rstCode === constants.NGHTTP2_REFUSED_STREAM
       const error = SeaportError.STREAM_RESET('the instance reset the request')
-      this.emit(
-        'error',
-        isRefused ? SeaportError.REFUSED('the instance refused the request') : error
-      )
+      this.emit('error', this.#isRefused ? refused() : error)
     }
     this.emit('close')
+  }
+
+  /** Whether the instance has done nothing about it: it said so, or that it left before (RFC 9113 §6.8, §8.7). */
+  get #isRefused(): boolean {
+    return this.#stream.rstCode === constants.NGHTTP2_REFUSED_STREAM
   }
 }
 
@@ -175,6 +176,10 @@ class Http2Answer extends EventEmitter {
   destroy() {
     this.#stream.close(constants.NGHTTP2_CANCEL)
   }
+}
+
+function refused(): SeaportError {
+  return SeaportError.REFUSED('the instance refused the request')
 }
 
 /** Fields of node:http2 as they came over HTTP/1.1. */

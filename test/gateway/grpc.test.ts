@@ -238,6 +238,39 @@ t.test('a role is asked over HTTP/2 where its record or the gateway says so', as
   await web.destroy()
 })
 
+t.test(
+  'what an instance did not take, for it was leaving, is sent again, and seen once',
+  async (t) => {
+    const harbor = await Harbor.make(t)
+    const seen: string[] = []
+    const backend = createHttp2Server((request, response) => {
+      let body = ''
+      request.setEncoding('utf8').on('data', (text) => {
+        body += text
+      })
+      request.on('end', () => {
+        seen.push(body)
+        response.end('ok')
+        // It says so (GOAWAY), while the next request is on its way.
+        setImmediate(() => request.stream.session?.close())
+      })
+    })
+    backend.listen(0, '127.0.0.1')
+    await once(backend, 'listening')
+    t.teardown(() => backend.close())
+    const { port } = backend.address() as AddressInfo
+    await harbor.service('said@1.0.0', port, { tags: ['protocol=h2'] })
+    const web = await harbor.web()
+    const sent = Array.from({ length: 40 }, (_, i) => `${i}`)
+    for (const body of sent) {
+      const answer = await fetch(`${web.url}role/said/`, { method: 'POST', body })
+      t.equal(answer.status, 200)
+      await answer.text()
+    }
+    t.strictSame(seen, sent)
+  }
+)
+
 t.test('HTTP/2 in clear text begins with its preface, in however many pieces', async (t) => {
   const harbor = await Harbor.make(t)
   await harbor.service('api@1.0.0', (_request, response) => response.end('ok'))
