@@ -41,6 +41,17 @@ export type {
   ListenOptions
 } from './messaging/entry-events.js'
 export type { EmittedBy, EmittedListener, Events } from './messaging/events.js'
+export type { MailMessage } from './messaging/mail/inbox.js'
+export type { BoxLimits } from './messaging/mail/letter-box.js'
+export type { Mail, MailEvents, MailPeer } from './messaging/mail/mail.js'
+export type { MailOptions } from './messaging/mail/office.js'
+export type { SendMailOptions } from './messaging/mail/outbox.js'
+export type {
+  LetterReceipt,
+  LetterStatus,
+  SentLetter,
+  SentLetterEvents
+} from './messaging/mail/sent-letter.js'
 export type { Meta } from './messaging/meta.js'
 export type { Handler } from './messaging/run.js'
 export type { Answer } from './messaging/send-all.js'
@@ -54,6 +65,7 @@ export type {
   StateChangeListener
 } from './messaging/state/entry-state.js'
 export type { State, StateEntry, WriteOptions } from './messaging/state/state.js'
+export { Peer, type PeerEvents, type PeerOptions } from './peer.js'
 export type {
   DirectoryChange,
   DirectoryListener,

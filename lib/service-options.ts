@@ -1,6 +1,7 @@
 import type { SeaportError } from './core/errors.js'
 import type { KeyPair } from './core/keys.js'
 import type { DirectReach } from './link/direct/address.js'
+import type { MailOptions } from './messaging/mail/office.js'
 import type { TalkOptions } from './messaging/talk.js'
 import type { MemberOptions } from './registry/replica/participant.js'
 import type { ServiceRecord } from './registry/trust/record.js'
@@ -13,8 +14,8 @@ import type { Exit } from './serving/supervisor.js'
 export interface ServiceTerms extends MemberOptions, CheckOptions, TalkOptions {
   /** Name and exact version, as in `couchdb@3.2.2`. */
   role: string
-  /** The service's identity. Default: one that is kept per data folder, role, backend and `name`. */
-  keyPair?: KeyPair | undefined
+  /** The service's identity, or what finds it. Default: one that is kept per data folder, role, backend and `name`. */
+  keyPair?: KeyPair | (() => Promise<KeyPair>) | undefined
   /**
    * Which of several instances of one role and backend this is, where they run on one machine. Each name has a
    * key of its own, which stays the same across versions. Default: `1`, or the first number that no running
@@ -40,6 +41,10 @@ export interface ServiceTerms extends MemberOptions, CheckOptions, TalkOptions {
   directPort?: number | undefined
   /** How long `setup()` waits for a registrar, in ms; Infinity to wait on. */
   timeout?: number | undefined
+  /** What of others' letters it takes, and how it sends its own, once `service.mail` is used. */
+  mail?: MailOptions | undefined
+  /** What its folder in the user's data folder is called. Default: `service`. */
+  verb?: string | undefined
   /**
    * How long `destroy()` lets open streams go on, in ms, after it has withdrawn the service and refuses
    * new ones. Default: 30 s.

@@ -12,6 +12,7 @@ import { type DirectReach, parseDirectReach } from './link/direct/address.js'
 import { commandMeasures } from './messaging/command-measures.js'
 import type { Commands } from './messaging/commands.js'
 import type { Events } from './messaging/events.js'
+import { checkMail, Mail } from './messaging/mail/mail.js'
 import type { State } from './messaging/state/state.js'
 import { Talk } from './messaging/talk.js'
 import { checkSlotName, type HeldKey, StateFiles, takeServiceKey } from './registry/log/own-keys.js'
@@ -40,6 +41,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   readonly #registry: Buffer
   readonly #origin: Origin
   readonly #talk: Talk
+  readonly #mail: Mail
   /** How the backend is connected to. */
   readonly #connect: (options?: { signal?: Signal; client?: Buffer }) => Promise<Duplex>
   readonly #health: HealthCheck
@@ -53,6 +55,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   readonly #admission: Admission
   readonly #name: string | undefined
   #keyPair: KeyPair | undefined
+  readonly #findKey: (() => Promise<KeyPair>) | undefined
   #heldKey: HeldKey | null = null
   #listeners: Listeners | null = null
   #registration: Registration | null = null
@@ -72,6 +75,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       direct = DIRECT_REACH,
       directPort,
       dir,
+      verb = VERB,
       bootstrap,
       host
     } = options
@@ -92,17 +96,15 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     if (!isElsewhere && check !== 'none') {
       throw SeaportError.USAGE('what runs in this process is not checked, it knows how it is')
     }
-    this.#health = new HealthCheck({
-      ...options,
-      check,
-      connect: this.#connect
-    })
+    this.#health = new HealthCheck({ ...options, check, connect: this.#connect })
     if (keyPair && name !== undefined) {
       throw SeaportError.USAGE(
         'a name chooses a key that is kept, so give a key pair or a name, not both'
       )
     }
-    this.#keyPair = keyPair && checkKeyPair(keyPair)
+    if (typeof keyPair === 'function') this.#findKey = keyPair
+    else this.#keyPair = keyPair && checkKeyPair(keyPair)
+    checkMail(options.mail)
     this.#name = name === undefined ? undefined : checkSlotName(name)
     this.#tags = checkTags(tags)
     this.#reach = parseDirectReach(direct)
@@ -122,12 +124,16 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#origin.supervisor?.on('exit', (exit) => this.emit('exit', exit))
     this.#origin.supervisor?.on('notice', this.#onnotice)
     const allowed = allow?.map((key) => toHex(parseKey(key, 'allowed key')))
-    this.#participant = Participant.acquire({
-      registry: this.#registry,
-      bootstrap,
-      host,
+    const member = { registry: this.#registry, bootstrap, host, dir, verb }
+    this.#participant = Participant.acquire(member)
+    this.#mail = new Mail({
+      ...options.mail,
+      participant: this.#participant,
       dir,
-      verb: VERB
+      verb,
+      onnotice: this.#onnotice,
+      onwanted: () => void this.#takeMail(),
+      onprekey: () => this.#registration?.update({ prekey: this.#mail.prekey })
     })
     this.#admission = new Admission({
       grants: this.#participant.membership.grants,
@@ -149,6 +155,11 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   /** What it shares: a small map that it signs, and keeps in its folder. */
   get state(): State {
     return this.#talk.state
+  }
+
+  /** Letters that it writes, and that are written to it. It takes some once this is used. */
+  get mail(): Mail {
+    return this.#mail.wanted()
   }
 
   /** The service's public key: its address. Known after `listening`. */
@@ -198,6 +209,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       ...this.#listeners?.stats,
       health: this.#health.stats,
       ...this.#talk.getStats(),
+      mail: this.#mail.getStats(),
       command: this.#origin.supervisor?.stats
     }
   }
@@ -225,13 +237,14 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
     replica.on('rights', this.#onrights)
-    const keyPair = this.#keyPair ?? (await this.#takeKey())
+    const keyPair = this.#keyPair ?? checkKeyPair(await (this.#findKey?.() ?? this.#takeKey()))
     this.#keyPair = keyPair
     membership.addIdentity(keyPair)
     await this.#lifecycle.waitFor(this.#participant.ready(), this.#timeout, () => this.#late())
     await checkAlone(this.#participant.network.dht, this.publicKey, this.#lifecycle.signal)
     await this.#lifecycle.unlessDestroyed(this.#openState(keyPair))
     await this.#lifecycle.unlessDestroyed(this.#talk.start())
+    await this.#lifecycle.unlessDestroyed(this.#mail.start(keyPair))
     await this.#accept(keyPair)
     this.emit('connecting')
     await this.#appear(keyPair, deadline)
@@ -246,8 +259,10 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
     this.#participant.replica.off('rights', this.#onrights)
+    await this.#mail.rest()
     await this.#participant.release(async () => this.#listeners?.close())
     await this.#talk.close()
+    await this.#mail.close()
     await this.#origin.supervisor?.stop()
     // Only now: whoever takes the key next finds nobody else under it.
     this.#heldKey?.release()
@@ -309,8 +324,20 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   /** Takes conversations, once there is something to talk about. */
   #speak() {
     const listeners = this.#listeners
-    if (!listeners || !this.#talk.listen(listeners)) return
-    this.#registration?.update({ speaks: listeners.speaks })
+    if (!listeners) return
+    const [talks, takesMail] = [this.#talk.listen(listeners), this.#mail.listen(listeners)]
+    if (!talks && !takesMail) return
+    this.#registration?.update({ speaks: listeners.speaks, prekey: this.#mail.prekey })
+  }
+
+  /** Opens the mail that somebody wants, and takes letters. Never rejects. */
+  async #takeMail() {
+    try {
+      if (this.#listeners && this.#keyPair) await this.#mail.start(this.#keyPair)
+      this.#speak()
+    } catch (error) {
+      if (!this.#lifecycle.signal.aborted) this.emit('notice', error as SeaportError)
+    }
   }
 
   /** Into the registry: at once, or with the command that is to be served. */
@@ -322,7 +349,8 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
         ...this.role,
         tags: this.#tags,
         direct: this.#listeners?.addresses ?? [],
-        speaks: this.#listeners?.speaks ?? []
+        speaks: this.#listeners?.speaks ?? [],
+        prekey: this.#mail.prekey
       },
       health: this.#health,
       supervisor: this.#origin.supervisor

@@ -31,6 +31,11 @@ const PAGES = [
     ]
   ],
   ['consumer', 'Consumer', ['Consumer', 'PortlessEntry', 'EntriesOf', 'EntryFor', 'Listen']],
+  [
+    'peer',
+    'Peer and mail',
+    ['Peer', 'Mail', 'MailMessage', 'SendMailOptions', 'Letter', 'SentLetter', 'BoxLimits']
+  ],
   ['web', 'Web', ['Web', 'AccessEntry', 'CertificateSource']],
   ['admin', 'Admin', ['Admin']],
   ['bootstrap-node', 'BootstrapNode', ['BootstrapNode']],

@@ -85,6 +85,12 @@ export const TESTED_BY: Record<string, string[]> = {
     'serving/admission'
   ],
   'test/messaging/mail/letter.test.ts': ['core/sealed-box'],
+  'test/messaging/mail/inbox.test.ts': ['messaging/mail/outbox', 'messaging/mail/sent-letter'],
+  'test/peer.test.ts': [
+    'messaging/mail/mail',
+    'messaging/mail/mail-stream',
+    'messaging/mail/office'
+  ],
   'test/messaging/mail/mail-store.test.ts': [
     'core/rocks',
     'messaging/mail/letter-box',

@@ -14,11 +14,11 @@ const CODES = Object.getOwnPropertyNames(SeaportError).filter((name) => /^[A-Z_]
 /** Every face, event and code. It compiles only if all are there, and no others. */
 const RIGHT = `
 import {
-  Admin, BootstrapNode, Consumer, KeyPair, Registry, SeaportError, Service, Web
+  Admin, BootstrapNode, Consumer, KeyPair, Peer, Registry, SeaportError, Service, Web
 } from 'hyperseaport'
 import type {
   AccessEntry, AdminEvents, BootstrapNodeEvents, ConsumerEntry, ConsumerEvents, Exit, Grant, Instance, LinkView,
-  PortlessEntry, RegistryEvents, Revocation, SeaportErrorCode, ServiceEvents, ServiceOptions, ServiceRecord, WebEvents
+  MailMessage, PeerEvents, PortlessEntry, RegistryEvents, Revocation, SeaportErrorCode, ServiceEvents, ServiceOptions, ServiceRecord, WebEvents
 } from 'hyperseaport'
 import http from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -65,9 +65,17 @@ const ofWeb: Listeners<WebEvents> = {
   failed: (error: Error, entry: AccessEntry) => console.log(error.message, entry.status),
   notice: onError
 }
+const ofPeer: Listeners<PeerEvents> = {
+  message: ({ from, body, id, sentAt }: MailMessage) => console.log(from, body, id, sentAt.getTime()),
+  receipt: ({ id, status, code }) => console.log(id, status, code),
+  registered: onRecord,
+  lost() {},
+  denied: onError,
+  notice: onError
+}
 const ofAdmin: Listeners<AdminEvents> = { denied: onError, notice: onError }
 const ofNode: Listeners<BootstrapNodeEvents> = { notice: onError }
-export const listeners = { ofConsumer, ofService, ofRegistry, ofWeb, ofAdmin, ofNode }
+export const listeners = { ofConsumer, ofService, ofRegistry, ofWeb, ofAdmin, ofNode, ofPeer }
 
 export const codes: Record<SeaportErrorCode, true> = { ${CODES.map((code) => `${code}: true`).join(', ')} }
 
@@ -113,6 +121,12 @@ export async function main(roles: string[]): Promise<void> {
     Service({ ...options, role: 'a@1.0.0', server: http.createServer() }),
     new Plain({ ...options, role: 'a@1.0.0', port: 80 }, 'plain')
   ]
+  const peer: Peer = Peer({ ...options, name: 'ada', accept: ['peer'], ttl: 1000 })
+  const sent = await peer.send('worker@1.x', { a: 1 }, { ttl: 1000, type: 'note' })
+  console.log(sent.id, sent.status, (await sent.delivered).by, peer.peers()[0]?.name, peer.key)
+  for await (const { body } of peer.inbox()) console.log(body)
+  await peer.recall(sent.id)
+  await services[0]?.mail.send(peer.publicKey, Buffer.from('bytes'))
   for (const service of services) {
     service.once('registered', ({ status }) => console.log(status))
     service.drain()

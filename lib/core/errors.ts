@@ -260,6 +260,38 @@ export class SeaportError extends Error {
     return new SeaportError('CANCELLED', text, { cause })
   }
 
+  // What becomes of a letter.
+
+  /** So many letters wait to be sent that no more are taken. */
+  static OUTBOX_FULL(text: string) {
+    return new SeaportError('OUTBOX_FULL', text)
+  }
+
+  /** The receiver has so many letters that it takes no more. */
+  static INBOX_FULL(text: string) {
+    return new SeaportError('INBOX_FULL', text)
+  }
+
+  /** The receiver cannot open what was sealed to it. */
+  static UNREADABLE(text: string) {
+    return new SeaportError('UNREADABLE', text)
+  }
+
+  /** The receiver's handler threw each time that it was given the letter. */
+  static HANDLER_FAILED(text: string) {
+    return new SeaportError('HANDLER_FAILED', text)
+  }
+
+  /** A letter was not delivered as long as it was of use. */
+  static EXPIRED(text: string) {
+    return new SeaportError('EXPIRED', text)
+  }
+
+  /** Whoever wrote a letter took it back. */
+  static RECALLED(text: string) {
+    return new SeaportError('RECALLED', text)
+  }
+
   // What the gateway answers.
 
   /** A request that cannot be read, or must not be passed on (400). */

@@ -2,6 +2,8 @@ import { SeaportError } from './errors.js'
 
 /** The purpose of a stream that carries bytes for a service's backend. */
 export const BYTES = ''
+/** The purpose of a stream that carries one letter. */
+export const MAIL = 'hyperseaport/mail/1'
 export const MAX_PURPOSE_LENGTH = 64
 /** As many as one process says that it speaks. */
 export const MAX_PURPOSES = 16

@@ -25,17 +25,21 @@ export function checkCaller({ direct = DIRECT_REACH }: CallerOptions) {
 }
 
 /**
- * The links of a member of a registry to its services, in the name of its process key. A service that
+ * The links of a member of a registry to its services, in the name of its process key, or of another. A service that
  * leaves ends its streams in order; those to one that is put out are cut here.
  *
  * @throws USAGE
  */
-export function linksOf(participant: Participant, reach: DirectReach = DIRECT_REACH): LinkPool {
+export function linksOf(
+  participant: Participant,
+  reach: DirectReach = DIRECT_REACH,
+  keyPair = () => participant.keyPair
+): LinkPool {
   const pool = new LinkPool({
-    connect: (key, relay) => participant.connect(key, relay),
+    connect: (key, relay) => participant.network.connect(key, keyPair(), relay?.key),
     relay: () => participant.relay,
     connector: new DirectConnector({
-      keyPair: () => participant.keyPair,
+      keyPair,
       addressesOf: (key) => participant.addressesOf(key),
       reach: parseDirectReach(reach)
     })

@@ -1,5 +1,5 @@
 import { SeaportError } from '../core/errors.js'
-import { BYTES } from '../core/purpose.js'
+import { BYTES, MAIL } from '../core/purpose.js'
 import type { ServiceRole } from '../core/role.js'
 import type { Participant } from '../registry/replica/participant.js'
 import { withAdvice } from '../registry/swarm/denial.js'
@@ -28,6 +28,7 @@ export class Admission {
   /** Whether a key may open streams of a purpose; an error says why not. */
   authorize(consumer: string, purpose: string): boolean | SeaportError {
     if (this.#allow && !this.#allow.has(consumer)) return false
+    if (purpose === MAIL) return this.#denialOfMail(consumer) ?? true
     if (purpose !== BYTES) return this.#denialOfTalk(consumer) ?? true
     const { grants, role } = this.#options
     if (grants.allows(consumer, { kind: 'consume', ...role })) return true
@@ -46,6 +47,16 @@ export class Admission {
     const { grants, role } = this.#options
     if (grants.allows(consumer, { kind: 'call', ...role, command: ANY_COMMAND })) return null
     return this.#denial(consumer, 'consume', textOf(role))
+  }
+
+  /** Whoever is granted anything at all may write; each letter is judged by itself then. */
+  #denialOfMail(consumer: string): SeaportError | null {
+    const { grants } = this.#options
+    if (grants.allows(consumer, { kind: 'read' })) return null
+    if (grants.isPrivate === null) return unheardOf()
+    return SeaportError.NOT_GRANTED(
+      `this registry is private, and ${consumer} has no grant, so it may not write letters`
+    )
   }
 
   #denial(consumer: string, right: 'consume' | 'call', what: string): SeaportError {

@@ -1,6 +1,10 @@
 import { SeaportError } from '../../lib/core/errors.js'
 import { KeyPair, toHex } from '../../lib/core/keys.js'
+import { MAIL } from '../../lib/core/purpose.js'
 import { boxKeyOf, boxKeyPairOf } from '../../lib/core/sealed-box.js'
+import { MEMORY } from '../../lib/link/memory.js'
+import { type Carrier, LinkStream } from '../../lib/link/stream.js'
+import { LINK_BUDGET, Window } from '../../lib/link/window.js'
 import { decodeBody, encodeBody } from '../../lib/messaging/body.js'
 import {
   decodeLetter,
@@ -9,12 +13,14 @@ import {
   openLetter,
   writeLetter
 } from '../../lib/messaging/mail/letter.js'
+import { receiveLetter, sendLetter } from '../../lib/messaging/mail/mail-stream.js'
 import {
   decodeReceipt,
   encodeReceipt,
   isReceiptSigned,
   signReceipt
 } from '../../lib/messaging/mail/receipt.js'
+import { settled } from './line.js'
 import type { Target } from './mutants.js'
 
 const registry = KeyPair().publicKey
@@ -46,6 +52,39 @@ const receipt = encodeReceipt(
   })
 )
 
+/** Feeds one end of a stream for a letter, and tells what it was cut with. */
+async function feed(pieces: Buffer[], listen: (stream: LinkStream) => unknown) {
+  const carrier: Carrier = {
+    path: 'dht',
+    memory: MEMORY,
+    schedule() {},
+    hasten() {},
+    cut() {},
+    finish() {}
+  }
+  const window = new Window({ left: LINK_BUDGET })
+  const stream = new LinkStream({ id: 1, purpose: MAIL, carrier, credit: window.size, window })
+  let reason: SeaportError | null = null
+  stream.whenClosed((why) => {
+    reason ??= why
+  })
+  listen(stream)
+  for (const piece of pieces) {
+    stream.receiveData(piece)
+    await settled()
+  }
+  const cause = reason
+  stream.destroy()
+  if (cause) throw cause
+}
+
+function frame(type: number, body: Buffer): Buffer {
+  const head = Buffer.alloc(5)
+  head.writeUInt32LE(body.byteLength + 1, 0)
+  head[4] = type
+  return Buffer.concat([head, body])
+}
+
 export const mailTargets: Record<string, Target> = {
   'a letter': {
     valid: [letter],
@@ -63,6 +102,28 @@ export const mailTargets: Record<string, Target> = {
     read([bytes]) {
       const content = openLetter(decodeLetter(bytes as Buffer), keys)
       return content && decodeBody(content.body)
+    }
+  },
+  'a stream with a letter': {
+    valid: [frame(9, Buffer.from('later')), frame(1, letter)],
+    async read(pieces) {
+      await feed(pieces, (stream) =>
+        receiveLetter(stream, async (bytes) => {
+          decodeLetter(bytes)
+          return null
+        })
+      )
+    }
+  },
+  'the answer to a letter': {
+    valid: [frame(2, Buffer.alloc(0)), frame(3, receipt)],
+    async read(pieces) {
+      let sent: Promise<unknown> | undefined
+      const onreceipt = () => {}
+      await feed(pieces, (stream) => {
+        sent = sendLetter(stream, letter, { onreceipt }).catch(() => {})
+      })
+      await sent
     }
   },
   'a receipt': {

@@ -37,7 +37,7 @@ export class SeenIds {
   }
 
   /** What has to be written for a letter that is seen for the first time. */
-  adding(id: string, expiresAt: number, receipt = Buffer.alloc(0)): Change[] {
+  adding(id: string, expiresAt: number, receipt: Buffer = Buffer.alloc(0)): Change[] {
     this.#size++
     return [
       { table: 'seen', key: id, value: receipt },

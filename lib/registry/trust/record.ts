@@ -25,6 +25,8 @@ export interface ServiceRecord extends Statement {
   direct: string[]
   /** The purposes of streams that it takes. Absent, it takes bytes for its backend only, as `['']` says. */
   speaks?: string[]
+  /** What letters to it are sealed to (X25519). Absent, it is what its key stands for. */
+  prekey?: string
   /** Swarm key of the process that may hold the lease: whoever else shows this record gets none. */
   holder: string
   /** Greater in every later record of the same key; usually the ms since 1970 when it was signed. */
@@ -50,12 +52,15 @@ export interface Stale {
 export type RecordFields = Pick<
   ServiceRecord,
   'role' | 'version' | 'tags' | 'status' | 'reason' | 'direct' | 'speaks' | 'holder' | 'seq'
->
+> & { prekey?: string | null | undefined }
 
 /** Largest record, in bytes of JSON. */
 export const MAX_RECORD_BYTES = 4096
 /** Greatest sequence number taken; leaves room above, so that no owner can lock itself out. */
 export const MAX_SEQ = 2 ** 52
+
+/** The role of those that write to each other. Whoever is granted anything may serve it. */
+export const PEER = 'peer'
 
 const RECORD_TYPE = 'hyperseaport/record/1'
 const GONE_TYPE = 'hyperseaport/gone/1'
@@ -86,13 +91,14 @@ export const RECORD: StatementKind<ServiceRecord> = {
     if (value.reason !== undefined && !isReason(value.reason)) throw bad('reason')
     if (!areAddresses(value.direct)) throw bad('direct')
     if (value.speaks !== undefined && !arePurposes(value.speaks)) throw bad('speaks')
+    if (value.prekey !== undefined && !isHex(value.prekey, 32)) throw bad('prekey')
     if (!isHex(value.holder, 32)) throw bad('holder')
     if (!isSeq(value.seq)) throw bad('seq')
   },
   subject: ({ key }) => key,
   signer: ({ key }) => key,
   mayIssue: ({ key, role, version }, rights) =>
-    rights.allows(key, { kind: 'serve', role, version }),
+    rights.allows(key, role === PEER ? { kind: 'read' } : { kind: 'serve', role, version }),
   merge: (known, next) => (next.seq > known.seq ? next : known)
 }
 
@@ -100,13 +106,14 @@ export const RECORD: StatementKind<ServiceRecord> = {
 export function signRecord(
   registry: Buffer,
   keyPair: KeyPair,
-  { reason, speaks, ...fields }: RecordFields
+  { reason, speaks, prekey, ...fields }: RecordFields
 ): ServiceRecord {
   const record = signStatement(
     {
       ...fields,
       ...(reason && { reason: printable(reason).slice(0, MAX_REASON_LENGTH) }),
       ...(speaks && !isOnlyBytes(speaks) && { speaks }),
+      ...(prekey && { prekey }),
       type: RECORD_TYPE,
       registry: toHex(registry),
       key: toHex(keyPair.publicKey)

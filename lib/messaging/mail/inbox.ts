@@ -1,0 +1,288 @@
+import { SeaportError, type SeaportErrorCode } from '../../core/errors.js'
+import { KeyedQueue } from '../../core/keyed-queue.js'
+import type { KeyPair } from '../../core/keys.js'
+import { toHex } from '../../core/keys.js'
+import type { BoxKeyPair } from '../../core/sealed-box.js'
+import { decodeBody } from '../body.js'
+import {
+  type Content,
+  checkLetterDates,
+  decodeLetter,
+  isLetterExpired,
+  isLetterSigned,
+  isToRole,
+  type Letter,
+  openLetter
+} from './letter.js'
+import type { LetterBox, Slip } from './letter-box.js'
+import type { Prekeys } from './prekeys.js'
+import { decodeReceipt, encodeReceipt, type Receipt, signReceipt } from './receipt.js'
+import type { SeenIds } from './seen-ids.js'
+
+/** A letter as its receiver reads it. */
+export interface MailMessage {
+  /** Hex. */
+  id: string
+  /** Who wrote it, hex. */
+  from: string
+  /** What its writer called it; '' if it was not called anything. */
+  type: string
+  body: unknown
+  sentAt: Date
+  /** Whether it was written to a role, and this instance has it. */
+  toRole: boolean
+}
+
+export interface InboxSlip extends Slip {
+  from: string
+  type: string
+  sentAt: number
+  expiresAt: number
+  toRole: boolean
+  /** How often its handler threw. */
+  tries: number
+  /** Whether its writer has a receipt. */
+  isAnswered: boolean
+}
+
+export interface InboxOptions {
+  registry: Buffer
+  keyPair: KeyPair
+  box: LetterBox<InboxSlip>
+  seen: SeenIds
+  prekeys: Pick<Prekeys, 'all'>
+  /** Why somebody may not write to us, or null. */
+  denialOf: (from: string) => SeaportErrorCode | null
+  /** Hands a letter over, and resolves once it was handled. Null as long as nobody takes letters. */
+  handler: () => ((message: MailMessage) => Promise<unknown>) | null
+  onnotice: (notice: SeaportError) => void
+  now: () => number
+  /** When a letter whose handler threw is handed over again, in ms; so often and once more. */
+  retries?: readonly number[] | undefined
+}
+
+const MAX_WAITING = 8
+const RETRIES_MS = [1000, 5000, 20_000, 60_000]
+
+/**
+ * Letters to one key. Each is on disk before anybody is told that it was taken, and is handed over until its handler
+ * is done, five times at most; one after the other of each writer. One that comes again is answered as before.
+ */
+export class Inbox {
+  readonly stats = { taken: 0, repeated: 0, refused: 0, handled: 0, failed: 0, dropped: 0 }
+
+  readonly #options: InboxOptions
+  readonly #key: string
+  readonly #retries: readonly number[]
+  /** Letters that are being judged. */
+  readonly #taking = new Map<string, Promise<Receipt | null>>()
+  /** Who waits for the receipt of which letter. */
+  readonly #waiting = new Map<string, Set<(receipt: Receipt) => void>>()
+  readonly #queue = new KeyedQueue()
+  /** Letters that are being handed over, or wait for that. */
+  readonly #handing = new Set<string>()
+  readonly #timers = new Set<NodeJS.Timeout>()
+  #isClosed = false
+
+  constructor(options: InboxOptions) {
+    this.#options = options
+    this.#key = toHex(options.keyPair.publicKey)
+    this.#retries = options.retries ?? RETRIES_MS
+  }
+
+  /**
+   * Takes a letter, as somebody brought it.
+   *
+   * @returns its receipt; null if it is on disk and was not handled yet
+   * @throws BAD_MESSAGE, BAD_SIGNATURE, BAD_DATE
+   */
+  receive(bytes: Buffer, onreceipt: (receipt: Receipt) => void): Promise<Receipt | null> {
+    let letter: Letter
+    try {
+      letter = this.#check(bytes)
+    } catch (error) {
+      this.stats.dropped++
+      return Promise.reject(error)
+    }
+    const { id } = letter
+    const taking = this.#taking.get(id) ?? this.#take(letter).finally(() => this.#taking.delete(id))
+    this.#taking.set(id, taking)
+    return taking.then((receipt) => {
+      // It may have been handled while it was written.
+      if (receipt || !this.#options.box.has(id)) return receipt ?? this.#receiptOf(id)
+      this.#wait(id, onreceipt)
+      return null
+    })
+  }
+
+  /** Hands over what waits: there is somebody who takes it. */
+  wake() {
+    for (const [id] of this.#options.box.list()) this.#handOver(id)
+  }
+
+  /**
+   * What waits, in the order in which it came. A letter counts as read when the next one is asked for.
+   */
+  async *read(): AsyncGenerator<MailMessage, void, undefined> {
+    for (const [id, slip] of this.#options.box.list()) {
+      const message = await this.#message(id, slip)
+      if (!message) continue
+      yield message
+      await this.#answer(id, slip, 'delivered', '')
+    }
+  }
+
+  /** Waits for handlers that run. */
+  async close() {
+    this.#isClosed = true
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#waiting.clear()
+    await Promise.allSettled([...this.#taking.values()])
+    await this.#queue.idle()
+  }
+
+  /** Those who came last are told: whoever repeats a letter has given up on its earlier streams. */
+  #wait(id: string, onreceipt: (receipt: Receipt) => void) {
+    const waiting = this.#waiting.get(id) ?? new Set()
+    this.#waiting.set(id, waiting.add(onreceipt))
+    const [first] = waiting
+    if (first && waiting.size > MAX_WAITING) waiting.delete(first)
+  }
+
+  #check(bytes: Buffer): Letter {
+    const { registry, now } = this.#options
+    const letter = decodeLetter(bytes)
+    if (letter.to !== this.#key) throw SeaportError.BAD_MESSAGE('a letter to somebody else')
+    checkLetterDates(letter, now())
+    if (!isLetterSigned(registry, letter)) {
+      throw SeaportError.BAD_SIGNATURE('a letter that its writer did not sign')
+    }
+    return letter
+  }
+
+  async #take(letter: Letter): Promise<Receipt | null> {
+    const { box, seen, prekeys, denialOf, now } = this.#options
+    const { id, from } = letter
+    const known = await seen.get(id)
+    if (known) {
+      this.stats.repeated++
+      return known.byteLength > 0 ? decodeReceipt(known) : null
+    }
+    if (isLetterExpired(letter, now())) return this.#refuse(letter, 'EXPIRED')
+    const denial = denialOf(from)
+    if (denial) return this.#refuse(letter, denial)
+    const content = this.#open(letter, prekeys.all)
+    if (!content) return this.#refuse(letter, 'UNREADABLE')
+    const { type, body } = content
+    if (!box.hasRoom(body.bytes.byteLength) || seen.isFull)
+      return this.#refuse(letter, 'INBOX_FULL')
+    const hasHandler = this.#options.handler() !== null
+    const receipt = hasHandler ? null : this.#sign(id, from, 'delivered', '')
+    const slip: InboxSlip = {
+      order: box.nextOrder(now()),
+      from,
+      type,
+      sentAt: letter.sentAt,
+      expiresAt: letter.expiresAt,
+      toRole: isToRole(letter),
+      tries: 0,
+      isAnswered: receipt !== null
+    }
+    const proof = receipt ? encodeReceipt(receipt) : undefined
+    await box.put(id, slip, body, seen.adding(id, letter.expiresAt, proof))
+    this.stats.taken++
+    if (hasHandler) this.#handOver(id)
+    return receipt
+  }
+
+  /** @throws BAD_MESSAGE for what cannot be read once it is open */
+  #open(letter: Letter, keys: BoxKeyPair[]): Content | null {
+    try {
+      const content = openLetter(letter, keys)
+      if (content) decodeBody(content.body)
+      return content
+    } catch (error) {
+      this.stats.dropped++
+      throw error
+    }
+  }
+
+  /** Not remembered: a refusal costs the receiver no disk. */
+  #refuse({ id, from }: Letter, code: SeaportErrorCode): Receipt {
+    this.stats.refused++
+    return this.#sign(id, from, 'refused', code)
+  }
+
+  #sign(id: string, to: string, status: Receipt['status'], code: string): Receipt {
+    const { registry, keyPair, now } = this.#options
+    return signReceipt(registry, keyPair, { id, to, status, code, at: now() })
+  }
+
+  async #receiptOf(id: string): Promise<Receipt | null> {
+    const known = await this.#options.seen.get(id)
+    return known && known.byteLength > 0 ? decodeReceipt(known) : null
+  }
+
+  /** Never rejects. */
+  #handOver(id: string) {
+    const slip = this.#options.box.slip(id)
+    if (!slip || this.#handing.has(id) || slip.tries > this.#retries.length) return
+    this.#handing.add(id)
+    void this.#queue
+      .run(slip.from, () => this.#hand(id))
+      .catch((error) => this.#options.onnotice(error as SeaportError))
+      .finally(() => this.#handing.delete(id))
+  }
+
+  async #hand(id: string) {
+    const slip = this.#options.box.slip(id)
+    const handler = this.#options.handler()
+    if (!slip || !handler || this.#isClosed) return
+    const message = await this.#message(id, slip)
+    if (!message) return
+    try {
+      await handler(message)
+    } catch (error) {
+      return this.#onfailed(id, slip, error)
+    }
+    this.stats.handled++
+    await this.#answer(id, slip, 'delivered', '')
+  }
+
+  async #onfailed(id: string, { ...slip }: InboxSlip, error: unknown) {
+    const { box, onnotice } = this.#options
+    const wait = this.#retries[slip.tries++]
+    this.stats.failed++
+    const next = wait === undefined ? 'it stays in the inbox' : `again in ${wait / 1000} s`
+    onnotice(
+      SeaportError.HANDLER_FAILED(
+        `the handler of a letter from ${slip.from} threw (${(error as Error)?.message}); ${next}`
+      )
+    )
+    await box.change(id, slip)
+    if (wait === undefined) return this.#answer(id, slip, 'refused', 'HANDLER_FAILED')
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      this.#handOver(id)
+    }, wait)
+    this.#timers.add(timer)
+  }
+
+  /** Gives its receipt, if it has none, and takes it out of the box unless it was refused. */
+  async #answer(id: string, slip: InboxSlip, status: Receipt['status'], code: string) {
+    const { box, seen } = this.#options
+    const receipt = slip.isAnswered ? null : this.#sign(id, slip.from, status, code)
+    const changes = receipt ? seen.answering(id, encodeReceipt(receipt)) : []
+    if (status === 'delivered') await box.remove(id, changes)
+    else await box.change(id, { ...slip, isAnswered: true }, changes)
+    if (receipt) for (const tell of this.#waiting.get(id) ?? []) tell(receipt)
+    this.#waiting.delete(id)
+  }
+
+  async #message(id: string, slip: InboxSlip): Promise<MailMessage | null> {
+    const body = await this.#options.box.body(id)
+    if (!body) return null
+    const { from, type, sentAt, toRole } = slip
+    return { id, from, type, body: decodeBody(body), sentAt: new Date(sentAt), toRole }
+  }
+}

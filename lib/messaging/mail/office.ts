@@ -1,0 +1,177 @@
+import { join } from 'node:path'
+import { SeaportError, type SeaportErrorCode } from '../../core/errors.js'
+import { type KeyPair, toHex } from '../../core/keys.js'
+import { MAIL } from '../../core/purpose.js'
+import { parseRoleRange } from '../../core/role.js'
+import { linksOf } from '../../dialing/links.js'
+import type { DirectReach } from '../../link/direct/address.js'
+import type { LinkPool } from '../../link/pool.js'
+import { defaultDir } from '../../registry/log/storage.js'
+import type { Participant } from '../../registry/replica/participant.js'
+import { Inbox, type InboxSlip, type MailMessage } from './inbox.js'
+import { BOX_LIMITS, type BoxLimits, LetterBox } from './letter-box.js'
+import { MailStore } from './mail-store.js'
+import { sendLetter } from './mail-stream.js'
+import { Outbox, type OutboxSlip } from './outbox.js'
+import { Prekeys } from './prekeys.js'
+import type { Receipt } from './receipt.js'
+import { SeenIds } from './seen-ids.js'
+
+export interface MailOptions {
+  /** Keys and roles of the only ones who may write. Default: all; in a private registry, who has a grant. */
+  accept?: readonly (Buffer | string)[] | undefined
+  /** How long letters are of use that do not say so, in ms. Default: 7 days; 30 at most. */
+  ttl?: number | undefined
+  /** What the outbox may hold. Default: 10 000 letters or 256 MiB. */
+  outbox?: Partial<BoxLimits> | undefined
+  /** The same of the inbox. */
+  inbox?: Partial<BoxLimits> | undefined
+  /** When a letter that was not delivered is tried again, in ms; the last one repeats. */
+  backoffs?: readonly number[] | undefined
+  /** When a letter whose handler threw is handed over again, in ms. Default: four times. */
+  retries?: readonly number[] | undefined
+}
+
+export interface MailParts extends MailOptions {
+  /** Which addresses of receivers may be connected to by TCP. */
+  direct?: DirectReach | undefined
+  participant: Participant
+  /** The folder of the process's data. Default: the user's, by registry and verb. */
+  dir: string | undefined
+  verb: string
+  onnotice: (notice: SeaportError) => void
+  /** There is somebody who wants mail. */
+  onwanted: () => void
+  /** Letters are sealed to another key from now on. */
+  onprekey: () => void
+}
+
+const FOLDER = 'mail'
+const KEY_NAME_LENGTH = 32
+/** How long a link to the receiver may take, in ms: a hole that is punched by chance takes that. */
+const LINK_TIMEOUT_MS = 10_000
+const UPKEEP_MS = 10 * 60_000
+
+export interface OfficeParts {
+  keyPair: KeyPair
+  denialOf: (from: string, blocked: ReadonlySet<string>) => SeaportErrorCode | null
+  handler: () => ((message: MailMessage) => Promise<unknown>) | null
+}
+
+/** All that mail needs while it is open. */
+export class Office {
+  readonly store: MailStore
+  readonly prekeys: Prekeys
+  readonly seen: SeenIds
+  readonly boxes: { outbox: LetterBox<OutboxSlip>; inbox: LetterBox<InboxSlip> }
+  readonly outbox: Outbox
+  readonly inbox: Inbox
+  readonly pool: LinkPool
+  readonly blocked = new Set<string>()
+  readonly #parts: MailParts
+  readonly #key: string
+  readonly #abort = new AbortController()
+  #stopWatching = () => {}
+  #upkeep: NodeJS.Timeout | null = null
+
+  constructor(parts: MailParts, { keyPair, denialOf, handler }: OfficeParts) {
+    const { participant, dir, verb, onnotice, direct, ttl, backoffs, retries } =
+      parts as MailParts & {
+        direct?: DirectReach
+      }
+    this.#parts = parts
+    this.#key = toHex(keyPair.publicKey)
+    const { registry, directory } = participant.replica
+    const folder = dir ?? defaultDir(registry, verb)
+    this.store = new MailStore(join(folder, FOLDER, this.#key.slice(0, KEY_NAME_LENGTH)))
+    this.prekeys = new Prekeys(this.store, keyPair)
+    this.seen = new SeenIds(this.store)
+    this.boxes = {
+      outbox: new LetterBox(this.store, 'outbox', { ...BOX_LIMITS, ...parts.outbox }),
+      inbox: new LetterBox(this.store, 'inbox', { ...BOX_LIMITS, ...parts.inbox })
+    }
+    this.pool = linksOf(participant, direct, () => keyPair)
+    const common = { registry, keyPair, now: Date.now }
+    this.inbox = new Inbox({
+      ...common,
+      box: this.boxes.inbox,
+      seen: this.seen,
+      prekeys: this.prekeys,
+      denialOf: (from) => denialOf(from, this.blocked),
+      handler,
+      onnotice,
+      retries
+    })
+    this.outbox = new Outbox({
+      ...common,
+      box: this.boxes.outbox,
+      prekeyOf: (key) => (key === this.#key ? this.prekeys.current : participant.prekeyOf(key)),
+      instances: (text) => {
+        const { role, range } = parseRoleRange(text)
+        const all = directory.resolve(role, range).filter(({ speaks }) => speaks.includes(MAIL))
+        return all.map(({ servicePublicKey }) => servicePublicKey)
+      },
+      deliver: (to, letter, onreceipt) => this.#deliver(to, letter, onreceipt),
+      ttl,
+      backoffs
+    })
+  }
+
+  async open() {
+    await this.store.open()
+    const now = Date.now()
+    await this.prekeys.load(now)
+    await this.seen.load()
+    await this.boxes.outbox.load()
+    await this.boxes.inbox.load()
+    for await (const { key } of this.store.entries('blocked')) this.blocked.add(key)
+    const { directory } = this.#parts.participant.replica
+    this.#stopWatching = directory.watch((change, { servicePublicKey }) => {
+      if (change !== 'update') this.outbox.wake(servicePublicKey)
+    })
+    this.outbox.start()
+    this.inbox.wake()
+    this.#upkeep = setInterval(() => void this.#keepUp(), UPKEEP_MS)
+    this.#upkeep.unref()
+    void this.#keepUp()
+  }
+
+  /** Sends no more. Links are given back, which may have to tell the DHT. */
+  async rest() {
+    this.#abort.abort(SeaportError.CLOSED('the mail was closed'))
+    this.#stopWatching()
+    if (this.#upkeep) clearInterval(this.#upkeep)
+    this.outbox.close()
+    await this.pool.close()
+  }
+
+  /** Waits for handlers that run. */
+  async close() {
+    await this.inbox.close()
+    await this.store.close()
+  }
+
+  /** Never rejects. */
+  async #keepUp() {
+    try {
+      const forgotten = await this.seen.sweep(Date.now())
+      if (forgotten.length > 0) await this.store.compact('seen')
+      if (await this.prekeys.renew(Date.now())) this.#parts.onprekey()
+    } catch (error) {
+      if (!this.#abort.signal.aborted) this.#parts.onnotice(error as SeaportError)
+    }
+  }
+
+  /** By a link to the receiver. */
+  async #deliver(
+    to: string,
+    letter: Buffer,
+    onreceipt: (receipt: Receipt) => void
+  ): Promise<Receipt | null> {
+    if (to === this.#key) return this.inbox.receive(letter, onreceipt)
+    const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(LINK_TIMEOUT_MS)])
+    const options = { purpose: MAIL, signal, insist: true }
+    const stream = await this.pool.open(Buffer.from(to, 'hex'), options)
+    return sendLetter(stream, letter, { onreceipt })
+  }
+}

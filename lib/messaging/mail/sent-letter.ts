@@ -1,0 +1,79 @@
+import { EventEmitter } from 'node:events'
+import { SeaportError } from '../../core/errors.js'
+import type { Receipt } from './receipt.js'
+
+/**
+ * What is known of a letter that was sent. `queued`: it waits here, or where somebody keeps it. The others are final.
+ */
+export type LetterStatus = 'queued' | 'delivered' | 'refused' | 'expired' | 'recalled'
+
+/** What somebody signed of a letter, or its writer knows by itself. */
+export interface LetterReceipt {
+  /** Of the letter, hex. */
+  id: string
+  status: LetterStatus
+  /** Why it was refused; '' otherwise. */
+  code: string
+  /** Who signed it, hex; null if nobody did. */
+  by: string | null
+  at: Date
+}
+
+export interface SentLetterEvents {
+  receipt: [receipt: LetterReceipt]
+}
+
+/** A letter that is safe on disk, and what becomes of it. */
+export class SentLetter extends EventEmitter<SentLetterEvents> {
+  /** Hex; the same however often the letter is sent. */
+  readonly id: string
+  /**
+   * Resolves when its receiver has signed that it was delivered.
+   *
+   * @throws EXPIRED, RECALLED, CLOSED if the process stopped waiting, or what the receiver refused it with
+   */
+  readonly delivered: Promise<LetterReceipt>
+  #status: LetterStatus = 'queued'
+  #settle: (receipt: LetterReceipt | SeaportError) => void = () => {}
+
+  constructor(id: string) {
+    super()
+    this.id = id
+    this.delivered = new Promise((resolve, reject) => {
+      this.#settle = (outcome) =>
+        outcome instanceof SeaportError ? reject(outcome) : resolve(outcome)
+    })
+    // Nobody has to wait for it.
+    this.delivered.catch(() => {})
+  }
+
+  get status(): LetterStatus {
+    return this.#status
+  }
+
+  /** Tells what became of it. For its outbox alone. */
+  take(receipt: LetterReceipt) {
+    this.#status = receipt.status
+    this.emit('receipt', receipt)
+    if (receipt.status === 'delivered') this.#settle(receipt)
+    else if (receipt.status !== 'queued') this.#settle(errorOf(receipt))
+  }
+
+  /** Nothing more will be heard of it here. For its outbox alone. */
+  giveUp() {
+    this.#settle(
+      SeaportError.CLOSED('the mail was closed; the letter is sent when it is opened again')
+    )
+  }
+}
+
+/** How a receipt is shown to callers. */
+export function shown({ id, status, code, from, at }: Receipt): LetterReceipt {
+  return { id, status, code, by: from, at: new Date(at) }
+}
+
+function errorOf({ status, code }: LetterReceipt): SeaportError {
+  if (status === 'expired') return SeaportError.EXPIRED('the letter was not delivered in its time')
+  if (status === 'recalled') return SeaportError.RECALLED('the letter was taken back')
+  return SeaportError.remote(code || 'REFUSED', 'the receiver refused the letter')
+}
