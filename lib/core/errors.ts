@@ -150,6 +150,11 @@ export class SeaportError extends Error {
     return new SeaportError('CONFLICT', text)
   }
 
+  /** A hostname that another app answers for. */
+  static HOSTNAME_TAKEN(text: string) {
+    return new SeaportError('HOSTNAME_TAKEN', text)
+  }
+
   /** A statement that is dated more than a day ahead. */
   static BAD_DATE(text: string) {
     return new SeaportError('BAD_DATE', text)

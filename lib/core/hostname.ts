@@ -8,6 +8,16 @@ import { hostname } from 'node:os'
 const NOBODYS =
   /(^|\.)(\d+|localhost|test|example|invalid|internal|home\.arpa|example\.(com|net|org))$/
 
+/** What a name of the DNS looks like, as Host fields have it in lower case. No wildcard. */
+export const DNS_NAME =
+  '^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$'
+const ANY_DNS_NAME = new RegExp(DNS_NAME, 'u')
+
+/** Whether a value from outside can be a hostname of an app. */
+export function isDnsName(value: unknown): value is string {
+  return typeof value === 'string' && ANY_DNS_NAME.test(value)
+}
+
 /** The name in a Host field: without its port, in lower case. */
 export function hostnameOf(host: string): string {
   return host

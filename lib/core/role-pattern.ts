@@ -10,6 +10,8 @@ export interface RolePattern {
   text: string
   /** Whether it covers every version of every role. */
   isEverything: boolean
+  /** Whether it covers every version of the roles that it covers. */
+  isEveryVersion: boolean
   /** Whether it covers some version of a role. */
   hasRole(role: string): boolean
   /** Whether it covers a role at an exact version. */
@@ -31,6 +33,7 @@ export function parseRolePattern(text: string): RolePattern {
   return {
     text,
     isEverything: name === '*' && isEveryVersion,
+    isEveryVersion,
     hasRole,
     has: (role, version) => hasRole(role) && (isEveryVersion || versions.test(version))
   }

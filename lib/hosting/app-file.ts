@@ -5,7 +5,7 @@ import { SeaportError } from '../core/errors.js'
 import { isExactVersion, parseRoleRange, parseServiceRole } from '../core/role.js'
 import { parseSize } from '../core/size.js'
 import { nearest } from '../messaging/nearest.js'
-import { APP_SCHEMA, HOSTNAME } from './app-schema.js'
+import { APP_SCHEMA } from './app-schema.js'
 import { fault } from './json-schema.js'
 
 /** An app as its folder describes it, with every default filled in. Times are in ms, sizes in bytes. */
@@ -145,11 +145,6 @@ export function parseOldAppFile(text: string, surroundings: Surroundings = {}): 
   } catch (error) {
     throw badFile(OLD_APP_FILE, error)
   }
-}
-
-/** Whether a text can be a hostname of an app. */
-export function isAppHostname(text: unknown): text is string {
-  return typeof text === 'string' && new RegExp(HOSTNAME, 'u').test(text)
 }
 
 function complete(written: Written, { version = VERSION, files = [] }: Surroundings): AppFile {

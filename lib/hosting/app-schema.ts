@@ -1,14 +1,11 @@
+import { DNS_NAME } from '../core/hostname.js'
+import { LABEL_NAME, LABEL_VALUE } from '../core/label.js'
 import type { JsonSchema } from './json-schema.js'
 
 const DURATION = '^\\d+(\\.\\d+)?(ms|s|m|h|d|w)?$'
 const SIZE = '^\\d+(\\.\\d+)?(B|kB|KB|MB|GB|KiB|MiB|GiB)?$'
-const LABEL_NAME = '^[a-z0-9][a-z0-9._/-]{0,62}$'
-const LABEL_VALUE = '^[A-Za-z0-9._/-]{1,63}$'
 /** Of variables of the environment. */
 const VARIABLE = '^[A-Za-z_][A-Za-z0-9_]{0,127}$'
-/** A name of the DNS; no wildcard. */
-export const HOSTNAME =
-  '^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$'
 const MAX_WORDS = 256
 const MAX_TEXT = 4096
 
@@ -104,7 +101,7 @@ export const APP_SCHEMA: JsonSchema & Record<string, unknown> = {
       title: 'a list of at most 16 hostnames in lower case, as in shop.example.com',
       description: 'What gateways that serve these hostnames lead to the app.',
       type: 'array',
-      items: { type: 'string', pattern: HOSTNAME },
+      items: { type: 'string', pattern: DNS_NAME },
       maxItems: 16
     },
     place: {

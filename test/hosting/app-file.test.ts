@@ -2,12 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import t from 'tap'
-import {
-  isAppHostname,
-  parseAppFile,
-  parseOldAppFile,
-  readAppFile
-} from '../../lib/hosting/app-file.js'
+import { parseAppFile, parseOldAppFile, readAppFile } from '../../lib/hosting/app-file.js'
 import { APP_SCHEMA } from '../../lib/hosting/app-schema.js'
 import type { JsonSchema } from '../../lib/hosting/json-schema.js'
 
@@ -165,15 +160,6 @@ t.test(
     visit(APP_SCHEMA)
   }
 )
-
-t.test('a hostname of an app is a name of the DNS in lower case', async (t) => {
-  for (const name of ['shop.example.com', 'a', '_acme.a-b.test', 'a'.repeat(63)]) {
-    t.ok(isAppHostname(name), name)
-  }
-  for (const name of ['', 'A.test', '*.test', 'a..b', '-a', 'a-', 'a b', 'a'.repeat(64), 1, null]) {
-    t.notOk(isAppHostname(name), String(name))
-  }
-})
 
 function parse(fields: object) {
   return parseAppFile(JSON.stringify(fields))

@@ -1,6 +1,8 @@
 import { parseCallPattern } from '../../core/call-pattern.js'
+import { SeaportError } from '../../core/errors.js'
 import type { KeyPair } from '../../core/keys.js'
 import { toHex } from '../../core/keys.js'
+import { parseLabel } from '../../core/label.js'
 import { parseRolePattern } from '../../core/role-pattern.js'
 import type { Rights } from './rights.js'
 import { isObject, type Statement, signStatement } from './statement.js'
@@ -17,6 +19,10 @@ export interface Grant extends Statement {
   consume: string[]
   /** Commands it may call, `role@range#command`. Who may consume a role may call them all. */
   call?: string[]
+  /** Whether it may run apps. Needed in an open registry, too. */
+  host?: true
+  /** Apps that it may deploy. Needed in an open registry, too. */
+  deploy?: Deployment[]
   /** Whether it may grant and revoke in its turn. Only the registry's own key makes admins. */
   admin: boolean
   /** Ms since 1970. */
@@ -32,6 +38,14 @@ export interface Grant extends Statement {
   overrules?: string[]
 }
 
+/** Apps that a key may deploy, and where. */
+export interface Deployment {
+  /** A name, `@scope/*` or `*`. */
+  apps: string
+  /** Labels that a host must have, `region=eu` each. */
+  on: string[]
+}
+
 /** Ends all grants of a key that were issued until then. */
 export interface Revocation extends Statement {
   type: typeof REVOCATION_TYPE
@@ -45,7 +59,7 @@ export type GrantStatement = Grant | Revocation
 /** What the issuer chooses. */
 export type GrantTerms = Pick<
   Grant,
-  'serve' | 'consume' | 'call' | 'admin' | 'expiresAt' | 'overrules'
+  'serve' | 'consume' | 'call' | 'host' | 'deploy' | 'admin' | 'expiresAt' | 'overrules'
 >
 
 /** Largest grant, in bytes of JSON. */
@@ -54,6 +68,7 @@ export const MAX_GRANT_BYTES = 4096
 const GRANT_TYPE = 'hyperseaport/grant/1'
 const REVOCATION_TYPE = 'hyperseaport/revocation/1'
 const MAX_PATTERNS = 64
+const MAX_LABELS = 8
 /** A grant names so many revocations at most: each admin's latest counts, and a grant has its size. */
 export const MAX_OVERRULED = 8
 /** Latest time taken, in ms since 1970: leaves room above, so that nobody has the last word for good. */
@@ -74,6 +89,10 @@ export const GRANT: StatementKind<Grant> = {
     }
     if (value.call !== undefined && !areAll(value.call, parseCallPattern)) {
       throw badField('grant', 'call')
+    }
+    if (value.host !== undefined && value.host !== true) throw badField('grant', 'host')
+    if (value.deploy !== undefined && !areDeployments(value.deploy)) {
+      throw badField('grant', 'deploy')
     }
     if (typeof value.admin !== 'boolean') throw badField('grant', 'admin')
     if (!isTime(value.expiresAt)) throw badField('grant', 'expiresAt')
@@ -114,15 +133,17 @@ export function signGrant(
   registry: Buffer,
   issuer: KeyPair,
   subject: Buffer,
-  { call = [], ...terms }: GrantTerms,
+  { call = [], deploy = [], ...terms }: GrantTerms,
   issuedAt = Date.now()
 ): Grant {
   for (const pattern of [...terms.serve, ...terms.consume]) parseRolePattern(pattern)
   for (const pattern of call) parseCallPattern(pattern)
+  for (const deployment of deploy) checkDeployment(deployment)
   return signStatement(
     {
       ...terms,
       ...(call.length > 0 && { call }),
+      ...(deploy.length > 0 && { deploy }),
       type: GRANT_TYPE,
       ...stamp(registry, issuer, subject, issuedAt)
     } as const,
@@ -205,6 +226,29 @@ function areAll(value: unknown, parse: (pattern: string) => unknown): boolean {
   } catch {
     return false
   }
+}
+
+/** @throws BAD_ROLE, BAD_LABEL */
+function checkDeployment({ apps, on }: Deployment) {
+  const pattern = parseRolePattern(apps)
+  if (!pattern.isEveryVersion) {
+    throw SeaportError.BAD_ROLE(
+      `apps are deployed in every version: ${JSON.stringify(apps)} names one`
+    )
+  }
+  for (const label of on) parseLabel(label)
+}
+
+function areDeployments(value: unknown): value is Deployment[] {
+  if (!Array.isArray(value) || value.length > MAX_PATTERNS) return false
+  return value.every(
+    (one) =>
+      isObject(one) &&
+      areAll([one.apps], (apps) => checkDeployment({ apps, on: [] }) ?? true) &&
+      Array.isArray(one.on) &&
+      one.on.length <= MAX_LABELS &&
+      areAll(one.on, parseLabel)
+  )
 }
 
 function areSignatures(value: unknown): boolean {

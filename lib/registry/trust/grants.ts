@@ -20,7 +20,7 @@ type ByIssuer<T> = Map<string, T>
 
 /**
  * All grants and revocations that are known, and what follows from them. Needs no registrar to be
- * there: everything in it is signed. A registry that is not private grants everything to everybody.
+ * there: everything in it is signed. A registry that is not private lets everybody read, serve, consume and call.
  */
 export class Grants implements Rights {
   readonly registry: string
@@ -77,12 +77,14 @@ export class Grants implements Rights {
   }
 
   /**
-   * Whether a key has a right now. While it is not known who may what, only those have it who were granted it.
+   * Whether a key has a right now. While it is not known who may what, only those have it who were granted it. Nor
+   * does an open registry let everybody run apps or deploy them: its admins may, and who was granted it.
    */
   allows(subject: string, right: Right): boolean {
     if (subject === this.registry) return true
     if (right.kind === 'admin') return this.#isAdmin(subject)
-    if (this.#isPrivate === false) return true
+    const isForAll = right.kind !== 'host' && right.kind !== 'deploy'
+    if (isForAll ? this.#isPrivate === false : this.#isAdmin(subject)) return true
     return this.#validGrants(subject).some((grant) => gives(grant, right))
   }
 
@@ -212,9 +214,21 @@ function newest<T extends GrantStatement>(byIssuer: ByIssuer<T>): T {
 
 function gives(grant: Grant, right: Exclude<Right, { kind: 'admin' }>): boolean {
   if (right.kind === 'read') return true
+  if (right.kind === 'host') return grant.host === true
+  if (right.kind === 'deploy') return givesDeploy(grant, right)
   const { role, version } = right
   if (right.kind === 'call') return givesCall(grant, right)
   return grant[right.kind].some((pattern) => parseRolePattern(pattern).has(role, version))
+}
+
+function givesDeploy(
+  { deploy = [] }: Grant,
+  { app, labels }: Extract<Right, { kind: 'deploy' }>
+): boolean {
+  return deploy.some(
+    ({ apps, on }) =>
+      parseRolePattern(apps).hasRole(app) && (!labels || on.every((label) => labels.has(label)))
+  )
 }
 
 function givesCall(grant: Grant, right: Extract<Right, { kind: 'call' }>): boolean {

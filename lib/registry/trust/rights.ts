@@ -2,6 +2,9 @@
 export type Right =
   | { kind: 'read' }
   | { kind: 'admin' }
+  | { kind: 'host' }
+  /** On a host with these labels, `region=eu` each; on some host if they are left out. */
+  | { kind: 'deploy'; app: string; labels?: ReadonlySet<string> }
   | { kind: 'serve' | 'consume'; role: string; version: string }
   | { kind: 'call'; role: string; version: string; command: string }
 

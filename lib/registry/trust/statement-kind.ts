@@ -48,7 +48,15 @@ export interface StatementKind<T extends Statement = Statement> {
    * What a registrar refuses, which knows this one of the subject, if any. Throws a coded error, as CONFLICT for one
    * that does not follow on what is known. Without it nothing is refused; the older of two changes nothing.
    */
-  checkNext?(next: T, known: T | null): void
+  checkNext?(next: T, known: T | null, all: Known<T>): void
+}
+
+/** What else a registrar knows, when it decides. */
+export interface Known<T extends Statement> {
+  /** The statements of the kind that count, one for each subject. */
+  list: () => T[]
+  /** Ms since 1970. */
+  now: number
 }
 
 /** Largest statement of any kind, in bytes of JSON. */

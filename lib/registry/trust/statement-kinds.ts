@@ -1,6 +1,8 @@
 import { SeaportError } from '../../core/errors.js'
 import { printable } from '../../core/printable.js'
+import { APP } from './app-statement.js'
 import { CERTIFICATE } from './certificate.js'
+import { DRAIN } from './drain.js'
 import { GRANT, REVOCATION } from './grant.js'
 import { MODE } from './mode.js'
 import { RECORD } from './record.js'
@@ -12,7 +14,16 @@ import { checkStatement, MAX_STATEMENT_BYTES, type StatementKind } from './state
 const MAX_SHOWN_TYPE = 64
 
 /** The kinds that every registry has. */
-const BUILT_IN: readonly StatementKind[] = [RECORD, GRANT, REVOCATION, CERTIFICATE, MODE, SNAPSHOT]
+const BUILT_IN: readonly StatementKind[] = [
+  RECORD,
+  GRANT,
+  REVOCATION,
+  CERTIFICATE,
+  MODE,
+  SNAPSHOT,
+  APP,
+  DRAIN
+]
 
 /** The kinds of statements that this process knows: those of every registry, and those that its user brings. */
 export class StatementKinds {

@@ -123,7 +123,7 @@ export class Statements {
     const known = this.currentFor(statement)
     // Whoever got no answer asks again.
     if (known?.signature === statement.signature) return
-    kind.checkNext?.(statement, known)
+    kind.checkNext?.(statement, known, { list: () => this.list(kind), now: Date.now() })
     this.add(statement)
   }
 
