@@ -2,11 +2,11 @@ import { KeyPair } from '../lib/identity.js'
 import type { Admin } from '../lib/index.js'
 import type { Flag } from './declaration.js'
 import {
+  bootstrapOf,
   COMMON_FLAGS,
   DIR_FLAG,
   JSON_FLAG,
   NETWORK_FLAGS,
-  networkOptions,
   REGISTRY_PUBLIC_KEY_FLAG
 } from './flags.js'
 import type { Lifetime } from './lifetime.js'
@@ -39,7 +39,11 @@ export const KEY_FLAG = {
 } satisfies Flag
 
 /** Opens the administration of the registry that was meant, in whose name is possible. */
-export async function openAdmin(settings: Settings, lifetime: Lifetime): Promise<Admin> {
+export async function openAdmin(
+  settings: Settings,
+  lifetime: Lifetime,
+  { host } = { host: settings.text('host', undefined) }
+): Promise<Admin> {
   const { seed, registryPublicKey } = registryOf(settings)
   const { Admin } = await import('../lib/admin.js')
   const registry = await shownKey(registryPublicKey)
@@ -48,7 +52,8 @@ export async function openAdmin(settings: Settings, lifetime: Lifetime): Promise
       seed,
       registryPublicKey,
       dir: settings.path('dir', undefined),
-      ...networkOptions(settings)
+      bootstrap: bootstrapOf(settings),
+      host
     })
   )
   await waitAloud(admin.setup(), () => `still searching for a registrar of ${registry}`)

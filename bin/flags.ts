@@ -41,10 +41,14 @@ export const REGISTRY_PUBLIC_KEY_FLAG = {
   needed: "what 'hyperseaport registry' printed"
 } satisfies Flag
 
-export function networkOptions(settings: Settings) {
+export function bootstrapOf(settings: Settings): string | undefined {
   const nodes = settings.list('bootstrap')
+  return nodes.length > 0 ? nodes.join(',') : undefined
+}
+
+export function networkOptions(settings: Settings) {
   return {
-    bootstrap: nodes.length > 0 ? nodes.join(',') : undefined,
+    bootstrap: bootstrapOf(settings),
     host: settings.text('host', undefined)
   }
 }

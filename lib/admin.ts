@@ -103,17 +103,21 @@ class AdminFace extends EventEmitter<AdminEvents> {
   /**
    * Lets a key do something, from now on; it replaces what this issuer granted it before.
    *
-   * @throws BAD_ROLE, NOT_GRANTED, REGISTRAR_NOT_FOUND
+   * @throws BAD_ROLE, USAGE, NOT_GRANTED, REGISTRAR_NOT_FOUND
    */
   async grant(subject: Buffer | string, terms: Partial<GrantTerms>): Promise<Grant> {
-    const { serve = [], consume = [], call = [], admin = false, expiresAt = 0 } = terms
+    const { serve = [], consume = [], call = [], deploy = [], admin = false, expiresAt = 0 } = terms
     const key = parseKey(subject, 'granted key')
     const overrules = terms.overrules ?? this.#overruledBy(key)
     const grant = signGrant(
       this.#registry,
       this.#issuer,
       key,
-      { serve, consume, call, admin, expiresAt, ...(overrules.length > 0 ? { overrules } : {}) },
+      {
+        ...{ serve, consume, call, deploy, admin, expiresAt },
+        ...(terms.host && { host: true }),
+        ...(overrules.length > 0 && { overrules })
+      },
       this.#timeOn(key)
     )
     await this.#write(grant)
@@ -123,7 +127,7 @@ class AdminFace extends EventEmitter<AdminEvents> {
   /**
    * Lets a key do something beside what this issuer granted it before. The end is that of the new grant.
    *
-   * @throws BAD_ROLE, NOT_GRANTED, REGISTRAR_NOT_FOUND
+   * @throws BAD_ROLE, USAGE, NOT_GRANTED, REGISTRAR_NOT_FOUND
    */
   async grantMore(subject: Buffer | string, terms: Partial<GrantTerms>): Promise<Grant> {
     const key = toHex(parseKey(subject, 'granted key'))
@@ -139,6 +143,8 @@ class AdminFace extends EventEmitter<AdminEvents> {
       serve: both('serve'),
       consume: both('consume'),
       call: both('call'),
+      deploy: unique([...(known?.deploy ?? []), ...(terms.deploy ?? [])]),
+      ...((terms.host || known?.host) && { host: true }),
       admin: terms.admin || known?.admin || false
     })
   }
@@ -248,6 +254,11 @@ export interface Admin extends AdminFace {}
 
 /** Makes an administration of a registry; `new` works as well, and so does `extends`. */
 export const Admin: Callable<[options: AdminOptions], Admin> = callable('Admin', AdminFace)
+
+/** Each once, as it is written in JSON. */
+function unique<T>(values: T[]): T[] {
+  return [...new Map(values.map((value) => [JSON.stringify(value), value])).values()]
+}
 
 function noRegistrar(fault: SeaportError | null = null): SeaportError {
   return SeaportError.REGISTRAR_NOT_FOUND(

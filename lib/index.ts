@@ -74,7 +74,7 @@ export type {
 } from './registry/replica/directory.js'
 export type { LogView } from './registry/replica/known-logs.js'
 export type { Limits } from './registry/swarm/limits.js'
-export type { Grant, GrantTerms, Revocation } from './registry/trust/grant.js'
+export type { Deployment, Grant, GrantTerms, Revocation } from './registry/trust/grant.js'
 export type { ServiceRecord, Status } from './registry/trust/record.js'
 export type { StatementKind } from './registry/trust/statement-kind.js'
 export { Registry, type RegistryEvents, type RegistryOptions } from './registry.js'

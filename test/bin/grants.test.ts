@@ -76,6 +76,35 @@ t.test('grants end, are listed, and are for admins to make', async (t) => {
   t.match(shown.stdout, new RegExp(`^${key} +- +- +yes +never +registry$`, 'm'))
 })
 
+t.test(
+  'who may run apps and who may deploy them is granted, in an open registry, too',
+  async (t) => {
+    const { cli } = await islandOf(t)
+    const key = toHex(KeyPair().publicKey)
+    const grant = (...flags: string[]) => cli.ask(['grant', key, ...flags])
+    t.match(await grant('--host'), { code: 0, stdout: `granted ${key} to list, host apps\n` })
+    t.match(await grant('--deploy', 'shop,@team/*', '--on', 'region=eu', '--host', '127.0.0.1'), {
+      code: 0,
+      stdout: `granted ${key} to list, host apps, deploy shop on region=eu, deploy @team/* on region=eu\n`
+    })
+    t.match(await grant('--deploy', 'shop@1.x'), { code: 2, stderr: /^BAD_ROLE: .*every version/m })
+    t.match(await grant('--deploy', 'shop', '--on', 'eu'), { code: 2, stderr: /region=eu/ })
+    t.match(await grant('--on', 'region=eu'), { code: 2, stderr: /--deploy/ })
+    const { grants } = JSON.parse((await cli.ask(['grants', '--json'])).stdout)
+    const on = ['region=eu']
+    t.match(grants, [
+      {
+        subject: key,
+        host: true,
+        deploy: [
+          { apps: 'shop', on },
+          { apps: '@team/*', on }
+        ]
+      }
+    ])
+  }
+)
+
 t.test('a grant adds to the one before, unless it is to replace it', async (t) => {
   const { cli } = await islandOf(t, { private: true })
   const key = toHex(KeyPair().publicKey)
