@@ -195,6 +195,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'registry/trust/certificate',
     'registry/trust/certificates'
   ],
+  'test/registry/trust/app-statement.test.ts': ['core/label', 'registry/trust/drain'],
   'test/registry/trust/statement-kinds.test.ts': [
     'registry/trust/statement',
     'registry/trust/statement-kind'
