@@ -303,13 +303,13 @@ class ConsumerFace<
 
   readonly #onregistrar = () => this.emit('registrar')
 
-  /** What a mere member says is told when nothing better comes in time. */
+  /** What a mere member says is a notice, and the error when nothing better comes in time. */
   readonly #ondenied = (reason: SeaportError, byRegistry: boolean) => {
     if (!byRegistry && this.#denial) return
     const key = this.#participant.keyPair.publicKey
     this.#denial = withAdvice(reason, { key, consume: this.#all.map(String) })
+    this.emit(byRegistry ? 'denied' : 'notice', this.#denial)
     if (!byRegistry) return
-    this.emit('denied', this.#denial)
     if (!this.#participant.replica.isSynced) this.#lifecycle.hurry(this.#denialTimeout)
   }
 

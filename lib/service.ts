@@ -286,7 +286,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   readonly #ondenied = (reason: SeaportError, byRegistry: boolean) => {
     if (!byRegistry && this.#denial) return
     const { role, version } = this.role
-    this.#denial = withAdvice(reason, { key: this.publicKey, serve: [`${role}@${version}`] })
+    this.#denial = withAdvice(reason, { key: this.publicKey, serve: [`${role}@^${version}`] })
     this.emit(byRegistry ? 'denied' : 'notice', this.#denial)
   }
 

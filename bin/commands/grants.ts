@@ -4,7 +4,7 @@ import type { Command } from '../command.js'
 import { table } from '../table.js'
 import { say } from '../talk.js'
 
-const COLUMNS = ['KEY', 'SERVE', 'CONSUME', 'ADMIN', 'EXPIRES', 'BY']
+const COLUMNS = ['KEY', 'SERVE', 'CONSUME', 'CALL', 'ADMIN', 'EXPIRES', 'BY']
 
 /** Shows who may do what. */
 export const grants: Command = {
@@ -32,13 +32,13 @@ export const grants: Command = {
   }
 }
 
-/** Commands stand with the roles that may be consumed: no role has a # in it. */
 function toRow(grant: Grant): string[] {
   const { subject, serve, consume, call = [], admin, expiresAt, issuer, registry } = grant
   return [
     subject,
     serve.join(' ') || '-',
-    [...consume, ...call].join(' ') || '-',
+    consume.join(' ') || '-',
+    call.join(' ') || '-',
     admin ? 'yes' : '-',
     expiresAt === 0 ? 'never' : new Date(expiresAt).toISOString(),
     nameOf(issuer, registry)
@@ -47,7 +47,7 @@ function toRow(grant: Grant): string[] {
 
 function toRevokedRow({ subject, issuedAt, issuer, registry }: Revocation): string[] {
   const when = `revoked ${new Date(issuedAt).toISOString()}`
-  return [subject, '-', '-', '-', when, nameOf(issuer, registry)]
+  return [subject, '-', '-', '-', '-', when, nameOf(issuer, registry)]
 }
 
 function nameOf(issuer: string, registry: string): string {

@@ -106,10 +106,16 @@ export const proxy: Command = {
       const open = `${connections} ${connections === 1 ? 'connection' : 'connections'} open`
       say(`no new connections, ${open}, again to cut`)
     })
+    consumer.on('denied', ({ code }) => {
+      if (code === 'NOT_GRANTED') waitingFor = 'a grant'
+    })
     for (const event of ['denied', 'refused', 'notice'] as const) {
       consumer.on(event, (error: Error) => say(error.message))
     }
-    await waitAloud(consumer.setup(), () => `still searching for ${waitingFor}`)
+    await waitAloud(
+      consumer.setup(),
+      () => `still ${waitingFor === 'a grant' ? 'waiting' : 'searching'} for ${waitingFor}`
+    )
     const metrics = await import('../../lib/metrics.js')
     await serveMetrics(settings, lifetime, () => measures(consumer, metrics))
     await lifetime.untilStopped()

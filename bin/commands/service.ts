@@ -187,6 +187,9 @@ export const service: Command = {
     service.on('draining', (streams: number) => {
       say(`withdrawn, ${streams} ${streams === 1 ? 'stream' : 'streams'} open, again to cut`)
     })
+    service.on('denied', ({ code }) => {
+      waitingFor = code === 'NOT_GRANTED' ? 'a grant' : registrar
+    })
     for (const event of ['denied', 'refused', 'notice'] as const) {
       service.on(event, (error: Error) => say(error.message))
     }

@@ -239,7 +239,8 @@ function readBytes(state: State, max: number): Buffer {
 }
 
 function readPurpose(state: State): string {
-  const bytes = readBytes(state, MAX_PURPOSE_BYTES)
+  // One that is too long is none, whatever its end is: the stream is refused, and the link goes on.
+  const bytes = readBytes(state, MAX_PACKET_BYTES).subarray(0, MAX_PURPOSE_BYTES)
   return bytes.byteLength === 0 ? BYTES : bytes.toString()
 }
 

@@ -53,6 +53,7 @@ t.test('--name chooses a key, which key shows and one process at a time has', as
   t.not((await keyOf(...flags)).key, key)
   const service = cli.start(['service', ...blue])
   t.equal(await service.waitForLine('started p2p service on '), key)
+  t.same(await keyOf(...blue), { key, stderr: '' }, 'while it runs, too')
   const twin = await cli.run(['service', ...blue])
   t.match(twin, { code: 1, stderr: /^KEY_IN_USE: .*--name/ })
 

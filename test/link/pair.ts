@@ -139,10 +139,11 @@ export class Rogue {
     this.#message.send(packet)
   }
 
-  /** Waits for a frame of this type. */
-  async hears(type: Frame['type']): Promise<Frame & { window: number }> {
+  /** Waits for a frame of this type, on this stream. */
+  async hears(type: Frame['type'], stream?: number): Promise<Frame & { window: number }> {
+    const isMeant = ({ id }: Frame) => stream === undefined || id === stream
     for (;;) {
-      const frame = this.heard.find((frame) => frame.type === type)
+      const frame = this.heard.find((frame) => frame.type === type && isMeant(frame))
       if (frame) return frame as Frame & { window: number }
       await new Promise<void>((resolve) => {
         this.#onheard = resolve

@@ -15,11 +15,12 @@ const FILE_NAME_LENGTH = 32
 /** Slots that are tried in turn. Each is one more instance of a role on one target, by one user, on one machine. */
 const MAX_SLOTS = 1024
 const SLOT_NAME = /^[\w.-]{1,64}$/
+const HAS_PORT = /:\d+$/
 
 /** What a service's key is kept for. */
 export interface ServiceIdentity {
   role: string
-  /** Of no account, except that it finds a key which an older build kept per version. */
+  /** No part of the key. It finds one that an older build kept per version, and tells two versions apart that overlap. */
   version: string
   /** `host:port`, or what else stands behind it. */
   backend: string
@@ -58,9 +59,11 @@ export function keepProcessKey(registry: Buffer, dir?: string): Promise<KeyPair>
 /**
  * Takes the key of a service that was not given a seed. It is kept by folder, role, backend and slot, and not
  * by version, so that grants survive an upgrade. Several instances have a slot each: whoever comes takes the
- * first that no running process holds, or the one that it names.
+ * first that no running process holds, or the one that it names. Two versions that overlap on one port need names:
+ * else the later one would have another key than after the end of the first.
  *
- * @throws KEY_IN_USE if a running process holds the named slot, LIMIT_REACHED, STORAGE_FAILED, USAGE
+ * @throws KEY_IN_USE if a running process holds the named slot, or is of another version, LIMIT_REACHED,
+ *   STORAGE_FAILED, USAGE
  */
 export async function takeServiceKey(
   registry: Buffer,
@@ -70,23 +73,18 @@ export async function takeServiceKey(
   const { role, name } = identity
   if (name !== undefined) checkSlotName(name)
   return withKeys(dir ?? defaultDir(registry, 'service'), (folder) => {
-    for (const slot of name === undefined ? numberedSlots() : [name]) {
+    for (const slot of slotsOf(identity)) {
       const file = join(folder, slotFile(identity, slot))
-      const lock = FileLock.tryTake(`${file}.lock`)
-      if (!lock) continue
-      try {
-        const keyPair = keepKey(file, join(folder, versionedFile(identity)))
-        return { keyPair, release: () => lock.release() }
-      } catch (error) {
-        lock.release()
-        throw error
+      const key = takeSlot(folder, file, identity)
+      if (key) return key
+      const other = name === undefined ? otherVersion(file, identity) : null
+      if (other !== null) {
+        throw SeaportError.KEY_IN_USE(
+          `a running process serves ${role}@${other} on ${identity.backend} already, and has the key that this version would have after it; stop it first, or give one of them a key of its own with --name`
+        )
       }
     }
-    if (name === undefined) {
-      throw SeaportError.LIMIT_REACHED(
-        `${MAX_SLOTS} instances of ${role} run on this machine already; give this one a folder of its own (--dir)`
-      )
-    }
+    if (name === undefined) throw tooMany(identity)
     throw SeaportError.KEY_IN_USE(
       `a running process serves ${role} under the name ${name} already; stop it, or choose another --name`
     )
@@ -94,29 +92,30 @@ export async function takeServiceKey(
 }
 
 /**
- * The key that `takeServiceKey` would take now, and those of the numbered slots before it, which running
- * processes hold.
+ * The key that a service has which is started now, or in place of the running process that has it: of a named slot, or
+ * of another version. And the keys of the numbered slots before it, which running processes hold.
  *
- * @throws KEY_IN_USE, LIMIT_REACHED, STORAGE_FAILED, USAGE
+ * @throws LIMIT_REACHED, STORAGE_FAILED, USAGE
  */
 export async function nextServiceKey(
   registry: Buffer,
   identity: ServiceIdentity,
   dir?: string
 ): Promise<{ next: KeyPair; held: KeyPair[] }> {
-  const { keyPair: next, release } = await takeServiceKey(registry, identity, dir)
-  release()
-  const folder = join(dir ?? defaultDir(registry, 'service'), FOLDER)
-  const held: KeyPair[] = []
-  if (identity.name !== undefined) return { next, held }
-  for (const slot of numberedSlots()) {
-    const file = join(folder, slotFile(identity, slot))
-    if (!existsSync(file)) continue
-    const keyPair = readKey(file)
-    if (keyPair.publicKey.equals(next.publicKey)) break
-    held.push(keyPair)
-  }
-  return { next, held }
+  if (identity.name !== undefined) checkSlotName(identity.name)
+  return withKeys(dir ?? defaultDir(registry, 'service'), (folder) => {
+    const held: KeyPair[] = []
+    for (const slot of slotsOf(identity)) {
+      const file = join(folder, slotFile(identity, slot))
+      const key = takeSlot(folder, file, identity)
+      key?.release()
+      const next = key?.keyPair ?? readKey(file)
+      const isReplaced = identity.name !== undefined || otherVersion(file, identity) !== null
+      if (key || isReplaced) return { next, held }
+      held.push(next)
+    }
+    throw tooMany(identity)
+  })
 }
 
 /** @throws USAGE */
@@ -127,12 +126,50 @@ export function checkSlotName(name: string): string {
   )
 }
 
-function* numberedSlots(): Iterable<string> {
-  for (let slot = 1; slot <= MAX_SLOTS; slot++) yield String(slot)
+/** Those that are tried in turn. */
+function* slotsOf({ name }: ServiceIdentity): Iterable<string> {
+  if (name !== undefined) yield name
+  else for (let slot = 1; slot <= MAX_SLOTS; slot++) yield String(slot)
+}
+
+/** The key in this file, or null if a running process holds it. */
+function takeSlot(folder: string, file: string, identity: ServiceIdentity): HeldKey | null {
+  const lock = FileLock.tryTake(`${file}.lock`)
+  if (!lock) return null
+  try {
+    const keyPair = keepKey(file, join(folder, versionedFile(identity)))
+    writeFileSync(versionFile(file), identity.version, { mode: PRIVATE_FILE })
+    return { keyPair, release: () => lock.release() }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+/**
+ * The version that the holder of a key serves, if it is another than this one, on the same port. What has no port
+ * may run in two versions side by side.
+ */
+function otherVersion(file: string, { version, backend }: ServiceIdentity): string | null {
+  if (!HAS_PORT.test(backend) || !existsSync(versionFile(file))) return null
+  const held = readFileSync(versionFile(file), 'utf8')
+  // An empty one is just being written.
+  return held === version || held === '' ? null : held
+}
+
+function tooMany({ role }: ServiceIdentity): SeaportError {
+  return SeaportError.LIMIT_REACHED(
+    `${MAX_SLOTS} instances of ${role} run on this machine already; give this one a folder of its own (--dir)`
+  )
 }
 
 function slotFile({ role, backend }: ServiceIdentity, slot: string): string {
   return fileName(`${role} ${backend} ${slot}`)
+}
+
+/** Which version the holder of a key serves. */
+function versionFile(file: string): string {
+  return `${file}.version`
 }
 
 /** What builds before 0.2 called the file of a service's key. */

@@ -56,13 +56,33 @@ t.test('whoever comes takes the first slot that nobody holds', async (t) => {
   const { take } = await folder(t)
   const started = []
   // One after the other, so that the first has the first slot.
-  for (const version of ['1.0.0', '1.0.0', '1.0.1']) started.push(await take(version))
+  for (let i = 0; i < 3; i++) started.push(await take('1.0.0'))
   t.equal(new Set(started.map(({ key }) => key)).size, 3)
   started[1]?.release()
-  t.equal((await take('1.0.2')).key, started[1]?.key)
+  t.equal((await take('1.0.0')).key, started[1]?.key)
   started[0]?.release()
   t.equal((await take('1.0.2', { name: '1' })).key, started[0]?.key, 'a number is a name')
 })
+
+t.test(
+  'two versions that overlap on one port need a name, and what has no port does not',
+  async (t) => {
+    const { dir, take } = await folder(t)
+    const first = await take('1.0.0')
+    await t.rejects(take('1.0.1'), { code: 'KEY_IN_USE', message: /a@1\.0\.0 on 127.*--name/ })
+    t.not((await take('1.0.1', { name: 'next' })).key, first.key)
+    t.not((await take('1.0.1', { backend: '127.0.0.1:81' })).key, first.key)
+    await take('1.0.0', { backend: 'in process' })
+    await take('1.0.1', { backend: 'in process' })
+
+    const identity = { role: 'a', version: '1.0.1', backend: BACKEND }
+    const { next, held } = await nextServiceKey(REGISTRY, identity, dir)
+    t.equal(toHex(next.publicKey), first.key, 'the key after an upgrade')
+    t.same(held, [])
+    first.release()
+    t.equal((await take('1.0.1')).key, first.key)
+  }
+)
 
 t.test('a name is held by one at a time, and has rules', async (t) => {
   const { take } = await folder(t)
@@ -83,8 +103,9 @@ t.test('a key that was kept for a version goes on as the key of the slot', async
   t.equal(first.key, old)
   t.equal((await take('2.0.0', { name: 'next' })).key, other, 'two versions at once have names')
   first.release()
-  t.equal((await take('1.0.1')).key, old)
-  t.not((await take('1.0.0')).key, old, 'it has become the key of one slot only')
+  const upgraded = await take('1.0.1')
+  t.equal(upgraded.key, old)
+  t.not((await take('1.0.1')).key, old, 'it has become the key of one slot only')
 })
 
 t.test('a versioned key does not take the place of the key that the slot has', async (t) => {
@@ -109,9 +130,8 @@ t.test(
     const after = await nextServiceKey(REGISTRY, identity, dir)
     t.same(after.held, [next.next])
     t.equal((await take('1.0.0')).key, toHex(after.next.publicKey))
-    await t.rejects(nextServiceKey(REGISTRY, { ...identity, name: '1' }, dir), {
-      code: 'KEY_IN_USE'
-    })
+    const named = await nextServiceKey(REGISTRY, { ...identity, name: '1' }, dir)
+    t.same(named, { next: next.next, held: [] }, 'a public key is shown whoever holds it')
   }
 )
 
