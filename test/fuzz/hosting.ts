@@ -12,6 +12,7 @@ import {
   MAX_FRAME_BYTES
 } from '../../lib/hosting/chunks/chunk-frames.js'
 import { ChunkPeer } from '../../lib/hosting/chunks/chunk-peer.js'
+import { decodeRelease, encodeRelease, releaseOf } from '../../lib/hosting/release.js'
 import { FrameReader } from '../../lib/messaging/frame-reader.js'
 import { END, tarEntry } from '../hosting/bundle/folders.js'
 import { idleStream } from '../link/pair.js'
@@ -35,6 +36,7 @@ const APP = {
   update: { steady: '1s' },
   uses: ['db@3.x']
 }
+const BUNDLE = { list: hash, platforms: ['linux-x64'] }
 const ARCHIVE = [
   tarEntry({ name: 'bin/run', mode: 0o755, content: 'run' }),
   tarEntry({ name: 'bin/again', type: '2', link: 'run' }),
@@ -50,6 +52,10 @@ export const hostingTargets: Record<string, Target> = {
   'an App.config': {
     valid: [Buffer.from('APP_NAME shop\nAPP_HOSTNAME shop.test\n')],
     read: ([text]) => parseOldAppFile(String(text), { files: ['server.js'] })
+  },
+  'a release': {
+    valid: [encodeRelease(releaseOf(parseAppFile(JSON.stringify(APP)), BUNDLE)).bytes],
+    read: ([bytes]) => decodeRelease(bytes as Buffer)
   },
   'a list of chunks': {
     valid: [encodeChunkList([{ hash, size: 7 }])],
