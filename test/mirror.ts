@@ -7,6 +7,7 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/bin/bootstrap.test.ts': ['core/bootstrap-node'],
   'test/bin/usage.test.ts': ['identity', 'roles', 'options'],
   'test/consumer.test.ts': ['consumer-entry', 'dialing/links', 'registry'],
+  'test/registry/trust/instance-rule.test.ts': ['registry/trust/instance-proof'],
   'test/core/metrics.test.ts': ['core/errors'],
   'test/core/race.test.ts': ['core/abort'],
   'test/core/serial-queue.test.ts': ['core/keyed-queue'],

@@ -332,11 +332,9 @@ export class Registrar extends ReadyResource {
   }
 
   #onrights(subject: string | undefined) {
-    if (subject === undefined) {
-      for (const entry of this.#publishedLog.entries()) this.#recheck(recordOf(entry).key)
-      return
+    for (const { key, app } of this.#publishedLog.entries().map(recordOf)) {
+      if (subject === undefined || subject === key || subject === app?.host) this.#recheck(key)
     }
-    this.#recheck(subject)
   }
 
   /** Removes an instance if it may not be served any more, and tells its owner. */

@@ -1,5 +1,6 @@
 import semver from 'semver'
 import { ONLY_BYTES } from '../../core/purpose.js'
+import type { InstanceRule } from '../trust/instance-rule.js'
 import {
   isGone,
   isStale,
@@ -35,10 +36,7 @@ export type DirectoryListener = (change: DirectoryChange, instance: Instance) =>
 /** How many versions of a role a range may choose from. */
 export type Versions = 'newest' | 'all'
 
-/**
- * So many answers, each for one range, are cached for a role. The bound is there because callers choose the
- * ranges.
- */
+/** So many answers, each for one range, are cached for a role: callers choose the ranges. */
 const MAX_ANSWERS = 64
 
 /**
@@ -57,6 +55,18 @@ export class Directory {
   readonly #listeners = new Set<DirectoryListener>()
   /** Each instance as the listeners were last told of it. */
   readonly #told = new Map<string, Instance>()
+  readonly #rule: InstanceRule | null
+
+  /** @param rule which records count. Default: all */
+  constructor(rule: InstanceRule | null = null) {
+    this.#rule = rule
+    rule?.watch((role) => {
+      for (const key of this.#roles.get(role)?.keys ?? []) {
+        this.#forgetAnswers(key)
+        this.#tell(key)
+      }
+    })
+  }
 
   /**
    * Calls the listener after each change, until the function that this returns is called. What is
@@ -156,8 +166,8 @@ export class Directory {
 
   /** The status that `get` would give, without making an instance: for callers that ask all the time. */
   statusOf(key: string): Instance['status'] | null {
-    const winner = this.#winner(key)
-    return winner && !isGone(winner.entry) ? statusOf(winner.entry) : null
+    const winner = this.#present(key)
+    return winner && statusOf(winner.entry)
   }
 
   /** The versions of a role that any log knows, those of instances that are gone included. */
@@ -223,8 +233,15 @@ export class Directory {
   }
 
   #instance(key: string): Instance | null {
+    const winner = this.#present(key)
+    return winner && toInstance(winner.entry, winner.live)
+  }
+
+  /** The entry that counts, if it says that there is an instance. */
+  #present(key: string): Candidate | null {
     const winner = this.#winner(key)
-    return winner && !isGone(winner.entry) ? toInstance(winner.entry, winner.live) : null
+    if (!winner || isGone(winner.entry)) return null
+    return this.#rule?.counts(recordOf(winner.entry)) === false ? null : winner
   }
 
   #winner(key: string): Candidate | null {

@@ -58,7 +58,7 @@ const SWEEP_MS = 5000
  * `denied` (a SeaportError: we may not read; and whether the registry's own key says so) and `notice` (a SeaportError).
  */
 export class Replica extends ReadyResource {
-  readonly directory = new Directory()
+  readonly directory: Directory
   readonly registry: Buffer
   /** Our swarm key, hex. */
   readonly key: string
@@ -100,6 +100,7 @@ export class Replica extends ReadyResource {
     this.registry = registry
     this.key = toHex(keyPair.publicKey)
     this.membership = membership
+    this.directory = new Directory(membership.instances)
     this.#memory = new Recollection({ storage, registry, remember: (m) => this.#remember(m) })
     forward(this.#memory, this, ['notice'])
     this.backup = new Backup({

@@ -3,6 +3,7 @@ import { crypto, type SecretStream } from '../../core/holepunch.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { checkGrantStatement, type GrantStatement, isGrantStatement } from '../trust/grant.js'
 import { Grants } from '../trust/grants.js'
+import { InstanceRule } from '../trust/instance-rule.js'
 import { isObject } from '../trust/statement.js'
 import { StatementKinds } from '../trust/statement-kinds.js'
 import { Statements } from '../trust/statements.js'
@@ -26,6 +27,8 @@ export class Membership {
   readonly grants: Grants
   /** All that the logs say, grants included, and leases not. */
   readonly statements: Statements
+  /** Which records count as instances. */
+  readonly instances: InstanceRule
 
   readonly #registry: Buffer
   readonly #identities = new Map<string, KeyPair>()
@@ -38,6 +41,8 @@ export class Membership {
     this.statements.watchAll((statement) => {
       if (isGrantStatement(statement)) this.grants.add(statement)
     })
+    this.instances = new InstanceRule(this.statements, this.grants)
+    this.grants.watch(() => this.instances.review())
   }
 
   /** Keys in hex that this process proves to hold. */

@@ -28,12 +28,20 @@ export interface AppStatement extends Statement {
   version: string
   /** The hash of the release, hex. */
   release: string
+  /** What it was before, the latest first: hosts keep these releases, and instances of them still count. */
+  kept: AppRelease[]
   instances: number | 'all'
   /** The hostnames that it answers for, and since when it claims each, in ms since 1970. */
   hostnames: { [hostname: string]: number }
   place: AppPlace
   /** How often it was asked to start anew. */
   restarts: number
+}
+
+/** A version of an app, and the hash of its release. */
+export interface AppRelease {
+  version: string
+  release: string
 }
 
 /** What an app needs of a host, as its release says. */
@@ -62,6 +70,8 @@ const APP_TYPE = 'hyperseaport/app/1'
 const MAX_APP_BYTES = 4096
 const MAX_INSTANCES = 1000
 const MAX_HOSTNAMES = 16
+/** Beside the wanted one. Their hashes leave room for hostnames in 4 KiB. */
+export const MAX_KEPT_RELEASES = 10
 const MAX_LABELS = 24
 const MAX_PLATFORMS = 16
 /** Leaves room above, so that nobody has the last word for good. */
@@ -89,6 +99,7 @@ export const APP: StatementKind<AppStatement> = {
     if (!STATES.has(value.state)) throw bad('state')
     if (!isExactVersion(value.version)) throw bad('version')
     if (!isHex(value.release, 32)) throw bad('release')
+    if (!areReleases(value.kept)) throw bad('kept')
     if (!isCount(value.instances)) throw bad('instances')
     if (!areClaims(value.hostnames)) throw bad('hostnames')
     if (!isPlace(value.place)) throw bad('place')
@@ -134,6 +145,7 @@ export function signApp(
   const statement = signStatement(
     {
       ...fields,
+      kept: isLive(before) ? releasesOf(before, fields.release) : [],
       hostnames: Object.fromEntries(claims),
       type: APP_TYPE,
       registry: toHex(registry),
@@ -145,6 +157,13 @@ export function signApp(
     issuer.secretKey
   )
   return checkStatement(APP, statement, registry)
+}
+
+/** The releases that a host keeps: the wanted one and those before it, but for one. */
+export function releasesOf({ version, release, kept }: AppStatement, but = ''): AppRelease[] {
+  return [{ version, release }, ...kept]
+    .filter((one) => one.release !== but)
+    .slice(0, MAX_KEPT_RELEASES)
 }
 
 /** The hash of a statement, by which the next one names it: BLAKE2b-256 of its signature, hex. */
@@ -226,6 +245,14 @@ function areClaims(value: unknown): boolean {
   return (
     claims.length <= MAX_HOSTNAMES &&
     claims.every(([hostname, since]) => isDnsName(hostname) && isNumber(since))
+  )
+}
+
+function areReleases(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.length <= MAX_KEPT_RELEASES &&
+    value.every((one) => isObject(one) && isExactVersion(one.version) && isHex(one.release, 32))
   )
 }
 

@@ -10,7 +10,7 @@ import {
   REVOCATION,
   type Revocation
 } from './grant.js'
-import type { Right, Rights } from './rights.js'
+import { HOST_ROLE, type Right, type Rights } from './rights.js'
 
 /** Told of a key whose rights may have changed; undefined if it may be anybody's. */
 export type RightsListener = (subject: string | undefined) => void
@@ -216,6 +216,7 @@ function gives(grant: Grant, right: Exclude<Right, { kind: 'admin' }>): boolean 
   if (right.kind === 'read') return true
   if (right.kind === 'host') return grant.host === true
   if (right.kind === 'deploy') return givesDeploy(grant, right)
+  if (right.role === HOST_ROLE && givesHostRole(grant, right.kind)) return true
   const { role, version } = right
   if (right.kind === 'call') return givesCall(grant, right)
   return grant[right.kind].some((pattern) => parseRolePattern(pattern).has(role, version))
@@ -236,4 +237,9 @@ function givesCall(grant: Grant, right: Extract<Right, { kind: 'call' }>): boole
   if (grant.call?.some((pattern) => parseCallPattern(pattern).has(role, version, command)))
     return true
   return isImpliedByConsume(command) && gives(grant, { kind: 'consume', role, version })
+}
+
+/** Hosts serve each other chunks, and deployers command them. Each request is asked for by itself there. */
+function givesHostRole({ host, deploy = [], admin }: Grant, kind: 'serve' | 'consume' | 'call') {
+  return host === true || admin || (kind !== 'serve' && deploy.length > 0)
 }

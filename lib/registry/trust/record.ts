@@ -4,6 +4,8 @@ import { toHex } from '../../core/keys.js'
 import { isPrintable, printable } from '../../core/printable.js'
 import { arePurposes, isOnlyBytes } from '../../core/purpose.js'
 import { isExactVersion, isRoleName } from '../../core/role.js'
+import { checkInstanceProof, type InstanceProof, isInstanceProof } from './instance-proof.js'
+import type { Right, Rights } from './rights.js'
 import { isObject, parseJson, type Statement, signStatement } from './statement.js'
 import { badField, checkStatement, isHex, isSigned, type StatementKind } from './statement-kind.js'
 
@@ -27,6 +29,8 @@ export interface ServiceRecord extends Statement {
   speaks?: string[]
   /** What letters to it are sealed to (X25519). Absent, it is what its key stands for. */
   prekey?: string
+  /** What says that it is an instance of the app of this name, signed by the host where it runs. */
+  app?: InstanceProof
   /** Swarm key of the process that may hold the lease: whoever else shows this record gets none. */
   holder: string
   /** Greater in every later record of the same key; usually the ms since 1970 when it was signed. */
@@ -51,7 +55,7 @@ export interface Stale {
 /** What the owner chooses; the rest follows from its key and the registry. */
 export type RecordFields = Pick<
   ServiceRecord,
-  'role' | 'version' | 'tags' | 'status' | 'reason' | 'direct' | 'speaks' | 'holder' | 'seq'
+  'role' | 'version' | 'tags' | 'status' | 'reason' | 'direct' | 'speaks' | 'app' | 'holder' | 'seq'
 > & { prekey?: string | null | undefined }
 
 /** Largest record, in bytes of JSON. */
@@ -61,6 +65,9 @@ export const MAX_SEQ = 2 ** 52
 
 /** The role of those that write to each other. Whoever is granted anything may serve it. */
 export const PEER = 'peer'
+
+/** Whether the host's signature in a record holds. */
+const hosted = new WeakMap<ServiceRecord, boolean>()
 
 const RECORD_TYPE = 'hyperseaport/record/1'
 const GONE_TYPE = 'hyperseaport/gone/1'
@@ -92,13 +99,17 @@ export const RECORD: StatementKind<ServiceRecord> = {
     if (!areAddresses(value.direct)) throw bad('direct')
     if (value.speaks !== undefined && !arePurposes(value.speaks)) throw bad('speaks')
     if (value.prekey !== undefined && !isHex(value.prekey, 32)) throw bad('prekey')
+    if (value.app !== undefined && !isInstanceProof(value.app)) throw bad('app')
     if (!isHex(value.holder, 32)) throw bad('holder')
     if (!isSeq(value.seq)) throw bad('seq')
   },
   subject: ({ key }) => key,
   signer: ({ key }) => key,
-  mayIssue: ({ key, role, version }, rights) =>
-    rights.allows(key, role === PEER ? { kind: 'read' } : { kind: 'serve', role, version }),
+  mayIssue(record, rights) {
+    const { key, role, version } = record
+    const right: Right = role === PEER ? { kind: 'read' } : { kind: 'serve', role, version }
+    return rights.allows(key, right) || isHosted(record, rights)
+  },
   merge: (known, next) => (next.seq > known.seq ? next : known)
 }
 
@@ -106,7 +117,7 @@ export const RECORD: StatementKind<ServiceRecord> = {
 export function signRecord(
   registry: Buffer,
   keyPair: KeyPair,
-  { reason, speaks, prekey, ...fields }: RecordFields
+  { reason, speaks, prekey, app, ...fields }: RecordFields
 ): ServiceRecord {
   const record = signStatement(
     {
@@ -114,6 +125,7 @@ export function signRecord(
       ...(reason && { reason: printable(reason).slice(0, MAX_REASON_LENGTH) }),
       ...(speaks && !isOnlyBytes(speaks) && { speaks }),
       ...(prekey && { prekey }),
+      ...(app && { app }),
       type: RECORD_TYPE,
       registry: toHex(registry),
       key: toHex(keyPair.publicKey)
@@ -121,6 +133,17 @@ export function signRecord(
     keyPair.secretKey
   )
   return checkStatement(RECORD, record, registry)
+}
+
+/** Whether a key that may run apps has signed that this is an instance of one. */
+export function isHosted(record: ServiceRecord, rights: Rights): boolean {
+  const { app } = record
+  if (!app || !rights.allows(app.host, { kind: 'host' })) return false
+  const known = hosted.get(record)
+  if (known !== undefined) return known
+  const isSound = checkInstanceProof(app, record)
+  hosted.set(record, isSound)
+  return isSound
 }
 
 /** Whether the record's own key signed it. Takes about 50 µs. */

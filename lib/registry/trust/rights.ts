@@ -8,6 +8,9 @@ export type Right =
   | { kind: 'serve' | 'consume'; role: string; version: string }
   | { kind: 'call'; role: string; version: string; command: string }
 
+/** The role under which hosts are registered. Who may host serves it, and who may host or deploy consumes it. */
+export const HOST_ROLE = '@hyperseaport/host'
+
 /** Answers who may do what. Keys are hex. */
 export interface Rights {
   /** The registry's public key, which may do everything. */
