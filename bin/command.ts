@@ -9,6 +9,8 @@ import type { Settings } from './settings.js'
 export interface Command extends Declaration {
   /** Whether it runs until it is stopped. Of others, a stop is a failure. */
   isLasting?: boolean
+  /** Whether it asks for what the config file would say, and writes it, where the named one is missing. */
+  makesConfig?: boolean
   /** Reads all its settings before it does anything, so that usage errors come first. */
   run(settings: Settings, lifetime: Lifetime): Promise<void>
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { SeaportError } from '../lib/identity.js'
 import { parseArguments } from './arguments.js'
 import type { Command } from './command.js'
@@ -38,9 +38,13 @@ export class Program {
     for (const variable of injectedVariables(process.env, command)) {
       say(`${variable}=${process.env[variable]} is no setting of ours, and is passed over`)
     }
-    const config = readConfig(environment.path('config', undefined), (path, owner) =>
-      say(`${path} is user ${owner}'s and is passed over; to use it, name it by --config`)
-    )
+    const named = environment.path('config', undefined)
+    const isToCome = command.makesConfig === true && named !== undefined && !existsSync(named)
+    const config = isToCome
+      ? null
+      : readConfig(named, (path, owner) =>
+          say(`${path} is user ${owner}'s and is passed over; to use it, name it by --config`)
+        )
     if (config) await warnOfUnknownKeys(config, command)
     const settings = new Settings(command, values, process.env, config)
     this.#verbose = settings.on('verbose')

@@ -37,6 +37,8 @@ export interface PeerEvents {
   message: [message: MailMessage]
   /** What became of a letter that was sent, in this run or an earlier one. */
   receipt: [receipt: LetterReceipt]
+  /** Its mail is open: letters can be written, and come, whether or not a registrar is there. */
+  connecting: []
   /** A registrar confirmed its record; again after it was lost. */
   registered: [record: ServiceRecord]
   /** No registrar holds the record any more; the peer goes on trying. */
@@ -72,7 +74,7 @@ class PeerFace extends EventEmitter<PeerEvents> {
       verb: VERB
     })
     this.#mail = this.#service.mail
-    forward(this.#service, this, ['registered', 'lost', 'denied', 'notice'])
+    forward(this.#service, this, ['connecting', 'registered', 'lost', 'denied', 'notice'])
     forward(this.#mail, this, ['receipt'])
     this.#mail.handBy(this as EventEmitter)
   }
@@ -155,10 +157,11 @@ class PeerFace extends EventEmitter<PeerEvents> {
   /**
    * Links with a key, and tells on which path.
    *
+   * @param address where it takes links by TCP, as `host:port`, if its record does not say so
    * @throws LINK_LOST, CLOSED, BAD_KEY
    */
-  reach(key: Buffer | string, signal?: AbortSignal): Promise<PathView> {
-    return this.#mail.reach(key, signal)
+  reach(key: Buffer | string, address?: string): Promise<PathView> {
+    return this.#mail.reach(key, address)
   }
 
   /** Letters, links and streams, as numbers. */

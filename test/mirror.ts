@@ -70,6 +70,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/state/statements'
   ],
   'test/gateway/messages.test.ts': ['messaging/command-measures'],
+  'test/bin/mail.test.ts': ['folders'],
   'test/bin/messages.test.ts': ['messaging/json-lines', 'messaging/stdio-program', 'printing'],
   'test/messaging/events.test.ts': [
     'messaging/entry-events',

@@ -66,6 +66,7 @@ const ofWeb: Listeners<WebEvents> = {
   notice: onError
 }
 const ofPeer: Listeners<PeerEvents> = {
+  connecting() {},
   message: ({ from, body, id, sentAt }: MailMessage) => console.log(from, body, id, sentAt.getTime()),
   receipt: ({ id, status, code }) => console.log(id, status, code),
   registered: onRecord,

@@ -1,4 +1,5 @@
 import { SeaportError } from '../core/errors.js'
+import type { KeyPair } from '../core/keys.js'
 import { type DirectReach, parseDirectReach } from '../link/direct/address.js'
 import { DirectConnector } from '../link/direct/connector.js'
 import { LinkPool } from '../link/pool.js'
@@ -24,25 +25,30 @@ export function checkCaller({ direct = DIRECT_REACH }: CallerOptions) {
   parseDirectReach(direct)
 }
 
+/** In whose name links are made, and where else services are looked for, if not as a participant's are. */
+export interface LinkNames {
+  keyPair?: () => KeyPair
+  addressesOf?: (servicePublicKey: Buffer) => readonly string[]
+}
+
 /**
- * The links of a member of a registry to its services, in the name of its process key, or of another. A service that
- * leaves ends its streams in order; those to one that is put out are cut here.
+ * The links of a member of a registry to its services, in the name of its process key unless another is given. A
+ * service that leaves ends its streams in order; those to one that is put out are cut here.
  *
  * @throws USAGE
  */
 export function linksOf(
   participant: Participant,
   reach: DirectReach = DIRECT_REACH,
-  keyPair = () => participant.keyPair
+  {
+    keyPair = () => participant.keyPair,
+    addressesOf = (key) => participant.addressesOf(key)
+  }: LinkNames = {}
 ): LinkPool {
   const pool = new LinkPool({
     connect: (key, relay) => participant.network.connect(key, keyPair(), relay?.key),
     relay: () => participant.relay,
-    connector: new DirectConnector({
-      keyPair,
-      addressesOf: (key) => participant.addressesOf(key),
-      reach: parseDirectReach(reach)
-    })
+    connector: new DirectConnector({ keyPair, addressesOf, reach: parseDirectReach(reach) })
   })
   const { grants } = participant.membership
   const stop = grants.watch((subject) => {

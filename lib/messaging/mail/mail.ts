@@ -137,10 +137,11 @@ export class Mail extends EventEmitter<MailEvents> {
   /**
    * Links with a key, and tells on which path.
    *
+   * @param address where it takes links by TCP, as `host:port`, if its record does not say so
    * @throws LINK_LOST, CLOSED, BAD_KEY
    */
-  async reach(key: Buffer | string, signal?: AbortSignal): Promise<PathView> {
-    return (await this.#office()).pool.reach(parseKey(key), signal)
+  async reach(key: Buffer | string, address?: string): Promise<PathView> {
+    return (await this.#office()).reach(parseKey(key), address)
   }
 
   /** Letters that wait, and what was counted. */

@@ -5,7 +5,7 @@ import { MAIL } from '../../core/purpose.js'
 import { parseRoleRange } from '../../core/role.js'
 import { linksOf } from '../../dialing/links.js'
 import type { DirectReach } from '../../link/direct/address.js'
-import type { LinkPool } from '../../link/pool.js'
+import type { LinkPool, PathView } from '../../link/pool.js'
 import { defaultDir } from '../../registry/log/storage.js'
 import type { Participant } from '../../registry/replica/participant.js'
 import { Inbox, type InboxSlip, type MailMessage } from './inbox.js'
@@ -68,6 +68,8 @@ export class Office {
   readonly inbox: Inbox
   readonly pool: LinkPool
   readonly blocked = new Set<string>()
+  /** What a user said of where a key takes links. */
+  readonly #addresses = new Map<string, readonly string[]>()
   readonly #parts: MailParts
   readonly #key: string
   readonly #abort = new AbortController()
@@ -90,7 +92,13 @@ export class Office {
       outbox: new LetterBox(this.store, 'outbox', { ...BOX_LIMITS, ...parts.outbox }),
       inbox: new LetterBox(this.store, 'inbox', { ...BOX_LIMITS, ...parts.inbox })
     }
-    this.pool = linksOf(participant, direct, () => keyPair)
+    this.pool = linksOf(participant, direct, {
+      keyPair: () => keyPair,
+      addressesOf: (key) => [
+        ...(this.#addresses.get(toHex(key)) ?? []),
+        ...participant.addressesOf(key)
+      ]
+    })
     const common = { registry, keyPair, now: Date.now }
     this.inbox = new Inbox({
       ...common,
@@ -109,7 +117,8 @@ export class Office {
       instances: (text) => {
         const { role, range } = parseRoleRange(text)
         const all = directory.resolve(role, range).filter(({ speaks }) => speaks.includes(MAIL))
-        return all.map(({ servicePublicKey }) => servicePublicKey)
+        const keys = all.map(({ servicePublicKey }) => servicePublicKey)
+        return keys.filter((key) => key !== this.#key)
       },
       deliver: (to, letter, onreceipt) => this.#deliver(to, letter, onreceipt),
       ttl,
@@ -134,6 +143,14 @@ export class Office {
     this.#upkeep = setInterval(() => void this.#keepUp(), UPKEEP_MS)
     this.#upkeep.unref()
     void this.#keepUp()
+  }
+
+  /** Links with a key, and looks for it at an address, too. */
+  async reach(key: Buffer, address?: string): Promise<PathView> {
+    if (address !== undefined) this.#addresses.set(toHex(key), [address])
+    const view = await this.pool.reach(key, this.#abort.signal)
+    this.outbox.wake(toHex(key))
+    return view
   }
 
   /** Sends no more. Links are given back, which may have to tell the DHT. */

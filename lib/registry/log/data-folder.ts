@@ -14,7 +14,16 @@ export const PRIVATE_FILE = 0o600
  * @throws STORAGE_FAILED if this user has no folder for data
  */
 export function registryDir(registry: Buffer): string {
-  return join(dataHome(), 'hyperseaport', toHex(registry))
+  return join(userDir(), toHex(registry))
+}
+
+/**
+ * The folder of all that this user keeps, by default.
+ *
+ * @throws STORAGE_FAILED if this user has no folder for data
+ */
+export function userDir(): string {
+  return join(dataHome(), 'hyperseaport')
 }
 
 /**

@@ -9,7 +9,7 @@ import { loadMemory, MEMORY_FILE, type Memory, noMemory, nothingStored } from '.
 import { MemoryDatabase } from './memory-database.js'
 import { isLocked, isMoved, isRefused, makeStore } from './store.js'
 
-export { defaultDir, makeFolder } from './data-folder.js'
+export { defaultDir, makeFolder, userDir } from './data-folder.js'
 export { temporaryFolder } from './temporary-folder.js'
 
 export interface StorageOptions {

@@ -1,0 +1,92 @@
+import { once } from 'node:events'
+import { KeyPair, SeaportError } from '../lib/identity.js'
+import type { MailMessage, Peer } from '../lib/index.js'
+import { DIRECT_REACHES } from '../lib/options.js'
+import { printable, printableJson } from '../lib/printing.js'
+import type { Flag } from './declaration.js'
+import {
+  COMMON_FLAGS,
+  DIR_FLAG,
+  NETWORK_FLAGS,
+  networkOptions,
+  REGISTRY_PUBLIC_KEY_FLAG
+} from './flags.js'
+import type { Lifetime } from './lifetime.js'
+import type { Settings } from './settings.js'
+import { say } from './talk.js'
+
+/** Flags of the verbs that write and read letters. */
+export const MAILING_FLAGS = {
+  registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
+  seed: {
+    describe: "The peer's own seed or @file",
+    otherwise: 'the process key, which is kept for this registry'
+  },
+  direct: {
+    describe: 'Which addresses to listen on by TCP, beside the DHT: off, lan or any',
+    otherwise: 'lan, or loopback if the DHT node is there'
+  },
+  dir: DIR_FLAG,
+  ...NETWORK_FLAGS,
+  ...COMMON_FLAGS
+} satisfies Record<string, Flag>
+
+/** What the wizard of `peer` has asked for, in place of settings. */
+export interface PeerAnswers {
+  registryPublicKey?: Buffer
+  name?: string
+}
+
+/**
+ * A peer whose mail is open. A registrar is looked for meanwhile, and for as long as it takes: what is written is on
+ * disk in any case.
+ */
+export async function openPeer(
+  settings: Settings,
+  lifetime: Lifetime,
+  { registryPublicKey = settings.key('registryPublicKey'), name }: PeerAnswers = {}
+): Promise<Peer> {
+  const seed = settings.key('seed', undefined)
+  const { Peer } = await import('../lib/peer.js')
+  const peer = lifetime.own(
+    Peer({
+      registryPublicKey,
+      name,
+      keyPair: seed && KeyPair(seed),
+      direct: settings.word('direct', DIRECT_REACHES, undefined),
+      dir: settings.path('dir', undefined),
+      timeout: Infinity,
+      ...networkOptions(settings)
+    })
+  )
+  peer.on('denied', ({ message }) => say(message))
+  peer.on('notice', ({ message }) => {
+    if (settings.on('verbose')) say(message)
+  })
+  const failed = new Promise<never>((_, reject) => {
+    peer.setup().catch((error) => {
+      // Whoever stops it knows.
+      if (error instanceof SeaportError && error.code === 'CLOSED') return
+      reject(error)
+    })
+  })
+  await Promise.race([once(peer, 'connecting'), failed, lifetime.untilStopped()])
+  failed.catch((error) => say(`${error.message}`))
+  return peer
+}
+
+/** A letter on one line. */
+export function lineOf({ from, body, sentAt }: MailMessage): string {
+  const text = typeof body === 'string' ? printable(body) : printableJson(shown(body))
+  return `${sentAt.toISOString()} ${from} ${text}`
+}
+
+/** The same as JSON. */
+export function jsonOf({ body, sentAt, ...message }: MailMessage): string {
+  return printableJson({ ...message, sentAt: sentAt.toISOString(), body: shown(body) })
+}
+
+function shown(body: unknown): unknown {
+  if (body === undefined) return null
+  return body instanceof Uint8Array ? { base64: Buffer.from(body).toString('base64') } : body
+}

@@ -1,0 +1,2 @@
+/** Where a user's files are. */
+export { makeFolder, userDir } from './registry/log/storage.js'

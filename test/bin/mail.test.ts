@@ -1,0 +1,192 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { KeyPair, toHex } from '../../lib/core/keys.js'
+import { Watchdog } from '../watchdog.js'
+import { Cli, PROGRAM } from './cli.js'
+
+/** Each call is a process of its own. */
+t.setTimeout(120_000)
+
+async function harbor(t: Test) {
+  const cli = new Cli(t)
+  const bootstrap = await cli.island()
+  const { registryPublicKey } = cli.seed()
+  const registry = cli.start(['registry', '--dir', cli.path('registry')])
+  await registry.waitForLine('registryPublicKey=')
+  const peer = async (name: string, ...flags: string[]) => {
+    const running = cli.start(['peer', '--name', name, '--dir', cli.path(name), ...flags])
+    const key = await running.waitForTalk('peer ')
+    await running.waitForTalk('registered as peer ')
+    return { running, key }
+  }
+  return { cli, bootstrap, registryPublicKey, registry, peer }
+}
+
+t.test(
+  'a peer without a terminal prints what comes, and send prints the status it has',
+  async (t) => {
+    const { cli, peer } = await harbor(t)
+    const { running, key } = await peer('ada')
+    const sent = await cli.run(['send', key, 'hello \u001b[2J', '--wait', 'delivered'])
+    t.match(sent, { code: 0, stdout: /^delivered [0-9a-f]{64}\n$/ })
+    t.match(await running.waitForLine('20'), / [0-9a-f]{64} hello \ufffd\[2J$/, 'and no escapes')
+
+    const { key: other, running: json } = await peer('bea', '--json')
+    const second = await cli.run(
+      ['send', other, '-', '--type', 'note', '--json', '--wait', 'delivered'],
+      {
+        stdin: 'words'
+      }
+    )
+    t.match(JSON.parse(second.stdout), { status: 'delivered', to: other })
+    t.match(JSON.parse(`{${await json.waitForLine('{')}`), { type: 'note', body: 'words' })
+
+    const role = await cli.run(['send', 'peer@1.x', 'any of you', '--wait', 'delivered'])
+    t.match(role, { code: 0, stdout: /^delivered / })
+    t.match(await running.kill('SIGTERM'), { code: 0 })
+    t.match(await json.kill('SIGTERM'), { code: 0 })
+  }
+)
+
+t.test('what is not delivered waits on disk, and send fails if it was to wait', async (t) => {
+  const { cli, peer } = await harbor(t)
+  const keyPair = KeyPair()
+  const away = toHex(keyPair.publicKey)
+  const late = await cli.run(['send', away, 'x', '--wait', 'delivered', '--ttl', '1s'])
+  t.match(late, { code: 1, stdout: /^expired /, stderr: /^EXPIRED: /m })
+  const queued = await cli.run(['send', away, 'later'])
+  t.match(queued, { code: 0, stdout: /^queued / })
+
+  const seed = toHex(keyPair.secretKey.subarray(0, 32))
+  cli.write('seed.txt', seed)
+  const { running, key } = await peer('ada', '--seed', `@${cli.path('seed.txt')}`)
+  t.equal(key, away)
+  const inbox = await cli.run(['inbox', '--json'])
+  t.match(inbox, { code: 0, stdout: '' }, 'whoever has this mail open sends what waits')
+  t.match(await running.waitForLine('20'), / later$/)
+})
+
+t.test('inbox prints what came, once', async (t) => {
+  const { cli, peer } = await harbor(t)
+  const { running } = await peer('ada', '--control', '0')
+  const inbox = cli.start(['inbox', '--follow'])
+  const key = await inbox.waitForTalk('letters to ')
+  const dir = cli.path('bob')
+  t.match(await cli.run(['send', key, 'one', '--dir', dir, '--wait', 'delivered']), { code: 0 })
+  t.match(await inbox.waitForLine('20'), / one$/)
+  const taken = await cli.run(['send', key, 'x'])
+  t.match(taken, { code: 1, stdout: '', stderr: /^KEY_IN_USE: /m }, 'one process at a time')
+  t.match(await inbox.kill('SIGINT'), { code: 0 })
+  t.match(await cli.run(['inbox']), { code: 0, stdout: '' })
+  await running.kill('SIGTERM')
+})
+
+t.test('what is no receiver, and what is missing, is said before anything is opened', async (t) => {
+  const cli = new Cli(t)
+  cli.seed()
+  t.match(await cli.run(['send']), { code: 2, stderr: /--to is missing/ })
+  t.match(await cli.run(['send', 'nobody', 'x']), { code: 2, stderr: /^BAD_KEY: .*role has an @/m })
+  t.match(await cli.run(['send', 'a@x.y', 'x']), { code: 2, stderr: /^BAD_ROLE: /m })
+  t.match(await cli.run(['send', '--wait', 'read', 'a@1.x', 'x']), { code: 2, stderr: /delivered/ })
+  t.match(await cli.run(['peer', '--attach', '10.0.0.1:80']), { code: 2, stderr: /this machine/ })
+  t.match(await cli.run(['peer', '--attach', '127.0.0.1:9']), { code: 1, stderr: /^LINK_LOST/m })
+})
+
+t.test(
+  'a prompt in another terminal commands a peer, and only who can read the secret may',
+  async (t) => {
+    const { cli, peer } = await harbor(t)
+    const { running, key } = await peer('ada', '--control', '0')
+    const port = await running.waitForLine('control on port ')
+    const { key: bea } = await peer('bea')
+    const secret = join(cli.home, '.local/share/hyperseaport', `control-${port}`)
+    t.equal(statSync(secret).mode & 0o777, 0o600)
+
+    const stranger = connect(Number(port), '127.0.0.1')
+    let heard = ''
+    stranger.on('data', (bytes) => {
+      heard += bytes
+    })
+    stranger.write('POST / HTTP/1.1\r\n\r\nexit\n')
+    stranger.on('error', () => {})
+    await once(stranger, 'close')
+    t.equal(heard, '')
+
+    const attach = (...lines: string[]) =>
+      cli.run(['peer', '--attach', `127.0.0.1:${port}`], { stdin: `${lines.join('\n')}\n` })
+    const session = await attach('connect bea', `send ${bea} hello there`, 'peers', 'nonsense')
+    t.match(session, { code: 0 })
+    const lines = session.stdout.split('\n')
+    t.match(lines, [
+      'attached',
+      new RegExp(`^connected to ${bea} \\((direct|dht)`),
+      /^queued [0-9a-f]{64}$/
+    ])
+    t.ok(lines.includes(`${bea} bea`))
+    t.ok(lines.some((line) => line.startsWith('there is no "nonsense"')))
+    const again = await attach('discover', 'discover', 'block bea', 'exit')
+    t.match(again.stdout, new RegExp(`${bea} bea\nnobody new\nno more letters`))
+    t.match(await running.outcome, { code: 0 })
+    t.notOk(existsSync(secret))
+    t.equal(key.length, 64)
+  }
+)
+
+/** Types lines at a pseudo terminal, each once what it answers was seen. */
+async function atTerminal(t: Test, cli: Cli, bootstrap: string, args: string[], steps: string[][]) {
+  const line = [process.execPath, PROGRAM, ...args].map((word) => `'${word}'`).join(' ')
+  const { NODE_OPTIONS: _, ...env } = process.env
+  const child = spawn('script', ['-qec', line, '/dev/null'], {
+    cwd: cli.home,
+    env: { ...env, HOME: cli.home, HYPERSEAPORT_BOOTSTRAP: bootstrap, XDG_DATA_HOME: '' },
+    stdio: ['pipe', 'pipe', 'inherit']
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  let output = ''
+  let seen = 0
+  const watchdog = new Watchdog(30_000)
+  t.teardown(() => watchdog.stop())
+  child.stdout.on('data', (bytes) => {
+    output += bytes
+    child.emit('output')
+  })
+  const ended = once(child, 'close')
+  for (const [expected = '', typed = ''] of steps) {
+    while (!output.slice(seen).includes(expected)) {
+      await once(child, 'output', { signal: watchdog.signal }).catch(() => {
+        throw new Error(`${JSON.stringify(expected)} was not printed: ${JSON.stringify(output)}`)
+      })
+    }
+    seen = output.indexOf(expected, seen) + expected.length
+    child.stdin.write(`${typed}\n`)
+  }
+  const [code] = await ended
+  return { output, code }
+}
+
+t.test('at a terminal a peer asks for what its config file lacks, and has a prompt', async (t) => {
+  const { cli, bootstrap, registryPublicKey, peer } = await harbor(t)
+  const { running, key } = await peer('bea')
+  const config = join(cli.home, 'elsewhere.conf')
+  const args = ['peer', '--config', config, '--dir', cli.path('ada')]
+  const first = await atTerminal(t, cli, bootstrap, args, [
+    ['registryPublicKey: ', 'nonsense'],
+    ['registryPublicKey: ', registryPublicKey],
+    ['(may be empty): ', 'ada'],
+    ['registered as peer ', `connect ${key}`],
+    [`connected to ${key}`, 'discover'],
+    [`${key} bea`, `send ${key} hello from a terminal`],
+    ['delivered ', 'exit']
+  ])
+  t.equal(first.code, 0)
+  t.match(first.output, /@> /)
+  t.match(readFileSync(config, 'utf8'), `registryPublicKey=${registryPublicKey}\nname=ada\n`)
+  t.match(await running.waitForLine('20'), / hello from a terminal$/)
+  const second = await atTerminal(t, cli, bootstrap, args, [['@> ', 'exit']])
+  t.equal(second.code, 0)
+  t.notMatch(second.output, 'registryPublicKey: ', 'it asks once')
+})
