@@ -126,6 +126,11 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/chunks/chunk-frames',
     'hosting/chunks/chunk-peer'
   ],
+  'test/hosting/driver/process-driver.test.ts': [
+    'hosting/driver/cgroups',
+    'hosting/driver/driver',
+    'hosting/driver/proc'
+  ],
   'test/hosting/placement.test.ts': [
     'hosting/eligibility',
     'hosting/placement-view',

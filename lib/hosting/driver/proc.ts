@@ -1,0 +1,49 @@
+import { readFile } from 'node:fs/promises'
+
+const BOOT_ID = '/proc/sys/kernel/random/boot_id'
+/** Fields of /proc/PID/stat, counted after the name, which may have anything in it. */
+const STATE = 0
+const USER_TICKS = 11
+const SYSTEM_TICKS = 12
+const START_TICKS = 19
+const RESIDENT_PAGES = 21
+/** Of every Linux that Node runs on. */
+const MS_PER_TICK = 10
+const PAGE_BYTES = 4096
+
+/** A process, as the kernel shows it. */
+export interface ProcessStat {
+  ticks: string
+  /** Resident memory, in bytes. */
+  memory: number
+  /** Of a CPU, in ms. */
+  cpu: number
+}
+
+/** What the kernel says of a process; null if there is none, or it has ended and nobody has asked how. */
+export async function statOf(pid: number): Promise<ProcessStat | null> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => null)
+  if (stat === null) return null
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  if (fields[STATE] === 'Z' || fields[STATE] === 'X') return null
+  const number = (field: number) => Number(fields[field] ?? 0)
+  return {
+    ticks: fields[START_TICKS] ?? '',
+    memory: number(RESIDENT_PAGES) * PAGE_BYTES,
+    cpu: (number(USER_TICKS) + number(SYSTEM_TICKS)) * MS_PER_TICK
+  }
+}
+
+/** Names the time since this machine was started: what was kept before that is gone. */
+export async function bootId(): Promise<string> {
+  return (await readFile(BOOT_ID, 'utf8')).trim()
+}
+
+/** Sends a signal to a process, or with a negative pid to its group. One that there is no more hears nothing. */
+export function signalTo(pid: number, signal: NodeJS.Signals) {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // It has ended.
+  }
+}

@@ -1,0 +1,175 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { open } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { SeaportError } from '../../core/errors.js'
+import { Cgroups, endGroup, hasRunOut, memoryOf } from './cgroups.js'
+import type { Abilities, Driver, Ending, Kept, Running, StartTerms, Usage } from './driver.js'
+import { bootId, signalTo, statOf } from './proc.js'
+
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+const PIDS = 512
+const LOG_MODE = 0o640
+/** How often one that we did not start is looked at: the kernel tells only its parent that it has ended. */
+const POLL_MS = 200
+const KIB = 1024
+
+/**
+ * Becomes the program, once it is in its groups: nothing of it runs outside of them. The limit of its data holds for each
+ * process by itself, and is for where there are no groups. (The limit of the address space would be one that Node does not
+ * start with.)
+ */
+const WRAPPER = `
+groups=$1; data=$2; shift 2
+while [ "$groups" -gt 0 ]; do echo $$ > "$1/cgroup.procs" || exit 126; shift; groups=$((groups - 1)); done
+[ "$data" = 0 ] || ulimit -d "$data" || exit 126
+exec "$@"
+`
+
+/**
+ * Runs instances as processes of this machine. They do not depend on this one: each leads a group of its own, and writes its
+ * output to a file itself. So the host can be stopped and started again, and finds them by their pids, and by when they
+ * were started, since a pid may be somebody else's by then.
+ */
+export class ProcessDriver implements Driver {
+  readonly name = 'process'
+  #cgroups: Promise<Cgroups> | null = null
+
+  async available(): Promise<Abilities> {
+    if (process.platform !== 'linux') {
+      throw SeaportError.UNSUPPORTED_DEPENDENCY('processes of apps are run on Linux only')
+    }
+    return { limits: (await this.#groups()).controllers, users: mayChangeUser() }
+  }
+
+  async start(terms: StartTerms): Promise<Running> {
+    const {
+      name,
+      command,
+      folder,
+      data,
+      env,
+      log,
+      memory,
+      cpu = null,
+      pids = PIDS,
+      uid = null
+    } = terms
+    if (!command[0] || !/^[a-z0-9][a-z0-9-]{0,100}$/.test(name)) {
+      throw SeaportError.USAGE('which command is to be run, under which name?')
+    }
+    const groups = await this.#groups()
+    const cgroups = await groups.make(name, { memory, cpu, pids })
+    const limit = memory > 0 && !groups.controllers.includes('memory') ? Math.ceil(memory / KIB) : 0
+    const words = [...asUser(uid), ...command]
+    const file = await open(log, 'a', LOG_MODE).catch((error) => {
+      throw SeaportError.STORAGE_FAILED(`its output cannot be written: ${error.message}`, error)
+    })
+    try {
+      const args = ['-c', WRAPPER, 'sh', cgroups.length, limit, ...cgroups, ...words].map(String)
+      const child = spawn('/bin/sh', args, {
+        cwd: folder,
+        env: { PATH: `${PATH}:${dirname(process.execPath)}`, HOME: data, ...env },
+        stdio: ['ignore', file.fd, file.fd],
+        detached: true
+      })
+      await started(child)
+      child.unref()
+      const pid = child.pid as number
+      const ticks = (await statOf(pid))?.ticks ?? ''
+      return new RunningProcess({ pid, ticks, boot: await bootId(), cgroups }, child)
+    } finally {
+      await file.close()
+    }
+  }
+
+  async adopt(kept: Kept): Promise<Running | null> {
+    if (await isAlive(kept)) return new RunningProcess(kept, null)
+    // Another boot has other groups, and maybe another's of the same names.
+    if (kept.boot === (await bootId())) await Promise.all(kept.cgroups.map(endGroup))
+    return null
+  }
+
+  #groups(): Promise<Cgroups> {
+    this.#cgroups ??= Cgroups.find()
+    return this.#cgroups
+  }
+}
+
+class RunningProcess implements Running {
+  readonly kept: Kept
+  readonly ended: Promise<Ending>
+
+  constructor(kept: Kept, child: ChildProcess | null) {
+    this.kept = kept
+    this.ended = this.#end(child)
+  }
+
+  signal(signal: NodeJS.Signals) {
+    void isAlive(this.kept).then((isThere) => isThere && signalTo(-this.kept.pid, signal))
+  }
+
+  async kill() {
+    if (await isAlive(this.kept)) signalTo(-this.kept.pid, 'SIGKILL')
+    await Promise.all(this.kept.cgroups.map(endGroup))
+    await this.ended
+  }
+
+  async usage(): Promise<Usage | null> {
+    const stat = await statOf(this.kept.pid)
+    if (stat?.ticks !== this.kept.ticks) return null
+    for (const group of this.kept.cgroups) {
+      const memory = await memoryOf(group)
+      if (memory !== null) return { memory, cpu: stat.cpu }
+    }
+    return { memory: stat.memory, cpu: stat.cpu }
+  }
+
+  /** Never rejects. */
+  async #end(child: ChildProcess | null): Promise<Ending> {
+    const { code, signal } = child ? await exitOf(child) : await this.#endOfStranger()
+    const isOutOfMemory = (await Promise.all(this.kept.cgroups.map(hasRunOut))).includes(true)
+    // What it has started and left behind ends with it. Where somebody has the pid by now, nothing was left.
+    if ((await statOf(this.kept.pid)) === null) signalTo(-this.kept.pid, 'SIGKILL')
+    await Promise.all(this.kept.cgroups.map(endGroup))
+    return { code, signal, isOutOfMemory }
+  }
+
+  async #endOfStranger() {
+    while (await isAlive(this.kept))
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS).unref())
+    return { code: null, signal: null }
+  }
+}
+
+/** Whether the process that was started then still runs. */
+async function isAlive({ pid, ticks, boot }: Kept): Promise<boolean> {
+  return (await statOf(pid))?.ticks === ticks && boot === (await bootId())
+}
+
+function started(child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.once('spawn', resolve)
+    child.once('error', (error) =>
+      reject(SeaportError.COMMAND_FAILED(`it cannot be started: ${error.message}`, error))
+    )
+  })
+}
+
+function exitOf(child: ChildProcess): Promise<{ code: number | null; signal: string | null }> {
+  return new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) {
+      return resolve({ code: child.exitCode, signal: child.signalCode })
+    }
+    child.once('exit', (code, signal) => resolve({ code, signal }))
+  })
+}
+
+function asUser(uid: number | null): string[] {
+  if (uid === null) return []
+  const user = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
+  return ['setpriv', ...user, '--no-new-privs', '--inh-caps=-all', '--bounding-set=-all', '--']
+}
+
+function mayChangeUser(): boolean {
+  return process.getuid?.() === 0 && spawnSync('setpriv', ['--version']).status === 0
+}

@@ -1,0 +1,207 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { access, chmod, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { pidsIn } from '../../../lib/hosting/driver/cgroups.js'
+import type { Kept, Running, StartTerms } from '../../../lib/hosting/driver/driver.js'
+import { statOf } from '../../../lib/hosting/driver/proc.js'
+import { ProcessDriver } from '../../../lib/hosting/driver/process-driver.js'
+import { aFolder } from '../bundle/folders.js'
+
+const DRIVER = new URL('../../../lib/hosting/driver/process-driver.js', import.meta.url).href
+const MB = 1_000_000
+const skip = process.platform !== 'linux' && 'only Linux has it'
+const driver = new ProcessDriver()
+const { limits, users } = skip ? { limits: [], users: false } : await driver.available()
+const skipMemory = !limits.includes('memory') && 'no cgroup with a limit of memory can be made here'
+const skipPids = !limits.includes('pids') && 'no cgroup with a limit of processes can be made here'
+const skipUsers = !users && 'only root runs programs as other users'
+
+// What an instance does keeps nobody alive.
+const alive = setInterval(() => {}, 60_000)
+t.teardown(() => clearInterval(alive))
+
+t.test(
+  'a program runs in its folder, with its own environment and nothing of ours',
+  { skip },
+  async (t) => {
+    process.env.OURS = 'secret'
+    const { start, output } = await aHost(t)
+    const script = 'pwd; env; echo "$HOME" >&2'
+    const running = await start({
+      command: ['/bin/sh', '-c', script],
+      env: { PORT: '80', APP: 'a b' }
+    })
+    t.same(await running.ended, { code: 0, signal: null, isOutOfMemory: false })
+    const lines = (await output()).split('\n')
+    const names = lines.flatMap((line) => /^(\w+)=/.exec(line)?.[1] ?? [])
+    // A shell adds some of its own.
+    t.same(names.filter((name) => !['PWD', 'OLDPWD', '_', 'SHLVL'].includes(name)).sort(), [
+      'APP',
+      'HOME',
+      'PATH',
+      'PORT'
+    ])
+    t.ok(lines.includes('APP=a b'))
+    t.equal(await running.usage(), null)
+  }
+)
+
+t.test('how it ended is told, and what it left behind ends with it', { skip }, async (t) => {
+  const { start, output } = await aHost(t)
+  t.match(await (await start({ command: ['/bin/sh', '-c', 'exit 7'] })).ended, { code: 7 })
+  t.match(await (await start({ command: ['no-such-program'] })).ended, { code: 127 })
+  t.match(await output(), /no-such-program/)
+  const running = await start({ command: ['/bin/sh', '-c', 'sleep 1000 & echo $!; kill -9 $$'] })
+  t.match(await running.ended, { code: null, signal: 'SIGKILL' })
+  const left = Number((await output()).trim().split('\n').at(-1))
+  await gone(left)
+  for (const group of running.kept.cgroups) await t.rejects(access(group), 'its groups are gone')
+})
+
+t.test(
+  'a signal reaches all that it has started, and kill ends it at once',
+  { skip },
+  async (t) => {
+    const { start, output } = await aHost(t)
+    const script = 'sleep 1000 & echo $!; wait'
+    const asked = await start({ command: ['/bin/sh', '-c', script] })
+    const child = await firstNumber(output)
+    asked.signal('SIGTERM')
+    t.match(await asked.ended, { signal: 'SIGTERM' })
+    await gone(child)
+    const deaf = await start({
+      command: ['/bin/sh', '-c', 'trap "" TERM; while :; do sleep 1; done']
+    })
+    t.match(await deaf.usage(), { cpu: Number, memory: Number })
+    await deaf.kill()
+    t.match(await deaf.ended, { signal: 'SIGKILL' })
+    await deaf.kill()
+  }
+)
+
+t.test(
+  'an instance outlives the host that started it, and the next one finds it',
+  { skip },
+  async (t) => {
+    const { terms, output } = await aHost(t)
+    const command = ['/bin/sh', '-c', 'echo $$; exec sleep 1000']
+    const host = `
+    import { ProcessDriver } from ${JSON.stringify(DRIVER)}
+    const { kept } = await new ProcessDriver().start(${JSON.stringify({ ...terms, command })})
+    console.log(JSON.stringify(kept))`
+    const first = spawn(process.execPath, ['--input-type=module', '-e', host])
+    const [line] = await once(first.stdout, 'data')
+    await once(first, 'exit')
+    const kept: Kept = JSON.parse(line)
+    const running = (await driver.adopt(kept)) as Running
+    t.teardown(() => running.kill())
+    t.equal(kept.pid, await firstNumber(output))
+    t.ok(await running.usage())
+    running.signal('SIGTERM')
+    t.same(await running.ended, { code: null, signal: null, isOutOfMemory: false })
+    t.equal(await driver.adopt(kept), null, 'it has ended')
+  }
+)
+
+t.test('a stranger who has the pid now is not touched', { skip }, async (t) => {
+  const stranger = spawn('sleep', ['1000'], { detached: true })
+  t.teardown(() => stranger.kill('SIGKILL'))
+  await once(stranger, 'spawn')
+  const pid = stranger.pid as number
+  const { start } = await aHost(t)
+  const { kept, ended } = await start({ command: ['true'] })
+  await ended
+  const { ticks = '' } = (await statOf(pid)) ?? {}
+  t.equal(await driver.adopt({ ...kept, pid }), null, 'started at another time')
+  t.equal(await driver.adopt({ ...kept, pid, ticks, boot: 'another' }), null, 'in another life')
+  t.not(await statOf(pid), null)
+})
+
+t.test(
+  'what uses more memory than it may is killed, and says so',
+  { skip: skip || skipMemory },
+  async (t) => {
+    const { start } = await aHost(t)
+    const hog = 'const all = []; for (;;) all.push(Buffer.alloc(10e6, 1))'
+    const running = await start({ command: [process.execPath, '-e', hog], memory: 100 * MB })
+    t.match(await running.ended, { isOutOfMemory: true })
+    const fits = await start({ command: [process.execPath, '-e', '0'], memory: 100 * MB })
+    t.same(await fits.ended, { code: 0, signal: null, isOutOfMemory: false })
+  }
+)
+
+t.test(
+  'a fork bomb stops at its number of processes, and ends',
+  { skip: skip || skipPids },
+  async (t) => {
+    const { start, output } = await aHost(t)
+    const bomb = 'i=0; while [ $i -lt 200 ]; do sleep 1000 & i=$((i+1)); done; wait'
+    const running = await start({ command: ['/bin/sh', '-c', bomb], pids: 20 })
+    while (!/[Cc]annot fork|Resource temporarily/.test(await output())) await pause()
+    const [group = ''] = running.kept.cgroups
+    t.ok((await pidsIn(group)).length <= 20)
+    await running.kill()
+    t.same(await pidsIn(group), [])
+  }
+)
+
+t.test(
+  'another user reads nothing of the host, and gets no rights',
+  { skip: skip || skipUsers },
+  async (t) => {
+    const { start, output, terms } = await aHost(t)
+    const key = join(terms.data, 'key')
+    await writeFile(key, 'secret', { mode: 0o600 })
+    // A test's folder is root's alone.
+    await chmod(terms.folder, 0o755)
+    await chmod(terms.data, 0o755)
+    const script = `id -u; cat ${key}; grep -E 'NoNewPrivs|CapEff|CapBnd|Groups' /proc/self/status`
+    await (await start({ command: ['/bin/sh', '-c', script], uid: 61_234 })).ended
+    const text = await output()
+    t.match(text, /^61234\n/)
+    t.notMatch(text, /secret/)
+    t.match(text, /NoNewPrivs:\s*1/)
+    for (const name of ['CapEff', 'CapBnd']) t.match(text, new RegExp(`${name}:\\s*0+\n`))
+  }
+)
+
+t.test('terms that make no sense are refused', { skip }, async (t) => {
+  const { terms } = await aHost(t)
+  const start = (fields: Partial<StartTerms>) => driver.start({ ...terms, ...fields })
+  await t.rejects(start({ command: [] }), { code: 'USAGE' })
+  await t.rejects(start({ name: '../evil' }), { code: 'USAGE' })
+  await t.rejects(start({ log: join(terms.data, 'nowhere', 'log') }), { code: 'STORAGE_FAILED' })
+  await t.rejects(start({ folder: join(terms.folder, 'nowhere') }), { code: 'COMMAND_FAILED' })
+})
+
+/** Terms for programs of a test, each under a name of its own. */
+async function aHost(t: Test) {
+  const [folder, data] = [await aFolder(t), await aFolder(t)]
+  const log = join(data, 'log')
+  const name = `test-${process.pid}-${Math.random().toString(36).slice(2, 10)}`
+  const terms: StartTerms = { name, command: ['true'], folder, data, env: {}, log, memory: 0 }
+  const start = async (fields: Partial<StartTerms>) => {
+    const running = await driver.start({ ...terms, ...fields })
+    t.teardown(() => running.kill())
+    return running
+  }
+  return { terms, start, output: () => readFile(log, 'utf8').catch(() => '') }
+}
+
+async function firstNumber(output: () => Promise<string>): Promise<number> {
+  for (;;) {
+    const [, number] = /^(\d+)\n/.exec(await output()) ?? []
+    if (number !== undefined) return Number(number)
+    await pause()
+  }
+}
+
+async function gone(pid: number) {
+  while ((await statOf(pid)) !== null) await pause()
+}
+
+function pause() {
+  return new Promise((resolve) => setTimeout(resolve, 10))
+}
