@@ -34,6 +34,10 @@ export const WEB_FLAGS = {
     kind: 'list',
     describe: 'Who may claim hosts by a tag hostname=<host>: *.example.com=<service key>[+…]'
   },
+  apps: {
+    kind: 'list',
+    describe: 'Hosts of apps that claim them: *.example.com, or =shop for one app alone'
+  },
   allowedHost: {
     kind: 'list',
     describe:
@@ -95,6 +99,10 @@ export function webRules(settings: Settings): WebRules {
     hostnames: settings.list('allowHostname').map((text) => {
       const [host, keys] = pair(text, text.indexOf('='), HOSTNAME)
       return { host, services: keys.split('+') }
+    }),
+    apps: settings.list('apps').map((text) => {
+      const [host = '', app] = text.split('=').map((part) => part.trim())
+      return { host, app }
     }),
     allowedHosts: settings.list('allowedHost'),
     access: auth === undefined ? undefined : readAccess(auth),

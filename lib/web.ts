@@ -17,6 +17,7 @@ import { dashboardPages } from './dashboard/pages.js'
 import { type CallerOptions, checkCaller, linksOf } from './dialing/links.js'
 import { denied } from './gateway/access.js'
 import type { AccessEntry } from './gateway/access-log.js'
+import { AppHostnames } from './gateway/app-hostnames.js'
 import { HttpGateway } from './gateway/http-gateway.js'
 import { InstanceViews } from './gateway/instance-views.js'
 import type { Page } from './gateway/request-handler.js'
@@ -88,6 +89,7 @@ class WebFace extends EventEmitter<WebEvents> {
   readonly #pool: LinkPool
   readonly #gateway: HttpGateway
   readonly #traffic = new Traffic()
+  readonly #apps = new AppHostnames()
   readonly #feed: LiveFeed
   #denial: SeaportError | null = null
 
@@ -97,7 +99,7 @@ class WebFace extends EventEmitter<WebEvents> {
     const { registryPublicKey, listen = LOOPBACK, tls, keyPair, dir, bootstrap, host } = options
     const registry = parseKey(registryPublicKey, 'registry public key')
     checkExposure(listen, options)
-    const rules = readRules(options)
+    const rules = readRules(options, this.#apps)
     const certificate = tls && ('certFile' in tls ? new FileCertificate(tls) : tls)
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     checkCaller(options)
@@ -111,6 +113,7 @@ class WebFace extends EventEmitter<WebEvents> {
     })
     this.#pool = linksOf(this.#participant, options.direct)
     const { replica } = this.#participant
+    this.#apps.follow(replica.statements)
     const { directory } = replica
     const views = new InstanceViews({ directory, secret: registry })
     this.#feed = new LiveFeed({
@@ -191,7 +194,7 @@ class WebFace extends EventEmitter<WebEvents> {
    */
   update(rules: WebRules) {
     checkExposure(this.#gateway.host, rules)
-    this.#gateway.update(readRules(rules))
+    this.#gateway.update(readRules(rules, this.#apps))
   }
 
   /** Requests and answers, links, registrars, peers and logs, as numbers. */

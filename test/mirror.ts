@@ -27,6 +27,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'gateway/fast-path/exchange',
     'gateway/fast-path/streams'
   ],
+  'test/gateway/host.test.ts': ['gateway/domain-routes'],
   'test/gateway/http-gateway.test.ts': [
     'gateway/access-log',
     'gateway/ledger',

@@ -1,6 +1,7 @@
 import { SeaportError } from '../core/errors.js'
 import { parseKey, toHex } from '../core/keys.js'
-import { parseRoleRange, type RoleRange } from '../core/role.js'
+import { isRoleName, parseRoleRange, type RoleRange } from '../core/role.js'
+import type { AppHostnames } from './app-hostnames.js'
 
 /** A host that leads to a role. */
 export interface DomainOptions {
@@ -18,12 +19,22 @@ export interface HostnameOptions {
   services: (string | Buffer)[]
 }
 
+/** Hosts that are led to the apps which claim them. */
+export interface AppDomainOptions {
+  /** As in `shop.example.com`, or `*.example.com` for all below it. */
+  host: string
+  /** The only app that may claim them. Default: any. */
+  app?: string | undefined
+}
+
 /** What a domain stands for. */
 export type DomainRule =
   /** A role, whoever serves it. */
   | { pattern: string; role: RoleRange }
   /** Whichever of these instances claims the hostname, by the tag `hostname=<name>`. */
   | { pattern: string; keys: ReadonlySet<string> }
+  /** The app that claims the hostname; if one is named, that alone. */
+  | { pattern: string; apps: AppHostnames; only: string | null }
 
 /** A hostname, or `*.` and one for all names below it. */
 const PATTERN = /^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/
@@ -61,6 +72,16 @@ export function readDomain({ host, role }: DomainOptions): DomainRule {
 export function readHostname({ host, services }: HostnameOptions): DomainRule {
   const keys = new Set(services.map((key) => toHex(parseKey(key, 'service key'))))
   return { pattern: readHost(host), keys }
+}
+
+/** @throws USAGE, BAD_ROLE */
+export function readAppDomain({ host, app }: AppDomainOptions, apps: AppHostnames): DomainRule {
+  if (app !== undefined && !isRoleName(app)) {
+    throw SeaportError.BAD_ROLE(
+      `an app is named as in shop or @team/api, not ${JSON.stringify(app)}`
+    )
+  }
+  return { pattern: readHost(host), apps, only: app ?? null }
 }
 
 /** Whether it is a hostname, or `*.` and one. */

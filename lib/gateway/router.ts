@@ -1,6 +1,5 @@
 import { SeaportError } from '../core/errors.js'
 import { hostnameOf, isOwnName } from '../core/hostname.js'
-import type { RoleRange } from '../core/role.js'
 import type { Forwarded } from '../http/forwarded.js'
 import { listed } from '../http/headers.js'
 import type { RequestHead } from '../http/message-head.js'
@@ -9,7 +8,7 @@ import type { Principal } from './access.js'
 import { addressOf } from './access-log.js'
 import { clientOf } from './client-address.js'
 import { Cors, type CorsTarget } from './cors.js'
-import type { DomainRule } from './domains.js'
+import { DomainRoutes } from './domain-routes.js'
 import type { MessageRoute } from './messages.js'
 import type { GatewayRules } from './rules.js'
 import { type ListTarget, type PageTarget, parseTarget, readRole } from './target.js'
@@ -61,13 +60,13 @@ const LOCAL = '.localhost'
 const HTTP2_TAG = 'protocol=h2'
 /** gRPC-Web is made for HTTP/1.1. */
 const GRPC = /^application\/grpc(?!-web)/i
-const HOSTNAME_TAG = 'hostname='
 
 /** Reads where requests go, and whether whoever sent them may go there. */
 export class Router {
   rules: GatewayRules
   readonly #upstreams: Upstreams
   readonly #directory: Directory
+  readonly #domains: DomainRoutes
   readonly #pseudonym: string
   readonly #proto: Forwarded['proto']
   readonly #timeout: number
@@ -87,6 +86,7 @@ export class Router {
     this.rules = rules
     this.#upstreams = upstreams
     this.#directory = directory
+    this.#domains = new DomainRoutes(directory, upstreams)
     this.#pseudonym = pseudonym
     this.#proto = isSecure ? 'https' : 'http'
     this.#timeout = timeout
@@ -141,7 +141,7 @@ export class Router {
 
     if (!this.rules.domains.isEmpty) {
       const name = hostnameOf(host)
-      const domain = this.#ofDomain(name, principal)
+      const domain = this.#domains.upstreamOf(name, this.rules.domains, principal)
       if (domain) return forward(domain, url, '')
       if (!isOwnName(name) && !this.rules.hosts.allows(name)) throw notServed(name)
     }
@@ -195,28 +195,14 @@ export class Router {
 
   #corsTargetOf(request: RequestHead): CorsTarget | null {
     try {
-      const domain = this.#corsTargetOfDomain(hostnameOf(hostOf(request)))
+      const domain = this.#domains.corsTargetOf(hostnameOf(hostOf(request)), this.rules.domains)
       if (domain) return domain
       const asked = parseTarget(pathOf(request))
-      if (asked.kind === 'role') return this.#newestOf(asked.role)
+      if (asked.kind === 'role') return this.#domains.newestOf(asked.role)
       return asked.kind === 'instance' ? this.#upstreams.find(asked.name) : null
     } catch {
       return null
     }
-  }
-
-  #corsTargetOfDomain(name: string): CorsTarget | null {
-    for (const rule of this.rules.domains.match(name)) {
-      if ('role' in rule) return this.#newestOf(rule.role)
-      const [claimant] = this.#claiming(name, rule)
-      if (claimant) return claimant
-    }
-    return null
-  }
-
-  #newestOf({ role, range }: RoleRange): CorsTarget {
-    const [first] = this.#directory.resolve(role, range)
-    return { role, version: first?.version ?? null }
   }
 
   /** How long the answer may take to begin, in ms. */
@@ -327,25 +313,6 @@ export class Router {
     const role = scope === undefined || isKnown(plain) ? plain : `@${scope}/${base}`
     if (principal.mayReachAll && !isKnown(role)) return null
     return this.#upstreams.ofRole(readRole(role), principal)
-  }
-
-  #ofDomain(name: string, principal: Principal): Upstream | null {
-    const rules = this.rules.domains.match(name)
-    for (const rule of rules) {
-      if ('role' in rule) return this.#upstreams.ofRole(rule.role, principal)
-      const claiming = () => this.#claiming(name, rule)
-      if (claiming().length > 0) return this.#upstreams.ofHostname(name, claiming, principal)
-    }
-    if (rules.length > 0) throw SeaportError.NO_INSTANCE(`nobody serves ${name} now`)
-    return null
-  }
-
-  /** Of those that may claim hostnames, the instances that claim this one. */
-  #claiming(name: string, { keys }: Extract<DomainRule, { keys: unknown }>): Instance[] {
-    return [...keys]
-      .map((key) => this.#directory.get(key))
-      .filter((instance) => instance !== null)
-      .filter(({ tags }) => tags.some((tag) => tag.toLowerCase() === `${HOSTNAME_TAG}${name}`))
   }
 }
 

@@ -1,11 +1,14 @@
 import { SeaportError } from '../core/errors.js'
 import { parseRolePattern, type RolePattern } from '../core/role-pattern.js'
 import { AccessList, type AccessListOptions } from './access.js'
+import { AppHostnames } from './app-hostnames.js'
 import { type CorsOptions, type CorsRule, readCors } from './cors.js'
 import {
+  type AppDomainOptions,
   type DomainOptions,
   DomainTable,
   type HostnameOptions,
+  readAppDomain,
   readDomain,
   readHostname
 } from './domains.js'
@@ -17,6 +20,8 @@ export interface WebRules {
   domains?: DomainOptions[] | undefined
   /** Which services may claim which hosts by a tag `hostname=<host>`: `{ host: '*.example.com', services: [key] }`. */
   hostnames?: HostnameOptions[] | undefined
+  /** Hosts that lead to the apps which claim them: `{ host: '*.example.com' }`, or for one app `{ host, app: 'shop' }`. */
+  apps?: AppDomainOptions[] | undefined
   /**
    * What else the gateway may be called where neither `access` nor `open` says who may reach what:
    * `gateway.example.com`, `*.example.com` or `*`. Others are taken for a stranger's page that had its name lead here.
@@ -52,19 +57,27 @@ export interface GatewayRules {
 }
 
 /** @throws BAD_ROLE, BAD_KEY, BAD_CONFIG, USAGE */
-export function readRules({
-  domains = [],
-  hostnames = [],
-  allowedHosts,
-  access,
-  open = [],
-  cors = [],
-  http2 = [],
-  deadlines = []
-}: WebRules = {}): GatewayRules {
+export function readRules(
+  {
+    domains = [],
+    hostnames = [],
+    apps = [],
+    allowedHosts,
+    access,
+    open = [],
+    cors = [],
+    http2 = [],
+    deadlines = []
+  }: WebRules = {},
+  appHostnames = new AppHostnames()
+): GatewayRules {
   const credentials: AccessListOptions = { text: access, open: open.map(parseRolePattern) }
   return {
-    domains: new DomainTable([...domains.map(readDomain), ...hostnames.map(readHostname)]),
+    domains: new DomainTable([
+      ...domains.map(readDomain),
+      ...hostnames.map(readHostname),
+      ...apps.map((options) => readAppDomain(options, appHostnames))
+    ]),
     access: new AccessList(credentials),
     hosts: new HostGuard(allowedHosts),
     cors: cors.map(readCors),

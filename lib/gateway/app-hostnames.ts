@@ -1,0 +1,43 @@
+import { APP, type AppStatement, ownersOf } from '../registry/trust/app-statement.js'
+
+/** What is known of apps, as the registry's statements. */
+interface KnownApps {
+  list(kind: typeof APP): AppStatement[]
+  watch(kind: typeof APP, listener: () => void): () => void
+}
+
+/** Which app answers for a hostname: by their statements, as they are now. */
+export class AppHostnames {
+  #statements: KnownApps | null = null
+  /** Until a statement changes. */
+  #owners: Map<string, AppStatement> | null = null
+
+  /** Reads them from here on. Before that there are none. */
+  follow(statements: KnownApps) {
+    this.#statements = statements
+    statements.watch(APP, () => {
+      this.#owners = null
+    })
+  }
+
+  /** The app that has a hostname and is to run, null if there is none. */
+  appOf(hostname: string): AppStatement | null {
+    this.#owners ??= this.#read()
+    return this.#owners.get(hostname) ?? null
+  }
+
+  #read(): Map<string, AppStatement> {
+    const all = this.#statements?.list(APP) ?? []
+    const byName = new Map(all.map((statement) => [statement.app, statement]))
+    const owners = [...ownersOf(all)].flatMap(([hostname, name]) => {
+      const app = byName.get(name)
+      return app?.state === 'running' ? [[hostname, app] as const] : []
+    })
+    return new Map(owners)
+  }
+}
+
+/** All versions of an app that count: the wanted one and those that are being replaced. */
+export function rangeOf({ version, kept }: AppStatement): string {
+  return [...new Set([version, ...kept.map(({ version }) => version)])].join(' || ')
+}
