@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { textOf } from '../docs/pages.js'
 import type { Running } from './cli.js'
-import { list, registryOf } from './island.js'
+import { islandOf, list, registryOf } from './island.js'
 
 /** A line of the table in docs/guide/troubleshooting.md. */
 interface Row {
@@ -36,15 +36,14 @@ const TRIALS: Record<string, Trial> = {
     await whileRunning(t, verb, printed, { harm: (_, dir) => renameSync(dir, `${dir}-gone`) })
   },
   'the folder cannot be written': async (t, verb, printed, then) => {
-    const { cli, start, registry } = await registryOf(t)
-    if (verb === 'registry') await registry.kill()
+    const { cli, start } = await islandOf(t)
     // A watch has something to show then.
     if (then === 'goes on') await start.instance('a@1.0.0')
     const dir = join(cli.write('file', ''), 'data')
     await atOnce(t, cli.start(lineOf(verb, start.port, dir)), printed, then)
   },
   '64 open files at most': async (t, verb, printed, then) => {
-    const { cli, start } = await registryOf(t)
+    const { cli, start } = await islandOf(t)
     const line = lineOf(verb, start.port, cli.path('data'))
     const running = cli.start(line, { at: FEW_FILES })
     await atOnce(t, running, printed, then)
@@ -68,6 +67,12 @@ t.test('when the machine fails, each verb says and does what the table says', as
   }
 })
 
+/** A registry: the binary where that is what is tried, and one of this process else. */
+async function islandFor(t: Test, verb: string, ...flags: string[]) {
+  if (verb === 'registry') return registryOf(t, ...flags)
+  return { ...(await islandOf(t)), registry: null }
+}
+
 /** A verb that runs says what happened, and goes on; so does a registry, when it is over. */
 async function whileRunning(
   t: Test,
@@ -77,10 +82,10 @@ async function whileRunning(
 ) {
   const isRegistry = verb === 'registry'
   const flags = isRegistry ? ['--dir', 'registry-data'] : []
-  const { cli, start, registry } = await registryOf(t, ...flags)
+  const { cli, start, registry } = await islandFor(t, verb, ...flags)
   const leaving = await start.instance('a@1.0.0')
   const dir = cli.path(isRegistry ? 'registry-data' : 'data')
-  const running = isRegistry ? registry : cli.start(lineOf(verb, start.port, dir))
+  const running = registry ?? cli.start(lineOf(verb, start.port, dir))
   if (!isRegistry) await running.waitForMatch(READY)
   harm(running, dir)
   const coming = start.instance('b@1.0.0')

@@ -1,7 +1,8 @@
 import { resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { Cli } from './cli.js'
+import type { Cli, Outcome } from './cli.js'
+import { islandOf } from './island.js'
 
 /** Each call is a process of its own. */
 t.setTimeout(120_000)
@@ -9,24 +10,21 @@ t.setTimeout(120_000)
 const EXAMPLES = resolve(import.meta.dirname, '../../../examples')
 
 async function harbor(t: Test) {
-  const cli = new Cli(t)
-  await cli.island()
-  const { registryPublicKey } = cli.seed()
-  await cli.start([]).waitForLine('registryPublicKey=')
+  const { cli, registryPublicKey } = await islandOf(t)
   return { cli, registryPublicKey }
 }
 
-/** Plays the seed's example by the command line alone. */
-async function play(t: Test, cli: Cli) {
-  const fetched = await cli.run(['call', 'agent@1.x', 'fetch'])
+/** Plays the seed's example by the command line alone, with the binary or in this process. */
+async function play(t: Test, cli: Cli, run = (args: string[]): Promise<Outcome> => cli.run(args)) {
+  const fetched = await run(['call', 'agent@1.x', 'fetch'])
   t.match(fetched, { code: 0, stderr: '' })
   t.match(JSON.parse(fetched.stdout), { type: 'FETCHED_TIME', payload: Number })
 
   const listen = cli.start(['listen', 'agent@1.x', 'FETCHED_TIME', '--json'])
   await listen.waitForTalk('listening to agent@1.x')
-  t.match(await cli.run(['call', 'agent@1.x', 'start']), { code: 0, stdout: '' })
+  t.match(await run(['call', 'agent@1.x', 'start']), { code: 0, stdout: '' })
   await listen.waitForLine('{')
-  const stopped = cli.run(['call', 'agent@1.x', 'stop'])
+  const stopped = run(['call', 'agent@1.x', 'stop'])
   t.match(await stopped, { code: 0, stdout: '' })
   const heard = listen.lines.stdout.length
   await setTimeout(1500)
@@ -39,9 +37,9 @@ async function play(t: Test, cli: Cli) {
   t.match(events[0], { type: 'FETCHED_TIME', data: Number, version: '1.0.0' })
   t.match(await listen.kill('SIGINT'), { code: 0 })
 
-  const unknown = await cli.run(['call', 'agent@1.x', 'fetsh'])
+  const unknown = await run(['call', 'agent@1.x', 'fetsh'])
   t.match(unknown, { code: 1, stdout: '', stderr: /^UNKNOWN_COMMAND: /m })
-  const all = await cli.run(['call', 'agent@1.x', 'fetch', '--all'])
+  const all = await run(['call', 'agent@1.x', 'fetch', '--all'])
   t.match(JSON.parse(all.stdout), { instance: /^[0-9a-f]{64}$/, value: { type: 'FETCHED_TIME' } })
 }
 
@@ -93,7 +91,7 @@ t.test('the same with an agent in Python, by its stdin and stdout', async (t) =>
   const agent = resolve(EXAMPLES, 'agent.py')
   const service = cli.start(['service', '-r', 'agent@1.0.0', '--stdio', '--', 'python3', agent])
   await service.waitForLine('registered service')
-  await play(t, cli)
+  await play(t, cli, (args) => cli.ask(args))
   t.match(await service.kill('SIGTERM'), { code: 0 })
 })
 
