@@ -1,5 +1,6 @@
 import type { SeaportError } from './core/errors.js'
 import type { KeyPair } from './core/keys.js'
+import type { TakeOverFrom } from './hot-swap.js'
 import type { DirectReach } from './link/direct/address.js'
 import type { MailOptions } from './messaging/mail/office.js'
 import type { TalkOptions } from './messaging/talk.js'
@@ -50,6 +51,11 @@ export interface ServiceTerms extends MemberOptions, CheckOptions, TalkOptions {
    * new ones. Default: 30 s.
    */
   drainTimeout?: number | undefined
+  /**
+   * Takes over from the instance that runs: its state, its place, and then it leaves. True for whichever runs, or a key.
+   * If that one is dead, it goes on with the state that is left, in this folder or with who watched.
+   */
+  takeOver?: TakeOverFrom | undefined
 }
 
 /** What a service is told. One of `port`, `target`, `command`, `server` and `commands` is needed. */
@@ -77,6 +83,8 @@ export interface ServiceEvents {
   refused: [reason: SeaportError]
   /** It is withdrawn, and waits for so many streams to end. */
   draining: [streams: number]
+  /** Another instance has taken over; this one leaves. */
+  moved: [to: string]
   /** Something that may need a person's attention; the service goes on. */
   notice: [notice: SeaportError]
 }

@@ -1,12 +1,11 @@
 import { EventEmitter } from 'node:events'
-import type { Duplex } from 'node:stream'
-import type { Signal } from './core/abort.js'
 import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
 import { checkKeyPair, type KeyPair, parseKey, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import { type Measure, measuresOf } from './core/metrics.js'
 import { parseServiceRole, type ServiceRole } from './core/role.js'
+import { arrive, overseerOf, type TakeOverFrom } from './hot-swap.js'
 import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
 import { type DirectReach, parseDirectReach } from './link/direct/address.js'
 import { commandMeasures } from './messaging/command-measures.js'
@@ -25,8 +24,8 @@ import { HealthCheck } from './serving/health.js'
 import { Listeners } from './serving/listeners.js'
 import { type Origin, originOf } from './serving/origin.js'
 import { checkAlone } from './serving/probe.js'
-import { Introducer, parseProxyProtocol } from './serving/proxy-protocol.js'
-import { Registration } from './serving/registration.js'
+import { type Connect, introduced } from './serving/proxy-protocol.js'
+import { notRegistered, Registration } from './serving/registration.js'
 
 const SETUP_TIMEOUT_MS = 30_000
 const VERB = 'service'
@@ -43,7 +42,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   readonly #talk: Talk
   readonly #mail: Mail
   /** How the backend is connected to. */
-  readonly #connect: (options?: { signal?: Signal; client?: Buffer }) => Promise<Duplex>
+  readonly #connect: Connect
   readonly #health: HealthCheck
   readonly #tags: string[]
   readonly #reach: DirectReach
@@ -54,6 +53,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   readonly #participant: Participant
   readonly #admission: Admission
   readonly #name: string | undefined
+  readonly #takeOver: TakeOverFrom
   #keyPair: KeyPair | undefined
   readonly #findKey: (() => Promise<KeyPair>) | undefined
   #heldKey: HeldKey | null = null
@@ -76,6 +76,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       directPort,
       dir,
       verb = VERB,
+      takeOver = false,
       bootstrap,
       host
     } = options
@@ -83,15 +84,9 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#registry = parseKey(registryPublicKey, 'registry public key')
     this.#origin = originOf(options)
     const isElsewhere = this.#origin.hasBackend && !server
-    this.#connect = (options) => this.#origin.connect(options)
-    if (options.proxyProtocol !== undefined) {
-      parseProxyProtocol(options.proxyProtocol)
-      if (!isElsewhere) {
-        throw SeaportError.USAGE('the proxy protocol is for a backend that is connected to')
-      }
-      const introducer = new Introducer(this.#connect, () => this.publicKey)
-      this.#connect = (options) => introducer.connect(options)
-    }
+    const serviceKey = isElsewhere ? () => this.publicKey : null
+    const connect: Connect = (options) => this.#origin.connect(options)
+    this.#connect = introduced(connect, serviceKey, options.proxyProtocol)
     const check = options.check ?? (isElsewhere ? undefined : 'none')
     if (!isElsewhere && check !== 'none') {
       throw SeaportError.USAGE('what runs in this process is not checked, it knows how it is')
@@ -110,6 +105,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#reach = parseDirectReach(direct)
     this.#directPort = directPort
     this.#dir = dir
+    this.#takeOver = takeOver
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     this.#drainTimeout = options.drainTimeout ?? DRAIN_TIMEOUT_MS
     this.#talk = new Talk({
@@ -118,6 +114,9 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       role: this.role,
       denialOf: (peer, name) => this.#admission.denialOfCommand(peer, name),
       onnotice: this.#onnotice,
+      isNewcomer: takeOver !== false,
+      overseer: overseerOf(() => this.#participant, this.role),
+      onmoved: (key) => this.#onmoved(key),
       onfirst: () => this.#speak()
     })
     this.#origin.supervisor?.on('up', (port) => this.emit('up', port))
@@ -242,12 +241,14 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     membership.addIdentity(keyPair)
     await this.#lifecycle.waitFor(this.#participant.ready(), this.#timeout, () => this.#late())
     await checkAlone(this.#participant.network.dht, this.publicKey, this.#lifecycle.signal)
-    await this.#lifecycle.unlessDestroyed(this.#openState(keyPair))
+    const files = new StateFiles(this.#registry, this.role.role, keyPair.publicKey, this.#dir)
+    const processKey = this.#participant.keyPair.publicKey
+    await this.#lifecycle.unlessDestroyed(this.#talk.open(keyPair, processKey, files))
     await this.#lifecycle.unlessDestroyed(this.#talk.start())
     await this.#lifecycle.unlessDestroyed(this.#mail.start(keyPair))
     await this.#accept(keyPair)
     this.emit('connecting')
-    await this.#appear(keyPair, deadline)
+    await this.#arrive(keyPair, deadline)
   }
 
   async #stop() {
@@ -268,12 +269,6 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#heldKey?.release()
   }
 
-  async #openState(keyPair: KeyPair) {
-    const { publicKey } = this.#participant.keyPair
-    const files = new StateFiles(this.#registry, this.role.role, keyPair.publicKey, this.#dir)
-    await this.#talk.open(keyPair, publicKey, files)
-  }
-
   async #takeKey(): Promise<KeyPair> {
     const identity = { ...this.role, backend: this.#origin.name, name: this.#name }
     this.#heldKey = await takeServiceKey(this.#registry, identity, this.#dir)
@@ -288,6 +283,11 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     const { role, version } = this.role
     this.#denial = withAdvice(reason, { key: this.publicKey, serve: [`${role}@^${version}`] })
     this.emit(byRegistry ? 'denied' : 'notice', this.#denial)
+  }
+
+  #onmoved(key: string) {
+    this.emit('moved', key)
+    void this.destroy()
   }
 
   readonly #onrights = () => {
@@ -340,8 +340,26 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     }
   }
 
+  /** Takes over before it is registered, if it is to. */
+  async #arrive(keyPair: KeyPair, deadline: number) {
+    await arrive(this.#takeOver, {
+      scope: { registry: toHex(this.#registry), role: this.role.role },
+      state: this.#talk.ownState,
+      keyPair,
+      participant: this.#participant,
+      role: this.role,
+      dir: this.#dir,
+      onnotice: this.#onnotice,
+      signal: this.#lifecycle.signal,
+      known: (known) =>
+        this.#lifecycle.waitFor(known, deadline - performance.now(), () => this.#late()),
+      appear: (joining) => this.#appear(keyPair, deadline, joining),
+      joined: () => this.#registration?.update({ joining: false })
+    })
+  }
+
   /** Into the registry: at once, or with the command that is to be served. */
-  async #appear(keyPair: KeyPair, deadline: number) {
+  async #appear(keyPair: KeyPair, deadline: number, joining: boolean) {
     const registration = new Registration({
       replica: this.#participant.replica,
       keyPair,
@@ -350,40 +368,26 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
         tags: this.#tags,
         direct: this.#listeners?.addresses ?? [],
         speaks: this.#listeners?.speaks ?? [],
-        prekey: this.#mail.prekey
+        prekey: this.#mail.prekey,
+        joining
       },
       health: this.#health,
       supervisor: this.#origin.supervisor
     })
     this.#registration = registration
-    const settled = new Promise<void>((resolve, reject) => {
-      registration.on('registered', () => resolve())
-      registration.on('denied', (error) => (error.code === 'KEY_IN_USE' ? reject(error) : null))
-    })
-    settled.catch(() => {})
+    const confirmed = registration.confirmed()
     registration.on('registered', (record) => this.emit('registered', record))
     registration.on('health', (health, reason) => this.emit('health', health, reason))
     registration.on('denied', (error) => this.#ondenied(error, true))
     registration.on('lost', () => this.emit('lost'))
     await this.#lifecycle.unlessDestroyed(registration.start())
-    await this.#lifecycle.waitFor(settled, deadline - performance.now(), () => this.#late())
+    await this.#lifecycle.waitFor(confirmed, deadline - performance.now(), () => this.#late())
   }
 
   /** Why it is not registered yet. */
   #late(): SeaportError {
-    const { supervisor } = this.#origin
-    if (this.#denial) return this.#denial
-    if (supervisor && !supervisor.isUp) {
-      return SeaportError.COMMAND_FAILED(
-        `${supervisor.name} did not listen on port ${supervisor.port} in time; does it read PORT?`
-      )
-    }
     const { fault } = this.#participant.network
-    return SeaportError.REGISTRAR_NOT_FOUND(
-      fault?.text ??
-        "no registrar answered in time; is `hyperseaport registry` running with this registry's seed, on the same DHT?",
-      fault
-    )
+    return this.#denial ?? notRegistered(this.#origin.supervisor, fault)
   }
 }
 

@@ -63,7 +63,17 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/state/ledger',
     'messaging/state/map',
     'messaging/state/stored',
+    'messaging/state/write-queue',
     'registry/log/state-files'
+  ],
+  'test/messaging/state/hand-over.test.ts': [
+    'messaging/state/recovery',
+    'messaging/state/take-over'
+  ],
+  'test/messaging/state/hot-swap.test.ts': [
+    'hot-swap',
+    'messaging/state/newcomer',
+    'messaging/state/offering'
   ],
   'test/messaging/state/entry-state.test.ts': [
     'messaging/state/copy',
@@ -192,6 +202,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'registry/replica/log-notice',
     'registry/replica/snapshot-candidates'
   ],
+  'test/registry/replica/directory.test.ts': ['registry/replica/instance'],
   'test/registry/replica/freshness.test.ts': [
     'registry/replica/known-logs',
     'registry/replica/live-registrars',

@@ -46,6 +46,7 @@ const ofService: Listeners<ServiceEvents> = {
   registered: onRecord,
   lost() {},
   draining: (streams: number) => console.log(streams.toFixed()),
+  moved: (to: string) => console.log(to.length),
   health: (health: 'passing' | 'failing', reason: SeaportError | null) => console.log(health, reason?.code),
   up: (port: number) => console.log(port.toFixed()),
   exit: ({ code, signal, restartIn }: Exit) => console.log(code, signal, restartIn),

@@ -92,6 +92,11 @@ export const service: Command = {
         'Tell the backend who comes, by a header that it has to expect: v2, of the PROXY protocol',
       otherwise: 'it sees 127.0.0.1'
     },
+    takeOver: {
+      kind: 'switch',
+      describe: 'Take over from the instance that runs: its state and its place; then it leaves'
+    },
+    takeOverFrom: { describe: 'The same from this instance alone, by its key' },
     writer: {
       kind: 'list',
       describe: 'Process key that may write the state, may be repeated; key prints it',
@@ -150,6 +155,7 @@ export const service: Command = {
         drainTimeout: settings.delay('drainTimeout', undefined),
         directPort: settings.port('directPort', undefined),
         proxyProtocol,
+        takeOver: settings.key('takeOverFrom', undefined) ?? settings.on('takeOver'),
         writers: settings.list('writer'),
         successors: successorsOf(settings.list('successor')),
         dir: settings.path('dir', undefined),
@@ -184,6 +190,12 @@ export const service: Command = {
       registered = false
       say(`${command.join(' ')} ${howItEnded(exit)}`)
     })
+    const moved = new Promise<void>((resolve) => {
+      service.on('moved', (key: string) => {
+        say(`${key} has taken over, this one leaves`)
+        resolve()
+      })
+    })
     service.on('draining', (streams: number) => {
       say(`withdrawn, ${streams} ${streams === 1 ? 'stream' : 'streams'} open, again to cut`)
     })
@@ -206,7 +218,7 @@ export const service: Command = {
       () => `still ${waitingFor === registrar ? 'searching' : 'waiting'} for ${waitingFor}`
     )
     await serveMetrics(settings, lifetime, () => service.measures())
-    await lifetime.untilStopped()
+    await Promise.race([lifetime.untilStopped(), moved])
   }
 }
 

@@ -4,6 +4,8 @@ import { SeaportError } from './errors.js'
 export const BYTES = ''
 /** The purpose of a stream that carries one letter. */
 export const MAIL = 'hyperseaport/mail/1'
+/** The purpose of a stream on which a newcomer takes over what an instance does and has. */
+export const TAKEOVER = 'hyperseaport/takeover/1'
 export const MAX_PURPOSE_LENGTH = 64
 /** As many as one process says that it speaks. */
 export const MAX_PURPOSES = 16

@@ -88,6 +88,20 @@ export class LastingStream extends EventEmitter<LastingStreamEvents> {
     void this.#openNext()
   }
 
+  /** Opens no other stream: the one that is open goes on until the other side ends it, or for so many ms. */
+  finish(onlate: () => void, timeout = LEAVE_TIMEOUT_MS) {
+    if (!this.#stream) return this.close()
+    this.#abort.abort(SeaportError.CLOSED('the other side leaves'))
+    this.#path?.stop()
+    if (this.#timer) clearTimeout(this.#timer)
+    if (this.#seeker) clearInterval(this.#seeker)
+    this.#timer = setTimeout(() => {
+      this.close()
+      onlate()
+    }, timeout)
+    this.#timer.unref()
+  }
+
   /** Ends the stream in order, and opens no other. */
   close() {
     this.#abort.abort(SeaportError.CLOSED('the lasting stream was closed'))

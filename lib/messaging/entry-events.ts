@@ -52,6 +52,8 @@ export interface EntryEventsOptions {
   /** Calls back whenever those may have changed. */
   watch: (listener: () => void) => () => void
   backoffs?: readonly number[] | undefined
+  /** How long an instance that is withdrawn is heard yet, in ms, if it does not end by itself. */
+  leaveTimeout?: number | undefined
   onnotice: (notice: SeaportError) => void
 }
 
@@ -59,6 +61,8 @@ interface Followed {
   subscription: Subscription
   version: string
   isSubscribed: boolean
+  /** It leaves, and what it says yet is heard. */
+  isLeaving: boolean
 }
 
 /** Instances whose events are heard at a time. */
@@ -157,7 +161,10 @@ export class EntryEvents {
         .slice(0, MAX_FOLLOWED)
         .map((instance) => [instance.servicePublicKey, instance])
     )
-    for (const key of [...this.#followed.keys()]) if (!audible.has(key)) this.#leave(key)
+    for (const [key, followed] of [...this.#followed]) {
+      if (audible.has(key) ? followed.isLeaving : !followed.isSubscribed) this.#leave(key)
+      else if (!audible.has(key)) this.#finish(key, followed)
+    }
     for (const [key, instance] of audible) {
       const followed = this.#followed.get(key)
       if (followed) followed.version = instance.version
@@ -189,10 +196,18 @@ export class EntryEvents {
         onnotice(reason)
       }
     })
-    const followed: Followed = { subscription, version, isSubscribed: false }
+    const followed: Followed = { subscription, version, isSubscribed: false, isLeaving: false }
     this.#remembered.delete(key)
     this.#followed.set(key, followed)
     subscription.open()
+  }
+
+  #finish(key: string, followed: Followed) {
+    if (followed.isLeaving) return
+    followed.isLeaving = true
+    followed.subscription.finish(() => {
+      if (this.#followed.get(key) === followed) this.#leave(key)
+    }, this.#options.leaveTimeout)
   }
 
   #leave(key: string) {

@@ -5,6 +5,8 @@ export const OWN_PREFIX = '$'
 export const MAX_NAME_LENGTH = 64
 /** Changes of a state, among events; and the command that reads it. Who may call that may hear these. */
 export const STATE = '$state'
+/** An event that all hear: another instance goes on. */
+export const MOVED = '$moved'
 /** The command that writes it. */
 export const SET_STATE = '$set'
 const NAME = /^\$?[A-Za-z0-9._:-]{1,64}$/

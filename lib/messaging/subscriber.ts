@@ -3,7 +3,7 @@ import type { LinkStream } from '../link/stream.js'
 import { Conversation } from './conversation.js'
 import type { EventRing, KeptEvent } from './event-ring.js'
 import { encodeFrame, FAILURE, type Frame, MISSED, SUBSCRIBE, SUBSCRIBED } from './frames.js'
-import { OWN_PREFIX } from './names.js'
+import { MOVED, OWN_PREFIX } from './names.js'
 
 export interface SubscriberOptions {
   /** Hex. */
@@ -51,6 +51,7 @@ export class Subscriber {
 
   isWanted(name: string): boolean {
     if (this.#types === null) return false
+    if (name === MOVED) return true
     return this.#types.has(name) || (this.#types.has('*') && !name.startsWith(OWN_PREFIX))
   }
 

@@ -48,6 +48,13 @@ export class Subscription {
     this.#conversation?.send({ type: SUBSCRIBE, after: null, types: this.#options.types() })
   }
 
+  /** The instance leaves: hears what it says yet, and no more. */
+  finish(onended: () => void, timeout?: number) {
+    this.#lasting.once('lost', onended)
+    this.#lasting.finish(onended, timeout)
+    if (!this.#lasting.stream) onended()
+  }
+
   close() {
     this.#conversation = null
     this.#lasting.close()

@@ -1,13 +1,16 @@
 import { SeaportError } from '../core/errors.js'
 import { type KeyPair, parseKey, toHex } from '../core/keys.js'
+import { TAKEOVER } from '../core/purpose.js'
 import type { ServiceRole } from '../core/role.js'
+import { JsonText } from './body.js'
 import { type CommandMap, Commands } from './commands.js'
 import type { EventRingOptions } from './event-ring.js'
 import { Events } from './events.js'
-import { SET_STATE, STATE } from './names.js'
+import { MOVED, SET_STATE, STATE } from './names.js'
 import type { Denial } from './responder.js'
 import type { Listening } from './speaker.js'
 import { Speaker } from './speaker.js'
+import { HandOver, type HandOverOptions } from './state/hand-over.js'
 import { State, type StateFiles } from './state/state.js'
 import { ANY_WHO_MAY_SERVE, MAX_SUCCESSORS } from './state/statements.js'
 import { StdioProgram } from './stdio-program.js'
@@ -36,6 +39,11 @@ export interface TalkOptions {
 export interface TalkParts extends TalkOptions {
   registry: Buffer
   role: ServiceRole
+  /** Whether it takes over from another instance, and so has something to talk about. */
+  isNewcomer: boolean
+  overseer: Pick<HandOverOptions, 'mayServe' | 'isRegistered'>
+  /** Another instance goes on, by its key in hex. */
+  onmoved: (key: string) => void
   denialOf: Denial
   onnotice: (notice: SeaportError) => void
   /** There is something to talk about. */
@@ -50,6 +58,8 @@ export class Talk {
   readonly #onwanted: () => void
   readonly #speaker: Speaker
   readonly #program: StdioProgram | null
+  readonly #handOverOptions: Omit<HandOverOptions, 'keyPair'>
+  #handOver: HandOver | null = null
   #isWanted: boolean
   #isListening = false
 
@@ -57,9 +67,12 @@ export class Talk {
   constructor({
     registry,
     role,
+    isNewcomer,
+    overseer,
+    onmoved,
     commands,
-    writers = [],
-    successors = [],
+    writers,
+    successors,
     maxBody,
     denialOf,
     onnotice,
@@ -67,7 +80,8 @@ export class Talk {
     events: ring,
     stdio
   }: TalkParts) {
-    this.#isWanted = commands !== undefined || stdio !== undefined
+    this.#isWanted =
+      isNewcomer || [commands, stdio, writers, successors].some((given) => given !== undefined)
     this.#onwanted = () => {
       if (this.#isWanted) return
       this.#isWanted = true
@@ -75,13 +89,24 @@ export class Talk {
     }
     this.commands = new Commands({ maxBody, onfirst: this.#onwanted })
     this.#events = new Events({ denialOf, onnotice, ...ring })
+    const scope = { registry: toHex(registry), role: role.role }
     this.#state = new State({
-      scope: { registry: toHex(registry), role: role.role },
-      successors: successorsOf(successors),
-      writers: writers.map((key) => toHex(parseKey(key, 'key of a writer'))),
+      scope,
+      successors: successorsOf(successors ?? []),
+      writers: (writers ?? []).map((key) => toHex(parseKey(key, 'key of a writer'))),
       onchange: (change) => this.#events.emitOwn(STATE, change),
       onnotice
     })
+    this.#handOverOptions = {
+      scope,
+      state: this.#state,
+      ...overseer,
+      onmoved: (key) => {
+        this.#events.emitOwn(MOVED, new JsonText(JSON.stringify({ to: key })))
+        onmoved(key)
+      },
+      onnotice
+    }
     this.#speaker = new Speaker({
       commands: this.commands,
       maxBody,
@@ -109,6 +134,7 @@ export class Talk {
    * @throws STORAGE_FAILED, STORAGE_LOCKED
    */
   async open(keyPair: KeyPair, processKey: Buffer, files: StateFiles) {
+    this.#handOver = new HandOver({ ...this.#handOverOptions, keyPair })
     await this.#state.open(keyPair, processKey, files)
     if (this.#state.head) this.#onwanted()
   }
@@ -126,6 +152,11 @@ export class Talk {
   get events(): Events {
     this.#onwanted()
     return this.#events
+  }
+
+  /** As it is, whoever has it in hand or not. */
+  get ownState(): State {
+    return this.#state
   }
 
   /** The same for state. */
@@ -168,6 +199,10 @@ export class Talk {
     if (!this.#isWanted || this.#isListening) return false
     this.#isListening = true
     this.#speaker.listen(listening)
+    listening.handle(TAKEOVER, (stream, key) => {
+      if (this.#handOver) this.#handOver.take(stream, key)
+      else stream.destroy()
+    })
     return true
   }
 
@@ -183,6 +218,7 @@ export class Talk {
 
   async close() {
     this.#speaker.close()
+    this.#handOver?.close()
     await this.#program?.stop()
     await this.#state.close()
   }

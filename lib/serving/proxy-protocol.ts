@@ -76,6 +76,8 @@ export interface Introduction {
   client?: Buffer
 }
 
+export type Connect = (options?: Introduction) => Promise<Duplex>
+
 /** Connects to a backend that is told by the PROXY protocol who comes. */
 export class Introducer {
   readonly #connect: (options: { signal?: Signal }) => Promise<Duplex>
@@ -106,4 +108,24 @@ export class Introducer {
       service: { publicKey: this.#servicePublicKey(), port: remotePort }
     })
   }
+}
+
+/**
+ * How a backend is connected to: told who comes, if a version of the protocol was asked for.
+ *
+ * @param serviceKey of the service; null if its backend is in this process
+ * @throws USAGE
+ */
+export function introduced(
+  connect: Connect,
+  serviceKey: (() => Buffer) | null,
+  version: string | undefined
+): Connect {
+  if (version === undefined) return connect
+  parseProxyProtocol(version)
+  if (!serviceKey) {
+    throw SeaportError.USAGE('the proxy protocol is for a backend that is connected to')
+  }
+  const introducer = new Introducer(connect, serviceKey)
+  return (options) => introducer.connect(options)
 }

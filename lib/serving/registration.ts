@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import type { SeaportError } from '../core/errors.js'
+import { SeaportError } from '../core/errors.js'
 import { forward } from '../core/forward.js'
 import type { KeyPair } from '../core/keys.js'
 import { SerialQueue } from '../core/serial-queue.js'
@@ -114,6 +114,21 @@ export class Registration extends EventEmitter<RegistrationEvents> {
     return this.#disappear()
   }
 
+  /**
+   * Resolves when a registrar first confirms it. To be called before `start`.
+   *
+   * @throws KEY_IN_USE
+   */
+  confirmed(): Promise<void> {
+    const confirmed = new Promise<void>((resolve, reject) => {
+      this.on('registered', () => resolve())
+      this.on('denied', (error) => (error.code === 'KEY_IN_USE' ? reject(error) : null))
+    })
+    // Whoever waits is not there yet when it is denied at once.
+    confirmed.catch(() => {})
+    return confirmed
+  }
+
   /** Asks consumers to go elsewhere if they can. Nobody is cut or refused for it. */
   drain() {
     this.#isDraining = true
@@ -142,4 +157,21 @@ export class Registration extends EventEmitter<RegistrationEvents> {
 /** What everybody may know: a check that failed, but not where the backend is. */
 function toldOf({ code, message }: SeaportError): string {
   return code === 'CHECK_FAILED' ? message : code
+}
+
+/** Why a service was not registered in time: of what it could do for that itself. */
+export function notRegistered(
+  supervisor: Supervisor | null,
+  fault: SeaportError | null | undefined
+): SeaportError {
+  if (supervisor && !supervisor.isUp) {
+    return SeaportError.COMMAND_FAILED(
+      `${supervisor.name} did not listen on port ${supervisor.port} in time; does it read PORT?`
+    )
+  }
+  return SeaportError.REGISTRAR_NOT_FOUND(
+    fault?.text ??
+      "no registrar answered in time; is `hyperseaport registry` running with this registry's seed, on the same DHT?",
+    fault
+  )
 }

@@ -35,6 +35,8 @@ export interface BayOptions extends Partial<Omit<SenderOptions, 'dialer'>> {
   service?: Partial<SpeakerOptions>
   ring?: EventRingOptions
   state?: Partial<StateOptions>
+  /** Who dials. Default: another one for each link. */
+  caller?: KeyPair
   /** Where states are kept. Default: a folder that goes with the test. */
   dir?: string
 }
@@ -47,7 +49,15 @@ export const PROCESS_KEY = Buffer.alloc(32, 8)
 /** Instances that speak, and who sends them commands. */
 export async function bay(
   t: Test,
-  { instances = {}, service = {}, ring = {}, state: stateOptions = {}, dir, ...options }: BayOptions
+  {
+    instances = {},
+    service = {},
+    ring = {},
+    state: stateOptions = {},
+    caller,
+    dir,
+    ...options
+  }: BayOptions
 ) {
   const testbed = await Testbed.make(t)
   const network = await testbed.network()
@@ -116,7 +126,7 @@ export async function bay(
 
   const pool = new LinkPool({
     connect: (key) => {
-      const pair = secretPair(t)
+      const pair = secretPair(t, caller ?? KeyPair())
       const berth = berths.get(toHex(key))
       // As a DHT's server does: once it is known who calls.
       pair.responder.once('connect', () => {

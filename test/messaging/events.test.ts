@@ -21,6 +21,7 @@ async function listening(t: Test, options: BayOptions) {
         return () => watchers.delete(listener)
       },
       backoffs: [10],
+      leaveTimeout: 50,
       onnotice: (notice) => notices.push(notice)
     })
     t.teardown(() => events.close())

@@ -92,7 +92,7 @@ export class StateCopy {
     let rightful = true
     if (succession && succession.former.owner !== this.#owner) {
       rightful =
-        succession.former.term === head.term - 1 && isRightful(this.#scope, this.#owner, succession)
+        succession.former.term < head.term && isRightful(this.#scope, this.#owner, succession)
     }
     // Changes may have come meanwhile.
     if (this.#head && compareHeads(head, this.#head) <= 0) return []
@@ -112,6 +112,8 @@ export class StateCopy {
    */
   takeChange(value: unknown): CopyChange | 'known' | 'gap' {
     const { entry: rawEntry, head: rawHead } = (value ?? {}) as { [field: string]: unknown }
+    // The owner says that all is signed anew.
+    if (rawEntry === undefined && rawHead !== undefined) return 'gap'
     const [entry, head] = [parseEntry(rawEntry), parseHead(rawHead)]
     this.#checkHead(head)
     const known = this.#head

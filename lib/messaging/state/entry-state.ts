@@ -5,6 +5,7 @@ import { checkOwnName, SET_STATE, STATE } from '../names.js'
 import type { Sender, SendOptions } from '../sender.js'
 import { type CopyChange, StateCopy } from './copy.js'
 import { Follower, type FollowerOptions } from './follower.js'
+import { Offering } from './offering.js'
 import type { StateEntry, WriteOptions } from './state.js'
 import { compareHeads, type Scope, type SignedEntry } from './statements.js'
 
@@ -33,11 +34,19 @@ export interface SetOptions extends WriteOptions, ReadOptions {
   signal?: AbortSignal | undefined
 }
 
+/** An instance whose state may be watched. */
+export interface Watched {
+  servicePublicKey: string
+  speaks?: readonly string[]
+  /** It looks for the state of the one before it. */
+  joining?: boolean
+}
+
 export interface EntryStateOptions {
   scope: Scope
   events: EntryEvents
   sender: Pick<Sender, 'send'>
-  instances: () => readonly { servicePublicKey: string; speaks?: readonly string[] }[]
+  instances: () => readonly Watched[]
   retry?: FollowerOptions['retry']
   onnotice: (notice: SeaportError) => void
 }
@@ -60,12 +69,14 @@ export class EntryState {
   readonly #owners = new Map<string, Owner>()
   readonly #listeners = new Set<StateChangeListener>()
   readonly #waiting = new Set<() => void>()
+  readonly #offering: Offering
   #isWatching = false
   #isClosed = false
 
   /** @internal */
   constructor(options: EntryStateOptions) {
     this.#options = options
+    this.#offering = new Offering(options.sender)
   }
 
   /**
@@ -238,6 +249,8 @@ export class EntryState {
     }
     const stale = [...this.#owners].filter(([, { isStale }]) => isStale)
     for (const [key, owner] of stale.slice(0, -MAX_STALE)) this.#forget(key, owner)
+    const copies = [...this.#owners.values()].map(({ copy }) => copy)
+    this.#offering.offer(this.#options.instances(), copies)
     this.#tell()
   }
 
@@ -289,9 +302,17 @@ export class EntryState {
       .map(([key]) => key)
   }
 
+  /** But those on whose state another one goes on. */
   *#ownersOf({ instance }: ReadOptions): Iterable<Owner> {
+    const followed = new Map<string, number>()
+    for (const { copy } of this.#owners.values()) {
+      if (copy.succession && copy.isRightful) {
+        followed.set(copy.succession.former.owner, copy.succession.former.term)
+      }
+    }
     for (const [key, owner] of this.#owners) {
-      if (instance === undefined || instance === key) yield owner
+      if (instance !== undefined && instance !== key) continue
+      if ((owner.copy.head?.term ?? Infinity) > (followed.get(key) ?? 0)) yield owner
     }
   }
 

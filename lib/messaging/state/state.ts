@@ -1,23 +1,26 @@
 import { SeaportError } from '../../core/errors.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { SerialQueue } from '../../core/serial-queue.js'
-import { checkDepth, encodeBody, JsonText } from '../body.js'
+import { JsonText } from '../body.js'
 import type { CallContext } from '../call-context.js'
 import { checkOwnName } from '../names.js'
 import { Passed } from '../run.js'
 import type { JournalFile } from './journal.js'
 import { Ledger } from './ledger.js'
 import {
+  type Claim,
   compareHeads,
   entryToJson,
   type Head,
-  MAX_VALUE_BYTES,
   parseHead,
   type Scope,
   type SignedEntry,
   snapshotToJson,
   verifyHead
 } from './statements.js'
+import { jsonOf, type WriteOptions, WriteQueue } from './write-queue.js'
+
+export type { WriteOptions } from './write-queue.js'
 
 /** An entry of a service's state. */
 export interface StateEntry {
@@ -30,11 +33,6 @@ export interface StateEntry {
   rev: number
   // biome-ignore lint/suspicious/noExplicitAny: who reads it knows what is written
   value: any
-}
-
-export interface WriteOptions {
-  /** Only if the entry has this revision; 0 if there is to be none. Else CONFLICT. */
-  if?: number | undefined
 }
 
 export interface StateOptions {
@@ -56,19 +54,18 @@ export interface StateFiles {
   take(): Promise<JournalFile>
 }
 
-const MAX_WAITING = 10_000
-const MAX_WAITING_BYTES = 16 * 1024 * 1024
-const MAX_BATCH = 256
-/** Wrapped in its entry and its change, it is no deeper than any body may be. */
-const MAX_DEPTH = 240
+/** What a newcomer goes on with. */
+export interface Heritage {
+  head: Head
+  entries: readonly SignedEntry[]
+  claim: Claim | null
+}
 
-interface Write {
-  name: string
-  /** null deletes. */
-  json: string | null
-  if: number | undefined
-  resolve: (rev: number) => void
-  reject: (error: SeaportError) => void
+/** Hears of states that watchers have. */
+export interface Offers {
+  isWanted(head: Head): boolean
+  /** Takes a snapshot. */
+  take(snapshot: unknown): Promise<boolean>
 }
 
 /**
@@ -76,23 +73,34 @@ interface Write {
  * watch have copies of it.
  */
 export class State {
-  readonly stats = { written: 0, failed: 0 }
   readonly #options: StateOptions
   readonly #turns = new SerialQueue()
-  #waiting: Write[] = []
-  #waitingBytes = 0
-  #isScheduled = false
-  #isPaused = false
+  readonly #writes: WriteQueue
   #files: StateFiles | null = null
   #keyPair: KeyPair | null = null
   #processKey: Buffer | null = null
   #ledger: Ledger | null = null
-  /** Why nothing is written any more. */
-  #over: SeaportError | null = null
+  /** Names that were taken out since somebody began to take over. */
+  #removed: Set<string> | null = null
+  #offers: Offers | null = null
 
   /** @internal */
   constructor(options: StateOptions) {
     this.#options = options
+    this.#writes = new WriteQueue({
+      turns: this.#turns,
+      open: () => this.#open(),
+      onwritten: (entry, head) => {
+        if (entry.json === null) this.#removed?.add(entry.name)
+        options.onchange(
+          new JsonText(`{"entry":${entryToJson(entry)},"head":${JSON.stringify(head)}}`)
+        )
+      }
+    })
+  }
+
+  get stats() {
+    return this.#writes.stats
   }
 
   /** How many entries there are. */
@@ -129,7 +137,7 @@ export class State {
    * CONFLICT if `if` does not hold, STORAGE_FAILED, STORAGE_LOCKED, REFUSED, CLOSED. Nothing was written then.
    */
   async set(name: string, value: unknown, options: WriteOptions = {}): Promise<number> {
-    return this.#write(checkOwnName(name, 'an entry'), jsonOf(name, value), options)
+    return this.#writes.add(checkOwnName(name, 'an entry'), jsonOf(name, value), options)
   }
 
   /**
@@ -138,7 +146,7 @@ export class State {
    * @throws as `set` does
    */
   async delete(name: string, options: WriteOptions = {}): Promise<number> {
-    return this.#write(checkOwnName(name, 'an entry'), null, options)
+    return this.#writes.add(checkOwnName(name, 'an entry'), null, options)
   }
 
   /** @internal The head of what is on the disk. */
@@ -157,12 +165,13 @@ export class State {
     this.#keyPair = keyPair
     this.#processKey = processKey
     this.#files = files
+    this.#writes.begin()
     if (files.exists()) await this.#turns.run(() => this.#open())
   }
 
   /** @internal */
   async close() {
-    this.#end(SeaportError.CLOSED('the service was destroyed'))
+    this.#writes.end(SeaportError.CLOSED('the service was destroyed'))
     await this.#turns.idle()
     await this.#ledger?.close()
   }
@@ -173,7 +182,9 @@ export class State {
    * @internal
    */
   async read(data: unknown): Promise<unknown> {
-    const { have } = (data ?? {}) as { have?: unknown }
+    const { have, offer, restore } = (data ?? {}) as { [field: string]: unknown }
+    if (offer !== undefined) return { want: this.#offers?.isWanted(parseHead(offer)) ?? false }
+    if (restore !== undefined) return { taken: (await this.#offers?.take(restore)) ?? false }
     if (have !== undefined && have !== null) await this.#hear(parseHead(have))
     const ledger = this.#ledger
     if (!ledger?.head) return { head: null }
@@ -211,76 +222,119 @@ export class State {
     }
   }
 
-  #write(name: string, json: string | null, { if: rev }: WriteOptions): Promise<number> {
-    if (rev !== undefined && !(Number.isSafeInteger(rev) && rev >= 0)) {
-      throw SeaportError.USAGE(`if is a revision, or 0 for none, not ${rev}`).of('no')
-    }
-    const denial = this.#denial()
-    if (denial) return Promise.reject(denial.of('no'))
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ name, json, if: rev, resolve, reject })
-      this.#waitingBytes += json?.length ?? 0
-      this.#schedule()
+  /** @internal Keys that may take over: see `Head`. */
+  get successors(): string[] {
+    const own = this.#processKey
+    return own ? [...this.#options.successors, toHex(own)] : [...this.#options.successors]
+  }
+
+  /** @internal Remembers what is taken out, until `untrack`. */
+  track() {
+    this.#removed = new Set()
+  }
+
+  /** @internal */
+  untrack() {
+    this.#removed = null
+  }
+
+  /** @internal All there is. */
+  async snapshot(): Promise<unknown> {
+    return this.#turns.run(async () => {
+      const { head, succession, entries } = this.#view()
+      return head ? new JsonText(snapshotToJson({ head, succession, entries })) : { head: null }
     })
   }
 
-  #denial(): SeaportError | null {
-    if (this.#over) return this.#over
-    if (!this.#files) return SeaportError.CLOSED('the service has no key yet: set it up first')
-    const hasRoom = this.#waiting.length < MAX_WAITING && this.#waitingBytes < MAX_WAITING_BYTES
-    if (hasRoom) return null
-    return SeaportError.BUSY(`${this.#waiting.length} changes of the state wait already`)
+  /** @internal Writes wait from now on. Resolves when none is under way. */
+  async pause() {
+    this.#writes.pause()
+    await this.#turns.idle()
   }
 
-  #schedule() {
-    if (this.#isScheduled || this.#isPaused || this.#waiting.length === 0) return
-    this.#isScheduled = true
-    void this.#turns.run(async () => {
-      this.#isScheduled = false
-      if (this.#isPaused) return
-      const batch = this.#waiting.splice(0, MAX_BATCH)
-      for (const { json } of batch) this.#waitingBytes -= json?.length ?? 0
-      await this.#writeBatch(batch)
-      this.#schedule()
+  /** @internal What waits is refused, and so is what comes. */
+  refuse(reason: SeaportError) {
+    this.#writes.end(reason)
+  }
+
+  /** @internal What changed after a revision, while it is paused: for whom it is handed over to. */
+  changesSince(rev: number, over: Claim): JsonText {
+    const { head, entries } = this.#view()
+    const changed = entries.filter((entry) => entry.rev > rev).map(entryToJson)
+    const removed = [...(this.#removed ?? [])].filter((name) => !this.#ledger?.get(name))
+    const rest = JSON.stringify({ over, head, removed }).slice(0, -1)
+    return new JsonText(`${rest},"entries":[${changed.join(',')}]}`)
+  }
+
+  /**
+   * Notes that another instance goes on with it.
+   *
+   * @internal
+   * @throws STORAGE_FAILED
+   */
+  async handedOver(owner: string) {
+    this.#writes.end(SeaportError.REFUSED(`the state was handed over to ${owner}`))
+    await this.#turns.run(async () => this.#ledger?.noteOver(owner))
+  }
+
+  /**
+   * Goes on after a hand-over that was not completed, later than what was handed over could be.
+   *
+   * @internal
+   * @throws STORAGE_FAILED
+   */
+  async takeBack() {
+    this.#writes.end(SeaportError.REFUSED('the hand-over of the state was not completed'))
+    await this.#turns.run(async () => {
+      const ledger = this.#ledger
+      if (!ledger?.head) return
+      await ledger.renew({ term: ledger.head.term + 2, rev: ledger.head.rev })
+      this.#tellAll(ledger)
     })
+    this.#removed = null
+    this.#writes.begin()
   }
 
-  /** Never rejects. */
-  async #writeBatch(writes: readonly Write[]) {
-    const done: { write: Write; entry: SignedEntry; head: Head }[] = []
-    try {
+  /**
+   * Goes on with another owner's state, or with an earlier one of ours.
+   *
+   * @internal
+   * @throws STORAGE_FAILED, STORAGE_LOCKED
+   */
+  async adopt({ head, entries, claim }: Heritage) {
+    await this.#turns.run(async () => {
       const ledger = await this.#open()
-      for (const write of writes) {
-        try {
-          done.push({ write, ...ledger.prepare(write) })
-        } catch (error) {
-          this.stats.failed++
-          write.reject((error as SeaportError).of('no'))
-        }
-      }
-      await ledger.commit()
-    } catch (error) {
-      const reason = (error as SeaportError).of('no')
-      for (const { reject } of done.length > 0 ? done.map(({ write }) => write) : writes) {
-        this.stats.failed++
-        reject(reason)
-      }
-      return
-    }
-    for (const { write, entry, head } of done) {
-      this.stats.written++
-      write.resolve(entry.rev)
-      this.#options.onchange(
-        new JsonText(`{"entry":${entryToJson(entry)},"head":${JSON.stringify(head)}}`)
-      )
-    }
+      const isOurs = head.owner === toHex((this.#keyPair as KeyPair).publicKey)
+      await ledger.renew({
+        term: Math.max(head.term, ledger.head?.term ?? 0) + 1,
+        rev: Math.max(head.rev, ledger.rev),
+        entries,
+        succession: isOurs ? null : { former: head, claim }
+      })
+      this.#tellAll(ledger)
+    })
+  }
+
+  /** @internal Who hears what watchers offer; null for nobody. */
+  heedOffers(offers: Offers | null) {
+    this.#offers = offers
+  }
+
+  #view() {
+    const { head = null, succession = null } = this.#ledger ?? {}
+    return { head, succession, entries: [...(this.#ledger?.entries() ?? [])] }
+  }
+
+  /** Has those who watch read all of it again. */
+  #tellAll({ head }: Ledger) {
+    this.#options.onchange(new JsonText(JSON.stringify({ head })))
   }
 
   /** @throws STORAGE_FAILED, STORAGE_LOCKED */
   async #open(): Promise<Ledger> {
     if (this.#ledger) return this.#ledger
-    const { scope, successors: named, onnotice } = this.#options
-    const successors = [...named, toHex(this.#processKey as Buffer)]
+    const { scope, onnotice } = this.#options
+    const { successors } = this
     const keyPair = this.#keyPair as KeyPair
     const file = await (this.#files as StateFiles).take()
     this.#ledger = await Ledger.open(file, { scope, successors, keyPair, onnotice })
@@ -306,6 +360,7 @@ export class State {
       if (ledger.head && compareHeads(theirs, ledger.head) <= 0) return
       const lost = theirs.rev - (ledger.head?.rev ?? 0)
       await ledger.renew({ term: theirs.term + 1, rev: Math.max(theirs.rev, ledger.rev) })
+      this.#tellAll(ledger)
       this.#options.onnotice(
         SeaportError.STORAGE_FAILED(
           `a watcher has a later state than this folder (by ${lost} changes), which was lost here; to have it back, take it over (takeOver)`
@@ -313,29 +368,4 @@ export class State {
       )
     })
   }
-
-  /** Nothing is written from now on. */
-  #end(reason: SeaportError) {
-    this.#over = reason
-    for (const { reject } of this.#waiting.splice(0)) reject(reason.of('no'))
-  }
-}
-
-/** @throws BAD_INPUT, TOO_LARGE */
-function jsonOf(name: string, value: unknown): string {
-  let json: string
-  try {
-    const { kind, bytes } = encodeBody(value)
-    if (kind !== 'json') throw new TypeError(kind === 'none' ? 'nothing' : 'bytes')
-    checkDepth(bytes, MAX_DEPTH)
-    json = bytes.toString()
-  } catch (error) {
-    const { message } = error as Error
-    throw SeaportError.BAD_INPUT(`the value of ${name} is no JSON: ${message}`, error).of('no')
-  }
-  const size = Buffer.byteLength(json)
-  if (size <= MAX_VALUE_BYTES) return json
-  throw SeaportError.TOO_LARGE(
-    `the value of ${name} has ${size} bytes, ${MAX_VALUE_BYTES} may be`
-  ).of('no')
 }

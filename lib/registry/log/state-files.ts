@@ -8,6 +8,8 @@ import { FileLock } from './file-lock.js'
 
 /** A file that no other process uses for as long as it is held. */
 export interface HeldFile {
+  /** Of the instance whose it is, in hex. */
+  key: string
   path: string
   /** Lets another process have it. */
   release(): void
@@ -69,7 +71,7 @@ export class StateFiles {
   #tryTake(key: string): HeldFile | null {
     const path = this.#pathOf(key)
     const lock = FileLock.tryTake(`${path}.lock`)
-    return lock && { path, release: () => lock.release() }
+    return lock && { key, path, release: () => lock.release() }
   }
 
   #pathOf(key: string): string {

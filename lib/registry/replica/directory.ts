@@ -1,33 +1,9 @@
 import semver from 'semver'
-import { ONLY_BYTES } from '../../core/purpose.js'
 import type { InstanceRule } from '../trust/instance-rule.js'
-import {
-  isGone,
-  isStale,
-  type LogEntry,
-  recordOf,
-  type Status,
-  verifyRecord
-} from '../trust/record.js'
+import { isGone, isStale, type LogEntry, recordOf, verifyRecord } from '../trust/record.js'
+import { type Instance, statusOf, toInstance } from './instance.js'
 
-/** One instance as it is shown and dialed. */
-export interface Instance {
-  role: string
-  version: string
-  /** Hex. */
-  servicePublicKey: string
-  tags: string[]
-  /** As its owner says; `stale` if its lease vanished with many others, and it may well be there. */
-  status: Status | 'stale'
-  /** What is wrong, as its owner says, where it fails. */
-  reason?: string
-  /** Whether a registrar that we are connected to holds its lease; else only copies of logs know it. */
-  live: boolean
-  direct: string[]
-  /** The purposes of streams that it takes; `''` stands for bytes of its backend. */
-  speaks: readonly string[]
-  seq: number
-}
+export type { Instance } from './instance.js'
 
 export type DirectoryChange = 'up' | 'update' | 'down'
 
@@ -354,18 +330,6 @@ function changeOf(before: Instance | undefined, now: Instance | null): Directory
 function isValid(entry: Entry): boolean {
   entry.valid ??= verifyRecord(recordOf(entry.entry))
   return entry.valid
-}
-
-function toInstance(entry: LogEntry, live: boolean): Instance {
-  const record = recordOf(entry)
-  const { role, version, key, tags, reason, direct, speaks = ONLY_BYTES, seq } = record
-  const status = statusOf(entry)
-  const instance = { role, version, servicePublicKey: key, tags, status, live, direct, speaks, seq }
-  return reason === undefined || status !== 'failing' ? instance : { ...instance, reason }
-}
-
-function statusOf(entry: LogEntry): Instance['status'] {
-  return isStale(entry) ? 'stale' : recordOf(entry).status
 }
 
 /**

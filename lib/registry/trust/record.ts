@@ -31,6 +31,8 @@ export interface ServiceRecord extends Statement {
   prekey?: string
   /** What says that it is an instance of the app of this name, signed by the host where it runs. */
   app?: InstanceProof
+  /** Whether it looks for the state of the one before it: who has a copy offers that. */
+  joining?: boolean
   /** Swarm key of the process that may hold the lease: whoever else shows this record gets none. */
   holder: string
   /** Greater in every later record of the same key; usually the ms since 1970 when it was signed. */
@@ -55,7 +57,17 @@ export interface Stale {
 /** What the owner chooses; the rest follows from its key and the registry. */
 export type RecordFields = Pick<
   ServiceRecord,
-  'role' | 'version' | 'tags' | 'status' | 'reason' | 'direct' | 'speaks' | 'app' | 'holder' | 'seq'
+  | 'role'
+  | 'version'
+  | 'tags'
+  | 'status'
+  | 'reason'
+  | 'direct'
+  | 'speaks'
+  | 'joining'
+  | 'app'
+  | 'holder'
+  | 'seq'
 > & { prekey?: string | null | undefined }
 
 /** Largest record, in bytes of JSON. */
@@ -100,6 +112,7 @@ export const RECORD: StatementKind<ServiceRecord> = {
     if (value.speaks !== undefined && !arePurposes(value.speaks)) throw bad('speaks')
     if (value.prekey !== undefined && !isHex(value.prekey, 32)) throw bad('prekey')
     if (value.app !== undefined && !isInstanceProof(value.app)) throw bad('app')
+    if (value.joining !== undefined && typeof value.joining !== 'boolean') throw bad('joining')
     if (!isHex(value.holder, 32)) throw bad('holder')
     if (!isSeq(value.seq)) throw bad('seq')
   },
@@ -117,7 +130,7 @@ export const RECORD: StatementKind<ServiceRecord> = {
 export function signRecord(
   registry: Buffer,
   keyPair: KeyPair,
-  { reason, speaks, prekey, app, ...fields }: RecordFields
+  { reason, speaks, prekey, joining, app, ...fields }: RecordFields
 ): ServiceRecord {
   const record = signStatement(
     {
@@ -126,6 +139,7 @@ export function signRecord(
       ...(speaks && !isOnlyBytes(speaks) && { speaks }),
       ...(prekey && { prekey }),
       ...(app && { app }),
+      ...(joining && { joining }),
       type: RECORD_TYPE,
       registry: toHex(registry),
       key: toHex(keyPair.publicKey)

@@ -22,6 +22,7 @@ async function watching(t: Test, options: BayOptions) {
         return () => watchers.delete(listener)
       },
       backoffs: [10],
+      leaveTimeout: 50,
       onnotice: (notice) => notices.push(notice)
     })
     const state = new EntryState({

@@ -1,0 +1,96 @@
+import { parseKey, toHex } from './core/keys.js'
+import { TAKEOVER } from './core/purpose.js'
+import type { ServiceRole } from './core/role.js'
+import { linksOf } from './dialing/links.js'
+import type { HandOverOptions } from './messaging/state/hand-over.js'
+import { Newcomer, type NewcomerOptions } from './messaging/state/newcomer.js'
+import { StateFiles } from './registry/log/own-keys.js'
+import type { Participant } from './registry/replica/participant.js'
+import { recordOf } from './registry/trust/record.js'
+
+/** What a newcomer is told: whom to take over from, or only that it is to. */
+export type TakeOverFrom = boolean | Buffer | string
+
+export interface ArrivalOptions
+  extends Pick<NewcomerOptions, 'scope' | 'state' | 'keyPair' | 'onnotice'> {
+  participant: Participant
+  role: ServiceRole
+  dir: string | undefined
+  /** Aborted when the service is destroyed. */
+  signal: AbortSignal
+  /** Waits for what is known of the registry, as long as the service may. */
+  known: (usable: Promise<void>) => Promise<void>
+  /** Registers it: as one that looks for the state before it, or as any other. */
+  appear: (joining: boolean) => Promise<void>
+  /** It has found what there was. */
+  joined: () => void
+}
+
+/**
+ * Has a service appear in the registry, and take over from another one before, if it is to.
+ *
+ * @throws BAD_KEY, NOT_ALLOWED, BUSY, REFUSED, and what the steps throw
+ */
+export async function arrive(takeOver: TakeOverFrom, options: ArrivalOptions) {
+  const { participant, signal, known, appear, joined } = options
+  if (takeOver === false) return appear(false)
+  const { newcomer, close } = newcomerOf(takeOver, options)
+  try {
+    await known(participant.usable())
+    const joining = await newcomer.prepare()
+    signal.throwIfAborted()
+    await appear(joining)
+    if (joining) await newcomer.search(signal)
+    if (joining) joined()
+    await newcomer.finish()
+  } finally {
+    await close()
+  }
+}
+
+function newcomerOf(
+  takeOver: Exclude<TakeOverFrom, false>,
+  { participant, role, dir, ...options }: ArrivalOptions
+): { newcomer: Newcomer; close: () => Promise<void> } {
+  const only = takeOver === true ? null : toHex(parseKey(takeOver, 'key to take over from'))
+  const { keyPair } = options
+  const { directory } = participant.replica
+  const registry = Buffer.from(options.scope.registry, 'hex')
+  const files = new StateFiles(registry, role.role, keyPair.publicKey, dir)
+  const pool = linksOf(participant, undefined, { keyPair: () => keyPair })
+  const newcomer = new Newcomer({
+    ...options,
+    only,
+    version: role.version,
+    processKeyPair: participant.keyPair,
+    open: (key, signal) => pool.open(key, { purpose: TAKEOVER, signal }),
+    running: () =>
+      directory
+        .list()
+        .filter((one) => one.role === role.role && one.live && one.speaks.includes(TAKEOVER))
+        .map(({ servicePublicKey }) => servicePublicKey),
+    journals: () => files.others(),
+    isKnown: (owner) => {
+      const entry = directory.entry(owner)
+      return entry !== null && recordOf(entry).role === role.role
+    }
+  })
+  return { newcomer, close: () => pool.close() }
+}
+
+/** What the running side of a hot swap asks the registry. */
+export function overseerOf(
+  participant: () => Participant,
+  { role }: ServiceRole
+): Pick<HandOverOptions, 'mayServe' | 'isRegistered'> {
+  return {
+    mayServe: (key, version) => {
+      const { grants } = participant().membership
+      return grants.isPrivate === true && grants.allows(key, { kind: 'serve', role, version })
+    },
+    isRegistered: (key) => {
+      const { registrars, directory } = participant().replica
+      return registrars.length === 0 ? null : directory.get(key)?.live === true
+    }
+  }
+}

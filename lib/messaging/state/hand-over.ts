@@ -1,0 +1,216 @@
+import { SeaportError } from '../../core/errors.js'
+import { type KeyPair, toHex } from '../../core/keys.js'
+import type { LinkStream } from '../../link/stream.js'
+import type { CallContext } from '../call-context.js'
+import { Commands } from '../commands.js'
+import { ParkedAnswers } from '../parked-answers.js'
+import { Responder } from '../responder.js'
+import { Passed } from '../run.js'
+import type { State } from './state.js'
+import {
+  ANY_WHO_MAY_SERVE,
+  type Claim,
+  MAX_SNAPSHOT_BYTES,
+  parseClaim,
+  type Scope,
+  signClaim,
+  verifyClaim
+} from './statements.js'
+
+export interface HandOverOptions {
+  scope: Scope
+  state: State
+  keyPair: KeyPair
+  /** Whether a private registry lets a key serve this role at a version. */
+  mayServe: (key: string, version: string) => boolean
+  /** Whether a live registrar shows a record of a key; null if there is no live registrar. */
+  isRegistered: (key: string) => boolean | null
+  /** Another instance goes on, by its key in hex. */
+  onmoved: (key: string) => void
+  onnotice: (notice: SeaportError) => void
+  /** How long writes wait, and after what time it is taken back, in ms. */
+  writeWait?: number | undefined
+  takeBackAfter?: number | undefined
+}
+
+const WRITE_WAIT_MS = 1000
+const TAKE_BACK_AFTER_MS = 10_000
+const RETRY_MS = 1000
+/** Newcomers that ask at a time. */
+const MAX_STREAMS = 8
+const IDLE_MS = 30_000
+
+interface Current {
+  peer: string
+  /** From when on nothing is written here any more. */
+  over: Claim | null
+  isTaken: boolean
+}
+
+/**
+ * The running side of a hot swap: it gives a newcomer its state, stops writing, and is told when the newcomer is
+ * registered. Until then it may take back. Each stream may say the same again, so that a link that is lost costs nothing.
+ */
+export class HandOver {
+  readonly #options: HandOverOptions
+  readonly #commands = new Commands({ onfirst: () => {} })
+  readonly #parked = new ParkedAnswers()
+  readonly #streams = new Map<LinkStream, string>()
+  #current: Current | null = null
+  #writeTimer: NodeJS.Timeout | null = null
+  #takeBackTimer: NodeJS.Timeout | null = null
+
+  constructor(options: HandOverOptions) {
+    this.#options = options
+    this.#commands
+      .handle('takeover', (data, context) => this.#passing(() => this.#begin(data, context)))
+      .handle('ready', (data, context) => this.#passing(() => this.#over(data, context)))
+      .handle('taken', (_data, context) => this.#passing(() => this.#taken(context)))
+  }
+
+  /** Takes a stream of a newcomer, who has proven its key. */
+  take(stream: LinkStream, key: Buffer) {
+    if (this.#streams.size >= MAX_STREAMS) {
+      return stream.destroy(SeaportError.LIMIT_REACHED('others are taking over already'))
+    }
+    const peer = toHex(key)
+    this.#streams.set(stream, peer)
+    const timer = setTimeout(
+      () => stream.destroy(SeaportError.DEADLINE('the hand-over took too long')),
+      IDLE_MS
+    )
+    new Responder(stream, {
+      peer,
+      commands: this.#commands,
+      denialOf: () => null,
+      parked: this.#parked,
+      maxFrame: MAX_SNAPSHOT_BYTES,
+      onemit: () => {},
+      onclose: () => {
+        clearTimeout(timer)
+        this.#streams.delete(stream)
+        this.#onlost(peer)
+      }
+    })
+  }
+
+  close() {
+    if (this.#writeTimer) clearTimeout(this.#writeTimer)
+    if (this.#takeBackTimer) clearTimeout(this.#takeBackTimer)
+    this.#parked.close()
+    for (const stream of this.#streams.keys()) {
+      stream.destroy(SeaportError.CLOSED('the service was destroyed'))
+    }
+  }
+
+  /** Failures keep their codes. */
+  async #passing<T>(act: () => Promise<T>): Promise<T> {
+    try {
+      return await act()
+    } catch (error) {
+      if (error instanceof SeaportError) throw new Passed(error.of(error.executed ?? 'no'))
+      throw error
+    }
+  }
+
+  async #begin(data: unknown, { peer }: CallContext) {
+    const { claim, version } = (data ?? {}) as { [field: string]: unknown }
+    this.#check(peer, claim ? parseClaim(claim) : null, String(version))
+    const current = this.#current
+    if (current && current.peer !== peer) {
+      throw SeaportError.BUSY(`${current.peer} is taking over already`)
+    }
+    if (!current) this.#options.state.track()
+    this.#current ??= { peer, over: null, isTaken: false }
+    return this.#options.state.snapshot()
+  }
+
+  async #over(data: unknown, { peer }: CallContext) {
+    const { scope, state, keyPair, writeWait = WRITE_WAIT_MS } = this.#options
+    const current = this.#currentOf(peer)
+    const { rev } = (data ?? {}) as { rev?: unknown }
+    if (!Number.isSafeInteger(rev)) throw SeaportError.BAD_INPUT('a newcomer says its revision')
+    if (!current.over) {
+      await state.pause()
+      current.over = signClaim(scope, { key: peer, from: toHex(keyPair.publicKey) }, keyPair)
+      this.#writeTimer = setTimeout(
+        () => state.refuse(SeaportError.REFUSED('the state is being handed over')),
+        writeWait
+      )
+      this.#takeBackLater(this.#options.takeBackAfter ?? TAKE_BACK_AFTER_MS)
+    }
+    return state.changesSince(rev as number, current.over)
+  }
+
+  async #taken({ peer }: CallContext) {
+    const current = this.#currentOf(peer)
+    if (!current.over) throw SeaportError.BAD_INPUT('nothing was handed over yet')
+    await this.#end(current)
+    return null
+  }
+
+  #currentOf(peer: string): Current {
+    const current = this.#current
+    if (current?.peer === peer) return current
+    throw SeaportError.BAD_INPUT('ask for the state first')
+  }
+
+  /** @throws NOT_ALLOWED */
+  #check(peer: string, claim: Claim | null, version: string) {
+    const { scope, state, keyPair, mayServe } = this.#options
+    const { successors } = state
+    if (successors.includes(peer)) return
+    if (successors.includes(ANY_WHO_MAY_SERVE) && mayServe(peer, version)) return
+    const isOurs = claim?.key === peer && claim.from === toHex(keyPair.publicKey)
+    if (claim && isOurs && successors.includes(claim.signer)) return verifyClaim(scope, claim)
+    throw SeaportError.NOT_ALLOWED(
+      `the running instance does not name ${peer} as its successor: start it with successors, or take over with the same process key`
+    )
+  }
+
+  async #end(current: Current) {
+    if (current.isTaken) return
+    current.isTaken = true
+    if (this.#writeTimer) clearTimeout(this.#writeTimer)
+    if (this.#takeBackTimer) clearTimeout(this.#takeBackTimer)
+    const { state, onmoved, onnotice } = this.#options
+    await state.handedOver(current.peer).catch(onnotice)
+    onmoved(current.peer)
+  }
+
+  #onlost(peer: string) {
+    const current = this.#current
+    if (!current || current.over || current.peer !== peer) return
+    if ([...this.#streams.values()].includes(peer)) return
+    this.#options.state.untrack()
+    this.#current = null
+  }
+
+  #takeBackLater(after: number) {
+    this.#takeBackTimer = setTimeout(() => void this.#takeBack(), after)
+  }
+
+  /** Never rejects. */
+  async #takeBack() {
+    const { state, isRegistered, onnotice } = this.#options
+    const current = this.#current
+    if (!current || current.isTaken) return
+    const isThere = isRegistered(current.peer)
+    if (isThere === true) return this.#end(current)
+    // Nobody can say whether the newcomer goes on.
+    if (isThere === null) return this.#takeBackLater(RETRY_MS)
+    try {
+      if (this.#writeTimer) clearTimeout(this.#writeTimer)
+      await state.takeBack()
+      this.#current = null
+      onnotice(
+        SeaportError.CONFLICT(
+          `${current.peer} did not take over what it was given; it is taken back`
+        )
+      )
+    } catch (error) {
+      onnotice(error as SeaportError)
+      this.#takeBackLater(RETRY_MS)
+    }
+  }
+}

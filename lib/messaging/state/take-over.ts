@@ -1,0 +1,190 @@
+import { SeaportError } from '../../core/errors.js'
+import { type KeyPair, toHex } from '../../core/keys.js'
+import type { LinkStream } from '../../link/stream.js'
+import { decodeBody, encodeBody } from '../body.js'
+import { Caller } from '../caller.js'
+import { StateCopy } from './copy.js'
+import type { Heritage } from './state.js'
+import {
+  entryToJson,
+  MAX_SNAPSHOT_BYTES,
+  parseClaim,
+  parseEntry,
+  type Scope,
+  type SignedEntry,
+  signClaim,
+  verifyClaim
+} from './statements.js'
+
+export interface TakeOverOptions {
+  scope: Scope
+  /** Exact, of the newcomer. */
+  version: string
+  /** The newcomer's own. */
+  keyPair: KeyPair
+  /** Of its process: an owner lets the services of its own process key take over. */
+  processKeyPair: KeyPair
+  /** A stream to an instance, in the newcomer's name. */
+  open: (key: Buffer, signal: AbortSignal) => Promise<LinkStream>
+  /** How long the other one may take for each step, in ms. */
+  timeout?: number | undefined
+}
+
+const TIMEOUT_MS = 2500
+/** A link that is lost is made once more. */
+const ATTEMPTS = 2
+/** The other one is dead, or as good as. */
+const LOST = new Set<string>(['LINK_LOST', 'OPEN_TIMEOUT', 'DEADLINE', 'STREAM_RESET', 'CANCELLED'])
+
+/** The newcomer's side of a hot swap. */
+export class TakeOver {
+  readonly #options: TakeOverOptions
+  readonly #from: string
+  #caller: Caller | null = null
+  /** As far as it is known. */
+  #copy: StateCopy | null = null
+
+  /** @param from the running instance, in hex */
+  constructor(from: string, options: TakeOverOptions) {
+    this.#from = from
+    this.#options = options
+  }
+
+  /** What was had of its state when it was lost. */
+  get partial(): Heritage | null {
+    const { head } = this.#copy ?? {}
+    if (!this.#copy || !head) return null
+    return { head, entries: [...this.#copy.entries()], claim: claimBy(this.#options, head.owner) }
+  }
+
+  /**
+   * Has the running instance stop writing.
+   *
+   * @returns its state, which nobody but us writes now; null if it has none; `lost` if it is dead
+   * @throws NOT_ALLOWED, BUSY, REFUSED
+   */
+  async begin(): Promise<Heritage | null | 'lost'> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#begin()
+      } catch (error) {
+        this.#drop()
+        if (!LOST.has((error as SeaportError).code)) throw error
+        if (attempt >= ATTEMPTS) return 'lost'
+      }
+    }
+  }
+
+  /** Tells it that we are registered. It goes on to leave. Never rejects: if this is lost, it sees our record. */
+  async finish() {
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+      try {
+        if (!this.#caller?.isOpen) await this.#connect()
+        await this.#ask('taken', {})
+        break
+      } catch {
+        this.#drop()
+      }
+    }
+    this.#drop()
+  }
+
+  async #begin(): Promise<Heritage | null> {
+    const { scope, version } = this.#options
+    await this.#connect()
+    const claim = claimBy(this.#options, this.#from)
+    const first = await this.#ask('takeover', { claim, version })
+    const copy = new StateCopy(scope, this.#from)
+    if ((first as { head?: unknown }).head) {
+      await copy.takeSnapshot(first)
+      this.#copy = copy
+    }
+    const rest = await this.#ask('ready', { rev: copy.head?.rev ?? 0 })
+    return this.#heritage(copy, rest)
+  }
+
+  /** @throws BAD_MESSAGE, BAD_SIGNATURE */
+  async #heritage(copy: StateCopy, rest: { [field: string]: unknown }): Promise<Heritage | null> {
+    const { scope, keyPair } = this.#options
+    const over = parseClaim(rest.over)
+    verifyClaim(scope, over)
+    const isOurs = over.key === toHex(keyPair.publicKey) && over.signer === this.#from
+    if (!isOurs || over.from !== this.#from) {
+      throw SeaportError.BAD_MESSAGE('a state that was handed over to somebody else')
+    }
+    if (!rest.head) return null
+    const { head, entries = [], removed = [] } = rest
+    if (!Array.isArray(entries) || !Array.isArray(removed)) {
+      throw SeaportError.BAD_MESSAGE('a hand-over without its changes')
+    }
+    const all = new Map<string, SignedEntry>()
+    for (const entry of copy.entries()) all.set(entry.name, entry)
+    for (const name of removed) all.delete(String(name))
+    for (const value of entries) {
+      const entry = parseEntry(value)
+      all.set(entry.name, entry)
+    }
+    const whole = new StateCopy(scope, this.#from)
+    const texts = [...all.values()].map((entry) => JSON.parse(entryToJson(entry)))
+    await whole.takeSnapshot({ head, entries: texts, succession: null })
+    this.#copy = whole
+    return whole.head && { head: whole.head, entries: [...whole.entries()], claim: over }
+  }
+
+  async #connect() {
+    const { open, timeout = TIMEOUT_MS } = this.#options
+    const signal = AbortSignal.timeout(timeout)
+    let stream: LinkStream
+    try {
+      stream = await open(Buffer.from(this.#from, 'hex'), signal)
+    } catch (error) {
+      if (!signal.aborted) throw error
+      throw SeaportError.OPEN_TIMEOUT(`${this.#from} did not answer within ${timeout} ms`)
+    }
+    this.#caller = new Caller(stream, { maxFrame: MAX_SNAPSHOT_BYTES, onleaving: () => {} })
+  }
+
+  #ask(name: string, data: unknown): Promise<{ [field: string]: unknown }> {
+    const { timeout = TIMEOUT_MS } = this.#options
+    const caller = this.#caller as Caller
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(SeaportError.DEADLINE(`${name} was not answered within ${timeout} ms`)),
+        timeout
+      )
+      const outgoing = {
+        name,
+        body: encodeBody(data),
+        meta: {},
+        deadline: performance.now() + timeout
+      }
+      caller.call(outgoing, {
+        onanswer: (body) => {
+          clearTimeout(timer)
+          try {
+            resolve((decodeBody(body) ?? {}) as { [field: string]: unknown })
+          } catch (error) {
+            reject(error)
+          }
+        },
+        onfailure: (error) => {
+          clearTimeout(timer)
+          reject(error)
+        }
+      })
+    })
+  }
+
+  #drop() {
+    this.#caller?.destroy(SeaportError.CLOSED('the hand-over is over'))
+    this.#caller = null
+  }
+}
+
+/** The word of the newcomer's process that it takes over: it counts where an owner names that process key. */
+export function claimBy(
+  { scope, keyPair, processKeyPair }: Pick<TakeOverOptions, 'scope' | 'keyPair' | 'processKeyPair'>,
+  from: string
+) {
+  return signClaim(scope, { key: toHex(keyPair.publicKey), from }, processKeyPair)
+}

@@ -1,0 +1,155 @@
+import { SeaportError } from '../../core/errors.js'
+import type { SerialQueue } from '../../core/serial-queue.js'
+import { checkDepth, encodeBody } from '../body.js'
+import type { Ledger } from './ledger.js'
+import { type Head, MAX_VALUE_BYTES, type SignedEntry } from './statements.js'
+
+export interface WriteOptions {
+  /** Only if the entry has this revision; 0 if there is to be none. Else CONFLICT. */
+  if?: number | undefined
+}
+
+export interface WriteQueueOptions {
+  /** What else is done with the ledger waits there, too. */
+  turns: SerialQueue
+  /** @throws STORAGE_FAILED, STORAGE_LOCKED */
+  open: () => Promise<Ledger>
+  /** It is on the disk. */
+  onwritten: (entry: SignedEntry, head: Head) => void
+}
+
+interface Write {
+  name: string
+  /** null deletes. */
+  json: string | null
+  if: number | undefined
+  resolve: (rev: number) => void
+  reject: (error: SeaportError) => void
+}
+
+const MAX_WAITING = 10_000
+const MAX_WAITING_BYTES = 16 * 1024 * 1024
+const MAX_BATCH = 256
+/** Wrapped in its entry and its change, it is no deeper than any body may be. */
+const MAX_DEPTH = 240
+
+/** Writes of a state that wait: those that come while the disk is busy go there together. */
+export class WriteQueue {
+  readonly stats = { written: 0, failed: 0 }
+  readonly #options: WriteQueueOptions
+  #waiting: Write[] = []
+  #waitingBytes = 0
+  #isScheduled = false
+  #isPaused = false
+  /** Why nothing is written. */
+  #over: SeaportError | null = SeaportError.CLOSED('the service has no key yet: set it up first')
+
+  constructor(options: WriteQueueOptions) {
+    this.#options = options
+  }
+
+  /** Writes from now on. */
+  begin() {
+    this.#over = null
+    this.#isPaused = false
+    this.#schedule()
+  }
+
+  /** What comes waits from now on. */
+  pause() {
+    this.#isPaused = true
+  }
+
+  /** Nothing is written from now on. What waits is told so. */
+  end(reason: SeaportError) {
+    this.#over = reason
+    this.#waitingBytes = 0
+    for (const { reject } of this.#waiting.splice(0)) reject(reason.of('no'))
+  }
+
+  /**
+   * Writes a value as JSON, or takes a name out. Resolves with the revision when it is on the disk.
+   *
+   * @throws as `State.set` does
+   */
+  add(name: string, json: string | null, { if: rev }: WriteOptions): Promise<number> {
+    if (rev !== undefined && !(Number.isSafeInteger(rev) && rev >= 0)) {
+      throw SeaportError.USAGE(`if is a revision, or 0 for none, not ${rev}`).of('no')
+    }
+    const denial = this.#denial()
+    if (denial) return Promise.reject(denial.of('no'))
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ name, json, if: rev, resolve, reject })
+      this.#waitingBytes += json?.length ?? 0
+      this.#schedule()
+    })
+  }
+
+  #denial(): SeaportError | null {
+    if (this.#over) return this.#over
+    const hasRoom = this.#waiting.length < MAX_WAITING && this.#waitingBytes < MAX_WAITING_BYTES
+    if (hasRoom) return null
+    return SeaportError.BUSY(`${this.#waiting.length} changes of the state wait already`)
+  }
+
+  #schedule() {
+    if (this.#isScheduled || this.#isPaused || this.#waiting.length === 0) return
+    this.#isScheduled = true
+    void this.#options.turns.run(async () => {
+      this.#isScheduled = false
+      if (this.#isPaused) return
+      const batch = this.#waiting.splice(0, MAX_BATCH)
+      for (const { json } of batch) this.#waitingBytes -= json?.length ?? 0
+      await this.#writeBatch(batch)
+      this.#schedule()
+    })
+  }
+
+  /** Never rejects. */
+  async #writeBatch(writes: readonly Write[]) {
+    const done: { write: Write; entry: SignedEntry; head: Head }[] = []
+    try {
+      const ledger = await this.#options.open()
+      for (const write of writes) {
+        try {
+          done.push({ write, ...ledger.prepare(write) })
+        } catch (error) {
+          this.stats.failed++
+          write.reject((error as SeaportError).of('no'))
+        }
+      }
+      await ledger.commit()
+    } catch (error) {
+      const reason = (error as SeaportError).of('no')
+      for (const { reject } of done.length > 0 ? done.map(({ write }) => write) : writes) {
+        this.stats.failed++
+        reject(reason)
+      }
+      return
+    }
+    for (const { write, entry, head } of done) {
+      this.stats.written++
+      write.resolve(entry.rev)
+      this.#options.onwritten(entry, head)
+    }
+  }
+}
+
+/** @throws BAD_INPUT, TOO_LARGE */
+export function jsonOf(name: string, value: unknown): string {
+  let json: string
+  try {
+    const { kind, bytes } = encodeBody(value)
+    if (kind !== 'json') throw new TypeError(kind === 'none' ? 'nothing' : 'bytes')
+    checkDepth(bytes, MAX_DEPTH)
+    json = bytes.toString()
+  } catch (error) {
+    const { message } = error as Error
+    throw SeaportError.BAD_INPUT(`the value of ${name} is no JSON: ${message}`, error).of('no')
+  }
+  const size = Buffer.byteLength(json)
+  if (size <= MAX_VALUE_BYTES) return json
+  throw SeaportError.TOO_LARGE(
+    `the value of ${name} has ${size} bytes, ${MAX_VALUE_BYTES} may be`
+  ).of('no')
+}

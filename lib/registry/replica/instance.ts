@@ -1,0 +1,40 @@
+import { ONLY_BYTES } from '../../core/purpose.js'
+import { isStale, type LogEntry, recordOf, type Status } from '../trust/record.js'
+
+/** One instance as it is shown and dialed. */
+export interface Instance {
+  role: string
+  version: string
+  /** Hex. */
+  servicePublicKey: string
+  tags: string[]
+  /** As its owner says; `stale` if its lease vanished with many others, and it may well be there. */
+  status: Status | 'stale'
+  /** What is wrong, as its owner says, where it fails. */
+  reason?: string
+  /** Whether a registrar that we are connected to holds its lease; else only copies of logs know it. */
+  live: boolean
+  direct: string[]
+  /** The purposes of streams that it takes; `''` stands for bytes of its backend. */
+  speaks: readonly string[]
+  /** Whether it looks for the state of the one before it. */
+  joining?: true
+  seq: number
+}
+
+/** The instance that an entry of a log tells of. */
+export function toInstance(entry: LogEntry, live: boolean): Instance {
+  const record = recordOf(entry)
+  const { role, version, key, tags, reason, direct, speaks = ONLY_BYTES, seq } = record
+  const status = statusOf(entry)
+  return {
+    ...{ role, version, servicePublicKey: key, tags, status, live, direct, speaks, seq },
+    ...(reason !== undefined && status === 'failing' && { reason }),
+    ...(record.joining && { joining: true })
+  }
+}
+
+/** Its status, or that its lease vanished with others. */
+export function statusOf(entry: LogEntry): Instance['status'] {
+  return isStale(entry) ? 'stale' : recordOf(entry).status
+}

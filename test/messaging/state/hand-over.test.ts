@@ -1,0 +1,175 @@
+import t, { type Test } from 'tap'
+import type { SeaportError } from '../../../lib/core/errors.js'
+import { KeyPair, toHex } from '../../../lib/core/keys.js'
+import { TAKEOVER } from '../../../lib/core/purpose.js'
+import { encodeBody } from '../../../lib/messaging/body.js'
+import { Caller } from '../../../lib/messaging/caller.js'
+import { HandOver, type HandOverOptions } from '../../../lib/messaging/state/hand-over.js'
+import { Recovery } from '../../../lib/messaging/state/recovery.js'
+import { signClaim, signHead } from '../../../lib/messaging/state/statements.js'
+import { TakeOver } from '../../../lib/messaging/state/take-over.js'
+import { bay, SCOPE } from '../bay.js'
+
+/** A running instance, and a newcomer whom it names. */
+async function dock(t: Test, options: Partial<HandOverOptions> = {}) {
+  const [keyPair, newcomer] = [KeyPair(), KeyPair()]
+  const made = await bay(t, {
+    caller: newcomer,
+    state: { successors: [toHex(newcomer.publicKey)] }
+  })
+  const berth = made.add('a', {}, keyPair)
+  const moved: string[] = []
+  const notices: SeaportError[] = []
+  let registered: boolean | null = false
+  const handOver = new HandOver({
+    scope: SCOPE,
+    state: berth.state,
+    keyPair,
+    mayServe: () => false,
+    isRegistered: () => registered,
+    onmoved: (key) => moved.push(key),
+    onnotice: (notice) => notices.push(notice),
+    writeWait: 20,
+    ...options
+  })
+  t.teardown(() => handOver.close())
+  berth.acceptor.handle(TAKEOVER, (stream, key) => handOver.take(stream, key))
+  const takeOver = (own = newcomer) =>
+    new TakeOver(berth.key, {
+      scope: SCOPE,
+      version: '2.0.0',
+      keyPair: own,
+      processKeyPair: KeyPair(),
+      open: (key, signal) => made.pool.open(key, { purpose: TAKEOVER, signal }),
+      timeout: 1000
+    })
+  const cut = () => {
+    for (const { responder } of berth.pairs) responder.destroy()
+  }
+  const setRegistered = (is: boolean | null) => {
+    registered = is
+  }
+  return { ...made, berth, moved, notices, newcomer, takeOver, cut, setRegistered }
+}
+
+async function until(condition: () => boolean) {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
+}
+
+t.test(
+  'what is written until it is over is handed over; what waits then is not written',
+  async (t) => {
+    const { berth, takeOver, moved, newcomer } = await dock(t, { takeBackAfter: 60_000 })
+    const { state } = berth
+    await state.set('a', 1)
+    const writes = Array.from({ length: 200 }, (_, i) => state.set(`n${i % 20}`, i))
+    const settled = Promise.allSettled([
+      ...writes,
+      ...writes.map((_, i) => state.delete(`n${i % 30}`))
+    ])
+    const swap = takeOver()
+    const heritage = await swap.begin()
+    if (!heritage || heritage === 'lost') throw new Error('it has a state')
+    const late = state.set('late', 1)
+    await t.rejects(late, { code: 'REFUSED', executed: 'no' })
+    t.same(
+      heritage.entries.map(({ name, rev }) => [name, rev]).sort(),
+      state
+        .entries()
+        .map(({ name, rev }) => [name, rev])
+        .sort()
+    )
+    t.equal(heritage.head.rev, state.head?.rev)
+    const outcomes = await settled
+    t.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, heritage.head.rev - 1)
+    t.same(moved, [])
+    await swap.finish()
+    t.same(moved, [toHex(newcomer.publicKey)])
+    await t.rejects(state.set('late', 2), { code: 'REFUSED', message: /handed over/ })
+  }
+)
+
+t.test('a link that is lost in any step costs nothing', async (t) => {
+  const { berth, takeOver, cut, moved } = await dock(t, { takeBackAfter: 60_000 })
+  await berth.state.set('a', 1)
+  const first = takeOver()
+  t.match(await first.begin(), { head: { rev: 1 } })
+  cut()
+  const again = takeOver()
+  t.match(await again.begin(), { head: { rev: 1 } }, 'it says the same a second time')
+  cut()
+  await again.finish()
+  t.equal(moved.length, 1)
+})
+
+t.test('a newcomer that is not heard of again: it is taken back, in a later term', async (t) => {
+  const { berth, takeOver, notices, moved, setRegistered } = await dock(t, { takeBackAfter: 50 })
+  const { state } = berth
+  await state.set('a', 1)
+  setRegistered(null)
+  const swap = takeOver()
+  const heritage = await swap.begin()
+  if (!heritage || heritage === 'lost') throw new Error('it has a state')
+  await t.rejects(state.set('a', 2), { code: 'REFUSED' })
+  setRegistered(false)
+  await until(() => notices.length > 0)
+  t.match(notices, [{ code: 'CONFLICT', message: /taken back/ }])
+  t.equal(await state.set('a', 3), 2)
+  t.equal(state.head?.term, heritage.head.term + 2, 'later than the newcomer could be')
+  t.same(moved, [])
+})
+
+t.test('a newcomer whose word is lost, but whose record is seen, has taken over', async (t) => {
+  const { berth, takeOver, moved, setRegistered } = await dock(t, { takeBackAfter: 50 })
+  await berth.state.set('a', 1)
+  await takeOver().begin()
+  setRegistered(true)
+  await until(() => moved.length > 0)
+  await t.rejects(berth.state.set('a', 2), { code: 'REFUSED' })
+})
+
+t.test('what a newcomer says out of turn, or badly, does not disturb', async (t) => {
+  const { berth, pool, moved } = await dock(t)
+  await berth.state.set('a', 1)
+  const stream = await pool.open(Buffer.from(berth.key, 'hex'), { purpose: TAKEOVER })
+  const caller = new Caller(stream, { onleaving: () => {} })
+  const ask = (name: string, data: unknown) =>
+    new Promise<string>((resolve) => {
+      const deadline = performance.now() + 5000
+      caller.call(
+        { name, body: encodeBody(data), meta: {}, deadline },
+        { onanswer: () => resolve('answered'), onfailure: ({ code }) => resolve(code) }
+      )
+    })
+  t.equal(await ask('taken', {}), 'BAD_INPUT')
+  t.equal(await ask('ready', { rev: 0 }), 'BAD_INPUT')
+  t.equal(await ask('takeover', { claim: 7 }), 'BAD_MESSAGE')
+  t.equal(await ask('takeover', null), 'answered')
+  t.equal(await ask('taken', {}), 'BAD_INPUT')
+  t.equal(await ask('ready', { rev: 'x' }), 'BAD_INPUT')
+  t.equal(await ask('$state', {}), 'UNKNOWN_COMMAND')
+  t.equal(await berth.state.set('a', 2), 2)
+  t.same(moved, [])
+  caller.destroy(new Error('over') as SeaportError)
+})
+
+t.test('of what watchers offer the latest of a known instance counts', async (t) => {
+  const { berth } = await dock(t)
+  const read = async () => JSON.parse(((await berth.state.read(null)) as { text: string }).text)
+  await berth.state.set('a', 1)
+  const early = await read()
+  await berth.state.set('a', 2)
+  const late = await read()
+  const stranger = KeyPair()
+  const isKnown = (key: string) => key === berth.key
+  const claimOf = (from: string) => signClaim(SCOPE, { key: berth.key, from }, stranger)
+  const recovery = new Recovery({ scope: SCOPE, isKnown, claimOf })
+  t.equal(await recovery.take(late), true)
+  t.equal(await recovery.take(early), false)
+  t.equal(recovery.isWanted(signHead(SCOPE, { ...late.head, rev: 99 }, stranger)), false)
+  t.equal(recovery.isWanted({ ...late.head, rev: 99 }), false, 'which it did not sign')
+  const other = new Recovery({ scope: SCOPE, isKnown, claimOf })
+  await t.rejects(other.take({ ...late, entries: [] }), { code: 'BAD_SIGNATURE' })
+  await t.rejects(other.take({ ...late, entries: early.entries }), { code: 'BAD_SIGNATURE' })
+  t.equal(other.best, null)
+})
