@@ -72,6 +72,8 @@ export class Cgroups {
     const groups: string[] = []
     for (const { path, version, controllers } of this.#trees) {
       const group = join(path, name)
+      // A host that was killed in the wrong moment may have left something that it knew nothing of.
+      await endGroup(group)
       await mkdir(group, { recursive: true })
       groups.push(group)
       for (const controller of controllers) {

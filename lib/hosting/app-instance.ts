@@ -1,0 +1,308 @@
+import { EventEmitter } from 'node:events'
+import { open, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { Abort, type Signal } from '../core/abort.js'
+import { SeaportError } from '../core/errors.js'
+import { printable } from '../core/printable.js'
+import { connectBackend, localBackend } from '../serving/backend.js'
+import { HealthCheck } from '../serving/health.js'
+import { freePort } from '../serving/local-port.js'
+import type { Driver, Ending, Kept, Running, StartTerms, Usage } from './driver/driver.js'
+
+export interface AppInstanceOptions {
+  driver: Driver
+  /** What it is run with, but for its port: it finds that in PORT. */
+  terms: StartTerms
+  /** Where it listens: 0 for a free port, null for nowhere. */
+  port: number | null
+  /** `tcp`, `http:/path` or `none`. */
+  check: string
+  /** A file of its own, by which the next process of the host finds what runs. */
+  stateFile: string
+  /** How long it may take to end when it is asked to, in ms. */
+  grace?: number | undefined
+  /** How long it waits before a restart, in ms, by how often it ended too early. */
+  backoffs?: readonly number[] | undefined
+  /** Between two checks, in ms. */
+  checkInterval?: number | undefined
+  random?: (() => number) | undefined
+}
+
+/** `failing`: its check fails, or it has ended and is started again. */
+export type InstanceState = 'starting' | 'passing' | 'failing' | 'ending' | 'ended'
+
+interface AppInstanceEvents {
+  /** Its state, or the reason of that, is another one. */
+  change: [state: InstanceState]
+  /** It has ended by itself, and is started again in so many ms. */
+  exit: [ending: Ending, restartIn: number]
+}
+
+/** What stands in the file. */
+interface State {
+  kept: Kept
+  port: number | null
+}
+
+const BACKOFFS_MS = [100, 500, 1000, 2000, 5000, 10_000, 30_000]
+const JITTER = 0.2
+/** After it has passed for so long, its next end counts as the first one again, in ms. */
+const STEADY_MS = 10_000
+const GRACE_MS = 10_000
+/** Between two looks at one that does not pass yet. */
+const POLL_MS = 100
+/** So many ends too early in a row are a crash loop. */
+const CRASH_LOOP = 5
+const LAST_BYTES = 8192
+
+/**
+ * One instance of an app: its program is started, found again, checked, and started anew when it ends. It outlives this
+ * process, if this one does not `stop` it.
+ */
+export class AppInstance extends EventEmitter<AppInstanceEvents> {
+  readonly stats = { starts: 0, exits: 0 }
+
+  readonly #options: AppInstanceOptions
+  readonly #abort = new Abort()
+  #state: InstanceState = 'starting'
+  #reason: string | null = null
+  #passingSince: number | null = null
+  #port: number | null
+  #running: Running | null = null
+  #check: HealthCheck | null = null
+  #earlyEnds = 0
+  #living: Promise<void> | null = null
+  #isLeft = false
+
+  constructor(options: AppInstanceOptions) {
+    super()
+    this.#options = options
+    this.#port = options.port
+  }
+
+  get state(): InstanceState {
+    return this.#state
+  }
+
+  /** Why it does not pass, as people read it; null if it does. */
+  get reason(): string | null {
+    return this.#reason
+  }
+
+  /** For how long it has passed, in ms; 0 if it does not. */
+  get passingFor(): number {
+    return this.#passingSince === null ? 0 : performance.now() - this.#passingSince
+  }
+
+  get isCrashLooping(): boolean {
+    return this.#earlyEnds >= CRASH_LOOP
+  }
+
+  /** Where it listens; null for nowhere, and 0 before it was started. */
+  get port(): number | null {
+    return this.#port
+  }
+
+  get pid(): number | null {
+    return this.#running?.kept.pid ?? null
+  }
+
+  /** Finds what runs already, or starts it. From then on events tell. */
+  start() {
+    this.#living ??= this.#live()
+  }
+
+  /** Ends the program, with SIGTERM, and after the grace at once; and starts no other. */
+  async stop() {
+    this.#abort.abort(SeaportError.CLOSED('the instance was stopped'))
+    this.#set('ending')
+    const running = this.#running
+    if (running && !this.#isLeft) {
+      const { grace = GRACE_MS } = this.#options
+      running.signal('SIGTERM')
+      const timer = setTimeout(() => void running.kill(), grace)
+      await running.ended
+      clearTimeout(timer)
+    }
+    await this.#living
+    if (!this.#isLeft) await this.#forget()
+    this.#set('ended')
+  }
+
+  /** Looks after it no more, and lets it run: the next process of the host finds it by its file. */
+  async leave() {
+    this.#isLeft = true
+    this.#abort.abort(SeaportError.CLOSED('the instance was left'))
+    await this.#living
+  }
+
+  /** What it uses; null if it does not run. */
+  async usage(): Promise<Usage | null> {
+    return (await this.#running?.usage()) ?? null
+  }
+
+  /** The last lines of its output, as they may be shown. */
+  async lastLines(count = 10): Promise<string[]> {
+    const file = await open(this.#options.terms.log).catch(() => null)
+    if (!file) return []
+    try {
+      const { size } = await file.stat()
+      const bytes = Buffer.alloc(Math.min(size, LAST_BYTES))
+      await file.read(bytes, 0, bytes.byteLength, size - bytes.byteLength)
+      return bytes.toString('utf8').trimEnd().split('\n').slice(-count).map(printable)
+    } finally {
+      await file.close()
+    }
+  }
+
+  /** Never rejects. */
+  async #live() {
+    let running = await this.#find()
+    while (!this.#abort.aborted) {
+      running ??= await this.#spawn()
+      if (running) await this.#watch(running)
+      else await this.#wait(this.#backoff())
+      running = null
+    }
+  }
+
+  async #find(): Promise<Running | null> {
+    const state = await readState(this.#options.stateFile)
+    if (!state) return null
+    const running = await this.#options.driver.adopt(state.kept)
+    if (running) this.#port = state.port
+    return running
+  }
+
+  /** Null if it could not be started; the state says why. */
+  async #spawn(): Promise<Running | null> {
+    const { driver, terms, port } = this.#options
+    let running: Running | null = null
+    try {
+      this.#port = port === null ? null : await freePort(port)
+      const env = this.#port === null ? terms.env : { ...terms.env, PORT: `${this.#port}` }
+      running = await driver.start({ ...terms, env })
+      this.stats.starts++
+      await writeState(this.#options.stateFile, { kept: running.kept, port: this.#port })
+      return running
+    } catch (error) {
+      // What no file names would be found by nobody.
+      await running?.kill()
+      this.#set('failing', (error as Error).message)
+      return null
+    }
+  }
+
+  /** Follows one run of the program to its end, and through the wait after it. */
+  async #watch(running: Running) {
+    this.#running = running
+    if (this.#abort.aborted && !this.#isLeft) await running.kill()
+    let hasEnded = false
+    const ended = running.ended.then((ending) => {
+      hasEnded = true
+      this.#check?.stop()
+      return ending
+    })
+    void this.#checkUntil(() => hasEnded)
+    const ending = await Promise.race([ended, this.#left()])
+    this.#check?.stop()
+    if (ending === null) return
+    this.#running = null
+    this.stats.exits++
+    if (this.passingFor > STEADY_MS) this.#earlyEnds = 0
+    this.#passingSince = null
+    if (this.#abort.aborted) return
+    await this.#forget()
+    const restartIn = this.#backoff()
+    this.#set('failing', textOf(ending))
+    this.emit('exit', ending, restartIn)
+    await this.#wait(restartIn)
+  }
+
+  /** Waits until it passes, and from then on follows its check. Never rejects. */
+  async #checkUntil(isOver: () => boolean) {
+    const { check, checkInterval } = this.#options
+    const port = this.#port
+    if (port === null) return this.#set('passing')
+    const connect = (options: { signal: Signal }) => connectBackend(localBackend(port), options)
+    const health = new HealthCheck({ connect, check, checkInterval })
+    this.#check = health
+    while (!isOver() && !this.#abort.aborted) {
+      const { health: found, reason } = await health.start()
+      if (isOver() || this.#abort.aborted) break
+      if (found === 'passing') {
+        health.on('change', (state, why) => this.#set(state, why?.text ?? null))
+        return this.#set('passing')
+      }
+      health.stop()
+      if (this.#state === 'failing') this.#set('failing', reason?.text ?? null)
+      await this.#wait(POLL_MS)
+    }
+    health.stop()
+  }
+
+  #set(state: InstanceState, reason: string | null = null) {
+    if (this.#abort.aborted && state !== 'ending' && state !== 'ended') return
+    if (this.#state === state && this.#reason === reason) return
+    if (state !== 'passing') this.#passingSince = null
+    else this.#passingSince ??= performance.now()
+    this.#state = state
+    this.#reason = reason
+    this.emit('change', state)
+  }
+
+  #backoff(): number {
+    const { backoffs = BACKOFFS_MS, random = Math.random } = this.#options
+    const step = Math.min(this.#earlyEnds++, backoffs.length - 1)
+    return Math.round((backoffs[step] ?? 0) * (1 + JITTER * random()))
+  }
+
+  async #forget() {
+    await rm(this.#options.stateFile, { force: true }).catch(() => {})
+  }
+
+  /** Resolves with null when it is to be left. */
+  #left(): Promise<null> {
+    return new Promise((resolve) => {
+      const onabort = () => this.#isLeft && resolve(null)
+      if (this.#abort.aborted) onabort()
+      else this.#abort.addEventListener('abort', onabort)
+    })
+  }
+
+  /** Ends early when it is stopped or left. */
+  #wait(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#abort.aborted) return resolve()
+      const done = () => {
+        clearTimeout(timer)
+        this.#abort.removeEventListener('abort', done)
+        resolve()
+      }
+      const timer = setTimeout(done, ms)
+      this.#abort.addEventListener('abort', done)
+    })
+  }
+}
+
+function textOf({ code, signal, isOutOfMemory }: Ending): string {
+  if (isOutOfMemory) return 'it was killed because it used more memory than it may'
+  if (signal !== null) return `it was ended by ${signal}`
+  return code === null ? 'it has ended' : `it ended with exit code ${code}`
+}
+
+async function readState(path: string): Promise<State | null> {
+  try {
+    const { kept, port } = JSON.parse(await readFile(path, 'utf8'))
+    const { pid, ticks, boot, cgroups } = kept
+    const isWhole = Number.isInteger(pid) && pid > 1 && typeof ticks === 'string'
+    return isWhole && typeof boot === 'string' && Array.isArray(cgroups) ? { kept, port } : null
+  } catch {
+    return null
+  }
+}
+
+async function writeState(path: string, state: State) {
+  const temporary = `${path}.part`
+  await writeFile(temporary, JSON.stringify(state), { mode: 0o600 })
+  await rename(temporary, path)
+}
