@@ -67,21 +67,23 @@ t.test('a name that is there cannot be told from one that is not', async (t) => 
   const access = `${line}\n${await makePerson('ada', 'right', ['api'])}\n`
   const web = await harbor.web({ access, open: ['site'] })
   const ask = async (authorization: string, role = 'api') => {
-    const from = performance.now()
+    const from = process.cpuUsage()
     const answer = await fetch(`${web.url}role/${role}/`, { headers: { authorization } })
     const text = await answer.text()
-    return { status: answer.status, text, ms: performance.now() - from }
+    // Work, and not time: other processes may take any time that they like.
+    const { user, system } = process.cpuUsage(from)
+    return { status: answer.status, text, work: (user + system) / 1000 }
   }
-  const times: Record<string, number> = { ada: Infinity, bob: Infinity }
+  const works: Record<string, number> = { ada: Infinity, bob: Infinity }
   for (let i = 0; i < 4; i++) {
     for (const name of ['ada', 'bob']) {
-      const { status, text, ms } = await ask(basic(`${name}:wrong ${i}`))
+      const { status, text, work } = await ask(basic(`${name}:wrong ${i}`))
       t.match([status, text], [401, /needs a token, or a name and password/], name)
-      times[name] = Math.min(ms, times[name] as number)
+      works[name] = Math.min(work, works[name] as number)
     }
   }
-  const { ada = 0, bob = 0 } = times
-  t.ok(Math.max(ada, bob) < 3 * Math.min(ada, bob), `equal times, ${ada} and ${bob} ms`)
+  const { ada = 0, bob = 0 } = works
+  t.ok(Math.max(ada, bob) < 3 * Math.min(ada, bob), `equal work, ${ada} and ${bob} ms`)
   for (const name of ['ada', 'bob']) {
     const own = basic(`${name}:of the service`)
     t.equal((await ask(own, 'site')).text, own, 'it may be meant for the service')
