@@ -70,6 +70,10 @@ const MAX_FOLLOWED = 1024
 /** Instances that went whose place is remembered, should they come back. */
 const MAX_REMEMBERED = 1024
 
+const FROM_NOW_ON = null
+/** Of an instance that comes while we listen nothing is to be lost: as far back as it has its events. */
+const FROM_ITS_START: Cursor = { epoch: 0, seq: 0 }
+
 /** The events of all instances of a role, of those that come later, too. */
 export class EntryEvents {
   readonly #options: EntryEventsOptions
@@ -141,8 +145,8 @@ export class EntryEvents {
   }
 
   #start() {
-    this.#stop = this.#options.watch(() => this.#follow())
-    this.#follow()
+    this.#stop = this.#options.watch(() => this.#follow(FROM_ITS_START))
+    this.#follow(FROM_NOW_ON)
   }
 
   #end() {
@@ -153,7 +157,7 @@ export class EntryEvents {
   }
 
   /** Listens to those that have come, and to those no more that have gone. */
-  #follow() {
+  #follow(from: Cursor | null) {
     const audible = new Map(
       this.#options
         .instances()
@@ -168,19 +172,19 @@ export class EntryEvents {
     for (const [key, instance] of audible) {
       const followed = this.#followed.get(key)
       if (followed) followed.version = instance.version
-      else this.#listenTo(instance)
+      else this.#listenTo(instance, from)
     }
     for (const listener of this.#streamListeners) listener.oninstances()
     this.#tell()
   }
 
-  #listenTo({ servicePublicKey: key, version }: Audible) {
+  #listenTo({ servicePublicKey: key, version }: Audible, from: Cursor | null) {
     const { pool, backoffs, onnotice } = this.#options
     const subscription = new Subscription({
       pool,
       backoffs,
       remotePublicKey: Buffer.from(key, 'hex'),
-      after: this.#remembered.get(key) ?? null,
+      after: this.#remembered.get(key) ?? from,
       types: () => this.#types,
       onevent: (type, body, at) => this.#onevent(type, body, { ...at, instance: key }),
       onsubscribed: () => {

@@ -23,11 +23,13 @@ export class Subscription {
   readonly #lasting: LastingStream
   #conversation: Conversation | null = null
   #cursor: Cursor | null
+  #hasHeard: boolean
   #missed = 0
 
   constructor(options: SubscriptionOptions) {
     this.#options = options
     this.#cursor = options.after
+    this.#hasHeard = options.after !== null && options.after.epoch > 0
     const { pool, remotePublicKey, backoffs } = options
     this.#lasting = new LastingStream({ pool, remotePublicKey, purpose: EVENTS, backoffs })
     this.#lasting.on('stream', (stream) => this.#onstream(stream))
@@ -79,7 +81,8 @@ export class Subscription {
         return isCurrent ? this.#onsubscribed(frame) : undefined
       case MISSED:
         // What was lost on a stream that was left was asked for anew on the next one.
-        if (isCurrent) this.#missed += frame.count
+        // What an instance has forgotten before it was first heard was not lost on the way.
+        if (isCurrent && this.#hasHeard) this.#missed += frame.count
         return
       case EVENT:
         return this.#onevent(frame, isCurrent)
@@ -100,6 +103,7 @@ export class Subscription {
     // From the stream that was left only what comes next in a row: the other one brings all the rest.
     if (!cursor || seq <= cursor.seq || !isCurrent) return
     cursor.seq = seq
+    this.#hasHeard = true
     const missed = this.#missed
     this.#missed = 0
     this.#options.onevent(name, body, { epoch: cursor.epoch, seq, missed })

@@ -1,0 +1,187 @@
+import { createHash } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { Consumer, type PortlessEntry } from '../../lib/index.js'
+import type { StateEntry } from '../../lib/messaging/state/state.js'
+import { keepProcessKey } from '../../lib/registry/log/own-keys.js'
+import { Cli } from '../bin/cli.js'
+import type { AgentArguments, Ticks } from './fixtures/agent.js'
+import { type Child, start } from './fixtures/child.js'
+
+const ROUNDS = 5
+const CALLS_MS = 5
+const WRITES_MS = 20
+const BETWEEN_MS = 800
+/** A machine that is busy with other things may be late; what is promised is 3 s. */
+const SERVES_WITHIN_MS = 3000
+
+t.setTimeout(240_000)
+
+/** A registry, agents in processes of their own, and a consumer who may write their state. */
+async function harbor(t: Test) {
+  const cli = new Cli(t)
+  const bootstrap = await cli.island()
+  const { registryPublicKey } = cli.seed()
+  await cli.start(['registry', '--dir', cli.path('registrar')]).waitForLine('registryPublicKey=')
+  const folder = await mkdtemp(join(tmpdir(), 'hyperseaport-test-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const own = join(folder, 'consumer')
+  const { publicKey } = await keepProcessKey(Buffer.from(registryPublicKey, 'hex'), own)
+  const dir = join(folder, 'agents')
+  const agent = (version: number, takeOver: boolean) => {
+    const options: AgentArguments = {
+      registryPublicKey,
+      bootstrap,
+      dir,
+      role: `agent@${version}.0.0`,
+      // A key of its own.
+      name: `v${version}`,
+      writers: [publicKey.toString('hex')],
+      takeOver
+    }
+    return start<object>(t, './agent.js', [JSON.stringify(options)])
+  }
+  const consume = async () => {
+    const consumer = Consumer(['agent'], { registryPublicKey, bootstrap, dir: own, listen: false })
+    t.teardown(() => consumer.destroy())
+    const [entry] = await consumer.setup()
+    return entry
+  }
+  return { agent, consume }
+}
+
+/** Calls and writes on and on, and notes what became of it. */
+function load(entry: PortlessEntry) {
+  const failures: string[] = []
+  const written = new Map<string, number>()
+  let calls = 0
+  let writes = 0
+  let lastCall = 0
+  let lastWrite = 0
+  let isOver = false
+  const call = async () => {
+    const n = ++calls
+    try {
+      if ((await entry.send('echo', n)) !== n) failures.push('another answer')
+      lastCall = performance.now()
+    } catch (error) {
+      failures.push((error as Error).message)
+    }
+  }
+  const write = async () => {
+    const n = ++writes
+    const name = `n${n % 40}`
+    try {
+      await entry.state.set(name, n, { timeout: 2000 })
+      written.set(name, Math.max(n, written.get(name) ?? 0))
+      lastWrite = performance.now()
+    } catch {
+      // Whoever is handing over refuses: nothing was written then.
+    }
+  }
+  const timers = [
+    setInterval(() => isOver || void call(), CALLS_MS),
+    setInterval(() => isOver || void write(), WRITES_MS)
+  ]
+  return {
+    failures,
+    written,
+    get calls() {
+      return calls
+    },
+    get lastCall() {
+      return lastCall
+    },
+    get lastWrite() {
+      return lastWrite
+    },
+    stop() {
+      isOver = true
+      for (const timer of timers) clearInterval(timer)
+    }
+  }
+}
+
+/** What was acknowledged is there, or something that was written later. */
+function isWhole(t: Test, written: Map<string, number>, entries: readonly StateEntry[]) {
+  const values = new Map(entries.map(({ name, value }) => [name, value]))
+  const lost = [...written].filter(([name, n]) => !(values.get(name) >= n))
+  t.same(lost, [], `${written.size} names, none is lost`)
+}
+
+function hashOf(entries: readonly StateEntry[]): string {
+  const lines = entries.map(({ name, rev, value }) => JSON.stringify([name, rev, value])).sort()
+  return createHash('sha256').update(lines.join('\n')).digest('hex')
+}
+
+t.test(`${ROUNDS} swaps under load lose no call, no event and no state`, async (t) => {
+  const { agent, consume } = await harbor(t)
+  let running = await agent(1, false)
+  await running.ask('setup')
+  const entry = await consume()
+  const ticks = new Map<string, number[]>()
+  let missed = 0
+  entry.events.on('TICK', ({ n }, origin) => {
+    missed += origin.missed
+    ticks.set(origin.instance, [...(ticks.get(origin.instance) ?? []), n])
+  })
+  await entry.events.ready()
+  await entry.state.ready()
+  const work = load(entry)
+  await setTimeout(BETWEEN_MS)
+  for (let round = 1; round <= ROUNDS; round++) {
+    const next = await agent(round + 1, true)
+    await next.ask('setup')
+    await running.ask('left')
+    const { key, count, hasMoved } = await running.ask<Ticks>('ticks')
+    t.ok(hasMoved, `round ${round}: it was told`)
+    const heard = ticks.get(key) ?? []
+    const first = round === 1 ? (heard[0] as number) : 1
+    const all = Array.from({ length: count - first + 1 }, (_, i) => first + i)
+    t.same(heard, all, `round ${round}: each of ${count} events, once and in order`)
+    ticks.delete(key)
+    running = next
+    await setTimeout(BETWEEN_MS)
+  }
+  work.stop()
+  await setTimeout(500)
+  t.same(work.failures, [], `none of ${work.calls} calls failed`)
+  t.equal(missed, 0)
+  const entries = await running.ask<StateEntry[]>('state')
+  isWhole(t, work.written, entries)
+  t.match(entries[0], { term: ROUNDS + 1 })
+  t.equal(hashOf(await entry.state.entries()), hashOf(entries), 'copies are what the owner has')
+})
+
+t.test(
+  'the running one is killed in any moment of a swap: the newcomer serves, and the state is whole',
+  async (t) => {
+    const { agent, consume } = await harbor(t)
+    let version = 1
+    let running: Child<object> = await agent(version, false)
+    await running.ask('setup')
+    const entry = await consume()
+    await entry.state.ready()
+    const work = load(entry)
+    await setTimeout(BETWEEN_MS)
+    for (const after of [0, 30, 80, 150, 250]) {
+      const next = await agent(++version, true)
+      const setup = next.ask('setup')
+      await setTimeout(after)
+      const killedAt = performance.now()
+      await running.kill('SIGKILL')
+      await setup
+      const serving = performance.now()
+      while (work.lastCall < killedAt || work.lastWrite < serving) await setTimeout(20)
+      const took = Math.round(Math.max(work.lastWrite, work.lastCall) - killedAt)
+      t.ok(took < SERVES_WITHIN_MS, `killed after ${after} ms, it serves after ${took} ms`)
+      isWhole(t, work.written, await next.ask<StateEntry[]>('state'))
+      running = next
+      await setTimeout(BETWEEN_MS)
+    }
+    work.stop()
+  }
+)
