@@ -8,7 +8,7 @@ t.test(
   'whoever is denied is told the line that lets it in, and gets in without a restart',
   async (t) => {
     const { cli, start } = await islandOf(t, { private: true })
-    const [, processKey] = /^processPublicKey=(.*)$/m.exec((await cli.run(['key'])).stdout) ?? []
+    const [, processKey] = /^processPublicKey=(.*)$/m.exec((await cli.ask(['key'])).stdout) ?? []
 
     const service = cli.start(['service', '-p', `${start.port}`, '-r', 'hello@1.0.0'])
     const serviceKey = await service.waitForLine('started p2p service on ')
@@ -27,12 +27,12 @@ t.test(
     const proxy = cli.start(['proxy', '-p', '0', '-r', 'hello@^1.0.0'])
     const proxyGrant = await advice(proxy)
     t.same(proxyGrant, ['grant', processKey, '--consume', 'hello@^1.0.0'])
-    await cli.run(proxyGrant)
+    await cli.ask(proxyGrant)
     const proxyPort = Number.parseInt(await proxy.waitForLine('proxy from  '), 10)
     t.equal(await get(proxyPort), 'hello')
 
     t.match(
-      (await cli.run(['list'])).stdout,
+      (await cli.ask(['list'])).stdout,
       serviceKey,
       'the key of a user is the same for all verbs'
     )
@@ -47,7 +47,7 @@ t.test(
     })
     // The revocation takes a moment to reach the service.
     while (await get(proxyPort).catch(() => null));
-    const refused = await cli.run(['list'])
+    const refused = await cli.ask(['list'])
     t.match(refused, { code: 1, stdout: '' })
     t.match(refused.stderr, /^NOT_GRANTED: /m)
   }

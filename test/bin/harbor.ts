@@ -7,18 +7,15 @@ import { Cli } from './cli.js'
 
 const hello: RequestListener = (request, response) => response.end(`hello from ${request.url}`)
 
-/** A registry, perhaps with a gateway, and a service hello@1.2.3 in front of a backend, run by the binary. */
+/** A registry, perhaps with a gateway, which the binary runs, and a service hello@1.2.3 in front of a backend. */
 export async function harbor(t: Test, registryFlags: string[] = [], answer = hello) {
   const cli = new Cli(t)
-  await cli.island()
-  cli.seed()
+  const bootstrap = await cli.island()
+  const { registryPublicKey } = cli.seed()
   const registry = cli.start(['registry', '--dir', cli.path('registry'), ...registryFlags])
   await registry.waitForLine('registryPublicKey=')
-  const args = ['-p', await backend(t, answer), '-r', 'hello@1.2.3', '--dir', cli.path('service')]
-  const service = cli.start(['service', ...args])
-  const key = await service.waitForLine('started p2p service on ')
-  await service.waitForLine('registered service')
-  return { cli, registry, service, key, web: webOf(cli) }
+  const service = await serviceOf(t, cli, { registryPublicKey, bootstrap }, answer)
+  return { cli, registry, service, key: service.servicePublicKey, web: webOf(cli) }
 }
 
 /** The same, run by this process, where the gateway alone is what is tried. */
@@ -30,12 +27,20 @@ export async function localHarbor(t: Test, answer = hello) {
   const registry = Registry({ seed, bootstrap, dir: cli.path('registry'), private: false })
   t.teardown(() => registry.destroy())
   await registry.setup()
-  const port = Number(await backend(t, answer))
-  const dir = cli.path('service')
-  const service = Service({ registryPublicKey, bootstrap, role: 'hello@1.2.3', port, dir })
-  t.teardown(() => service.destroy())
-  await service.setup()
+  await serviceOf(t, cli, { registryPublicKey, bootstrap }, answer)
   return { cli, registry, web: webOf(cli) }
+}
+
+async function serviceOf(
+  t: Test,
+  cli: Cli,
+  member: { registryPublicKey: string; bootstrap: string },
+  answer: RequestListener
+): Promise<Service> {
+  const port = Number(await backend(t, answer))
+  const service = Service({ ...member, role: 'hello@1.2.3', port, dir: cli.path('service') })
+  t.teardown(() => service.destroy())
+  return service.setup()
 }
 
 /** Runs a gateway with these flags, and tells its port. */

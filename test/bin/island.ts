@@ -3,7 +3,14 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { Registry, type RegistryOptions, Service, type ServiceTerms } from '../../lib/index.js'
+import {
+  Consumer,
+  type DirectoryChange,
+  Registry,
+  type RegistryOptions,
+  Service,
+  type ServiceTerms
+} from '../../lib/index.js'
 import { Cli, type Running } from './cli.js'
 
 const RETRY_MS = 50
@@ -81,6 +88,15 @@ async function preparedFor(t: Test) {
       t.teardown(() => service.destroy())
       await service.setup()
       return service
+    },
+    /** All changes that a reader in this process sees, from now on. */
+    async reader(): Promise<DirectoryChange[]> {
+      const consumer = Consumer([], { registryPublicKey, bootstrap, dir: cli.path('reader') })
+      t.teardown(() => consumer.destroy())
+      await consumer.setup()
+      const changes: DirectoryChange[] = []
+      consumer.watch((change) => changes.push(change))
+      return changes
     },
     async proxy(role: string, ...flags: string[]): Promise<{ proxy: Running; port: number }> {
       const proxy = cli.start(['proxy', '-p', '0', '-r', role, ...flags])

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect, createServer as createEcho } from 'node:net'
 import t, { type Test } from 'tap'
 import { z32 } from '../../lib/core/holepunch.js'
-import { parseKey, toHex } from '../../lib/core/keys.js'
+import { KeyPair, parseKey, toHex } from '../../lib/core/keys.js'
 import { Consumer } from '../../lib/index.js'
 import { keepProcessKey } from '../../lib/registry/log/own-keys.js'
 import { freePort } from '../../lib/serving/local-port.js'
@@ -81,10 +81,9 @@ t.test('a proxy says that it waits, and listens when the first instance comes', 
 })
 
 t.test('watch shows what is there, what comes and what goes', async (t) => {
-  const { cli } = await islandOf(t)
-  const port = `${await httpBackend(t, 'hello')}`
-  const first = cli.start(['service', '-p', port, '-r', 'hello@1.0.0', '--dir', 'first'])
-  await first.waitForLine('registered service')
+  const { cli, start } = await islandOf(t)
+  const port = `${start.port}`
+  await start.instance('hello@1.0.0')
   const watch = cli.start(['watch', 'hello@1.x', '--json'])
   const up = JSON.parse(await watch.waitForLine(''))
   t.match(up, { change: 'up', version: '1.0.0', time: /^\d{4}-\d\d-\d\dT.*Z$/ })
@@ -93,17 +92,16 @@ t.test('watch shows what is there, what comes and what goes', async (t) => {
 
   const second = cli.start(['service', '-p', port, '-r', 'hello@1.1.0', '--dir', 'second'])
   await watch.waitForLine('{"change":"up","role":"hello","version":"1.1.0"')
-  cli.start(['service', '-p', port, '-r', 'hello@2.0.0', '--dir', 'third'])
+  await start.instance('hello@2.0.0')
   t.match(await second.kill('SIGTERM'), { code: 0 })
   await watch.waitForLine('{"change":"down","role":"hello","version":"1.1.0"')
   t.notMatch(watch.lines.stdout.join(), '2.0.0')
 })
 
 t.test('what is in use is refused with its own code', async (t) => {
-  const { cli } = await registryOf(t)
-  const port = `${await httpBackend(t, 'hello')}`
-  const holder = cli.start(['service', '-p', port, '-r', 'hello@1.0.0', '--seed', '11'.repeat(32)])
-  await holder.waitForLine('registered service')
+  const { cli, start } = await registryOf(t)
+  const port = `${start.port}`
+  await start.instance('hello@1.0.0', { keyPair: KeyPair('11'.repeat(32)) })
 
   const registry = await cli.run([])
   t.match(registry, { code: 1, stdout: '' })
@@ -167,7 +165,7 @@ t.test('what was to answer and was interrupted says so by its exit code', async 
 })
 
 t.test('who stops says what is waited for, and lets it end', async (t) => {
-  const { cli } = await registryOf(t)
+  const { cli } = await islandOf(t)
   const backend = createEcho((socket) => socket.pipe(socket)).listen(0, '127.0.0.1')
   await once(backend, 'listening')
   t.teardown(() => backend.close())

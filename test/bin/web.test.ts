@@ -30,7 +30,7 @@ t.test('registry --web and web serve the routes of the seed, each on its port', 
     t.equal((await get(`${at}/role/nobody@1.x/`)).status, 404)
     t.equal((await get(`${at}/role/hello@9.x/`)).status, 404)
   }
-  await service.kill()
+  await service.destroy()
   t.equal((await get(`http://127.0.0.1:${ports[1]}/role/hello@1.x/`)).status, 503)
   t.equal((await web.kill()).code, 0)
 })
