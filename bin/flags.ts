@@ -36,6 +36,17 @@ export const DIRECT_FLAG = {
 
 export const JSON_FLAG = { kind: 'switch', describe: 'Print JSON' } satisfies Flag
 
+export const FORWARD_FLAG = {
+  describe: 'Whether letters between others are passed on: on or off',
+  otherwise: 'on'
+} satisfies Flag
+
+/** What it says, undefined if it says nothing. */
+export function forwardOption(settings: Settings): boolean | undefined {
+  const word = settings.word('forward', ['on', 'off'], undefined)
+  return word === undefined ? undefined : word === 'on'
+}
+
 export const REGISTRY_PUBLIC_KEY_FLAG = {
   describe: 'The registry, its public key or @file',
   needed: "what 'hyperseaport registry' printed"

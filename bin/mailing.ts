@@ -7,6 +7,8 @@ import type { Flag } from './declaration.js'
 import {
   COMMON_FLAGS,
   DIR_FLAG,
+  FORWARD_FLAG,
+  forwardOption,
   NETWORK_FLAGS,
   networkOptions,
   REGISTRY_PUBLIC_KEY_FLAG
@@ -26,6 +28,7 @@ export const MAILING_FLAGS = {
     describe: 'Which addresses to listen on by TCP, beside the DHT: off, lan or any',
     otherwise: 'lan, or loopback if the DHT node is there'
   },
+  forward: FORWARD_FLAG,
   dir: DIR_FLAG,
   ...NETWORK_FLAGS,
   ...COMMON_FLAGS
@@ -55,6 +58,7 @@ export async function openPeer(
       keyPair: seed && KeyPair(seed),
       direct: settings.word('direct', DIRECT_REACHES, undefined),
       dir: settings.path('dir', undefined),
+      forward: forwardOption(settings),
       timeout: Infinity,
       ...networkOptions(settings)
     })

@@ -12,6 +12,7 @@ import { type CallerOptions, checkCaller, linksOf } from './dialing/links.js'
 import { StreamClient } from './http/client.js'
 import type { LinkPool, LinkView, PathView } from './link/pool.js'
 import { ConsumerTalk } from './messaging/consumer-talk.js'
+import { forwarderOf } from './messaging/mail/forwarding.js'
 import { TcpProxy } from './proxy/tcp-proxy.js'
 import type { DirectoryListener, Instance, Versions } from './registry/replica/directory.js'
 import { Participant } from './registry/replica/participant.js'
@@ -138,6 +139,7 @@ class ConsumerFace<
     checkCaller(options)
     if (mode !== undefined) balancerOf(mode)
     this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb, as })
+    if (serve) forwarderOf(this.#participant.replica, options.forward)
     this.#pool = linksOf(this.#participant, options.direct)
     const { directory } = this.#participant.replica
     this.#talk = new ConsumerTalk({

@@ -61,7 +61,8 @@ class PeerFace extends EventEmitter<PeerEvents> {
   /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
   constructor({ name, keyPair, ...options }: PeerOptions) {
     super()
-    const { registryPublicKey, dir, accept, ttl, outbox, inbox, backoffs, retries } = options
+    const { registryPublicKey, dir, accept, ttl, outbox, inbox, hops, links } = options
+    const { backoffs, retries } = options
     const registry = parseKey(registryPublicKey, 'registry public key')
     this.#service = new Service({
       ...options,
@@ -69,7 +70,7 @@ class PeerFace extends EventEmitter<PeerEvents> {
       commands: {},
       keyPair: keyPair ?? (() => keepProcessKey(registry, dir)),
       tags: name ? [`name=${name}`] : [],
-      mail: { accept, ttl, outbox, inbox, backoffs, retries },
+      mail: { accept, ttl, outbox, inbox, hops, links, backoffs, retries },
       drainTimeout: DRAIN_TIMEOUT_MS,
       verb: VERB
     })

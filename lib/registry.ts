@@ -6,6 +6,7 @@ import { Lifecycle } from './core/lifecycle.js'
 import { LOOPBACK } from './core/listen.js'
 import { Network, type NetworkOptions } from './core/network.js'
 import { Relay } from './link/relay/relay.js'
+import { forwarderOf } from './messaging/mail/forwarding.js'
 import { defaultDir, Storage, temporaryFolder } from './registry/log/storage.js'
 import { Registrar } from './registry/registrar/registrar.js'
 import type { Instance } from './registry/replica/directory.js'
@@ -41,6 +42,8 @@ export interface RegistryOptions extends NetworkOptions {
    * outside; 0 for none. Default: 10 MB.
    */
   relay?: number | undefined
+  /** Whether letters between members are passed on. Default: true. */
+  forward?: boolean | undefined
   /** Kinds of statements that it takes beside those of every registry. */
   kinds?: readonly StatementKind[] | undefined
 }
@@ -70,6 +73,7 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
   readonly #storage: Storage
   readonly #registrar: Registrar
   readonly #relayRate: number
+  readonly #forwards: boolean | undefined
   #relay: Relay | null = null
 
   /** @throws BAD_KEY, OFFLINE, USAGE */
@@ -82,11 +86,13 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
     staleGrace,
     limits,
     relay = RELAY_RATE,
+    forward: forwards,
     kinds
   }: RegistryOptions) {
     super()
     const keyPair = KeyPair(parseKey(seed, 'registry seed'))
     this.publicKey = keyPair.publicKey
+    this.#forwards = forwards
     this.#network = Network.acquire({ bootstrap, host })
     this.#storage = new Storage({ dir: dir ?? (() => defaultDir(keyPair.publicKey, 'registry')) })
     this.#registrar = new Registrar({
@@ -159,6 +165,7 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
     const { fault } = this.#network
     if (fault) this.emit('notice', fault)
     await this.#lifecycle.unlessDestroyed(this.#registrar.ready())
+    forwarderOf(this.#registrar.replica, this.#forwards)
     await this.#openRelay()
     this.emit('opened')
     if (!this.#network.isAlone) return

@@ -123,13 +123,11 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#origin.supervisor?.on('exit', (exit) => this.emit('exit', exit))
     this.#origin.supervisor?.on('notice', this.#onnotice)
     const allowed = allow?.map((key) => toHex(parseKey(key, 'allowed key')))
+    const { forward, mail } = options
     const member = { registry: this.#registry, bootstrap, host, dir, verb }
     this.#participant = Participant.acquire(member)
     this.#mail = new Mail({
-      ...options.mail,
-      participant: this.#participant,
-      dir,
-      verb,
+      ...{ ...mail, forward, dir, verb, participant: this.#participant },
       onnotice: this.#onnotice,
       onwanted: () => void this.#takeMail(),
       onprekey: () => this.#registration?.update({ prekey: this.#mail.prekey })

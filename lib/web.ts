@@ -25,6 +25,7 @@ import { readRules, type WebRules } from './gateway/rules.js'
 import { type CertificateSource, FileCertificate } from './gateway/tls-certificate.js'
 import { Traffic } from './gateway/traffic.js'
 import type { LinkPool } from './link/pool.js'
+import { forwarderOf } from './messaging/mail/forwarding.js'
 import { Participant } from './registry/replica/participant.js'
 
 export { type AccessEntry, toJson, toLine } from './gateway/access-log.js'
@@ -111,6 +112,7 @@ class WebFace extends EventEmitter<WebEvents> {
       verb: 'web',
       keyPair
     })
+    forwarderOf(this.#participant.replica, options.forward)
     this.#pool = linksOf(this.#participant, options.direct)
     const { replica } = this.#participant
     this.#apps.follow(replica.statements)

@@ -98,8 +98,13 @@ export const TESTED_BY: Record<string, string[]> = {
     'serving/admission'
   ],
   'test/messaging/mail/letter.test.ts': ['core/sealed-box'],
+  'test/messaging/mail/forwarder.test.ts': [
+    'messaging/mail/member-frames',
+    'messaging/mail/recent'
+  ],
   'test/messaging/mail/inbox.test.ts': ['messaging/mail/outbox', 'messaging/mail/sent-letter'],
   'test/peer.test.ts': [
+    'messaging/mail/forwarding',
     'messaging/mail/mail',
     'messaging/mail/mail-stream',
     'messaging/mail/office'

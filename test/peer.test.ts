@@ -274,3 +274,19 @@ t.test(
     t.equal(bob.getStats().mail.inbox.taken, 2)
   }
 )
+
+t.test('without links a letter goes by other members, and so does its receipt', async (t) => {
+  const { peer } = await mailHarbor(t)
+  const [alice, bob] = [await peer({ links: false }), await peer({ links: false })]
+  const { messages } = collect(bob)
+  for (const n of [1, 2, 3]) {
+    const letter = await alice.send(bob.key, n)
+    t.match(await letter.delivered, { by: bob.key })
+  }
+  t.same(
+    messages.map(({ body }) => body),
+    [1, 2, 3]
+  )
+  await (await bob.send(alice.key, Buffer.alloc(60 * 1024))).delivered
+  t.equal(alice.getStats().links, 0)
+})

@@ -4,7 +4,14 @@ import { KeyPair } from '../../lib/identity.js'
 import type { Limits, Registry, ServiceRecord } from '../../lib/index.js'
 import { DEFAULT_LIMITS } from '../../lib/options.js'
 import type { Command } from '../command.js'
-import { COMMON_FLAGS, DIR_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.js'
+import {
+  COMMON_FLAGS,
+  DIR_FLAG,
+  FORWARD_FLAG,
+  forwardOption,
+  NETWORK_FLAGS,
+  networkOptions
+} from '../flags.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import type { Settings } from '../settings.js'
 import { Reporter, say, waitAloud } from '../talk.js'
@@ -27,6 +34,7 @@ export const registry: Command = {
       needed: "make one with 'hyperseaport seed --out ~/.config/hyperseaport'"
     },
     registryDir: { describe: 'Folder to keep the records in, as --dir' },
+    forward: FORWARD_FLAG,
     dir: DIR_FLAG,
     private: {
       kind: 'switch',
@@ -81,6 +89,7 @@ export const registry: Command = {
         staleGrace: settings.duration('staleGrace', undefined),
         limits: limitsOf(settings),
         relay: relayOf(settings),
+        forward: forwardOption(settings),
         ...networkOptions(settings)
       })
     )

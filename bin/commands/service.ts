@@ -6,6 +6,8 @@ import type { Command } from '../command.js'
 import {
   COMMON_FLAGS,
   DIR_FLAG,
+  FORWARD_FLAG,
+  forwardOption,
   NETWORK_FLAGS,
   networkOptions,
   REGISTRY_PUBLIC_KEY_FLAG
@@ -108,6 +110,7 @@ export const service: Command = {
         'Key that may take over the state: of a service or a process, may be repeated; or serve',
       otherwise: 'services of the same process key'
     },
+    forward: FORWARD_FLAG,
     dir: DIR_FLAG,
     metrics: METRICS_FLAG,
     ...NETWORK_FLAGS,
@@ -158,6 +161,7 @@ export const service: Command = {
         takeOver: settings.key('takeOverFrom', undefined) ?? settings.on('takeOver'),
         writers: settings.list('writer'),
         successors: successorsOf(settings.list('successor')),
+        forward: forwardOption(settings),
         dir: settings.path('dir', undefined),
         timeout: Infinity,
         ...networkOptions(settings)

@@ -6,6 +6,7 @@ import { MEMORY } from '../../lib/link/memory.js'
 import { type Carrier, LinkStream } from '../../lib/link/stream.js'
 import { LINK_BUDGET, Window } from '../../lib/link/window.js'
 import { decodeBody, encodeBody } from '../../lib/messaging/body.js'
+import { Forwarder, type Neighbour } from '../../lib/messaging/mail/forwarder.js'
 import {
   decodeLetter,
   encodeLetter,
@@ -14,6 +15,7 @@ import {
   writeLetter
 } from '../../lib/messaging/mail/letter.js'
 import { receiveLetter, sendLetter } from '../../lib/messaging/mail/mail-stream.js'
+import { encodeMemberFrame } from '../../lib/messaging/mail/member-frames.js'
 import {
   decodeReceipt,
   encodeReceipt,
@@ -124,6 +126,27 @@ export const mailTargets: Record<string, Target> = {
         sent = sendLetter(stream, letter, { onreceipt }).catch(() => {})
       })
       await sent
+    }
+  },
+  'what members say of letters of others': {
+    valid: [
+      encodeMemberFrame({ type: 'seek', question: '01'.repeat(8), to: id, hops: 4 }),
+      encodeMemberFrame({ type: 'here', question: '01'.repeat(8), to: id, distance: 1 }),
+      encodeMemberFrame({ type: 'letter', hops: 3, letter }),
+      encodeMemberFrame({ type: 'receipt', receipt }),
+      encodeMemberFrame({ type: 'taken', id }),
+      encodeMemberFrame({ type: 'no way', id })
+    ],
+    async read(frames) {
+      const others = ['a', 'b'].map((key) => ({ key, send: () => false }))
+      const forwarder = new Forwarder({
+        registry,
+        neighbours: () => others,
+        holderOf: () => null,
+        mayWrite: () => true,
+        seekTimeout: 1
+      })
+      for (const frame of frames) forwarder.receive(others[0] as Neighbour, frame)
     }
   },
   'a receipt': {

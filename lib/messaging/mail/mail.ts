@@ -7,6 +7,7 @@ import { parseRolePattern, type RolePattern } from '../../core/role-pattern.js'
 import type { PathView } from '../../link/pool.js'
 import { PEER } from '../../registry/trust/record.js'
 import type { Listening } from '../speaker.js'
+import { forwarderOf } from './forwarding.js'
 import type { MailMessage } from './inbox.js'
 import { receiveLetter } from './mail-stream.js'
 import { type MailOptions, type MailParts, Office } from './office.js'
@@ -51,6 +52,8 @@ export class Mail extends EventEmitter<MailEvents> {
     super()
     this.#parts = parts
     this.#accepted = checkMail(parts)
+    // From the beginning, whether or not mail is wanted: letters of others pass here.
+    forwarderOf(parts.participant.replica, parts.forward)
     this.handBy(this as EventEmitter)
   }
 

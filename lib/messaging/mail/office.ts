@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError, type SeaportErrorCode } from '../../core/errors.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { MAIL } from '../../core/purpose.js'
@@ -6,8 +7,11 @@ import { parseRoleRange } from '../../core/role.js'
 import { linksOf } from '../../dialing/links.js'
 import type { DirectReach } from '../../link/direct/address.js'
 import type { LinkPool, PathView } from '../../link/pool.js'
+import type { LinkStream } from '../../link/stream.js'
 import { defaultDir } from '../../registry/log/storage.js'
 import type { Participant } from '../../registry/replica/participant.js'
+import { type Forwarder, HOPS } from './forwarder.js'
+import { forwarderOf } from './forwarding.js'
 import { Inbox, type InboxSlip, type MailMessage } from './inbox.js'
 import { BOX_LIMITS, type BoxLimits, LetterBox } from './letter-box.js'
 import { MailStore } from './mail-store.js'
@@ -15,6 +19,7 @@ import { sendLetter } from './mail-stream.js'
 import { Outbox, type OutboxSlip } from './outbox.js'
 import { Prekeys } from './prekeys.js'
 import type { Receipt } from './receipt.js'
+import { Recent } from './recent.js'
 import { SeenIds } from './seen-ids.js'
 
 export interface MailOptions {
@@ -26,6 +31,10 @@ export interface MailOptions {
   outbox?: Partial<BoxLimits> | undefined
   /** The same of the inbox. */
   inbox?: Partial<BoxLimits> | undefined
+  /** How many hops others may pass our letters on. Default: 4; 8 at most, and 0 for none. */
+  hops?: number | undefined
+  /** Whether links to receivers are made. If not, letters go by others alone. Default: true. */
+  links?: boolean | undefined
   /** When a letter that was not delivered is tried again, in ms; the last one repeats. */
   backoffs?: readonly number[] | undefined
   /** When a letter whose handler threw is handed over again, in ms. Default: four times. */
@@ -33,6 +42,8 @@ export interface MailOptions {
 }
 
 export interface MailParts extends MailOptions {
+  /** Whether letters between others are passed on. Default: true. */
+  forward?: boolean | undefined
   /** Which addresses of receivers may be connected to by TCP. */
   direct?: DirectReach | undefined
   participant: Participant
@@ -50,6 +61,12 @@ const FOLDER = 'mail'
 const KEY_NAME_LENGTH = 32
 /** How long a link to the receiver may take, in ms: a hole that is punched by chance takes that. */
 const LINK_TIMEOUT_MS = 10_000
+/** How long a link alone is waited for, in ms. */
+const LINK_HEAD_START_MS = 1000
+/** How long letters go by others without trying a link first, where that was of no use, in ms. */
+const DETOUR_MS = 60_000
+/** What a link is told that would be told by any other way, too. */
+const FINAL = ['REFUSED', 'NOT_GRANTED', 'NOT_ALLOWED', 'CLOSED']
 const UPKEEP_MS = 10 * 60_000
 
 export interface OfficeParts {
@@ -73,7 +90,11 @@ export class Office {
   readonly #parts: MailParts
   readonly #key: string
   readonly #abort = new AbortController()
+  readonly #forwarder: Forwarder
+  /** Receivers to whom a link was of no use. */
+  readonly #detours = new Recent<true>({ max: 10_000, ttl: DETOUR_MS })
   #stopWatching = () => {}
+  #detach = () => {}
   #upkeep: NodeJS.Timeout | null = null
 
   constructor(parts: MailParts, { keyPair, denialOf, handler }: OfficeParts) {
@@ -99,6 +120,7 @@ export class Office {
         ...participant.addressesOf(key)
       ]
     })
+    this.#forwarder = forwarderOf(participant.replica)
     const common = { registry, keyPair, now: Date.now }
     this.inbox = new Inbox({
       ...common,
@@ -138,6 +160,10 @@ export class Office {
     this.#stopWatching = directory.watch((change, { servicePublicKey }) => {
       if (change !== 'update') this.outbox.wake(servicePublicKey)
     })
+    this.#detach = this.#forwarder.attach(this.#key, {
+      take: (letter, onreceipt) => this.inbox.receive(letter, onreceipt),
+      onreceipt: (receipt) => void this.outbox.receive(receipt)
+    })
     this.outbox.start()
     this.inbox.wake()
     this.#upkeep = setInterval(() => void this.#keepUp(), UPKEEP_MS)
@@ -157,6 +183,7 @@ export class Office {
   async rest() {
     this.#abort.abort(SeaportError.CLOSED('the mail was closed'))
     this.#stopWatching()
+    this.#detach()
     if (this.#upkeep) clearInterval(this.#upkeep)
     this.outbox.close()
     await this.pool.close()
@@ -179,16 +206,55 @@ export class Office {
     }
   }
 
-  /** By a link to the receiver. */
+  /** By a link to the receiver that is there within a second, or else by others, or by a link that is there later. */
   async #deliver(
     to: string,
     letter: Buffer,
     onreceipt: (receipt: Receipt) => void
   ): Promise<Receipt | null> {
     if (to === this.#key) return this.inbox.receive(letter, onreceipt)
+    const { links = true, hops = HOPS } = this.#parts
+    if (!links) return this.#byOthers(to, letter, hops)
+    const isDetour = this.#detours.get(to) && this.pool.pathOf(to) === null
+    if (isDetour) {
+      const isTaken = await this.#byOthers(to, letter, hops).then(
+        () => true,
+        () => false
+      )
+      if (isTaken) return null
+    }
+    const linking = this.#openStream(to)
+    const first = await Promise.race([
+      linking.catch((error: SeaportError) => {
+        if (FINAL.includes(error.code)) throw error
+        return null
+      }),
+      sleep(LINK_HEAD_START_MS, null, { ref: false })
+    ])
+    if (first) return sendLetter(first, letter, { onreceipt })
+    try {
+      await this.#byOthers(to, letter, hops)
+    } catch {
+      return sendLetter(await linking, letter, { onreceipt })
+    }
+    // The letter went one way, so it goes no other.
+    linking.then(
+      (stream) => stream.destroy(),
+      () => {}
+    )
+    return null
+  }
+
+  /** @throws LINK_LOST if there is no way */
+  async #byOthers(to: string, letter: Buffer, hops: number): Promise<null> {
+    await this.#forwarder.send(letter, hops)
+    this.#detours.set(to, true)
+    return null
+  }
+
+  #openStream(to: string): Promise<LinkStream> {
     const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(LINK_TIMEOUT_MS)])
     const options = { purpose: MAIL, signal, insist: true }
-    const stream = await this.pool.open(Buffer.from(to, 'hex'), options)
-    return sendLetter(stream, letter, { onreceipt })
+    return this.pool.open(Buffer.from(to, 'hex'), options)
   }
 }

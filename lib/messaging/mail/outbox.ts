@@ -155,6 +155,13 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     return true
   }
 
+  /** Takes a receipt that came by others. Never rejects. */
+  async receive(receipt: Receipt) {
+    const slip = this.#options.box.slip(receipt.id)
+    const to = slip && ('key' in slip.receiver ? slip.receiver.key : slip.instance)
+    if (to) await this.#take(receipt.id, to, receipt)
+  }
+
   /** What is under way, in order. */
   list() {
     return this.#options.box.list().map(([id, { receiver, sentAt, expiresAt }]) => ({

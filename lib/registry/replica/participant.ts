@@ -20,6 +20,8 @@ export interface MemberOptions extends NetworkOptions {
   registryPublicKey: Buffer | string
   /** Folder of this process's replica and keys. Default: the user's data folder. */
   dir?: string | undefined
+  /** Whether letters between others are passed on. Default: true. */
+  forward?: boolean | undefined
 }
 
 export interface ParticipantOptions extends NetworkOptions {

@@ -1,3 +1,5 @@
+export { RateLimiter } from './rate-limiter.js'
+
 /** What one participant takes of others. What is more is slowed down, or denied with a code. */
 export interface Limits {
   /** Messages a second that one key may send, over however many connections. */

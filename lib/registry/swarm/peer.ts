@@ -9,7 +9,8 @@ import {
   type MuxChannel,
   type MuxMessage,
   Protomux,
-  type SecretStream
+  type SecretStream,
+  waitingMessages
 } from '../../core/holepunch.js'
 import { toHex } from '../../core/keys.js'
 import type { RelayOffer } from '../../core/relay-offer.js'
@@ -25,6 +26,7 @@ import {
   leaseEncoding,
   logsEncoding,
   MAX_LISTED_LOGS,
+  mailEncoding,
   type Ping,
   type PutRequest,
   pagesOf,
@@ -45,6 +47,8 @@ interface PeerEvents {
   relay: [RelayOffer]
   lease: [LeaseRequest]
   put: [PutRequest]
+  /** Something of letters that are passed on; another file knows what. */
+  mail: [Buffer]
   /**
    * An answer to a request that was answered before takes a lease back. One with the id 0 is said unasked.
    */
@@ -56,6 +60,8 @@ interface PeerEvents {
 
 /** Protomux puts up to 8 MiB of answers into one message, Hypercore's blocks among them, and goes over it by one block. */
 const MAX_FRAME_BYTES = 9 * 1024 * 1024
+/** Messages that the other side has not taken. Beyond, no letters are passed on to it: they cost up to 68 KiB each. */
+const MAX_WAITING = 64
 const REQUEST_TIMEOUT_MS = 10_000
 /** A peer that has more unanswered requests than this is flooding us, and is cut off. */
 const MAX_PENDING_REQUESTS = 4096
@@ -82,6 +88,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   readonly #answer: MuxMessage<Answer>
   readonly #put: MuxMessage<PutRequest>
   readonly #relay: MuxMessage<RelayOffer>
+  readonly #mail: MuxMessage<Buffer>
   readonly #failureDetector = new FailureDetector()
   readonly #requests = new Map<number, (answer: Answer | SeaportError) => void>()
   /** How many logs the other side's first list had so far. */
@@ -134,6 +141,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     })
     this.#put = this.#message(putEncoding, (request) => this.#onrequest('put', request))
     this.#relay = this.#message(relayEncoding, (offer) => this.emit('relay', offer))
+    this.#mail = this.#message(mailEncoding, (frame) => this.emit('mail', frame))
     connection.on('error', (error) => this.#onerror(error))
     connection.on('close', () => this.#onclose())
     channel.open()
@@ -147,6 +155,13 @@ export class Peer extends EventEmitter<PeerEvents> {
   /** Offers it a relay. */
   sendRelay(offer: RelayOffer) {
     if (!this.closed) this.#relay.send(offer)
+  }
+
+  /** Says something of letters that are passed on. False if so much waits already that it is not said. */
+  sendMail(frame: Buffer): boolean {
+    if (this.closed || waitingMessages(this.connection) > MAX_WAITING) return false
+    this.#mail.send(frame)
+    return true
   }
 
   /** Begins with all logs that we know of. */

@@ -18,6 +18,7 @@ import { MAX_STATEMENT_BYTES } from '../trust/statement-kind.js'
  *        │ ──────── lease {record} ──────────────▶  │   signed by its owner for this connection's holder
  *        │ ──────── put {statement} ─────────────▶  │   of a kind that is kept in logs, as a grant
  *        │ ◀──────── answer {code, seq} ─────────── │   to either; a second one takes a lease back
+ *        │ ◀──────── mail (both ways) ────────────▶ │   what lib/messaging/mail/member-frames.ts says
  *
  * Beside it, Hypercore's own channels replicate the logs.
  */
@@ -67,6 +68,8 @@ export interface Answer {
   seq: number
 }
 
+/** The largest letter, and what is said beside it. */
+const MAX_MAIL_BYTES = 68 * 1024
 const MAX_LOGS_BYTES = 256 * 1024
 const MAX_HOST_BYTES = 15
 /** Each notice has at most three statements of 4 KiB. */
@@ -178,6 +181,27 @@ export const answerEncoding: Encoding<Answer> = {
       text: text(state, MAX_TEXT_BYTES),
       seq: c.uint.decode(state)
     }
+  }
+}
+
+export const mailEncoding: Encoding<Buffer> = {
+  preencode(state, frame) {
+    c.uint.preencode(state, frame.byteLength)
+    state.end += frame.byteLength
+  },
+  encode(state, frame) {
+    c.uint.encode(state, frame.byteLength)
+    frame.copy(state.buffer, state.start)
+    state.start += frame.byteLength
+  },
+  decode(state) {
+    const length = c.uint.decode(state)
+    if (length > MAX_MAIL_BYTES || length > state.end - state.start) {
+      throw SeaportError.BAD_MESSAGE(`${length} bytes of mail, at most ${MAX_MAIL_BYTES} are taken`)
+    }
+    const frame = Buffer.from(state.buffer.subarray(state.start, state.start + length))
+    state.start += length
+    return frame
   }
 }
 

@@ -1,0 +1,362 @@
+import { randomBytes } from 'node:crypto'
+import { SeaportError } from '../../core/errors.js'
+import { RateLimiter } from '../../registry/swarm/limits.js'
+import { decodeLetter, isLetterExpired, isLetterSigned, type Letter } from './letter.js'
+import type { TakeLetter } from './mail-stream.js'
+import {
+  decodeMemberFrame,
+  encodeMemberFrame,
+  MAX_HOPS,
+  type MemberFrame,
+  QUESTION_BYTES
+} from './member-frames.js'
+import { decodeReceipt, encodeReceipt, isReceiptSigned, type Receipt } from './receipt.js'
+import { Recent } from './recent.js'
+
+/** Another member, on a connection that is there anyway. */
+export interface Neighbour {
+  /** Its swarm key, hex. */
+  key: string
+  /** False if it takes nothing just now. */
+  send(frame: Buffer): boolean
+}
+
+/** Somebody in this process who takes letters. */
+export interface Resident {
+  take: TakeLetter
+  /** A receipt for a letter of his, whose signature is not checked yet. */
+  onreceipt: (receipt: Receipt) => void
+}
+
+export interface ForwarderOptions {
+  registry: Buffer
+  neighbours: () => Iterable<Neighbour>
+  /** The swarm key of the process that serves a key, as its record says, hex. */
+  holderOf: (key: string) => string | null
+  /** Whether a key may write letters at all. */
+  mayWrite: (from: string) => boolean
+  limits?: Partial<ForwardLimits> | undefined
+  now?: () => number
+  /** How long a neighbour may take to say that a letter was taken, in ms, and so much longer for each further hop. */
+  takenTimeout?: number | undefined
+  hopTimeout?: number | undefined
+  /** How long to wait for somebody who knows the way, in ms. */
+  seekTimeout?: number | undefined
+}
+
+/** What one process passes on. */
+export interface ForwardLimits {
+  /** Letters a second of one writer, and at once. */
+  senderRate: number
+  senderBurst: number
+  /** Letters and receipts a second of one neighbour. */
+  neighbourRate: number
+  /** Questions for a way a second of one neighbour. */
+  seekRate: number
+}
+
+export const FORWARD_LIMITS: ForwardLimits = {
+  senderRate: 20,
+  senderBurst: 200,
+  neighbourRate: 100,
+  seekRate: 50
+}
+/** How far letters go if nobody says otherwise. */
+export const HOPS = 4
+/** A question of ours that is under way. */
+interface Search {
+  to: string
+  /** Whose answer does not help. */
+  not: string | undefined
+  found: (way: string | null) => void
+}
+
+const TAKEN_TIMEOUT_MS = 2000
+const HOP_TIMEOUT_MS = 500
+const SEEK_TIMEOUT_MS = 1000
+const WAY_TTL_MS = 60_000
+const BACK_TTL_MS = 10 * 60_000
+/** The same letter within this time has gone in a circle. Its writer repeats it later than that. */
+const CIRCLE_MS = 1500
+const MAX_REMEMBERED = 10_000
+/** A neighbour's limits are for a second, with so much more at once. */
+const BURST = 2
+
+/**
+ * Passes letters on, over the connections that members have anyway: to the neighbour whose process serves the receiver, or to
+ * one who was told the way. Nothing is kept here: a letter counts as taken when the receiver has it on disk, and that is
+ * said back from hop to hop.
+ */
+export class Forwarder {
+  readonly stats = { sent: 0, passed: 0, noWay: 0, seeks: 0, receipts: 0, limited: 0, dropped: 0 }
+
+  /** Whether others' letters are passed on. */
+  forwards = true
+
+  readonly #options: ForwarderOptions
+  readonly #limits: ForwardLimits
+  readonly #now: () => number
+  readonly #residents = new Map<string, Resident>()
+  /** The neighbour on the way to a key. */
+  readonly #ways = new Recent<string>({ max: MAX_REMEMBERED, ttl: WAY_TTL_MS })
+  /** From whom letters came: their receipts go there. */
+  readonly #back = new Recent<string>({ max: MAX_REMEMBERED, ttl: BACK_TTL_MS })
+  /** Which way a letter of ours went last. */
+  readonly #last = new Recent<string>({ max: MAX_REMEMBERED, ttl: BACK_TTL_MS })
+  readonly #passing = new Recent<true>({ max: MAX_REMEMBERED, ttl: CIRCLE_MS })
+  /** Who asked what. */
+  readonly #asked = new Recent<string>({ max: MAX_REMEMBERED, ttl: WAY_TTL_MS })
+  readonly #seeking = new Map<string, Search>()
+  /** Letters that a neighbour was given and has not answered. */
+  readonly #given = new Map<string, (isTaken: boolean) => void>()
+  readonly #senders: RateLimiter
+  readonly #letters: RateLimiter
+  readonly #seeks: RateLimiter
+
+  constructor(options: ForwarderOptions) {
+    this.#options = options
+    this.#limits = { ...FORWARD_LIMITS, ...options.limits }
+    this.#now = options.now ?? Date.now
+    const { senderRate, senderBurst, neighbourRate, seekRate } = this.#limits
+    this.#senders = new RateLimiter({ rate: senderRate, burst: senderBurst })
+    this.#letters = new RateLimiter({ rate: neighbourRate, burst: neighbourRate * BURST })
+    this.#seeks = new RateLimiter({ rate: seekRate, burst: seekRate * BURST })
+  }
+
+  /** Takes letters to a key, in hex, until the returned function is called. */
+  attach(key: string, resident: Resident): () => void {
+    this.#residents.set(key, resident)
+    return () => {
+      if (this.#residents.get(key) === resident) this.#residents.delete(key)
+    }
+  }
+
+  /**
+   * Sends a letter of ours by others. Resolves when the receiver has it on disk, as far as the neighbours say; its
+   * receipt comes to whoever is attached for its writer.
+   *
+   * @throws LINK_LOST if there is no way
+   */
+  async send(bytes: Buffer, hops = HOPS): Promise<void> {
+    const { id, to } = decodeLetter(bytes)
+    // What went there before and was not answered tries another way.
+    const last = this.#last.get(id)
+    if (last && this.#ways.get(to) === last) this.#ways.delete(to)
+    this.stats.sent++
+    const way = await this.#bring(
+      { id, to, bytes, hops: Math.min(hops, MAX_HOPS) },
+      { later: last }
+    )
+    if (way) return this.#last.set(id, way)
+    this.stats.noWay++
+    throw SeaportError.LINK_LOST(`no member in reach knows a way to ${to}`)
+  }
+
+  /**
+   * Takes a frame of a neighbour. What is wrong with it is counted, and answered by nothing.
+   *
+   * @throws BAD_MESSAGE for what is no frame
+   */
+  receive(from: Neighbour, bytes: Buffer) {
+    const frame = decodeMemberFrame(bytes)
+    switch (frame?.type) {
+      case 'seek':
+        return this.#onseek(from, frame)
+      case 'here':
+        return this.#onhere(from, frame)
+      case 'letter':
+        return void this.#onletter(from, frame.letter, frame.hops)
+      case 'receipt':
+        return this.#onreceipt(from, frame.receipt)
+      case 'taken':
+        return this.#given.get(givenTo(from, frame.id))?.(true)
+      case 'no way':
+        return this.#given.get(givenTo(from, frame.id))?.(false)
+    }
+  }
+
+  /** Gives a letter to one neighbour after the other, until one says that it was taken; returns which. */
+  async #bring(
+    { id, to, bytes, hops }: { id: string; to: string; bytes: Buffer; hops: number },
+    { except, later }: { except?: string | undefined; later?: string | undefined } = {}
+  ): Promise<string | null> {
+    if (hops <= 0) return null
+    const tried = new Set([except])
+    const attempt = async (way: string | null | undefined): Promise<string | null> => {
+      if (!way || tried.has(way)) return null
+      tried.add(way)
+      const neighbour = this.#neighbour(way)
+      const isTaken = neighbour ? await this.#give(neighbour, id, bytes, hops) : false
+      if (isTaken) return way
+      if (this.#ways.get(to) === way) this.#ways.delete(to)
+      return null
+    }
+    const holder = this.#options.holderOf(to)
+    const first = [holder, this.#ways.get(to)].filter((way) => way !== later)
+    for (const way of first) if (await attempt(way)) return way as string
+    const found = await this.#seek(to, hops, { except, not: later })
+    return (await attempt(found)) ?? (await attempt(later))
+  }
+
+  #give(neighbour: Neighbour, id: string, letter: Buffer, hops: number): Promise<boolean> {
+    const { takenTimeout = TAKEN_TIMEOUT_MS, hopTimeout = HOP_TIMEOUT_MS } = this.#options
+    const given = givenTo(neighbour, id)
+    return new Promise((resolve) => {
+      const settle = (isTaken: boolean) => {
+        clearTimeout(timer)
+        if (this.#given.get(given) === settle) this.#given.delete(given)
+        resolve(isTaken)
+      }
+      const timer = setTimeout(() => settle(false), takenTimeout + hopTimeout * (hops - 1))
+      this.#given.get(given)?.(false)
+      this.#given.set(given, settle)
+      if (!this.#tell(neighbour, { type: 'letter', hops: hops - 1, letter })) settle(false)
+    })
+  }
+
+  /** Asks the neighbours for a way to a key. The first one that knows one is it. */
+  #seek(
+    to: string,
+    hops: number,
+    { except, not }: { except: string | undefined; not: string | undefined }
+  ): Promise<string | null> {
+    const question = randomBytes(QUESTION_BYTES).toString('hex')
+    return new Promise((resolve) => {
+      const found = (way: string | null) => {
+        clearTimeout(timer)
+        this.#seeking.delete(question)
+        resolve(way)
+      }
+      const { seekTimeout = SEEK_TIMEOUT_MS } = this.#options
+      const timer = setTimeout(() => found(null), seekTimeout)
+      this.#seeking.set(question, { to, not, found })
+      this.#asked.set(question, '')
+      this.stats.seeks++
+      if (!this.#ask({ type: 'seek', question, to, hops }, except)) found(null)
+    })
+  }
+
+  /** Asks all neighbours but one. Tells whether there are any. */
+  #ask(frame: MemberFrame, except: string | undefined): boolean {
+    let isAsked = false
+    for (const neighbour of this.#options.neighbours()) {
+      if (neighbour.key !== except) isAsked = this.#tell(neighbour, frame) || isAsked
+    }
+    return isAsked
+  }
+
+  #onseek(from: Neighbour, { question, to, hops }: MemberFrame & { type: 'seek' }) {
+    if (this.#seeks.spend(from.key) > 0) return void this.stats.limited++
+    if (this.#asked.get(question) !== undefined) return
+    this.#asked.set(question, from.key)
+    const distance = this.#distanceOf(to, from.key)
+    if (distance !== null) {
+      this.#tell(from, { type: 'here', question, to, distance })
+    } else if (hops > 1 && this.forwards) {
+      this.#ask({ type: 'seek', question, to, hops: hops - 1 }, from.key)
+    }
+  }
+
+  /** How far a key is, if that is known at once. */
+  #distanceOf(to: string, except: string): number | null {
+    if (this.#residents.has(to)) return 0
+    const holder = this.#options.holderOf(to)
+    const isNear = holder !== null && holder !== except && this.#neighbour(holder) !== null
+    return isNear && this.forwards ? 1 : null
+  }
+
+  #onhere(from: Neighbour, { question, to, distance }: MemberFrame & { type: 'here' }) {
+    const seeking = this.#seeking.get(question)
+    const asker = this.#asked.get(question)
+    // What nobody asked for is no way.
+    if (asker === undefined || distance >= MAX_HOPS || (seeking && seeking.to !== to)) return
+    if (seeking?.not === from.key) return
+    if (this.#ways.get(to) === undefined) this.#ways.set(to, from.key)
+    seeking?.found(from.key)
+    const neighbour = asker === '' ? null : this.#neighbour(asker)
+    if (!neighbour) return
+    this.#asked.delete(question)
+    this.#asked.set(question, '')
+    this.#tell(neighbour, { type: 'here', question, to, distance: distance + 1 })
+  }
+
+  /** Never rejects. */
+  async #onletter(from: Neighbour, bytes: Buffer, hops: number) {
+    try {
+      // Of the neighbour first: a forged name spends nothing of who has it.
+      if (this.#letters.spend(from.key) > 0) return void this.stats.limited++
+      const letter = decodeLetter(bytes)
+      const resident = this.#residents.get(letter.to)
+      const isTaken = resident
+        ? await this.#deliver(from, resident, bytes)
+        : await this.#pass(from, letter, Buffer.from(bytes), hops)
+      this.#tell(from, { type: isTaken ? 'taken' : 'no way', id: letter.id })
+    } catch {
+      this.stats.dropped++
+    }
+  }
+
+  /** @throws what is wrong with the letter */
+  async #deliver(from: Neighbour, { take }: Resident, bytes: Buffer): Promise<true> {
+    const give = (receipt: Receipt) => {
+      this.#tell(from, { type: 'receipt', receipt: encodeReceipt(receipt) })
+    }
+    const receipt = await take(Buffer.from(bytes), give)
+    if (receipt) give(receipt)
+    return true
+  }
+
+  /** @throws BAD_SIGNATURE, BAD_MESSAGE */
+  async #pass(from: Neighbour, letter: Letter, bytes: Buffer, hops: number): Promise<boolean> {
+    const { id, to } = letter
+    const { registry, mayWrite } = this.#options
+    if (!this.forwards || hops <= 0 || this.#passing.get(id)) return false
+    if (isLetterExpired(letter, this.#now())) throw SeaportError.BAD_MESSAGE('of use no more')
+    if (!isLetterSigned(registry, letter) || !mayWrite(letter.from)) {
+      throw SeaportError.BAD_SIGNATURE('not signed by who may write')
+    }
+    if (this.#senders.spend(letter.from) > 0) {
+      this.stats.limited++
+      return false
+    }
+    this.#passing.set(id, true)
+    this.#back.set(id, from.key)
+    const way = await this.#bring({ id, to, bytes, hops }, { except: from.key })
+    if (way) this.stats.passed++
+    else this.stats.noWay++
+    return way !== null
+  }
+
+  #onreceipt(from: Neighbour, bytes: Buffer) {
+    if (this.#letters.spend(from.key) > 0) return void this.stats.limited++
+    try {
+      const receipt = decodeReceipt(bytes)
+      const resident = this.#residents.get(receipt.to)
+      if (resident) return resident.onreceipt(receipt)
+      const back = this.#back.get(receipt.id)
+      const neighbour = back === undefined ? null : this.#neighbour(back)
+      if (!neighbour || !isReceiptSigned(this.#options.registry, receipt)) {
+        return void this.stats.dropped++
+      }
+      this.stats.receipts++
+      this.#tell(neighbour, { type: 'receipt', receipt: Buffer.from(bytes) })
+    } catch {
+      this.stats.dropped++
+    }
+  }
+
+  #neighbour(key: string): Neighbour | null {
+    for (const neighbour of this.#options.neighbours()) {
+      if (neighbour.key === key) return neighbour
+    }
+    return null
+  }
+
+  #tell(neighbour: Neighbour, frame: MemberFrame): boolean {
+    return neighbour.send(encodeMemberFrame(frame))
+  }
+}
+
+function givenTo({ key }: Neighbour, id: string): string {
+  return `${key} ${id}`
+}

@@ -1,0 +1,39 @@
+export interface RecentOptions {
+  /** The oldest beyond so many are forgotten. */
+  max: number
+  /** How long something is remembered, in ms. */
+  ttl: number
+  now?: () => number
+}
+
+/** What was remembered of late, and no more than so much of it. */
+export class Recent<V> {
+  readonly #options: Required<RecentOptions>
+  readonly #entries = new Map<string, { value: V; until: number }>()
+
+  constructor({ now = () => performance.now(), ...options }: RecentOptions) {
+    this.#options = { ...options, now }
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  get(key: string): V | undefined {
+    const entry = this.#entries.get(key)
+    if (!entry || entry.until <= this.#options.now()) return undefined
+    return entry.value
+  }
+
+  set(key: string, value: V) {
+    const { max, ttl, now } = this.#options
+    this.#entries.delete(key)
+    this.#entries.set(key, { value, until: now() + ttl })
+    const [oldest] = this.#entries.keys()
+    if (oldest !== undefined && this.#entries.size > max) this.#entries.delete(oldest)
+  }
+
+  delete(key: string): boolean {
+    return this.#entries.delete(key)
+  }
+}
