@@ -1,0 +1,197 @@
+import { EventEmitter } from 'node:events'
+import { appendFile, open, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { SerialQueue } from '../core/serial-queue.js'
+
+/** A line of an instance's output. Whoever shows it makes it printable first. */
+export interface LogLine {
+  /** When it was read, in ms since 1970. */
+  at: number
+  text: string
+}
+
+export interface AppLogOptions {
+  /** Where the program writes, with nothing in between: so it goes on when the host is not there. */
+  raw: string
+  /** Where lines are kept, with their times; it is there already. */
+  folder: string
+  /** Bytes of one file of lines, and how many files there are. */
+  size: number
+  files: number
+  /** How often the raw output is looked at, in ms. */
+  interval?: number | undefined
+  now?: (() => number) | undefined
+}
+
+interface AppLogEvents {
+  line: [line: LogLine]
+}
+
+export interface LinesOptions {
+  /** Ms since 1970. */
+  since?: number
+  /** The last so many. */
+  count?: number
+}
+
+const INTERVAL_MS = 200
+const READ_BYTES = 64 * 1024
+/** A line that is longer is cut. */
+const MAX_LINE_BYTES = 16 * 1024
+/** The raw output is emptied once so much of it was read. */
+const RAW_BYTES = 2 ** 20
+const MAX_COUNT = 10_000
+const NEWLINE = 10
+
+/**
+ * Reads what an instance writes, gives each line its time, and keeps them in files that are rotated at line ends. The raw
+ * file is emptied as it is read; what is written in the very moment between the last read and that is lost.
+ */
+export class AppLog extends EventEmitter<AppLogEvents> {
+  readonly stats = { lines: 0, rotations: 0 }
+
+  readonly #options: AppLogOptions
+  readonly #path: string
+  readonly #queue = new SerialQueue()
+  readonly #now: () => number
+  /** Read so far of the raw output, and the beginning of a line that is not whole yet. */
+  #offset = 0
+  #rest = Buffer.alloc(0)
+  #size = 0
+  #timer: NodeJS.Timeout | null = null
+
+  constructor(options: AppLogOptions) {
+    super()
+    this.#options = options
+    this.#now = options.now ?? Date.now
+    this.#path = join(options.folder, 'lines')
+  }
+
+  /** Goes on where an earlier process has left off, and reads from then on. */
+  async open() {
+    this.#offset = Number(await readFile(this.#offsetFile, 'utf8').catch(() => 0)) || 0
+    this.#size = (await stat(this.#path).catch(() => null))?.size ?? 0
+    const { interval = INTERVAL_MS } = this.#options
+    this.#timer = setInterval(() => void this.flush(), interval)
+    this.#timer.unref()
+  }
+
+  /** Reads what there is now. Never rejects: a disk that is full loses lines, and nothing else. */
+  flush(): Promise<void> {
+    return this.#queue.run(() => this.#read().catch(() => {}))
+  }
+
+  /** Reads no more. A last line without an end is kept, too. */
+  async close() {
+    if (this.#timer) clearInterval(this.#timer)
+    await this.flush()
+    if (this.#rest.byteLength > 0) await this.#keep([this.#rest]).catch(() => {})
+    this.#rest = Buffer.alloc(0)
+  }
+
+  /** Lines that are kept, the oldest first. */
+  async lines({ since = 0, count = MAX_COUNT }: LinesOptions = {}): Promise<LogLine[]> {
+    const most = Math.min(count, MAX_COUNT)
+    const found: LogLine[] = []
+    for (let i = 0; i < this.#options.files && found.length < most; i++) {
+      const text = await readFile(this.#nameOf(i), 'utf8').catch(() => '')
+      const lines = text.split('\n').flatMap((line) => readLine(line) ?? [])
+      found.unshift(...lines.filter(({ at }) => at >= since))
+    }
+    return most === 0 ? [] : found.slice(-most)
+  }
+
+  async #read() {
+    const file = await open(this.#options.raw).catch(() => null)
+    if (!file) return
+    const before = this.#offset
+    try {
+      // Somebody has emptied it.
+      if ((await file.stat()).size < this.#offset) this.#offset = 0
+      const buffer = Buffer.alloc(READ_BYTES)
+      for (;;) {
+        const { bytesRead } = await file.read(buffer, 0, READ_BYTES, this.#offset)
+        if (bytesRead === 0) break
+        this.#offset += bytesRead
+        await this.#take(buffer.subarray(0, bytesRead))
+      }
+    } finally {
+      await file.close()
+    }
+    if (this.#offset >= RAW_BYTES) {
+      await truncate(this.#options.raw)
+      this.#offset = 0
+    }
+    // What is not a whole line yet is read again by the next process.
+    const read = Math.max(0, this.#offset - this.#rest.byteLength)
+    if (this.#offset !== before) await writeFile(this.#offsetFile, String(read), { mode: 0o600 })
+  }
+
+  async #take(bytes: Buffer) {
+    const all = Buffer.concat([this.#rest, bytes])
+    const lines: Buffer[] = []
+    let at = 0
+    for (;;) {
+      const end = all.indexOf(NEWLINE, at)
+      if (end < 0 && all.byteLength - at < MAX_LINE_BYTES) break
+      const cut = Math.min(end < 0 ? all.byteLength : end, at + MAX_LINE_BYTES)
+      lines.push(all.subarray(at, cut))
+      at = cut === end ? end + 1 : cut
+    }
+    this.#rest = Buffer.from(all.subarray(at))
+    await this.#keep(lines)
+  }
+
+  async #keep(lines: Buffer[]) {
+    const at = this.#now()
+    const { size } = this.#options
+    let text = ''
+    for (const bytes of lines) {
+      const line = { at, text: bytes.toString('utf8').replace(/\r$/, '') }
+      const written = `${new Date(at).toISOString()} ${line.text}\n`
+      if (this.#size > 0 && this.#size + Buffer.byteLength(written) > size) {
+        await this.#append(text)
+        text = ''
+        await this.#rotate()
+      }
+      text += written
+      this.#size += Buffer.byteLength(written)
+      this.stats.lines++
+      this.emit('line', line)
+    }
+    await this.#append(text)
+  }
+
+  async #append(text: string) {
+    if (text !== '') await appendFile(this.#path, text, { mode: 0o600 })
+  }
+
+  async #rotate() {
+    const { files } = this.#options
+    await rm(this.#nameOf(files - 1), { force: true })
+    for (let i = files - 2; i >= 0; i--) {
+      await rename(this.#nameOf(i), this.#nameOf(i + 1)).catch(() => {})
+    }
+    this.#size = 0
+    this.stats.rotations++
+  }
+
+  #nameOf(i: number): string {
+    return i === 0 ? this.#path : `${this.#path}.${i}`
+  }
+
+  get #offsetFile(): string {
+    return `${this.#path}.offset`
+  }
+}
+
+/** The lines of several instances as one, by their times. Those of one instance stay in their order. */
+export function mergeLines<T extends LogLine>(lists: readonly (readonly T[])[]): T[] {
+  return lists.flat().sort((a, b) => a.at - b.at)
+}
+
+function readLine(line: string): LogLine | null {
+  const space = line.indexOf(' ')
+  const at = Date.parse(line.slice(0, space))
+  return space < 0 || Number.isNaN(at) ? null : { at, text: line.slice(space + 1) }
+}
