@@ -79,4 +79,11 @@ t.test('a program shares its state: others read, watch and write it', async (t) 
   t.match(refused, { code: 1, stderr: /^NOT_ALLOWED: /m })
   const found = JSON.parse((await state('get', 'agent@1.x', 'mode', '--json')).stdout)
   t.match(found, { rev: 5, value: { is: 'busy' } }, 'an upgrade goes on with its state')
+
+  const swap = ['service', '-r', 'agent@2.0.0', '--takeOver', ...flags.slice(2)]
+  const next = cli.start(swap)
+  await next.waitForLine('registered service')
+  t.match(await again.outcome, { code: 0, stderr: /has taken over, this one leaves/ })
+  const kept = JSON.parse((await state('get', 'agent', 'mode', '--json')).stdout)
+  t.match(kept, { term: 2, value: { is: 'busy' } }, 'and so does who takes over')
 })

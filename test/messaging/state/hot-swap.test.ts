@@ -1,7 +1,10 @@
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
+import { Admin } from '../../../lib/admin.js'
 import { Consumer } from '../../../lib/consumer.js'
 import { KeyPair, toHex } from '../../../lib/core/keys.js'
+import { keepProcessKey } from '../../../lib/registry/log/own-keys.js'
+import { Registry } from '../../../lib/registry.js'
 import { Service } from '../../../lib/service.js'
 import type { ServiceOptions } from '../../../lib/service-options.js'
 import { Testbed } from '../../testbed.js'
@@ -122,4 +125,60 @@ t.test('the last that a watcher saw comes back elsewhere', async (t) => {
   await second.setup()
   t.same(valuesOf(second.state.entries()), { mode: 'busy', n: 7 })
   t.notOk(second.record?.joining)
+})
+
+t.test('in a private registry reading, writing and taking over take a right each', async (t) => {
+  const testbed = await Testbed.make(t)
+  const seed = KeyPair().publicKey
+  const { bootstrap } = testbed
+  const registry = Registry({ seed, dir: await testbed.dir(), bootstrap, private: true })
+  t.teardown(() => registry.destroy())
+  await registry.setup()
+  const { registryPublicKey } = registry
+  const options = async () => ({ registryPublicKey, bootstrap, dir: await testbed.dir() })
+  const admin = Admin({ seed, bootstrap, dir: await testbed.dir() })
+  t.teardown(() => admin.destroy())
+  await admin.setup()
+  const keys = [KeyPair(), KeyPair(), KeyPair()] as const
+  for (const { publicKey } of keys.slice(0, 2)) await admin.grant(publicKey, { serve: ['agent'] })
+  await admin.grant(keys[2].publicKey, { serve: ['other'] })
+  const reader = await options()
+  const readerKey = await keepProcessKey(Buffer.from(registryPublicKey, 'hex'), reader.dir)
+  await admin.grant(readerKey.publicKey, { call: ['agent#$state', 'agent#*'] })
+
+  const agent = { role: 'agent@1.0.0', commands: { hello: () => 1 } }
+  const first = Service({
+    ...agent,
+    ...(await options()),
+    keyPair: keys[0],
+    successors: 'serve',
+    writers: [readerKey.publicKey],
+    drainTimeout: 1000
+  })
+  t.teardown(() => first.destroy())
+  await first.setup()
+  await first.state.set('mode', 'busy')
+  const consumer = Consumer(['agent'], { ...reader, listen: false })
+  t.teardown(() => consumer.destroy())
+  const [entry] = await consumer.setup()
+  t.equal(await entry.state.get('mode'), 'busy')
+  await t.rejects(entry.state.set('mode', 1), { code: 'NOT_GRANTED', message: /\$set/ })
+  await admin.grant(readerKey.publicKey, { call: ['agent#$state', 'agent#$set'] })
+  for (;;) {
+    const denied = await entry.state.set('mode', 1).then(
+      () => null,
+      ({ code }) => code
+    )
+    if (denied === null) break
+    t.equal(denied, 'NOT_GRANTED')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+
+  const outsider = Service({ ...agent, ...(await options()), keyPair: keys[2], takeOver: true })
+  t.teardown(() => outsider.destroy())
+  await t.rejects(outsider.setup({ timeout: 5000 }), { code: 'NOT_ALLOWED' })
+  const second = Service({ ...agent, ...(await options()), keyPair: keys[1], takeOver: true })
+  t.teardown(() => second.destroy())
+  await second.setup()
+  t.same(valuesOf(second.state.entries()), { mode: 1 })
 })
