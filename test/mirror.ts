@@ -175,7 +175,6 @@ export const TESTED_BY: Record<string, string[]> = {
     'registry/log/bee-writer',
     'registry/log/compaction',
     'registry/log/history',
-    'registry/log/log-value',
     'registry/log/maintenance'
   ],
   'test/registry/log/own-keys.test.ts': ['registry/log/data-folder'],

@@ -62,6 +62,12 @@ export interface Known<T extends Statement> {
 /** Largest statement of any kind, in bytes of JSON. */
 export const MAX_STATEMENT_BYTES = 16 * 1024
 
+/**
+ * Lists and objects within each other, in fields of later versions too. How deep V8 can go to sign, verify or write one
+ * depends on where it stands, and so a registrar could take what a reader cannot read.
+ */
+const MAX_DEPTH = 32
+
 /** Peers pass on the same few statements again and again. Those that are verified when they are used are many. */
 const VERIFIED = new VerifiedOnce()
 
@@ -86,6 +92,7 @@ export function checkStatement<T extends Statement>(
     throw SeaportError.BAD_MESSAGE(`the ${name} is of another registry`)
   }
   kind.checkFields(value)
+  if (isDeeperThan(MAX_DEPTH, value)) throw badField(name, 'depth')
   const json = JSON.stringify(value)
   if (Buffer.byteLength(json) > kind.maxBytes) throw badField(name, 'size')
   const statement = value as unknown as T
@@ -116,6 +123,11 @@ export function badField(name: string, field: string): SeaportError {
 /** Whether a value from outside is so many bytes in hex, as we write it: one key has one name. */
 export function isHex(value: unknown, bytes: number): value is string {
   return typeof value === 'string' && value.length === bytes * 2 && /^[0-9a-f]*$/.test(value)
+}
+
+function isDeeperThan(depth: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return depth === 0 || Object.values(value).some((item) => isDeeperThan(depth - 1, item))
 }
 
 /** One and the same string for one and the same key. */

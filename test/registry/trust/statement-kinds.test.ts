@@ -28,6 +28,11 @@ const REFUSED: [what: string, value: unknown, code: string][] = [
   ['a bad field', { ...good, title: 7 }, 'BAD_MESSAGE'],
   ['another registry', note(KeyPair().publicKey, registry), 'BAD_MESSAGE'],
   ['too much', note(publicKey, registry, { text: 'x'.repeat(1024) }), 'BAD_MESSAGE'],
+  [
+    'lists within lists, deeper than everybody can read',
+    { ...good, later: JSON.parse('['.repeat(40) + ']'.repeat(40)) },
+    'BAD_MESSAGE'
+  ],
   ['other words than were signed', { ...good, text: 'at one' }, 'BAD_SIGNATURE'],
   [
     'a signature in another spelling',
