@@ -25,6 +25,8 @@ export interface BundleFetchOptions {
   ask: (key: string, hash: string, signal: Signal) => Promise<Buffer>
   /** Whichever is aborted ends it. */
   signals: readonly Signal[]
+  /** How long somebody is left alone who was lost or sent nothing, in ms. */
+  pause?: number | undefined
   /** What somebody sent is not what was asked for. */
   onnotice: (error: SeaportError) => void
   /** A chunk is there, or is to come from somebody else than before; without a hash: any of them. */
@@ -41,6 +43,10 @@ export interface FetchProgress {
 
 /** How many chunks one key is asked for at a time. */
 const ASKED_AT_A_TIME = 4
+/** Who was lost, or sent nothing, is asked again so often in a row: on a busy machine that passes. */
+const MAX_STRIKES = 3
+const STRIKE_PAUSE_MS = 1000
+const PASSING: readonly string[] = ['OPEN_TIMEOUT', 'LINK_LOST', 'STREAM_RESET']
 
 /** A chunk that is missing, and who was asked for it. */
 interface Missing extends ChunkEntry {
@@ -63,6 +69,9 @@ export class BundleFetch {
   readonly #queues = new Map<string, Missing[]>()
   readonly #asking = new Map<string, number>()
   readonly #out = new Set<string>()
+  /** Failures in a row that may pass, by key; and the keys that are left alone for a moment after one. */
+  readonly #strikes = new Map<string, number>()
+  readonly #pauses = new Map<string, NodeJS.Timeout>()
   /** Chunks that are to come, by hash, with who is asked or will be. */
   readonly #coming = new Map<string, string>()
   #sources: ChunkSources
@@ -101,6 +110,7 @@ export class BundleFetch {
       peers: [...new Set([...formerPeers, ...peers])]
     }
     this.#out.clear()
+    this.#strikes.clear()
   }
 
   /**
@@ -129,6 +139,7 @@ export class BundleFetch {
       return entries
     } finally {
       hold.release()
+      for (const timer of this.#pauses.values()) clearTimeout(timer)
       for (const stop of stops) stop()
       this.#abort.abort(SeaportError.CLOSED('the bundle is fetched no more'))
     }
@@ -183,9 +194,7 @@ export class BundleFetch {
 
   /** Has the next source asked; with what the one before said. */
   #enqueue(missing: Missing, reason: SeaportError) {
-    const key = this.#sourcesOf(missing.hash).find(
-      (key) => !this.#out.has(key) && !missing.tried.has(key)
-    )
+    const key = this.#nextFor(missing)
     if (key === undefined) return this.#onsettled?.(reason)
     missing.tried.add(key)
     this.#coming.set(missing.hash, key)
@@ -194,7 +203,12 @@ export class BundleFetch {
     queue.push(missing)
   }
 
+  #nextFor({ hash, tried }: Missing): string | undefined {
+    return this.#sourcesOf(hash).find((key) => !this.#out.has(key) && !tried.has(key))
+  }
+
   #pump(key: string) {
+    if (this.#pauses.has(key)) return
     while (this.#onsettled && (this.#asking.get(key) ?? 0) < ASKED_AT_A_TIME) {
       const missing = this.#queues.get(key)?.shift()
       if (!missing) return
@@ -207,6 +221,7 @@ export class BundleFetch {
   async #fetchFrom(key: string, missing: Missing) {
     try {
       const chunk = await this.#ask(key, missing.hash)
+      this.#strikes.delete(key)
       await this.#store.write(chunk)
       this.#coming.delete(missing.hash)
       this.progress.chunks++
@@ -225,8 +240,11 @@ export class BundleFetch {
     if (!this.#onsettled) return
     if (error.code === 'DISK_FULL' || error.code === 'STORAGE_FAILED') return this.#onsettled(error)
     const turned = [missing]
-    // Somebody who only lacks this chunk may have the others.
-    if (error.code !== 'NOT_FOUND') {
+    if (PASSING.includes(error.code) && this.#strike(key)) {
+      // If nobody else has it, this one is asked again.
+      if (this.#nextFor(missing) === undefined) missing.tried.delete(key)
+    } else if (error.code !== 'NOT_FOUND') {
+      // Somebody who only lacks this chunk may have the others.
       this.#out.add(key)
       turned.push(...(this.#queues.get(key)?.splice(0) ?? []))
     }
@@ -235,6 +253,21 @@ export class BundleFetch {
       this.#options.onchange(one.hash)
     }
     for (const other of [...this.#queues.keys()]) if (other !== key) this.#pump(other)
+  }
+
+  /** Leaves a key alone for a moment. False if that was done too often. Several failures at once are one. */
+  #strike(key: string): boolean {
+    if (this.#pauses.has(key)) return true
+    const strikes = (this.#strikes.get(key) ?? 0) + 1
+    this.#strikes.set(key, strikes)
+    if (strikes >= MAX_STRIKES) return false
+    const { pause = STRIKE_PAUSE_MS } = this.#options
+    const timer = setTimeout(() => {
+      this.#pauses.delete(key)
+      this.#pump(key)
+    }, pause)
+    this.#pauses.set(key, timer)
+    return true
   }
 
   /** @throws BAD_BUNDLE if what comes is something else */

@@ -18,6 +18,8 @@ export interface ChunkExchangeOptions {
   authorize: (key: string, list: string) => boolean | SeaportError
   /** How long it waits for a byte while it has asked for something, in ms. */
   stallTimeout?: number | undefined
+  /** How long somebody is left alone who was lost or sent nothing, in ms. */
+  pause?: number | undefined
   /** How often those who wait are told of progress, in ms. */
   progressInterval?: number | undefined
 }
@@ -112,12 +114,13 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
       running.fetch.add(sources)
       return running.done
     }
-    const { key } = this.#options
+    const { key, pause } = this.#options
     const fetch = new BundleFetch({
       list,
       key,
       sources,
       store: this.#store,
+      pause,
       signals: signal ? [signal, this.#abort] : [this.#abort],
       ask: (from, hash, stop) => this.#ask(from, list, hash, stop),
       onnotice: (error) => this.#onbad(error),

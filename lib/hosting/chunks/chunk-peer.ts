@@ -47,7 +47,7 @@ interface Asked {
   reject: (error: SeaportError) => void
 }
 
-const STALL_TIMEOUT_MS = 5000
+const STALL_TIMEOUT_MS = 10_000
 /** As many as one side may ask for at a time. */
 const MAX_WANTS = 64
 

@@ -60,7 +60,7 @@ t.test(
   async (t) => {
     const { berth } = quay(t)
     const pusher = await berth()
-    const [host, idler] = [await berth({ stallTimeout: 1000 * slowness() }), await berth()]
+    const [host, idler] = [await berth({ stallTimeout: 200 * slowness() }), await berth()]
     const peers = [host.key, idler.key]
     const { list, entries } = await aBundle(pusher.store, SIZES)
     // The idler was told nothing of the bundle, so it never has a chunk of it.
@@ -314,4 +314,24 @@ t.test('chunks go over links that are punched through a DHT', async (t) => {
   t.same(await theirs.missing(entries), [])
   pusher.close()
   host.close()
+})
+
+t.test('a link that is lost for a moment turns few chunks to the deployer', async (t) => {
+  const { berth } = quay(t)
+  const pusher = await berth()
+  const [one, two] = [await berth(), await berth()]
+  const { list, entries } = await aBundle(pusher.store, SIZES)
+  const { write } = two.store
+  let written = 0
+  two.store.write = async (chunk) => {
+    // The link between the hosts breaks once, and is made anew.
+    if (++written === 10) for (const { initiator } of two.pairs) initiator.destroy()
+    return write.call(two.store, chunk)
+  }
+  const sources = { pusher: pusher.key, peers: [one.key, two.key] }
+  await Promise.all([one, two].map(({ exchange }) => exchange.fetch(list, { sources })))
+  for (const { store } of [one, two]) t.same(await store.missing(entries), [])
+  // As many as are asked for at a time, of each host, and the lists.
+  const most = entries.length + 2 * 4 + 2 * 4 + 2
+  t.ok(pusher.exchange.stats.sent <= most, `${pusher.exchange.stats.sent} of at most ${most}`)
 })

@@ -46,6 +46,7 @@ export function quay(t: Test) {
       connect: (to) => connect(toHex(to)),
       // A busy machine may do nothing for a while.
       stallTimeout: 60_000,
+      pause: 10,
       ...options
     })
     const made: Berth = { key, store, exchange, notices, isReachable: true, pairs: [], connect }
