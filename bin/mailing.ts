@@ -38,6 +38,8 @@ export const MAILING_FLAGS = {
 export interface PeerAnswers {
   registryPublicKey?: Buffer
   name?: string
+  /** In bytes. */
+  store?: number | undefined
 }
 
 /**
@@ -47,7 +49,7 @@ export interface PeerAnswers {
 export async function openPeer(
   settings: Settings,
   lifetime: Lifetime,
-  { registryPublicKey = settings.key('registryPublicKey'), name }: PeerAnswers = {}
+  { registryPublicKey = settings.key('registryPublicKey'), name, store }: PeerAnswers = {}
 ): Promise<Peer> {
   const seed = settings.key('seed', undefined)
   const { Peer } = await import('../lib/peer.js')
@@ -55,6 +57,7 @@ export async function openPeer(
     Peer({
       registryPublicKey,
       name,
+      store,
       keyPair: seed && KeyPair(seed),
       direct: settings.word('direct', DIRECT_REACHES, undefined),
       dir: settings.path('dir', undefined),

@@ -62,15 +62,15 @@ class PeerFace extends EventEmitter<PeerEvents> {
   constructor({ name, keyPair, ...options }: PeerOptions) {
     super()
     const { registryPublicKey, dir, accept, ttl, outbox, inbox, hops, links } = options
-    const { backoffs, retries } = options
+    const { backoffs, retries, store } = options
     const registry = parseKey(registryPublicKey, 'registry public key')
     this.#service = new Service({
       ...options,
       role: ROLE,
       commands: {},
       keyPair: keyPair ?? (() => keepProcessKey(registry, dir)),
-      tags: name ? [`name=${name}`] : [],
-      mail: { accept, ttl, outbox, inbox, hops, links, backoffs, retries },
+      tags: [...(name ? [`name=${name}`] : []), ...(store ? ['mailbox'] : [])],
+      mail: { accept, ttl, outbox, inbox, hops, links, store, backoffs, retries },
       drainTimeout: DRAIN_TIMEOUT_MS,
       verb: VERB
     })

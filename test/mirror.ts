@@ -109,6 +109,10 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/mail/mail-stream',
     'messaging/mail/office'
   ],
+  'test/messaging/mail/mailbox.test.ts': [
+    'messaging/mail/mailbox-stream',
+    'messaging/mail/mailboxes'
+  ],
   'test/messaging/mail/mail-store.test.ts': [
     'core/rocks',
     'messaging/mail/letter-box',

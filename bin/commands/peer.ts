@@ -24,6 +24,10 @@ export const peer: Command = {
   describe: 'Write letters to other peers, and print those that come',
   flags: {
     name: { describe: 'What it calls itself in lists' },
+    store: {
+      describe: 'Keep sealed letters for others who are away, this much of them, as in 1GiB',
+      otherwise: 'none are kept'
+    },
     control: {
       describe: 'Port on loopback for prompts in other terminals of this user, 0 for a free one'
     },
@@ -47,10 +51,11 @@ export const peer: Command = {
     if (address !== undefined) return attachTo(address, lifetime)
     const isAtTerminal = process.stdin.isTTY === true
     const json = settings.on('json')
+    const store = await sizeOf(settings.text('store', undefined))
     const port = settings.listenPort('control', undefined)
     const answers = isAtTerminal ? await ask(settings) : {}
     const name = answers.name ?? settings.text('name', undefined)
-    const peer = await openPeer(settings, lifetime, { ...answers, ...(name && { name }) })
+    const peer = await openPeer(settings, lifetime, { ...answers, ...(name && { name }), store })
     if (lifetime.stopped) return
     if (!isAtTerminal) say(`peer ${peer.key}`)
     const prompt = new PeerPrompt(peer)
@@ -65,6 +70,16 @@ export const peer: Command = {
     peer.on('lost', () => say('the registry is out of reach, still trying'))
     await serveMetrics(settings, lifetime, () => peer.measures())
     await lifetime.untilStopped()
+  }
+}
+
+async function sizeOf(text: string | undefined): Promise<number | undefined> {
+  if (text === undefined) return undefined
+  const { parseSize } = await import('../../lib/options.js')
+  try {
+    return parseSize(text)
+  } catch (error) {
+    throw SeaportError.USAGE(`--store ${(error as SeaportError).text}`)
   }
 }
 

@@ -6,6 +6,8 @@ export const BYTES = ''
 export const MAIL = 'hyperseaport/mail/1'
 /** The purpose of a stream on which a newcomer takes over what an instance does and has. */
 export const TAKEOVER = 'hyperseaport/takeover/1'
+/** The purpose of a stream to who keeps letters for others. */
+export const MAILBOX = 'hyperseaport/mailbox/1'
 export const MAX_PURPOSE_LENGTH = 64
 /** As many as one process says that it speaks. */
 export const MAX_PURPOSES = 16

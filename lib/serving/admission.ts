@@ -1,5 +1,5 @@
 import { SeaportError } from '../core/errors.js'
-import { BYTES, MAIL, TAKEOVER } from '../core/purpose.js'
+import { BYTES, MAIL, MAILBOX, TAKEOVER } from '../core/purpose.js'
 import type { ServiceRole } from '../core/role.js'
 import type { Participant } from '../registry/replica/participant.js'
 import { withAdvice } from '../registry/swarm/denial.js'
@@ -30,7 +30,7 @@ export class Admission {
     // Who takes over is asked on the stream: it shows whose word it has.
     if (purpose === TAKEOVER) return true
     if (this.#allow && !this.#allow.has(consumer)) return false
-    if (purpose === MAIL) return this.#denialOfMail(consumer) ?? true
+    if (purpose === MAIL || purpose === MAILBOX) return this.#denialOfMail(consumer) ?? true
     if (purpose !== BYTES) return this.#denialOfTalk(consumer) ?? true
     const { grants, role } = this.#options
     if (grants.allows(consumer, { kind: 'consume', ...role })) return true

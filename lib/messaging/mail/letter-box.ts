@@ -93,7 +93,8 @@ export class LetterBox<S extends Slip> {
   /** Changes what is kept beside a letter's body. */
   async change(id: string, slip: S, others: readonly Change[] = []) {
     const body = await this.body(id)
-    if (body) await this.put(id, slip, body, others)
+    // It may have been taken out meanwhile.
+    if (body && this.has(id)) await this.put(id, slip, body, others)
   }
 
   async body(id: string): Promise<Body | null> {

@@ -3,7 +3,7 @@ import { type Rocks, rocksIn } from '../../core/rocks.js'
 import { makeFolder } from '../../registry/log/storage.js'
 
 /** What a store keeps apart. */
-export type Table = 'outbox' | 'inbox' | 'seen' | 'expiry' | 'prekeys' | 'blocked'
+export type Table = 'outbox' | 'inbox' | 'seen' | 'expiry' | 'prekeys' | 'blocked' | 'kept'
 
 /** One write. A value of null removes. */
 export interface Change {
@@ -19,7 +19,8 @@ const PREFIXES: Record<Table, number> = {
   seen: 3,
   expiry: 4,
   prekeys: 5,
-  blocked: 6
+  blocked: 6,
+  kept: 7
 }
 /** RocksDB has no codes. Reworded, it is any failure to open. */
 const LOCKED = /lock/i

@@ -13,9 +13,9 @@ import { decodeReceipt, encodeReceipt, type Receipt } from './receipt.js'
  * A frame is its length (4 bytes, little-endian, of what follows), its type (1 byte), and a letter, nothing, or a
  * receipt. Frames of other types are passed by.
  */
-const LETTER = 1
-const TAKEN = 2
-const RECEIPT = 3
+export const LETTER = 1
+export const TAKEN = 2
+export const RECEIPT = 3
 const HEAD_BYTES = 5
 const MAX_FRAME_BYTES = MAX_LETTER_BYTES + 1
 /** How long the receiver may take to say that it has a letter, in ms. */
@@ -118,7 +118,7 @@ interface Reader {
 }
 
 /** Puts frames together, and holds no more than one. */
-function readFrames(stream: SinkSource, { onframe, onclose }: Reader) {
+export function readFrames(stream: SinkSource, { onframe, onclose }: Reader) {
   let waiting: Buffer = Buffer.alloc(0)
   const read = (bytes: Buffer) => {
     waiting = waiting.byteLength === 0 ? bytes : Buffer.concat([waiting, bytes])
@@ -149,7 +149,8 @@ function readFrames(stream: SinkSource, { onframe, onclose }: Reader) {
   })
 }
 
-function frame(type: number, body: Buffer): Buffer {
+/** A frame, as it is sent. */
+export function frame(type: number, body: Buffer = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(HEAD_BYTES)
   head.writeUInt32LE(body.byteLength + 1, 0)
   head[HEAD_BYTES - 1] = type

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { SeaportError, type SeaportErrorCode } from '../../core/errors.js'
 import { type KeyPair, parseKey, toHex } from '../../core/keys.js'
-import { MAIL } from '../../core/purpose.js'
+import { MAIL, MAILBOX } from '../../core/purpose.js'
 import { parseRoleRange } from '../../core/role.js'
 import { parseRolePattern, type RolePattern } from '../../core/role-pattern.js'
 import type { PathView } from '../../link/pool.js'
@@ -10,6 +10,7 @@ import type { Listening } from '../speaker.js'
 import { forwarderOf } from './forwarding.js'
 import type { MailMessage } from './inbox.js'
 import { receiveLetter } from './mail-stream.js'
+import { serveMailbox } from './mailbox-stream.js'
 import { type MailOptions, type MailParts, Office } from './office.js'
 import type { Receiver, SendMailOptions } from './outbox.js'
 import type { LetterReceipt, SentLetter } from './sent-letter.js'
@@ -100,7 +101,7 @@ export class Mail extends EventEmitter<MailEvents> {
 
   /** Takes back a letter that has no final receipt. It may have been read. Tells whether there was one. */
   async recall(id: string): Promise<boolean> {
-    return (await this.#office()).outbox.recall(id)
+    return (await this.#office()).recall(id)
   }
 
   /**
@@ -149,10 +150,11 @@ export class Mail extends EventEmitter<MailEvents> {
 
   /** Letters that wait, and what was counted. */
   getStats() {
-    const { outbox, inbox, boxes, seen } = this.#opened ?? {}
+    const { outbox, inbox, boxes, seen, mailbox } = this.#opened ?? {}
     return {
       outbox: { ...outbox?.stats, waiting: boxes?.outbox.stats },
-      inbox: { ...inbox?.stats, waiting: boxes?.inbox.stats, seen: seen?.size ?? 0 }
+      inbox: { ...inbox?.stats, waiting: boxes?.inbox.stats, seen: seen?.size ?? 0 },
+      mailbox: mailbox?.stats
     }
   }
 
@@ -180,6 +182,10 @@ export class Mail extends EventEmitter<MailEvents> {
     if (!this.#opened || this.#isListening) return false
     this.#isListening = true
     const { inbox } = this.#opened
+    const { mailbox } = this.#opened
+    if (mailbox) {
+      listening.handle(MAILBOX, (stream, key) => serveMailbox(stream, toHex(key), mailbox))
+    }
     listening.handle(MAIL, (stream) =>
       receiveLetter(stream, (letter, onreceipt) => inbox.receive(letter, onreceipt))
     )

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError, type SeaportErrorCode } from '../../core/errors.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
-import { MAIL } from '../../core/purpose.js'
+import { MAIL, MAILBOX } from '../../core/purpose.js'
 import { parseRoleRange } from '../../core/role.js'
 import { linksOf } from '../../dialing/links.js'
 import type { DirectReach } from '../../link/direct/address.js'
@@ -16,6 +16,8 @@ import { Inbox, type InboxSlip, type MailMessage } from './inbox.js'
 import { BOX_LIMITS, type BoxLimits, LetterBox } from './letter-box.js'
 import { MailStore } from './mail-store.js'
 import { sendLetter } from './mail-stream.js'
+import { Mailbox } from './mailbox.js'
+import { Mailboxes } from './mailboxes.js'
 import { Outbox, type OutboxSlip } from './outbox.js'
 import { Prekeys } from './prekeys.js'
 import type { Receipt } from './receipt.js'
@@ -31,6 +33,8 @@ export interface MailOptions {
   outbox?: Partial<BoxLimits> | undefined
   /** The same of the inbox. */
   inbox?: Partial<BoxLimits> | undefined
+  /** Letters that are kept for others who are away, in bytes in all. Default: none are. */
+  store?: number | undefined
   /** How many hops others may pass our letters on. Default: 4; 8 at most, and 0 for none. */
   hops?: number | undefined
   /** Whether links to receivers are made. If not, letters go by others alone. Default: true. */
@@ -91,6 +95,9 @@ export class Office {
   readonly #key: string
   readonly #abort = new AbortController()
   readonly #forwarder: Forwarder
+  readonly #mailboxes: Mailboxes
+  /** What we keep for others. */
+  readonly mailbox: Mailbox | null
   /** Receivers to whom a link was of no use. */
   readonly #detours = new Recent<true>({ max: 10_000, ttl: DETOUR_MS })
   #stopWatching = () => {}
@@ -98,10 +105,7 @@ export class Office {
   #upkeep: NodeJS.Timeout | null = null
 
   constructor(parts: MailParts, { keyPair, denialOf, handler }: OfficeParts) {
-    const { participant, dir, verb, onnotice, direct, ttl, backoffs, retries } =
-      parts as MailParts & {
-        direct?: DirectReach
-      }
+    const { participant, dir, verb, onnotice, direct, ttl, backoffs, retries } = parts
     this.#parts = parts
     this.#key = toHex(keyPair.publicKey)
     const { registry, directory } = participant.replica
@@ -121,6 +125,17 @@ export class Office {
       ]
     })
     this.#forwarder = forwarderOf(participant.replica)
+    const mayWrite = (from: string) => participant.membership.grants.allows(from, { kind: 'read' })
+    this.mailbox = parts.store
+      ? new Mailbox({ registry, keyPair, store: this.store, maxBytes: parts.store, mayWrite })
+      : null
+    this.#mailboxes = new Mailboxes({
+      directory,
+      key: this.#key,
+      outbox: () => this.outbox,
+      inbox: () => this.inbox,
+      open: (mailbox) => this.#openStream(mailbox, MAILBOX)
+    })
     const common = { registry, keyPair, now: Date.now }
     this.inbox = new Inbox({
       ...common,
@@ -142,6 +157,8 @@ export class Office {
         const keys = all.map(({ servicePublicKey }) => servicePublicKey)
         return keys.filter((key) => key !== this.#key)
       },
+      keep: (to, letter) => this.#mailboxes.keep(to, letter),
+      isAway: (key) => key !== this.#key && directory.get(key) === null,
       deliver: (to, letter, onreceipt) => this.#deliver(to, letter, onreceipt),
       ttl,
       backoffs
@@ -155,10 +172,12 @@ export class Office {
     await this.seen.load()
     await this.boxes.outbox.load()
     await this.boxes.inbox.load()
+    await this.mailbox?.load()
     for await (const { key } of this.store.entries('blocked')) this.blocked.add(key)
     const { directory } = this.#parts.participant.replica
     this.#stopWatching = directory.watch((change, { servicePublicKey }) => {
       if (change !== 'update') this.outbox.wake(servicePublicKey)
+      if (change === 'up') void this.#mailboxes.fetch(servicePublicKey)
     })
     this.#detach = this.#forwarder.attach(this.#key, {
       take: (letter, onreceipt) => this.inbox.receive(letter, onreceipt),
@@ -169,6 +188,7 @@ export class Office {
     this.#upkeep = setInterval(() => void this.#keepUp(), UPKEEP_MS)
     this.#upkeep.unref()
     void this.#keepUp()
+    void this.#mailboxes.fetchAll()
   }
 
   /** Links with a key, and looks for it at an address, too. */
@@ -177,6 +197,14 @@ export class Office {
     const view = await this.pool.reach(key, this.#abort.signal)
     this.outbox.wake(toHex(key))
     return view
+  }
+
+  /** Takes back a letter that has no final receipt, here and where it is kept. */
+  async recall(id: string): Promise<boolean> {
+    const kept = this.outbox.keptBy(id) ?? []
+    const wasThere = await this.outbox.recall(id)
+    if (wasThere) void this.#mailboxes.recall(id, kept)
+    return wasThere
   }
 
   /** Sends no more. Links are given back, which may have to tell the DHT. */
@@ -200,6 +228,8 @@ export class Office {
     try {
       const forgotten = await this.seen.sweep(Date.now())
       if (forgotten.length > 0) await this.store.compact('seen')
+      await this.mailbox?.sweep()
+      void this.#mailboxes.fetchAll()
       if (await this.prekeys.renew(Date.now())) this.#parts.onprekey()
     } catch (error) {
       if (!this.#abort.signal.aborted) this.#parts.onnotice(error as SeaportError)
@@ -223,7 +253,7 @@ export class Office {
       )
       if (isTaken) return null
     }
-    const linking = this.#openStream(to)
+    const linking = this.#openStream(to, MAIL)
     const first = await Promise.race([
       linking.catch((error: SeaportError) => {
         if (FINAL.includes(error.code)) throw error
@@ -252,9 +282,9 @@ export class Office {
     return null
   }
 
-  #openStream(to: string): Promise<LinkStream> {
+  #openStream(to: string, purpose: string): Promise<LinkStream> {
     const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(LINK_TIMEOUT_MS)])
-    const options = { purpose: MAIL, signal, insist: true }
+    const options = { purpose, signal, insist: true }
     return this.pool.open(Buffer.from(to, 'hex'), options)
   }
 }

@@ -27,6 +27,8 @@ export interface OutboxSlip extends Slip {
   expiresAt: number
   /** Of a letter to a role: the instance that it was sealed to, hex. */
   instance?: string | undefined
+  /** Mailboxes that have signed that they keep it, hex. */
+  kept?: string[]
   /** Whether the receiver could not open it sealed to a prekey. */
   isStatic?: boolean
 }
@@ -49,6 +51,10 @@ export interface OutboxOptions {
     letter: Buffer,
     onreceipt: (receipt: Receipt) => void
   ) => Promise<Receipt | null>
+  /** Has a letter kept by others until its receiver is there. Never rejects. */
+  keep?: ((to: string, letter: Buffer) => Promise<void>) | undefined
+  /** Whether a key is not there now, as far as is known. */
+  isAway?: ((key: string) => boolean) | undefined
   now: () => number
   ttl?: number | undefined
   /** When what was not delivered is tried again, in ms; the last one repeats. */
@@ -136,15 +142,17 @@ export class Outbox extends EventEmitter<OutboxEvents> {
       )
     }
     const id = toHex(randomBytes(32))
-    const sentAt = now()
+    // No two have the same, so that whoever keeps them can put them in order.
+    const sentAt = box.nextOrder(now())
     const expiresAt = Math.round(sentAt + ttl)
-    await box.put(id, { order: box.nextOrder(sentAt), receiver, type, sentAt, expiresAt }, body)
+    await box.put(id, { order: sentAt, receiver, type, sentAt, expiresAt }, body)
     const letter = new SentLetter(id)
     this.#letters.set(id, letter)
     this.stats.sent++
     if (this.#isClosed) letter.giveUp()
     this.#routeTo(receiver).ids.add(id)
     this.#run(targetOf(receiver))
+    if ('key' in receiver && this.#options.isAway?.(receiver.key)) void this.#keep(id)
     return letter
   }
 
@@ -160,6 +168,25 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     const slip = this.#options.box.slip(receipt.id)
     const to = slip && ('key' in slip.receiver ? slip.receiver.key : slip.instance)
     if (to) await this.#take(receipt.id, to, receipt)
+  }
+
+  /** The mailboxes that keep a letter to a key; null for one to a role, which goes to another instance. */
+  keptBy(id: string): readonly string[] | null {
+    const slip = this.#options.box.slip(id)
+    return slip && 'key' in slip.receiver ? (slip.kept ?? []) : null
+  }
+
+  /** Takes the word of a mailbox that it keeps a letter. */
+  async takeKept(receipt: Receipt, mailbox: string) {
+    const { registry, box } = this.#options
+    const { id, status, from } = receipt
+    const slip = box.slip(id)
+    if (!slip || status !== 'queued' || from !== mailbox) return
+    if (!isReceiptSigned(registry, receipt)) return
+    const others = (slip.kept ?? []).filter((key) => key !== mailbox)
+    await box.change(id, { ...slip, kept: [...others, mailbox] })
+    this.#letters.get(id)?.take(shown(receipt))
+    this.emit('receipt', shown(receipt))
   }
 
   /** What is under way, in order. */
@@ -241,6 +268,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
       } catch (error) {
         this.stats.failed++
         this.emit('failed', error as SeaportError)
+        for (const waiting of ids) void this.#keep(waiting)
         break
       }
     }
@@ -263,6 +291,20 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     const letter = this.#seal(id, slip, body, to)
     const receipt = await deliver(to, letter, (late) => void this.#take(id, to, late))
     return receipt ? this.#take(id, to, receipt) : false
+  }
+
+  /** Has a letter to a key kept by others. Never rejects. */
+  async #keep(id: string) {
+    try {
+      const { box, keep } = this.#options
+      const body = keep ? await box.body(id) : null
+      const slip = box.slip(id)
+      if (!body || !slip || !keep || !('key' in slip.receiver)) return
+      const { key } = slip.receiver
+      await keep(key, this.#seal(id, slip, body, key))
+    } catch (error) {
+      if (!this.#isClosed) this.emit('failed', error as SeaportError)
+    }
   }
 
   /** Whom a letter goes to. An instance that has gone without a receipt gives way to another. */

@@ -1,0 +1,205 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { KeyPair, toHex } from '../../../lib/core/keys.js'
+import { boxKeyOf } from '../../../lib/core/sealed-box.js'
+import { Peer } from '../../../lib/index.js'
+import { encodeBody } from '../../../lib/messaging/body.js'
+import {
+  decodeLetter,
+  encodeLetter,
+  type LetterTerms,
+  writeLetter
+} from '../../../lib/messaging/mail/letter.js'
+import { MailStore } from '../../../lib/messaging/mail/mail-store.js'
+import { Mailbox, type MailboxOptions } from '../../../lib/messaging/mail/mailbox.js'
+import { isReceiptSigned, type Receipt, signReceipt } from '../../../lib/messaging/mail/receipt.js'
+import { collect, mailHarbor, receiptsOf } from './harbor.js'
+
+const registry = KeyPair().publicKey
+const [alice, bob, keeper] = [KeyPair(), KeyPair(), KeyPair()]
+const NOW = Date.UTC(2030, 0, 1)
+const HOUR = 3_600_000
+const MIB = 1024 * 1024
+
+async function mailboxOf(t: Test, options: Partial<MailboxOptions> = {}, dir?: string) {
+  const folder = dir ?? (await mkdtemp(join(tmpdir(), 'hyperseaport-mail-')))
+  const store = new MailStore(folder)
+  await store.open()
+  t.teardown(async () => {
+    await store.close()
+    await rm(folder, { recursive: true, force: true })
+  })
+  const clock = { now: NOW }
+  const mailbox = new Mailbox({
+    registry,
+    keyPair: keeper,
+    store,
+    maxBytes: MIB,
+    mayWrite: () => true,
+    now: () => clock.now,
+    ...options
+  })
+  await mailbox.load()
+  return { mailbox, clock, store, folder }
+}
+
+function write(extra: Partial<LetterTerms> = {}) {
+  return encodeLetter(
+    writeLetter({
+      registry,
+      keyPair: alice,
+      id: toHex(randomBytes(32)),
+      to: toHex(bob.publicKey),
+      sealTo: boxKeyOf(bob.publicKey),
+      sentAt: NOW,
+      expiresAt: NOW + HOUR,
+      type: '',
+      body: encodeBody('hello'),
+      ...extra
+    })
+  )
+}
+
+async function lettersTo({ publicKey }: KeyPair, mailbox: Mailbox) {
+  const letters: Buffer[] = []
+  for await (const letter of mailbox.lettersTo(toHex(publicKey))) letters.push(letter)
+  return letters
+}
+
+t.test(
+  'a mailbox signs that it keeps a letter, and gives all in the order of writing',
+  async (t) => {
+    const { mailbox, store, folder } = await mailboxOf(t)
+    const [later, earlier] = [write({ sentAt: NOW + 2 }), write({ sentAt: NOW + 1 })]
+    const receipt = await mailbox.keep(later)
+    t.match(receipt, {
+      status: 'queued',
+      from: toHex(keeper.publicKey),
+      id: decodeLetter(later).id
+    })
+    t.ok(isReceiptSigned(registry, receipt))
+    await mailbox.keep(earlier)
+    await mailbox.keep(earlier)
+    t.equal(mailbox.stats.letters, 2)
+    await store.close()
+    const { mailbox: again } = await mailboxOf(t, {}, folder)
+    t.same(await lettersTo(bob, again), [earlier, later], 'also after a restart')
+    t.same(await lettersTo(alice, again), [])
+  }
+)
+
+t.test(
+  'a letter is dropped on its receiver’s receipt, on its writer’s word, and when it expires',
+  async (t) => {
+    const { mailbox, clock } = await mailboxOf(t)
+    const [one, two, three] = [write(), write(), write()]
+    for (const letter of [one, two, three]) await mailbox.keep(letter)
+    const { id } = decodeLetter(one)
+    const fields = {
+      id,
+      to: toHex(alice.publicKey),
+      status: 'delivered',
+      code: '',
+      at: NOW
+    } as const
+    await mailbox.settle(signReceipt(registry, alice, fields))
+    await mailbox.settle({ ...signReceipt(registry, alice, fields), from: toHex(bob.publicKey) })
+    await mailbox.settle(signReceipt(registry, bob, { ...fields, status: 'queued' }))
+    t.equal(mailbox.stats.letters, 3, 'others’ words count for nothing')
+    await mailbox.settle(signReceipt(registry, bob, fields))
+    t.equal(mailbox.stats.letters, 2)
+    await mailbox.recall(decodeLetter(two).id, toHex(bob.publicKey))
+    t.equal(mailbox.stats.letters, 2)
+    await mailbox.recall(decodeLetter(two).id, toHex(alice.publicKey))
+    t.same(await lettersTo(bob, mailbox), [three])
+    clock.now = NOW + 2 * HOUR
+    await mailbox.sweep()
+    t.match(mailbox.stats, { letters: 0, bytes: 0, expired: 1 })
+  }
+)
+
+t.test('a mailbox keeps so much, of one writer, for one receiver and in all', async (t) => {
+  const limits = { receiverLetters: 3, senderLetters: 2 }
+  const { mailbox } = await mailboxOf(t, { limits, maxBytes: 3000 })
+  await mailbox.keep(write())
+  await mailbox.keep(write())
+  await t.rejects(mailbox.keep(write()), { code: 'LIMIT_REACHED' }, 'of one writer')
+  await mailbox.keep(write({ keyPair: KeyPair() }))
+  await t.rejects(mailbox.keep(write({ keyPair: KeyPair() })), { code: 'LIMIT_REACHED' })
+  const other = { keyPair: KeyPair(), to: toHex(KeyPair().publicKey) }
+  const body = encodeBody(Buffer.alloc(2000))
+  await t.rejects(mailbox.keep(write({ ...other, body })), { code: 'LIMIT_REACHED' }, 'in all')
+  await mailbox.keep(write(other))
+  t.match(mailbox.stats, { letters: 4, refused: 3 })
+})
+
+t.test(
+  'a mailbox keeps no forged, foreign or expired letter, and none of who may not write',
+  async (t) => {
+    const { mailbox } = await mailboxOf(t, { mayWrite: (from) => from === toHex(alice.publicKey) })
+    const forged = { ...decodeLetter(write({ keyPair: bob })), from: toHex(alice.publicKey) }
+    for (const [letter, code] of [
+      [encodeLetter(forged), 'BAD_SIGNATURE'],
+      [write({ registry: bob.publicKey }), 'BAD_SIGNATURE'],
+      [write({ keyPair: bob }), 'BAD_SIGNATURE'],
+      [write({ sentAt: NOW + HOUR, expiresAt: NOW + 2 * HOUR }), 'BAD_DATE'],
+      [write({ sentAt: NOW - 2 * HOUR, expiresAt: NOW - HOUR }), 'EXPIRED'],
+      [Buffer.from('none'), 'BAD_MESSAGE']
+    ] as const) {
+      await t.rejects(mailbox.keep(letter), { code })
+    }
+  }
+)
+
+t.test(
+  'who is away has its letters from mailboxes when it is back, in order, once, and though their writer left',
+  async (t) => {
+    const { peer, options } = await mailHarbor(t)
+    const [one, two, writer] = [
+      await peer({ store: MIB }),
+      await peer({ store: MIB }),
+      await peer()
+    ]
+    const keyPair = KeyPair()
+    while (writer.peers().length < 2) await new Promise(setImmediate)
+    const queued: Receipt['from'][] = []
+    const letters = []
+    for (const n of [1, 2, 3]) {
+      const letter = await writer.send(keyPair.publicKey, n)
+      const receipts = receiptsOf(letter)
+      while (receipts.length < 2) await new Promise(setImmediate)
+      queued.push(...receipts.map(({ by }) => `${by}`))
+      t.ok(receipts.every(({ status }) => status === 'queued'))
+      letters.push(letter)
+    }
+    t.same(new Set(queued), new Set([one.key, two.key]))
+    await writer.destroy()
+    const back = Peer({ ...(await options()), keyPair })
+    t.teardown(() => back.destroy())
+    const { messages, count } = collect(back)
+    await back.setup()
+    await count(3)
+    const kept = () => [one, two].map((peer) => peer.getStats().mail.mailbox?.letters)
+    while (kept().some((letters) => letters !== 0)) await new Promise(setImmediate)
+    t.same(
+      messages.map(({ body, from }) => [body, from]),
+      [1, 2, 3].map((n) => [n, writer.key])
+    )
+  }
+)
+
+t.test('a letter that is taken back is kept nowhere', async (t) => {
+  const { peer } = await mailHarbor(t)
+  const [keeper, writer] = [await peer({ store: MIB }), await peer()]
+  while (writer.peers().length < 1) await new Promise(setImmediate)
+  const letter = await writer.send(KeyPair().publicKey, 'x')
+  const receipts = receiptsOf(letter)
+  while (receipts.length < 1) await new Promise(setImmediate)
+  t.equal(keeper.getStats().mail.mailbox?.letters, 1)
+  await writer.recall(letter.id)
+  while (keeper.getStats().mail.mailbox?.letters !== 0) await new Promise(setImmediate)
+  t.equal(keeper.getStats().mail.mailbox?.recalled, 1)
+})
