@@ -2,7 +2,7 @@ import { SeaportError } from '../../core/errors.js'
 import { crypto } from '../../core/holepunch.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { type BoxKeyPair, SEAL_BYTES, seal, unseal } from '../../core/sealed-box.js'
-import type { Body } from '../body.js'
+import { type Body, encodeBody } from '../body.js'
 import { isName } from '../names.js'
 
 /** A letter as it travels: everybody who passes it on can check who wrote it, and only its receiver can read it. */
@@ -112,6 +112,24 @@ export function openLetter(letter: Letter, keys: Iterable<BoxKeyPair>): Content 
     if (padded) return decodeContent(unpad(padded), letter)
   }
   return null
+}
+
+/**
+ * Makes a letter's body of what somebody sends.
+ *
+ * @throws TOO_LARGE, USAGE
+ */
+export function letterBody(data: unknown): Body {
+  let body: Body
+  try {
+    body = encodeBody(data)
+  } catch (cause) {
+    throw SeaportError.USAGE(`a letter is JSON or bytes: ${(cause as Error).message}`)
+  }
+  if (body.bytes.byteLength <= MAX_LETTER_BODY_BYTES) return body
+  throw SeaportError.TOO_LARGE(
+    `the body of a letter has at most ${MAX_LETTER_BODY_BYTES} bytes, not ${body.bytes.byteLength}; send it as a command, or where to fetch it`
+  )
 }
 
 export function encodeLetter(letter: Letter): Buffer {

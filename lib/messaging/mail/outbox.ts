@@ -3,9 +3,9 @@ import { EventEmitter } from 'node:events'
 import { SeaportError } from '../../core/errors.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { boxKeyOf } from '../../core/sealed-box.js'
-import { type Body, encodeBody } from '../body.js'
+import type { Body } from '../body.js'
 import { checkName } from '../names.js'
-import { encodeLetter, MAX_LETTER_BODY_BYTES, MAX_TTL_MS, writeLetter } from './letter.js'
+import { encodeLetter, letterBody, MAX_TTL_MS, writeLetter } from './letter.js'
 import type { LetterBox, Slip } from './letter-box.js'
 import { isReceiptSigned, type Receipt } from './receipt.js'
 import { type LetterReceipt, type LetterStatus, SentLetter, shown } from './sent-letter.js'
@@ -135,7 +135,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
       throw SeaportError.USAGE(`a letter is of use for up to 30 days, in ms, not for ${ttl}`)
     }
     if (type !== '') checkName(type, 'a letter')
-    const body = bodyOf(data)
+    const body = letterBody(data)
     if (!box.hasRoom(body.bytes.byteLength)) {
       throw SeaportError.OUTBOX_FULL(
         'too many letters wait to be sent; take some back, or wait until some are delivered'
@@ -389,18 +389,4 @@ export class Outbox extends EventEmitter<OutboxEvents> {
 
 function targetOf(receiver: Receiver): string {
   return 'key' in receiver ? receiver.key : receiver.role
-}
-
-/** @throws TOO_LARGE, USAGE */
-function bodyOf(data: unknown): Body {
-  let body: Body
-  try {
-    body = encodeBody(data)
-  } catch (cause) {
-    throw SeaportError.USAGE(`a letter is JSON or bytes: ${(cause as Error).message}`)
-  }
-  if (body.bytes.byteLength <= MAX_LETTER_BODY_BYTES) return body
-  throw SeaportError.TOO_LARGE(
-    `the body of a letter has at most ${MAX_LETTER_BODY_BYTES} bytes, not ${body.bytes.byteLength}; send it as a command, or where to fetch it`
-  )
 }
