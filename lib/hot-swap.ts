@@ -11,6 +11,9 @@ import { recordOf } from './registry/trust/record.js'
 /** What a newcomer is told: whom to take over from, or only that it is to. */
 export type TakeOverFrom = boolean | Buffer | string
 
+/** How long one that was taken over from is there yet, as a last resort for who has no link to the newcomer so far, in ms. */
+export const STAY_MS = 1000
+
 export interface ArrivalOptions
   extends Pick<NewcomerOptions, 'scope' | 'state' | 'keyPair' | 'onnotice'> {
   participant: Participant

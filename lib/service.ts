@@ -5,7 +5,7 @@ import { checkKeyPair, type KeyPair, parseKey, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import { type Measure, measuresOf } from './core/metrics.js'
 import { parseServiceRole, type ServiceRole } from './core/role.js'
-import { arrive, overseerOf, type TakeOverFrom } from './hot-swap.js'
+import { arrive, overseerOf, STAY_MS, type TakeOverFrom } from './hot-swap.js'
 import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
 import { type DirectReach, parseDirectReach } from './link/direct/address.js'
 import { commandMeasures } from './messaging/command-measures.js'
@@ -285,7 +285,8 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
 
   #onmoved(key: string) {
     this.emit('moved', key)
-    void this.destroy()
+    this.drain()
+    setTimeout(() => void this.destroy(), STAY_MS).unref()
   }
 
   readonly #onrights = () => {

@@ -20,6 +20,9 @@ import { say, waitAloud } from '../talk.js'
 /** Signals that mean nothing to us, and something to a command. Those that end us end it, too. */
 const PASSED_ON: NodeJS.Signals[] = ['SIGUSR1', 'SIGUSR2']
 
+/** It is there for who has no link to the newcomer yet, before it leaves by itself. */
+const STAY_MS = 1000
+
 /** Registers what listens on a local port, and lets its consumers in. */
 export const service: Command = {
   verb: 'service',
@@ -197,7 +200,7 @@ export const service: Command = {
     const moved = new Promise<void>((resolve) => {
       service.on('moved', (key: string) => {
         say(`${key} has taken over, this one leaves`)
-        resolve()
+        setTimeout(resolve, STAY_MS)
       })
     })
     service.on('draining', (streams: number) => {

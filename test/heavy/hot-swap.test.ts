@@ -8,6 +8,7 @@ import { Consumer, type PortlessEntry } from '../../lib/index.js'
 import type { StateEntry } from '../../lib/messaging/state/state.js'
 import { keepProcessKey } from '../../lib/registry/log/own-keys.js'
 import { Cli } from '../bin/cli.js'
+import { slowness } from '../watchdog.js'
 import type { AgentArguments, Ticks } from './fixtures/agent.js'
 import { type Child, start } from './fixtures/child.js'
 
@@ -73,10 +74,11 @@ function load(entry: PortlessEntry) {
   }
   const write = async () => {
     const n = ++writes
-    const name = `n${n % 40}`
+    // Each has a name of its own: one that was slow does not overwrite a later one.
+    const name = `n${n}`
     try {
       await entry.state.set(name, n, { timeout: 2000 })
-      written.set(name, Math.max(n, written.get(name) ?? 0))
+      written.set(name, n)
       lastWrite = performance.now()
     } catch {
       // Whoever is handing over refuses: nothing was written then.
@@ -105,10 +107,10 @@ function load(entry: PortlessEntry) {
   }
 }
 
-/** What was acknowledged is there, or something that was written later. */
+/** What was acknowledged is there. */
 function isWhole(t: Test, written: Map<string, number>, entries: readonly StateEntry[]) {
   const values = new Map(entries.map(({ name, value }) => [name, value]))
-  const lost = [...written].filter(([name, n]) => !(values.get(name) >= n))
+  const lost = [...written].filter(([name, n]) => values.get(name) !== n)
   t.same(lost, [], `${written.size} names, none is lost`)
 }
 
@@ -177,7 +179,10 @@ t.test(
       const serving = performance.now()
       while (work.lastCall < killedAt || work.lastWrite < serving) await setTimeout(20)
       const took = Math.round(Math.max(work.lastWrite, work.lastCall) - killedAt)
-      t.ok(took < SERVES_WITHIN_MS, `killed after ${after} ms, it serves after ${took} ms`)
+      t.ok(
+        took < SERVES_WITHIN_MS || took < SERVES_WITHIN_MS * slowness(),
+        `killed after ${after} ms, it serves after ${took} ms`
+      )
       isWhole(t, work.written, await next.ask<StateEntry[]>('state'))
       running = next
       await setTimeout(BETWEEN_MS)

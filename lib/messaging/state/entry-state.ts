@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../../core/errors.js'
 import { CONVERSATION } from '../conversation.js'
 import type { EntryEvents, EventOrigin } from '../entry-events.js'
@@ -54,6 +55,8 @@ export interface EntryStateOptions {
 /** Owners whose state is followed at a time, and those that are gone whose last state is kept. */
 const MAX_FOLLOWED = 1024
 const MAX_STALE = 64
+/** How long a write waits to hear which instance has its name, in ms. */
+const OTHERS_WAIT_MS = 1000
 /** Of all copies together. */
 const MAX_BYTES = 64 * 1024 * 1024
 
@@ -200,7 +203,8 @@ export class EntryState {
   async #instanceFor(name: string): Promise<string | undefined> {
     const speaking = this.#speaking()
     if (speaking.length < 2) return speaking[0]
-    await this.ready()
+    // One that is dead may be listed yet: what the others have is enough then.
+    await Promise.race([this.ready(), sleep(OTHERS_WAIT_MS, undefined, { ref: false })])
     const found = this.#newest(name, {}, ({ isStale }) => !isStale)
     return found?.owner.copy.head?.owner ?? speaking[0]
   }
@@ -263,7 +267,8 @@ export class EntryState {
     const follower = new Follower({
       copy,
       retry,
-      read: (have) => sender.send(STATE, { have }, { instance: key, idempotent: true }),
+      read: (have, timeout) =>
+        sender.send(STATE, { have }, { instance: key, idempotent: true, timeout }),
       onchange: (change) => this.#onchange(owner, change),
       onsettled: () => {
         this.#checkSize(key, owner)

@@ -6,7 +6,7 @@ import type { Head } from './statements.js'
 export interface FollowerOptions {
   copy: StateCopy
   /** Asks the owner for all, unless we have it. */
-  read: (have: Head | null) => Promise<unknown>
+  read: (have: Head | null, timeout: number) => Promise<unknown>
   onchange: (change: CopyChange) => void
   /** There is an answer of the owner's: its state, or why there is none. */
   onsettled: () => void
@@ -16,6 +16,8 @@ export interface FollowerOptions {
 }
 
 const RETRY_MS = 2000
+/** For an answer, by how often none came: a large state takes its time on a slow link, and a new link may be a dead one. */
+const TIMEOUTS_MS = [3000, 10_000, 60_000]
 /** Changes that wait while all is being read; beyond, it is read again. */
 const MAX_WAITING = 1024
 const DENIALS = new Set<string>(['NOT_GRANTED', 'NOT_ALLOWED'])
@@ -28,6 +30,7 @@ export class Follower {
   readonly #turns = new SerialQueue()
   #waiting: unknown[] | null = null
   #timer: NodeJS.Timeout | null = null
+  #failures = 0
   #isPaused = false
   #isSettled = false
   #denial: SeaportError | null = null
@@ -86,10 +89,14 @@ export class Follower {
     const { copy, read, onchange } = this.#options
     if (this.#isPaused) return
     try {
-      const answer = (await read(copy.head)) as { head?: unknown; same?: unknown } | undefined
+      const timeout = TIMEOUTS_MS[Math.min(this.#failures, TIMEOUTS_MS.length - 1)] as number
+      const answer = (await read(copy.head, timeout)) as
+        | { head?: unknown; same?: unknown }
+        | undefined
       const isNews = answer?.head && answer.same !== true
       if (isNews) for (const change of await copy.takeSnapshot(answer)) onchange(change)
       this.#denial = null
+      this.#failures = 0
       this.#settle()
       const waiting = this.#waiting ?? []
       this.#waiting = null
@@ -114,6 +121,7 @@ export class Follower {
   }
 
   #onfailed(error: SeaportError) {
+    this.#failures++
     if (DENIALS.has(error.code)) return this.deny(error)
     // An older build has no state.
     if (error.code === 'UNKNOWN_COMMAND') return this.#settle()
