@@ -21,6 +21,14 @@ export function slowness(): number {
 }
 
 /**
+ * Whether something took no longer than it does on a quiet machine, or than that grows to while this machine is slow.
+ * For what is promised in time: all else waits for an event.
+ */
+export function inTime(took: number, ms: number): boolean {
+  return took < ms || took < ms * slowness()
+}
+
+/**
  * A signal that is aborted when something has not come in the time that it takes on a quiet machine, and not in
  * what that grows to while this machine is slow. It measures only when the time is over, so it costs nothing
  * where all is well.

@@ -8,6 +8,7 @@ import { KeyPair, randomSeed, toHex } from '../../lib/core/keys.js'
 import { Network } from '../../lib/core/network.js'
 import { Consumer, Registry, Service } from '../../lib/index.js'
 import { Testbed } from '../testbed.js'
+import { inTime } from '../watchdog.js'
 
 /** HyperDHT takes 4 s to give up an address at which nobody is any more. */
 const TOO_LONG_MS = 2500
@@ -26,7 +27,7 @@ t.test('a key that moved to another process is found there at once', async (t) =
     const connection = near.connect(service.publicKey, KeyPair())
     const closed = new Promise((resolve) => connection.on('close', resolve))
     await connected(connection)
-    t.ok(performance.now() - beganAt < TOO_LONG_MS, `after ${moves} moves`)
+    t.ok(inTime(performance.now() - beganAt, TOO_LONG_MS), `after ${moves} moves`)
     await far.close()
     await closed
   }
@@ -84,7 +85,7 @@ t.test('who starts before the DHT does is part of it soon after', async (t) => {
   const cameAt = performance.now()
   await Promise.all([registered, served])
   const [hello] = await found
-  t.ok(performance.now() - cameAt < LATE_MS, 'long before HyperDHT would look again')
+  t.ok(inTime(performance.now() - cameAt, LATE_MS), 'long before HyperDHT would look again')
   t.equal(await (await fetch(hello?.url ?? '')).text(), 'hello')
 })
 
@@ -102,7 +103,7 @@ t.test('who is destroyed while no DHT answers does not wait for it', async (t) =
   const beganAt = performance.now()
   await Promise.all(each.map((one) => one.destroy()))
   t.same(await Promise.all(ends), ['CLOSED', 'CLOSED', 'CLOSED'])
-  t.ok(performance.now() - beganAt < TOO_LONG_MS)
+  t.ok(inTime(performance.now() - beganAt, TOO_LONG_MS))
 })
 
 t.test('a setup that no DHT answers ends in time, and says why', async (t) => {
@@ -115,7 +116,7 @@ t.test('a setup that no DHT answers ends in time, and says why', async (t) => {
     code: 'REGISTRAR_NOT_FOUND',
     message: new RegExp(`no node of the DHT answers at ${bootstrap}`)
   })
-  t.ok(performance.now() - beganAt < 2 * TOO_LONG_MS)
+  t.ok(inTime(performance.now() - beganAt, 2 * TOO_LONG_MS))
 })
 
 t.test('a bootstrap node that is dead costs nothing beside one that lives', async (t) => {
@@ -131,7 +132,7 @@ t.test('a bootstrap node that is dead costs nothing beside one that lives', asyn
   t.teardown(() => consumer.destroy())
   const beganAt = performance.now()
   await consumer.setup()
-  t.ok(performance.now() - beganAt < TOO_LONG_MS, 'HyperDHT would ask the dead one for 4 s')
+  t.ok(inTime(performance.now() - beganAt, TOO_LONG_MS), 'HyperDHT would ask the dead one for 4 s')
 })
 
 t.test('a bootstrap node may be given by its name', async (t) => {
@@ -198,7 +199,7 @@ t.test('what can be done without the DHT is done at once', async (t) => {
     again.registry.list().map(({ role, version }) => `${role}@${version}`),
     [role]
   )
-  t.ok(performance.now() - beganAt < TOO_LONG_MS)
+  t.ok(inTime(performance.now() - beganAt, TOO_LONG_MS))
   t.equal(await (await hello.fetch('/')).text(), 'hello', 'by the copy on its disk, and by TCP')
   await again.consumer.destroy()
   await service.destroy()
@@ -208,7 +209,7 @@ t.test('what can be done without the DHT is done at once', async (t) => {
   const listening = once(restarted, 'listening')
   restarted.setup().catch(() => {})
   await listening
-  t.ok(performance.now() - restartedAt < TOO_LONG_MS)
+  t.ok(inTime(performance.now() - restartedAt, TOO_LONG_MS))
 })
 
 t.test('goodbyes to a DHT that has died are cut short', async (t) => {
@@ -220,7 +221,7 @@ t.test('goodbyes to a DHT that has died are cut short', async (t) => {
   await node.destroy()
   const leftAt = performance.now()
   await network.release(() => swarm.destroy())
-  t.ok(performance.now() - leftAt < TOO_LONG_MS)
+  t.ok(inTime(performance.now() - leftAt, TOO_LONG_MS))
 })
 
 t.test('a swarm leaves nothing behind on the node that it was lent', async (t) => {

@@ -4,6 +4,7 @@ import { parseBootstrap } from '../../lib/core/bootstrap-list.js'
 import { BootstrapNode } from '../../lib/core/bootstrap-node.js'
 import { type Address, HyperDHT } from '../../lib/core/holepunch.js'
 import { Reachability } from '../../lib/core/reachability.js'
+import { inTime } from '../watchdog.js'
 
 const LOOPBACK = '127.0.0.1'
 
@@ -48,7 +49,7 @@ t.test('a bootstrap node that is dead is not waited for', async (t) => {
   reachability.on('answer', (node) => answered.push(node))
   const beganAt = performance.now()
   await reachability.ask([{ host: LOOPBACK, port: 1 }, ...nodes])
-  t.ok(performance.now() - beganAt < 900, 'HyperDHT asks a dead node for 4 s')
+  t.ok(inTime(performance.now() - beganAt, 900), 'HyperDHT asks a dead node for 4 s')
   t.same(answered, nodes)
 })
 
