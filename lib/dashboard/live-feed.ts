@@ -33,7 +33,7 @@ interface Watcher {
   principal: Principal
   /** The address that it counts for. */
   client: string
-  /** The log of each instance, as it was told. */
+  /** The log that each instance stands in, as the watcher was told last. */
   logOf: Map<string, string>
 }
 
@@ -46,9 +46,9 @@ const MAX_GUESTS = 192
 /** Of guests, those of one client address. */
 const MAX_GUESTS_OF_ADDRESS = 32
 const RETRY_AFTER_S = 5
-/** Of which the charts are, so that a page has them as soon as it is opened. */
+/** The last samples, which a page draws its charts of as soon as it is opened. */
 const HISTORY = 121
-/** How often it is looked for what is no longer there, in ticks. */
+/** How often state of roles and instances that have gone is removed, in ticks. */
 const TIDY_TICKS = 30
 
 /**
@@ -89,7 +89,7 @@ export class LiveFeed {
     )
   }
 
-  /** Begins to remember. */
+  /** Begins to take samples. */
   open() {
     const { interval = INTERVAL_MS } = this.#options
     this.#ticker = setInterval(() => this.#tick(), interval)
@@ -152,7 +152,7 @@ export class LiveFeed {
     const { principal } = watcher
     const instances = directory.list()
     return {
-      // Whoever knows it is a member of the registry.
+      // Whoever knows the registry's public key may join it, so guests are not shown it.
       ...(principal.mayReachAll && { registry: registryPublicKey }),
       viewer: principal.name,
       instances: visible(instances, principal).map((instance) => views.of(instance, principal)),
@@ -211,7 +211,7 @@ function collect(
   return Object.fromEntries(keys.map((key) => [nameOf(key), numbersOf(flows.get(key) as Flow)]))
 }
 
-/** Whether it is somebody whose number nobody bounds. */
+/** Whether it is a guest: there may be any number of them, so theirs are bounded. */
 function isGuest({ isAnonymous, mayReachAll }: Principal): boolean {
   return isAnonymous || !mayReachAll
 }

@@ -43,9 +43,12 @@ const TOKEN_BYTES = 32
 const SALT_BYTES = 16
 const HASH_BYTES = 32
 const SCRYPT = { N: 16_384, r: 8, p: 1 }
-/** Of passwords that were right, and of those that were wrong: scrypt is slow on purpose, and browsers send them every time. */
+/**
+ * How many outcomes of checks are remembered, of right and of wrong passwords each: scrypt is slow on purpose, and browsers
+ * send a password with every request.
+ */
 const MAX_REMEMBERED = 1024
-/** Of a name, what tells guesses apart. */
+/** Only this much of a name is used to count guesses. */
 const MAX_NAME_LENGTH = 64
 
 /**
@@ -61,10 +64,10 @@ export class AccessList {
   readonly #remembered = new Map<string, Principal>()
   /** What is wrong here may be a name and password of the service's own, which come with each request. */
   readonly #wrong = new Set<string>()
-  /** By what is checked: those that are under way. */
+  /** Checks that are under way, by what they check. */
   readonly #underWay = new Map<string, Promise<Principal | null>>()
   readonly #checks: PasswordChecks
-  /** Checked in place of a name that nobody has, so that it takes as long. */
+  /** This hash is checked where nobody has the name, so that the answer takes as long. */
   readonly #decoy: string
   /** So that what is remembered is of no use to anybody else. */
   readonly #pepper = randomBytes(SALT_BYTES)
@@ -82,7 +85,7 @@ export class AccessList {
     this.#decoy = decoyOf(person?.hash ?? '')
   }
 
-  /** Whoever shows nothing. */
+  /** The principal of a request without credentials. */
   get anonymous(): Principal {
     return this.#anonymous
   }

@@ -13,7 +13,7 @@ export interface CorsOptions {
   origin: string
 }
 
-/** The same, read. */
+/** A rule whose texts have been parsed. */
 export interface CorsRule {
   roles: RolePattern
   origin: string
@@ -36,7 +36,7 @@ export function readCors({ role, origin }: CorsOptions): CorsRule {
 /** What a request is for, as far as rules look at it. */
 export interface CorsTarget {
   role: string
-  /** Of those that may be asked, the version that is. Null if there is none now. */
+  /** The version of the instance that would be asked; null if there is none now. */
   version: string | null
 }
 
@@ -65,7 +65,7 @@ export class Cors {
     return new Cors(request, allowed)
   }
 
-  /** Whether the browser only asks whether it may ask. */
+  /** Whether it is a preflight: the browser only asks whether the page may send the request that it wants to send. */
   get isPreflight(): boolean {
     const { method, headers } = this.#request
     return (
@@ -91,7 +91,7 @@ export class Cors {
     response.end()
   }
 
-  /** Puts our word in place of the service's own, except on what may be read of its fields. */
+  /** Replaces the service's CORS fields by those of the rule. The service still says which of its fields a page may read. */
   amend(headers: RawHeaders): RawHeaders {
     const amended: RawHeaders = []
     copyHeaders(headers, amended, (name) => name.startsWith('access-control-'))

@@ -84,11 +84,11 @@ export class Forwarding implements UnderWay {
   readonly #avoid = new Set<string>()
   readonly #interim = new InterimAnswers()
   readonly #startedAt = performance.now()
-  /** Null over HTTP/2, where a client says that it leaves. */
+  /** Null over HTTP/2, where a client that leaves says so. */
   readonly #halfOpen: HalfOpen | null
   #attempt: OutgoingRequest | null = null
   #hasAnswer = false
-  /** Of the attempts, those over a kept stream that the instance had closed. */
+  /** How many attempts failed because the instance had closed the kept stream. */
   #staleAttempts = 0
 
   constructor(context: ForwardingContext, options: ForwardingOptions) {
@@ -194,7 +194,7 @@ export class Forwarding implements UnderWay {
       }
       const onfailure = (cause: Error) => {
         const error = new SyntaxError(cause.message, { cause })
-        // First, for the answer itself may be read already, and is told of still.
+        // Rejected first: the answer may have been read already, and its event would resolve the promise.
         reject(error)
         attempt.destroy(error)
       }
@@ -275,7 +275,7 @@ const MAX_STALE_ATTEMPTS = 2
 /** What node:http's parser calls a connection that ends in the middle of a head. */
 const ENDED_EARLY = 'HPE_INVALID_EOF_STATE'
 
-/** Whether an attempt ended without an answer, as against with one that cannot be read. */
+/** Whether an attempt ended without an answer. An answer that cannot be read is another case. */
 function isConnectionFailure(error: unknown): boolean {
   if (error instanceof SyntaxError) return false
   const { code } = error as NodeJS.ErrnoException

@@ -69,7 +69,7 @@ export function makeServer({
   // For HTTP/1.1 over TLS, node:http2 reads these from the server only.
   Object.assign(server, options)
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    // What follows a request that was said to be the last one is for nobody, and no fault.
+    // A client said that its request was the last one. Whatever follows is ignored, and is no error.
     if (error.code === 'HPE_CLOSED_CONNECTION') return
     Pipeline.of(socket).fail((hasBegun) => onClientError(error, socket, hasBegun))
   })
@@ -78,7 +78,7 @@ export function makeServer({
   return server as Server | Http2SecureServer
 }
 
-/** What reads HTTP/2 in clear text, from connections that are given to it. */
+/** Reads HTTP/2 in clear text from the connections that it is given. It does not listen by itself. */
 export function makeHttp2Server(maxHeaderBytes: number): Http2Server {
   return createHttp2Server({ settings: settingsFor(maxHeaderBytes) })
 }
@@ -97,7 +97,7 @@ export function readFrom(
   return (connection) => read.call(server, connection)
 }
 
-/** The client did not speak HTTP, or not well. */
+/** Called when a client sent something that is not HTTP, or that breaks its rules. */
 function onClientError(error: NodeJS.ErrnoException, socket: Socket, hasBegun: boolean) {
   if (hasBegun || !socket.writable || error.code === 'ECONNRESET') {
     socket.destroy()

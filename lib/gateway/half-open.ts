@@ -22,7 +22,7 @@ export class HalfOpen {
   hasLeft(now: number): boolean {
     const { readableEnded, bytesWritten, writableLength } = this.#socket
     if (!readableEnded) return false
-    // While something is still to be taken, a client that left would have answered with a reset.
+    // A client that left answers what is written to it with a reset, so while something is written it is there.
     if (bytesWritten !== this.#written || writableLength > 0) {
       this.#written = bytesWritten
       this.#since = now

@@ -71,9 +71,9 @@ const HEADERS_TIMEOUT_MS = 20_000
 /** Long enough for large files over slow lines. */
 const REQUEST_TIMEOUT_MS = 60 * 60_000
 const DRAIN_TIMEOUT_MS = 30_000
-/** What clients have not taken yet of their answers gets so long, in ms, when nothing else is under way. */
+/** How long clients may take to read the rest of their answers when the gateway closes, in ms. */
 const FLUSH_TIMEOUT_MS = 2000
-/** How often is looked for what takes too long. */
+/** How often requests and connections are checked for having taken too long. */
 const TICK_MS = 250
 const BACKLOG = 4096
 
@@ -179,7 +179,7 @@ export class HttpGateway extends ReadyResource {
           pseudonym,
           maxHeaderBytes,
           headersTimeout,
-          // Most begin otherwise, and need not be looked at once more.
+          // Most connections do not begin like this, and need no second look.
           leave: (socket, beginning) => {
             if (beginning !== null && mayBePreface(beginning)) return begin(socket)
             read(socket)
@@ -280,7 +280,7 @@ export class HttpGateway extends ReadyResource {
     await closed
   }
 
-  /** Resolves when clients have taken what was written to them. */
+  /** Resolves when clients have read what was written to them. */
   async #flushed() {
     const writing = [...this.#sockets.values()].filter(({ writableLength }) => writableLength > 0)
     const timeout = AbortSignal.timeout(FLUSH_TIMEOUT_MS)
@@ -307,7 +307,7 @@ export class HttpGateway extends ReadyResource {
     this.#serveRequests(server)
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on('error', () => {})
-      // At once: when nothing is left to read, a stream ends by itself, and takes nothing back after that.
+      // In the same turn: a stream with nothing left to read ends by itself, and after that `unshift` fails.
       if (head.byteLength > 0) socket.unshift(head)
       this.#inTurn(request, null, async () => {
         if (isForwardableUpgrade(request)) return this.#handler.onupgrade(request, socket)

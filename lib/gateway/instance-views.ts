@@ -11,7 +11,7 @@ export interface InstanceViewsOptions {
   secret?: Buffer | undefined
 }
 
-/** An instance as somebody is shown it who may not reach everything. */
+/** An instance as it is shown to somebody who may not reach everything. */
 export interface GuestView extends Omit<Instance, 'servicePublicKey' | 'direct' | 'reason'> {
   id: string
 }
@@ -74,7 +74,7 @@ export class InstanceViews {
     return id
   }
 
-  /** Knows those that are there from now on, and no others. */
+  /** Makes the ids of the instances that are there now, and forgets those of all others. */
   #readAll() {
     const before = this.#ids
     this.#ids = new Map()

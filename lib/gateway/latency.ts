@@ -4,7 +4,7 @@ const GROWTH = 1.15
 const SMALLEST_MS = 0.1
 const BUCKETS = 100
 
-/** Where a time belongs, in ms: the same in every histogram. */
+/** The index of the bucket for a time in ms. All histograms have the same buckets. */
 export function bucketOf(ms: number): number {
   const bucket = Math.ceil(Math.log(Math.max(ms, SMALLEST_MS) / SMALLEST_MS) / Math.log(GROWTH))
   return Math.min(bucket, BUCKETS - 1)
@@ -25,7 +25,7 @@ export class Latency {
     this.#count++
   }
 
-  /** The time that a share of all stayed below, in ms; 0 if there was nothing. */
+  /** The time in ms that this share of all measured times stayed below; 0 if nothing was measured. */
   percentile(share: number): number {
     let missing = Math.ceil(this.#count * share)
     if (missing === 0) return 0

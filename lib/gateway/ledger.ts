@@ -29,7 +29,7 @@ export class Ledger extends EventEmitter<LedgerEvents> {
     return new AccessEntry(request)
   }
 
-  /** There is no answer to pass on. */
+  /** Notes why a request got no answer of an instance. */
   fail(entry: AccessEntry, error: unknown) {
     entry.error = error instanceof SeaportError ? error.code : 'INTERNAL'
     if (refusalOf(error).status >= 500) this.emit('failed', error, entry)

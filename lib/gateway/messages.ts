@@ -24,7 +24,7 @@ export interface MessagesOptions {
   views: InstanceViews
 }
 
-/** Of whom a command is asked, and for whom. */
+/** Who asks for a command or for events, and what of. */
 export interface Asking<T> {
   target: T
   upstream: Upstream
@@ -63,7 +63,7 @@ const STATUSES: Record<string, number> = {
   DEADLINE: 504,
   CANCELLED: 504
 }
-/** Of hyperseaport's own commands those that change nothing. */
+/** The commands of hyperseaport itself that change nothing. */
 const OWN = new Set(['$describe', '$ping', '$stats'])
 const KEEPALIVE_MS = 15_000
 const MAX_LISTENERS = 1024
@@ -177,7 +177,7 @@ export class Messages {
     const keepalive = setInterval(() => send(':\n\n'), KEEPALIVE_MS)
     const end = () => response.end()
     this.#listening.add(end)
-    // Connections may be half-open here, but who has said all and listens on would do so for good.
+    // A client that sent its FIN may still read. But an event stream never ends by itself, so it would be kept for good.
     request.socket.once('end', end)
     await new Promise((resolve) => response.once('close', resolve))
     request.socket.off('end', end)
@@ -191,7 +191,7 @@ export class Messages {
     for (const end of this.#listening) end()
   }
 
-  /** After all that was called was answered. */
+  /** Called when all calls have been answered. */
   destroy() {
     this.#conversations.close()
   }
@@ -240,7 +240,7 @@ export class Messages {
 export function checkOrigin({ headers }: IncomingMessage, host: string, mayAsk: Set<string>) {
   const { origin } = headers
   if (origin === undefined || mayAsk.has(origin)) return
-  // Of the scheme we know nothing where a proxy in front speaks TLS.
+  // Only hosts are compared: behind a proxy that speaks TLS, the gateway does not know the scheme.
   if (origin.replace(/^https?:\/\//, '').toLowerCase() === host.toLowerCase()) return
   throw SeaportError.FORBIDDEN(`pages of ${origin} may not call commands here`)
 }

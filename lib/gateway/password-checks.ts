@@ -119,7 +119,7 @@ export class PasswordChecks {
       const next = waiting.pop()
       this.#waiting.delete(client)
       if (next === undefined) continue
-      // Its next turn is after all others'.
+      // If more of this address wait, it goes to the end of the line.
       if (waiting.length > 0) this.#waiting.set(client, waiting)
       this.#size--
       this.#running++

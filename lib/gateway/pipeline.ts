@@ -6,7 +6,7 @@ type OnFailure = (hasBegun: boolean) => void
 
 interface Exchange {
   request: IncomingMessage
-  /** Null if whoever serves writes to the socket itself. */
+  /** Null if the handler writes to the socket itself. */
   response: ServerResponse | null
 }
 
@@ -40,7 +40,7 @@ export class Pipeline {
    */
   run(exchange: Exchange, serve: () => Promise<void>) {
     this.#size++
-    // Before node:http ends the connection of a client that asks for no more.
+    // This listener runs before that of node:http, which ends the connection of a client that sent its FIN.
     exchange.response?.prependListener('finish', () => this.#endFailed())
     this.#last = this.#last.then(() => this.#serve(exchange, serve))
   }
@@ -69,7 +69,7 @@ export class Pipeline {
     this.#endFailed()
   }
 
-  /** Where nothing is left that can be served. */
+  /** Reports the failure once no request is left that can be served. */
   #endFailed() {
     if (this.#size <= (this.#current ? 1 : 0)) this.#tell(false)
   }

@@ -42,7 +42,7 @@ export function readPreface(connection: Duplex, { timeout, onhttp1, onhttp2 }: P
       handOn(onhttp1)
       connection.resume()
     } else if (beginning.byteLength >= PREFACE.byteLength) {
-      // Who ends a connection of HTTP/2 has left.
+      // Over HTTP/2, a client that sends a FIN has left.
       connection.allowHalfOpen = false
       handOn(onhttp2)
     }

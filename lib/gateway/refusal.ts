@@ -48,9 +48,9 @@ const TITLES: Record<number, string> = {
   508: 'Going round in circles'
 }
 
-/** What an instance says that is there and cannot do its work, as against one that is not there. */
+/** Codes of instances that were reached and could not do their work, unlike those that were not reached. */
 const BROKEN = new Set(['BACKEND_UNREACHABLE', 'NOT_ALLOWED', 'BAD_MESSAGE'])
-/** After these, who knows where the next request begins (RFC 9112 §11.2). */
+/** After these, nobody knows where the next request begins (RFC 9112 §11.2). */
 const DISTRUSTED = new Set(['BAD_REQUEST', 'NOT_IMPLEMENTED'])
 const RETRY_AFTER_S = 1
 
@@ -93,7 +93,7 @@ export function refuse(request: IncomingMessage, response: ServerResponse, refus
   response.end(request.method === 'HEAD' ? undefined : body)
 }
 
-/** The same as it is sent, for a client that is past node:http, or never was with it. */
+/** The bytes of a refusal, for a connection that node:http does not serve. */
 export function refusalText(refusal: Refusal, request: RequestHead, isKept = false): string {
   const { headers, body } = messageOf(refusal, request)
   const fields = Object.entries({ ...headers, Date: httpDate() }).flat()

@@ -55,7 +55,7 @@ export function relay(
     })
     if (response.closed) onclose()
     else response.on('close', onclose)
-    // Now or with the first piece of the body, whichever comes first: few answers need two packets.
+    // The head is sent with the first piece of the body, or at the end of this turn: so most answers need one packet.
     setImmediate(() => {
       if (bytes === 0 && !isHeadOnly && !response.writableEnded && !response.destroyed)
         response.flushHeaders()
@@ -156,7 +156,7 @@ function isHttp2(response: unknown): response is Http2ServerResponse {
   return 'stream' in (response as object)
 }
 
-/** Ends an answer after what came of it, so that the client can tell it from one that is over. */
+/** Breaks an answer off, so that the client can tell that it is not complete. */
 function cut(response: ServerResponse) {
   if (response.writableFinished || response.destroyed) return
   if (isHttp2(response)) return response.stream.close(2)

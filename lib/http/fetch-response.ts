@@ -36,7 +36,7 @@ const MAX_CODINGS = 5
 export function responseOf(answer: IncomingMessage, asked: Asked): Response {
   const { statusCode = 0, statusMessage = '', rawHeaders } = answer
   const isBodiless = BODILESS.has(statusCode) || asked.method === 'HEAD'
-  // Whoever reads the body hears it.
+  // The error comes to whoever reads the body.
   answer.on('error', () => {})
   try {
     const init = { status: statusCode, statusText: statusMessage, headers: pairs(rawHeaders) }
@@ -77,7 +77,7 @@ function bodyOf(answer: IncomingMessage, signal: AbortSignal): ReadableStream {
       if (signal.aborted) return onabort()
       signal.addEventListener('abort', onabort)
       answer.once('close', () => {
-        // What is decoded later is there already.
+        // What is still to be decoded has all arrived.
         if (answer.complete) forget()
       })
     },
@@ -113,6 +113,6 @@ function decoded(answer: IncomingMessage): Readable {
   if (makers.length < names.length || names.length === 0) return answer
   if (names.length > MAX_CODINGS) throw new RangeError('there are too many content codings')
   const decoders = makers.reverse().map((make) => make())
-  // The last one fails with whatever fails, and is read.
+  // An error of any of them destroys the last one, which the caller reads.
   return pipeline([answer, ...decoders], () => {}) as unknown as Readable
 }

@@ -47,7 +47,7 @@ export function fetchOver(agent: Agent, host: string): Fetch {
     const headers = new Headers(request.headers)
     for (const [name, value] of DEFAULTS) if (!headers.has(name)) headers.set(name, value)
     if (!headers.has('accept-encoding')) {
-      // Of coded bytes, a part is of no use.
+      // A part of compressed bytes is of no use, so with a range no compression is asked for.
       headers.set('accept-encoding', headers.has('range') ? 'identity' : CODINGS)
     }
     const url = new URL(request.url)
@@ -91,7 +91,7 @@ function ask(agent: Agent, { url, method, headers, payload, signal }: Exchange) 
     const fail = (error: unknown) => reject(signal.aborted ? signal.reason : failed(error))
     asking.on('error', fail)
     if (!(payload?.bytes instanceof ReadableStream)) asking.end(payload?.bytes)
-    // A pipeline aborts a request without a word.
+    // A pipeline that fails destroys the request without an error.
     else pipeline(chunksOf(payload.bytes), asking).catch(fail)
   })
 }

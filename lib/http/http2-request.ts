@@ -140,7 +140,7 @@ class Http2Answer extends EventEmitter {
       this.rawTrailers = headOf(fields).rawHeaders
     })
     stream.on('end', () => {
-      // A reset ends what is read, too.
+      // A reset ends the reading side, too.
       if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) return
       this.complete = true
       this.#tell('end')
@@ -151,7 +151,7 @@ class Http2Answer extends EventEmitter {
     })
   }
 
-  /** Nothing is read, nor told of, before somebody wants it. */
+  /** Nothing is read, and no event is emitted, before somebody asks for the body. */
   #begin() {
     this.#isRead = true
     this.#stream.on('data', (chunk) => this.emit('data', chunk))

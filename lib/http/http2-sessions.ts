@@ -111,7 +111,7 @@ export class Http2Sessions {
 
   #openSession(key: Buffer, options: OpenOptions): Promise<Kept> {
     const hex = toHex(key)
-    // It is for all that wait, so none of them may end it.
+    // All who wait share the opening, so the signal of one must not end it.
     const { signal: _, ...rest } = options
     const opening = this.#connect(key, hex, rest).finally(() => this.#opening.delete(hex))
     opening.catch(() => {})

@@ -25,7 +25,7 @@ interface Idle<T> {
   since: number
 }
 
-/** HTTP streams to instances that wait for the next exchange. What is not needed any more is destroyed. */
+/** HTTP streams to instances, which wait for the next exchange. Streams that are not needed any more are destroyed. */
 export class IdleStreams<T extends { destroy(): void }> {
   readonly #options: IdleStreamsOptions
   readonly #idleTimeout: number

@@ -9,7 +9,7 @@ export interface KeptStreamsOptions extends IdleStreamsOptions {
   pool: Pick<LinkPool, 'open'>
 }
 
-/** What comes of a stream on which nothing is due: whatever it is, its end included, makes it useless. */
+/** Events of a stream that waits for its next exchange: whichever comes, its end included, the stream is useless then. */
 const EVENTS = ['data', 'end', 'close', 'error']
 
 /** A stream between two exchanges. */
@@ -48,7 +48,7 @@ export class KeptStreams {
 
   readonly #pool: KeptStreamsOptions['pool']
   readonly #idle: IdleStreams<IdleStream>
-  /** Where streams that came from here lead to. */
+  /** Which instance each stream of this store leads to. */
   readonly #keys = new WeakMap<Duplex, string>()
   /** Those that had an exchange before. */
   readonly #used = new WeakSet<Duplex>()

@@ -41,7 +41,7 @@ export interface PlainRequest {
   method: string
   url: string
   fields: Fields
-  /** What it took. */
+  /** How many bytes of the input it takes. */
   byteLength: number
 }
 
@@ -165,7 +165,7 @@ export function flat(text: string): string {
   return Buffer.from(text, 'latin1').toString('latin1')
 }
 
-/** Without the spaces and tabs around it, which `trim` would take more than. */
+/** The text without spaces and tabs around it. `trim` would remove other white space as well. */
 function trim(text: string, from: number, to: number): string {
   let start = from
   let end = to

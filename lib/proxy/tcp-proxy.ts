@@ -131,7 +131,7 @@ export class TcpProxy extends ReadyResource {
   /** Never rejects. */
   async #serve(socket: Socket, hangUp: Abort) {
     try {
-      // Until then a little is read, so that a hang-up is seen, but nothing is taken from the socket.
+      // Until the stream is open, a little is read ahead, so that a hang-up is noticed; it stays in the socket's buffer.
       const stream = await this.#dial({ signal: hangUp })
       this.stats.connected++
       if ((await splice(stream, socket)) !== null) this.stats.reset++

@@ -47,7 +47,10 @@ class FastRequest implements RequestHead {
   }
 }
 
-/** What the fields of requests tell, for as long as they and the rules stay the same. */
+/**
+ * What the fields of the last request say. The next request on a connection mostly has the same fields, and then they
+ * are not read again.
+ */
 interface Known {
   fields: Fields
   rules: GatewayRules
@@ -55,7 +58,7 @@ interface Known {
   isLast: boolean
 }
 
-/** What they become, for as long as what is asked for does. */
+/** The lines of fields that the last request was sent on with: they fit the next one if it has the same fields. */
 interface Prepared {
   of: Known
   method: string
@@ -121,7 +124,7 @@ export class FastConnection implements FastPathClient {
     this.#socket.uncork()
   }
 
-  /** Answers that there is no answer. Returns the status. */
+  /** Sends an error in place of an answer. Returns its status. */
   refuse(request: RequestHead, error: unknown): number {
     const cors = this.#context.router.corsOf(request)
     const plain = refusalOf(error)

@@ -34,11 +34,11 @@ export interface FastPathContext {
 export interface FastPathClient {
   /** Whether it may ask for more. */
   readonly isKept: boolean
-  /** False if it is to be spared until `ondrain`. */
+  /** False if no more should be written until `ondrain` is called. */
   write(bytes: Buffer | string): boolean
   cork(): void
   uncork(): void
-  /** Answers that there is no answer. Returns the status. */
+  /** Sends an error in place of an answer. Returns its status. */
   refuse(request: RequestHead, error: unknown): number
   /** The answer is over. */
   onanswered(): void
@@ -62,7 +62,7 @@ export class FastExchange implements StreamSink, UnderWay {
   #avoid = NO_ONE
   #stream: FastStream | null = null
   #dialing: Abort | null = null
-  /** What came of an answer whose head is not all there. */
+  /** The bytes of an answer whose head is not complete yet. */
   #beginning: Buffer | null = null
   #answer: FastAnswer | null = null
   #interim: InterimAnswers | null = null
@@ -70,7 +70,7 @@ export class FastExchange implements StreamSink, UnderWay {
   #isReused = false
   /** Of the attempts, those over a kept stream that the instance had closed. */
   #staleAttempts = 0
-  /** Whether the client takes no more for now. */
+  /** Whether reading from the instance is paused, since the client does not read fast enough. */
   #isHeld = false
   #isOver = false
 
@@ -244,7 +244,7 @@ export class FastExchange implements StreamSink, UnderWay {
     if (isChunked) this.#client.uncork()
   }
 
-  /** What the client does not take, the instance is to wait with. */
+  /** If the client does not read fast enough, the instance has to wait. */
   #pass(bytes: Buffer | string) {
     if (!this.#client.write(bytes)) this.#isHeld = true
   }
@@ -254,7 +254,7 @@ export class FastExchange implements StreamSink, UnderWay {
     if (isChunked) this.#client.write(`${LAST_CHUNK}${body.trailers}\r\n`)
     const stream = this.#stream as FastStream
     this.#stream = null
-    // What came after the end belongs to nobody.
+    // Bytes that follow the end of an answer answer no request, so the stream cannot be used again.
     if (body.excess > 0) stream.destroy()
     else if (answer.isKept) this.#context.streams.keep(stream)
     else stream.end()

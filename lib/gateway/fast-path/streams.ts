@@ -9,7 +9,7 @@ import type { Sink } from '../../link/sink.js'
 import type { LinkStream } from '../../link/stream.js'
 import type { FastAnswerHead } from './answer.js'
 
-/** Takes what comes on a stream, for one exchange. */
+/** Receives the bytes and the end of a stream during one exchange. */
 export type StreamSink = Pick<Sink, 'ondata' | 'onend' | 'onclose'>
 
 /** A stream to an instance, for one exchange after the other. */
@@ -39,13 +39,13 @@ export class FastStream implements Sink, Lendable {
     return !this.#isOver
   }
 
-  /** Begins an exchange: what comes, comes to this sink, and the instance has one thing more to do. */
+  /** Begins an exchange: from now on this sink gets what comes, and the exchange counts as load of the instance. */
   lend(sink: StreamSink, load: Load | null = null) {
     this.#sink = sink
     this.#load = load
     if (load) load.inFlight++
     if (this.#isOver) queueMicrotask(() => this.#sink?.onclose(null))
-    // The exchange before may have held back what came.
+    // The exchange before may have paused the stream.
     else this.#stream.resume()
   }
 
@@ -74,7 +74,7 @@ export class FastStream implements Sink, Lendable {
     this.#stream.resume()
   }
 
-  /** Takes what was held back. */
+  /** Reads on after a pause. */
   resume() {
     this.#stream.resume()
   }
