@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { Admin, type CallContext, Consumer, KeyPair, Registry, Service } from '../../lib/index.js'
@@ -128,7 +129,7 @@ t.test(
       const outcome = link.call('hang')
       const { signal } = await begun
       t.equal(await link.listen(), 'yes')
-      const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve))
+      const aborted = signal.aborted || once(signal, 'abort')
       const since = performance.now()
       await admin.revoke(key.publicKey)
       await Promise.all([aborted, link.closed])
