@@ -61,7 +61,7 @@ export async function openAdmin(
 }
 
 /** A seed in the config file is of no use for another registry, which the command line may name. */
-function registryOf(settings: Settings) {
+export function registryOf(settings: Settings) {
   const seed = settings.key('registrySeed', undefined)
   if (!seed) return { seed, registryPublicKey: settings.key('registryPublicKey') }
   const { publicKey } = KeyPair(seed)

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events'
 import { ConsumerEntry, type EntryParts, PortlessEntry } from './consumer-entry.js'
 import { callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
-import { parseKey, toHex } from './core/keys.js'
+import { type KeyPair, parseKey, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import { LOOPBACK } from './core/listen.js'
 import { parseRoleRange } from './core/role.js'
@@ -40,6 +40,8 @@ export interface ConsumerOptions<L extends Listen = Listen> extends CallerOption
   loadBalanceOptions?: { mode?: BalanceMode | undefined } | undefined
   /** Whether older versions are only there for when the newest has failed, or have their share (`all`). */
   versions?: Versions | undefined
+  /** Whom it is in the registry, and to the services. Default: this process's own key. */
+  keyPair?: KeyPair | undefined
   /** What it is called in the default folder. */
   verb?: string | undefined
   /** Whether to serve the replica to others for as long as this lives. Default: true. */
@@ -138,7 +140,9 @@ class ConsumerFace<
     const as = serve ? 'replica' : 'observer'
     checkCaller(options)
     if (mode !== undefined) balancerOf(mode)
-    this.#participant = Participant.acquire({ registry, bootstrap, host, dir, verb, as })
+    const { keyPair } = options
+    const member = { registry, bootstrap, host, dir, verb, as, keyPair } as const
+    this.#participant = Participant.acquire(member)
     if (serve) forwarderOf(this.#participant.replica, options.forward)
     this.#pool = linksOf(this.#participant, options.direct)
     const { directory } = this.#participant.replica

@@ -1,5 +1,14 @@
 /// <reference types="node" preserve="true" />
+
 export { Admin, type AdminEvents, type AdminOptions } from './admin.js'
+export {
+  type AppInstanceView,
+  type AppStatus,
+  Apps,
+  type AppsEvents,
+  type AppsOptions,
+  type Pushed
+} from './apps.js'
 export {
   Consumer,
   type ConsumerConstructor,
@@ -22,6 +31,7 @@ export type { SetupOptions } from './core/lifecycle.js'
 export type { ServiceRole } from './core/role.js'
 export type { BalanceMode } from './dialing/balancer.js'
 export type { CertificateSource } from './gateway/tls-certificate.js'
+export { Host, type HostEvents, type HostOptions } from './host.js'
 export type { DirectReach } from './link/direct/address.js'
 export type { LinkView, PathView } from './link/pool.js'
 export type { CallContext } from './messaging/call-context.js'

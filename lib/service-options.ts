@@ -1,10 +1,12 @@
 import type { SeaportError } from './core/errors.js'
 import type { KeyPair } from './core/keys.js'
 import type { TakeOverFrom } from './hot-swap.js'
+import type { PurposeHandler } from './link/acceptor.js'
 import type { DirectReach } from './link/direct/address.js'
 import type { MailOptions } from './messaging/mail/office.js'
 import type { TalkOptions } from './messaging/talk.js'
 import type { MemberOptions } from './registry/replica/participant.js'
+import type { InstanceProof } from './registry/trust/instance-proof.js'
 import type { ServiceRecord } from './registry/trust/record.js'
 import type { CheckOptions, Health } from './serving/health.js'
 import type { OriginOptions } from './serving/origin.js'
@@ -40,6 +42,10 @@ export interface ServiceTerms extends MemberOptions, CheckOptions, TalkOptions {
   direct?: DirectReach | undefined
   /** TCP port for that. Default: free ones. */
   directPort?: number | undefined
+  /** @internal What says that it is an instance of an app, signed by the host. */
+  app?: InstanceProof | undefined
+  /** @internal Who takes streams of other purposes. */
+  purposes?: Record<string, PurposeHandler> | undefined
   /** How long `setup()` waits for a registrar, in ms; Infinity to wait on. */
   timeout?: number | undefined
   /** What of others' letters it takes, and how it sends its own, once `service.mail` is used. */

@@ -18,7 +18,7 @@ import { checkSlotName, type HeldKey, StateFiles, takeServiceKey } from './regis
 import { Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
 import { checkTags, type ServiceRecord } from './registry/trust/record.js'
-import type { ServiceEvents, ServiceOptions } from './service-options.js'
+import type { ServiceEvents, ServiceOptions, ServiceTerms } from './service-options.js'
 import { Admission } from './serving/admission.js'
 import { HealthCheck } from './serving/health.js'
 import { Listeners } from './serving/listeners.js'
@@ -46,9 +46,8 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   readonly #health: HealthCheck
   readonly #tags: string[]
   readonly #reach: DirectReach
-  readonly #directPort: number | undefined
+  readonly #terms: ServiceTerms
   #timeout: number
-  readonly #drainTimeout: number
   readonly #dir: string | undefined
   readonly #participant: Participant
   readonly #admission: Admission
@@ -73,7 +72,6 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       allow,
       server,
       direct = DIRECT_REACH,
-      directPort,
       dir,
       verb = VERB,
       takeOver = false,
@@ -103,11 +101,10 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#name = name === undefined ? undefined : checkSlotName(name)
     this.#tags = checkTags(tags)
     this.#reach = parseDirectReach(direct)
-    this.#directPort = directPort
+    this.#terms = options
     this.#dir = dir
     this.#takeOver = takeOver
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
-    this.#drainTimeout = options.drainTimeout ?? DRAIN_TIMEOUT_MS
     this.#talk = new Talk({
       ...options,
       registry: this.#registry,
@@ -254,7 +251,8 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     await this.#registration?.close()
     const streams = this.#listeners?.streams ?? 0
     if (streams > 0) this.emit('draining', streams)
-    if (this.#listeners?.opened) await this.#listeners.drain(this.#drainTimeout)
+    if (this.#listeners?.opened)
+      await this.#listeners.drain(this.#terms.drainTimeout ?? DRAIN_TIMEOUT_MS)
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
     this.#participant.replica.off('rights', this.#onrights)
@@ -305,7 +303,8 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
         : undefined,
       authorize: (key, purpose) => this.#admission.authorize(toHex(key), purpose),
       reach: this.#reach,
-      directPort: this.#directPort
+      directPort: this.#terms.directPort,
+      purposes: this.#terms.purposes
     })
     this.#listeners = listeners
     listeners.on('refused', (error: SeaportError) => {
@@ -368,7 +367,8 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
         direct: this.#listeners?.addresses ?? [],
         speaks: this.#listeners?.speaks ?? [],
         prekey: this.#mail.prekey,
-        joining
+        joining,
+        app: this.#terms.app
       },
       health: this.#health,
       supervisor: this.#origin.supervisor

@@ -12,6 +12,8 @@ export interface ListenersOptions extends Omit<AcceptorOptions, 'dht'> {
   reach: DirectReach
   /** TCP port for that. Default: free ones. */
   directPort: number | undefined
+  /** Who takes streams of other purposes than the backend's. */
+  purposes?: Readonly<Record<string, PurposeHandler>> | undefined
 }
 
 /**
@@ -23,7 +25,7 @@ export class Listeners extends ReadyResource {
   readonly #acceptor: Acceptor
   readonly #listener: DirectListener
 
-  constructor({ network, reach, directPort, ...options }: ListenersOptions) {
+  constructor({ network, reach, directPort, purposes = {}, ...options }: ListenersOptions) {
     super()
     this.#acceptor = new Acceptor({ ...options, dht: network.dht })
     this.#listener = new DirectListener({
@@ -32,6 +34,7 @@ export class Listeners extends ReadyResource {
       port: directPort,
       onconnection: (connection) => this.#acceptor.take(connection, 'direct')
     })
+    for (const [purpose, handler] of Object.entries(purposes)) this.handle(purpose, handler)
     forward(this.#acceptor, this, ['refused', 'draining', 'notice'])
     forward(this.#listener, this, ['notice', 'addresses'])
     this.#network = network

@@ -65,10 +65,9 @@ export type RecordFields = Pick<
   | 'direct'
   | 'speaks'
   | 'joining'
-  | 'app'
   | 'holder'
   | 'seq'
-> & { prekey?: string | null | undefined }
+> & { prekey?: string | null | undefined; app?: InstanceProof | undefined }
 
 /** Largest record, in bytes of JSON. */
 export const MAX_RECORD_BYTES = 4096

@@ -1,0 +1,71 @@
+import { ADMIN_FLAGS, registryOf } from '../administration.js'
+import type { Command } from '../command.js'
+import { networkOptions } from '../flags.js'
+import { say } from '../talk.js'
+
+/** Runs apps on this machine. */
+export const host: Command = {
+  verb: 'host',
+  isLasting: true,
+  describe: 'Run apps on this machine, as placement decides; they outlive this process',
+  flags: {
+    name: { describe: 'What it is called', otherwise: 'the name of the machine' },
+    label: { kind: 'list', describe: 'What apps may ask for, as in region=eu, may be repeated' },
+    memory: {
+      describe: 'How much of it apps may have, as in 2GiB',
+      otherwise: 'it is not counted'
+    },
+    minFree: { describe: 'Percent of the disk that stay free', otherwise: '10' },
+    stopApps: {
+      kind: 'switch',
+      describe: 'End the apps with this process; they go on otherwise, and its next run finds them'
+    },
+    drainTimeout: {
+      describe:
+        'How long open streams may go on when an instance is stopped, in seconds or as in 500ms',
+      otherwise: '30'
+    },
+    ...ADMIN_FLAGS
+  },
+  examples: [
+    ['host --registrySeed @seed', 'A host that grants itself the right to run apps'],
+    [
+      'host --registryPublicKey abe2… --label region=eu',
+      'One that an admin grants it: grant KEY --host'
+    ]
+  ],
+
+  async run(settings, lifetime) {
+    const { seed, registryPublicKey } = registryOf(settings)
+    const { parseSize } = await import('../../lib/options.js')
+    const memory = settings.text('memory', undefined)
+    const minFree = settings.text('minFree', undefined)
+    const { Host } = await import('../../lib/index.js')
+    const host = lifetime.own(
+      Host({
+        seed,
+        registryPublicKey,
+        name: settings.text('name', undefined),
+        labels: settings.list('label'),
+        memory: memory === undefined ? undefined : parseSize(memory),
+        minFree: minFree === undefined ? undefined : Number(minFree.replace('%', '')) / 100,
+        stopApps: settings.on('stopApps'),
+        drainTimeout: settings.delay('drainTimeout', undefined),
+        dir: settings.path('dir', undefined),
+        ...networkOptions(settings)
+      })
+    )
+    host.on('listening', (key) => console.log(`started host ${key}`))
+    host.on('registered', () => console.log('registered host'))
+    for (const event of ['denied', 'notice'] as const)
+      host.on(event, (error: Error) => say(error.message))
+    let last = ''
+    host.on('instance', ({ app, version, slot, state, pid, reason }) => {
+      const line = `${app}@${version} ${slot} ${state}${pid === null ? '' : ` pid ${pid}`}${reason ? `: ${reason}` : ''}`
+      if (line !== last) console.log(line)
+      last = line
+    })
+    await host.setup()
+    await lifetime.untilStopped()
+  }
+}

@@ -1,0 +1,400 @@
+import { EventEmitter } from 'node:events'
+import { join } from 'node:path'
+import { Consumer } from './consumer.js'
+import type { PortlessEntry } from './consumer-entry.js'
+import { type Callable, callable } from './core/callable.js'
+import { SeaportError } from './core/errors.js'
+import { KeyPair, parseKey, toHex } from './core/keys.js'
+import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
+import { linksOf } from './dialing/links.js'
+import type { AppFile } from './hosting/app-file.js'
+import { type AppStatus, statusOf } from './hosting/app-status.js'
+import { ChunkStore } from './hosting/bundle/chunk-store.js'
+import type { Bundle } from './hosting/bundle/pack.js'
+import { CHUNKS } from './hosting/chunks/chunk-frames.js'
+import { hostsOf, type KnownHost } from './hosting/fleet.js'
+import type { HostReport, LogLines } from './hosting/host-commands.js'
+import { mergeItems } from './hosting/merge-items.js'
+import { prepareBundle } from './hosting/prepare-bundle.js'
+import { type Release, releaseOf } from './hosting/release.js'
+import { noHost, spreadRelease } from './hosting/spread-release.js'
+import type { LinkPool } from './link/pool.js'
+import { defaultDir } from './registry/log/storage.js'
+import { type MemberOptions, Participant } from './registry/replica/participant.js'
+import { APP, type AppFields, type AppStatement, signApp } from './registry/trust/app-statement.js'
+import { signDrain } from './registry/trust/drain.js'
+import { HOST_ROLE } from './registry/trust/rights.js'
+
+export { readAppFile } from './hosting/app-file.js'
+export type { AppInstanceView, AppStatus } from './hosting/app-status.js'
+
+/** What commands apps. */
+export interface AppsOptions extends Omit<MemberOptions, 'registryPublicKey'> {
+  /** Hex, z-base-32 or 32 bytes. Needed without the seed. */
+  registryPublicKey?: Buffer | string | undefined
+  /** The registry's seed; or leave it out and deploy with this process's key, if that was granted it. */
+  seed?: Buffer | string | undefined
+  /** How long to look for a registrar, in ms. */
+  timeout?: number | undefined
+}
+
+export interface AppsEvents {
+  denied: [reason: SeaportError]
+  notice: [notice: SeaportError]
+}
+
+/** A folder that was packed, and which hosts have all of it. */
+export interface Pushed {
+  file: AppFile
+  /** The hash of the release. */
+  hash: string
+  bundle: Bundle
+  hosts: KnownHost[]
+}
+
+const TIMEOUT_MS = 10_000
+const ANSWER_MS = 1000
+const FETCH_MS = 10 * 60_000
+const VERB = 'apps'
+
+/** Says what is wanted of apps, and how they are. */
+class AppsFace extends EventEmitter<AppsEvents> {
+  readonly #lifecycle = new Lifecycle({ start: () => this.#start(), stop: () => this.#stop() })
+  readonly #options: AppsOptions
+  readonly #registry: Buffer
+  readonly #participant: Participant
+  readonly #dir: string
+  #timeout: number
+  #denial: SeaportError | null = null
+  #pool: LinkPool | null = null
+  #hosts: { consumer: { destroy(): Promise<void> }; entry: PortlessEntry } | null = null
+
+  /** @throws BAD_KEY, OFFLINE, USAGE */
+  constructor(options: AppsOptions) {
+    super()
+    const { seed, registryPublicKey, dir, bootstrap, host } = options
+    this.#options = options
+    const keyPair = seed === undefined ? undefined : KeyPair(parseKey(seed, 'registry seed'))
+    if (!keyPair && registryPublicKey === undefined) {
+      throw SeaportError.USAGE('which registry? Give its seed, or its public key')
+    }
+    this.#registry = keyPair?.publicKey ?? parseKey(registryPublicKey ?? '', 'registry public key')
+    this.#timeout = options.timeout ?? TIMEOUT_MS
+    this.#dir = join(dir ?? defaultDir(this.#registry, VERB), 'bundles')
+    this.#participant = Participant.acquire({
+      registry: this.#registry,
+      bootstrap,
+      host,
+      dir,
+      verb: VERB,
+      as: 'observer',
+      keyPair
+    })
+  }
+
+  /** @throws REGISTRAR_NOT_FOUND, NOT_GRANTED, STORAGE_FAILED, CLOSED */
+  async setup({ timeout }: SetupOptions = {}): Promise<this> {
+    this.#timeout = timeout ?? this.#timeout
+    await this.#lifecycle.begin()
+    return this
+  }
+
+  /** Leaves the registry. What was put into it goes on. */
+  destroy(): Promise<void> {
+    return this.#lifecycle.end()
+  }
+
+  /** `destroy()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.destroy()
+  }
+
+  /** What is wanted of all apps, by name. Removed ones are left out. */
+  list(): AppStatement[] {
+    const all = this.#participant.replica.statements.list(APP)
+    return all.filter(({ state }) => state !== 'removed').sort((a, b) => (a.app < b.app ? -1 : 1))
+  }
+
+  /** The machines that may run apps. */
+  hosts(): KnownHost[] {
+    return hostsOf(this.#participant.replica)
+  }
+
+  /**
+   * Packs a folder with an app file, and has hosts fetch it: two of them, or the only one. What runs is not touched.
+   *
+   * @param onprogress what happens, as people read it
+   * @throws BAD_CONFIG, BAD_BUNDLE, NO_INSTANCE, NOT_GRANTED, DISK_FULL
+   */
+  async push(folder: string, onprogress: (text: string) => void = () => {}): Promise<Pushed> {
+    const { file, bundle, store } = await prepareBundle(folder, this.#dir, onprogress)
+    const former = this.#statement(file.name)?.release ?? null
+    const release = releaseOf(file, bundle, { former })
+    const { hash, hosts } = await this.#spread(store, release, onprogress)
+    return { file, hash, bundle, hosts }
+  }
+
+  /**
+   * Pushes a folder, and has it run, in place of what ran before.
+   *
+   * @throws as `push` does, and CONFLICT, HOSTNAME_TAKEN, REGISTRAR_NOT_FOUND
+   */
+  async run(folder: string, onprogress: (text: string) => void = () => {}): Promise<AppStatement> {
+    const { file, hash, bundle } = await this.push(folder, onprogress)
+    const { name: app, version, instances, hostnames, place } = file
+    return this.#put({
+      app,
+      state: 'running',
+      version,
+      release: hash,
+      instances,
+      hostnames,
+      restarts: 0,
+      place: {
+        labels: place.labels,
+        memory: place.memory,
+        driver: 'process',
+        ...(bundle.platforms && { platforms: bundle.platforms })
+      }
+    })
+  }
+
+  /** @throws NOT_FOUND, CONFLICT, NOT_GRANTED */
+  start(app: string): Promise<AppStatement> {
+    return this.#change(app, { state: 'running' })
+  }
+
+  /** Ends its instances. Its hostnames and its releases stay. @throws as `start` does */
+  stop(app: string): Promise<AppStatement> {
+    return this.#change(app, { state: 'stopped' })
+  }
+
+  /** Ends its instances, and gives its name and hostnames back. @throws as `start` does */
+  remove(app: string): Promise<AppStatement> {
+    return this.#change(app, { state: 'removed' })
+  }
+
+  /** @throws as `start` does, and USAGE */
+  scale(app: string, instances: number | 'all'): Promise<AppStatement> {
+    if (instances !== 'all' && !(Number.isInteger(instances) && instances >= 0)) {
+      throw SeaportError.USAGE(`how many instances? A number, or all, not ${instances}`)
+    }
+    return this.#change(app, { instances })
+  }
+
+  /**
+   * Goes back to an earlier release: the one before, or the last one of a version.
+   *
+   * @throws as `start` does
+   */
+  rollback(app: string, version?: string): Promise<AppStatement> {
+    const { kept } = this.#known(app)
+    const found = version === undefined ? kept[0] : kept.find((one) => one.version === version)
+    if (found) return this.#change(app, found)
+    const versions = kept.map((one) => one.version).join(', ') || 'none'
+    throw SeaportError.NOT_FOUND(
+      `${app} has no ${version ? `release ${version}` : 'release before'}; there are ${versions}`
+    )
+  }
+
+  /** Replaces each instance by a new one of the same version. @throws as `start` does */
+  async restart(app: string): Promise<AppStatement> {
+    const { release: hash } = this.#known(app)
+    const release = await this.#releaseOf(app, hash)
+    const store = new ChunkStore(join(this.#dir, 'chunks'), { minFree: 0 })
+    const next = { ...release, former: hash, madeAt: Date.now() }
+    return this.#change(app, { release: (await this.#spread(store, next)).hash })
+  }
+
+  /** The releases that hosts keep, the wanted one first. @throws NOT_FOUND */
+  history(app: string) {
+    const { version, release, kept } = this.#known(app)
+    return [{ version, release }, ...kept]
+  }
+
+  /** What an app does, as its hosts say within a second. @throws NOT_FOUND */
+  async status(app: string): Promise<AppStatus> {
+    const statement = this.#known(app)
+    const hosts = this.hosts()
+    const answers = await Promise.all(hosts.map((host) => this.#ask(host)))
+    return statusOf(statement, answers, this.#participant.replica.directory)
+  }
+
+  /**
+   * Lines of the logs of all instances, as hosts have them. Leaving the loop ends it.
+   *
+   * @throws NOT_FOUND, NO_INSTANCE, NOT_GRANTED
+   */
+  async *logs(
+    app: string,
+    { lines = 100, follow = false }: { lines?: number; follow?: boolean } = {}
+  ): AsyncGenerator<LogLines & { hostName: string }, void, void> {
+    this.#known(app)
+    const { entry } = await this.#control()
+    const hosts = this.hosts()
+    const options = follow ? {} : { timeout: FETCH_MS }
+    const data = { app, lines, follow }
+    const sources = hosts.map(({ host, name }) => ({
+      name,
+      items: entry.stream('logs', data, { ...options, instance: host }) as AsyncGenerator<LogLines>
+    }))
+    for await (const { name, item } of mergeItems(sources)) yield { ...item, hostName: name }
+  }
+
+  /**
+   * Has a host emptied of its apps, or used again.
+   *
+   * @param host its key, or its name
+   * @throws NOT_FOUND, NOT_GRANTED
+   */
+  async drain(host: string, isDraining = true): Promise<KnownHost> {
+    const matching = this.hosts().filter((one) => one.host.startsWith(host) || one.name === host)
+    const [found] = matching
+    if (!found || matching.length > 1) {
+      throw SeaportError.NOT_FOUND(
+        `${matching.length === 0 ? 'no host' : 'more than one host'} is called ${host}; see 'hyperseaport hosts'`
+      )
+    }
+    const { replica, keyPair } = this.#participant
+    await replica.put(
+      signDrain(this.#registry, keyPair, { host: Buffer.from(found.host, 'hex'), isDraining })
+    )
+    return found
+  }
+
+  /** Calls the listener when something may have changed, until the returned function is called. */
+  watch(listener: () => void): () => void {
+    const { directory, statements } = this.#participant.replica
+    const stops = [directory.watch(listener), statements.watchAll(listener)]
+    return () => {
+      for (const stop of stops) stop()
+    }
+  }
+
+  async #start() {
+    this.#participant.on('denied', this.#ondenied)
+    this.#participant.on('notice', this.#onnotice)
+    const deadline = performance.now() + this.#timeout
+    const left = () => deadline - performance.now()
+    const late = () => this.#denial ?? this.#participant.notFound()
+    await this.#lifecycle.waitFor(this.#participant.ready(), left(), late)
+    await this.#lifecycle.waitFor(this.#participant.replica.synced(), left(), late)
+    this.#pool = linksOf(this.#participant)
+  }
+
+  async #stop() {
+    this.#participant.off('denied', this.#ondenied)
+    this.#participant.off('notice', this.#onnotice)
+    await this.#hosts?.consumer.destroy()
+    await this.#participant.release(async () => this.#pool?.close())
+  }
+
+  /** Has hosts fetch a release from us. */
+  async #spread(
+    store: ChunkStore,
+    release: Release,
+    onprogress: (text: string) => void = () => {}
+  ) {
+    const { entry } = await this.#control()
+    const { keyPair, membership } = this.#participant
+    const pool = this.#pool as LinkPool
+    return spreadRelease(
+      {
+        store,
+        key: toHex(keyPair.publicKey),
+        connect: (key, signal) => pool.open(key, { purpose: CHUNKS, signal }),
+        authorize: (key) => membership.grants.allows(key, { kind: 'host' }),
+        hosts: this.hosts(),
+        send: (host, hash) =>
+          entry.send(
+            'fetch',
+            { app: release.app, release: hash },
+            { instance: host, timeout: FETCH_MS }
+          )
+      },
+      release,
+      onprogress
+    )
+  }
+
+  async #control() {
+    if (this.#hosts) return this.#hosts
+    if (this.hosts().length === 0) throw noHost()
+    const { seed, dir, bootstrap, host } = this.#options
+    const keyPair = seed === undefined ? undefined : KeyPair(parseKey(seed, 'registry seed'))
+    const consumer = Consumer([`${HOST_ROLE}@*`], {
+      registryPublicKey: this.#registry,
+      ...{ dir, bootstrap, host, keyPair },
+      listen: false,
+      serve: false,
+      versions: 'all',
+      verb: VERB,
+      timeout: this.#timeout
+    })
+    const [entry] = await consumer.setup()
+    this.#hosts = { consumer, entry: entry as PortlessEntry }
+    return this.#hosts
+  }
+
+  async #ask(host: KnownHost) {
+    const since = performance.now()
+    try {
+      const { entry } = await this.#control()
+      const options = { instance: host.host, timeout: ANSWER_MS }
+      const report = (await entry.send('status', null, options)) as HostReport
+      return { host, report, latency: performance.now() - since }
+    } catch {
+      return { host, report: null, latency: null }
+    }
+  }
+
+  async #releaseOf(app: string, hash: string): Promise<Release> {
+    const { entry } = await this.#control()
+    for (const { host } of this.hosts()) {
+      const options = { instance: host, timeout: ANSWER_MS }
+      const data = { app, release: hash }
+      const release = (await entry
+        .send('release', data, options)
+        .catch(() => null)) as Release | null
+      if (release) return release
+    }
+    throw SeaportError.NO_INSTANCE(`no host that has the release of ${app} answers`)
+  }
+
+  #statement(app: string): AppStatement | null {
+    return this.#participant.replica.statements.get(APP, app)
+  }
+
+  #known(app: string): AppStatement {
+    const statement = this.#statement(app)
+    if (statement && statement.state !== 'removed') return statement
+    throw SeaportError.NOT_FOUND(
+      `there is no app ${app}; 'hyperseaport app list' shows those there are`
+    )
+  }
+
+  #change(app: string, more: Partial<AppFields>): Promise<AppStatement> {
+    const { state, version, release, instances, hostnames, place, restarts } = this.#known(app)
+    const fields = { app, state, version, release, instances, place, restarts }
+    return this.#put({ ...fields, hostnames: Object.keys(hostnames), ...more })
+  }
+
+  async #put(fields: AppFields): Promise<AppStatement> {
+    const { replica, keyPair } = this.#participant
+    const next = signApp(this.#registry, keyPair, fields, this.#statement(fields.app))
+    await replica.put(next)
+    return next
+  }
+
+  readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
+
+  readonly #ondenied = (reason: SeaportError) => {
+    this.#denial = reason
+    this.emit('denied', reason)
+  }
+}
+
+export interface Apps extends AppsFace {}
+
+/** Makes what commands apps; `new` works as well, and so does `extends`. */
+export const Apps: Callable<[options: AppsOptions], Apps> = callable('Apps', AppsFace)

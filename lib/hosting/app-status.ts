@@ -1,0 +1,64 @@
+import type { Directory } from '../registry/replica/directory.js'
+import type { AppStatement } from '../registry/trust/app-statement.js'
+import { appViewOf, instancesOf, type KnownHost } from './fleet.js'
+import type { HostReport } from './host-commands.js'
+import type { InstanceStatus } from './hosted-instance.js'
+import { refusals } from './placement.js'
+
+/** An instance as `status` shows it. */
+export interface AppInstanceView extends InstanceStatus {
+  host: string
+  hostName: string
+  /** Of a ping to the host, in ms. */
+  latency: number | null
+}
+
+export interface AppStatus {
+  statement: AppStatement
+  instances: AppInstanceView[]
+  /** Instances of the wanted release that pass. */
+  passing: number
+  /** How many are wanted. */
+  wanted: number
+  /** Names of hosts that did not answer in time. */
+  silent: string[]
+  /** Why hosts have no place for it, by their names. */
+  refusals: Record<string, string>
+}
+
+/** What a host said, if it answered in time. */
+export interface HostAnswer {
+  host: KnownHost
+  report: HostReport | null
+  /** Of the answer, in ms. */
+  latency: number | null
+}
+
+/** Puts together what hosts say of an app, and what the directory says. */
+export function statusOf(
+  statement: AppStatement,
+  answers: readonly HostAnswer[],
+  directory: Directory
+): AppStatus {
+  const hosts = answers.map(({ host }) => host)
+  const instances = answers.flatMap(({ host, report, latency }) =>
+    (report?.instances ?? [])
+      .filter(({ app }) => app === statement.app)
+      .map((one) => ({ ...one, host: host.host, hostName: host.name, latency }))
+  )
+  const passing = instancesOf(directory, statement).filter(
+    ({ release, instance }) => release === statement.release && instance.status === 'passing'
+  ).length
+  const app = appViewOf(statement, undefined)
+  const refused = refusals({ hosts, apps: [app], instances: [] }, app)
+  const nameOf = (key: string) => hosts.find(({ host }) => host === key)?.name ?? key
+  const wanted = statement.instances === 'all' ? hosts.length - refused.size : statement.instances
+  return {
+    statement,
+    instances,
+    passing,
+    wanted: statement.state === 'running' ? wanted : 0,
+    silent: answers.filter(({ report }) => !report).map(({ host }) => host.name),
+    refusals: Object.fromEntries([...refused].map(([key, why]) => [nameOf(key), why]))
+  }
+}

@@ -1,0 +1,143 @@
+import { type Directory, type Instance, tierOf } from '../registry/replica/directory.js'
+import type { Replica } from '../registry/replica/replica.js'
+import { APP, type AppStatement } from '../registry/trust/app-statement.js'
+import { DRAIN } from '../registry/trust/drain.js'
+import { recordOf } from '../registry/trust/record.js'
+import { HOST_ROLE, type Rights } from '../registry/trust/rights.js'
+import type { AppView, HostView, InstanceView } from './placement-view.js'
+import type { PlacerView } from './placer.js'
+import type { Release } from './release.js'
+
+/** A host, as its record says. */
+export interface KnownHost extends HostView {
+  name: string
+  instance: Instance
+}
+
+/** An instance of an app, as its record and the host's word in it say. */
+export interface KnownInstance {
+  app: string
+  host: string
+  slot: number
+  release: string
+  instance: Instance
+}
+
+/** The tags of a host's record: a name, labels, and what it has. */
+export interface HostTraits {
+  name: string
+  labels: readonly string[]
+  platform: string
+  /** Bytes; 0 if it does not count them. */
+  memory: number
+  drivers: readonly string[]
+}
+
+const ALL = '*'
+
+export function tagsOf({ name, labels, platform, memory, drivers }: HostTraits): string[] {
+  return [
+    `name=${name}`,
+    `platform=${platform}`,
+    `memory=${memory}`,
+    ...drivers.map((driver) => `driver=${driver}`),
+    ...labels.map((label) => `label:${label}`)
+  ]
+}
+
+/** The hosts that are listed and may run apps. In an open registry anybody may register under their role. */
+export function hostsOf({ directory, statements, membership }: Replica): KnownHost[] {
+  const instances = directory.resolve(HOST_ROLE, ALL, 'all')
+  const apps = statements.list(APP)
+  return instances
+    .filter((one) => membership.grants.allows(one.servicePublicKey, { kind: 'host' }))
+    .map((instance) => {
+      const { servicePublicKey: host, tags, status } = instance
+      const valuesOf = (name: string) =>
+        tags.filter((tag) => tag.startsWith(name)).map((tag) => tag.slice(name.length))
+      const labels = new Set(valuesOf('label:'))
+      const declined = apps.filter((app) => isDeclined(app, labels, membership.grants))
+      return {
+        host,
+        name: valuesOf('name=')[0] ?? host.slice(0, 8),
+        labels,
+        platform: valuesOf('platform=')[0] ?? '',
+        drivers: new Set(valuesOf('driver=')),
+        memory: Number(valuesOf('memory=')[0]) || Infinity,
+        isDraining: status === 'draining' || statements.get(DRAIN, host)?.isDraining === true,
+        isStale: status === 'stale' || tierOf(instance) === 1,
+        declines: new Set(declined.map(({ app }) => app)),
+        instance
+      }
+    })
+}
+
+/** The instances of an app that are listed, of all releases that are kept. */
+export function instancesOf(directory: Directory, app: AppStatement): KnownInstance[] {
+  const versions = new Set([app.version, ...app.kept.map(({ version }) => version)])
+  const found = directory.resolve(app.app, [...versions].join(' || '), 'all')
+  return found.flatMap((instance) => {
+    const entry = directory.entry(instance.servicePublicKey)
+    const proof = entry && recordOf(entry).app
+    return proof ? [{ app: app.app, ...proof, instance }] : []
+  })
+}
+
+/** What is wanted of an app, as placement takes it. */
+export function appViewOf(statement: AppStatement, release: Release | undefined): AppView {
+  const { app, state, instances, place } = statement
+  return {
+    app,
+    labels: place.labels,
+    platforms: place.platforms ?? null,
+    driver: place.driver,
+    memory: place.memory,
+    instances: state === 'running' ? instances : 0,
+    release: statement.release,
+    surge: release?.update.surge ?? 1,
+    isSingle: place.single === true
+  }
+}
+
+/** What a host knows just now; of its own instances it knows more than the directory. */
+export function fleetOf(
+  replica: Replica,
+  own: { host: string; instances: readonly InstanceView[]; releases: Map<string, Release> },
+  isSteady: (instance: KnownInstance, steady: number) => boolean
+): PlacerView {
+  const { directory, statements, registrars } = replica
+  const apps = statements.list(APP).filter(({ state }) => state !== 'removed')
+  const others = apps.flatMap((app) => {
+    const { steady = 0 } = own.releases.get(app.release)?.update ?? {}
+    return instancesOf(directory, app)
+      .filter(({ host }) => host !== own.host)
+      .map(
+        (one): InstanceView => ({
+          app: one.app,
+          host: one.host,
+          slot: one.slot,
+          release: one.release,
+          state: stateOf(one, isSteady(one, steady))
+        })
+      )
+  })
+  return {
+    hosts: hostsOf(replica),
+    apps: apps.map((app) => appViewOf(app, own.releases.get(app.release))),
+    instances: [...others, ...own.instances],
+    isSynced: replica.isSynced,
+    hasRegistrar: registrars.length > 0
+  }
+}
+
+function stateOf({ instance }: KnownInstance, isSteady: boolean): InstanceView['state'] {
+  if (instance.status === 'draining') return 'ending'
+  if (instance.status === 'failing') return 'failing'
+  return isSteady ? 'passing' : 'starting'
+}
+
+/** Whether the deployer may deploy it, but not on a host with these labels. Who has lost the right altogether leaves it where it is. */
+function isDeclined({ app, issuer }: AppStatement, labels: ReadonlySet<string>, rights: Rights) {
+  const kind = 'deploy'
+  return rights.allows(issuer, { kind, app }) && !rights.allows(issuer, { kind, app, labels })
+}

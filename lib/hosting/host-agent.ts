@@ -1,0 +1,278 @@
+import { EventEmitter } from 'node:events'
+import { SeaportError } from '../core/errors.js'
+import { KeyedQueue } from '../core/keyed-queue.js'
+import { type KeyPair, toHex } from '../core/keys.js'
+import type { MemberOptions } from '../registry/replica/participant.js'
+import type { Replica } from '../registry/replica/replica.js'
+import { APP, type AppStatement } from '../registry/trust/app-statement.js'
+import type { ChunkExchange } from './chunks/chunk-exchange.js'
+import type { Driver } from './driver/driver.js'
+import { fleetOf, hostsOf, type KnownInstance } from './fleet.js'
+import type { HostFolder } from './host-folder.js'
+import { HostedInstance, type InstanceStatus, type Occupancy } from './hosted-instance.js'
+import type { Change } from './placement.js'
+import type { InstanceView } from './placement-view.js'
+import { Placer, type PlacerTimings } from './placer.js'
+import { decodeRelease, type Release } from './release.js'
+
+export interface HostAgentOptions {
+  keyPair: KeyPair
+  name: string
+  replica: Replica
+  folder: HostFolder
+  exchange: ChunkExchange
+  driver: Driver
+  member: MemberOptions & { registryPublicKey: Buffer; dir: string }
+  timings?: Partial<PlacerTimings> | undefined
+  drainTimeout?: number | undefined
+  checkInterval?: number | undefined
+}
+
+interface HostAgentEvents {
+  /** An instance was started or stopped, or is in another state. */
+  instance: [status: InstanceStatus]
+  /** Something that may need a person's attention; the host goes on. */
+  notice: [notice: SeaportError]
+}
+
+/** Looks follow each other no closer, in ms: what changes at once is looked at once. */
+const PAUSE_MS = 50
+/** When something could not be fetched or started, it is tried again after this, in ms. */
+const RETRY_MS = 2000
+
+/** Does this host's part of what placement decides: starts what is missing here, and stops what is too many. */
+export class HostAgent extends EventEmitter<HostAgentEvents> {
+  readonly #options: HostAgentOptions
+  readonly #key: string
+  readonly #placer: Placer
+  readonly #instances = new Map<string, HostedInstance>()
+  readonly #releases = new Map<string, Release>()
+  /** Instances of others that pass, and since when we see that. */
+  readonly #passing = new Map<string, number>()
+  /** What is done for each app follows in its order. */
+  readonly #queue = new KeyedQueue()
+  /** Changes that are under way, by what they are for. */
+  readonly #underWay = new Set<string>()
+  readonly #stops: (() => void)[] = []
+  #timer: NodeJS.Timeout | null = null
+  #dueAt = Infinity
+  #isClosed = false
+  #waitsFor: string | null = null
+
+  constructor(options: HostAgentOptions) {
+    super()
+    this.#options = options
+    this.#key = toHex(options.keyPair.publicKey)
+    this.#placer = new Placer({ host: this.#key, timings: options.timings ?? {} })
+  }
+
+  /** Why nothing is decided here yet, null if it is. */
+  get waitsFor(): string | null {
+    return this.#waitsFor
+  }
+
+  get instances(): InstanceStatus[] {
+    return [...this.#instances.values()].map(({ status }) => status)
+  }
+
+  instance(app: string, slot: number): HostedInstance | null {
+    return this.#instances.get(idOf({ app, slot })) ?? null
+  }
+
+  /** Finds again what ran when the host ended, and follows the registry from then on. */
+  async start() {
+    const { folder, replica } = this.#options
+    for (const occupancy of await folder.kept()) {
+      await this.#begin(occupancy).catch((error) => this.emit('notice', error as SeaportError))
+    }
+    const look = () => this.look()
+    const { directory, statements, membership } = replica
+    this.#stops.push(
+      directory.watch(look),
+      statements.watchAll(look),
+      membership.grants.watch(look)
+    )
+    for (const event of ['registrar', 'registrar-lost', 'synced']) {
+      replica.on(event, look)
+      this.#stops.push(() => replica.off(event, look))
+    }
+    this.look()
+  }
+
+  /** @param stopApps whether the apps end with the host. They go on otherwise, and the next process finds them */
+  async close(stopApps = false) {
+    this.#isClosed = true
+    for (const stop of this.#stops) stop()
+    if (this.#timer) clearTimeout(this.#timer)
+    await this.#queue.idle()
+    const instances = [...this.#instances.values()]
+    await Promise.all(instances.map((one) => (stopApps ? one.stop() : one.leave())))
+  }
+
+  /** Looks soon at what is to be done. */
+  look(within = PAUSE_MS) {
+    const dueAt = performance.now() + within
+    if (this.#isClosed || dueAt >= this.#dueAt) return
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#dueAt = dueAt
+    this.#timer = setTimeout(() => {
+      this.#dueAt = Infinity
+      this.#timer = null
+      this.#act()
+    }, within)
+  }
+
+  /** Has all of a release here: its document, and its bundle. */
+  async fetch(hash: string, pusher?: string): Promise<Release> {
+    const { replica, exchange, folder } = this.#options
+    const hosts = hostsOf(replica).map(({ host }) => host)
+    const sources = { pusher, peers: hosts }
+    const release = decodeRelease(await exchange.fetchDocument(hash, { sources }))
+    await exchange.fetch(release.bundle, { sources })
+    await folder.bundle(release.bundle, (await folder.store.list(release.bundle)) ?? [])
+    this.#releases.set(hash, release)
+    return release
+  }
+
+  #act() {
+    const { replica } = this.#options
+    const instances = [...this.#instances.values()].map((one) => this.#viewOf(one))
+    const own = { host: this.#key, instances, releases: this.#releases }
+    const view = fleetOf(replica, own, (one, steady) => this.#isSteady(one, steady))
+    const mayHost = replica.membership.grants.allows(this.#key, { kind: 'host' })
+    if (!mayHost) return this.#endAll()
+    const decision = this.#placer.look(view, performance.now())
+    this.#waitsFor = decision.waitsFor
+    for (const change of decision.changes) this.#do(change)
+    if (decision.again !== null) this.look(decision.again + 1)
+    for (const { release } of this.#instances.values()) {
+      if (release.update.steady > 0) this.look(Math.min(release.update.steady, RETRY_MS))
+    }
+    void this.#prune()
+  }
+
+  /** Who may not run apps any more has none. */
+  #endAll() {
+    this.#waitsFor = 'this host was not granted the right to run apps'
+    for (const { occupancy } of this.#instances.values()) {
+      const { app, slot, hash: release } = occupancy
+      this.#do({ action: 'stop', why: 'removed', app, slot, host: this.#key, release })
+    }
+  }
+
+  #do(change: Change) {
+    const { action, app, slot } = change
+    const id = `${action} ${idOf(change)}`
+    if (this.#underWay.has(id)) return
+    this.#underWay.add(id)
+    this.#queue
+      .run(`${app} ${slot}`, () => (action === 'start' ? this.#start(change) : this.#stop(change)))
+      .catch((error) => {
+        if (!this.#isClosed) this.emit('notice', error as SeaportError)
+        return new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
+      })
+      .finally(() => {
+        this.#underWay.delete(id)
+        this.look()
+      })
+  }
+
+  async #start({ app, slot, release: hash }: Change) {
+    if (this.#isClosed || this.#instances.has(idOf({ app, slot }))) return
+    await this.fetch(hash)
+    if (this.#isClosed) return
+    await this.#begin({ app, slot, hash, createdAt: Date.now() })
+  }
+
+  async #begin(occupancy: Occupancy) {
+    const { keyPair, name, folder, driver, member, drainTimeout, checkInterval } = this.#options
+    const { app, slot, hash } = occupancy
+    const release = this.#releases.get(hash) ?? (await folder.release(hash))
+    const entries = release && (await folder.store.list(release.bundle))
+    if (!release || !entries) {
+      throw SeaportError.NOT_FOUND(`the release ${hash.slice(0, 8)}… of ${app} is not here`)
+    }
+    this.#releases.set(hash, release)
+    const instance = new HostedInstance({
+      ...occupancy,
+      release,
+      bundle: await folder.bundle(release.bundle, entries),
+      folder: folder.instanceFolder(app, slot),
+      memory: this.#statementOf(app)?.place.memory ?? 0,
+      driver,
+      host: keyPair,
+      hostName: name,
+      member,
+      drainTimeout,
+      checkInterval
+    })
+    this.#instances.set(idOf(occupancy), instance)
+    instance.on('change', () => {
+      this.emit('instance', instance.status)
+      this.look()
+    })
+    await instance.start()
+  }
+
+  async #stop(change: Change) {
+    const id = idOf(change)
+    const instance = this.#instances.get(id)
+    if (!instance) return
+    await instance.stop()
+    this.#instances.delete(id)
+    this.emit('instance', instance.status)
+  }
+
+  /** What no kept release and no instance needs is deleted. */
+  async #prune() {
+    const { replica, folder } = this.#options
+    if (this.#underWay.size > 0 || !replica.isSynced || replica.registrars.length === 0) return
+    const wanted = new Set([...this.#instances.values()].map(({ occupancy }) => occupancy.hash))
+    for (const { state, release, kept } of replica.statements.list(APP)) {
+      if (state === 'removed') continue
+      for (const { release: hash } of [{ release }, ...kept]) wanted.add(hash)
+    }
+    const known = [...this.#releases].filter(([hash]) => !wanted.has(hash))
+    if (known.length === 0) return
+    for (const [hash] of known) this.#releases.delete(hash)
+    const releases = await Promise.all(
+      [...wanted].map(async (hash) => ({ hash, release: await folder.release(hash) }))
+    )
+    await folder.prune(
+      releases.flatMap(({ hash, release }) => (release ? [{ hash, list: release.bundle }] : []))
+    )
+  }
+
+  #statementOf(app: string): AppStatement | null {
+    return this.#options.replica.statements.get(APP, app)
+  }
+
+  #viewOf({ occupancy, state, passingFor, release }: HostedInstance): InstanceView {
+    const { app, slot, hash } = occupancy
+    const isSteady = state === 'passing' && passingFor >= release.update.steady
+    return {
+      app,
+      slot,
+      host: this.#key,
+      release: hash,
+      state: state === 'ended' ? 'ending' : state === 'passing' && !isSteady ? 'starting' : state
+    }
+  }
+
+  #isSteady({ instance }: KnownInstance, steady: number): boolean {
+    const { servicePublicKey: key, status } = instance
+    if (status !== 'passing') {
+      this.#passing.delete(key)
+      return status === 'stale'
+    }
+    const since = this.#passing.get(key) ?? performance.now()
+    this.#passing.set(key, since)
+    const left = since + steady - performance.now()
+    if (left > 0) this.look(left + 1)
+    return left <= 0
+  }
+}
+
+function idOf({ app, slot }: { app: string; slot: number }): string {
+  return `${app} ${slot}`
+}

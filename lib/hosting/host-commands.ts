@@ -1,0 +1,100 @@
+import { join } from 'node:path'
+import { SeaportError } from '../core/errors.js'
+import { isRoleName } from '../core/role.js'
+import type { CallContext } from '../messaging/call-context.js'
+import type { CommandMap } from '../messaging/commands.js'
+import type { Rights } from '../registry/trust/rights.js'
+import { isHash } from './bundle/chunk.js'
+import type { HostAgent } from './host-agent.js'
+import type { HostFolder } from './host-folder.js'
+import { type InstanceStatus, LOG_FILE } from './hosted-instance.js'
+import { readLog } from './log-file.js'
+import type { Release } from './release.js'
+
+/** Lines of the logs of one host's instances. */
+export interface LogLines {
+  app: string
+  slot: number
+  lines: string[]
+}
+
+export interface HostReport {
+  waitsFor: string | null
+  instances: InstanceStatus[]
+}
+
+/** How often a log is looked at that is followed, in ms. */
+const FOLLOW_MS = 300
+const MAX_LINES = 10_000
+
+/**
+ * What a host can be told. In an open registry anybody may call; so each asks by itself whether the caller may deploy
+ * the app, on a host with these labels. No right to consume or to call is enough.
+ */
+export function hostCommands(
+  agent: HostAgent,
+  folder: HostFolder,
+  rights: Rights,
+  labels: ReadonlySet<string>
+): CommandMap {
+  const check = (data: unknown, { peer }: CallContext): string => {
+    const { app } = Object(data)
+    if (!isRoleName(app)) throw SeaportError.USAGE('which app?')
+    if (rights.allows(peer, { kind: 'deploy', app, labels })) return app
+    throw SeaportError.NOT_GRANTED(
+      `${peer} may not deploy ${app} here; whoever runs the registry can have it so: hyperseaport grant ${peer} --deploy ${app}`
+    )
+  }
+  return {
+    /** Fetches a release, from the caller or whoever has it. */
+    fetch: async (data, context) => {
+      const app = check(data, context)
+      const hash = hashIn(data)
+      const release = await agent.fetch(hash, context.peer)
+      if (release.app === app) return { version: release.version }
+      throw SeaportError.BAD_BUNDLE(`the release is of ${release.app}, and not of ${app}`)
+    },
+    status: {
+      idempotent: true,
+      handler: (_data, { peer }): HostReport => ({
+        waitsFor: agent.waitsFor,
+        instances: agent.instances.filter(({ app }) =>
+          rights.allows(peer, { kind: 'deploy', app, labels })
+        )
+      })
+    },
+    release: {
+      idempotent: true,
+      handler: async (data, context): Promise<Release | null> => {
+        const app = check(data, context)
+        const release = await folder.release(hashIn(data))
+        return release?.app === app ? release : null
+      }
+    },
+    async *logs(data: unknown, context: CallContext): AsyncGenerator<LogLines, void, void> {
+      const app = check(data, context)
+      const { lines: count = 100, follow = false } = Object(data)
+      const places = new Map<number, number>()
+      const most = Math.min(Number(count) || 0, MAX_LINES)
+      for (;;) {
+        for (const { app: name, slot } of agent.instances) {
+          if (name !== app) continue
+          const from = places.get(slot) ?? null
+          const file = join(folder.instanceFolder(app, slot), LOG_FILE)
+          const { lines, next } = await readLog(file, from)
+          places.set(slot, next)
+          const shown = from === null ? lines.slice(Math.max(0, lines.length - most)) : lines
+          if (shown.length > 0) yield { app, slot, lines: shown }
+        }
+        if (follow !== true || context.signal.aborted) return
+        await new Promise((resolve) => setTimeout(resolve, FOLLOW_MS).unref())
+      }
+    }
+  }
+}
+
+function hashIn(data: unknown): string {
+  const { release } = Object(data)
+  if (isHash(release)) return release
+  throw SeaportError.USAGE('which release? Its hash is 64 hex digits')
+}

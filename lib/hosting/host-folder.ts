@@ -1,0 +1,66 @@
+import { mkdir, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type ChunkEntry, hashOf } from './bundle/chunk.js'
+import { ChunkStore, type ChunkStoreOptions } from './bundle/chunk-store.js'
+import { removeSealed, seal, unpack } from './bundle/unpack.js'
+import { type Occupancy, occupancyOf } from './hosted-instance.js'
+import { decodeRelease, type Release } from './release.js'
+
+/** What a host keeps on its disk: chunks and releases, unpacked bundles, and a folder for each instance. */
+export class HostFolder {
+  readonly store: ChunkStore
+  readonly #dir: string
+  readonly #unpacking = new Map<string, Promise<string>>()
+
+  constructor(dir: string, options: ChunkStoreOptions = {}) {
+    this.#dir = dir
+    this.store = new ChunkStore(join(dir, 'chunks'), options)
+  }
+
+  instanceFolder(app: string, slot: number): string {
+    return join(this.#dir, 'instances', encodeURIComponent(app), `${slot}`)
+  }
+
+  /** The instances that ran when the host ended. */
+  async kept(): Promise<Occupancy[]> {
+    const root = join(this.#dir, 'instances')
+    const folders: string[] = []
+    for (const app of await readdir(root).catch(() => [])) {
+      for (const slot of await readdir(join(root, app))) folders.push(join(root, app, slot))
+    }
+    const all = await Promise.all(folders.map(occupancyOf))
+    return all.filter((kept) => kept !== null)
+  }
+
+  /** A release that is here, null if it is not. */
+  async release(hash: string): Promise<Release | null> {
+    const bytes = await this.store.read(hash)
+    return bytes && hashOf(bytes) === hash ? decodeRelease(bytes) : null
+  }
+
+  /** The folder of a bundle, all of whose chunks are here. It is unpacked once for all its instances. */
+  bundle(list: string, entries: readonly ChunkEntry[]): Promise<string> {
+    const unpacking = this.#unpacking.get(list) ?? this.#unpack(list, entries)
+    this.#unpacking.set(list, unpacking)
+    return unpacking.finally(() => this.#unpacking.delete(list))
+  }
+
+  async #unpack(list: string, entries: readonly ChunkEntry[]): Promise<string> {
+    const folder = join(this.#dir, 'bundles', list)
+    if (await stat(folder).catch(() => null)) return folder
+    await mkdir(join(this.#dir, 'bundles'), { recursive: true })
+    await unpack(this.store.bytesOf(entries), folder)
+    await seal(folder)
+    return folder
+  }
+
+  /** Deletes what no kept release needs: bundles by the hash of their list, and chunks. */
+  async prune(releases: readonly { hash: string; list: string }[]) {
+    const lists = new Set(releases.map(({ list }) => list))
+    await this.store.retain([...lists, ...releases.map(({ hash }) => hash)])
+    const folder = join(this.#dir, 'bundles')
+    for (const name of await readdir(folder).catch(() => [])) {
+      if (!lists.has(name) && !this.#unpacking.has(name)) await removeSealed(join(folder, name))
+    }
+  }
+}

@@ -1,0 +1,240 @@
+import { EventEmitter } from 'node:events'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { SeaportError } from '../core/errors.js'
+import { KeyPair, randomSeed, toHex } from '../core/keys.js'
+import type { MemberOptions } from '../registry/replica/participant.js'
+import { signInstance } from '../registry/trust/instance-proof.js'
+import { Service } from '../service.js'
+import { AppInstance, type InstanceState } from './app-instance.js'
+import type { Driver } from './driver/driver.js'
+import type { Release } from './release.js'
+
+/** Which instance it is. Kept on the disk, so that the host finds it again. */
+export interface Occupancy {
+  app: string
+  slot: number
+  /** The hash of its release. */
+  hash: string
+  /** Ms since 1970. */
+  createdAt: number
+}
+
+export interface HostedInstanceOptions extends Occupancy {
+  release: Release
+  /** The folder of its bundle. */
+  bundle: string
+  /** Its own folder, with its key, its log and its data. */
+  folder: string
+  /** Bytes that it may use; 0 for no limit. */
+  memory: number
+  driver: Driver
+  /** Who signs that it is an instance of the app. */
+  host: KeyPair
+  hostName: string
+  member: MemberOptions & { registryPublicKey: Buffer; dir: string }
+  /** How long open streams may go on when it is stopped, in ms. */
+  drainTimeout?: number | undefined
+  /** Between two checks, in ms. */
+  checkInterval?: number | undefined
+}
+
+export interface InstanceStatus extends Occupancy {
+  version: string
+  /** The instance's public key, hex. */
+  key: string
+  state: InstanceState
+  /** Why it does not pass, and the last lines of its output if it ends again and again. */
+  reason: string | null
+  pid: number | null
+  /** How often its program has ended by itself since the host was started. */
+  restarts: number
+}
+
+export const LOG_FILE = 'log'
+const OCCUPANCY_FILE = 'occupancy.json'
+const STATE_FILE = 'state.json'
+const KEY_FILE = 'seed'
+const DATA_FOLDER = 'data'
+const PRIVATE_FILE = 0o600
+const PRIVATE_FOLDER = 0o700
+const LAST_LINES = 5
+
+/** One instance of an app on this host: its program, and its place in the registry under a key of its own. */
+export class HostedInstance extends EventEmitter<{ change: [] }> {
+  readonly occupancy: Occupancy
+  readonly release: Release
+
+  readonly #options: HostedInstanceOptions
+  readonly #program: AppInstance
+  #keyPair: KeyPair | null = null
+  #service: Service | null = null
+  /** The port that is registered. */
+  #port: number | null = null
+  #reason: string | null = null
+  #isEnding = false
+
+  constructor(options: HostedInstanceOptions) {
+    super()
+    const { app, slot, hash, createdAt, release, bundle, folder, memory, driver, hostName } =
+      options
+    this.#options = options
+    this.occupancy = { app, slot, hash, createdAt }
+    this.release = release
+    this.#program = new AppInstance({
+      driver,
+      terms: {
+        name: nameOf(app, slot),
+        command: release.command,
+        folder: bundle,
+        data: join(folder, DATA_FOLDER),
+        log: join(folder, LOG_FILE),
+        memory,
+        env: {
+          ...release.env,
+          APP_NAME: app,
+          APP_VERSION: release.version,
+          APP_INSTANCE: `${slot}`,
+          APP_HOST: hostName
+        }
+      },
+      port: release.port,
+      check: release.check,
+      checkInterval: options.checkInterval,
+      stateFile: join(folder, STATE_FILE)
+    })
+    this.#program.on('change', (state) => void this.#onchange(state))
+    this.#program.on('exit', () => this.emit('change'))
+  }
+
+  get state(): InstanceState {
+    return this.#isEnding ? 'ending' : this.#program.state
+  }
+
+  /** For how long it has passed, in ms. */
+  get passingFor(): number {
+    return this.#program.passingFor
+  }
+
+  get status(): InstanceStatus {
+    return {
+      ...this.occupancy,
+      version: this.release.version,
+      key: this.#keyPair ? toHex(this.#keyPair.publicKey) : '',
+      state: this.state,
+      reason: this.#reason ?? this.#program.reason,
+      pid: this.#program.pid,
+      restarts: this.#program.stats.exits
+    }
+  }
+
+  /** Finds the program running, or starts it, and keeps it running. @throws STORAGE_FAILED */
+  async start() {
+    const { folder } = this.#options
+    await mkdir(join(folder, DATA_FOLDER), { recursive: true, mode: PRIVATE_FOLDER })
+    this.#keyPair = await keepKey(join(folder, KEY_FILE))
+    await replaceFile(join(folder, OCCUPANCY_FILE), JSON.stringify(this.occupancy))
+    if (!this.#isEnding) this.#program.start()
+  }
+
+  /** Withdraws it, lets its streams end, and ends the program. */
+  async stop() {
+    this.#isEnding = true
+    this.emit('change')
+    await this.#service?.destroy()
+    await this.#program.stop()
+    await replaceFile(join(this.#options.folder, OCCUPANCY_FILE), 'null')
+  }
+
+  /** Withdraws it, and lets the program run: the next process of the host finds it. */
+  async leave() {
+    this.#isEnding = true
+    await this.#service?.destroy()
+    await this.#program.leave()
+  }
+
+  /** Asks consumers to go elsewhere if they can. */
+  drain() {
+    this.#service?.drain()
+  }
+
+  /** Never rejects. */
+  async #onchange(state: InstanceState) {
+    if (this.#isEnding) return
+    if (state === 'passing') await this.#register()
+    const isLooping = state === 'failing' && this.#program.isCrashLooping
+    const lines = isLooping ? await this.#program.lastLines(LAST_LINES).catch(() => []) : []
+    this.#reason = isLooping ? [`crash loop: ${this.#program.reason}`, ...lines].join('\n') : null
+    this.emit('change')
+  }
+
+  /** Into the registry, once it passes; its record says from then on how it is. Another port is another registration. */
+  async #register() {
+    const { app, slot, hash } = this.occupancy
+    const { host, member, release, drainTimeout, checkInterval } = this.#options
+    const { port } = this.#program
+    if (this.#service && this.#port === port) return
+    await this.#service?.destroy()
+    if (this.#isEnding) return
+    this.#port = port
+    const keyPair = this.#keyPair as KeyPair
+    const subject = {
+      registry: toHex(member.registryPublicKey),
+      key: toHex(keyPair.publicKey),
+      role: app,
+      version: release.version
+    }
+    const terms = {
+      ...member,
+      role: `${app}@${release.version}`,
+      keyPair,
+      app: signInstance(host, subject, { release: hash, slot, issuedAt: Date.now() }),
+      drainTimeout,
+      timeout: Infinity
+    }
+    const service =
+      port === null
+        ? Service({ ...terms, commands: {} })
+        : Service({ ...terms, port, check: release.check, checkInterval })
+    this.#service = service
+    service.on('registered', () => this.emit('change'))
+    service.setup().catch((error: SeaportError) => {
+      if (error.code === 'CLOSED') return
+      this.#reason = error.message
+      this.emit('change')
+    })
+  }
+}
+
+/** What ran in the folder of an instance when the host ended; null if nothing did. */
+export async function occupancyOf(folder: string): Promise<Occupancy | null> {
+  try {
+    const { app, slot, hash, createdAt } = JSON.parse(
+      await readFile(join(folder, OCCUPANCY_FILE), 'utf8')
+    )
+    return typeof app === 'string' && Number.isInteger(slot) ? { app, slot, hash, createdAt } : null
+  } catch {
+    return null
+  }
+}
+
+/** Its key stays the same for as long as the host keeps its folder. */
+async function keepKey(file: string): Promise<KeyPair> {
+  const known = await readFile(file, 'utf8').catch(() => null)
+  if (known !== null) return KeyPair(known)
+  const seed = toHex(randomSeed())
+  await replaceFile(file, seed)
+  return KeyPair(seed)
+}
+
+/** A crash leaves the old content or the new one. */
+async function replaceFile(file: string, text: string) {
+  const draft = `${file}.new`
+  await writeFile(draft, text, { mode: PRIVATE_FILE })
+  await rename(draft, file)
+}
+
+/** For the names of groups of processes: of `a-z 0-9 -`. */
+function nameOf(app: string, slot: number): string {
+  return `${Buffer.from(app).toString('hex').slice(0, 80)}-${slot}`
+}

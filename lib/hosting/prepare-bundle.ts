@@ -1,0 +1,54 @@
+import { execFile } from 'node:child_process'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { SeaportError } from '../core/errors.js'
+import { type AppFile, readAppFile } from './app-file.js'
+import { ChunkStore } from './bundle/chunk-store.js'
+import { type Bundle, packFolder } from './bundle/pack.js'
+import { PackMemory } from './bundle/pack-memory.js'
+
+/** Fields of the app file that hosts of this build do nothing with: nobody is to believe that they do. */
+const LATER = ['setup', 'before', 'uses', 'sandbox'] as const
+
+const run = promisify(execFile)
+
+/**
+ * Reads the app file of a folder, builds it where the file says how, and packs it.
+ *
+ * @param dir where its chunks are kept for who fetches them
+ * @param onprogress what happens, as people read it
+ * @throws BAD_CONFIG, BAD_BUNDLE, COMMAND_FAILED, DISK_FULL, STORAGE_FAILED
+ */
+export async function prepareBundle(
+  folder: string,
+  dir: string,
+  onprogress: (text: string) => void
+): Promise<{ file: AppFile; bundle: Bundle; store: ChunkStore }> {
+  const file = await readAppFile(folder)
+  for (const field of LATER) {
+    const value = file[field]
+    const isSet = Array.isArray(value) ? value.length > 0 : value
+    if (isSet) throw notYet(field)
+  }
+  if (file.place.single) throw notYet('place.single')
+  if (file.place.cpu !== null) throw notYet('place.cpu')
+  if (file.build) {
+    onprogress(`building: ${file.build.join(' ')}`)
+    const [program = '', ...args] = file.build
+    await run(program, args, { cwd: folder }).catch((error) => {
+      throw SeaportError.COMMAND_FAILED(`build: ${error.stderr || error.message}`, error)
+    })
+  }
+  await mkdir(dir, { recursive: true })
+  const store = new ChunkStore(join(dir, 'chunks'), { minFree: 0 })
+  const memory = await PackMemory.open(join(dir, `${encodeURIComponent(file.name)}.json`))
+  const bundle = await packFolder(folder, { store, memory })
+  for (const { path, why } of bundle.leftOut) onprogress(`left out: ${path} (${why})`)
+  onprogress(`${bundle.files} files, ${bundle.size} bytes, ${bundle.chunks.length} chunks`)
+  return { file, bundle, store }
+}
+
+function notYet(field: string): SeaportError {
+  return SeaportError.BAD_CONFIG(`hyperseaport.app.json: ${field} is not supported yet`)
+}

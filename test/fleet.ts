@@ -1,0 +1,131 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { Apps, Host, KeyPair, Registry, Web } from '../lib/index.js'
+import { Testbed } from './testbed.js'
+
+const TIMINGS = { sameOthers: 200, lost: 500, quiet: 500 }
+const SERVER = `
+  let posts = 0
+  require('node:http').createServer((request, response) => {
+    if (request.method === 'POST') posts++
+    const { APP_NAME, APP_VERSION, APP_INSTANCE } = process.env
+    response.end(JSON.stringify({ pid: process.pid, posts, APP_NAME, APP_VERSION, APP_INSTANCE, seen: Object.keys(process.env) }))
+  }).listen(process.env.PORT, '127.0.0.1', () => console.log('hello from', process.pid))`
+
+/** A registry, and hosts, gateways and deployers of it, in this process; apps are processes of their own. */
+export class Fleet {
+  readonly testbed: Testbed
+  readonly registry: Registry
+  readonly #seed: Buffer
+  readonly #t: Test
+  readonly #dirs = new Map<string, string>()
+
+  private constructor(t: Test, testbed: Testbed, registry: Registry, seed: Buffer) {
+    this.#t = t
+    this.testbed = testbed
+    this.registry = registry
+    this.#seed = seed
+  }
+
+  static async make(t: Test): Promise<Fleet> {
+    const testbed = await Testbed.make(t)
+    const seed = KeyPair().publicKey
+    const { bootstrap } = testbed
+    const dir = await testbed.dir()
+    const registry = Registry({ seed, dir, bootstrap, private: false })
+    t.teardown(() => registry.destroy())
+    await registry.setup()
+    return new Fleet(t, testbed, registry, seed)
+  }
+
+  /** The same name has the same folder. */
+  async host(name = 'one'): Promise<Host> {
+    const dir = this.#dirs.get(name) ?? (await this.testbed.dir())
+    this.#dirs.set(name, dir)
+    const { bootstrap } = this.testbed
+    const host = Host({
+      ...{ seed: this.#seed, name, dir, bootstrap },
+      minFree: 0,
+      stopApps: false,
+      timings: TIMINGS,
+      checkInterval: 100
+    })
+    this.#t.teardown(async () => {
+      const pids = host.instances.map(({ pid }) => pid)
+      await host.destroy()
+      for (const pid of pids) if (pid !== null) endGroup(pid)
+    })
+    await host.setup()
+    return host
+  }
+
+  async apps(): Promise<Apps> {
+    const { bootstrap } = this.testbed
+    const apps = Apps({ seed: this.#seed, bootstrap, dir: await this.testbed.dir() })
+    this.#t.teardown(() => apps.destroy())
+    return apps.setup()
+  }
+
+  async web(): Promise<Web> {
+    const { registryPublicKey } = this.registry
+    const { bootstrap } = this.testbed
+    const dir = await this.testbed.dir()
+    const web = Web({ registryPublicKey, bootstrap, dir, apps: [{ host: '*.test' }] })
+    this.#t.teardown(() => web.destroy())
+    return web.setup()
+  }
+
+  async app(more: { name?: string; version: string }, folder?: string): Promise<string> {
+    const at = folder ?? (await mkdtemp(join(tmpdir(), 'seaport-app-')))
+    if (!folder) this.#t.teardown(() => rm(at, { recursive: true, force: true }))
+    const file = { name: 'hello', hostnames: ['hello.test'], update: { steady: '100ms' }, ...more }
+    await writeFile(join(at, 'hyperseaport.app.json'), JSON.stringify(file))
+    await writeFile(join(at, 'server.js'), SERVER)
+    return at
+  }
+
+  /** Until an app is as it is wanted. */
+  async settled(apps: Apps, app: string) {
+    for (;;) {
+      const { statement, instances, passing, wanted } = await apps.status(app)
+      const isDone =
+        passing === wanted &&
+        instances.length === wanted &&
+        instances.every(({ hash, state }) => hash === statement.release && state === 'passing')
+      if (isDone) return
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+
+  /** Until a gateway knows an instance. */
+  async seen(web: Web, host: string) {
+    while ((await this.get(web, host)).status !== 200) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+
+  get(web: Web, host: string, method = 'GET') {
+    // biome-ignore lint/suspicious/noExplicitAny: the app's own JSON
+    return new Promise<{ status: number | undefined; body: any }>((resolve, reject) => {
+      const asked = request({ port: web.port, host: '127.0.0.1', method, headers: { host } })
+      asked.on('error', reject)
+      asked.on('response', async (response) => {
+        const pieces: Buffer[] = []
+        for await (const piece of response) pieces.push(piece)
+        resolve({ status: response.statusCode, body: JSON.parse(`${Buffer.concat(pieces)}`) })
+      })
+      asked.end(method === 'POST' ? 'body' : undefined)
+    })
+  }
+}
+
+function endGroup(pid: number) {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // It has ended.
+  }
+}

@@ -1,0 +1,124 @@
+import t from 'tap'
+import { Apps, Service } from '../lib/index.js'
+import { Fleet } from './fleet.js'
+
+const skip = process.platform !== 'linux' && 'processes of apps are run on Linux only'
+t.test('an app runs on a host, is updated, outlives the host, and stops', { skip }, async (t) => {
+  const fleet = await Fleet.make(t)
+  const host = await fleet.host()
+  const apps = await fleet.apps()
+  const web = await fleet.web()
+  const folder = await fleet.app({ version: '1.0.0' })
+
+  t.match(await fleet.get(web, 'hello.test'), { status: 404 })
+  const first = await apps.run(folder)
+  await fleet.settled(apps, 'hello')
+  const one = await fleet.get(web, 'hello.test')
+  t.match(one, { status: 200, body: { APP_NAME: 'hello', APP_VERSION: '1.0.0' } })
+  t.notOk(
+    one.body.seen.some((name: string) => /hyperseaport/i.test(name)),
+    'it sees nothing of the host'
+  )
+  t.match(await fleet.get(web, 'hello.test', 'POST'), { body: { posts: 1 } }, 'once, and here')
+  t.match(await fleet.get(web, 'other.test'), { status: 404 })
+  t.match(await apps.status('hello'), {
+    passing: 1,
+    wanted: 1,
+    silent: [],
+    instances: [{ app: 'hello', slot: 0, state: 'passing', pid: one.body.pid, hostName: 'one' }]
+  })
+  for await (const { lines } of apps.logs('hello')) {
+    t.match(lines.join('\n'), `hello from ${one.body.pid}`)
+  }
+
+  // The host's own process ends and comes back: the app goes on, and is found again.
+  await host.destroy()
+  await fleet.host()
+  await fleet.settled(apps, 'hello')
+  await fleet.seen(web, 'hello.test')
+  t.match(await fleet.get(web, 'hello.test'), { body: { pid: one.body.pid } })
+
+  await fleet.app({ version: '2.0.0' }, folder)
+  await apps.run(folder)
+  await fleet.settled(apps, 'hello')
+  await fleet.seen(web, 'hello.test')
+  const two = await fleet.get(web, 'hello.test')
+  t.match(two, { body: { APP_VERSION: '2.0.0' } })
+  t.same(
+    apps.history('hello').map(({ version }) => version),
+    ['2.0.0', '1.0.0']
+  )
+  await apps.rollback('hello')
+  await fleet.settled(apps, 'hello')
+  t.equal((await apps.status('hello')).statement.release, first.release)
+
+  await apps.scale('hello', 2)
+  await fleet.settled(apps, 'hello')
+  const { instances } = await apps.status('hello')
+  t.equal(new Set(instances.map(({ pid }) => pid)).size, 2)
+  await apps.restart('hello')
+  await fleet.settled(apps, 'hello')
+  const restarted = await apps.status('hello')
+  const former = new Set(instances.map(({ pid }) => pid))
+  t.notOk(
+    restarted.instances.some(({ pid }) => former.has(pid)),
+    'each was replaced'
+  )
+
+  await apps.stop('hello')
+  await fleet.settled(apps, 'hello')
+  t.match(await fleet.get(web, 'hello.test'), { status: 404 })
+  t.same((await apps.status('hello')).instances, [])
+  await apps.remove('hello')
+  t.same(apps.list(), [])
+  t.throws(() => apps.history('hello'), { code: 'NOT_FOUND' })
+})
+
+t.test('nobody commands an app, or takes its traffic, who may not', { skip }, async (t) => {
+  const fleet = await Fleet.make(t)
+  const host = await fleet.host()
+  const apps = await fleet.apps()
+  await apps.run(await fleet.app({ version: '1.0.0' }))
+  await fleet.settled(apps, 'hello')
+  const { registryPublicKey } = fleet.registry
+  const { bootstrap } = fleet.testbed
+  const stranger = Apps({ registryPublicKey, bootstrap, dir: await fleet.testbed.dir() })
+  t.teardown(() => stranger.destroy())
+  await stranger.setup()
+  await t.rejects(stranger.stop('hello'), { code: 'NOT_GRANTED' })
+  await t.rejects(stranger.run(await fleet.app({ version: '9.0.0' })), { code: 'NOT_GRANTED' })
+  await t.rejects(stranger.drain('one'), { code: 'NOT_GRANTED' })
+  t.same(
+    (await stranger.status('hello')).instances,
+    [],
+    'hosts tell who may deploy it, and nobody else'
+  )
+
+  const thief = Service({
+    registryPublicKey,
+    bootstrap,
+    role: 'hello@99.0.0',
+    commands: {},
+    dir: await fleet.testbed.dir()
+  })
+  t.teardown(() => thief.destroy())
+  await thief.setup()
+  const web = await fleet.web()
+  await fleet.seen(web, 'hello.test')
+  t.match(await fleet.get(web, 'hello.test'), { body: { APP_VERSION: '1.0.0' } })
+
+  await t.rejects(apps.run(await fleet.app({ name: 'other', version: '1.0.0' })), {
+    code: 'HOSTNAME_TAKEN'
+  })
+  const [one, other] = await Promise.allSettled([
+    (await fleet.apps()).scale('hello', 0),
+    (await fleet.apps()).scale('hello', 0)
+  ])
+  t.same([one.status, other.status].sort(), ['fulfilled', 'rejected'], 'two at once: one CONFLICT')
+  t.match(
+    [one, other].find(({ status }) => status === 'rejected'),
+    { reason: { code: 'CONFLICT' } }
+  )
+  await fleet.settled(apps, 'hello')
+  t.same(host.instances, [])
+})
