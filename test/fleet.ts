@@ -49,7 +49,7 @@ export class Fleet {
     const host = Host({
       ...{ seed: this.#seed, name, dir, bootstrap },
       minFree: 0,
-      stopApps: false,
+      drainTimeout: 500,
       timings: TIMINGS,
       checkInterval: 100
     })
@@ -102,7 +102,9 @@ export class Fleet {
 
   /** Until a gateway knows an instance. */
   async seen(web: Web, host: string) {
-    while ((await this.get(web, host)).status !== 200) {
+    for (;;) {
+      const { status } = await this.get(web, host)
+      if (status === 200) return
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
   }

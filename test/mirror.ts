@@ -40,6 +40,20 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/gateway/grpc.test.ts': ['gateway/preface', 'http/http2-request', 'http/http2-sessions'],
   'test/gateway/tls.test.ts': ['gateway/tls-certificate'],
   'test/gateway/host-guard.test.ts': ['web', 'dashboard/pages'],
+  'test/heavy/host.test.ts': [
+    'host',
+    'apps',
+    'hosting/app-status',
+    'hosting/fleet',
+    'hosting/host-agent',
+    'hosting/host-commands',
+    'hosting/host-folder',
+    'hosting/hosted-instance',
+    'hosting/log-file',
+    'hosting/merge-items',
+    'hosting/prepare-bundle',
+    'hosting/spread-release'
+  ],
   'test/messaging/frames.test.ts': ['messaging/body', 'messaging/frame-reader', 'messaging/meta'],
   'test/messaging/sender.test.ts': [
     'core/executed',

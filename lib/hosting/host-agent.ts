@@ -139,8 +139,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     const instances = [...this.#instances.values()].map((one) => this.#viewOf(one))
     const own = { host: this.#key, instances, releases: this.#releases }
     const view = fleetOf(replica, own, (one, steady) => this.#isSteady(one, steady))
-    const mayHost = replica.membership.grants.allows(this.#key, { kind: 'host' })
-    if (!mayHost) return this.#endAll()
+    if (this.#isPutOut()) return this.#endAll()
     const decision = this.#placer.look(view, performance.now())
     this.#waitsFor = decision.waitsFor
     for (const change of decision.changes) this.#do(change)
@@ -149,6 +148,13 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
       if (release.update.steady > 0) this.look(Math.min(release.update.steady, RETRY_MS))
     }
     void this.#prune()
+  }
+
+  /** Whether the right to run apps was taken from it. That nothing is known of it ends nothing: our copy may lack it. */
+  #isPutOut(): boolean {
+    const { grants } = this.#options.replica.membership
+    const isKnown = grants.statementsAbout(this.#key).length > 0
+    return isKnown && !grants.allows(this.#key, { kind: 'host' })
   }
 
   /** Who may not run apps any more has none. */

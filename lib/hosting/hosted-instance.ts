@@ -84,7 +84,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     this.#program = new AppInstance({
       driver,
       terms: {
-        name: nameOf(app, slot),
+        name: nameOf(toHex(options.host.publicKey), app, slot),
         command: release.command,
         folder: bundle,
         data: join(folder, DATA_FOLDER),
@@ -234,7 +234,7 @@ async function replaceFile(file: string, text: string) {
   await rename(draft, file)
 }
 
-/** For the names of groups of processes: of `a-z 0-9 -`. */
-function nameOf(app: string, slot: number): string {
-  return `${Buffer.from(app).toString('hex').slice(0, 80)}-${slot}`
+/** Names its groups of processes, of `a-z 0-9 -`. Two hosts on one machine must not end each other's. */
+function nameOf(host: string, app: string, slot: number): string {
+  return `${host.slice(0, 16)}-${Buffer.from(app).toString('hex').slice(0, 70)}-${slot}`
 }

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { Apps, Service } from '../lib/index.js'
-import { Fleet } from './fleet.js'
+import { Apps, Service } from '../../lib/index.js'
+import { Fleet } from '../fleet.js'
 
 const skip = process.platform !== 'linux' && 'processes of apps are run on Linux only'
 t.test('an app runs on a host, is updated, outlives the host, and stops', { skip }, async (t) => {
@@ -13,6 +13,7 @@ t.test('an app runs on a host, is updated, outlives the host, and stops', { skip
   t.match(await fleet.get(web, 'hello.test'), { status: 404 })
   const first = await apps.run(folder)
   await fleet.settled(apps, 'hello')
+  await fleet.seen(web, 'hello.test')
   const one = await fleet.get(web, 'hello.test')
   t.match(one, { status: 200, body: { APP_NAME: 'hello', APP_VERSION: '1.0.0' } })
   t.notOk(
@@ -110,10 +111,10 @@ t.test('nobody commands an app, or takes its traffic, who may not', { skip }, as
   await t.rejects(apps.run(await fleet.app({ name: 'other', version: '1.0.0' })), {
     code: 'HOSTNAME_TAKEN'
   })
-  const [one, other] = await Promise.allSettled([
-    (await fleet.apps()).scale('hello', 0),
-    (await fleet.apps()).scale('hello', 0)
-  ])
+  const deployers = [await fleet.apps(), await fleet.apps()]
+  const both = deployers.map((deployer) => deployer.scale('hello', 0))
+  const [one, other] = await Promise.allSettled(both)
+  if (!one || !other) return
   t.same([one.status, other.status].sort(), ['fulfilled', 'rejected'], 'two at once: one CONFLICT')
   t.match(
     [one, other].find(({ status }) => status === 'rejected'),
