@@ -112,7 +112,7 @@ t.test('nobody commands an app, or takes its traffic, who may not', { skip }, as
     code: 'HOSTNAME_TAKEN'
   })
   const deployers = [await fleet.apps(), await fleet.apps()]
-  const both = deployers.map((deployer) => deployer.scale('hello', 0))
+  const both = [deployers[0]?.scale('hello', 0), deployers[1]?.stop('hello')]
   const [one, other] = await Promise.allSettled(both)
   if (!one || !other) return
   t.same([one.status, other.status].sort(), ['fulfilled', 'rejected'], 'two at once: one CONFLICT')
@@ -121,7 +121,7 @@ t.test('nobody commands an app, or takes its traffic, who may not', { skip }, as
     { reason: { code: 'CONFLICT' } }
   )
   // This deployer may hear of it later than the two.
-  while (apps.list()[0]?.instances !== 0) await new Promise((resolve) => setTimeout(resolve, 50))
+  while (apps.list()[0]?.seq === 1) await new Promise((resolve) => setTimeout(resolve, 50))
   await fleet.settled(apps, 'hello')
   t.same(host.instances, [])
 })
