@@ -27,8 +27,7 @@ export class Admission {
 
   /** Whether a key may open streams of a purpose; an error says why not. */
   authorize(consumer: string, purpose: string): boolean | SeaportError {
-    // Who takes over is asked on the stream: it shows whose word it has.
-    if (purpose === TAKEOVER) return true
+    if (purpose === TAKEOVER) return this.#denialOfTakeOver(consumer) ?? true
     if (this.#allow && !this.#allow.has(consumer)) return false
     if (purpose === MAIL || purpose === MAILBOX) return this.#denialOfMail(consumer) ?? true
     if (purpose !== BYTES) return this.#denialOfTalk(consumer) ?? true
@@ -59,6 +58,18 @@ export class Admission {
     return SeaportError.NOT_GRANTED(
       `this registry is private, and ${consumer} has no grant, so it may not write letters`
     )
+  }
+
+  /**
+   * Who takes over is asked on the stream: it shows whose word it has, and may be a key that was granted nothing. Who
+   * has lost what he was granted has no link any more, not for this either.
+   */
+  #denialOfTakeOver(consumer: string): SeaportError | null {
+    const { grants } = this.#options
+    const isKnown = grants.statementsAbout(consumer).length > 0
+    return isKnown && !grants.allows(consumer, { kind: 'read' })
+      ? SeaportError.NOT_GRANTED(`this registry is private, and ${consumer} is not let in any more`)
+      : null
   }
 
   #denial(consumer: string, right: 'consume' | 'call', what: string): SeaportError {
