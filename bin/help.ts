@@ -42,7 +42,7 @@ export function helpOfAll(commands: Declaration[]): string {
   if (!first) return ''
   const verbs = commands.map((command): Row => {
     const hint = command === first ? '[default]' : ''
-    return [`${PROGRAM} ${signature(command)}`, command.describe, hint]
+    return [`${PROGRAM} ${command.verb}`, command.describe, hint]
   })
   return join([
     [`${PROGRAM} <verb> [flags]`],

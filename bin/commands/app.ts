@@ -32,7 +32,7 @@ type Action = (settings: Settings, lifetime: Lifetime) => Promise<void>
 export const app: Command = {
   verb: 'app',
   positional: ['action', 'name', 'value'],
-  describe: 'Create, push, run, update, scale, watch and remove apps on the hosts of a registry',
+  describe: 'Create, push, run, update, scale and remove apps on the hosts of a registry',
   flags: {
     action: {
       describe: `One of ${ACTIONS.replaceAll(' ', ', ')}`,
