@@ -100,11 +100,16 @@ export class Fleet {
     }
   }
 
-  /** Until a gateway knows an instance. */
-  async seen(web: Web, host: string) {
+  /**
+   * Until a gateway, which hears of changes a moment later than hosts do, answers with a status, by an app of a version.
+   *
+   * @returns the answer
+   */
+  async answered(web: Web, host: string, status: number, version?: string) {
     for (;;) {
-      const { status } = await this.get(web, host)
-      if (status === 200) return
+      const answer = await this.get(web, host)
+      const isRight = version === undefined || answer.body.APP_VERSION === version
+      if (answer.status === status && isRight) return answer
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
   }

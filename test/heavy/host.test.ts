@@ -13,9 +13,8 @@ t.test('an app runs on a host, is updated, outlives the host, and stops', { skip
   t.match(await fleet.get(web, 'hello.test'), { status: 404 })
   const first = await apps.run(folder)
   await fleet.settled(apps, 'hello')
-  await fleet.seen(web, 'hello.test')
-  const one = await fleet.get(web, 'hello.test')
-  t.match(one, { status: 200, body: { APP_NAME: 'hello', APP_VERSION: '1.0.0' } })
+  const one = await fleet.answered(web, 'hello.test', 200, '1.0.0')
+  t.match(one, { body: { APP_NAME: 'hello' } })
   t.notOk(
     one.body.seen.some((name: string) => /hyperseaport/i.test(name)),
     'it sees nothing of the host'
@@ -36,15 +35,13 @@ t.test('an app runs on a host, is updated, outlives the host, and stops', { skip
   await host.destroy()
   await fleet.host()
   await fleet.settled(apps, 'hello')
-  await fleet.seen(web, 'hello.test')
-  t.match(await fleet.get(web, 'hello.test'), { body: { pid: one.body.pid } })
+  const again = await fleet.answered(web, 'hello.test', 200)
+  t.match(again, { body: { pid: one.body.pid } })
 
   await fleet.app({ version: '2.0.0' }, folder)
   await apps.run(folder)
   await fleet.settled(apps, 'hello')
-  await fleet.seen(web, 'hello.test')
-  const two = await fleet.get(web, 'hello.test')
-  t.match(two, { body: { APP_VERSION: '2.0.0' } })
+  await fleet.answered(web, 'hello.test', 200, '2.0.0')
   t.same(
     apps.history('hello').map(({ version }) => version),
     ['2.0.0', '1.0.0']
@@ -68,7 +65,7 @@ t.test('an app runs on a host, is updated, outlives the host, and stops', { skip
 
   await apps.stop('hello')
   await fleet.settled(apps, 'hello')
-  t.match(await fleet.get(web, 'hello.test'), { status: 404 })
+  await fleet.answered(web, 'hello.test', 404)
   t.same((await apps.status('hello')).instances, [])
   await apps.remove('hello')
   t.same(apps.list(), [])
@@ -105,8 +102,7 @@ t.test('nobody commands an app, or takes its traffic, who may not', { skip }, as
   t.teardown(() => thief.destroy())
   await thief.setup()
   const web = await fleet.web()
-  await fleet.seen(web, 'hello.test')
-  t.match(await fleet.get(web, 'hello.test'), { body: { APP_VERSION: '1.0.0' } })
+  await fleet.answered(web, 'hello.test', 200, '1.0.0')
 
   await t.rejects(apps.run(await fleet.app({ name: 'other', version: '1.0.0' })), {
     code: 'HOSTNAME_TAKEN'
