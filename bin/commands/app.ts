@@ -17,7 +17,7 @@ const WAIT_MS = 120_000
 const POLL_MS = 1000
 const SKELETON = {
   'hyperseaport.app.json': (name: string) =>
-    `${JSON.stringify({ name, version: '1.0.0', command: ['node', 'server.js'], hostnames: [`${name}-world.test`], update: { steady: '1s' } }, null, 2)}\n`,
+    `${JSON.stringify({ name, version: '1.0.0', command: ['node', 'server.js'], hostnames: [`${name}.test`], update: { steady: '1s' } }, null, 2)}\n`,
   'server.js': () => `import { createServer } from 'node:http'
 
 // A host says in PORT where to listen.
@@ -65,7 +65,7 @@ export const app: Command = {
     ...ADMIN_FLAGS
   },
   examples: [
-    ['app create hello', 'Write an app to begin with into the folder hello, or here'],
+    ['app create hello', 'Write an app to begin with into the working folder'],
     ['app run --folder hello', 'Push it, and have it run; again for a new version'],
     ['app status hello', 'Where it runs, and how'],
     ['app scale hello 3', 'Three instances; all for one on each host'],
@@ -99,7 +99,7 @@ function changing(
 
 const RUN: Record<string, Action> = {
   async create(settings) {
-    const name = settings.text('name', 'hello')
+    const name = settings.text('name', 'hello-world')
     const { mkdir, writeFile } = await import('node:fs/promises')
     const { join } = await import('node:path')
     const folder = settings.path('folder', process.cwd())
