@@ -292,8 +292,9 @@ t.test('a send inside a handler has what is left of the time, and ends with it',
       }
     }
   })
+  // Both deadlines are one moment: the caller's own, or what became of the send inside, may come first.
   await t.rejects(b.sender.send('middle', null, { timeout: 300, meta: { traceparent: TRACE } }), {
-    code: 'DEADLINE'
+    message: /^(COMMAND_FAILED: DEADLINE: )?DEADLINE: /
   })
   t.ok((lasts[0] as number) <= 201, `${lasts[0]} ms were left of 300`)
   await aborted.promise
