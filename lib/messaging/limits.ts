@@ -31,9 +31,10 @@ export class Limits {
       throw SeaportError.USAGE(`a timeout is a number of ms above 0, not ${timeout}`)
     }
     const outer = inherited.getStore()
-    const own = performance.now() + Math.min(timeout, MAX_TIMEOUT_MS)
+    const now = performance.now()
+    const own = now + Math.min(timeout, MAX_TIMEOUT_MS)
     this.deadline = outer ? Math.min(own, outer.deadline) : own
-    this.#timeout = timeout
+    this.#timeout = Math.round(this.deadline - now)
     this.meta = outer ? { ...outer.meta, ...meta } : (meta ?? NO_META)
     if (signal) this.#signals.push(signal)
     if (outer) this.#signals.push(outer.signal)
