@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import { CASES, type Case, ok } from './cases.js'
 import { Harbor, portOf } from './harbor.js'
@@ -49,8 +50,14 @@ t.test('the fast path and node:http do the same with a connection that is kept',
       if (request.url === '/probe') response.end('probed')
       else each.answer(request, response)
     }
-    const { fast, plain } = await twins.converse({ pieces, answer })
-    t.strictSame(whole(fast, method), whole(plain, method), each.name)
+    const converse = async () => {
+      const { fast, plain } = await twins.converse({ pieces, answer })
+      return [whole(fast, method), whole(plain, method)] as const
+    }
+    // Where the service closes just then, a request may be sent twice, on either path.
+    let [fast, plain] = await converse()
+    for (let i = 0; i < 2 && !isDeepStrictEqual(fast, plain); i++) [fast, plain] = await converse()
+    t.strictSame(fast, plain, each.name)
   }
 })
 
