@@ -29,6 +29,8 @@ export interface NewcomerOptions extends TakeOverOptions {
 }
 
 const SEARCH_MS = 2000
+const UNLOCKED_WITHIN_MS = 500
+const LOCK_INTERVAL_MS = 20
 
 /** A newcomer that takes over from the running instance, or goes on with what one that died has left. */
 export class Newcomer {
@@ -89,11 +91,13 @@ export class Newcomer {
     const own = toHex(keyPair.publicKey)
     const found = only === null ? running() : [only]
     let refusal: unknown = null
+    let isLost = false
     for (const key of found.filter((one) => one !== own)) {
       const takeOver = new TakeOver(key, this.#options)
       try {
         const heritage = await takeOver.begin()
         if (heritage === 'lost') {
+          isLost = true
           const { partial } = takeOver
           if (partial) this.#recovery.add(partial)
           continue
@@ -106,15 +110,17 @@ export class Newcomer {
       }
     }
     if (refusal && !this.#recovery.best) throw refusal
-    // It may have died while we asked.
-    if (await this.#fromJournals()) {
-      const { best } = this.#recovery
-      if (!best) return false
-      await state.adopt(best)
-      await this.#noteOver(best.head.owner)
-      return true
+    // It may have died while we asked. Its links go a moment before the lock of its journal does.
+    const until = performance.now() + (isLost ? UNLOCKED_WITHIN_MS : 0)
+    while (!(await this.#fromJournals())) {
+      if (performance.now() >= until) return false
+      await sleep(LOCK_INTERVAL_MS)
     }
-    return false
+    const { best } = this.#recovery
+    if (!best) return false
+    await state.adopt(best)
+    await this.#noteOver(best.head.owner)
+    return true
   }
 
   /**

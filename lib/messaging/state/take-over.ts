@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../../core/errors.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import type { LinkStream } from '../../link/stream.js'
@@ -31,9 +32,11 @@ export interface TakeOverOptions {
 }
 
 const TIMEOUT_MS = 2500
+const FINISH_MS = 1000
 /** A link that is lost is made once more. */
 const ATTEMPTS = 2
-/** The other one is dead, or as good as. */
+/** The other one is dead, or as good as. Who did not answer in time is not asked again. */
+const SILENT = new Set<string>(['OPEN_TIMEOUT', 'DEADLINE'])
 const LOST = new Set<string>(['LINK_LOST', 'OPEN_TIMEOUT', 'DEADLINE', 'STREAM_RESET', 'CANCELLED'])
 
 /** The newcomer's side of a hot swap. */
@@ -69,24 +72,34 @@ export class TakeOver {
         return await this.#begin()
       } catch (error) {
         this.#drop()
-        if (!LOST.has((error as SeaportError).code)) throw error
-        if (attempt >= ATTEMPTS) return 'lost'
+        const { code } = error as SeaportError
+        if (!LOST.has(code)) throw error
+        if (attempt >= ATTEMPTS || SILENT.has(code)) return 'lost'
       }
     }
   }
 
-  /** Tells it that we are registered. It goes on to leave. Never rejects: if this is lost, it sees our record. */
+  /**
+   * Tells it that we are registered. It goes on to leave. Never rejects, and never waits long: if this is lost, it sees
+   * our record, or is dead.
+   */
   async finish() {
+    const over = new AbortController()
+    await Promise.race([this.#tellTaken(), sleep(FINISH_MS, undefined, over)])
+    over.abort()
+    this.#drop()
+  }
+
+  async #tellTaken() {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       try {
         if (!this.#caller?.isOpen) await this.#connect()
         await this.#ask('taken', {})
-        break
+        return
       } catch {
         this.#drop()
       }
     }
-    this.#drop()
   }
 
   async #begin(): Promise<Heritage | null> {
