@@ -1,13 +1,17 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import t from 'tap'
 import { readAppFile } from '../lib/hosting/app-file.js'
 import { ChunkStore } from '../lib/hosting/bundle/chunk-store.js'
 import { packFolder } from '../lib/hosting/bundle/pack.js'
 import { freePort, isListening } from '../lib/serving/local-port.js'
-import { Cli } from './bin/cli.js'
+import { Cli, type Running } from './bin/cli.js'
 import { aFolder } from './hosting/bundle/folders.js'
+
+/** Each is a process of its own. */
+t.setTimeout(120_000)
 
 const PAIR = resolve(import.meta.dirname, '../../examples/one-service-one-consumer')
 const HELLO = resolve(import.meta.dirname, '../../examples/hello-world-app')
@@ -49,3 +53,36 @@ t.test(
     t.same(await exit, [0, null])
   }
 )
+
+t.test('of three workers on one machine one is killed, and no job is lost', async (t) => {
+  const cli = new Cli(t)
+  await cli.island()
+  const { registryPublicKey } = cli.seed()
+  await cli.start([]).waitForLine('registryPublicKey=')
+
+  const program = (name: string) => ({
+    program: resolve(import.meta.dirname, '../../examples/work-queue', name)
+  })
+  const workers = []
+  for (let i = 0; i < 3; i++) {
+    const worker = cli.start([registryPublicKey], program('worker.js'))
+    await worker.waitForLine('worker@1.0.0 is registered as ')
+    workers.push(worker)
+  }
+  const journal = cli.path('journal.txt')
+  const producer = cli.start([registryPublicKey, journal], program('producer.js'))
+  const [first] = workers as [Running]
+  await first.waitForLine('job ')
+  await first.kill('SIGKILL')
+  const { code, stdout } = await producer.outcome
+  t.equal(code, 0)
+  t.match(stdout, /^job \d+ once more: LINK_LOST$/m)
+  t.match(stdout, /all 30 jobs are done\n$/)
+  const done = readFileSync(journal, 'utf8').trim().split('\n')
+  const squares = Array.from({ length: 30 }, (_, i) => `${i + 1} ${(i + 1) ** 2}`)
+  t.same(done.toSorted(), squares.toSorted(), 'each is done, and once')
+
+  const again = await cli.run([registryPublicKey, journal], program('producer.js'))
+  t.match(again, { code: 0, stdout: 'all 30 jobs are done\n' })
+  for (const worker of workers.slice(1)) t.match(await worker.kill('SIGTERM'), { code: 0 })
+})
