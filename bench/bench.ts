@@ -22,6 +22,7 @@ import { keepAlive, perRequest } from './rows/http.js'
 import { idle } from './rows/idle.js'
 import { latency } from './rows/latency.js'
 import { memory } from './rows/memory.js'
+import { MESSAGE_BASELINES, messages } from './rows/messages.js'
 import { visible } from './rows/visible.js'
 import { type Row, type Stage, stand } from './stage.js'
 import { format, tables } from './tables.js'
@@ -29,7 +30,10 @@ import { targetsOf } from './targets.js'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const KINDS: PathKind[] = [direct, barePipe, ssh, plainRelay, seaportUdx, seaportDirect]
-const BASELINES = [...KINDS, nginx].filter(({ isBaseline }) => isBaseline).map(({ name }) => name)
+const BASELINES: string[] = [
+  ...[...KINDS, nginx].filter(({ isBaseline }) => isBaseline).map(({ name }) => name),
+  ...MESSAGE_BASELINES
+]
 /** The first five share their paths; the others open their own. What leaves dead peers behind
  * comes last: they are looked for a while, which counts as packets. */
 const ROWS: Row[] = [
@@ -40,6 +44,7 @@ const ROWS: Row[] = [
   latency,
   gateway,
   gatewayMemory,
+  messages,
   visible,
   idle,
   memory,

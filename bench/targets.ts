@@ -55,6 +55,21 @@ export function targetsOf(results: Results): Target[] {
     compare(`bulk.${way}`, TCP, '≥', 1, ssh.name, `bulk ${way}`)
     compare(`bulk.${way}`, TCP, '≥', 2.5, UDX, `bulk ${way}`)
   }
+  const sent = 'a command, 1 in flight, p50'
+  for (const [path, rpc, many, nats, events] of [
+    [TCP, 'protomux-rpc, TCP', 2, 3, 0.8],
+    [UDX, 'protomux-rpc, UDX', 1, 1.5, 0.4]
+  ] as const) {
+    const broker = 'NATS micro'
+    compare('messages.p50', path, '≤', 1 / 0.75, rpc, sent)
+    compare('messages.rate', path, '≥', many, rpc, 'commands, 64 in flight')
+    compare('messages.p50', path, '≤', 1, broker, sent)
+    compare('messages.rate', path, '≥', nats, broker, 'commands, 64 in flight')
+    for (const count of [1, 10, 100]) {
+      compare(`messages.events${count}`, path, '≥', events, broker, `events to ${count}`)
+    }
+    hold(`${path}: a service that speaks and is idle, in MiB`, get('messages.rss', path), '≤', 100)
+  }
   for (const path of [UDX, TCP]) {
     const [warm, bare] = [get('latency.p50', path), get('latency.p50', direct.name)]
     const beyond = warm === null || bare === null ? null : warm - bare
