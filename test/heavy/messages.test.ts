@@ -6,9 +6,9 @@ import type { SeaportError } from '../../lib/core/errors.js'
 import { Consumer, KeyPair, type PortlessEntry, Registry } from '../../lib/index.js'
 import { Testbed } from '../testbed.js'
 import { slowness } from '../watchdog.js'
-import type { AgentArguments, AgentReport } from './fixtures/talker.js'
 import { type Child, start } from './fixtures/child.js'
 import type { Heard, ListenerArguments } from './fixtures/listener.js'
+import type { AgentArguments, AgentReport } from './fixtures/talker.js'
 
 t.setTimeout(200_000)
 
