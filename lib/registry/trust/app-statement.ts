@@ -7,7 +7,7 @@ import { parseLabel } from '../../core/label.js'
 import { isExactVersion, isRoleName } from '../../core/role.js'
 import type { Rights } from './rights.js'
 import { isObject, type Statement, signStatement } from './statement.js'
-import { badField, checkStatement, isHex, type StatementKind } from './statement-kind.js'
+import { badField, checkStatement, isHex, isWhole, type StatementKind } from './statement-kind.js'
 
 /** What is to be of an app: `stopped` keeps its hostnames and its history, `removed` is a name that was used. */
 export type AppState = 'running' | 'stopped' | 'removed'
@@ -74,8 +74,6 @@ const MAX_HOSTNAMES = 16
 export const MAX_KEPT_RELEASES = 10
 const MAX_LABELS = 24
 const MAX_PLATFORMS = 16
-/** Leaves room above, so that nobody has the last word for good. */
-const MAX_NUMBER = 2 ** 52
 /** A claim to a hostname is dated so near to the clock of the registrar that writes it, in ms. */
 const MAX_CLAIM_SKEW_MS = 60 * 60 * 1000
 const STATES = new Set<unknown>(['running', 'stopped', 'removed'])
@@ -92,10 +90,10 @@ export const APP: StatementKind<AppStatement> = {
   checkFields(value) {
     const bad = (field: string) => badField('app statement', field)
     if (!isRoleName(value.app)) throw bad('app')
-    if (!isNumber(value.seq) || value.seq < 1) throw bad('seq')
+    if (!isWhole(value.seq) || value.seq < 1) throw bad('seq')
     if (value.seq === 1 ? value.after !== '' : !isHex(value.after, 32)) throw bad('after')
     if (!isHex(value.issuer, 32)) throw bad('issuer')
-    if (!isNumber(value.issuedAt)) throw bad('issuedAt')
+    if (!isWhole(value.issuedAt)) throw bad('issuedAt')
     if (!STATES.has(value.state)) throw bad('state')
     if (!isExactVersion(value.version)) throw bad('version')
     if (!isHex(value.release, 32)) throw bad('release')
@@ -103,7 +101,7 @@ export const APP: StatementKind<AppStatement> = {
     if (!isCount(value.instances)) throw bad('instances')
     if (!areClaims(value.hostnames)) throw bad('hostnames')
     if (!isPlace(value.place)) throw bad('place')
-    if (!isNumber(value.restarts)) throw bad('restarts')
+    if (!isWhole(value.restarts)) throw bad('restarts')
   },
   subject: ({ app }) => app,
   signer: ({ issuer }) => issuer,
@@ -231,12 +229,8 @@ function checkClaims(
   }
 }
 
-function isNumber(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MAX_NUMBER
-}
-
 function isCount(value: unknown): boolean {
-  return value === 'all' || (isNumber(value) && value <= MAX_INSTANCES)
+  return value === 'all' || (isWhole(value) && value <= MAX_INSTANCES)
 }
 
 function areClaims(value: unknown): boolean {
@@ -244,7 +238,7 @@ function areClaims(value: unknown): boolean {
   const claims = Object.entries(value)
   return (
     claims.length <= MAX_HOSTNAMES &&
-    claims.every(([hostname, since]) => isDnsName(hostname) && isNumber(since))
+    claims.every(([hostname, since]) => isDnsName(hostname) && isWhole(since))
   )
 }
 
@@ -262,7 +256,7 @@ function isPlace(value: unknown): boolean {
   return (
     areTexts(labels, MAX_LABELS) &&
     labels.every(isLabel) &&
-    isNumber(memory) &&
+    isWhole(memory) &&
     (platforms === undefined ||
       (areTexts(platforms, MAX_PLATFORMS) && platforms.every((one) => WORD.test(one)))) &&
     typeof driver === 'string' &&

@@ -1,7 +1,7 @@
 import type { KeyPair } from '../../core/keys.js'
 import { toHex } from '../../core/keys.js'
 import { type Statement, signStatement } from './statement.js'
-import { badField, isHex, type StatementKind } from './statement-kind.js'
+import { badField, isHex, later, type StatementKind } from './statement-kind.js'
 
 /** Whether a host is to be emptied of its apps, and given none. Keys are hex. */
 export interface Drain extends Statement {
@@ -39,10 +39,7 @@ export const DRAIN: StatementKind<Drain> = {
   mayIssue: ({ host, issuer }, rights) =>
     rights.allows(issuer, { kind: 'admin' }) ||
     (issuer === host && rights.allows(host, { kind: 'host' })),
-  merge(known, next) {
-    if (next.issuedAt !== known.issuedAt) return next.issuedAt > known.issuedAt ? next : known
-    return next.signature > known.signature ? next : known
-  }
+  merge: later
 }
 
 /** Signs that a host is to be emptied, or not any more. */

@@ -6,7 +6,14 @@ import { parseLabel } from '../../core/label.js'
 import { parseRolePattern } from '../../core/role-pattern.js'
 import type { Rights } from './rights.js'
 import { isObject, type Statement, signStatement } from './statement.js'
-import { badField, checkStatement, isHex, type StatementKind } from './statement-kind.js'
+import {
+  badField,
+  checkStatement,
+  isHex,
+  isWhole,
+  later,
+  type StatementKind
+} from './statement-kind.js'
 
 /** What a key may do in a private registry. Any valid grant may read the whole directory. Keys are hex. */
 export interface Grant extends Statement {
@@ -71,8 +78,6 @@ const MAX_PATTERNS = 64
 const MAX_LABELS = 8
 /** A grant names so many revocations at most: each admin's latest counts, and a grant has its size. */
 export const MAX_OVERRULED = 8
-/** Latest time taken, in ms since 1970: leaves room above, so that nobody has the last word for good. */
-const MAX_TIME = 2 ** 52
 
 /** What a key may do. What each issuer granted a key counts beside what others did. */
 export const GRANT: StatementKind<Grant> = {
@@ -95,7 +100,7 @@ export const GRANT: StatementKind<Grant> = {
       throw badField('grant', 'deploy')
     }
     if (typeof value.admin !== 'boolean') throw badField('grant', 'admin')
-    if (!isTime(value.expiresAt)) throw badField('grant', 'expiresAt')
+    if (!isWhole(value.expiresAt)) throw badField('grant', 'expiresAt')
     if (value.overrules !== undefined && !areSignatures(value.overrules))
       throw badField('grant', 'overrules')
   },
@@ -203,20 +208,11 @@ function isAdmin(key: string, rights: Rights): boolean {
   return rights.allows(key, { kind: 'admin' })
 }
 
-/**
- * Of two statements of one issuer about one key the later counts. Two of one date have to be told apart everywhere
- * alike, in whatever order they came.
- */
-export function later<T extends GrantStatement>(known: T, next: T): T {
-  if (next.issuedAt === known.issuedAt) return next.signature > known.signature ? next : known
-  return next.issuedAt > known.issuedAt ? next : known
-}
-
 function checkStamp(value: { [field: string]: unknown }, name: string) {
   for (const field of ['subject', 'issuer']) {
     if (!isHex(value[field], 32)) throw badField(name, field)
   }
-  if (!isTime(value.issuedAt)) throw badField(name, 'issuedAt')
+  if (!isWhole(value.issuedAt)) throw badField(name, 'issuedAt')
 }
 
 function areAll(value: unknown, parse: (pattern: string) => unknown): boolean {
@@ -255,8 +251,4 @@ function areSignatures(value: unknown): boolean {
   return (
     Array.isArray(value) && value.length <= MAX_OVERRULED && value.every((one) => isHex(one, 64))
   )
-}
-
-function isTime(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MAX_TIME
 }

@@ -6,11 +6,11 @@ import {
   type Grant,
   type GrantStatement,
   isRevocation,
-  later,
   REVOCATION,
   type Revocation
 } from './grant.js'
 import { HOST_ROLE, type Right, type Rights } from './rights.js'
+import { later } from './statement-kind.js'
 
 /** Told of a key whose rights may have changed; undefined if it may be anybody's. */
 export type RightsListener = (subject: string | undefined) => void

@@ -61,6 +61,8 @@ export interface Known<T extends Statement> {
 
 /** Largest statement of any kind, in bytes of JSON. */
 export const MAX_STATEMENT_BYTES = 16 * 1024
+/** Leaves room above, so that nobody has the last word for good. */
+const MAX_WHOLE = 2 ** 52
 
 /**
  * Lists and objects within each other, in fields of later versions too. How deep V8 can go to sign, verify or write one
@@ -128,6 +130,20 @@ export function isHex(value: unknown, bytes: number): value is string {
 function isDeeperThan(depth: number, value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   return depth === 0 || Object.values(value).some((item) => isDeeperThan(depth - 1, item))
+}
+
+/** Whether a value from outside is a whole number from 0, as a count or ms since 1970. */
+export function isWhole(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MAX_WHOLE
+}
+
+/**
+ * Of two statements that one signer dated the later counts. Two of one date have to be told apart everywhere alike, in
+ * whatever order they came.
+ */
+export function later<T extends Statement & { issuedAt: number }>(known: T, next: T): T {
+  if (next.issuedAt === known.issuedAt) return next.signature > known.signature ? next : known
+  return next.issuedAt > known.issuedAt ? next : known
 }
 
 /** One and the same string for one and the same key. */
