@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
-import { KeyPair, parseKey, toHex } from './core/keys.js'
+import { type KeyPair, parseKey, registryKeysOf, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import type { NetworkOptions } from './core/network.js'
 import { Participant } from './registry/replica/participant.js'
@@ -62,11 +62,8 @@ class AdminFace extends EventEmitter<AdminEvents> {
     timeout = TIMEOUT_MS
   }: AdminOptions) {
     super()
-    const keyPair = seed === undefined ? undefined : KeyPair(parseKey(seed, 'registry seed'))
-    if (!keyPair && registryPublicKey === undefined) {
-      throw SeaportError.USAGE('which registry? Give its seed, or its public key')
-    }
-    this.#registry = keyPair?.publicKey ?? parseKey(registryPublicKey ?? '', 'registry public key')
+    const { registry, keyPair } = registryKeysOf(seed, registryPublicKey)
+    this.#registry = registry
     this.#timeout = timeout
     this.#participant = Participant.acquire({
       registry: this.#registry,

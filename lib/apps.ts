@@ -4,7 +4,7 @@ import { Consumer } from './consumer.js'
 import type { PortlessEntry } from './consumer-entry.js'
 import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
-import { KeyPair, parseKey, toHex } from './core/keys.js'
+import { type KeyPair, registryKeysOf, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import { linksOf } from './dialing/links.js'
 import type { AppFile } from './hosting/app-file.js'
@@ -62,6 +62,8 @@ class AppsFace extends EventEmitter<AppsEvents> {
   readonly #lifecycle = new Lifecycle({ start: () => this.#start(), stop: () => this.#stop() })
   readonly #options: AppsOptions
   readonly #registry: Buffer
+  /** The registry's own, where its seed was given. */
+  readonly #keyPair: KeyPair | undefined
   readonly #participant: Participant
   readonly #dir: string
   #timeout: number
@@ -74,11 +76,9 @@ class AppsFace extends EventEmitter<AppsEvents> {
     super()
     const { seed, registryPublicKey, dir, bootstrap, host } = options
     this.#options = options
-    const keyPair = seed === undefined ? undefined : KeyPair(parseKey(seed, 'registry seed'))
-    if (!keyPair && registryPublicKey === undefined) {
-      throw SeaportError.USAGE('which registry? Give its seed, or its public key')
-    }
-    this.#registry = keyPair?.publicKey ?? parseKey(registryPublicKey ?? '', 'registry public key')
+    const { registry, keyPair } = registryKeysOf(seed, registryPublicKey)
+    this.#registry = registry
+    this.#keyPair = keyPair
     this.#timeout = options.timeout ?? TIMEOUT_MS
     this.#dir = join(dir ?? defaultDir(this.#registry, VERB), 'bundles')
     this.#participant = Participant.acquire({
@@ -320,8 +320,8 @@ class AppsFace extends EventEmitter<AppsEvents> {
   async #control() {
     if (this.#hosts) return this.#hosts
     if (this.hosts().length === 0) throw noHost()
-    const { seed, dir, bootstrap, host } = this.#options
-    const keyPair = seed === undefined ? undefined : KeyPair(parseKey(seed, 'registry seed'))
+    const { dir, bootstrap, host } = this.#options
+    const keyPair = this.#keyPair
     const consumer = Consumer([`${HOST_ROLE}@*`], {
       registryPublicKey: this.#registry,
       ...{ dir, bootstrap, host, keyPair },

@@ -84,3 +84,30 @@ function readZ32(text: string): Buffer {
   const bytes = bits.join('').match(/.{8}/g) ?? []
   return Buffer.from(bytes.map((byte) => Number.parseInt(byte, 2)))
 }
+
+/** Which registry is meant, by its seed or its public key. */
+export interface RegistryKeys {
+  /** Its public key. */
+  registry: Buffer
+  /** Where the seed was given. */
+  keyPair: KeyPair | undefined
+}
+
+/**
+ * Reads whichever of the two a user gave.
+ *
+ * @throws BAD_KEY, USAGE if neither was given
+ */
+export function registryKeysOf(
+  seed: Buffer | string | undefined,
+  registryPublicKey: Buffer | string | undefined
+): RegistryKeys {
+  if (seed !== undefined) {
+    const keyPair = KeyPair(parseKey(seed, 'registry seed'))
+    return { registry: keyPair.publicKey, keyPair }
+  }
+  if (registryPublicKey === undefined) {
+    throw SeaportError.USAGE('which registry? Give its seed, or its public key')
+  }
+  return { registry: parseKey(registryPublicKey, 'registry public key'), keyPair: undefined }
+}
