@@ -4,14 +4,9 @@ import { printable } from '../core/printable.js'
 /** So much of the end of a log is read for its last lines. */
 const TAIL_BYTES = 256 * 1024
 
-/** The last lines of a log, oldest first. Whatever the app wrote, a terminal can show them. */
-export async function lastLinesOf(file: string, count: number): Promise<string[]> {
-  const { lines } = await readLog(file, null)
-  return lines.slice(Math.max(0, lines.length - count))
-}
-
 /**
- * The lines of a log from a place on that an earlier read has told, or those at its end.
+ * The lines of a log from a place on that an earlier read has told, or those at its end. Whatever the app wrote, a
+ * terminal can show them.
  *
  * @returns whole lines, and the place behind them
  */
