@@ -25,6 +25,15 @@ export interface Approach {
   grants?: object[]
   /** Says this in place of its credentials, having heard theirs; null to say nothing. */
   credentials?: (theirs: Buffer) => Buffer | null
+  /** Whom it welcomes, by their credentials. Default: everybody. */
+  admits?: (theirs: Buffer) => boolean
+}
+
+/** What is told of a log. */
+export interface HeardLog {
+  certificate: { logKey: string; registrarKey: string; startedAt: number; renewedAt: number }
+  length: number
+  head?: object
 }
 
 /** What became of something that was tried: `yes`, or the code that it was refused with. */
@@ -167,6 +176,8 @@ export class Meeting implements Wire {
   readonly closed: Promise<unknown>
   /** What was heard before that, by kind. */
   readonly heard = new Map<number, Buffer>()
+  /** What the other side has told of logs. */
+  readonly logs: HeardLog[] = []
   isWelcome = false
   /** The code it was denied with. */
   denial: Outcome | null = null
@@ -239,15 +250,28 @@ export class Meeting implements Wire {
     })
   }
 
+  /** Says something that is not answered. */
+  tell(what: 'logs' | 'ping', body: Buffer) {
+    if (this.connection.destroyed) return
+    this.#openChannel()
+    this.#messages.get(what)?.send(body)
+  }
+
+  /** Tells of logs, as news. */
+  tellLogs(logs: object[]) {
+    const list = Buffer.from(JSON.stringify(logs))
+    this.tell('logs', Buffer.concat([uint(0), uint(list.byteLength), list]))
+  }
+
   /** Takes a message, and tells whether to wait for another one. */
   #take(kind: number, body: Buffer): boolean {
-    const { credentials } = this.#approach
+    const { credentials, admits = () => true } = this.#approach
     if (kind === HELLO && !credentials) this.#say(CREDENTIALS, this.#introduction())
     if (kind === CREDENTIALS) {
       const forged = credentials?.(body)
       if (forged === null) return false
       if (forged) this.#say(CREDENTIALS, forged)
-      this.#say(WELCOME, Buffer.alloc(0))
+      if (admits(body)) this.#say(WELCOME, Buffer.alloc(0))
     }
     if (kind === DENIED) this.denial = /^[A-Z_]+/.exec(body.toString())?.[0] ?? ''
     this.isWelcome = kind === WELCOME
@@ -293,6 +317,7 @@ export class Meeting implements Wire {
       const onmessage = (message: Buffer) => {
         if (name === 'ping') this.#messages.get('pong')?.send(Buffer.alloc(0))
         if (name === 'answer') this.#onanswer(message)
+        if (name === 'logs') this.logs.push(...JSON.parse(new Reader(message.subarray(1)).text()))
       }
       this.#messages.set(name, channel.addMessage({ encoding: c.raw, onmessage }))
     }

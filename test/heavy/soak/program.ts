@@ -8,6 +8,8 @@ export interface ProgramOptions extends ActorOptions {
   launch: (life: number) => Promise<Running>
   /** Whether it is started once for all, and at worst frozen. */
   isLasting?: boolean
+  /** Whether it is only ever killed. */
+  isKilled?: boolean
 }
 
 /** A process that is started, stopped, killed and frozen. */
@@ -20,16 +22,17 @@ export class Program extends Actor {
   readonly #launch: ProgramOptions['launch']
   #linesRead = 0
 
-  constructor({ site, launch, isLasting = false, ...options }: ProgramOptions) {
+  constructor({ site, launch, isLasting = false, isKilled = false, ...options }: ProgramOptions) {
     super(options)
     this.site = site
     this.#launch = launch
     const often = isLasting ? 0 : 1
+    const gently = isKilled ? 0 : 1
     this.deeds = {
       start: { from: 'down', to: 'up', weight: 1, act: () => this.start() },
-      stop: { from: 'up', to: 'down', weight: often, act: () => this.#end('SIGTERM') },
+      stop: { from: 'up', to: 'down', weight: often * gently, act: () => this.#end('SIGTERM') },
       kill: { from: 'up', to: 'down', weight: often * 2, act: () => this.#end('SIGKILL') },
-      freeze: { from: 'up', to: 'frozen', weight: 1, act: () => this.#signal('SIGSTOP') },
+      freeze: { from: 'up', to: 'frozen', weight: gently, act: () => this.#signal('SIGSTOP') },
       thaw: { from: 'frozen', to: 'up', weight: 2, act: () => this.#signal('SIGCONT') },
       'kill frozen': { from: 'frozen', to: 'down', weight: often, act: () => this.#end('SIGKILL') }
     }

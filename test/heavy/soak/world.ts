@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { renameSync } from 'node:fs'
+import { renameSync, rmSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Test } from 'tap'
 import { KeyPair, randomSeed, toHex } from '../../../lib/core/keys.js'
 import { keepProcessKey } from '../../../lib/registry/log/own-keys.js'
 import { signGrant } from '../../../lib/registry/trust/grant.js'
-import { Cli, type Running } from '../../bin/cli.js'
+import { Cli, type CliOptions, type Running } from '../../bin/cli.js'
 import { randomFrom } from '../../random.js'
 import { type Site, Sites } from '../sites.js'
 import type { Actor, ActorOptions } from './actor.js'
@@ -23,11 +23,14 @@ const SERVICES: Site[] = ['here', 'there', 'here', 'there', 'here', 'there']
 /** The last two are never stopped, so that whether their memory grows is seen. */
 const WATCHERS: Site[] = ['here', 'there', 'here']
 const LASTING_WATCHERS = 2
+/** Their clocks jump: by hours, days and years, forward and back. */
+const DREAMERS = ['registrar-1', 's1', 's4', 'watcher-0']
 /** How long each stays as it is, on average, in ms. */
 const STAYS = {
   registrar: { up: 60_000, down: 10_000, frozen: 10_000 },
   service: { up: 40_000, down: 15_000, frozen: 15_000 },
   watcher: { up: 60_000, down: 5000, frozen: 8000 },
+  crasher: { up: 4000, down: 4000 },
   line: { up: 50_000, down: 15_000 }
 }
 const PATIENCE_MS = 180_000
@@ -42,6 +45,8 @@ export class World {
   readonly services: ServiceProgram[]
   readonly watchers: Watcher[]
   readonly outlaws: Outlaw[] = []
+  /** A registrar that begins on an empty disk each time. Nobody may rely on it, so the judge does not either. */
+  readonly crasher: Program
   readonly line: Line
   readonly #t: Test
   readonly #cli: Cli
@@ -65,6 +70,7 @@ export class World {
     this.line = new Line(sites, this.#life('line', 'line'))
     this.registrars = REGISTRARS.map((site, i) => this.#registrar(`registrar-${i}`, site))
     this.services = SERVICES.map((site, i) => this.#service(`s${i}`, site))
+    this.crasher = this.#crasher('crasher')
     this.watchers = WATCHERS.map((site, i) =>
       this.#watcher(`watcher-${i}`, site, i >= WATCHERS.length - LASTING_WATCHERS)
     )
@@ -72,13 +78,13 @@ export class World {
 
   /** All to whom things happen. */
   get actors(): Actor[] {
-    const programs = [...this.registrars, ...this.services, ...this.watchers]
+    const programs = [...this.registrars, ...this.services, ...this.watchers, this.crasher]
     return this.#sites.canBeCut ? [...programs, this.line] : programs
   }
 
   /** What runs now, by name. */
   get running(): [name: string, running: Running][] {
-    const programs = [...this.registrars, ...this.services, ...this.watchers]
+    const programs = [...this.registrars, ...this.services, ...this.watchers, this.crasher]
     return [...programs, ...this.outlaws].flatMap(({ name, running }) =>
       running ? [[name, running]] : []
     )
@@ -94,7 +100,8 @@ export class World {
     await Promise.all([...this.services, ...this.watchers].map((program) => program.bringUp()))
     this.outlaws.push(
       this.#outlaw('stranger', this.#targets),
-      this.#outlaw('forger', cli.path('forger'))
+      this.#outlaw('forger', cli.path('forger')),
+      this.#outlaw('liar', cli.path('liar'))
     )
   }
 
@@ -123,7 +130,21 @@ export class World {
     return new Program({
       ...this.#life(name, 'registrar'),
       site,
-      launch: () => this.#launch(site, 'registryPublicKey=', line)
+      launch: (life) => this.#launch(site, 'registryPublicKey=', line, this.#clockOf(name, life))
+    })
+  }
+
+  #crasher(name: string): Program {
+    const folder = (life: number) => this.#cli.path(`${name}-${life}`)
+    return new Program({
+      ...this.#life(name, 'crasher'),
+      site: 'here',
+      isKilled: true,
+      launch: (life) => {
+        rmSync(folder(life - 1), { recursive: true, force: true })
+        const line = ['registry', '--private', '--dir', folder(life)]
+        return this.#launch('here', 'registryPublicKey=', line)
+      }
     })
   }
 
@@ -136,8 +157,10 @@ export class World {
       site,
       keyPair: KeyPair(seed),
       // With every registrar away it is not registered yet.
-      launch: (life) =>
-        this.#launch(site, 'connecting to registry', [...line, ...dir, '--tag', tagOf(life)])
+      launch: (life) => {
+        const tagged = [...line, ...dir, '--tag', tagOf(life)]
+        return this.#launch(site, 'connecting to registry', tagged, this.#clockOf(name, life))
+      }
     })
   }
 
@@ -147,7 +170,10 @@ export class World {
       ...this.#life(name, 'watcher'),
       site,
       isLasting,
-      launch: () => this.#launch(site, '{"ready":true}', line, `${FIXTURES}/watcher.js`)
+      launch: (life) => {
+        const options = { ...this.#clockOf(name, life), program: `${FIXTURES}/watcher.js` }
+        return this.#launch(site, '{"ready":true}', line, options)
+      }
     })
   }
 
@@ -164,9 +190,16 @@ export class World {
     return new Outlaw(name, this.#cli.start(line, options))
   }
 
-  async #launch(site: Site, line: string, args: string[], program?: string): Promise<Running> {
+  /** Whether its clock jumps, and how. */
+  #clockOf(name: string, life: number): CliOptions {
+    if (!DREAMERS.includes(name)) return {}
+    const env = { SOAK_CLOCK: `${this.#seed + life}` }
+    return { env, nodeFlags: ['--import', `${FIXTURES}/jumping-clock.js`] }
+  }
+
+  async #launch(site: Site, line: string, args: string[], options?: CliOptions): Promise<Running> {
     const at = this.#sites.at[site]
-    const running = this.#cli.start(args, program === undefined ? { at } : { at, program })
+    const running = this.#cli.start(args, { at, ...options })
     await running.waitForLine(line, PATIENCE_MS)
     return running
   }
@@ -181,7 +214,7 @@ export class World {
   /** To all but the stranger. */
   async #grants(): Promise<string[]> {
     const { publicKey } = this.#keyPair
-    const readers = [...this.watchers.map(({ name }) => name), 'forger']
+    const readers = [...this.watchers.map(({ name }) => name), 'forger', 'liar']
     const keys = await Promise.all(
       readers.map((name) => keepProcessKey(publicKey, this.#cli.path(name)))
     )
