@@ -144,7 +144,7 @@ t.test('who insists gets a new link where the one that is there does not answer'
   await pool.open(KEY)
   made[0]?.freeze()
   await t.rejects(pool.open(KEY, { timeout: 10 }), { code: 'OPEN_TIMEOUT' })
-  t.ok(await pool.open(KEY, { timeout: 100, insist: true }))
+  t.ok(await pool.open(KEY, { timeout: 5000, insist: true }))
   t.equal(made.length, 2)
   t.notOk(made[0]?.link.isClosed, 'which keeps the streams that it has')
 })

@@ -123,11 +123,11 @@ t.test('at its deadline a caller is told so, never early, and the handler too', 
     new Promise(() => signal.addEventListener('abort', () => aborted.resolve(signal.reason)))
   const { sender } = await bay(t, { instances: { a: { hang } } })
   const since = performance.now()
-  await t.rejects(sender.send('hang', null, { timeout: 120 }), {
+  await t.rejects(sender.send('hang', null, { timeout: 500 }), {
     code: 'DEADLINE',
     executed: 'perhaps'
   })
-  t.ok(performance.now() - since >= 120)
+  t.ok(performance.now() - since >= 500)
   t.match(await aborted.promise, { name: 'SeaportError' })
 })
 
@@ -293,10 +293,10 @@ t.test('a send inside a handler has what is left of the time, and ends with it',
     }
   })
   // Both deadlines are one moment: the caller's own, or what became of the send inside, may come first.
-  await t.rejects(b.sender.send('middle', null, { timeout: 300, meta: { traceparent: TRACE } }), {
+  await t.rejects(b.sender.send('middle', null, { timeout: 2000, meta: { traceparent: TRACE } }), {
     message: /^(COMMAND_FAILED: DEADLINE: )?DEADLINE: /
   })
-  t.ok((lasts[0] as number) <= 201, `${lasts[0]} ms were left of 300`)
+  t.ok((lasts[0] as number) <= 1901, `${lasts[0]} ms were left of 2000`)
   await aborted.promise
 })
 
