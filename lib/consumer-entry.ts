@@ -25,6 +25,12 @@ export interface EntryParts {
   emitter: Emitter
 }
 
+export interface ConnectOptions {
+  signal?: AbortSignal | undefined
+  /** Whether the stream stays open to write to when the other side has ended. Default: false. */
+  allowHalfOpen?: boolean | undefined
+}
+
 /** One role of a consumer that opens no ports: it is reached by streams. */
 export class PortlessEntry {
   /** Its name, as in `couchdb`. */
@@ -86,12 +92,15 @@ export class PortlessEntry {
   /**
    * Opens a stream to an instance, without a local port.
    *
-   * @param options `signal` ends the attempt; the stream, once open, is the caller's to end.
+   * @param options `signal` ends the attempt; the stream, once open, is the caller's to end. It ends by itself
+   *   when the other side has ended, as sockets of `net.connect` do, unless `allowHalfOpen` is true.
    * @throws NO_INSTANCE with what each instance answered, or the signal's reason
    */
-  async connect({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<Duplex> {
-    const stream = await this.#dialer.dial(signal ? { signal } : {})
-    return stream.toDuplex()
+  async connect({ signal, allowHalfOpen = false }: ConnectOptions = {}): Promise<Duplex> {
+    const stream = (await this.#dialer.dial(signal ? { signal } : {})).toDuplex()
+    // Clients of databases wait for `close`, and would wait for ever.
+    stream.allowHalfOpen = allowHalfOpen
+    return stream
   }
 
   /** For `http.request`: its sockets are streams to instances, without a local port. */

@@ -18,7 +18,7 @@ export {
   type EntryFor,
   type Listen
 } from './consumer.js'
-export type { ConsumerEntry, PortlessEntry } from './consumer-entry.js'
+export type { ConnectOptions, ConsumerEntry, PortlessEntry } from './consumer-entry.js'
 export {
   BootstrapNode,
   type BootstrapNodeEvents,

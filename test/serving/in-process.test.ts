@@ -86,6 +86,26 @@ t.test('an idle connection is ended when the server would', async (t) => {
   t.match(await text(stream), /\r\n\r\na$/)
 })
 
+t.test('a stream that the server ended closes, unless it may be half-open', async (t) => {
+  const server = createTcpServer({ allowHalfOpen: true }, async (socket) => {
+    socket.end('goodbye')
+    heard(await text(socket))
+  })
+  let heard = (_said: string) => {}
+  const { entry } = await serve(t, server)
+  const stream = await entry.connect()
+  const isClosed = once(stream, 'close')
+  stream.resume()
+  await isClosed
+
+  const said = new Promise<string>((resolve) => (heard = resolve))
+  const halfOpen = await entry.connect({ allowHalfOpen: true })
+  halfOpen.resume()
+  await once(halfOpen, 'end')
+  halfOpen.end('still here')
+  t.equal(await said, 'still here')
+})
+
 t.test('an upgraded connection is a stream both ways', async (t) => {
   const server = createServer()
   server.on('upgrade', (_request, socket: Duplex) => {
