@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { createInterface as createAsking } from 'node:readline/promises'
 import { parseKey, SeaportError, toHex } from '../../lib/identity.js'
@@ -60,14 +60,19 @@ export const peer: Command = {
     if (!isAtTerminal) say(`peer ${peer.key}`)
     const prompt = new PeerPrompt(peer)
     const print = isAtTerminal ? promptOf(peer, prompt, lifetime) : printData
-    const tellAll = port === undefined ? () => {} : await control(port, prompt, lifetime)
+    const talk = isAtTerminal ? print : say
+    // Listened to before anything is waited for: a registrar may be there in no time.
+    let tellAll: (text: string) => void = () => {}
     peer.on('message', (message) => {
       prompt.take(message)
       print(json ? jsonOf(message) : lineOf(message))
       tellAll(lineOf(message))
     })
-    peer.on('registered', () => say(`registered as peer ${peer.key}`))
-    peer.on('lost', () => say('the registry is out of reach, still trying'))
+    peer.on('registered', () => talk(`registered as peer ${peer.key}`))
+    peer.on('lost', () => talk('the registry is out of reach, still trying'))
+    if (port !== undefined) {
+      tellAll = await control(port, prompt, lifetime, json ? talk : print)
+    }
     await serveMetrics(settings, lifetime, () => peer.measures())
     await lifetime.untilStopped()
   }
@@ -118,7 +123,9 @@ async function askKey(asking: { question(text: string): Promise<string> }): Prom
 
 function writeConfig(file: string, text: string) {
   try {
-    writeFileSync(file, text, { mode: OWNER_ONLY, flag: 'a' })
+    const there = existsSync(file) ? readFileSync(file, 'utf8') : ''
+    const gap = there === '' || there.endsWith('\n') ? '' : '\n'
+    writeFileSync(file, gap + text, { mode: OWNER_ONLY, flag: 'a' })
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     throw SeaportError.STORAGE_FAILED(`${file} cannot be written (${code})`, cause)
@@ -137,7 +144,8 @@ function promptOf(peer: Peer, prompt: PeerPrompt, lifetime: Lifetime) {
   lines.on('line', (line) => {
     last = last.then(async () => {
       const outcome = await prompt.execute(line, print)
-      if (outcome !== null) return lifetime.stop()
+      if (outcome === 'exit') return lifetime.stop()
+      if (outcome === 'detach') print('this is the peer itself; exit ends it')
       lines.prompt()
     })
   })
@@ -150,7 +158,12 @@ function promptOf(peer: Peer, prompt: PeerPrompt, lifetime: Lifetime) {
 }
 
 /** Lets others attach, and returns what tells all of them something. */
-async function control(port: number, prompt: PeerPrompt, lifetime: Lifetime) {
+async function control(
+  port: number,
+  prompt: PeerPrompt,
+  lifetime: Lifetime,
+  talk: (text: string) => void
+) {
   const { Control } = await import('../control.js')
   const made = lifetime.own(
     new Control(async (line, print) => {
@@ -159,7 +172,7 @@ async function control(port: number, prompt: PeerPrompt, lifetime: Lifetime) {
       return outcome
     })
   )
-  console.log(`control on port ${await made.open(port)}`)
+  talk(`control on port ${await made.open(port)}`)
   return (text: string) => made.tell(text)
 }
 

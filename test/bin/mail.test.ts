@@ -171,7 +171,7 @@ async function atTerminal(t: Test, cli: Cli, bootstrap: string, args: string[], 
 t.test('at a terminal a peer asks for what its config file lacks, and has a prompt', async (t) => {
   const { cli, bootstrap, registryPublicKey, peer } = await harbor(t)
   const { running, key } = await peer('bea')
-  const config = join(cli.home, 'elsewhere.conf')
+  const config = cli.write('elsewhere.conf', 'direct=lan')
   const args = ['peer', '--config', config, '--dir', cli.path('ada')]
   const first = await atTerminal(t, cli, bootstrap, args, [
     ['registryPublicKey: ', 'nonsense'],
@@ -180,11 +180,15 @@ t.test('at a terminal a peer asks for what its config file lacks, and has a prom
     ['registered as peer ', `connect ${key}`],
     [`connected to ${key}`, 'discover'],
     [`${key} bea`, `send ${key} hello from a terminal`],
-    ['delivered ', 'exit']
+    ['delivered ', 'detach'],
+    ['exit ends it', 'exit']
   ])
   t.equal(first.code, 0)
   t.match(first.output, /@> /)
-  t.match(readFileSync(config, 'utf8'), `registryPublicKey=${registryPublicKey}\nname=ada\n`)
+  t.equal(
+    readFileSync(config, 'utf8'),
+    `direct=lan\nregistryPublicKey=${registryPublicKey}\nname=ada\n`
+  )
   t.match(await running.waitForLine('20'), / hello from a terminal$/)
   const second = await atTerminal(t, cli, bootstrap, args, [['@> ', 'exit']])
   t.equal(second.code, 0)
