@@ -11,7 +11,6 @@ import { Cli, type Running } from './bin/cli.js'
 import { aFolder } from './hosting/bundle/folders.js'
 
 /** Each is a process of its own. */
-t.setTimeout(120_000)
 
 const PAIR = resolve(import.meta.dirname, '../../examples/one-service-one-consumer')
 const HELLO = resolve(import.meta.dirname, '../../examples/hello-world-app')

@@ -20,8 +20,8 @@ export interface BootstrapListOptions {
  */
 export class BootstrapList {
   readonly named: readonly Address[]
-  /** Names that have no address here, and why not. */
-  readonly unresolved = new Map<string, string>()
+  /** What the resolver said of a name that has no address. */
+  readonly #failures = new Map<string, string>()
   readonly #resolve: (name: string) => Promise<string[]>
   readonly #patience: number
   /** What each name stood for when it was last resolved. */
@@ -40,7 +40,13 @@ export class BootstrapList {
 
   /** Whether there is a name whose address is not known. */
   get isIncomplete(): boolean {
-    return this.named.some(({ host }) => !this.#known.has(host))
+    return this.unresolved.size > 0
+  }
+
+  /** Names that have no address here, and why not: the resolver's code, or that it has not answered. */
+  get unresolved(): Map<string, string> {
+    const names = this.named.map(({ host }) => host).filter((host) => !this.#known.has(host))
+    return new Map(names.map((name) => [name, this.#failures.get(name) ?? 'no answer yet']))
   }
 
   /** The nodes whose addresses are known, each once. */
@@ -73,11 +79,9 @@ export class BootstrapList {
   async #askNow(name: string) {
     try {
       this.#known.set(name, await this.#resolve(name))
-      this.unresolved.delete(name)
     } catch (error) {
-      // What it stood for before is better than nothing.
-      const { code = 'no reason given' } = error as NodeJS.ErrnoException
-      if (!this.#known.has(name)) this.unresolved.set(name, code)
+      // What it stood for before is better than nothing, and stays.
+      this.#failures.set(name, (error as NodeJS.ErrnoException).code ?? 'no reason given')
     } finally {
       this.#asking.delete(name)
     }

@@ -136,8 +136,9 @@ export class Network extends ReadyResource {
 
   /** Why nobody can be found, if it is the DHT's fault. */
   get fault(): SeaportError | null {
-    if (!this.isAlone) return null
     const bootstrap = this.#bootstrap
+    // Who answers while no named node has an address is of another DHT.
+    if (!this.isAlone && bootstrap?.nodes.length !== 0) return null
     if (!bootstrap) {
       return SeaportError.DHT_UNREACHABLE(
         'no node of the public DHT answers; is this machine online, and may it use UDP?'

@@ -9,7 +9,6 @@ import { Watchdog } from '../watchdog.js'
 import { Cli, PROGRAM } from './cli.js'
 
 /** Each call is a process of its own. */
-t.setTimeout(300_000)
 
 async function harbor(t: Test) {
   const cli = new Cli(t)

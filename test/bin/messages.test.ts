@@ -5,7 +5,6 @@ import type { Cli, Outcome } from './cli.js'
 import { islandOf } from './island.js'
 
 /** Each call is a process of its own. */
-t.setTimeout(120_000)
 
 const EXAMPLES = resolve(import.meta.dirname, '../../../examples')
 

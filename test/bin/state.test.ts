@@ -2,7 +2,6 @@ import t from 'tap'
 import { Cli } from './cli.js'
 
 /** Each call is a process of its own. */
-t.setTimeout(120_000)
 
 t.test('a program shares its state: others read, watch and write it', async (t) => {
   const cli = new Cli(t)

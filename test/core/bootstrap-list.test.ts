@@ -18,6 +18,13 @@ t.test('all names are resolved at once, and each node stands there once', async 
   })
   t.same(list.nodes, [{ host: '10.0.0.9', port: 1 }], 'addresses need no resolver')
   const resolved = list.resolve()
+  t.same(
+    [...list.unresolved],
+    [
+      ['one.lan', 'no answer yet'],
+      ['two.lan', 'no answer yet']
+    ]
+  )
   t.same([...answers.keys()], ['one.lan', 'two.lan'])
   answers.get('two.lan')?.(['10.0.0.2', '10.0.0.3'])
   answers.get('one.lan')?.(['10.0.0.9'])
