@@ -4,6 +4,7 @@ import type { ServiceRole } from './core/role.js'
 import { linksOf } from './dialing/links.js'
 import type { HandOverOptions } from './messaging/state/hand-over.js'
 import { Newcomer, type NewcomerOptions } from './messaging/state/newcomer.js'
+import { Predecessor } from './messaging/state/predecessor.js'
 import { StateFiles } from './registry/log/own-keys.js'
 import type { Participant } from './registry/replica/participant.js'
 import { recordOf } from './registry/trust/record.js'
@@ -36,7 +37,10 @@ export interface ArrivalOptions
  */
 export async function arrive(takeOver: TakeOverFrom, options: ArrivalOptions) {
   const { participant, signal, known, appear, joined } = options
-  if (takeOver === false) return appear(false)
+  if (takeOver === false) {
+    await appear(false)
+    return tellPredecessor(options)
+  }
   const { newcomer, close } = newcomerOf(takeOver, options)
   try {
     await known(participant.usable())
@@ -49,6 +53,32 @@ export async function arrive(takeOver: TakeOverFrom, options: ArrivalOptions) {
   } finally {
     await close()
   }
+  tellPredecessor(options)
+}
+
+/** Whoever had the state before is told that we go on with it, should it come back: until the service is destroyed. */
+function tellPredecessor({ participant, role, signal, ...options }: ArrivalOptions) {
+  const { keyPair, state } = options
+  if (!state.succession || signal.aborted) return
+  const { directory } = participant.replica
+  const pool = linksOf(participant, undefined, { keyPair: () => keyPair })
+  const predecessor = new Predecessor({
+    ...options,
+    version: role.version,
+    processKeyPair: participant.keyPair,
+    open: (key, signal) => pool.open(key, { purpose: TAKEOVER, signal }),
+    isThere: (key) => {
+      const one = directory.get(key)
+      const isOurs = one?.role === role.role && one.live && one.speaks.includes(TAKEOVER)
+      return isOurs && one.status !== 'draining'
+    },
+    watch: (listener) => directory.watch(listener)
+  })
+  signal.addEventListener('abort', () => {
+    predecessor.close()
+    // It never rejects: its links are only let go.
+    void pool.close()
+  })
 }
 
 function newcomerOf(
@@ -73,6 +103,8 @@ function newcomerOf(
         .filter((one) => one.role === role.role && one.live && one.speaks.includes(TAKEOVER))
         .map(({ servicePublicKey }) => servicePublicKey),
     journals: () => files.others(),
+    journal: (key) => files.other(key),
+    journalPath: (key) => files.pathOf(key),
     isKnown: (owner) => {
       const entry = directory.entry(owner)
       return entry !== null && recordOf(entry).role === role.role

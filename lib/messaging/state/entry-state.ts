@@ -199,14 +199,24 @@ export class EntryState {
     return written
   }
 
-  /** Who has a name, of those that are there; else any instance. */
+  /** Who has a name, of those that are there; else any instance on whose state no other one goes on. */
   async #instanceFor(name: string): Promise<string | undefined> {
     const speaking = this.#speaking()
     if (speaking.length < 2) return speaking[0]
     // One that is dead may be listed yet: what the others have is enough then.
     await Promise.race([this.ready(), sleep(OTHERS_WAIT_MS, undefined, { ref: false })])
     const found = this.#newest(name, {}, ({ isStale }) => !isStale)
-    return found?.owner.copy.head?.owner ?? speaking[0]
+    const [first] = found ? [found.owner.copy.head?.owner] : this.#ownersThere(speaking)
+    return first ?? speaking[0]
+  }
+
+  /** But those that are followed by another one. */
+  #ownersThere(speaking: readonly string[]): string[] {
+    const owners = new Set<Owner>(this.#ownersOf({}))
+    return speaking.filter((key) => {
+      const owner = this.#owners.get(key)
+      return owner !== undefined && owners.has(owner)
+    })
   }
 
   async #ready({ instance }: ReadOptions) {

@@ -12,10 +12,14 @@ import {
   type Claim,
   MAX_SNAPSHOT_BYTES,
   parseClaim,
+  parseHead,
+  parseSuccession,
   type Scope,
   signClaim,
-  verifyClaim
+  verifyClaim,
+  verifyHead
 } from './statements.js'
+import { MAX_LOST_NAMES } from './take-over.js'
 
 export interface HandOverOptions {
   scope: Scope
@@ -57,6 +61,8 @@ export class HandOver {
   readonly #parked = new ParkedAnswers()
   readonly #streams = new Map<LinkStream, string>()
   #current: Current | null = null
+  /** Who did not take over what it was given, in hex: it may come yet. */
+  #takenBackFrom: string | null = null
   #writeTimer: NodeJS.Timeout | null = null
   #takeBackTimer: NodeJS.Timeout | null = null
 
@@ -66,6 +72,7 @@ export class HandOver {
       .handle('takeover', (data, context) => this.#passing(() => this.#begin(data, context)))
       .handle('ready', (data, context) => this.#passing(() => this.#over(data, context)))
       .handle('taken', (_data, context) => this.#passing(() => this.#taken(context)))
+      .handle('yield', (data, context) => this.#passing(() => this.#yield(data, context)))
   }
 
   /** Takes a stream of a newcomer, who has proven its key. */
@@ -121,6 +128,7 @@ export class HandOver {
       throw SeaportError.BUSY(`${current.peer} is taking over already`)
     }
     if (!current) this.#options.state.track()
+    if (this.#takenBackFrom === peer) this.#takenBackFrom = null
     this.#current ??= { peer, over: null, isTaken: false }
     return this.#options.state.snapshot()
   }
@@ -143,10 +151,55 @@ export class HandOver {
   }
 
   async #taken({ peer }: CallContext) {
+    this.#checkNotTakenBack(peer)
     const current = this.#currentOf(peer)
     if (!current.over) throw SeaportError.BAD_INPUT('nothing was handed over yet')
     await this.#end(current)
     return null
+  }
+
+  /**
+   * Another one goes on with our state, since we were not heard of: its term is the later one.
+   *
+   * @returns names that we wrote and it does not have
+   */
+  async #yield(data: unknown, { peer }: CallContext): Promise<{ lost: string[] }> {
+    const { scope, state, keyPair, onnotice } = this.#options
+    const { version, ...fields } = (data ?? {}) as { [field: string]: unknown }
+    const [head, succession] = [parseHead(fields.head), parseSuccession(fields.succession)]
+    this.#checkNotTakenBack(peer)
+    const own = toHex(keyPair.publicKey)
+    const ours = state.head
+    const { former, claim } = succession ?? {}
+    if (!former || head.owner !== peer || former.owner !== own || head.term <= former.term) {
+      throw SeaportError.BAD_INPUT('this is no succession to our state')
+    }
+    // What we have is not what it goes on with: it was given away before.
+    if (!ours || ours.term > former.term || this.#current?.isTaken) return { lost: [] }
+    verifyHead(scope, head)
+    verifyHead(scope, former)
+    if (claim?.signer === own && claim.key === peer && claim.from === own) verifyClaim(scope, claim)
+    else this.#check(peer, claim ?? null, String(version))
+    const current = this.#current?.peer === peer ? this.#current : null
+    this.#current = current ?? { peer, over: null, isTaken: false }
+    await this.#end(this.#current)
+    const lost = state.changedSince(former.rev)
+    if (lost.length > 0) {
+      onnotice(
+        SeaportError.CONFLICT(
+          `${peer} goes on with this state as it was at revision ${former.rev}, and has not what was written here since: ${lost.slice(0, MAX_LOST_NAMES).join(', ')}`
+        )
+      )
+    }
+    return { lost: lost.slice(0, MAX_LOST_NAMES) }
+  }
+
+  /** @throws CONFLICT */
+  #checkNotTakenBack(peer: string) {
+    if (this.#takenBackFrom !== peer) return
+    throw SeaportError.CONFLICT(
+      'what was handed over was taken back meanwhile, as it came too late: take over again'
+    )
   }
 
   #currentOf(peer: string): Current {
@@ -180,7 +233,7 @@ export class HandOver {
 
   #onlost(peer: string) {
     const current = this.#current
-    if (!current || current.over || current.peer !== peer) return
+    if (!current || current.over || current.isTaken || current.peer !== peer) return
     if ([...this.#streams.values()].includes(peer)) return
     this.#options.state.untrack()
     this.#current = null
@@ -203,6 +256,7 @@ export class HandOver {
       if (this.#writeTimer) clearTimeout(this.#writeTimer)
       await state.takeBack()
       this.#current = null
+      this.#takenBackFrom = current.peer
       onnotice(
         SeaportError.CONFLICT(
           `${current.peer} did not take over what it was given; it is taken back`

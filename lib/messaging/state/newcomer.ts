@@ -4,6 +4,7 @@ import { toHex } from '../../core/keys.js'
 import { Journal, type JournalFile } from './journal.js'
 import { Recovery } from './recovery.js'
 import type { State } from './state.js'
+import type { Head } from './statements.js'
 import { overLine, readStored } from './stored.js'
 import { claimBy, TakeOver, type TakeOverOptions } from './take-over.js'
 
@@ -21,6 +22,10 @@ export interface NewcomerOptions extends TakeOverOptions {
   running: () => readonly string[]
   /** Journals of others in our folder. Whoever takes one releases it. */
   journals: () => Iterable<OtherJournal>
+  /** That of one instance, if it is in our folder and no running process holds it. */
+  journal: (key: string) => OtherJournal | null
+  /** Where that of one instance is, if it is in our folder, whoever holds it. */
+  journalPath: (key: string) => string | null
   /** Whether a key is or was an instance of this role. */
   isKnown: (owner: string) => boolean
   onnotice: (notice: SeaportError) => void
@@ -31,6 +36,8 @@ export interface NewcomerOptions extends TakeOverOptions {
 const SEARCH_MS = 2000
 const UNLOCKED_WITHIN_MS = 500
 const LOCK_INTERVAL_MS = 20
+/** How often it is looked whether who is asked has died. */
+const DEATH_INTERVAL_MS = 50
 
 /** A newcomer that takes over from the running instance, or goes on with what one that died has left. */
 export class Newcomer {
@@ -64,7 +71,7 @@ export class Newcomer {
     const { best } = this.#recovery
     if (hasDied && best) {
       await state.adopt(best)
-      await this.#noteOver(best.head.owner)
+      await this.#noteOver(best.head)
       return false
     }
     if (hadOwn && !best) return false
@@ -81,9 +88,16 @@ export class Newcomer {
     if (best && !signal.aborted) await state.adopt(best)
   }
 
-  /** We are registered: who ran before leaves. */
+  /**
+   * We are registered: who ran before leaves.
+   *
+   * @throws CONFLICT if that one has taken its state back, as we came too late
+   */
   async finish() {
     await this.#takeOver?.finish()
+    // It may have died before it heard of us.
+    const { state } = this.#options
+    if (state.succession) await this.#noteOver(state.succession.former)
   }
 
   async #fromRunning(): Promise<boolean> {
@@ -92,14 +106,16 @@ export class Newcomer {
     const found = only === null ? running() : [only]
     let refusal: unknown = null
     let isLost = false
+    const silent: string[] = []
     for (const key of found.filter((one) => one !== own)) {
       const takeOver = new TakeOver(key, this.#options)
       try {
-        const heritage = await takeOver.begin()
+        const heritage = await this.#begin(key, takeOver)
         if (heritage === 'lost') {
           isLost = true
           const { partial } = takeOver
           if (partial) this.#recovery.add(partial)
+          silent.push(key)
           continue
         }
         if (heritage) await state.adopt(heritage)
@@ -109,17 +125,54 @@ export class Newcomer {
         refusal ??= error
       }
     }
-    if (refusal && !this.#recovery.best) throw refusal
+    if (refusal && !this.#recovery.best && !isLost) throw refusal
     // It may have died while we asked. Its links go a moment before the lock of its journal does.
     const until = performance.now() + (isLost ? UNLOCKED_WITHIN_MS : 0)
     while (!(await this.#fromJournals())) {
-      if (performance.now() >= until) return false
+      if (performance.now() >= until) {
+        const isThere = await this.#fromSilent(silent)
+        if (!isThere && refusal && !this.#recovery.best) throw refusal
+        return isThere
+      }
       await sleep(LOCK_INTERVAL_MS)
     }
     const { best } = this.#recovery
+    if (refusal && !best) throw refusal
     if (!best) return false
     await state.adopt(best)
-    await this.#noteOver(best.head.owner)
+    await this.#noteOver(best.head)
+    return true
+  }
+
+  /** Has it hand over; but who is dead lets go of its journal long before links to it are given up. */
+  async #begin(key: string, takeOver: TakeOver) {
+    const death = new AbortController()
+    const timer = setInterval(() => {
+      const file = this.#options.journal(key)
+      file?.release()
+      if (file) death.abort()
+    }, DEATH_INTERVAL_MS)
+    try {
+      return await takeOver.begin(death.signal)
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  /**
+   * Reads what those have on our disk that neither answer nor have died: they are frozen, or cut off. When one returns
+   * it is told that we go on.
+   */
+  async #fromSilent(keys: readonly string[]): Promise<boolean> {
+    const { state, journalPath } = this.#options
+    let isThere = false
+    for (const key of keys) {
+      const path = journalPath(key)
+      if (path !== null && (await this.#readJournal(key, path))) isThere = true
+    }
+    const { best } = this.#recovery
+    if (!isThere || !best) return false
+    await state.adopt(best)
     return true
   }
 
@@ -129,25 +182,15 @@ export class Newcomer {
    * @returns whether the one that we are to take over from is among them
    */
   async #fromJournals(): Promise<boolean> {
-    const { journals, only, scope, running, onnotice } = this.#options
+    const { journals, only, running } = this.#options
     const runs = new Set(running())
     let hasDied = false
     for (const { key, path, release } of journals()) {
       try {
         if (only !== null && key !== only) continue
-        const stored = readStored(await Journal.read(path), scope)
-        if (!stored || stored.over !== null || stored.head.owner !== key) continue
         // Whoever is in the directory and holds no lock has died just now. Others died long ago.
         if (only === null && !runs.has(key) && runs.size > 0) continue
-        hasDied = true
-        const { head, map } = stored
-        this.#recovery.add({
-          head,
-          entries: [...map.entries()],
-          claim: claimBy(this.#options, key)
-        })
-      } catch (error) {
-        onnotice(error as SeaportError)
+        if (await this.#readJournal(key, path)) hasDied = true
       } finally {
         release()
       }
@@ -155,22 +198,41 @@ export class Newcomer {
     return hasDied
   }
 
+  /**
+   * Reads what an instance has left, or has.
+   *
+   * @returns whether it has a state that nobody goes on with. Never rejects.
+   */
+  async #readJournal(key: string, path: string): Promise<boolean> {
+    const { scope, onnotice } = this.#options
+    try {
+      const stored = readStored(await Journal.read(path), scope)
+      if (!stored || stored.over !== null || stored.head.owner !== key) return false
+      const { head, map } = stored
+      const claim = claimBy(this.#options, key)
+      this.#recovery.add({ head, entries: [...map.entries()], claim })
+      return true
+    } catch (error) {
+      onnotice(error as SeaportError)
+      return false
+    }
+  }
+
   /** So that its owner, should it come back, does not go on with what is ours. */
-  async #noteOver(owner: string) {
-    const { journals, keyPair, onnotice } = this.#options
-    for (const file of journals()) {
-      if (file.key !== owner) {
-        file.release()
-        continue
-      }
-      try {
-        const { journal } = await Journal.open(file)
-        await journal.append([overLine(toHex(keyPair.publicKey))])
-        await journal.close()
-      } catch (error) {
-        file.release()
-        onnotice(error as SeaportError)
-      }
+  async #noteOver({ owner, term }: Head) {
+    const { journal: take, keyPair, scope, onnotice } = this.#options
+    const file = take(owner)
+    if (!file) return
+    try {
+      const { journal, lines } = await Journal.open(file)
+      const stored = readStored(lines, scope)
+      // It may have begun anew since, with a state that is its own.
+      const isOurs = stored && stored.over === null && stored.head.term <= term
+      if (isOurs) await journal.append([overLine(toHex(keyPair.publicKey))])
+      await journal.close()
+    } catch (error) {
+      file.release()
+      onnotice(error as SeaportError)
     }
   }
 }

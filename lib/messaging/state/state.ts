@@ -15,6 +15,7 @@ import {
   parseHead,
   type Scope,
   type SignedEntry,
+  type Succession,
   snapshotToJson,
   verifyHead
 } from './statements.js'
@@ -220,6 +221,18 @@ export class State {
       const refusal = error.code === 'USAGE' ? SeaportError.BAD_INPUT(error.text) : error
       throw new Passed(refusal.of(error.executed ?? 'no'))
     }
+  }
+
+  /** @internal How the state came to this owner, if another one had it before. */
+  get succession(): Succession | null {
+    return this.#ledger?.succession ?? null
+  }
+
+  /** @internal Names that were written after a revision. */
+  changedSince(rev: number): string[] {
+    return this.#view()
+      .entries.filter((entry) => entry.rev > rev)
+      .map(({ name }) => name)
   }
 
   /** @internal Keys that may take over: see `Head`. */

@@ -4,15 +4,18 @@ import { type KeyPair, toHex } from '../../core/keys.js'
 import type { LinkStream } from '../../link/stream.js'
 import { decodeBody, encodeBody } from '../body.js'
 import { Caller } from '../caller.js'
+import { isName } from '../names.js'
 import { StateCopy } from './copy.js'
 import type { Heritage } from './state.js'
 import {
   entryToJson,
+  type Head,
   MAX_SNAPSHOT_BYTES,
   parseClaim,
   parseEntry,
   type Scope,
   type SignedEntry,
+  type Succession,
   signClaim,
   verifyClaim
 } from './statements.js'
@@ -33,8 +36,12 @@ export interface TakeOverOptions {
 
 const TIMEOUT_MS = 2500
 const FINISH_MS = 1000
+/** For a link that is made once more: the first one was there, so the way is known. */
+const AGAIN_MS = 1000
 /** A link that is lost is made once more. */
 const ATTEMPTS = 2
+/** Names that are told of those which were not taken over. */
+export const MAX_LOST_NAMES = 16
 /** The other one is dead, or as good as. Who did not answer in time is not asked again. */
 const SILENT = new Set<string>(['OPEN_TIMEOUT', 'DEADLINE'])
 const LOST = new Set<string>(['LINK_LOST', 'OPEN_TIMEOUT', 'DEADLINE', 'STREAM_RESET', 'CANCELLED'])
@@ -63,31 +70,63 @@ export class TakeOver {
   /**
    * Has the running instance stop writing.
    *
+   * @param death aborted when it is known to be dead
    * @returns its state, which nobody but us writes now; null if it has none; `lost` if it is dead
    * @throws NOT_ALLOWED, BUSY, REFUSED
    */
-  async begin(): Promise<Heritage | null | 'lost'> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#begin()
-      } catch (error) {
-        this.#drop()
-        const { code } = error as SeaportError
-        if (!LOST.has(code)) throw error
-        if (attempt >= ATTEMPTS || SILENT.has(code)) return 'lost'
+  async begin(death?: AbortSignal): Promise<Heritage | null | 'lost'> {
+    const ondeath = () => this.#drop()
+    death?.addEventListener('abort', ondeath)
+    try {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await this.#begin(attempt, death)
+        } catch (error) {
+          this.#drop()
+          if (death?.aborted) return 'lost'
+          const { code } = error as SeaportError
+          if (!LOST.has(code)) throw error
+          if (attempt >= ATTEMPTS || SILENT.has(code)) return 'lost'
+        }
       }
+    } finally {
+      death?.removeEventListener('abort', ondeath)
     }
   }
 
   /**
-   * Tells it that we are registered. It goes on to leave. Never rejects, and never waits long: if this is lost, it sees
-   * our record, or is dead.
+   * Tells it that we are registered. It goes on to leave. Never waits long: if this is lost, it sees our record, or is
+   * dead.
+   *
+   * @throws CONFLICT if we came so late that it has taken the state back
    */
   async finish() {
     const over = new AbortController()
-    await Promise.race([this.#tellTaken(), sleep(FINISH_MS, undefined, over)])
-    over.abort()
-    this.#drop()
+    await Promise.race([this.#tellTaken(), sleep(FINISH_MS, undefined, over)]).finally(() => {
+      over.abort()
+      this.#drop()
+    })
+  }
+
+  /**
+   * Tells it that we go on with its state, as it was when it was last seen.
+   *
+   * @returns whether it has heard that
+   * @throws CONFLICT with what it wrote that we do not have
+   */
+  async tellSuccession({ head, succession }: { head: Head; succession: Succession }) {
+    try {
+      await this.#connect()
+      const { version } = this.#options
+      const { lost } = await this.#ask('yield', { version, head, succession })
+      if (Array.isArray(lost) && lost.length > 0) throw notTakenOver(this.#from, lost)
+      return true
+    } catch (error) {
+      if (LOST.has((error as SeaportError).code)) return false
+      throw error
+    } finally {
+      this.#drop()
+    }
   }
 
   async #tellTaken() {
@@ -96,15 +135,17 @@ export class TakeOver {
         if (!this.#caller?.isOpen) await this.#connect()
         await this.#ask('taken', {})
         return
-      } catch {
+      } catch (error) {
         this.#drop()
+        if ((error as SeaportError).code === 'CONFLICT') throw error
       }
     }
   }
 
-  async #begin(): Promise<Heritage | null> {
-    const { scope, version } = this.#options
-    await this.#connect()
+  async #begin(attempt: number, death?: AbortSignal): Promise<Heritage | null> {
+    const { scope, version, timeout = TIMEOUT_MS } = this.#options
+    await this.#connect(attempt === 1 ? timeout : Math.min(timeout, AGAIN_MS), death)
+    if (death?.aborted) throw SeaportError.LINK_LOST(`${this.#from} has died`)
     const claim = claimBy(this.#options, this.#from)
     const first = await this.#ask('takeover', { claim, version })
     const copy = new StateCopy(scope, this.#from)
@@ -144,12 +185,12 @@ export class TakeOver {
     return whole.head && { head: whole.head, entries: [...whole.entries()], claim: over }
   }
 
-  async #connect() {
-    const { open, timeout = TIMEOUT_MS } = this.#options
-    const signal = AbortSignal.timeout(timeout)
+  async #connect(timeout = this.#options.timeout ?? TIMEOUT_MS, death?: AbortSignal) {
+    const late = AbortSignal.timeout(timeout)
+    const signal = death ? AbortSignal.any([late, death]) : late
     let stream: LinkStream
     try {
-      stream = await open(Buffer.from(this.#from, 'hex'), signal)
+      stream = await this.#options.open(Buffer.from(this.#from, 'hex'), signal)
     } catch (error) {
       if (!signal.aborted) throw error
       throw SeaportError.OPEN_TIMEOUT(`${this.#from} did not answer within ${timeout} ms`)
@@ -159,7 +200,8 @@ export class TakeOver {
 
   #ask(name: string, data: unknown): Promise<{ [field: string]: unknown }> {
     const { timeout = TIMEOUT_MS } = this.#options
-    const caller = this.#caller as Caller
+    const caller = this.#caller
+    if (!caller) return Promise.reject(SeaportError.LINK_LOST(`${this.#from} has died`))
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () => reject(SeaportError.DEADLINE(`${name} was not answered within ${timeout} ms`)),
@@ -192,6 +234,13 @@ export class TakeOver {
     this.#caller?.destroy(SeaportError.CLOSED('the hand-over is over'))
     this.#caller = null
   }
+}
+
+function notTakenOver(owner: string, lost: readonly unknown[]): SeaportError {
+  const names = lost.filter(isName).slice(0, MAX_LOST_NAMES)
+  return SeaportError.CONFLICT(
+    `${owner} came back after its state was taken over; what it wrote later is not in it: ${names.join(', ')}`
+  )
 }
 
 /** The word of the newcomer's process that it takes over: it counts where an owner names that process key. */

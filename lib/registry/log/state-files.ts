@@ -68,6 +68,17 @@ export class StateFiles {
     }
   }
 
+  /** That of another instance, if there is one that no running process holds. */
+  other(key: string): HeldFile | null {
+    return existsSync(this.#pathOf(key)) ? this.#tryTake(key) : null
+  }
+
+  /** Where that of an instance is, whoever holds it; null if there is none. */
+  pathOf(key: string): string | null {
+    const path = this.#pathOf(key)
+    return existsSync(path) ? path : null
+  }
+
   #tryTake(key: string): HeldFile | null {
     const path = this.#pathOf(key)
     const lock = FileLock.tryTake(`${path}.lock`)

@@ -6,15 +6,15 @@ import { encodeBody } from '../../../lib/messaging/body.js'
 import { Caller } from '../../../lib/messaging/caller.js'
 import { HandOver, type HandOverOptions } from '../../../lib/messaging/state/hand-over.js'
 import { Recovery } from '../../../lib/messaging/state/recovery.js'
-import { signClaim, signHead } from '../../../lib/messaging/state/statements.js'
+import { type Head, signClaim, signHead } from '../../../lib/messaging/state/statements.js'
 import { TakeOver } from '../../../lib/messaging/state/take-over.js'
-import { bay, SCOPE } from '../bay.js'
+import { type Berth, bay, SCOPE } from '../bay.js'
 
 /** A running instance, and a newcomer whom it names. */
-async function dock(t: Test, options: Partial<HandOverOptions> = {}) {
+async function dock(t: Test, options: Partial<HandOverOptions> = {}, caller?: KeyPair) {
   const [keyPair, newcomer] = [KeyPair(), KeyPair()]
   const made = await bay(t, {
-    caller: newcomer,
+    caller: caller ?? newcomer,
     state: { successors: [toHex(newcomer.publicKey)] }
   })
   const berth = made.add('a', {}, keyPair)
@@ -126,6 +126,68 @@ t.test('a newcomer whose word is lost, but whose record is seen, has taken over'
   setRegistered(true)
   await until(() => moved.length > 0)
   await t.rejects(berth.state.set('a', 2), { code: 'REFUSED' })
+})
+
+t.test('a newcomer that comes after it was taken back is told so', async (t) => {
+  const { berth, takeOver, notices, moved } = await dock(t, { takeBackAfter: 20 })
+  await berth.state.set('a', 1)
+  const swap = takeOver()
+  await swap.begin()
+  await until(() => notices.length > 0)
+  await t.rejects(swap.finish(), { code: 'CONFLICT', message: /taken back/ })
+  t.same(moved, [])
+  const again = takeOver()
+  t.match(await again.begin(), { head: { rev: 1, term: 3 } }, 'it may ask once more')
+  await again.finish()
+  t.equal(moved.length, 1)
+})
+
+/** What a newcomer says that goes on with a state as it is now. */
+function successionTo({ state }: Berth, newcomer: KeyPair, term = 2) {
+  const former = state.head as Head
+  const { rev, hash } = former
+  const head = signHead(SCOPE, { term, rev, hash, successors: [] }, newcomer)
+  return { head, succession: { former, claim: null } }
+}
+
+t.test('who is not named is not yielded to', async (t) => {
+  const stranger = KeyPair()
+  const { berth, takeOver, moved } = await dock(t, {}, stranger)
+  await berth.state.set('a', 1)
+  const succession = successionTo(berth, stranger)
+  await t.rejects(takeOver(stranger).tellSuccession(succession), { code: 'NOT_ALLOWED' })
+  t.same(moved, [])
+})
+
+t.test('who was not heard of yields to who goes on, and both say what is lost', async (t) => {
+  const { berth, takeOver, notices, moved, newcomer } = await dock(t)
+  const { state } = berth
+  await state.set('a', 1)
+  const succession = successionTo(berth, newcomer)
+  await state.set('late', 2)
+  await t.rejects(takeOver().tellSuccession(succession), { code: 'CONFLICT', message: /: late$/ })
+  t.match(notices, [{ code: 'CONFLICT', message: /revision 1,.*: late$/ }])
+  t.same(moved, [toHex(newcomer.publicKey)])
+  await t.rejects(state.set('a', 3), { code: 'REFUSED', executed: 'no' })
+  t.equal(await takeOver().tellSuccession(succession), true, 'it is heard a second time')
+  t.equal(moved.length, 1)
+})
+
+t.test('nobody yields to a stranger, to an earlier term, or to what was forged', async (t) => {
+  const { berth, takeOver, moved, newcomer } = await dock(t)
+  const { state } = berth
+  await state.set('a', 1)
+  const good = successionTo(berth, newcomer)
+  const former = signHead(SCOPE, { ...good.succession.former }, newcomer)
+  const forged = { ...good, succession: { former: { ...former, owner: berth.key }, claim: null } }
+  const refused = { code: 'BAD_INPUT', message: /no succession/ }
+  await t.rejects(takeOver().tellSuccession(successionTo(berth, newcomer, 1)), refused)
+  await t.rejects(takeOver().tellSuccession(successionTo(berth, KeyPair())), refused)
+  await t.rejects(takeOver().tellSuccession(forged), { code: 'BAD_SIGNATURE' })
+  const unsigned = { ...good, head: { ...good.head, rev: 7 } }
+  await t.rejects(takeOver().tellSuccession(unsigned), { code: 'BAD_SIGNATURE' })
+  t.same(moved, [])
+  t.equal(await state.set('a', 2), 2)
 })
 
 t.test('what a newcomer says out of turn, or badly, does not disturb', async (t) => {
