@@ -57,16 +57,21 @@ export class OutsiderLink {
   }
 
   /** Has a command executed: `yes` if it is answered, or the code of why it is not. */
-  call(name: string): Promise<Outcome> {
+  call(name: string, purpose = 'hyperseaport/conversation/1'): Promise<Outcome> {
     const body = Buffer.concat([
       Buffer.of(CALL, 1, 0, 0, 0, 0x10, 0x27, 0, 0, 0, name.length),
       Buffer.from(name),
       Buffer.of(0, 0)
     ])
-    return this.#open('hyperseaport/conversation/1', body, (type, frame, tell) => {
+    return this.#open(purpose, body, (type, frame, tell) => {
       if (type === ANSWER) tell('yes')
       if (type === FAILURE) tell(codeOf(frame))
     })
+  }
+
+  /** Asks to take its state over. */
+  takeOver(): Promise<Outcome> {
+    return this.call('takeover', 'hyperseaport/takeover/1')
   }
 
   /** Listens to all events: `yes` if they may be heard. */

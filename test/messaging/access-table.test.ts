@@ -72,6 +72,9 @@ async function tryAll({ outsider, agent, address, links }: Setting, key: KeyPair
     stop: await both((link) => link.call('stop')),
     $describe: await both((link) => link.call('$describe')),
     events: await both((link) => link.listen()),
+    $state: await both((link) => link.call('$state')),
+    $set: await both((link) => link.call('$set')),
+    'taking over': await both((link) => link.takeOver()),
     bytes: [...new Set(bytes)].join(' or ')
   }
 }
@@ -101,13 +104,15 @@ t.test('in a private registry everybody may call what the table says', async (t)
     'a key that may call `agent@2.x#fetch`': await granted({ call: ['agent@2.x#fetch'] }),
     'a key that may call `agent#*`': await granted({ call: ['agent#*'] }),
     'a key that may call `agent#$events`': await granted({ call: ['agent#$events'] }),
+    'a key that may call `agent#$state`': await granted({ call: ['agent#$state'] }),
+    'a key that may call `agent#$set`': await granted({ call: ['agent#$set'] }),
     'a key that may serve': await granted({ serve: ['agent'] }),
     'a key that may consume': await granted({ consume: ['agent@1.x'] }),
     'a key that was revoked': revoked
   }
   const last = await granted({ consume: ['*'] })
   await onceHeardOf(setting, last, (link) => link.call('fetch'))
-  const table = await tableOf('Of commands and events, in a private registry')
+  const table = await tableOf('Of commands, events and state, in a private registry')
   const rows = Object.keys(parties).map((who) => who.replaceAll('`', ''))
   t.strictSame([...table.keys()], rows, 'every row is tried')
   for (const [who, key] of Object.entries(parties)) {
@@ -177,6 +182,8 @@ t.test('nothing crosses between two registries on one network', async (t) => {
     await done
     t.same(heard, ['of its own', 'last'])
     // With a key that may do all in the one, at the door of the other.
-    t.same(new Set(Object.values(await tryAll(other, own))), new Set(['NOT_GRANTED']))
+    const { 'taking over': swap, ...rest } = await tryAll(other, own)
+    t.same(new Set(Object.values(rest)), new Set(['NOT_GRANTED']))
+    t.equal(swap, 'NOT_ALLOWED')
   }
 })

@@ -40,7 +40,7 @@ export interface HandOverOptions {
 const WRITE_WAIT_MS = 1000
 const TAKE_BACK_AFTER_MS = 10_000
 const RETRY_MS = 1000
-/** Newcomers that ask at a time. */
+/** Streams of newcomers at a time. */
 const MAX_STREAMS = 8
 const IDLE_MS = 30_000
 
@@ -77,8 +77,8 @@ export class HandOver {
 
   /** Takes a stream of a newcomer, who has proven its key. */
   take(stream: LinkStream, key: Buffer) {
-    if (this.#streams.size >= MAX_STREAMS) {
-      return stream.destroy(SeaportError.LIMIT_REACHED('others are taking over already'))
+    if (this.#streams.size >= MAX_STREAMS && !this.#displace()) {
+      return stream.destroy(SeaportError.LIMIT_REACHED('it is being taken over already'))
     }
     const peer = toHex(key)
     this.#streams.set(stream, peer)
@@ -108,6 +108,16 @@ export class HandOver {
     for (const stream of this.#streams.keys()) {
       stream.destroy(SeaportError.CLOSED('the service was destroyed'))
     }
+  }
+
+  /** So that strangers who only hold streams keep nobody out: the oldest of theirs makes room. */
+  #displace(): boolean {
+    for (const [stream, peer] of this.#streams) {
+      if (peer === this.#current?.peer) continue
+      stream.destroy(SeaportError.LIMIT_REACHED('others want to take over as well'))
+      return true
+    }
+    return false
   }
 
   /** Failures keep their codes. */

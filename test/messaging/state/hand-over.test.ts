@@ -215,6 +215,23 @@ t.test('what a newcomer says out of turn, or badly, does not disturb', async (t)
   caller.destroy(new Error('over') as SeaportError)
 })
 
+t.test('strangers who hold streams keep no newcomer out', async (t) => {
+  const { berth, pool, takeOver, moved } = await dock(t)
+  await berth.state.set('a', 1)
+  const key = Buffer.from(berth.key, 'hex')
+  const held = Array.from({ length: 20 }, () => pool.open(key, { purpose: TAKEOVER }))
+  const streams = (await Promise.all(held)).map((stream) => stream.toDuplex())
+  for (const stream of streams) stream.on('error', () => {})
+  const swap = takeOver()
+  t.match(await swap.begin(), { head: { rev: 1 } })
+  const more = await Promise.all(
+    Array.from({ length: 20 }, () => pool.open(key, { purpose: TAKEOVER }))
+  )
+  for (const stream of more) stream.toDuplex().on('error', () => {})
+  await swap.finish()
+  t.equal(moved.length, 1)
+})
+
 t.test('of what watchers offer the latest of a known instance counts', async (t) => {
   const { berth } = await dock(t)
   const read = async () => JSON.parse(((await berth.state.read(null)) as { text: string }).text)

@@ -1,0 +1,119 @@
+import { setMaxListeners } from 'node:events'
+import t, { type Test } from 'tap'
+import { KeyPair, toHex } from '../../lib/core/keys.js'
+import { EVENTS } from '../../lib/messaging/conversation.js'
+import { EntryEvents } from '../../lib/messaging/entry-events.js'
+import { CALL, encodeFrame, FAILURE, HELLO } from '../../lib/messaging/frames.js'
+import { SPOKEN } from '../../lib/messaging/speaker.js'
+import { bay } from './bay.js'
+
+const MAX_IN_FLIGHT = 16_384
+const MAX_SUBSCRIPTIONS = 256
+const MAX_FOLLOWED = 1024
+
+/** An agent of which no call is ever answered. */
+async function hanging(t: Test, caller?: KeyPair) {
+  let running = 0
+  const hang = () => {
+    running++
+    return new Promise(() => {})
+  }
+  const made = await bay(t, { instances: { a: { hang } }, ...(caller && { caller }) })
+  return { ...made, key: Buffer.from(made.of('a').key, 'hex'), running: () => running }
+}
+
+t.test(`on a link ${MAX_IN_FLIGHT} calls are in flight; the next is refused here`, async (t) => {
+  const { sender, running } = await hanging(t)
+  const over = new AbortController()
+  setMaxListeners(0, over.signal)
+  const options = { signal: over.signal, timeout: 600_000 }
+  const first = sender.send('hang', null, options)
+  while (running() === 0) await new Promise(setImmediate)
+  const send = () => sender.send('hang', null, options)
+  const calls = [first, ...Array.from({ length: MAX_IN_FLIGHT - 1 }, send)]
+  await t.rejects(sender.send('hang', null, options), { code: 'BUSY', executed: 'no' })
+  while (running() < MAX_IN_FLIGHT) await new Promise(setImmediate)
+  over.abort()
+  const outcomes = await Promise.allSettled(calls)
+  t.ok(outcomes.every(({ status }) => status === 'rejected'))
+  t.equal(running(), MAX_IN_FLIGHT)
+})
+
+t.test('who sends more than that all the same is told so for each, and served', async (t) => {
+  const { pool, key, running } = await hanging(t)
+  const stream = await pool.open(key, { purpose: SPOKEN[0] as string })
+  const duplex = stream.toDuplex()
+  duplex.on('error', () => {})
+  duplex.write(encodeFrame({ type: HELLO, version: 1 }))
+  const more = 10
+  const body = { kind: 'none', bytes: Buffer.alloc(0) } as const
+  for (let id = 1; id <= MAX_IN_FLIGHT + more; id++) {
+    const call = { type: CALL, id, timeLeft: 600_000, name: 'hang', meta: {}, body } as const
+    duplex.write(encodeFrame({ ...call, isStreaming: false }))
+    if (id % 256 === 0) await new Promise(setImmediate)
+  }
+  let [bytes, failures] = [Buffer.alloc(0), 0]
+  for await (const chunk of duplex) {
+    bytes = Buffer.concat([bytes, chunk])
+    while (bytes.length >= 4 && bytes.length >= 4 + bytes.readUInt32LE(0)) {
+      const length = bytes.readUInt32LE(0)
+      if (bytes[4] === FAILURE) {
+        failures++
+        t.equal(bytes.subarray(11, 11 + (bytes[10] as number)).toString(), 'BUSY')
+      }
+      bytes = bytes.subarray(4 + length)
+    }
+    if (failures === more) break
+  }
+  t.equal(running(), MAX_IN_FLIGHT)
+})
+
+t.test(`one key has ${MAX_SUBSCRIPTIONS} subscriptions, over all its links together`, async (t) => {
+  const { pool, of, key } = await hanging(t, KeyPair())
+  const { events, pairs } = of('a')
+  const open = () => pool.open(key, { purpose: EVENTS })
+  const streams = await Promise.all(Array.from({ length: MAX_SUBSCRIPTIONS }, open))
+  while (events.stats.subscribers < MAX_SUBSCRIPTIONS) await new Promise(setImmediate)
+  t.equal(pairs.length, 1)
+  const closed = new Promise((resolve) => {
+    void open().then((stream) => stream.toDuplex().on('error', resolve))
+  })
+  t.match(await closed, { code: 'STREAM_RESET', message: /LIMIT_REACHED/ })
+  t.equal(events.stats.subscribers, MAX_SUBSCRIPTIONS)
+  streams[0]?.destroy()
+  while (events.stats.subscribers === MAX_SUBSCRIPTIONS) await new Promise(setImmediate)
+  await open()
+  while (events.stats.subscribers < MAX_SUBSCRIPTIONS) await new Promise(setImmediate)
+})
+
+t.test(`who listens follows ${MAX_FOLLOWED} instances, and others when those go`, async (t) => {
+  const instances = Array.from({ length: MAX_FOLLOWED + 5 }, () => ({
+    servicePublicKey: toHex(KeyPair().publicKey),
+    version: '1.0.0',
+    speaks: SPOKEN
+  }))
+  const opened = new Set<string>()
+  let changed = () => {}
+  const events = new EntryEvents({
+    pool: {
+      open: (key: Buffer) => {
+        opened.add(toHex(key))
+        return new Promise(() => {})
+      },
+      follow: () => ({ seek: () => {}, stop: () => {} }),
+      pathOf: () => null
+    },
+    instances: () => instances,
+    watch: (listener) => {
+      changed = listener
+      return () => {}
+    },
+    onnotice: () => {}
+  })
+  events.on('*', () => {})
+  t.equal(opened.size, MAX_FOLLOWED)
+  instances.splice(0, 3)
+  changed()
+  t.equal(opened.size, MAX_FOLLOWED + 3)
+  events.close()
+})
