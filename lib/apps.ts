@@ -1,10 +1,8 @@
 import { EventEmitter } from 'node:events'
 import { join } from 'node:path'
-import { Consumer } from './consumer.js'
-import type { PortlessEntry } from './consumer-entry.js'
 import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
-import { type KeyPair, registryKeysOf, toHex } from './core/keys.js'
+import { registryKeysOf, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import { linksOf } from './dialing/links.js'
 import type { AppFile } from './hosting/app-file.js'
@@ -13,17 +11,19 @@ import { ChunkStore } from './hosting/bundle/chunk-store.js'
 import type { Bundle } from './hosting/bundle/pack.js'
 import { CHUNKS } from './hosting/chunks/chunk-frames.js'
 import { hostsOf, type KnownHost } from './hosting/fleet.js'
-import type { HostReport, LogLines } from './hosting/host-commands.js'
+import type { LogLines } from './hosting/host-commands.js'
+import { HostControl, type LogTerms } from './hosting/host-control.js'
 import { mergeItems } from './hosting/merge-items.js'
+import { outcomeOf, type ReleaseOutcome, releasesWithOutcomes } from './hosting/outcome.js'
 import { prepareBundle } from './hosting/prepare-bundle.js'
 import { type Release, releaseOf } from './hosting/release.js'
-import { noHost, spreadRelease } from './hosting/spread-release.js'
+import { spreadRelease } from './hosting/spread-release.js'
+import { verdictsOn } from './hosting/verdicts.js'
 import type { LinkPool } from './link/pool.js'
 import { defaultDir } from './registry/log/storage.js'
 import { type MemberOptions, Participant } from './registry/replica/participant.js'
 import { APP, type AppFields, type AppStatement, signApp } from './registry/trust/app-statement.js'
 import { signDrain } from './registry/trust/drain.js'
-import { HOST_ROLE } from './registry/trust/rights.js'
 
 export { readAppFile } from './hosting/app-file.js'
 export type { AppInstanceView, AppStatus } from './hosting/app-status.js'
@@ -53,32 +53,25 @@ export interface Pushed {
 }
 
 const TIMEOUT_MS = 10_000
-const ANSWER_MS = 1000
-const FETCH_MS = 10 * 60_000
 const VERB = 'apps'
 
 /** Says what is wanted of apps, and how they are. */
 class AppsFace extends EventEmitter<AppsEvents> {
   readonly #lifecycle = new Lifecycle({ start: () => this.#start(), stop: () => this.#stop() })
-  readonly #options: AppsOptions
   readonly #registry: Buffer
-  /** The registry's own, where its seed was given. */
-  readonly #keyPair: KeyPair | undefined
   readonly #participant: Participant
   readonly #dir: string
   #timeout: number
   #denial: SeaportError | null = null
   #pool: LinkPool | null = null
-  #hosts: { consumer: { destroy(): Promise<void> }; entry: PortlessEntry } | null = null
+  readonly #control: HostControl
 
   /** @throws BAD_KEY, OFFLINE, USAGE */
   constructor(options: AppsOptions) {
     super()
     const { seed, registryPublicKey, dir, bootstrap, host } = options
-    this.#options = options
     const { registry, keyPair } = registryKeysOf(seed, registryPublicKey)
     this.#registry = registry
-    this.#keyPair = keyPair
     this.#timeout = options.timeout ?? TIMEOUT_MS
     this.#dir = join(dir ?? defaultDir(this.#registry, VERB), 'bundles')
     this.#participant = Participant.acquire({
@@ -89,6 +82,13 @@ class AppsFace extends EventEmitter<AppsEvents> {
       verb: VERB,
       as: 'observer',
       keyPair
+    })
+    this.#control = new HostControl({
+      registryPublicKey: this.#registry,
+      ...{ dir, bootstrap, host, keyPair },
+      verb: VERB,
+      timeout: this.#timeout,
+      hosts: () => this.hosts()
     })
   }
 
@@ -188,10 +188,17 @@ class AppsFace extends EventEmitter<AppsEvents> {
    * @throws as `start` does
    */
   rollback(app: string, version?: string): Promise<AppStatement> {
-    const { kept } = this.#known(app)
+    const [, ...former] = this.history(app)
+    const kept = former.filter(({ hasFailed }) => !hasFailed)
     const found = version === undefined ? kept[0] : kept.find((one) => one.version === version)
-    if (found) return this.#change(app, found)
+    if (found) return this.#change(app, { version: found.version, release: found.release })
     const versions = kept.map((one) => one.version).join(', ') || 'none'
+    const failed = former.find((one) => one.version === version)
+    if (failed) {
+      throw SeaportError.CHECK_FAILED(
+        `${app}@${version} failed when it was tried (${failed.failures[0]?.why}); push it again to try it anew, or go back to one of ${versions}`
+      )
+    }
     throw SeaportError.NOT_FOUND(
       `${app} has no ${version ? `release ${version}` : 'release before'}; there are ${versions}`
     )
@@ -199,25 +206,29 @@ class AppsFace extends EventEmitter<AppsEvents> {
 
   /** Replaces each instance by a new one of the same version. @throws as `start` does */
   async restart(app: string): Promise<AppStatement> {
-    const { release: hash } = this.#known(app)
-    const release = await this.#releaseOf(app, hash)
+    const { current } = this.#outcome(this.#known(app))
+    const hash = current.release
+    const release = await this.#control.release(app, hash)
     const store = new ChunkStore(join(this.#dir, 'chunks'), { minFree: 0 })
     const next = { ...release, former: hash, madeAt: Date.now() }
-    return this.#change(app, { release: (await this.#spread(store, next)).hash })
+    const { version } = release
+    return this.#change(app, { version, release: (await this.#spread(store, next)).hash })
   }
 
-  /** The releases that hosts keep, the wanted one first. @throws NOT_FOUND */
-  history(app: string) {
-    const { version, release, kept } = this.#known(app)
-    return [{ version, release }, ...kept]
+  /** The releases that hosts keep, the wanted one first, and what became of each. @throws NOT_FOUND */
+  history(app: string): ReleaseOutcome[] {
+    const statement = this.#known(app)
+    const { replica } = this.#participant
+    return releasesWithOutcomes(statement, verdictsOn(replica, statement, this.hosts()))
   }
 
   /** What an app does, as its hosts say within a second. @throws NOT_FOUND */
   async status(app: string): Promise<AppStatus> {
     const statement = this.#known(app)
     const hosts = this.hosts()
-    const answers = await Promise.all(hosts.map((host) => this.#ask(host)))
-    return statusOf(statement, answers, this.#participant.replica.directory)
+    const answers = await Promise.all(hosts.map((host) => this.#control.ask(host)))
+    const { directory } = this.#participant.replica
+    return statusOf(statement, this.#outcome(statement), answers, directory)
   }
 
   /**
@@ -227,17 +238,10 @@ class AppsFace extends EventEmitter<AppsEvents> {
    */
   async *logs(
     app: string,
-    { lines = 100, follow = false }: { lines?: number; follow?: boolean } = {}
+    { lines = 100, ...terms }: LogTerms = {}
   ): AsyncGenerator<LogLines & { hostName: string }, void, void> {
     this.#known(app)
-    const { entry } = await this.#control()
-    const hosts = this.hosts()
-    const options = follow ? {} : { timeout: FETCH_MS }
-    const data = { app, lines, follow }
-    const sources = hosts.map(({ host, name }) => ({
-      name,
-      items: entry.stream('logs', data, { ...options, instance: host }) as AsyncGenerator<LogLines>
-    }))
+    const sources = await this.#control.logs(app, { lines, ...terms })
     for await (const { name, item } of mergeItems(sources)) yield { ...item, hostName: name }
   }
 
@@ -285,7 +289,7 @@ class AppsFace extends EventEmitter<AppsEvents> {
   async #stop() {
     this.#participant.off('denied', this.#ondenied)
     this.#participant.off('notice', this.#onnotice)
-    await this.#hosts?.consumer.destroy()
+    await this.#control.close()
     await this.#participant.release(async () => this.#pool?.close())
   }
 
@@ -295,7 +299,6 @@ class AppsFace extends EventEmitter<AppsEvents> {
     release: Release,
     onprogress: (text: string) => void = () => {}
   ) {
-    const { entry } = await this.#control()
     const { keyPair, membership } = this.#participant
     const pool = this.#pool as LinkPool
     return spreadRelease(
@@ -305,60 +308,15 @@ class AppsFace extends EventEmitter<AppsEvents> {
         connect: (key, signal) => pool.open(key, { purpose: CHUNKS, signal }),
         authorize: (key) => membership.grants.allows(key, { kind: 'host' }),
         hosts: this.hosts(),
-        send: (host, hash) =>
-          entry.send(
-            'fetch',
-            { app: release.app, release: hash },
-            { instance: host, timeout: FETCH_MS }
-          )
+        send: (host, hash) => this.#control.fetch(host, release.app, hash)
       },
       release,
       onprogress
     )
   }
 
-  async #control() {
-    if (this.#hosts) return this.#hosts
-    if (this.hosts().length === 0) throw noHost()
-    const { dir, bootstrap, host } = this.#options
-    const keyPair = this.#keyPair
-    const consumer = Consumer([`${HOST_ROLE}@*`], {
-      registryPublicKey: this.#registry,
-      ...{ dir, bootstrap, host, keyPair },
-      listen: false,
-      serve: false,
-      versions: 'all',
-      verb: VERB,
-      timeout: this.#timeout
-    })
-    const [entry] = await consumer.setup()
-    this.#hosts = { consumer, entry: entry as PortlessEntry }
-    return this.#hosts
-  }
-
-  async #ask(host: KnownHost) {
-    const since = performance.now()
-    try {
-      const { entry } = await this.#control()
-      const options = { instance: host.host, timeout: ANSWER_MS }
-      const report = (await entry.send('status', null, options)) as HostReport
-      return { host, report, latency: performance.now() - since }
-    } catch {
-      return { host, report: null, latency: null }
-    }
-  }
-
-  async #releaseOf(app: string, hash: string): Promise<Release> {
-    const { entry } = await this.#control()
-    for (const { host } of this.hosts()) {
-      const options = { instance: host, timeout: ANSWER_MS }
-      const data = { app, release: hash }
-      const release = (await entry
-        .send('release', data, options)
-        .catch(() => null)) as Release | null
-      if (release) return release
-    }
-    throw SeaportError.NO_INSTANCE(`no host that has the release of ${app} answers`)
+  #outcome(statement: AppStatement) {
+    return outcomeOf(statement, verdictsOn(this.#participant.replica, statement, this.hosts()))
   }
 
   #statement(app: string): AppStatement | null {

@@ -78,23 +78,28 @@ export class Fleet {
     return web.setup()
   }
 
-  async app(more: { name?: string; version: string }, folder?: string): Promise<string> {
+  /** @param server the program, where it is not the one that answers */
+  async app(
+    more: { name?: string; version: string; [field: string]: unknown },
+    folder?: string,
+    server = SERVER
+  ): Promise<string> {
     const at = folder ?? (await mkdtemp(join(tmpdir(), 'seaport-app-')))
     if (!folder) this.#t.teardown(() => rm(at, { recursive: true, force: true }))
     const file = { name: 'hello', hostnames: ['hello.test'], update: { steady: '100ms' }, ...more }
     await writeFile(join(at, 'hyperseaport.app.json'), JSON.stringify(file))
-    await writeFile(join(at, 'server.js'), SERVER)
+    await writeFile(join(at, 'server.js'), server)
     return at
   }
 
   /** Until an app is as it is wanted. */
   async settled(apps: Apps, app: string) {
     for (;;) {
-      const { statement, instances, passing, wanted } = await apps.status(app)
+      const { current, instances, passing, wanted } = await apps.status(app)
       const isDone =
         passing === wanted &&
         instances.length === wanted &&
-        instances.every(({ hash, state }) => hash === statement.release && state === 'passing')
+        instances.every(({ hash, state }) => hash === current.release && state === 'passing')
       if (isDone) return
       await new Promise((resolve) => setTimeout(resolve, 50))
     }

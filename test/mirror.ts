@@ -47,6 +47,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/fleet',
     'hosting/host-agent',
     'hosting/host-commands',
+    'hosting/host-control',
     'hosting/host-folder',
     'hosting/hosted-instance',
     'hosting/log-file',
@@ -54,6 +55,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/prepare-bundle',
     'hosting/spread-release'
   ],
+  'test/heavy/updates.test.ts': ['hosting/host-judge', 'hosting/verdicts'],
   'test/messaging/frames.test.ts': ['messaging/body', 'messaging/frame-reader', 'messaging/meta'],
   'test/messaging/sender.test.ts': [
     'core/executed',

@@ -13,7 +13,8 @@ import { say } from '../talk.js'
 const ACTIONS =
   'create build push run start stop restart update scale remove list status history rollback logs help version'
 const COLUMNS = ['INSTANCE', 'HOST', 'IMAGE', 'CREATED', 'STATUS', 'LATENCY']
-const WAIT_MS = 120_000
+/** For how long nothing may change until a command stops waiting: more than an instance has by default until it passes. */
+const WAIT_MS = 180_000
 const POLL_MS = 1000
 const SKELETON = {
   'hyperseaport.app.json': (name: string) =>
@@ -26,6 +27,7 @@ createServer((request, response) => response.end('Hello, World!\\n')).listen(pro
   'package.json': () => '{ "type": "module" }\n'
 }
 
+type Failure = AppStatus['failures'][number]
 type Action = (settings: Settings, lifetime: Lifetime) => Promise<void>
 
 /** Commands apps: what dispersed-network's command line did. */
@@ -174,12 +176,14 @@ const RUN: Record<string, Action> = {
     const name = await nameOf(settings)
     const releases = (await openApps(settings, lifetime)).history(name)
     if (settings.on('json')) return console.log(printableJson(releases, 2))
-    const rows = releases.map(({ version, release }, i) => [
+    const rows = releases.map(({ version, release, ...rest }, i) => [
       version,
       release,
-      i === 0 ? 'wanted' : 'kept'
+      i === 0 ? 'wanted' : 'kept',
+      rest.isComplete ? 'complete' : rest.hasFailed ? 'failed' : '-',
+      rest.isComplete ? '-' : printable(rest.failures[0]?.why.split('\n')[0] ?? '-')
     ])
-    console.log(table([['VERSION', 'RELEASE', 'STATE'], ...rows]))
+    console.log(table([['VERSION', 'RELEASE', 'STATE', 'OUTCOME', 'WHY'], ...rows]))
   },
   async logs(settings, lifetime) {
     const name = await nameOf(settings)
@@ -206,22 +210,34 @@ const RUN: Record<string, Action> = {
   }
 }
 
-/** Shows what happens where, until it is as it is wanted. Whoever stops the watching stops nothing else. */
+/**
+ * Shows what happens where, until it is as it is wanted, or all have gone back. Whoever stops the watching stops nothing
+ * else.
+ */
 async function settle(apps: Apps, name: string, settings: Settings, done: string) {
   const json = settings.on('json')
-  const end = performance.now() + WAIT_MS
-  let shown = ''
+  let end = performance.now() + WAIT_MS
+  const shown = new Set<string>()
+  const tell = (text: string) => {
+    if (shown.has(text)) return
+    if (!json) say(text)
+    shown.add(text)
+    end = performance.now() + WAIT_MS
+  }
   for (;;) {
     const status = await apps.status(name)
-    const { passing, wanted, instances, statement } = status
+    const { passing, wanted, instances, statement, current, failures } = status
     const others = instances.filter(
-      ({ hash, state }) => hash !== statement.release || state === 'ending'
+      ({ hash, state }) => hash !== current.release || state === 'ending'
     )
-    const isDone = passing >= wanted && others.length === 0 && instances.length <= wanted
-    const text = `${name}@${statement.version}: ${passing} of ${wanted} pass${others.length > 0 ? `, ${others.length} to end` : ''}`
-    if (text !== shown && !json) say(text)
-    shown = text
-    if (isDone || settings.on('noWait')) {
+    const isAtRest = passing >= wanted && others.length === 0 && instances.length <= wanted
+    const text = `${name}@${current.version}: ${passing} of ${wanted} pass${others.length > 0 ? `, ${others.length} to end` : ''}`
+    for (const one of failures) tell(failureOf(statement, one))
+    tell(text)
+    if (status.hasFailed && (isAtRest || current.release === statement.release)) {
+      throw SeaportError.CHECK_FAILED(verdictOf(status))
+    }
+    if (isAtRest || settings.on('noWait')) {
       if (json) return console.log(printableJson(status, 2))
       return console.log(`${done} ${name}@${statement.version}`)
     }
@@ -234,11 +250,23 @@ async function settle(apps: Apps, name: string, settings: Settings, done: string
         ...Object.entries(status.refusals).map(([host, text]) => `${host}: ${text}`)
       ]
       throw SeaportError.CHECK_FAILED(
-        `${text}; what ran before goes on. ${why.join('; ') || 'No host said why'}. 'hyperseaport app rollback ${name}' goes back`
+        `${text}; what ran before goes on. ${why.join('; ') || 'No host said why'}. 'hyperseaport app status ${name}' shows how it goes on`
       )
     }
     await changed(apps)
   }
+}
+
+function failureOf({ app, version }: AppStatus['statement'], { hostName, why }: Failure): string {
+  return `${app}@${version} failed on ${hostName}: ${printable(why.replaceAll('\n', '; '))}`
+}
+
+/** What became of a release that was given up. */
+function verdictOf({ statement, current, failures }: AppStatus): string {
+  const reasons = failures.map((one) => failureOf(statement, one)).join('. ')
+  return current.release === statement.release
+    ? `${reasons}. There is no release before it to go back to, so it is tried on`
+    : `${reasons}. All went back to ${statement.app}@${current.version}`
 }
 
 /** Until something may have changed, or a second has passed. */
@@ -254,7 +282,8 @@ function changed(apps: Apps): Promise<void> {
   })
 }
 
-function textOf({ statement, instances, passing, wanted, silent, refusals }: AppStatus): string {
+function textOf(status: AppStatus): string {
+  const { statement, instances, passing, wanted, silent, refusals, failures } = status
   const { app, version, state } = statement
   const rows = instances.map((one) => [
     `${one.app}/${one.slot}`,
@@ -271,6 +300,8 @@ function textOf({ statement, instances, passing, wanted, silent, refusals }: App
     passing < wanted ? Object.entries(refusals).map(([host, why]) => `${host}: ${why}`) : []
   return [
     `${app}@${version} ${state}: ${passing} of ${wanted} pass`,
+    ...failures.map((one) => failureOf(statement, one)),
+    ...(status.hasFailed ? [`running instead: ${app}@${status.current.version}`] : []),
     ...(rows.length > 0 ? [table([COLUMNS, ...rows])] : []),
     ...reasons,
     ...missing,

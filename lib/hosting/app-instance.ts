@@ -66,6 +66,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
   #state: InstanceState = 'starting'
   #reason: string | null = null
   #passingSince: number | null = null
+  #failingSince: number | null = performance.now()
   #port: number | null
   #running: Running | null = null
   #check: HealthCheck | null = null
@@ -91,6 +92,11 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
   /** For how long it has passed, in ms; 0 if it does not. */
   get passingFor(): number {
     return this.#passingSince === null ? 0 : performance.now() - this.#passingSince
+  }
+
+  /** For how long it has not passed, in ms; 0 if it passes. */
+  get failingFor(): number {
+    return this.#failingSince === null ? 0 : performance.now() - this.#failingSince
   }
 
   get isCrashLooping(): boolean {
@@ -210,6 +216,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     this.stats.exits++
     if (this.passingFor > STEADY_MS) this.#earlyEnds = 0
     this.#passingSince = null
+    this.#failingSince ??= performance.now()
     if (this.#abort.aborted) return
     await this.#forget()
     const restartIn = this.#backoff()
@@ -234,7 +241,8 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
         return this.#set('passing')
       }
       health.stop()
-      if (this.#state === 'failing') this.#set('failing', reason?.text ?? null)
+      const state = this.#state === 'failing' ? 'failing' : 'starting'
+      this.#set(state, reason?.text ?? null)
       await this.#wait(POLL_MS)
     }
     health.stop()
@@ -243,8 +251,13 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
   #set(state: InstanceState, reason: string | null = null) {
     if (this.#abort.aborted && state !== 'ending' && state !== 'ended') return
     if (this.#state === state && this.#reason === reason) return
-    if (state !== 'passing') this.#passingSince = null
-    else this.#passingSince ??= performance.now()
+    if (state === 'passing') {
+      this.#passingSince ??= performance.now()
+      this.#failingSince = null
+    } else {
+      this.#passingSince = null
+      this.#failingSince ??= performance.now()
+    }
     this.#state = state
     this.#reason = reason
     this.emit('change', state)

@@ -4,6 +4,7 @@ import type { AppNeeds, HostView } from './placement-view.js'
 export function refusalOf(host: HostView, needs: AppNeeds): string | null {
   const misfit = misfitOf(host, needs)
   if (misfit) return misfit
+  if (needs.failedOn?.has(host.host)) return 'the release failed there'
   if (host.isStale) return 'its lease was lost in an outage, and it is waited for'
   return host.declines.has(needs.app) ? 'it says that it cannot take this app now' : null
 }

@@ -4,9 +4,11 @@ import { APP, type AppStatement } from '../registry/trust/app-statement.js'
 import { DRAIN } from '../registry/trust/drain.js'
 import { recordOf } from '../registry/trust/record.js'
 import { HOST_ROLE, type Rights } from '../registry/trust/rights.js'
+import { type AppOutcome, outcomeOf } from './outcome.js'
 import type { AppView, HostView, InstanceView } from './placement-view.js'
 import type { PlacerView } from './placer.js'
 import type { Release } from './release.js'
+import { verdictsOn } from './verdicts.js'
 
 /** A host, as its record says. */
 export interface KnownHost extends HostView {
@@ -83,8 +85,16 @@ export function instancesOf(directory: Directory, app: AppStatement): KnownInsta
   })
 }
 
-/** What is wanted of an app, as placement takes it. */
-export function appViewOf(statement: AppStatement, release: Release | undefined): AppView {
+/**
+ * What is wanted of an app, as placement takes it: of a release that has failed, the one before.
+ *
+ * @param release the document of what is to run, if it is known
+ */
+export function appViewOf(
+  statement: AppStatement,
+  { current, failedOn }: AppOutcome,
+  release: Release | undefined
+): AppView {
   const { app, state, instances, place } = statement
   return {
     app,
@@ -93,7 +103,9 @@ export function appViewOf(statement: AppStatement, release: Release | undefined)
     driver: place.driver,
     memory: place.memory,
     instances: state === 'running' ? instances : 0,
-    release: statement.release,
+    release: current.release,
+    isComplete: current.isComplete,
+    failedOn,
     surge: release?.update.surge ?? 1,
     isSingle: place.single === true
   }
@@ -107,8 +119,14 @@ export function fleetOf(
 ): PlacerView {
   const { directory, statements, registrars } = replica
   const apps = statements.list(APP).filter(({ state }) => state !== 'removed')
+  const hosts = hostsOf(replica)
+  const outcomes = new Map(
+    apps.map((app) => [app.app, outcomeOf(app, verdictsOn(replica, app, hosts))])
+  )
+  const releaseOf = ({ app, release }: AppStatement) =>
+    own.releases.get(outcomes.get(app)?.current.release ?? release)
   const others = apps.flatMap((app) => {
-    const { steady = 0 } = own.releases.get(app.release)?.update ?? {}
+    const { steady = 0 } = releaseOf(app)?.update ?? {}
     return instancesOf(directory, app)
       .filter(({ host }) => host !== own.host)
       .map(
@@ -122,8 +140,8 @@ export function fleetOf(
       )
   })
   return {
-    hosts: hostsOf(replica),
-    apps: apps.map((app) => appViewOf(app, own.releases.get(app.release))),
+    hosts,
+    apps: apps.map((app) => appViewOf(app, outcomes.get(app.app) as AppOutcome, releaseOf(app))),
     instances: [...others, ...own.instances],
     isSynced: replica.isSynced,
     hasRegistrar: registrars.length > 0

@@ -9,6 +9,7 @@ import type { ChunkExchange } from './chunks/chunk-exchange.js'
 import type { Driver } from './driver/driver.js'
 import { fleetOf, hostsOf, type KnownInstance } from './fleet.js'
 import type { HostFolder } from './host-folder.js'
+import { HostJudge } from './host-judge.js'
 import { HostedInstance, type InstanceStatus, type Occupancy } from './hosted-instance.js'
 import type { Change } from './placement.js'
 import type { InstanceView } from './placement-view.js'
@@ -45,6 +46,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   readonly #options: HostAgentOptions
   readonly #key: string
   readonly #placer: Placer
+  readonly #judge: HostJudge
   readonly #instances = new Map<string, HostedInstance>()
   readonly #releases = new Map<string, Release>()
   /** Instances of others that pass, and since when we see that. */
@@ -64,6 +66,10 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     this.#options = options
     this.#key = toHex(options.keyPair.publicKey)
     this.#placer = new Placer({ host: this.#key, timings: options.timings ?? {} })
+    const { keyPair, replica, member } = options
+    this.#judge = new HostJudge({ keyPair, replica, registry: member.registryPublicKey })
+    this.#judge.on('done', () => this.look())
+    this.#judge.on('notice', (notice) => this.emit('notice', notice))
   }
 
   /** Why nothing is decided here yet, null if it is. */
@@ -102,6 +108,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   /** @param stopApps whether the apps end with the host. They go on otherwise, and the next process finds them */
   async close(stopApps = false) {
     this.#isClosed = true
+    this.#judge.close()
     for (const stop of this.#stops) stop()
     if (this.#timer) clearTimeout(this.#timer)
     await this.#queue.idle()
@@ -143,10 +150,19 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     const decision = this.#placer.look(view, performance.now())
     this.#waitsFor = decision.waitsFor
     for (const change of decision.changes) this.#do(change)
-    if (decision.again !== null) this.look(decision.again + 1)
-    for (const { release } of this.#instances.values()) {
-      if (release.update.steady > 0) this.look(Math.min(release.update.steady, RETRY_MS))
+    if (decision.waitsFor === null) {
+      this.#judge.look(view, [...this.#instances.values()], this.#releases)
     }
+    if (decision.again !== null) this.look(decision.again + 1)
+    for (const { release, state, failingFor } of this.#instances.values()) {
+      const { steady, deadline } = release.update
+      if (steady > 0) this.look(Math.min(steady, RETRY_MS))
+      if (state !== 'passing' && failingFor < deadline) {
+        this.look(Math.min(deadline - failingFor + 1, RETRY_MS))
+      }
+    }
+    // Whether others could try what failed here is seen again and again.
+    if (view.apps.some(({ failedOn }) => failedOn?.has(this.#key))) this.look(RETRY_MS)
     void this.#prune()
   }
 
@@ -183,11 +199,18 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
       })
   }
 
-  async #start({ app, slot, release: hash }: Change) {
-    if (this.#isClosed || this.#instances.has(idOf({ app, slot }))) return
-    await this.fetch(hash)
-    if (this.#isClosed) return
-    await this.#begin({ app, slot, hash, createdAt: Date.now() })
+  async #start(change: Change) {
+    const { app, slot, release: hash } = change
+    if (this.#isClosed || this.#instances.has(idOf(change))) return
+    try {
+      await this.fetch(hash)
+      if (this.#isClosed) return
+      await this.#begin({ app, slot, hash, createdAt: Date.now() })
+      this.#judge.started(change)
+    } catch (error) {
+      this.#judge.troubled(change, error as Error)
+      throw error
+    }
   }
 
   async #begin(occupancy: Occupancy) {

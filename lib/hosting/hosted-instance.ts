@@ -116,6 +116,21 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     return this.#program.passingFor
   }
 
+  /** For how long it has not passed, in ms; 0 if it passes. */
+  get failingFor(): number {
+    return this.#program.failingFor
+  }
+
+  get isCrashLooping(): boolean {
+    return this.#program.isCrashLooping
+  }
+
+  /** Why it does not pass, and the last lines of its output. */
+  async explain(): Promise<string> {
+    const lines = await this.#program.lastLines(LAST_LINES).catch(() => [])
+    return [this.#program.reason ?? 'its check did not pass in time', ...lines].join('\n')
+  }
+
   get status(): InstanceStatus {
     return {
       ...this.occupancy,

@@ -27,6 +27,8 @@ export interface AppNeeds {
   driver: string
   /** Bytes that one instance of it reserves. */
   memory: number
+  /** Hosts on which its release failed: what they have of it ends, and they are given no more. */
+  failedOn?: ReadonlySet<string>
 }
 
 /** What is wanted of an app. One that is stopped wants 0 instances. */
@@ -35,6 +37,8 @@ export interface AppView extends AppNeeds {
   instances: number | 'all'
   /** The hash of what is to run. */
   release: string
+  /** Whether as many as wanted of the release once passed. */
+  isComplete?: boolean
   /** How many more than `instances` may run while some are replaced. Default 1. */
   surge?: number
   /** Whether two must never run at once: the old one ends before the new one starts, and a better host takes nothing over. */

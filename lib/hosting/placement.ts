@@ -33,7 +33,7 @@ interface Holding {
   staying: Placed[]
   /** The others, those to be ended first at the end. */
   leaving: InstanceView[]
-  /** Those of an app for all hosts on hosts that may not have it: nobody takes their place. */
+  /** Those that failed, and of an app for all hosts those on hosts that may not have it: they end at once. */
   unfit: InstanceView[]
   /** How many drain. */
   ending: number
@@ -118,8 +118,8 @@ class Decision {
 
   /** Starts what is missing, and beyond that as much of what has to leave as the surge lets. */
   starts(): { starts: Change[]; missing: number } {
-    const { app, wanted, staying, leaving, ending } = this.holding
-    if (app.isSingle && ending > 0) return { starts: [], missing: 0 }
+    const { app, wanted, staying, leaving, unfit, ending } = this.holding
+    if (app.isSingle && ending + unfit.length > 0) return { starts: [], missing: 0 }
     const held = staying.length + leaving.length
     const missing = Math.max(0, wanted - held)
     const surge = leaving.length > 0 && !app.isSingle ? (app.surge ?? 1) : 0
@@ -134,12 +134,12 @@ class Decision {
   stops(): Change[] {
     const { app, wanted, staying, leaving, unfit } = this.holding
     const all = [...staying.map(instanceOf), ...leaving]
+    const stops = unfit.map((one) => stop(one, 'leaving'))
     // The place of a single instance has to be empty before another one takes it, and must exist.
     if (app.isSingle && leaving.length > 0 && staying.length === 0 && wanted > 0) {
       const hasOther = this.#freePlaces(1, { isDry: true }).length > 0
-      return hasOther ? leaving.map((one) => stop(one, 'leaving')) : []
+      return hasOther ? [...stops, ...leaving.map((one) => stop(one, 'leaving'))] : stops
     }
-    const stops = unfit.map((one) => stop(one, 'leaving'))
     let passing = all.filter((one) => this.#passes(one)).length
     for (const one of all.slice(wanted).reverse()) {
       const others = passing - (this.#passes(one) ? 1 : 0)
@@ -220,7 +220,9 @@ function holdingOf(
     const { host } = instance
     const depth = depths.get(host) ?? 0
     const isMisfit = misfitOf(hosts.get(host) as HostView, app) !== null
+    const hasFailed = instance.release === app.release && app.failedOn?.has(host)
     if (instance.state === 'ending') ending++
+    else if (hasFailed) unfit.push(instance)
     else if (isAll && isMisfit) unfit.push(instance)
     else if (isMisfit || instance.release !== app.release || (isAll && depth > 0)) {
       leaving.push(instance)
@@ -247,7 +249,9 @@ function hostsFor(
 ): number {
   const having = new Set(present.map(({ host }) => host))
   return [...hosts.values()].filter((host) =>
-    having.has(host.host) ? misfitOf(host, app) === null : refusalOf(host, app) === null
+    having.has(host.host) && !app.failedOn?.has(host.host)
+      ? misfitOf(host, app) === null
+      : refusalOf(host, app) === null
   ).length
 }
 

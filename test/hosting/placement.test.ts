@@ -348,3 +348,40 @@ function passingIn(fleet: Fleet): number {
 function countsIn(fleet: Fleet): number[] {
   return [...fleet.hosts.keys()].map((host) => fleet.on(host).length).sort()
 }
+
+t.test(
+  'what failed on a host ends at once and is tried on another; the old ones serve on',
+  async (t) => {
+    const fleet = new Fleet()
+    fleet.add(aHost(), aHost(), aHost())
+    fleet.want(anApp({ instances: 2 }))
+    fleet.settle()
+    fleet.want(anApp({ instances: 2, release: 'r2' }))
+    const [start] = fleet.step()
+    const failedOn = new Set([start?.host ?? ''])
+    fleet.want(anApp({ instances: 2, release: 'r2', failedOn }))
+    fleet.instances = fleet.instances.map((one) =>
+      one.release === 'r2' ? { ...one, state: 'failing' } : one
+    )
+    const changes = fleet.step()
+    t.match(
+      changes.filter(({ action }) => action === 'stop'),
+      [{ host: start?.host, release: 'r2' }]
+    )
+    fleet.settle(100, () => t.ok(passingIn(fleet) >= 2))
+    t.ok(fleet.instances.every(({ release, host }) => release === 'r2' && !failedOn.has(host)))
+    t.equal(fleet.instances.length, 2)
+  }
+)
+
+t.test('a single instance that failed has ended before it is tried on another host', async (t) => {
+  const fleet = new Fleet()
+  fleet.add(aHost(), aHost())
+  const app = anApp({ instances: 1, isSingle: true })
+  fleet.want(app)
+  const [start] = fleet.step()
+  fleet.want({ ...app, failedOn: new Set([start?.host ?? '']) })
+  fleet.settle(100, () => t.ok(fleet.instances.length <= 1))
+  t.equal(fleet.instances.length, 1)
+  t.not(fleet.instances[0]?.host, start?.host)
+})

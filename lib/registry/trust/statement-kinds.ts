@@ -9,6 +9,7 @@ import { RECORD } from './record.js'
 import { SNAPSHOT } from './snapshot.js'
 import { isObject, parseJson, type Statement } from './statement.js'
 import { checkStatement, MAX_STATEMENT_BYTES, type StatementKind } from './statement-kind.js'
+import { VERDICT } from './verdict.js'
 
 /** So much of an unknown type is repeated, in characters. */
 const MAX_SHOWN_TYPE = 64
@@ -22,7 +23,8 @@ const BUILT_IN: readonly StatementKind[] = [
   MODE,
   SNAPSHOT,
   APP,
-  DRAIN
+  DRAIN,
+  VERDICT
 ]
 
 /** The kinds of statements that this process knows: those of every registry, and those that its user brings. */

@@ -1,0 +1,118 @@
+import { Consumer } from '../consumer.js'
+import type { PortlessEntry } from '../consumer-entry.js'
+import { SeaportError } from '../core/errors.js'
+import type { KeyPair } from '../core/keys.js'
+import type { MemberOptions } from '../registry/replica/participant.js'
+import { HOST_ROLE } from '../registry/trust/rights.js'
+import type { HostAnswer } from './app-status.js'
+import type { KnownHost } from './fleet.js'
+import type { HostReport, LogLines } from './host-commands.js'
+import type { Release } from './release.js'
+import { noHost } from './spread-release.js'
+
+export interface HostControlOptions extends Omit<MemberOptions, 'registryPublicKey'> {
+  registryPublicKey: Buffer
+  keyPair: KeyPair | undefined
+  verb: string
+  /** How long to look for hosts, in ms. */
+  timeout: number
+  /** The hosts that are known now. */
+  hosts: () => readonly KnownHost[]
+}
+
+/** Which lines of logs are wanted. */
+export interface LogTerms {
+  /** The last so many of each instance. */
+  lines?: number
+  /** Goes on with new ones. */
+  follow?: boolean
+  /** None from before, in ms since 1970. */
+  since?: number
+  /** Of this instance of each host alone. */
+  slot?: number | undefined
+}
+
+const ANSWER_MS = 1000
+const FETCH_MS = 10 * 60_000
+
+/** Talks to the hosts of a registry, by the commands of their role. */
+export class HostControl {
+  readonly #options: HostControlOptions
+  #opening: Promise<PortlessEntry> | null = null
+  #consumer: { destroy(): Promise<void> } | null = null
+
+  constructor(options: HostControlOptions) {
+    this.#options = options
+  }
+
+  /** What a host has to say, within a second. Never rejects. */
+  async ask(host: KnownHost): Promise<HostAnswer> {
+    try {
+      const entry = await this.#open()
+      const since = performance.now()
+      const options = { instance: host.host, timeout: ANSWER_MS }
+      const report = (await entry.send('status', null, options)) as HostReport
+      return { host, report, latency: performance.now() - since }
+    } catch {
+      return { host, report: null, latency: null }
+    }
+  }
+
+  /** Has a host fetch a release, from us or from whoever has it. @throws what the host throws */
+  async fetch(host: string, app: string, release: string): Promise<unknown> {
+    const entry = await this.#open()
+    return entry.send('fetch', { app, release }, { instance: host, timeout: FETCH_MS })
+  }
+
+  /** The document of a release, from any host. @throws NO_INSTANCE */
+  async release(app: string, hash: string): Promise<Release> {
+    const entry = await this.#open()
+    for (const { host } of this.#options.hosts()) {
+      const options = { instance: host, timeout: ANSWER_MS }
+      const asked = entry.send('release', { app, release: hash }, options)
+      const release = (await asked.catch(() => null)) as Release | null
+      if (release) return release
+    }
+    throw SeaportError.NO_INSTANCE(`no host that has the release of ${app} answers`)
+  }
+
+  /** Lines of the logs of an app, from each host. */
+  async logs(
+    app: string,
+    terms: LogTerms
+  ): Promise<{ name: string; items: AsyncGenerator<LogLines, void, void> }[]> {
+    const entry = await this.#open()
+    const options = terms.follow ? {} : { timeout: FETCH_MS }
+    return this.#options.hosts().map(({ host, name }) => ({
+      name,
+      items: entry.stream('logs', { app, ...terms }, { ...options, instance: host })
+    })) as { name: string; items: AsyncGenerator<LogLines, void, void> }[]
+  }
+
+  async close() {
+    await this.#consumer?.destroy()
+  }
+
+  /** @throws NO_INSTANCE, NOT_GRANTED */
+  #open(): Promise<PortlessEntry> {
+    this.#opening ??= this.#connect().catch((error) => {
+      this.#opening = null
+      throw error
+    })
+    return this.#opening
+  }
+
+  async #connect(): Promise<PortlessEntry> {
+    const { hosts, ...options } = this.#options
+    if (hosts().length === 0) throw noHost()
+    const consumer = Consumer([`${HOST_ROLE}@*`], {
+      ...options,
+      listen: false,
+      serve: false,
+      versions: 'all'
+    })
+    this.#consumer = consumer
+    const [entry] = await consumer.setup()
+    return entry as PortlessEntry
+  }
+}

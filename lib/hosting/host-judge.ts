@@ -1,0 +1,116 @@
+import { EventEmitter } from 'node:events'
+import type { SeaportError } from '../core/errors.js'
+import { type KeyPair, toHex } from '../core/keys.js'
+import type { Replica } from '../registry/replica/replica.js'
+import { type Judgement, MAX_WHY } from '../registry/trust/verdict.js'
+import type { HostedInstance } from './hosted-instance.js'
+import { type Attempt, judge } from './judging.js'
+import type { AppView, PlacementView } from './placement-view.js'
+import type { Release } from './release.js'
+import { saidOf, say } from './verdicts.js'
+
+export interface HostJudgeOptions {
+  keyPair: KeyPair
+  registry: Buffer
+  replica: Replica
+}
+
+interface HostJudgeEvents {
+  /** Something was written, or could not be. */
+  done: []
+  notice: [notice: SeaportError]
+}
+
+/** Something that could not be started. */
+interface Trouble {
+  app: string
+  release: string
+  /** When it was tried first and last, by a clock that only goes forward. */
+  since: number
+  last: number
+  why: string
+}
+
+/** When a verdict could not be written, it is tried again after this, in ms. */
+const RETRY_MS = 2000
+
+/** Signs what becomes of releases on this host. */
+export class HostJudge extends EventEmitter<HostJudgeEvents> {
+  readonly #options: HostJudgeOptions
+  readonly #key: string
+  /** What could not be started, by its place. */
+  readonly #troubles = new Map<string, Trouble>()
+  readonly #underWay = new Set<string>()
+  #isClosed = false
+
+  constructor(options: HostJudgeOptions) {
+    super()
+    this.#options = options
+    this.#key = toHex(options.keyPair.publicKey)
+  }
+
+  /** An instance could not be started. */
+  troubled({ app, slot, release }: { app: string; slot: number; release: string }, error: Error) {
+    const known = this.#troubles.get(`${app} ${slot}`)
+    const last = performance.now()
+    const since = known?.release === release ? known.since : last
+    this.#troubles.set(`${app} ${slot}`, { app, release, since, last, why: error.message })
+  }
+
+  /** It was started. */
+  started({ app, slot }: { app: string; slot: number }) {
+    this.#troubles.delete(`${app} ${slot}`)
+  }
+
+  look(
+    view: PlacementView & { apps: readonly AppView[] },
+    instances: readonly HostedInstance[],
+    releases: ReadonlyMap<string, Release>
+  ) {
+    for (const app of view.apps) {
+      const deadline = releases.get(app.release)?.update.deadline
+      if (deadline === undefined || this.#underWay.has(app.app)) continue
+      const own = instances.filter(({ occupancy }) => occupancy.app === app.app)
+      const attempts = [...own.map(attemptOf), ...this.#attemptsOf(app.app)]
+      const said = saidOf(this.#options.replica, { host: this.#key, ...app })
+      const terms = { host: this.#key, app, view, attempts, deadline, said, now: Date.now() }
+      const judgement = judge(terms)
+      if (judgement) void this.#say(app.app, judgement, said ? [] : own)
+    }
+  }
+
+  close() {
+    this.#isClosed = true
+  }
+
+  /** Never rejects. */
+  async #say(app: string, judgement: Judgement, own: readonly HostedInstance[]) {
+    const { replica, registry, keyPair } = this.#options
+    this.#underWay.add(app)
+    try {
+      const failed = own.find(
+        (one) => one.occupancy.hash === judgement.release && one.failingFor > 0
+      )
+      const hasLines = judgement.outcome === 'failed' && failed
+      const why = hasLines ? (await failed.explain()).slice(0, MAX_WHY) : judgement.why
+      await say(replica, registry, keyPair, app, { ...judgement, why })
+    } catch (error) {
+      if (!this.#isClosed) this.emit('notice', error as SeaportError)
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
+    } finally {
+      this.#underWay.delete(app)
+    }
+    if (!this.#isClosed) this.emit('done')
+  }
+
+  #attemptsOf(app: string): Attempt[] {
+    const troubles = [...this.#troubles.values()].filter((one) => one.app === app)
+    return troubles.map(({ release, since, last, why }) => {
+      return { release, failingFor: last - since, isCrashLooping: false, why }
+    })
+  }
+}
+
+function attemptOf({ occupancy, failingFor, isCrashLooping, status }: HostedInstance): Attempt {
+  return { release: occupancy.hash, failingFor, isCrashLooping, why: status.reason ?? '' }
+}

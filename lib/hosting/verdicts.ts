@@ -1,0 +1,44 @@
+import type { KeyPair } from '../core/keys.js'
+import type { Replica } from '../registry/replica/replica.js'
+import type { AppStatement } from '../registry/trust/app-statement.js'
+import { type Judgement, signVerdict, VERDICT, type Verdict } from '../registry/trust/verdict.js'
+import type { HostView } from './placement-view.js'
+
+/**
+ * The verdicts on an app that count: those of hosts that may run apps, and if they are listed, have what this one needs
+ * of a host. A host that is gone has said what it said.
+ */
+export function verdictsOn(
+  { statements, membership }: Replica,
+  { app, place }: AppStatement,
+  hosts: readonly HostView[]
+): Verdict[] {
+  return statements.list(VERDICT).filter((verdict) => {
+    if (verdict.app !== app) return false
+    if (!membership.grants.allows(verdict.host, { kind: 'host' })) return false
+    const listed = hosts.find(({ host }) => host === verdict.host)
+    return !listed || place.labels.every((label) => listed.labels.has(label))
+  })
+}
+
+/** What a host has said of a release; null if nothing. */
+export function saidOf(
+  { statements }: Replica,
+  { host, app, release }: { host: string; app: string; release: string }
+): Judgement | null {
+  const verdict = statements.get(VERDICT, `${app} ${host}`)
+  return verdict?.judged.find((one) => one.release === release) ?? null
+}
+
+/** Signs a judgement, and has it written. @throws as `Replica.put` does */
+export async function say(
+  replica: Replica,
+  registry: Buffer,
+  keyPair: KeyPair,
+  app: string,
+  judgement: Judgement
+) {
+  const host = keyPair.publicKey.toString('hex')
+  const before = replica.statements.get(VERDICT, `${app} ${host}`)
+  await replica.put(signVerdict(registry, keyPair, app, judgement, before))
+}
