@@ -24,14 +24,19 @@ export class Bag<T> {
     return place
   }
 
-  /** The last one takes its place. */
-  delete(place: Place<T>) {
+  /**
+   * The last one takes its place.
+   *
+   * @returns whether it was there
+   */
+  delete(place: Place<T>): boolean {
     const { index } = place
-    if (this.#places[index] !== place) return
+    if (this.#places[index] !== place) return false
     const last = this.#places.pop() as Place<T>
-    if (last === place) return
+    if (last === place) return true
     this.#places[index] = last
     last.index = index
+    return true
   }
 
   /** Those that are in it now. */

@@ -16,6 +16,8 @@ const QUANTUM_BYTES = 16 * 1024
 const TURN_OVERHEAD_BYTES = 64
 /** With so many frames a packet is sent without waiting for more: its own cost, at both ends, is spread widely enough. */
 const FRAMES_WORTH_A_PACKET = 16
+/** So many urgent frames leave together before the turn of the event loop ends, so that both ends work at once. */
+const URGENT_TOGETHER = 16
 /** Full packets that may leave before the turn of the event loop ends: about 2 ms of work, for which all else waits. */
 const MAX_EARLY_PACKETS = 16
 /** A frame waits at most this long for others to leave with it, in ms. */
@@ -46,6 +48,9 @@ export class Outbox {
   #arrivals = 0
   #arrivalsBefore = 0
   #waitsSince = 0
+  /** Frames that others wait for, which came since the end of the last turn, and in the turn before. */
+  #urgent = 0
+  #urgentBefore = 0
   /** Full packets that left since the end of the last turn. */
   #early = 0
   /** Whether a stream has so much to send that waiting for others gains nothing. */
@@ -79,6 +84,16 @@ export class Outbox {
     } else {
       this.#flushSoon()
     }
+  }
+
+  /**
+   * Somebody waits for what was scheduled just now. It leaves at once if it is likely to be alone, and else together
+   * with what else is urgent in this turn of the event loop.
+   */
+  hasten() {
+    this.#urgent++
+    const isLone = this.#urgent === 1 && this.#urgentBefore <= 1
+    if (isLone || this.#urgent % URGENT_TOGETHER === 0) this.flush()
   }
 
   forget(stream: LinkStream) {
@@ -137,9 +152,12 @@ export class Outbox {
   /** The turn is over: all sockets that had something to read were read. */
   readonly #onturn = () => {
     this.#early = 0
+    const isUrgent = this.#urgent > 0
+    this.#urgentBefore = this.#urgent
+    this.#urgent = 0
     const hasBroughtMore = this.#arrivals > this.#arrivalsBefore
     this.#arrivalsBefore = this.#arrivals
-    if (hasBroughtMore && this.#isWorthWaiting()) {
+    if (hasBroughtMore && !isUrgent && this.#isWorthWaiting()) {
       setImmediate(this.#onturn)
       return
     }

@@ -22,7 +22,7 @@ export interface Carrier {
   readonly memory: StreamMemory
   /** The stream has something to send, and is to have its turn soon. */
   schedule(stream: LinkStream): void
-  /** What waits is not to wait for more. */
+  /** Somebody waits for what was scheduled just now. */
   hasten(): void
   /** The stream was cut here, with this code for the other side. */
   cut(stream: LinkStream, code: string): void
@@ -136,7 +136,7 @@ export class LinkStream implements SinkSource, Holder {
     return !this.#needsDrain
   }
 
-  /** Lets what was written leave now, and not at the end of the event loop's turn: there will be no more soon. */
+  /** Lets what was written leave soon, since somebody waits for it: without waiting for what the next turn brings. */
   hasten() {
     if (this.#unsent.bytes > 0) this.#carrier.hasten()
   }

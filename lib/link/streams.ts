@@ -250,7 +250,7 @@ export class Streams implements Carrier, Answering {
   }
 
   hasten() {
-    this.#outbox.flush()
+    this.#outbox.hasten()
   }
 
   cut(stream: LinkStream, code: string) {

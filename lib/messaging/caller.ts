@@ -1,5 +1,6 @@
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
+import { IdTable } from '../link/id-table.js'
 import type { LinkStream } from '../link/stream.js'
 import type { Body } from './body.js'
 import type { HeldBody } from './body-memory.js'
@@ -73,7 +74,7 @@ const END_TIMEOUT_MS = 5000
 export class Caller {
   readonly #conversation: Conversation
   readonly #options: CallerOptions
-  readonly #pending = new Map<number, Pending>()
+  readonly #pending = new IdTable<Pending>()
   #lastId = 0
   #isLeaving = false
   #heardAt = 0
@@ -276,7 +277,7 @@ export class Caller {
     this.#closed = reason ?? SeaportError.LINK_LOST('the instance has ended the conversation')
     const error = lost(this.#closed)
     const executed = error.code === 'TOO_LARGE' ? 'yes' : 'perhaps'
-    for (const pending of [...this.#pending.values()]) pending.onfailure(error.of(executed))
+    for (const pending of this.#pending.values()) pending.onfailure(error.of(executed))
     if (!this.#isLeaving) {
       this.#isLeaving = true
       this.#options.onleaving()

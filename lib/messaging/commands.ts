@@ -5,7 +5,7 @@ import type { CallContext } from './call-context.js'
 import { type CommandContract, type CommandTerms, jsonSchemaOf } from './contract.js'
 import { checkOwnName, OWN_PREFIX } from './names.js'
 import { nearest } from './nearest.js'
-import { type Handler, type Incoming, type Reply, Run } from './run.js'
+import { type Handler, type Incoming, type Replies, Run, type RunOptions } from './run.js'
 
 /** How a command is to be handled. */
 export interface HandleOptions<I = unknown, O = unknown> extends CommandTerms<I, O> {
@@ -35,18 +35,38 @@ class Command {
   readonly stats = { calls: 0, failed: 0, cancelled: 0, busy: 0 }
   readonly latency = new Histogram()
   readonly contract: CommandContract
-  readonly handler: Handler
+  readonly runOptions: RunOptions
   readonly concurrency: number
   readonly queueLimit: number
   readonly queue: Run[] = []
   running = 0
+  /** Whether those that wait are being started. */
+  isStarting = false
 
-  constructor(name: string, options: HandleOptions, handler: Handler) {
+  constructor(
+    name: string,
+    options: HandleOptions,
+    handler: Handler,
+    watch: Pick<RunOptions, 'maxBody' | 'onreplied' | 'onover'>
+  ) {
     const { concurrency = Infinity, queue = QUEUE, ...terms } = options
     this.contract = { ...terms, name }
-    this.handler = handler
+    this.runOptions = { handler, contract: this.contract, ...watch }
     this.concurrency = checkCount(concurrency, 'concurrency', 1)
     this.queueLimit = checkCount(queue, 'queue', 0)
+  }
+
+  /** Starts those whose turn has come. One that ends at once is followed by the next here, and not by itself. */
+  startNext() {
+    if (this.isStarting) return
+    this.isStarting = true
+    while (this.running < this.concurrency) {
+      const next = this.queue.shift()
+      if (!next) break
+      this.running++
+      next.start()
+    }
+    this.isStarting = false
   }
 }
 
@@ -102,36 +122,37 @@ export class Commands {
     if (typeof handler !== 'function') {
       throw SeaportError.USAGE(`who executes ${name}? Give a function as the last argument`)
     }
-    this.#add(new Command(name, { ...terms, ...options }, handler))
+    this.#add(this.#commandOf(name, { ...terms, ...options }, handler))
     this.#onfirst()
     return this
   }
 
   /** @internal One of hyperseaport's own. */
   handleOwn(name: string, handler: Handler): this {
-    this.#add(new Command(name, { idempotent: true }, handler))
+    this.#add(this.#commandOf(name, { idempotent: true }, handler))
     return this
   }
 
   /**
-   * Takes a command that came. What becomes of it is told to the reply.
+   * Takes a command that came. What becomes of it is told to `replies`.
    *
    * @internal
    */
-  run(incoming: Incoming, reply: Reply, onover: () => void): Run | null {
-    const command = this.#commands.get(incoming.name) ?? this.#othersFor(incoming.name)
+  run(incoming: Incoming, replies: Replies): Run | null {
+    const { id, name } = incoming
+    const command = this.#commands.get(name) ?? this.#othersFor(name)
     if (!command) {
-      reply.fail(this.#unknown(incoming.name))
+      replies.fail(id, this.#unknown(name))
       return null
     }
     const isFull = command.running >= command.concurrency
     if ((isFull && command.queue.length >= command.queueLimit) || this.#runs >= MAX_RUNS) {
       command.stats.busy++
-      const text = `${command.running} of ${incoming.name} run, and ${command.queue.length} wait`
-      reply.fail(SeaportError.BUSY(text).of('no'))
+      const text = `${command.running} of ${name} run, and ${command.queue.length} wait`
+      replies.fail(id, SeaportError.BUSY(text).of('no'))
       return null
     }
-    const run = this.#runOf(command, incoming, reply, onover)
+    const run = new Run(incoming, replies, command.runOptions)
     this.#runs++
     if (isFull) {
       command.queue.push(run)
@@ -183,48 +204,35 @@ export class Commands {
     this.#commands.set(name, command)
   }
 
-  #runOf(command: Command, incoming: Incoming, reply: Reply, onover: () => void): Run {
-    const beganAt = performance.now()
-    const run: Run = new Run({
-      incoming,
-      reply,
-      handler: command.handler,
-      contract: command.contract,
-      maxBody: incoming.name.startsWith(OWN_PREFIX)
-        ? Math.max(this.#maxBody, MAX_BODY_BYTES)
-        : this.#maxBody,
-      onreplied: (failure) => {
+  #commandOf(name: string, options: HandleOptions, handler: Handler): Command {
+    const isOwn = name.startsWith(OWN_PREFIX)
+    const maxBody = isOwn ? Math.max(this.#maxBody, MAX_BODY_BYTES) : this.#maxBody
+    const command: Command = new Command(name, options, handler, {
+      maxBody,
+      onreplied: (run, failure) => {
         command.stats.calls++
         if (failure?.executed === 'yes') command.stats.failed++
         else if (failure) command.stats.cancelled++
-        command.latency.observe(performance.now() - beganAt)
+        command.latency.observe(performance.now() - run.beganAt)
+        if (command.queue.length === 0) return
         const place = command.queue.indexOf(run)
         if (place >= 0) command.queue.splice(place, 1)
-        onover()
       },
-      onover: () => {
+      onover: (run) => {
         this.#runs--
-        if (run.isStarted) {
-          command.running--
-          this.#startNext(command)
-        }
+        if (!run.isStarted) return
+        command.running--
+        command.startNext()
       }
     })
-    return run
-  }
-
-  #startNext(command: Command) {
-    const next = command.queue.shift()
-    if (!next) return
-    command.running++
-    next.start()
+    return command
   }
 
   /** Each name that is asked for has its own counters then, as far as these are few. */
   #othersFor(name: string): Command | null {
     const others = this.#others
     if (!others || name.startsWith(OWN_PREFIX)) return null
-    const command = new Command(name, {}, (data, context) => others(name, data, context))
+    const command = this.#commandOf(name, {}, (data, context) => others(name, data, context))
     if (this.#commands.size < MAX_OTHERS) this.#commands.set(name, command)
     return command
   }

@@ -34,13 +34,12 @@ export interface ConversationOptions {
 
 /**
  * Frames on a stream, from either side, each of which first says its version. What is sent in one turn of the event
- * loop leaves together, except the first, which does not wait for others that may not come.
+ * loop leaves together, and a frame that is alone leaves at once.
  */
 export class Conversation implements Sink {
   readonly #stream: LinkStream
   readonly #options: ConversationOptions
   readonly #reader: FrameReader
-  #isGathering = false
   #hasGreeted = false
   #isEnding = false
   #isClosed = false
@@ -78,11 +77,7 @@ export class Conversation implements Sink {
   sendEncoded(frame: Buffer): boolean {
     if (this.#isClosed || this.#isEnding) return true
     const isWelcome = this.#stream.write(frame)
-    if (!this.#isGathering) {
-      this.#isGathering = true
-      setImmediate(this.#onturn)
-      this.#stream.hasten()
-    }
+    this.#stream.hasten()
     return isWelcome
   }
 
@@ -132,10 +127,6 @@ export class Conversation implements Sink {
     this.#isClosed = true
     this.#reader.stop()
     this.#options.onclose(reason)
-  }
-
-  readonly #onturn = () => {
-    this.#isGathering = false
   }
 
   #take(frame: Frame) {

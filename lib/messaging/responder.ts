@@ -1,4 +1,5 @@
 import { SeaportError } from '../core/errors.js'
+import { IdTable } from '../link/id-table.js'
 import type { LinkStream } from '../link/stream.js'
 import type { Body } from './body.js'
 import type { BodyMemory, HeldBody } from './body-memory.js'
@@ -23,7 +24,7 @@ import {
 } from './frames.js'
 import { isName } from './names.js'
 import type { ParkedAnswers } from './parked-answers.js'
-import type { Reply, Run } from './run.js'
+import type { Replies, Run } from './run.js'
 
 /** Why a key may not execute a command, or null if it may. */
 export type Denial = (peer: string, name: string) => SeaportError | null
@@ -53,13 +54,13 @@ const ANSWER_OVERHEAD_BYTES = 6
 export const EMIT_RIGHT = '$emit'
 
 /** The side of a conversation that executes commands. */
-export class Responder {
+export class Responder implements Replies {
   readonly peer: string
   readonly #options: ResponderOptions
   readonly #conversation: Conversation
   readonly #held: HeldBody | undefined
   readonly #maxBody: number
-  readonly #runs = new Map<number, Run>()
+  readonly #runs = new IdTable<Run>()
   /** Names that were asked about, with what was answered. Rights change seldom. */
   readonly #denials = new Map<string, SeaportError | null>()
   #lastId = 0
@@ -100,7 +101,7 @@ export class Responder {
   /** Rights have changed: ends what runs for who may not have it executed any more. */
   recheck() {
     this.#denials.clear()
-    for (const run of [...this.#runs.values()]) {
+    for (const run of this.#runs.values()) {
       const denial = this.#denialOf(run.name)
       if (denial) run.cancel(denial)
     }
@@ -125,18 +126,13 @@ export class Responder {
     }
   }
 
-  #call({ id, ...call }: Call) {
+  #call(call: Call) {
+    const { id, name } = call
     this.#checkId(id)
-    const denial = this.#refusalOf(call.name)
+    const denial = this.#refusalOf(name)
     if (denial) return this.#fail(id, denial.of('no'))
-    const { commands } = this.#options
-    let isOver = false
-    const run = commands.run({ ...call, peer: this.peer }, this.#replyTo(id), () => {
-      isOver = true
-      this.#runs.delete(id)
-      this.#endMaybe()
-    })
-    if (run && !isOver) this.#runs.set(id, run)
+    const run = this.#options.commands.run(call, this)
+    if (run && !run.isReplied) this.#runs.set(id, run)
   }
 
   /** @throws BAD_MESSAGE for an id that was used before */
@@ -165,17 +161,34 @@ export class Responder {
     return denial
   }
 
-  #replyTo(id: number): Reply {
-    return {
-      answer: (body) => this.#answer(id, body),
-      fail: (error) => this.#fail(id, error),
-      item: (body) => {
-        if (this.#conversation.send({ type: ITEM, id, body })) return Promise.resolve()
-        return new Promise((resolve) => this.#ondrain.push(resolve))
-      },
-      queued: () => this.#conversation.send({ type: QUEUED, id }),
-      started: () => this.#conversation.send({ type: STARTED, id })
-    }
+  // What becomes of a call.
+
+  answer(id: number, body: Body) {
+    this.#answer(id, body)
+    this.#onreplied(id)
+  }
+
+  fail(id: number, error: SeaportError) {
+    this.#fail(id, error)
+    this.#onreplied(id)
+  }
+
+  item(id: number, body: Body): Promise<void> {
+    if (this.#conversation.send({ type: ITEM, id, body })) return Promise.resolve()
+    return new Promise((resolve) => this.#ondrain.push(resolve))
+  }
+
+  queued(id: number) {
+    this.#conversation.send({ type: QUEUED, id })
+  }
+
+  started(id: number) {
+    this.#conversation.send({ type: STARTED, id })
+  }
+
+  #onreplied(id: number) {
+    this.#runs.delete(id)
+    this.#endMaybe()
   }
 
   #answer(id: number, body: Body) {
@@ -235,7 +248,7 @@ export class Responder {
     if (this.#leaveTimer) clearTimeout(this.#leaveTimer)
     this.#held?.release()
     const why = reason ?? SeaportError.LINK_LOST('who called has ended the conversation')
-    for (const run of [...this.#runs.values()]) run.cancel(why)
+    for (const run of this.#runs.values()) run.cancel(why)
     this.#drained()
     this.#options.onclose(reason)
   }

@@ -1,8 +1,10 @@
 import { SeaportError } from '../core/errors.js'
 import type { Executed } from '../core/executed.js'
 import { type Body, decodeBody, encodeBody } from './body.js'
-import { type CallContext, inherited } from './call-context.js'
+import { type CallContext, type Inherited, inherited } from './call-context.js'
 import { type CommandContract, validate } from './contract.js'
+import { DEADLINES, type Timed, type Waiting } from './deadlines.js'
+import type { Call } from './frames.js'
 import { MAX_TIMEOUT_MS } from './limits.js'
 import type { Meta } from './meta.js'
 
@@ -14,45 +16,39 @@ export type Handler<I = unknown, O = unknown> = (
 ) => O | Promise<O> | AsyncIterable<O>
 
 /** A command as it came. */
-export interface Incoming {
-  name: string
-  /** Of the caller, in hex. */
-  peer: string
-  body: Body
-  meta: Meta
-  /** In ms. */
-  timeLeft: number
-  isStreaming: boolean
-}
+export type Incoming = Pick<Call, 'id' | 'name' | 'body' | 'meta' | 'timeLeft' | 'isStreaming'>
 
-/** Who called. Told of the end once, by one of the first two. */
-export interface Reply {
-  answer(body: Body): void
-  fail(error: SeaportError): void
+/** Who called. Told of the end of each call once, by one of the first two. */
+export interface Replies {
+  /** The caller's key, in hex. */
+  readonly peer: string
+  answer(id: number, body: Body): void
+  fail(id: number, error: SeaportError): void
   /** Resolves when the caller has room for more. */
-  item(body: Body): Promise<void>
-  queued(): void
-  started(): void
+  item(id: number, body: Body): Promise<void>
+  queued(id: number): void
+  started(id: number): void
 }
 
 export interface RunOptions {
-  incoming: Incoming
-  reply: Reply
   handler: Handler
   contract: CommandContract
   /** Of an answer, in bytes. */
   maxBody: number
   /** It is over for who called, `failure` says how; the handler may run on. */
-  onreplied: (failure: SeaportError | null) => void
+  onreplied: (run: Run, failure: SeaportError | null) => void
   /** The handler has ended, or will not begin. */
-  onover: () => void
+  onover: (run: Run) => void
 }
 
 /** One command that is executed here, from when it came until its handler has ended. */
-export class Run {
+export class Run implements Timed, Inherited {
+  readonly beganAt = performance.now()
+  readonly deadline: number
   readonly #options: RunOptions
-  readonly #deadline: number
-  readonly #timer: NodeJS.Timeout
+  readonly #incoming: Incoming
+  readonly #replies: Replies
+  readonly #waiting: Waiting
   #abort: AbortController | null = null
   #ended: SeaportError | null = null
   #isQueued = false
@@ -61,34 +57,68 @@ export class Run {
   #isExecuting = false
   #isReplied = false
 
-  constructor(options: RunOptions) {
-    const timeLeft = Math.min(options.incoming.timeLeft, MAX_TIMEOUT_MS)
+  constructor(incoming: Incoming, replies: Replies, options: RunOptions) {
     this.#options = options
-    this.#deadline = performance.now() + timeLeft
-    const late = () => this.cancel(SeaportError.DEADLINE(`it was not done within ${timeLeft} ms`))
-    this.#timer = setTimeout(late, timeLeft)
+    this.#incoming = incoming
+    this.#replies = replies
+    this.deadline = this.beganAt + Math.min(incoming.timeLeft, MAX_TIMEOUT_MS)
+    this.#waiting = DEADLINES.start(this)
   }
 
   get isStarted(): boolean {
     return this.#isStarted
   }
 
+  get isReplied(): boolean {
+    return this.#isReplied
+  }
+
+  get id(): number {
+    return this.#incoming.id
+  }
+
   get name(): string {
-    return this.#options.incoming.name
+    return this.#incoming.name
+  }
+
+  get meta(): Meta {
+    return this.#incoming.meta
+  }
+
+  /** For its handler, which seldom looks at it; and it costs more than all else here. */
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.#ended) this.#abort.abort(this.#ended)
+    return this.#abort.signal
   }
 
   /** It is not its turn yet, and who called is told so. */
   queue() {
     this.#isQueued = true
-    this.#options.reply.queued()
+    this.#replies.queued(this.id)
   }
 
   /** Its turn has come. */
   start() {
     if (this.#isStarted || this.#isReplied) return
     this.#isStarted = true
-    if (this.#isQueued) this.#options.reply.started()
-    void this.#execute()
+    if (this.#isQueued) this.#replies.started(this.id)
+    const { contract } = this.#options
+    const { body } = this.#incoming
+    if (contract.input) {
+      validInput(contract, body).then(
+        (data) => this.#execute(data),
+        (error) => this.#onthrown(error)
+      )
+      return
+    }
+    let data: unknown
+    try {
+      data = readInput(contract, body)
+    } catch (error) {
+      return this.#onthrown(error)
+    }
+    this.#execute(data)
   }
 
   /** Ends it: the caller is told so at once, and the handler by its signal. */
@@ -97,70 +127,84 @@ export class Run {
     this.#ended = reason
     this.#fail(reason, this.#isExecuting ? 'perhaps' : 'no')
     this.#abort?.abort(reason)
-    if (!this.#isStarted) this.#options.onover()
+    if (!this.#isStarted) this.#options.onover(this)
   }
 
-  /** Never rejects. */
-  async #execute() {
+  onlate() {
+    this.cancel(SeaportError.DEADLINE(`it was not done within ${this.#incoming.timeLeft} ms`))
+  }
+
+  /** What is answered at once, and not to be validated, has no promise made for it. */
+  #execute(data: unknown) {
+    if (this.#isReplied) {
+      this.#options.onover(this)
+      return
+    }
+    this.#isExecuting = true
+    const { handler, contract } = this.#options
     try {
-      const { incoming, contract, handler } = this.#options
-      const data = contract.input
-        ? await validInput(contract, incoming.body)
-        : readInput(contract, incoming.body)
-      if (this.#isReplied) return
-      this.#isExecuting = true
-      const { meta } = incoming
-      const context = this.#context()
-      const shared = {
-        deadline: this.#deadline,
-        meta,
-        get signal() {
-          return context.signal
-        }
+      const result = inherited.run(this, handler, data, new Context(this, this.#replies.peer))
+      const isLater = isThenable(result) || isIterable(result)
+      if (isLater || contract.output || this.#incoming.isStreaming) {
+        // An async generator runs where it is asked for its items.
+        this.#settle(inherited.run(this, () => this.#answerLater(result)))
+      } else {
+        this.#reply(this.#bodyOf(result))
+        this.#options.onover(this)
       }
-      const result = await inherited.run(shared, () => handler(data, context))
-      if (isIterable(result)) await this.#answerInItems(result)
-      else await this.#answer(result)
     } catch (error) {
       this.#onthrown(error)
-    } finally {
-      this.#options.onover()
     }
   }
 
-  async #answer(result: unknown) {
-    const body = await this.#bodyOf(result)
+  #settle(answering: Promise<void>) {
+    answering.then(
+      () => this.#options.onover(this),
+      (error) => this.#onthrown(error)
+    )
+  }
+
+  async #answerLater(promised: unknown) {
+    const result = await promised
+    if (isIterable(result)) return this.#answerInItems(result)
+    const body = this.#bodyOf(await this.#valid(result))
     if (this.#isReplied) return
-    if (!this.#options.incoming.isStreaming) return this.#reply(body)
-    await this.#options.reply.item(body)
+    if (!this.#incoming.isStreaming) return this.#reply(body)
+    await this.#replies.item(this.id, body)
     this.#reply(encodeBody(undefined))
   }
 
   async #answerInItems(items: AsyncIterable<unknown>) {
-    if (!this.#options.incoming.isStreaming) {
+    if (!this.#incoming.isStreaming) {
       throw SeaportError.BAD_OUTPUT(`${this.name} answers in items: ask with stream, not send`)
     }
     // Leaving the loop ends the generator, and with it what that has open.
     for await (const item of items) {
       if (this.#isReplied) return
-      const body = await this.#bodyOf(item)
+      const body = this.#bodyOf(await this.#valid(item))
       if (this.#isReplied) return
-      await this.#options.reply.item(body)
+      await this.#replies.item(this.id, body)
     }
     this.#reply(encodeBody(undefined))
   }
 
+  /** @throws BAD_OUTPUT */
+  async #valid(result: unknown): Promise<unknown> {
+    try {
+      return await validate(this.#options.contract.output, result)
+    } catch (error) {
+      throw this.#badOutput(error)
+    }
+  }
+
   /** @throws BAD_OUTPUT, TOO_LARGE */
-  async #bodyOf(result: unknown): Promise<Body> {
-    const { contract, maxBody } = this.#options
+  #bodyOf(result: unknown): Body {
+    const { maxBody } = this.#options
     let body: Body
     try {
-      body = encodeBody(contract.output ? await validate(contract.output, result) : result)
+      body = encodeBody(result)
     } catch (error) {
-      throw SeaportError.BAD_OUTPUT(
-        `the answer of ${this.name} cannot be sent (${(error as Error).message})`,
-        error
-      )
+      throw this.#badOutput(error)
     }
     const { byteLength } = body.bytes
     if (byteLength <= maxBody) return body
@@ -169,7 +213,18 @@ export class Run {
     )
   }
 
+  #badOutput(error: unknown): SeaportError {
+    const text = `the answer of ${this.name} cannot be sent (${(error as Error).message})`
+    return SeaportError.BAD_OUTPUT(text, error)
+  }
+
+  /** The end of a handler that has thrown, or was not called for what it was sent. */
   #onthrown(error: unknown) {
+    this.#failWith(error)
+    this.#options.onover(this)
+  }
+
+  #failWith(error: unknown) {
     if (error instanceof Refused) return this.#fail(error.reason, 'no')
     if (error instanceof SeaportError && OWN_FAILURES.has(error.code) && !error.executed) {
       return this.#fail(error, 'yes')
@@ -182,41 +237,41 @@ export class Run {
   #reply(body: Body) {
     if (this.#isReplied) return
     this.#over(null)
-    this.#options.reply.answer(body)
+    this.#replies.answer(this.id, body)
   }
 
   #fail(error: SeaportError, executed: Executed, handlerCode?: string) {
     if (this.#isReplied) return
     const failure = error.of(executed, handlerCode)
     this.#over(failure)
-    this.#options.reply.fail(failure)
+    this.#replies.fail(this.id, failure)
   }
 
   #over(failure: SeaportError | null) {
     this.#isReplied = true
-    clearTimeout(this.#timer)
-    this.#options.onreplied(failure)
+    DEADLINES.stop(this.#waiting)
+    this.#options.onreplied(this, failure)
+  }
+}
+
+/** What a handler sees of its run. A class: of an object with a getter of its own V8 makes a hidden class each time. */
+class Context implements CallContext {
+  readonly peer: string
+  readonly principal: string | undefined
+  readonly deadline: number
+  readonly meta: Meta
+  readonly #run: Run
+
+  constructor(run: Run, peer: string) {
+    this.peer = peer
+    this.principal = run.meta.principal
+    this.deadline = Date.now() + (run.deadline - performance.now())
+    this.meta = run.meta
+    this.#run = run
   }
 
-  #context(): CallContext {
-    const { peer, meta, timeLeft } = this.#options.incoming
-    const signal = () => this.#signal
-    return {
-      peer,
-      principal: meta.principal,
-      deadline: Date.now() + timeLeft,
-      meta,
-      // Few handlers look at it, and it costs more than the rest.
-      get signal() {
-        return signal()
-      }
-    }
-  }
-
-  get #signal(): AbortSignal {
-    this.#abort ??= new AbortController()
-    if (this.#ended) this.#abort.abort(this.#ended)
-    return this.#abort.signal
+  get signal(): AbortSignal {
+    return this.#run.signal
   }
 }
 
@@ -263,6 +318,10 @@ async function validInput(contract: CommandContract, body: Body): Promise<unknow
 function badInput(name: string, error: unknown): SeaportError {
   const text = error instanceof SeaportError ? error.text : (error as Error).message
   return SeaportError.BAD_INPUT(`what was sent is not what ${name} takes: ${text}`, error)
+}
+
+function isThenable(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'then' in value
 }
 
 function isIterable(value: unknown): value is AsyncIterable<unknown> {

@@ -53,6 +53,29 @@ t.test('what fills a packet leaves at once, until others have to have their turn
   t.ok(packets < many, `${packets} packets ahead of all else`)
 })
 
+t.test('what somebody waits for leaves at once if it is alone, and else together', async (t) => {
+  const packets: number[] = []
+  const outbox = outboxOf((frames) => packets.push(frames.length) > 0)
+  const streams = Array.from({ length: 3 }, () => streamOf(outbox))
+  const say = (stream: LinkStream | undefined) => {
+    stream?.write(CHUNK.subarray(0, 100))
+    outbox.hasten()
+  }
+  say(streams[0])
+  t.strictSame(packets, [1], 'it may be alone')
+  say(streams[1])
+  say(streams[2])
+  t.strictSame(packets, [1], 'it was not')
+  await turn()
+  t.strictSame(packets, [1, 2])
+  say(streams[0])
+  t.strictSame(packets, [1, 2], 'and others may come this time')
+  await turn()
+  t.strictSame(packets, [1, 2, 1])
+  say(streams[0])
+  t.strictSame(packets, [1, 2, 1, 1])
+})
+
 t.test('what a stream is given in its turn leaves after what it had', async (t) => {
   const left: Buffer[] = []
   const outbox = outboxOf((frames) => {

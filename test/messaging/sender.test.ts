@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { SeaportError } from '../../lib/core/errors.js'
 import type { CallContext } from '../../lib/messaging/call-context.js'
+import type { CommandMap } from '../../lib/messaging/commands.js'
 import { contract, type StandardSchema } from '../../lib/messaging/contract.js'
 import { bay, deferred } from './bay.js'
 
@@ -298,6 +299,37 @@ t.test('a send inside a handler has what is left of the time, and ends with it',
   })
   t.ok((lasts[0] as number) <= 1901, `${lasts[0]} ms were left of 2000`)
   await aborted.promise
+})
+
+t.test('a send of a handler that answers in items has what is left of the time, too', async (t) => {
+  let left = Infinity
+  const instances: Record<string, CommandMap> = {
+    a: {
+      items: async function* () {
+        yield 'first'
+        yield await sender.send('leaf')
+      },
+      leaf: (_, { deadline }) => {
+        left = deadline - Date.now()
+      }
+    }
+  }
+  const { sender } = await bay(t, { instances })
+  for await (const _ of sender.stream('items', undefined, { timeout: 5000 }));
+  t.ok(left <= 5000, `${left} ms are left`)
+})
+
+t.test('handlers that answer at once follow one another, however many have waited', async (t) => {
+  const gate = deferred()
+  const many = 20_000
+  let count = 0
+  const work = () => (++count === 1 ? gate.promise : count)
+  const instances = { a: { work: { handler: work, concurrency: 1, queue: many } } }
+  const { sender } = await bay(t, { instances })
+  const all = Array.from({ length: many / 2 }, () => sender.send('work'))
+  const others = new Promise<void>((resolve) => setImmediate(() => resolve(gate.resolve())))
+  await Promise.all([...all, others])
+  t.equal(count, many / 2)
 })
 
 t.test('an instance that leaves takes no new calls, and ends when its calls have', async (t) => {
