@@ -1,4 +1,3 @@
-import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
 import { IdTable } from '../link/id-table.js'
 import type { LinkStream } from '../link/stream.js'
@@ -41,12 +40,19 @@ export interface Answered {
   onitem?(body: Body): void
 }
 
-interface Pending extends Answered {
-  isStreaming: boolean
+/** A call that was sent and is not answered yet. */
+class Pending {
+  readonly id: number
+  readonly answered: Answered
   /** It waits for its turn there, so it may end without having been executed. */
-  isQueued: boolean
-  isCancelled: boolean
-  sentAt: number
+  isQueued = false
+  /** Why who called has given up. */
+  cancelled: SeaportError | null = null
+
+  constructor(id: number, answered: Answered) {
+    this.id = id
+    this.answered = answered
+  }
 }
 
 export interface CallerOptions {
@@ -61,6 +67,8 @@ export interface CallerOptions {
   onclose?: (() => void) | undefined
 }
 
+/** The number of a call that was failed at once. */
+const NOT_SENT = 0
 /** As many calls as one link may carry at a time. */
 export const MAX_IN_FLIGHT = 16_384
 /** What waits for an instance that does not read. */
@@ -114,22 +122,35 @@ export class Caller {
     return this.#heardAt >= time
   }
 
-  /** Sends a command; what becomes of it is told to `answered`. The signal ends it, with a SeaportError as its reason. */
-  call(outgoing: Outgoing, answered: Answered, signal?: Signal) {
-    this.#ask(answered, signal, (id) => ({
-      type: CALL,
-      id,
-      timeLeft: Math.max(1, Math.ceil(outgoing.deadline - performance.now())),
-      isStreaming: answered.onitem !== undefined,
-      name: outgoing.name,
-      meta: outgoing.meta,
-      body: outgoing.body
-    }))
+  /**
+   * Sends a command; what becomes of it is told to `answered`, and may be so at once.
+   *
+   * @returns its number, for `cancel`
+   */
+  call({ name, meta, body, deadline }: Outgoing, answered: Answered): number {
+    const id = this.#begin(answered)
+    if (id === NOT_SENT) return id
+    const timeLeft = Math.max(1, Math.ceil(deadline - performance.now()))
+    const isStreaming = answered.onitem !== undefined
+    return this.#send({ type: CALL, id, timeLeft, isStreaming, name, meta, body })
   }
 
   /** Asks for an answer that was too large. */
-  fetch(token: Buffer, answered: Answered, signal?: Signal) {
-    this.#ask(answered, signal, (id) => ({ type: FETCH, id, token }))
+  fetch(token: Buffer, answered: Answered): number {
+    const id = this.#begin(answered)
+    return id === NOT_SENT ? id : this.#send({ type: FETCH, id, token })
+  }
+
+  /** Gives up a call. Whoever waits for it is told so, with this as the reason. */
+  cancel(id: number, reason: SeaportError) {
+    const pending = this.#pending.get(id)
+    if (!pending || pending.cancelled) return
+    this.#conversation.send({ type: CANCEL, id })
+    if (!pending.isQueued) return this.#fail(pending, reason.of('perhaps'))
+    pending.cancelled = reason
+    setTimeout(() => {
+      if (this.#pending.get(id) === pending) this.#fail(pending, reason.of('perhaps'))
+    }, LAST_WORD_MS)
   }
 
   /** Tells something, whether it is heard or not. */
@@ -153,40 +174,32 @@ export class Caller {
     this.#conversation.destroy(reason)
   }
 
-  #ask(answered: Answered, signal: Signal | undefined, frameOf: (id: number) => Frame) {
+  #begin(answered: Answered): number {
     const denial = this.#denial()
-    if (denial) return answered.onfailure(denial)
-    if (signal?.aborted) return answered.onfailure((signal.reason as SeaportError).of('no'))
+    if (denial) {
+      answered.onfailure(denial)
+      return NOT_SENT
+    }
     const id = ++this.#lastId
-    const settle = () => {
-      this.#pending.delete(id)
-      signal?.removeEventListener('abort', onabort)
-      if (this.#pending.size === 0) this.#onidle()
-    }
-    const pending: Pending = {
-      isStreaming: answered.onitem !== undefined,
-      isQueued: false,
-      isCancelled: false,
-      sentAt: performance.now(),
-      onanswer: (body) => {
-        settle()
-        answered.onanswer(body)
-      },
-      onfailure: (error) => {
-        settle()
-        answered.onfailure(error)
-      },
-      onparked: (token) => {
-        settle()
-        answered.onparked?.(token)
-      },
-      onitem: (body) => answered.onitem?.(body)
-    }
-    const onabort = () => this.#cancel(id, pending, signal?.reason as SeaportError)
-    this.#pending.set(id, pending)
-    signal?.addEventListener('abort', onabort, { once: true })
-    this.#conversation.send(frameOf(id))
-    if (id === MAX_ID) this.#leave()
+    this.#pending.set(id, new Pending(id, answered))
+    return id
+  }
+
+  #send(frame: Frame & { id: number }): number {
+    this.#conversation.send(frame)
+    if (frame.id === MAX_ID) this.#leave()
+    return frame.id
+  }
+
+  #settle({ id }: Pending) {
+    this.#pending.delete(id)
+    if (this.#pending.size === 0) this.#onidle()
+  }
+
+  #fail(pending: Pending, error: SeaportError) {
+    const { answered, cancelled } = pending
+    this.#settle(pending)
+    answered.onfailure(cancelled ? cancelled.of(error.executed ?? 'perhaps') : error)
   }
 
   #denial(): SeaportError | null {
@@ -203,18 +216,6 @@ export class Caller {
     return null
   }
 
-  #cancel(id: number, pending: Pending, reason: SeaportError) {
-    if (pending.isCancelled) return
-    pending.isCancelled = true
-    this.#conversation.send({ type: CANCEL, id })
-    if (!pending.isQueued) return pending.onfailure(reason.of('perhaps'))
-    const { onfailure } = pending
-    pending.onfailure = (error) => onfailure(reason.of(error.executed ?? 'perhaps'))
-    setTimeout(() => {
-      if (this.#pending.get(id) === pending) onfailure(reason.of('perhaps'))
-    }, LAST_WORD_MS)
-  }
-
   #take(frame: Frame) {
     this.#heardAt = performance.now()
     if (frame.type === LEAVING) return this.#leave()
@@ -229,16 +230,19 @@ export class Caller {
   }
 
   #answer(pending: Pending, frame: Exclude<Frame, { type: typeof CALL }>) {
+    const { answered, cancelled } = pending
     switch (frame.type) {
       case ANSWER:
-        return pending.onanswer(frame.body)
+        this.#settle(pending)
+        return answered.onanswer(frame.body)
       case FAILURE:
-        return pending.onfailure(failureOf(frame))
+        return this.#fail(pending, failureOf(frame))
       case PARKED:
-        return pending.onparked?.(frame.token)
+        this.#settle(pending)
+        return answered.onparked?.(frame.token)
       case ITEM:
-        if (!pending.isStreaming) throw SeaportError.BAD_MESSAGE('an item nobody asked for')
-        return pending.isCancelled ? undefined : pending.onitem?.(frame.body)
+        if (!answered.onitem) throw SeaportError.BAD_MESSAGE('an item nobody asked for')
+        return cancelled ? undefined : answered.onitem(frame.body)
       case QUEUED:
       case STARTED:
         pending.isQueued = frame.type === QUEUED
@@ -277,7 +281,7 @@ export class Caller {
     this.#closed = reason ?? SeaportError.LINK_LOST('the instance has ended the conversation')
     const error = lost(this.#closed)
     const executed = error.code === 'TOO_LARGE' ? 'yes' : 'perhaps'
-    for (const pending of this.#pending.values()) pending.onfailure(error.of(executed))
+    for (const pending of this.#pending.values()) this.#fail(pending, error.of(executed))
     if (!this.#isLeaving) {
       this.#isLeaving = true
       this.#options.onleaving()

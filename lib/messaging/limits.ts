@@ -1,6 +1,7 @@
 import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
-import { inherited } from './call-context.js'
+import { type Inherited, inherited } from './call-context.js'
+import { DEADLINES, type Timed, type Waiting } from './deadlines.js'
 import type { Meta } from './meta.js'
 
 export interface LimitOptions {
@@ -17,12 +18,12 @@ const TIMEOUT_MS = 10_000
 export const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
 /** When a command ends before it is answered: its own time, that of the handler it is sent in, and signals. */
-export class Limits {
+export class Limits implements Timed {
   readonly deadline: number
   readonly meta: Meta
   readonly #timeout: number
-  readonly #signals: Signal[] = []
-  #timer: NodeJS.Timeout | null = null
+  readonly #signals: readonly Signal[]
+  #waiting: Waiting | null = null
   #onover: ((reason: SeaportError) => void) | null = null
 
   /** @throws USAGE */
@@ -36,8 +37,7 @@ export class Limits {
     this.deadline = outer ? Math.min(own, outer.deadline) : own
     this.#timeout = Math.round(this.deadline - now)
     this.meta = outer ? { ...outer.meta, ...meta } : (meta ?? NO_META)
-    if (signal) this.#signals.push(signal)
-    if (outer) this.#signals.push(outer.signal)
+    this.#signals = signal || outer ? signalsOf(signal, outer) : NO_SIGNALS
   }
 
   get isOver(): boolean {
@@ -57,28 +57,25 @@ export class Limits {
       if (signal.aborted) queueMicrotask(this.#onabort)
       else signal.addEventListener('abort', this.#onabort, { once: true })
     }
-    this.#wait()
+    this.#waiting = DEADLINES.start(this)
   }
 
   stop() {
-    if (this.#timer) clearTimeout(this.#timer)
+    if (this.#waiting) DEADLINES.stop(this.#waiting)
     this.#onover = null
     for (const signal of this.#signals) signal.removeEventListener('abort', this.#onabort)
   }
 
-  /** Timers may be early by a fraction of a ms. */
-  #wait() {
-    const left = this.deadline - performance.now()
-    this.#timer = setTimeout(
-      () => {
-        if (performance.now() < this.deadline) return this.#wait()
-        this.#onover?.(SeaportError.DEADLINE(`no answer came within ${this.#timeout} ms`))
-      },
-      Math.max(1, left)
-    )
+  onlate() {
+    this.#onover?.(SeaportError.DEADLINE(`no answer came within ${this.#timeout} ms`))
   }
 
   readonly #onabort = () => this.#onover?.(this.reason)
 }
 
 const NO_META: Meta = Object.freeze({})
+const NO_SIGNALS: readonly Signal[] = []
+
+function signalsOf(signal: AbortSignal | undefined, outer: Inherited | undefined): Signal[] {
+  return [signal, outer?.signal].filter((one) => one !== undefined)
+}

@@ -5,7 +5,7 @@ import { type CommandContract, type StandardSchema, validate } from './contract.
 import type { Conversations } from './conversations.js'
 import { type LimitOptions, Limits, MAX_TIMEOUT_MS } from './limits.js'
 import { checkName } from './names.js'
-import { type Lender, Sending } from './sending.js'
+import { type Lender, Sending, type SendingOptions } from './sending.js'
 import { Streaming } from './streaming.js'
 
 export interface SendOptions extends LimitOptions {
@@ -44,30 +44,47 @@ export class Sender {
    *
    * @throws what became of it; `executed` of it says whether it may have been executed
    */
-  async send(
+  send(
     command: string | CommandContract,
     data?: unknown,
     options: SendOptions = {}
   ): Promise<unknown> {
-    const limits = new Limits(options)
-    const { name, output } = termsOf(command)
-    try {
-      const sending = new Sending(await this.#outgoing(command, data, limits), {
-        ...this.#options,
-        instance: options.instance,
-        isIdempotent: options.idempotent ?? isIdempotent(command),
-        hedgeAfter: this.#hedgeAfter
-      })
-      this.stats.sent++
-      limits.watch((reason) => sending.abort(reason))
-      const body = await sending.run()
-      return output ? await validOutput(name, output, body) : readAnswer(name, body)
-    } catch (error) {
-      this.stats.failed++
-      throw error
-    } finally {
-      limits.stop()
-    }
+    // One promise for all of it: each further one would cost as much as the rest.
+    return new Promise((resolve, reject) => {
+      const limits = new Limits(options)
+      const { name, input, output } = termsOf(command)
+      const onfailure = (error: unknown) => {
+        limits.stop()
+        this.stats.failed++
+        reject(error)
+      }
+      const onanswer = (body: Body) => {
+        limits.stop()
+        if (output) return void validOutput(name, output, body).then(resolve, onfailure)
+        try {
+          resolve(readAnswer(name, body))
+        } catch (error) {
+          onfailure(error)
+        }
+      }
+      const start = (valid: unknown) => {
+        const sending = new Sending(
+          this.#outgoing(name, valid, limits),
+          this.#sendingOptions(command, options),
+          { onanswer, onfailure }
+        )
+        this.stats.sent++
+        limits.watch((reason) => sending.abort(reason))
+        sending.start()
+      }
+      try {
+        if (limits.isOver) throw limits.reason.of('no')
+        if (input) validInput(name, input, data).then(start).catch(onfailure)
+        else start(data)
+      } catch (error) {
+        onfailure(error)
+      }
+    })
   }
 
   /**
@@ -82,13 +99,12 @@ export class Sender {
     options: SendOptions = {}
   ): AsyncGenerator<unknown, void, void> {
     const limits = new Limits({ timeout: MAX_TIMEOUT_MS, ...options })
-    const { name, output } = termsOf(command)
+    const { name, input, output } = termsOf(command)
     try {
-      const streaming = new Streaming(await this.#outgoing(command, data, limits), {
-        ...this.#options,
-        instance: options.instance,
-        isIdempotent: options.idempotent ?? isIdempotent(command)
-      })
+      if (limits.isOver) throw limits.reason.of('no')
+      const valid = input ? await validInput(name, input, data) : data
+      const outgoing = this.#outgoing(name, valid, limits)
+      const streaming = new Streaming(outgoing, this.#sendingOptions(command, options))
       this.stats.sent++
       limits.watch((reason) => streaming.abort(reason))
       for await (const body of streaming.run()) {
@@ -102,15 +118,18 @@ export class Sender {
     }
   }
 
-  async #outgoing(
+  #sendingOptions(
     command: string | CommandContract,
-    data: unknown,
-    limits: Limits
-  ): Promise<Outgoing> {
-    const { name, input } = termsOf(command)
-    if (limits.isOver) throw limits.reason.of('no')
-    const body = this.#bodyOf(name, input ? await validInput(name, input, data) : data)
-    return { name, body, meta: limits.meta, deadline: limits.deadline }
+    { instance, idempotent }: SendOptions
+  ): SendingOptions {
+    const { dialer, conversations } = this.#options
+    const hedgeAfter = this.#hedgeAfter
+    const isIdempotent = idempotent ?? isIdempotentCommand(command)
+    return { dialer, conversations, instance, isIdempotent, hedgeAfter }
+  }
+
+  #outgoing(name: string, data: unknown, { meta, deadline }: Limits): Outgoing {
+    return { name, body: this.#bodyOf(name, data), meta, deadline }
   }
 
   /** @throws BAD_INPUT, TOO_LARGE */
@@ -166,6 +185,6 @@ function termsOf(command: string | CommandContract): CommandContract {
   return { name: checkName(command, 'a command') }
 }
 
-function isIdempotent(command: string | CommandContract): boolean {
+function isIdempotentCommand(command: string | CommandContract): boolean {
   return typeof command !== 'string' && command.idempotent === true
 }

@@ -3,9 +3,10 @@ import { SeaportError } from '../core/errors.js'
 import type { Executed } from '../core/executed.js'
 import type { Dialer } from '../dialing/dialer.js'
 import type { Body } from './body.js'
-import type { Outgoing } from './caller.js'
+import type { Answered, Caller, Outgoing } from './caller.js'
 import { CONVERSATION, SINGLE_CALL } from './conversation.js'
 import type { Conversations } from './conversations.js'
+import { DEADLINES, type Waiting } from './deadlines.js'
 import { MAX_FRAME_BYTES, sizeOfCall } from './frames.js'
 import { Turn } from './turn.js'
 
@@ -22,9 +23,10 @@ export interface SendingOptions {
   hedgeAfter: number
 }
 
-interface Attempt {
-  abort: Abort
-  turn: Turn | null
+/** Who is told what became of it: one of these, once. */
+export interface Told {
+  onanswer(body: Body): void
+  onfailure(error: SeaportError): void
 }
 
 /** What may go well with another instance: older versions have other commands, and other grants. */
@@ -41,6 +43,66 @@ const DENIALS = new Set(['NOT_GRANTED', 'NOT_ALLOWED'])
 const MAX_ATTEMPTS = 8
 const RANK: Record<Executed, number> = { no: 0, perhaps: 1, yes: 2 }
 
+/** One instance that is asked, from when it is looked for. */
+class Attempt implements Answered {
+  readonly #sending: Sending
+  #turn: Turn | null = null
+  /** Of the call, or the fetching of its answer, that is under way. */
+  #caller: Caller | null = null
+  #id = 0
+  #abort: Abort | null = null
+  #reason: SeaportError | null = null
+
+  constructor(sending: Sending) {
+    this.#sending = sending
+  }
+
+  /** Why it was given up. */
+  get reason(): SeaportError | null {
+    return this.#reason
+  }
+
+  /** Ends what it takes to reach an instance. */
+  get signal(): Signal {
+    this.#abort ??= new Abort()
+    if (this.#reason) this.#abort.abort(this.#reason)
+    return this.#abort
+  }
+
+  call(turn: Turn, outgoing: Outgoing) {
+    this.#turn = turn
+    this.#caller = turn.caller
+    this.#id = turn.caller.call(outgoing, this)
+  }
+
+  fetch(caller: Caller, token: Buffer, answered: Answered) {
+    this.#caller = caller
+    this.#id = caller.fetch(token, answered)
+  }
+
+  cancel(reason: SeaportError) {
+    this.#reason ??= reason
+    this.#abort?.abort(reason)
+    this.#caller?.cancel(this.#id, reason)
+  }
+
+  onanswer(body: Body) {
+    this.#turn?.succeeded()
+    this.#sending.answered(this, body)
+  }
+
+  onfailure(error: SeaportError) {
+    if (this.#reason) this.#turn?.abandoned()
+    else if (error.code === 'LINK_LOST') this.#turn?.failed()
+    else this.#turn?.succeeded()
+    this.#sending.failed(this, error)
+  }
+
+  onparked(token: Buffer) {
+    if (this.#turn) void this.#sending.parked(this, this.#turn, token)
+  }
+}
+
 /**
  * One command on its way: to an instance, and to the next one if it was not executed or is idempotent. What is
  * idempotent is also sent to a second instance when the first leaves us waiting; the first answer counts.
@@ -48,71 +110,68 @@ const RANK: Record<Executed, number> = { no: 0, perhaps: 1, yes: 2 }
 export class Sending {
   readonly #outgoing: Outgoing
   readonly #options: SendingOptions
-  readonly #attempts = new Set<Attempt>()
+  readonly #told: Told
+  readonly #isLarge: boolean
+  /** That are under way. */
+  readonly #attempts: Attempt[] = []
   /** Who was asked, in hex. */
-  readonly #tried = new Set<string>()
+  readonly #tried: string[] = []
   #count = 0
   #worst: Executed = 'no'
   /** What is told if nothing better comes. */
   #last: SeaportError | null = null
-  #hedge: NodeJS.Timeout | null = null
+  #hedge: Waiting | null = null
   #isSettled = false
-  #resolve: (body: Body) => void = () => {}
-  #reject: (error: SeaportError) => void = () => {}
 
-  constructor(outgoing: Outgoing, options: SendingOptions) {
+  constructor(outgoing: Outgoing, options: SendingOptions, told: Told) {
     this.#outgoing = outgoing
     this.#options = options
+    this.#told = told
+    this.#isLarge = sizeOfCall(outgoing) > MAX_FRAME_BYTES
   }
 
-  /** @throws what became of it, with `executed` */
-  run(): Promise<Body> {
-    return new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-      this.#attempt()
-      const { isIdempotent, hedgeAfter, instance } = this.#options
-      if (!isIdempotent || instance !== undefined || this.#isSettled) return
-      this.#hedge = setTimeout(() => this.#attempt(), hedgeAfter)
-    })
+  start() {
+    this.#attempt()
+    const { isIdempotent, hedgeAfter, instance } = this.#options
+    if (!isIdempotent || instance !== undefined || this.#isSettled) return
+    const deadline = performance.now() + hedgeAfter
+    this.#hedge = DEADLINES.start({ deadline, onlate: () => this.#attempt() })
   }
 
   /** Ends it. Who was asked is told so. */
   abort(reason: SeaportError) {
     if (this.#isSettled) return
-    if (this.#hedge) clearTimeout(this.#hedge)
+    this.#stopHedge()
     // Nothing is tried any more.
     this.#count = MAX_ATTEMPTS
-    for (const { abort } of [...this.#attempts]) abort.abort(reason)
+    for (const attempt of [...this.#attempts]) attempt.cancel(reason)
   }
 
   #attempt(): void {
     this.#count++
-    const attempt: Attempt = { abort: new Abort(), turn: null }
-    this.#attempts.add(attempt)
+    const attempt = new Attempt(this)
+    this.#attempts.push(attempt)
     const turn = this.#takeNow()
     if (turn) this.#ask(attempt, turn)
     else this.#askLater(attempt)
   }
 
   #askLater(attempt: Attempt) {
-    this.#take(attempt.abort).then(
+    this.#take(attempt.signal).then(
       (turn) => this.#ask(attempt, turn),
-      (error) => this.#onfailed(attempt, noInstance(error))
+      (error) => this.failed(attempt, noInstance(error))
     )
   }
 
   /** A conversation that is there, with the instance whose turn it is. */
   #takeNow(): Turn | null {
     const { dialer, conversations, instance } = this.#options
-    if (instance !== undefined || this.#tried.size > 0 || this.#isLarge) return null
+    if (instance !== undefined || this.#tried.length > 0 || this.#isLarge) return null
     const stat = dialer.next(CONVERSATION)
     const caller = stat && conversations.peek(stat.servicePublicKey)
     if (!caller) return null
-    stat.ejection.begin()
-    stat.load.inFlight++
     const turn = new Turn(caller, stat)
-    turn.whenUnused(() => stat.load.inFlight--)
+    turn.begin()
     return turn
   }
 
@@ -122,7 +181,7 @@ export class Sending {
     return dialer.dial<Turn>({
       purpose: isLarge ? SINGLE_CALL : CONVERSATION,
       signal,
-      avoid: this.#tried,
+      avoid: new Set(this.#tried),
       only: instance,
       open: async (key, options) => {
         const caller = isLarge
@@ -133,99 +192,90 @@ export class Sending {
     })
   }
 
-  get #isLarge(): boolean {
-    return sizeOfCall(this.#outgoing) > MAX_FRAME_BYTES
-  }
-
   #ask(attempt: Attempt, turn: Turn): void {
     const key = turn.stat.servicePublicKey
-    if (this.#isSettled || this.#tried.has(key)) {
+    if (this.#isSettled || this.#tried.includes(key)) {
       turn.destroy()
       if (this.#isLarge) turn.caller.retire()
-      this.#onfailed(attempt, SeaportError.NO_INSTANCE('every instance was asked').of('no'))
+      this.failed(attempt, SeaportError.NO_INSTANCE('every instance was asked').of('no'))
       return
     }
-    attempt.turn = turn
-    this.#tried.add(key)
-    const answered = {
-      onanswer: (body: Body) => {
-        turn.succeeded()
-        this.#onanswer(attempt, body)
-      },
-      onfailure: (error: SeaportError) => {
-        if (attempt.abort.aborted) turn.abandoned()
-        else if (error.code === 'LINK_LOST') turn.failed()
-        else turn.succeeded()
-        this.#onfailed(attempt, error)
-      },
-      onparked: (token: Buffer) => {
-        void this.#fetch(attempt, turn, token)
-      }
-    }
-    turn.caller.call(this.#outgoing, answered, attempt.abort)
+    this.#tried.push(key)
+    if (attempt.reason) {
+      turn.abandoned()
+      this.failed(attempt, attempt.reason.of('no'))
+    } else attempt.call(turn, this.#outgoing)
     if (this.#isLarge) turn.caller.retire()
   }
 
+  // What becomes of an attempt.
+
   /** Gets an answer that is too large for the conversation. Never rejects. */
-  async #fetch(attempt: Attempt, turn: Turn, token: Buffer) {
+  async parked(attempt: Attempt, turn: Turn, token: Buffer) {
     const { conversations } = this.#options
-    const { abort } = attempt
     try {
-      const caller = await conversations.openSingle(turn.stat.key, { signal: abort })
-      caller.fetch(
-        token,
-        {
-          onanswer: (body) => this.#onanswer(attempt, body),
-          // An answer that is too large for us was answered all the same.
-          onfailure: (error) =>
-            this.#onfailed(attempt, error.code === 'TOO_LARGE' ? error : error.of('perhaps'))
-        },
-        abort
-      )
+      const caller = await conversations.openSingle(turn.stat.key, { signal: attempt.signal })
+      attempt.fetch(caller, token, {
+        onanswer: (body) => this.answered(attempt, body),
+        // An answer that is too large for us was answered all the same.
+        onfailure: (error) =>
+          this.failed(attempt, error.code === 'TOO_LARGE' ? error : error.of('perhaps'))
+      })
       caller.retire()
     } catch (error) {
-      this.#onfailed(attempt, (error as SeaportError).of('perhaps'))
+      this.failed(attempt, (error as SeaportError).of('perhaps'))
     } finally {
       turn.succeeded()
     }
   }
 
-  #onanswer(attempt: Attempt, body: Body) {
-    this.#attempts.delete(attempt)
+  answered(attempt: Attempt, body: Body) {
+    this.#forget(attempt)
     if (this.#isSettled) return
     this.#settle()
-    this.#resolve(body)
+    this.#told.onanswer(body)
   }
 
-  #onfailed(attempt: Attempt, error: SeaportError): void {
-    this.#attempts.delete(attempt)
+  failed(attempt: Attempt, error: SeaportError): void {
+    this.#forget(attempt)
     if (this.#isSettled) return
     const { executed = 'perhaps' } = error
     if (RANK[executed] > RANK[this.#worst]) this.#worst = executed
     if (executed !== 'yes') {
       // What was said first is said of this command; that nobody else is left to ask adds nothing.
       if (this.#last === null || error.code !== 'NO_INSTANCE') this.#last = error
-      if (this.#attempts.size > 0) return
+      if (this.#attempts.length > 0) return
       if (this.#mayGoOn(error)) {
         this.#attempt()
         return
       }
     } else this.#last = error
     this.#settle()
-    this.#reject(this.#last.of(this.#worst, this.#last.handlerCode))
+    this.#told.onfailure(this.#last.of(this.#worst, this.#last.handlerCode))
   }
+
   #mayGoOn({ code, executed }: SeaportError): boolean {
     if (this.#count >= MAX_ATTEMPTS || this.#options.instance !== undefined) return false
     if (!WORTH_ANOTHER.has(code)) return false
     return executed === 'no' || this.#options.isIdempotent
   }
 
+  #forget(attempt: Attempt) {
+    const index = this.#attempts.indexOf(attempt)
+    if (index >= 0) this.#attempts.splice(index, 1)
+  }
+
   #settle() {
     this.#isSettled = true
-    if (this.#hedge) clearTimeout(this.#hedge)
-    if (this.#attempts.size === 0) return
+    this.#stopHedge()
+    if (this.#attempts.length === 0) return
     const reason = SeaportError.CANCELLED('another instance was quicker')
-    for (const { abort } of [...this.#attempts]) abort.abort(reason)
+    for (const attempt of [...this.#attempts]) attempt.cancel(reason)
+  }
+
+  #stopHedge() {
+    if (this.#hedge) DEADLINES.stop(this.#hedge)
+    this.#hedge = null
   }
 }
 

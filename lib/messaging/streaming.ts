@@ -84,6 +84,9 @@ export class Streaming {
     const turn = await this.#take(this.#abort, () => items.hasRoom)
     const { caller } = turn
     let isAnswered = false
+    let id = 0
+    const onabort = () => caller.cancel(id, this.#abort.reason as SeaportError)
+    this.#abort.addEventListener('abort', onabort)
     try {
       this.#tried.add(turn.stat.servicePublicKey)
       const answered = {
@@ -91,7 +94,8 @@ export class Streaming {
         onanswer: () => items.end(null),
         onfailure: (error: SeaportError) => items.end(error)
       }
-      caller.call(this.#outgoing, answered, this.#abort)
+      if (this.#abort.aborted) throw (this.#abort.reason as SeaportError).of('no')
+      id = caller.call(this.#outgoing, answered)
       for (;;) {
         const body = await items.next()
         if (items.hasRoom) caller.resume()
@@ -102,6 +106,7 @@ export class Streaming {
       turn.succeeded()
       caller.retire()
     } finally {
+      this.#abort.removeEventListener('abort', onabort)
       if (!isAnswered) leave(turn, caller)
     }
   }

@@ -7,10 +7,18 @@ export class Turn {
   readonly stat: DialedInstance
   readonly #beganAt = performance.now()
   #onunused: (() => void) | null = null
+  #isCounted = false
 
   constructor(caller: Caller, stat: DialedInstance) {
     this.caller = caller
     this.stat = stat
+  }
+
+  /** It was not dialed, and so is not counted yet. */
+  begin() {
+    this.#isCounted = true
+    this.stat.load.inFlight++
+    this.stat.ejection.begin()
   }
 
   /** A dialer's word that another one was quicker. */
@@ -42,6 +50,8 @@ export class Turn {
   }
 
   #release() {
+    if (this.#isCounted) this.stat.load.inFlight--
+    this.#isCounted = false
     this.#onunused?.()
     this.#onunused = null
   }
