@@ -210,7 +210,8 @@ export const TESTED_BY: Record<string, string[]> = {
     'registry/replica/own-log-copies',
     'registry/log/memory',
     'registry/replica/recollection',
-    'registry/replica/statement-sources'
+    'registry/replica/statement-sources',
+    'registry/replica/old-logs'
   ],
   'test/registry/registrar/put.test.ts': ['registry/replica/backup'],
   'test/registry/registrar/registrar.test.ts': [

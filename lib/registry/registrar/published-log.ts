@@ -59,6 +59,7 @@ export class PublishedLog extends EventEmitter<PublishedLogEvents> {
   readonly #closing = new AbortController()
   #recovery: Promise<void> | null = null
   #stopWaiting: () => void = () => {}
+  #stopHearing: () => void = () => {}
 
   constructor(options: PublishedLogOptions) {
     super()
@@ -93,14 +94,15 @@ export class PublishedLog extends EventEmitter<PublishedLogEvents> {
         await this.#certify()
       })
     }
-    this.#renewal = setInterval(() => {
-      if (this.#isDue) this.#inTurn(() => this.#certify())
-    }, CHECK_CERTIFICATE_MS)
+    this.#renewal = setInterval(() => this.#renewIfDue(), CHECK_CERTIFICATE_MS)
+    // Another registrar may be ahead, by a wrong clock: for all who hear of its dates ours has ended.
+    this.#stopHearing = this.#replica.statements.dates.watch(() => this.#renewIfDue())
     if (this.#storage.failure) this.#onfailed(this.#storage.failure)
   }
 
   async close() {
     if (this.#renewal) clearInterval(this.#renewal)
+    this.#stopHearing()
     this.#isClosed = true
     this.#stopWaiting()
     this.#storage.off('failed', this.#onfailed)
@@ -141,6 +143,13 @@ export class PublishedLog extends EventEmitter<PublishedLogEvents> {
     this.emit('notice', writtenAgain(this.#storage.dir))
     this.emit('reopened')
     return true
+  }
+
+  #renewIfDue() {
+    if (!this.#isDue) return
+    this.#inTurn(async () => {
+      if (this.#isDue) await this.#certify()
+    })
   }
 
   get #isDue(): boolean {

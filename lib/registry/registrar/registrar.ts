@@ -115,6 +115,8 @@ export class Registrar extends ReadyResource {
 
   override async _open() {
     this.recallMode()
+    // Before anything is dated.
+    this.#membership.statements.dates.hear(this.#storage.memory.signedAt)
     await this.#writer.ready()
     const replica = new Replica({
       network: this.#network,

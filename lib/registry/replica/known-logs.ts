@@ -23,6 +23,8 @@ export interface KnownLogsOptions {
   live: LiveRegistrars
   dates: SignedDates
   sources: StatementSources
+  /** Whether there is a connection to a registrar. It may not have pinged yet. */
+  isConnected: (registrarKey: string) => boolean
 }
 
 /** A participant follows so many logs at most. */
@@ -126,6 +128,17 @@ export class KnownLogs {
     return dropped
   }
 
+  /** Logs that are followed only because they alone hold statements. Whoever does not follow them does not begin to. */
+  keptForStatements(): Certificate[] {
+    return [...this.certificates.values()].filter((certificate) => this.#isOver(certificate))
+  }
+
+  /** Whether a live registrar is there, and all is read that live ones wrote. */
+  get isLiveRead(): boolean {
+    const live = this.views().filter((log) => log.live)
+    return live.length > 0 && live.every(isRead)
+  }
+
   /** Best first. */
   #ranked(): Certificate[] {
     const all = [...this.certificates.values()]
@@ -134,18 +147,29 @@ export class KnownLogs {
     return all.sort((a, b) => (worth.get(b) ?? 0) - (worth.get(a) ?? 0))
   }
 
-  /** Live logs are worth most, then those that alone hold a statement, then the newest. */
-  #worth({ logKey, registrarKey, renewedAt }: Certificate): number {
-    if (this.#isLive(logKey, registrarKey)) return Infinity
+  /** Logs in use are worth most, then those that alone hold a statement, then the newest. */
+  #worth(certificate: Certificate): number {
+    if (this.#isInUse(certificate)) return Infinity
+    const { logKey, renewedAt } = certificate
     return this.#options.sources.holdsAlone(logKey) ? Number.MAX_VALUE : renewedAt
   }
 
   #isUseless(certificate: Certificate): boolean {
-    const { logKey, registrarKey } = certificate
-    if (this.#isLive(logKey, registrarKey)) return false
+    if (this.#isInUse(certificate)) return false
     if (this.#isLeftover(certificate)) return true
-    const isOver = this.#isSuperseded(certificate) || this.#isEnded(certificate)
-    return isOver && !this.#options.sources.holdsAlone(logKey)
+    return this.#isOver(certificate) && !this.#options.sources.holdsAlone(certificate.logKey)
+  }
+
+  /** Whether its registrar is here, and writes this one. Then it counts whatever its certificate says. */
+  #isInUse({ logKey, registrarKey }: Certificate): boolean {
+    if (this.#isLive(logKey, registrarKey)) return true
+    return this.writerOf(logKey) !== null && this.#options.isConnected(registrarKey)
+  }
+
+  /** Whether nobody is to follow it any more: its registrar has begun another one, or its certificate has ended. */
+  #isOver(certificate: Certificate): boolean {
+    if (this.#isInUse(certificate)) return false
+    return this.#isSuperseded(certificate) || this.#isEnded(certificate)
   }
 
   /** Whether a log's registrar is connected and writes this one, or is this process. */

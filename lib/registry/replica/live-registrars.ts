@@ -1,4 +1,6 @@
+import { SeaportError } from '../../core/errors.js'
 import type { Peer } from '../swarm/peer.js'
+import type { Statement } from '../trust/statement.js'
 
 /** The registrars that ping us, the log that each writes, and when each was last heard of. */
 export class LiveRegistrars {
@@ -35,5 +37,19 @@ export class LiveRegistrars {
     if (known?.peer !== peer) return null
     this.#live.delete(peer.key)
     return known.logKey
+  }
+
+  /**
+   * Has a statement written. One registrar is enough, the others copy it; but all that are there are told at once.
+   *
+   * @throws REGISTRAR_NOT_FOUND, or what all of them refuse it with: NOT_GRANTED, CONFLICT, UNKNOWN_KIND…
+   */
+  async put(statement: Statement) {
+    const answers = await Promise.allSettled(this.peers.map((peer) => peer.put(statement)))
+    const given = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+    if (given.some(({ code }) => code === '')) return
+    const [refusal] = given
+    if (refusal) throw SeaportError.remote(refusal.code, refusal.text)
+    throw SeaportError.REGISTRAR_NOT_FOUND('no registrar answered, and only they write logs')
   }
 }

@@ -11,7 +11,7 @@ import type { Limits } from '../swarm/limits.js'
 import { Membership } from '../swarm/membership.js'
 import type { Peer } from '../swarm/peer.js'
 import { Peering, type PeeringOptions } from '../swarm/peering.js'
-import type { Answer, LogNotice, Ping } from '../swarm/protocol.js'
+import type { LogNotice, Ping } from '../swarm/protocol.js'
 import type { Certificate } from '../trust/certificate.js'
 import { counts, type Mode } from '../trust/mode.js'
 import type { Snapshot } from '../trust/snapshot.js'
@@ -23,6 +23,7 @@ import { Followers } from './followers.js'
 import { KnownLogs, type LogView } from './known-logs.js'
 import { LiveRegistrars } from './live-registrars.js'
 import { type CheckedLogNotice, checkLogNotice } from './log-notice.js'
+import { OldLogs, type OldLogsOptions } from './old-logs.js'
 import { OwnLogCopies } from './own-log-copies.js'
 import { Recollection } from './recollection.js'
 import { StatementSources } from './statement-sources.js'
@@ -39,6 +40,8 @@ export interface ReplicaOptions {
   as?: PeeringOptions['as']
   replicaPeers?: PeeringOptions['replicaPeers']
   patience?: SyncOptions['patience']
+  stall?: SyncOptions['stall']
+  spread?: OldLogsOptions['spread']
   /** What it takes of others. */
   limits?: Partial<Limits> | undefined
 }
@@ -49,12 +52,11 @@ const EXPIRY_CHECK_MS = 1000
 const SWEEP_MS = 5000
 
 /**
- * A participant's copies of the logs, on disk and merged in memory, kept up to date by whoever has
- * them and served to whoever asks. Emits `registrar` (a Peer, when one is live), `registrar-lost`
- * (a Peer), `synced` (once), `applied` (more of some log was read), `entries` (what another's log says, as a list of
- * keys and entries), `peer` (a Peer), `rights` (somebody may have lost some),
- * `introduced` (a peer said all that it has: of our own log so many blocks, and whether it proved any), `rewound` (a peer
- * proved that our own log went on elsewhere), `former` (a Certificate: another log of this registrar), `mode` (a Mode),
+ * A participant's copies of the logs, on disk and merged in memory, kept up to date by whoever has them and served to whoever
+ * asks. Emits `registrar` (a Peer, when one is live), `registrar-lost` (a Peer), `synced` (once), `applied` (more of some log
+ * was read), `entries` (what another's log says, as a list of keys and entries), `peer` (a Peer), `rights` (somebody may have
+ * lost some), `introduced` (a peer said all that it has: of our own log so many blocks, and whether it proved any), `rewound`
+ * (a peer proved that our own log went on elsewhere), `former` (a Certificate: another log of this registrar), `mode` (a Mode),
  * `denied` (a SeaportError: we may not read; and whether the registry's own key says so) and `notice` (a SeaportError).
  */
 export class Replica extends ReadyResource {
@@ -71,6 +73,7 @@ export class Replica extends ReadyResource {
   readonly #memory: Recollection
   readonly #live = new LiveRegistrars()
   readonly #logs: KnownLogs
+  readonly #oldLogs: OldLogs
   readonly #sync: Sync
   readonly #sources: StatementSources
   readonly #ownCopies = new OwnLogCopies({
@@ -92,6 +95,8 @@ export class Replica extends ReadyResource {
     as = 'replica',
     replicaPeers,
     patience,
+    stall,
+    spread,
     limits = {}
   }: ReplicaOptions) {
     super()
@@ -109,13 +114,12 @@ export class Replica extends ReadyResource {
       statements: membership.statements,
       put: (statement) => this.put(statement)
     })
-    this.#sync = new Sync({ progress: () => this.logs(), patience })
+    this.#sync = new Sync({ progress: () => this.logs(), patience, stall })
     forward(this.#sync, this, ['synced'])
     const options = { network, registry, keyPair, membership, as, replicaPeers, limits }
     this.peering = new Peering(options)
     this.peering.on('peer', (peer: Peer) => this.#onpeer(peer))
-    this.peering.on('denied', (...denial) => this.emit('denied', ...denial))
-    forward(this.peering, this, ['notice'])
+    forward(this.peering, this, ['denied', 'notice'])
     this.#sources = new StatementSources(this.statements)
     this.#followers = new Followers({
       storage,
@@ -130,10 +134,22 @@ export class Replica extends ReadyResource {
       followers: this.#followers,
       live: this.#live,
       dates: this.statements.dates,
-      sources: this.#sources
+      sources: this.#sources,
+      isConnected: (registrarKey) => this.peering.peers.has(registrarKey)
     })
+    this.#oldLogs = new OldLogs({
+      logs: this.#logs,
+      sources: this.#sources,
+      followers: this.#followers,
+      peering: this.peering,
+      memory: this.#memory,
+      put: (statement) => this.put(statement),
+      spread
+    })
+    forward(this.#oldLogs, this, ['notice'])
     forward(this.#followers, this, ['notice', 'entries'])
     this.#followers.on('held', (logKey) => this.announce(logKey))
+    this.#followers.on('entries', () => this.#sync.progressed())
     this.#followers.on('applied', () => this.#onapplied())
   }
 
@@ -158,17 +174,13 @@ export class Replica extends ReadyResource {
   }
 
   /**
-   * Has a statement written. One registrar is enough, the others copy it; but all that are there are told at once.
+   * Has a statement written.
    *
-   * @throws REGISTRAR_NOT_FOUND, or what all of them refuse it with: NOT_GRANTED, CONFLICT, UNKNOWN_KIND…
+   * @throws REGISTRAR_NOT_FOUND, or what all registrars refuse it with: NOT_GRANTED, CONFLICT, UNKNOWN_KIND…
    */
   async put(statement: Statement) {
-    const answers = await Promise.allSettled(this.registrars.map((peer) => peer.put(statement)))
-    const given = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
-    const [refusal] = given.filter(({ code }) => code !== '')
-    if (given.some(({ code }) => code === '')) this.statements.add(statement)
-    else if (refusal) throw SeaportError.remote(refusal.code, refusal.text)
-    else throw SeaportError.REGISTRAR_NOT_FOUND('no registrar answered, and only they write logs')
+    await this.#live.put(statement)
+    this.statements.add(statement)
   }
 
   /** Each known log, and how fresh our copy is. */
@@ -190,7 +202,8 @@ export class Replica extends ReadyResource {
     await this.#followers.snapshots.sweep()
     this.statements.dates.hear(this.#memory.signedAt)
     this.takeMode(this.#memory.mode())
-    for (const certificate of this.#memory.certificates()) await this.addCertificate(certificate)
+    for (const one of this.#memory.certificates()) await this.addCertificate(one, 'memory')
+    this.#oldLogs.review()
     for (const statement of this.#memory.grants()) this.statements.add(statement)
     this.#stopWatching = this.membership.grants.watch((subject) => this.#onrights(subject))
     this.#timers.push(
@@ -203,6 +216,7 @@ export class Replica extends ReadyResource {
 
   override async _close() {
     this.#sync.stop()
+    this.#oldLogs.close()
     for (const timer of this.#timers) clearInterval(timer)
     this.#stopWatching()
     await this.peering.close()
@@ -211,21 +225,22 @@ export class Replica extends ReadyResource {
     if (this.opened) await this.#memory.save()
   }
 
-  /** Follows the log of a certificate from now on, if it is of use, and tells the others of it. */
-  async addCertificate(certificate: Certificate, from?: Peer) {
+  /** Follows a log if it is of use, and tells others of it. What a remembered one is worth shows when it is read. */
+  async addCertificate(certificate: Certificate, from?: Peer | 'memory') {
     const { logKey, registrarKey, renewedAt, mode } = certificate
     const { certificates } = this.#logs
     this.statements.dates.hear(renewedAt)
     this.takeMode(mode)
     if (!certificates.isNews(certificate)) return
     if (registrarKey === this.key && !this.#logs.isOwn(logKey)) this.emit('former', certificate)
-    if (!this.#logs.isWanted(certificate, from?.key === registrarKey)) return
+    const isNew = from !== 'memory'
+    if (isNew && !this.#logs.isWanted(certificate, from?.key === registrarKey)) return
     const isKnown = certificates.has(logKey)
     certificates.set(logKey, certificate)
     this.peering.addRegistrar(registrarKey)
     this.#memory.saveSoon()
     this.announce(logKey, from)
-    this.#forgetOldLogs()
+    if (isNew) this.#oldLogs.review()
     const isFollowed = isKnown || !certificates.has(logKey) || this.#logs.isOwn(logKey)
     if (!isFollowed) await this.#followers.follow(logKey)
   }
@@ -243,7 +258,7 @@ export class Replica extends ReadyResource {
   }
 
   /** Tells the others what we have of a log. */
-  announce(logKey: string, except?: Peer) {
+  announce(logKey: string, except?: Peer | 'memory') {
     const certificate = this.#logs.certificates.get(logKey)
     if (!certificate) return
     for (const peer of this.peering.peers.values()) {
@@ -253,8 +268,7 @@ export class Replica extends ReadyResource {
 
   /** Takes the log that this process writes. It needs no follower, and counts as live without pings. */
   setOwnLog(log: Log) {
-    const { key: logKey } = log
-    const before = this.#logs.own
+    const [logKey, before] = [log.key, this.#logs.own]
     if (before === log) return
     this.#logs.own = log
     const tell = (values: LogValue[]) => {
@@ -264,10 +278,10 @@ export class Replica extends ReadyResource {
         this.#sources.add(logKey, statement)
         this.statements.add(statement)
       }
+      this.#oldLogs.review()
     }
     tell(log.values())
     log.on('written', tell)
-    log.on('written', () => this.#forgetOldLogs())
     this.directory.setLive(logKey, true)
     if (!before || before.key === logKey) return
     this.directory.setLive(before.key, false)
@@ -287,7 +301,7 @@ export class Replica extends ReadyResource {
 
   #onapplied() {
     this.#memory.saveSoon()
-    this.#forgetOldLogs()
+    this.#oldLogs.review()
     this.#sync.check()
     this.emit('applied')
   }
@@ -309,7 +323,10 @@ export class Replica extends ReadyResource {
   #onpeer(peer: Peer) {
     this.#replicate(peer)
     peer.on('logs', (logs) => this.#onlogs(peer, logs))
-    peer.on('afterword', (answer) => this.#onafterword(peer, answer))
+    peer.on('afterword', ({ id, code, text }) => {
+      // What it says unasked. Answers about a lease are the lease's to handle.
+      if (id === 0) this.peering.report(peer, SeaportError.remote(code, text))
+    })
     peer.on('introduced', async () => this.emit('introduced', ...(await this.#ownCopies.of(peer))))
     peer.on('ping', (ping) => this.#onping(peer, ping))
     peer.on('close', () => this.#onpeerclose(peer))
@@ -325,11 +342,6 @@ export class Replica extends ReadyResource {
     if (peer.connection.destroying || this.membership.grants.isPrivate === null) return
     const refusal = this.#followers.serve(peer)
     if (refusal) this.emit('notice', refusal)
-  }
-
-  /** Reports what a peer says unasked (id 0). Answers about a lease are the lease's to handle. */
-  #onafterword(peer: Peer, { id, code, text }: Answer) {
-    if (id === 0) this.peering.report(peer, SeaportError.remote(code, text))
   }
 
   #onlogs(peer: Peer, logs: LogNotice[]) {
@@ -367,7 +379,7 @@ export class Replica extends ReadyResource {
     if (known) this.directory.setLive(known.logKey, false)
     this.directory.setLive(logKey, true)
     this.#sync.check()
-    this.#forgetOldLogs()
+    this.#oldLogs.review(known?.peer !== peer)
     if (known?.peer !== peer) this.emit('registrar', peer)
   }
 
@@ -376,16 +388,6 @@ export class Replica extends ReadyResource {
     if (logKey === null) return
     this.directory.setLive(logKey, false)
     this.emit('registrar-lost', peer)
-  }
-
-  #forgetOldLogs() {
-    for (const { logKey, registrarKey } of this.#logs.superfluous()) {
-      this.#logs.certificates.delete(logKey)
-      if (!this.#logs.certificates.ofRegistrar(registrarKey))
-        this.peering.removeRegistrar(registrarKey)
-      this.#followers.drop(logKey).catch((notice) => this.emit('notice', notice))
-      this.#memory.saveSoon()
-    }
   }
 
   #remember(memory: Memory) {

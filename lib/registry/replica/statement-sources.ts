@@ -27,15 +27,19 @@ export class StatementSources {
 
   /** Whether a log holds a statement that counts and stands in no other. */
   holdsAlone(logKey: string): boolean {
+    return this.heldAlone(logKey).length > 0
+  }
+
+  /** The statements that count and stand in this log only. */
+  heldAlone(logKey: string): Statement[] {
     const held = this.#held.get(logKey)
-    if (!held || held.size === 0) return false
-    const current = new Map<string, Statement>()
-    for (const statement of this.#statements.all()) current.set(statement.signature, statement)
-    return [...held].some(([place, signature]) => {
-      if (!current.has(signature)) return false
-      return ![...this.#held].some(
-        ([other, places]) => other !== logKey && places.get(place) === signature
-      )
+    if (!held || held.size === 0) return []
+    const others = [...this.#held].filter(([other]) => other !== logKey)
+    return this.#statements.all().filter((statement) => {
+      const kind = this.#statements.kinds.get(statement.type)
+      const place = kind ? placeOf(kind, statement) : ''
+      const stands = (places: Map<string, string>) => places.get(place) === statement.signature
+      return stands(held) && !others.some(([, places]) => stands(places))
     })
   }
 }

@@ -15,14 +15,20 @@ export interface SyncOptions {
   progress: () => readonly Progress[]
   /** How long to look for a live registrar, and for what others have, before less will do, in ms. */
   patience?: number | undefined
+  /** How long nothing has to come of what others are proven to have, until it is given up, in ms. */
+  stall?: number | undefined
 }
 
 const PATIENCE_MS = 2000
+/** Longer than a follower waits for a block before it turns to others, and shorter than `list` waits. */
+const STALL_MS = 4000
 
 /**
  * Whether the directory is as good as it gets: a live registrar is there, and all that anybody was proven to have
  * was read, because a registrar that was just restarted knows less than others. After `patience`, what the live
- * registrars said is enough, or, without one, what the others said. Once reached, it stays so. Emits `synced`.
+ * registrars said is enough, or, without one, what the others have. If some of that does not come, because those who
+ * showed that it was written are gone or keep it to themselves, what did come is enough after `stall`; nothing at all never
+ * is. Once reached, it stays so. Emits `synced`.
  */
 export class Sync extends EventEmitter<{ synced: [] }> {
   isDone = false
@@ -30,13 +36,17 @@ export class Sync extends EventEmitter<{ synced: [] }> {
 
   readonly #progress: SyncOptions['progress']
   readonly #patience: number
+  readonly #stall: number
   #isImpatient = false
+  /** When something came last. */
+  #cameAt = 0
   #timer: NodeJS.Timeout | null = null
 
-  constructor({ progress, patience = PATIENCE_MS }: SyncOptions) {
+  constructor({ progress, patience = PATIENCE_MS, stall = STALL_MS }: SyncOptions) {
     super()
     this.#progress = progress
     this.#patience = patience
+    this.#stall = stall
     this.done = new Promise((resolve) => this.once('synced', resolve))
   }
 
@@ -44,8 +54,14 @@ export class Sync extends EventEmitter<{ synced: [] }> {
   start() {
     this.#timer = setTimeout(() => {
       this.#isImpatient = true
-      this.check()
+      this.#cameAt = performance.now()
+      this.#checkFromNowOn()
     }, this.#patience)
+  }
+
+  /** Something of a log came. */
+  progressed() {
+    this.#cameAt = performance.now()
   }
 
   /** Decides again. To be called after something was read, said or connected. */
@@ -64,7 +80,20 @@ export class Sync extends EventEmitter<{ synced: [] }> {
     const live = known.filter(({ live }) => live)
     if (live.length > 0 && known.every(isRead)) return true
     if (!this.#isImpatient || known.length === 0) return false
-    return (live.length > 0 ? live : known).every(isRead)
+    if (live.length > 0) return live.every(isRead)
+    return known.every(isRead) || (this.#isStalled && known.some(({ applied }) => applied > 0))
+  }
+
+  get #isStalled(): boolean {
+    return performance.now() - this.#cameAt >= this.#stall
+  }
+
+  /** Decides at once, and each time when nothing may have come for long enough. */
+  #checkFromNowOn() {
+    this.check()
+    if (this.isDone) return
+    const rest = this.#cameAt + this.#stall - performance.now()
+    this.#timer = setTimeout(() => this.#checkFromNowOn(), rest > 0 ? rest : this.#stall)
   }
 }
 

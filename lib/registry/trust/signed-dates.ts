@@ -7,10 +7,19 @@ const MAX_AHEAD_MS = 24 * 60 * 60 * 1000
  */
 export class SignedDates {
   readonly #now: () => number
+  readonly #uptime: () => number
+  readonly #listeners = new Set<() => void>()
   #newest = 0
+  /** When that was heard, by our uptime. */
+  #heardAt = 0
 
-  constructor(now = Date.now) {
+  /**
+   * @param now ms since 1970
+   * @param uptime ms since some moment, and no clock that anybody sets
+   */
+  constructor(now = Date.now, uptime = () => performance.now()) {
     this.#now = now
+    this.#uptime = uptime
   }
 
   /** Ms since 1970, 0 if nothing is known. */
@@ -20,12 +29,23 @@ export class SignedDates {
 
   /** Takes a date that the registry's key signed. */
   hear(date: number) {
-    this.#newest = Math.max(this.#newest, date)
+    if (date <= this.#newest) return
+    this.#newest = date
+    this.#heardAt = this.#uptime()
+    for (const listener of [...this.#listeners]) listener()
   }
 
-  /** Our own clock, unless the registry is known to be later. */
+  /** Calls the listener after each date that is later than all before, until the returned function is called. */
+  watch(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Our own clock, unless the registry is known to be later. There, too, time goes on. */
   get now(): number {
-    return Math.max(this.#now(), this.#newest)
+    if (this.#newest === 0) return this.#now()
+    const since = Math.floor(this.#uptime() - this.#heardAt)
+    return Math.max(this.#now(), this.#newest + since)
   }
 
   /** The latest date that a registrar takes of others: either clock may be behind, and both are not by more than this. */

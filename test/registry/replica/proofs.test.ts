@@ -1,10 +1,15 @@
 import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { KeyPair, toHex } from '../../../lib/core/keys.js'
+import { MEMORY_FILE } from '../../../lib/registry/log/memory.js'
 import type { LogView } from '../../../lib/registry/replica/known-logs.js'
 import type { Peer } from '../../../lib/registry/swarm/peer.js'
 import { LOG_MS, signCertificate } from '../../../lib/registry/trust/certificate.js'
 import { signGrant } from '../../../lib/registry/trust/grant.js'
+import { type Meeting, Outsider } from '../../outsider.js'
 import { shows, Testbed } from '../../testbed.js'
 
 const key = () => toHex(KeyPair().publicKey)
@@ -125,3 +130,74 @@ t.test('a log that alone holds a grant is kept although its certificate has ende
   t.ok(reader.logs().some(({ logKey }) => logKey === lost))
   t.ok(reader.statements.currentFor(grant))
 })
+
+t.test('a newcomer gives up what a signed head proves and its holder keeps', async (t) => {
+  const testbed = await Testbed.make(t)
+  const registrar = await testbed.registrar()
+  const owner = await testbed.replica()
+  await testbed.lease(owner)
+  const dir = await testbed.dir()
+  const reader = await testbed.replica({ dir })
+  await shows(reader.directory, (all) => all.length === 1)
+  await testbed.close(reader)
+  await testbed.lease(owner, { role: 'unseen' })
+  const outsider = new Outsider(testbed, testbed.keyPair.publicKey)
+  const { logs: heard } = await introduced(await outsider.meet(await outsider.find('registrars')))
+  t.match(heard, [{ head: { length: Number } }])
+  await testbed.close(owner)
+  await testbed.close(registrar)
+
+  await testbed.replica({ dir })
+  // It has to be told within its patience.
+  const newcomer = await testbed.replica({ patience: 4000, stall: 500 })
+  await shows(newcomer.directory, (all) => all.length === 1)
+  const meeting = await outsider.meet(Buffer.from(newcomer.key, 'hex'))
+  meeting.tellLogs(heard)
+  await newcomer.synced()
+  const [log] = newcomer.logs()
+  t.match(log, { logKey: heard[0]?.certificate.logKey, live: false })
+  t.ok(log && log.offered > log.applied, 'what is not given is known to be there')
+  t.equal(newcomer.directory.size, 1)
+})
+
+t.test('what only a log that has ended says is written anew by a live registrar', async (t) => {
+  const testbed = await Testbed.make(t)
+  const first = await testbed.registrar()
+  const dir = await testbed.dir()
+  const reader = await testbed.replica({ dir })
+  await reader.synced()
+  const grantee = KeyPair().publicKey
+  const terms = { serve: ['*'], consume: [], admin: false, expiresAt: 0 }
+  const grant = signGrant(testbed.keyPair.publicKey, testbed.keyPair, grantee, terms)
+  await reader.put(grant)
+  while (!reader.logs().some(({ behind, applied }) => behind === 0 && applied > 0)) {
+    await once(reader, 'applied')
+  }
+  await testbed.close(reader)
+  await testbed.close(first)
+  // A month later there is another registrar, which knows nothing of all that, and nobody remembers the grant elsewhere.
+  const second = await testbed.registrar()
+  const file = join(dir, MEMORY_FILE)
+  const memory = JSON.parse(await readFile(file, 'utf8'))
+  const signedAt = Date.now() + 2 * LOG_MS
+  await writeFile(file, JSON.stringify({ ...memory, grants: [], signedAt }))
+  second.replica.statements.dates.hear(signedAt)
+  const written = new Promise<void>((resolve) => {
+    second.replica.statements.watchAll((statement) => {
+      if (statement.signature === grant.signature) resolve()
+    })
+  })
+  const holder = await testbed.replica({ dir, spread: 1 })
+  await written
+  while (holder.logs().length > 1) await once(holder, 'applied')
+  const newcomer = await testbed.replica()
+  await newcomer.synced()
+  t.match(newcomer.logs(), [{ live: true }], 'nobody needs the old log any more')
+  t.match(newcomer.statements.currentFor(grant), grant)
+})
+
+/** Once the other side has said what it has. */
+async function introduced(meeting: Meeting): Promise<Meeting> {
+  while (meeting.logs.length === 0) await setTimeout(10)
+  return meeting
+}

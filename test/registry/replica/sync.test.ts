@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { type Progress, Sync } from '../../../lib/registry/replica/sync.js'
 
@@ -35,15 +36,37 @@ t.test('what nobody gives of the log of a dead registrar is not waited for long'
 t.test('a copy will do after a while, once all is read that others have', async (t) => {
   const { sync, logs } = start(t, 1)
   logs.push(READ, UNREAD)
-  await new Promise((resolve) => setTimeout(resolve, 5))
+  await setTimeout(5)
   t.notOk(isDone(sync))
   logs[1] = READ
   t.ok(isDone(sync))
 })
 
-function start(t: Test, patience: number) {
+t.test(
+  'what was proven to be written and nobody gives is given up when nothing comes',
+  async (t) => {
+    const { sync, logs } = start(t, 1, 50)
+    logs.push({ ...UNREAD, applied: 0 })
+    await setTimeout(120)
+    t.notOk(isDone(sync), 'as long as nothing came at all it waits')
+    logs.push(UNREAD)
+    const beganAt = performance.now()
+    sync.progressed()
+    await once(sync, 'synced')
+    t.ok(performance.now() - beganAt >= 50, 'and as long as something comes')
+  }
+)
+
+t.test('what a live registrar has is waited for', async (t) => {
+  const { sync, logs } = start(t, 1, 20)
+  logs.push({ ...UNREAD, ...LIVE })
+  await setTimeout(60)
+  t.notOk(isDone(sync))
+})
+
+function start(t: Test, patience: number, stall = FOREVER_MS) {
   const logs: Progress[] = []
-  const sync = new Sync({ progress: () => logs, patience })
+  const sync = new Sync({ progress: () => logs, patience, stall })
   sync.start()
   t.teardown(() => sync.stop())
   return { sync, logs }
