@@ -62,7 +62,7 @@ class PeerFace extends EventEmitter<PeerEvents> {
   constructor({ name, keyPair, ...options }: PeerOptions) {
     super()
     const { registryPublicKey, dir, accept, ttl, outbox, inbox, hops, links } = options
-    const { backoffs, retries, store } = options
+    const { backoffs, retries, store, handover } = options
     const registry = parseKey(registryPublicKey, 'registry public key')
     this.#service = new Service({
       ...options,
@@ -70,7 +70,7 @@ class PeerFace extends EventEmitter<PeerEvents> {
       commands: {},
       keyPair: keyPair ?? (() => keepProcessKey(registry, dir)),
       tags: [...(name ? [`name=${name}`] : []), ...(store ? ['mailbox'] : [])],
-      mail: { accept, ttl, outbox, inbox, hops, links, store, backoffs, retries },
+      mail: { accept, ttl, outbox, inbox, hops, links, store, handover, backoffs, retries },
       drainTimeout: DRAIN_TIMEOUT_MS,
       verb: VERB
     })

@@ -118,14 +118,21 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/mail/member-frames',
     'messaging/mail/recent'
   ],
-  'test/messaging/mail/inbox.test.ts': ['messaging/mail/outbox', 'messaging/mail/sent-letter'],
+  'test/messaging/mail/inbox.test.ts': [
+    'messaging/mail/outbox',
+    'messaging/mail/outbox-slip',
+    'messaging/mail/routes',
+    'messaging/mail/sent-letter'
+  ],
   'test/peer.test.ts': [
     'messaging/mail/forwarding',
     'messaging/mail/mail',
+    'messaging/mail/mail-frames',
     'messaging/mail/mail-stream',
     'messaging/mail/office'
   ],
   'test/messaging/mail/mailbox.test.ts': [
+    'messaging/mail/kept-letters',
     'messaging/mail/mailbox-stream',
     'messaging/mail/mailboxes'
   ],

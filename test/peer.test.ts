@@ -275,6 +275,25 @@ t.test(
   }
 )
 
+t.test(
+  'who is there and cannot be reached is said to be unreachable, until a way is found',
+  async (t) => {
+    const { peer } = await mailHarbor(t)
+    const [alice, bob] = [await peer({ links: false, hops: 0 }), await peer()]
+    while (alice.peers().length === 0) await new Promise(setImmediate)
+    const letter = await alice.send(bob.key, 'x')
+    const receipts = receiptsOf(letter)
+    while (receipts.length === 0) await new Promise(setImmediate)
+    t.match(receipts[0], { id: letter.id, status: 'unreachable', code: 'LINK_LOST', by: null })
+    t.equal(letter.status, 'unreachable')
+    t.match(await alice.outbox(), [{ id: letter.id }], 'it is tried again')
+    const keeper = await peer({ store: 1024 * 1024 })
+    // The mailbox has links: it is told the way by nobody, and brings the letter.
+    t.match(await letter.delivered, { status: 'delivered', by: bob.key })
+    while (keeper.getStats().mail.mailbox?.letters !== 0) await new Promise(setImmediate)
+  }
+)
+
 t.test('without links a letter goes by other members, and so does its receipt', async (t) => {
   const { peer } = await mailHarbor(t)
   const [alice, bob] = [await peer({ links: false }), await peer({ links: false })]

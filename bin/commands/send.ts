@@ -66,7 +66,8 @@ export const send: Command = {
     await Promise.race([letter.delivered.catch(() => {}), late, lifetime.untilStopped()])
     patience.abort()
     show(letter, to, json)
-    if (letter.status === 'delivered' || (letter.status === 'queued' && !isToWait)) return
+    const waits = letter.status === 'queued' || letter.status === 'unreachable'
+    if (letter.status === 'delivered' || (waits && !isToWait)) return
     await letter.delivered
   }
 }

@@ -14,7 +14,17 @@ import {
   openLetter,
   writeLetter
 } from '../../lib/messaging/mail/letter.js'
+import { frame } from '../../lib/messaging/mail/mail-frames.js'
+import type { MailStore } from '../../lib/messaging/mail/mail-store.js'
 import { receiveLetter, sendLetter } from '../../lib/messaging/mail/mail-stream.js'
+import { Mailbox } from '../../lib/messaging/mail/mailbox.js'
+import {
+  askKept,
+  fetchLetters,
+  keepLetter,
+  recallLetter,
+  serveMailbox
+} from '../../lib/messaging/mail/mailbox-stream.js'
 import { encodeMemberFrame } from '../../lib/messaging/mail/member-frames.js'
 import {
   decodeReceipt,
@@ -80,11 +90,20 @@ async function feed(pieces: Buffer[], listen: (stream: LinkStream) => unknown) {
   if (cause) throw cause
 }
 
-function frame(type: number, body: Buffer): Buffer {
-  const head = Buffer.alloc(5)
-  head.writeUInt32LE(body.byteLength + 1, 0)
-  head[4] = type
-  return Buffer.concat([head, body])
+/** A mailbox whose disk is a map. */
+function mailboxInMemory(): Mailbox {
+  const values = new Map<string, Buffer>()
+  const store = {
+    get: async (table: string, key: string) => values.get(table + key) ?? null,
+    apply: async (changes: { table: string; key: string; value: Buffer | null }[]) => {
+      for (const { table, key, value } of changes) {
+        if (value) values.set(table + key, value)
+        else values.delete(table + key)
+      }
+    }
+  } as unknown as MailStore
+  const now = () => sentAt
+  return new Mailbox({ registry, keyPair: alice, store, maxBytes: 1e6, mayWrite: () => true, now })
 }
 
 export const mailTargets: Record<string, Target> = {
@@ -126,6 +145,48 @@ export const mailTargets: Record<string, Target> = {
         sent = sendLetter(stream, letter, { onreceipt }).catch(() => {})
       })
       await sent
+    }
+  },
+  'what is asked of a mailbox': {
+    valid: [frame(9, Buffer.from('later')), frame(1, letter), frame(3, receipt)],
+    async read(pieces) {
+      const mailbox = mailboxInMemory()
+      await mailbox.keep(letter)
+      await feed(pieces, (stream) => serveMailbox(stream, toHex(bob.publicKey), mailbox))
+    }
+  },
+  'what a receiver tells a mailbox': {
+    valid: [frame(4), frame(2), frame(3, receipt)],
+    async read(pieces) {
+      const mailbox = mailboxInMemory()
+      await mailbox.keep(letter)
+      await feed(pieces, (stream) => serveMailbox(stream, toHex(bob.publicKey), mailbox))
+    }
+  },
+  'what mailboxes ask each other': {
+    valid: [frame(7, Buffer.from(id + id, 'hex'))],
+    async read(pieces) {
+      await feed(pieces, (stream) =>
+        serveMailbox(stream, toHex(alice.publicKey), mailboxInMemory())
+      )
+    }
+  },
+  'the answers of a mailbox': {
+    valid: [frame(1, letter), frame(3, receipt), frame(8, Buffer.from(id, 'hex')), frame(6)],
+    async read(pieces) {
+      const ways: ((stream: LinkStream) => Promise<unknown>)[] = [
+        (stream) => keepLetter(stream, letter),
+        (stream) => recallLetter(stream, id),
+        (stream) => askKept(stream, [id]),
+        (stream) => fetchLetters(stream, async (bytes) => decodeLetter(bytes) && null)
+      ]
+      for (const ask of ways) {
+        let asked: Promise<unknown> | undefined
+        await feed(pieces, (stream) => {
+          asked = ask(stream).catch(() => {})
+        })
+        await asked
+      }
     }
   },
   'what members say of letters of others': {

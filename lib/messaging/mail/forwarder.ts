@@ -26,6 +26,8 @@ export interface Resident {
   take: TakeLetter
   /** A receipt for a letter of his, whose signature is not checked yet. */
   onreceipt: (receipt: Receipt) => void
+  /** A receipt that passed, for a letter of whomever. Its signature is not checked yet. */
+  onpassing?: (receipt: Receipt) => void
 }
 
 export interface ForwarderOptions {
@@ -49,6 +51,8 @@ export interface ForwardLimits {
   /** Letters a second of one writer, and at once. */
   senderRate: number
   senderBurst: number
+  /** Bytes a second of one writer. */
+  senderBytes: number
   /** Letters and receipts a second of one neighbour. */
   neighbourRate: number
   /** Questions for a way a second of one neighbour. */
@@ -58,6 +62,7 @@ export interface ForwardLimits {
 export const FORWARD_LIMITS: ForwardLimits = {
   senderRate: 20,
   senderBurst: 200,
+  senderBytes: 2 * 1024 * 1024,
   neighbourRate: 100,
   seekRate: 50
 }
@@ -79,7 +84,7 @@ const BACK_TTL_MS = 10 * 60_000
 /** The same letter within this time has gone in a circle. Its writer repeats it later than that. */
 const CIRCLE_MS = 1500
 const MAX_REMEMBERED = 10_000
-/** A neighbour's limits are for a second, with so much more at once. */
+/** Limits without a burst of their own are for a second, with so much more at once. */
 const BURST = 2
 
 /**
@@ -110,6 +115,7 @@ export class Forwarder {
   /** Letters that a neighbour was given and has not answered. */
   readonly #given = new Map<string, (isTaken: boolean) => void>()
   readonly #senders: RateLimiter
+  readonly #bytes: RateLimiter
   readonly #letters: RateLimiter
   readonly #seeks: RateLimiter
 
@@ -117,8 +123,9 @@ export class Forwarder {
     this.#options = options
     this.#limits = { ...FORWARD_LIMITS, ...options.limits }
     this.#now = options.now ?? Date.now
-    const { senderRate, senderBurst, neighbourRate, seekRate } = this.#limits
+    const { senderRate, senderBurst, senderBytes, neighbourRate, seekRate } = this.#limits
     this.#senders = new RateLimiter({ rate: senderRate, burst: senderBurst })
+    this.#bytes = new RateLimiter({ rate: senderBytes, burst: senderBytes * BURST })
     this.#letters = new RateLimiter({ rate: neighbourRate, burst: neighbourRate * BURST })
     this.#seeks = new RateLimiter({ rate: seekRate, burst: seekRate * BURST })
   }
@@ -298,9 +305,8 @@ export class Forwarder {
 
   /** @throws what is wrong with the letter */
   async #deliver(from: Neighbour, { take }: Resident, bytes: Buffer): Promise<true> {
-    const give = (receipt: Receipt) => {
+    const give = (receipt: Receipt) =>
       this.#tell(from, { type: 'receipt', receipt: encodeReceipt(receipt) })
-    }
     const receipt = await take(Buffer.from(bytes), give)
     if (receipt) give(receipt)
     return true
@@ -315,7 +321,9 @@ export class Forwarder {
     if (!isLetterSigned(registry, letter) || !mayWrite(letter.from)) {
       throw SeaportError.BAD_SIGNATURE('not signed by who may write')
     }
-    if (this.#senders.spend(letter.from) > 0) {
+    const { from: sender } = letter
+    const isOver = [this.#senders.spend(sender), this.#bytes.spend(sender, bytes.byteLength)]
+    if (isOver.some((wait) => wait > 0)) {
       this.stats.limited++
       return false
     }
@@ -331,6 +339,7 @@ export class Forwarder {
     if (this.#letters.spend(from.key) > 0) return void this.stats.limited++
     try {
       const receipt = decodeReceipt(bytes)
+      for (const { onpassing } of this.#residents.values()) onpassing?.(receipt)
       const resident = this.#residents.get(receipt.to)
       if (resident) return resident.onreceipt(receipt)
       const back = this.#back.get(receipt.id)

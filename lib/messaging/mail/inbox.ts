@@ -10,11 +10,13 @@ import {
   decodeLetter,
   isLetterExpired,
   isLetterSigned,
+  isReceiptLetter,
   isToRole,
   type Letter,
   openLetter
 } from './letter.js'
 import type { LetterBox, Slip } from './letter-box.js'
+import type { TellReceipt } from './mail-stream.js'
 import type { Prekeys } from './prekeys.js'
 import { decodeReceipt, encodeReceipt, type Receipt, signReceipt } from './receipt.js'
 import type { SeenIds } from './seen-ids.js'
@@ -55,6 +57,10 @@ export interface InboxOptions {
   denialOf: (from: string) => SeaportErrorCode | null
   /** Hands a letter over, and resolves once it was handled. Null as long as nobody takes letters. */
   handler: () => ((message: MailMessage) => Promise<unknown>) | null
+  /** A receipt for a letter of ours, which came as a letter. Its signature is not checked yet. */
+  onreceipt?: (receipt: Receipt) => void
+  /** Tells a writer of a receipt by a letter, as nobody else does. */
+  tellByLetter?: (receipt: Receipt, expiresAt: number) => void
   onnotice: (notice: SeaportError) => void
   now: () => number
   /** When a letter whose handler threw is handed over again, in ms; so often and once more. */
@@ -77,7 +83,7 @@ export class Inbox {
   /** Letters that are being judged. */
   readonly #taking = new Map<string, Promise<Receipt | null>>()
   /** Who waits for the receipt of which letter. */
-  readonly #waiting = new Map<string, Set<(receipt: Receipt) => void>>()
+  readonly #waiting = new Map<string, Set<TellReceipt>>()
   readonly #queue = new KeyedQueue()
   /** Letters that are being handed over, or wait for that. */
   readonly #handing = new Set<string>()
@@ -93,10 +99,11 @@ export class Inbox {
   /**
    * Takes a letter, as somebody brought it.
    *
+   * @param isToldWriter whether its writer hears of a receipt that is returned
    * @returns its receipt; null if it is on disk and was not handled yet
    * @throws BAD_MESSAGE, BAD_SIGNATURE, BAD_DATE
    */
-  receive(bytes: Buffer, onreceipt: (receipt: Receipt) => void): Promise<Receipt | null> {
+  receive(bytes: Buffer, onreceipt: TellReceipt, isToldWriter = true): Promise<Receipt | null> {
     let letter: Letter
     try {
       letter = this.#check(bytes)
@@ -105,7 +112,9 @@ export class Inbox {
       return Promise.reject(error)
     }
     const { id } = letter
-    const taking = this.#taking.get(id) ?? this.#take(letter).finally(() => this.#taking.delete(id))
+    const taking =
+      this.#taking.get(id) ??
+      this.#take(letter, isToldWriter).finally(() => this.#taking.delete(id))
     this.#taking.set(id, taking)
     return taking.then((receipt) => {
       // It may have been handled while it was written.
@@ -142,7 +151,7 @@ export class Inbox {
   }
 
   /** Those who came last are told: whoever repeats a letter has given up on its earlier streams. */
-  #wait(id: string, onreceipt: (receipt: Receipt) => void) {
+  #wait(id: string, onreceipt: TellReceipt) {
     const waiting = this.#waiting.get(id) ?? new Set()
     this.#waiting.set(id, waiting.add(onreceipt))
     const [first] = waiting
@@ -160,7 +169,7 @@ export class Inbox {
     return letter
   }
 
-  async #take(letter: Letter): Promise<Receipt | null> {
+  async #take(letter: Letter, isToldWriter: boolean): Promise<Receipt | null> {
     const { box, seen, prekeys, denialOf, now } = this.#options
     const { id, from } = letter
     const known = await seen.get(id)
@@ -174,6 +183,10 @@ export class Inbox {
     const content = this.#open(letter, prekeys.all)
     if (!content) return this.#refuse(letter, 'UNREADABLE')
     const { type, body } = content
+    if (isReceiptLetter(letter)) {
+      this.#options.onreceipt?.(decodeReceipt(body.bytes))
+      return this.#sign(id, from, 'delivered', '')
+    }
     if (!box.hasRoom(body.bytes.byteLength) || seen.isFull)
       return this.#refuse(letter, 'INBOX_FULL')
     const hasHandler = this.#options.handler() !== null
@@ -192,6 +205,7 @@ export class Inbox {
     await box.put(id, slip, body, seen.adding(id, letter.expiresAt, proof))
     this.stats.taken++
     if (hasHandler) this.#handOver(id)
+    if (receipt && !isToldWriter) this.#options.tellByLetter?.(receipt, letter.expiresAt)
     return receipt
   }
 
@@ -275,8 +289,9 @@ export class Inbox {
     const changes = receipt ? seen.answering(id, encodeReceipt(receipt)) : []
     if (status === 'delivered') await box.remove(id, changes)
     else await box.change(id, { ...slip, isAnswered: true }, changes)
-    if (receipt) for (const tell of this.#waiting.get(id) ?? []) tell(receipt)
+    const told = [...(this.#waiting.get(id) ?? [])].filter((tell) => receipt && tell(receipt))
     this.#waiting.delete(id)
+    if (receipt && told.length === 0) this.#options.tellByLetter?.(receipt, slip.expiresAt)
   }
 
   async #message(id: string, slip: InboxSlip): Promise<MailMessage | null> {

@@ -35,6 +35,8 @@ export interface LetterTerms extends Content, Pick<Letter, 'id' | 'to' | 'sentAt
   sealTo: Buffer
   /** Whether it was written to a role, and this receiver has it as one instance. */
   isToRole?: boolean | undefined
+  /** Whether its body is a receipt for a letter that went the other way. */
+  isReceipt?: boolean | undefined
 }
 
 /** The largest body, in bytes. */
@@ -46,6 +48,7 @@ export const MAX_TTL_MS = 30 * 24 * 60 * 60 * 1000
 /** Clocks may differ by so much. */
 export const CLOCK_MS = 5 * 60 * 1000
 const TO_ROLE = 1
+const IS_RECEIPT = 2
 
 const VERSION = 1
 const HEAD_BYTES = 1 + 1 + 32 * 3 + 6 + 6 + 4
@@ -62,12 +65,14 @@ export function writeLetter({
   keyPair,
   sealTo,
   isToRole,
+  isReceipt,
   ...terms
 }: LetterTerms): Letter {
   const { id, to, sentAt, expiresAt } = terms
   const from = toHex(keyPair.publicKey)
   const box = seal(pad(encodeContent({ ...terms, from })), sealTo)
-  const unsigned = { id, from, to, sentAt, expiresAt, flags: isToRole ? TO_ROLE : 0, box }
+  const flags = (isToRole ? TO_ROLE : 0) | (isReceipt ? IS_RECEIPT : 0)
+  const unsigned = { id, from, to, sentAt, expiresAt, flags, box }
   return { ...unsigned, signature: crypto.sign(signedHash(registry, unsigned), keyPair.secretKey) }
 }
 
@@ -80,6 +85,11 @@ export function isLetterSigned(registry: Buffer, letter: Letter): boolean {
 /** Whether it was written to a role. */
 export function isToRole({ flags }: Letter): boolean {
   return (flags & TO_ROLE) !== 0
+}
+
+/** Whether its body is a receipt. */
+export function isReceiptLetter({ flags }: Letter): boolean {
+  return (flags & IS_RECEIPT) !== 0
 }
 
 /**
@@ -169,6 +179,11 @@ export function decodeLetter(bytes: Buffer): Letter {
     box: Buffer.from(bytes.subarray(HEAD_BYTES, HEAD_BYTES + boxLength)),
     signature: Buffer.from(bytes.subarray(-SIGNATURE_BYTES))
   }
+}
+
+/** Whether bytes that may be a letter name a key as its writer. */
+export function isLetterOf(bytes: Buffer, key: Buffer): boolean {
+  return bytes.subarray(34, 66).equals(key)
 }
 
 function signedHash(registry: Buffer, letter: Omit<Letter, 'signature'>): Buffer {

@@ -3,7 +3,15 @@ import { type Rocks, rocksIn } from '../../core/rocks.js'
 import { makeFolder } from '../../registry/log/storage.js'
 
 /** What a store keeps apart. */
-export type Table = 'outbox' | 'inbox' | 'seen' | 'expiry' | 'prekeys' | 'blocked' | 'kept'
+export type Table =
+  | 'outbox'
+  | 'inbox'
+  | 'seen'
+  | 'expiry'
+  | 'prekeys'
+  | 'blocked'
+  | 'kept'
+  | 'keptIndex'
 
 /** One write. A value of null removes. */
 export interface Change {
@@ -20,7 +28,8 @@ const PREFIXES: Record<Table, number> = {
   expiry: 4,
   prekeys: 5,
   blocked: 6,
-  kept: 7
+  kept: 7,
+  keptIndex: 8
 }
 /** RocksDB has no codes. Reworded, it is any failure to open. */
 const LOCKED = /lock/i

@@ -9,10 +9,12 @@ import { PEER } from '../../registry/trust/record.js'
 import type { Listening } from '../speaker.js'
 import { forwarderOf } from './forwarding.js'
 import type { MailMessage } from './inbox.js'
+import { isLetterOf } from './letter.js'
 import { receiveLetter } from './mail-stream.js'
 import { serveMailbox } from './mailbox-stream.js'
 import { type MailOptions, type MailParts, Office } from './office.js'
-import type { Receiver, SendMailOptions } from './outbox.js'
+import type { SendMailOptions } from './outbox.js'
+import type { Receiver } from './outbox-slip.js'
 import type { LetterReceipt, SentLetter } from './sent-letter.js'
 
 export interface MailEvents {
@@ -186,8 +188,12 @@ export class Mail extends EventEmitter<MailEvents> {
     if (mailbox) {
       listening.handle(MAILBOX, (stream, key) => serveMailbox(stream, toHex(key), mailbox))
     }
-    listening.handle(MAIL, (stream) =>
-      receiveLetter(stream, (letter, onreceipt) => inbox.receive(letter, onreceipt))
+    listening.handle(MAIL, (stream, key) =>
+      receiveLetter(stream, (letter, tell) => {
+        // Mailboxes bring what others wrote, and do not tell them.
+        const isWriter = isLetterOf(letter, key)
+        return inbox.receive(letter, (receipt) => tell(receipt) && isWriter, isWriter)
+      })
     )
     return true
   }

@@ -1,23 +1,25 @@
-import { SeaportError } from '../../core/errors.js'
 import type { SinkSource } from '../../link/sink.js'
-import { frame, LETTER, RECEIPT, readFrames, TAKEN } from './mail-stream.js'
+import { exchange, FRAME, frame, readFrames } from './mail-frames.js'
 import type { Mailbox } from './mailbox.js'
 import { decodeReceipt, encodeReceipt, type Receipt } from './receipt.js'
 
-/**
- * What a mailbox is asked, one thing on each stream. Frames are those of mail, and three more:
+/*
+ * What a mailbox is asked, one thing on each stream:
  *
- *     ── LETTER ──▶  ◀── RECEIPT ──           keep this; it is kept, signed
- *     ── RECALL id ──▶                        by its writer
- *     ── FETCH ──▶   ◀── LETTER … DONE ──     by the receiver, who answers each letter with its receipt, or TAKEN
+ *     ── letter ──▶     ◀── receipt ──         keep this; it is kept, signed
+ *     ── recall id ──▶  ◀── done ──            by its writer
+ *     ── fetch ──▶      ◀── letter … done ──   by the receiver, who answers each letter with its receipt, or taken
+ *     ── has ids ──▶    ◀── had ids ──         by another mailbox
  *
  * Who asks is the key that the link was made with.
  */
-const FETCH = 4
-const RECALL = 5
-const DONE = 6
+
 const ID_BYTES = 32
+/** As many ids as are asked for at once. */
+export const MAX_ASKED_IDS = 1000
 const TIMEOUT_MS = 10_000
+/** How long a mailbox may wait for the answer to a letter, in ms: there may be a handler at work. */
+const GIVING_TIMEOUT_MS = 60_000
 
 /** Answers what somebody asks of a mailbox. Never throws: what is wrong cuts the stream. */
 export function serveMailbox(stream: SinkSource, key: string, mailbox: Mailbox) {
@@ -31,18 +33,20 @@ export function serveMailbox(stream: SinkSource, key: string, mailbox: Mailbox) 
       const next = new Promise<void>((resolve) => {
         answered = resolve
       })
-      answer(LETTER, letter)
+      answer(FRAME.letter, letter)
       await next
     }
-    answer(DONE)
-    stream.end()
+    answer(FRAME.done)
   }
   const ask = async (type: number, body: Buffer) => {
-    if (type === FETCH) return give()
-    if (type === RECALL && body.byteLength === ID_BYTES) {
+    if (type === FRAME.fetch) await give()
+    else if (type === FRAME.recall && body.byteLength === ID_BYTES) {
       await mailbox.recall(body.toString('hex'), key)
-    } else if (type === LETTER) {
-      answer(RECEIPT, encodeReceipt(await mailbox.keep(body)))
+      answer(FRAME.done)
+    } else if (type === FRAME.letter) {
+      answer(FRAME.receipt, encodeReceipt(await mailbox.keep(body)))
+    } else if (type === FRAME.has) {
+      answer(FRAME.had, encodeIds(decodeIds(body).filter((id) => mailbox.has(id))))
     }
     stream.end()
   }
@@ -53,16 +57,15 @@ export function serveMailbox(stream: SinkSource, key: string, mailbox: Mailbox) 
       if (!isAsked) {
         isAsked = true
         ask(type, body).catch(fail)
-      } else if (type === RECEIPT) {
+      } else if (type === FRAME.receipt) {
         mailbox.settle(decodeReceipt(body)).then(() => answered(), fail)
-      } else if (type === TAKEN) answered()
+      } else if (type === FRAME.taken) answered()
     },
     onclose: () => {
       isOpen = false
       answered()
     }
   })
-  stream.resume()
 }
 
 /**
@@ -72,73 +75,89 @@ export function serveMailbox(stream: SinkSource, key: string, mailbox: Mailbox) 
  * @throws LINK_LOST, OPEN_TIMEOUT, and what the mailbox refuses it with
  */
 export function keepLetter(stream: SinkSource, letter: Buffer): Promise<Receipt> {
-  return new Promise((resolve, reject) => {
-    const timer = cutLater(stream)
-    readFrames(stream, {
-      onframe: (type, body) => {
-        if (type !== RECEIPT) return
-        resolve(decodeReceipt(body))
-        stream.end()
-      },
-      onclose: (reason) => {
-        clearTimeout(timer)
-        reject(reason ?? SeaportError.LINK_LOST('the mailbox did not answer'))
-      }
-    })
-    stream.write(frame(LETTER, letter))
-    stream.resume()
+  return exchange(stream, frame(FRAME.letter, letter), {
+    timeout: TIMEOUT_MS,
+    onframe: (type, body, resolve) => {
+      if (type !== FRAME.receipt) return
+      resolve(decodeReceipt(body))
+      stream.end()
+    }
   })
 }
 
-/** Takes a letter back. */
-export function recallLetter(stream: SinkSource, id: string) {
-  const timer = cutLater(stream)
-  readFrames(stream, { onframe: () => {}, onclose: () => clearTimeout(timer) })
-  stream.write(frame(RECALL, Buffer.from(id, 'hex')))
-  stream.end()
-  stream.resume()
+/**
+ * Takes a letter back.
+ *
+ * @throws LINK_LOST, OPEN_TIMEOUT
+ */
+export function recallLetter(stream: SinkSource, id: string): Promise<void> {
+  return exchange(stream, frame(FRAME.recall, Buffer.from(id, 'hex')), {
+    timeout: TIMEOUT_MS,
+    onframe: (type, _, resolve) => {
+      if (type !== FRAME.done) return
+      resolve()
+      stream.end()
+    }
+  })
+}
+
+/**
+ * Asks which letters a mailbox keeps.
+ *
+ * @param ids up to 1000
+ * @throws LINK_LOST, OPEN_TIMEOUT
+ */
+export function askKept(stream: SinkSource, ids: readonly string[]): Promise<string[]> {
+  return exchange(stream, frame(FRAME.has, encodeIds(ids)), {
+    timeout: TIMEOUT_MS,
+    onframe: (type, body, resolve) => {
+      if (type !== FRAME.had) return
+      resolve(decodeIds(body))
+      stream.end()
+    }
+  })
 }
 
 /**
  * Fetches what a mailbox keeps for us, one after the other.
  *
  * @param take resolves with the receipt of a letter, or null if there is none yet
- * @throws LINK_LOST, and what the mailbox cut the stream with
+ * @throws LINK_LOST, OPEN_TIMEOUT, and what the mailbox cut the stream with
  */
 export function fetchLetters(
   stream: SinkSource,
   take: (letter: Buffer) => Promise<Receipt | null>
 ): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let isDone = false
-    readFrames(stream, {
-      onframe: (type, body) => {
-        if (type === DONE) {
-          isDone = true
-          stream.end()
-          return resolve()
-        }
-        if (type !== LETTER) return
-        void take(Buffer.from(body))
-          .catch(() => null)
-          .then((receipt) => {
-            if (!isDone)
-              stream.write(receipt ? frame(RECEIPT, encodeReceipt(receipt)) : frame(TAKEN))
-          })
-      },
-      onclose: (reason) => {
-        isDone = true
-        reject(reason ?? SeaportError.LINK_LOST('the mailbox broke off'))
+  let isOpen = true
+  const fetched = exchange<void>(stream, frame(FRAME.fetch), {
+    timeout: GIVING_TIMEOUT_MS,
+    onframe: (type, body, resolve) => {
+      if (type === FRAME.done) {
+        resolve()
+        stream.end()
       }
-    })
-    stream.write(frame(FETCH))
-    stream.resume()
+      if (type !== FRAME.letter) return
+      void take(Buffer.from(body))
+        .catch(() => null)
+        .then((receipt) => {
+          if (!isOpen) return
+          stream.write(receipt ? frame(FRAME.receipt, encodeReceipt(receipt)) : frame(FRAME.taken))
+        })
+    }
+  })
+  return fetched.finally(() => {
+    isOpen = false
   })
 }
 
-function cutLater(stream: SinkSource): NodeJS.Timeout {
-  return setTimeout(
-    () => stream.destroy(SeaportError.OPEN_TIMEOUT('the mailbox did not answer in time')),
-    TIMEOUT_MS
+function encodeIds(ids: readonly string[]): Buffer {
+  return Buffer.from(ids.join(''), 'hex')
+}
+
+/** Those that are whole, and no more than may be asked for. */
+function decodeIds(bytes: Buffer): string[] {
+  const count = Math.min(Math.floor(bytes.byteLength / ID_BYTES), MAX_ASKED_IDS)
+  return Array.from({ length: count }, (_, i) =>
+    bytes.toString('hex', i * ID_BYTES, (i + 1) * ID_BYTES)
   )
 }

@@ -1,8 +1,16 @@
 import { SeaportError } from '../../core/errors.js'
 import type { KeyPair } from '../../core/keys.js'
-import { checkLetterDates, decodeLetter, isLetterExpired, isLetterSigned } from './letter.js'
-import type { MailStore } from './mail-store.js'
+import { type Kept, KeptLetters } from './kept-letters.js'
+import {
+  checkLetterDates,
+  decodeLetter,
+  isLetterExpired,
+  isLetterSigned,
+  type Letter
+} from './letter.js'
+import type { Change, MailStore } from './mail-store.js'
 import { isReceiptSigned, type Receipt, signReceipt } from './receipt.js'
+import { Recent } from './recent.js'
 
 export interface MailboxOptions {
   registry: Buffer
@@ -13,6 +21,8 @@ export interface MailboxOptions {
   maxBytes: number
   /** Whether a key may write letters at all. */
   mayWrite: (from: string) => boolean
+  /** A letter is kept that was not before. */
+  onkept?: (letter: Kept) => void
   now?: () => number
   limits?: Partial<MailboxLimits> | undefined
 }
@@ -25,15 +35,6 @@ export interface MailboxLimits {
   senderBytes: number
 }
 
-interface Kept {
-  key: string
-  from: string
-  to: string
-  sentAt: number
-  expiresAt: number
-  bytes: number
-}
-
 const MIB = 1024 * 1024
 export const MAILBOX_LIMITS: MailboxLimits = {
   receiverLetters: 2000,
@@ -41,16 +42,32 @@ export const MAILBOX_LIMITS: MailboxLimits = {
   senderLetters: 500,
   senderBytes: 8 * MIB
 }
-const TIME_BYTES = 6
+/** What a letter takes on disk beside itself. */
+const OVERHEAD_BYTES = 200
+/** Ids of letters that were taken back or signed for are known for so long, so that nobody hands them over again. */
+const ENDED_MS = 60 * 60_000
+const MAX_ENDED = 10_000
+const INDEX_BYTES = 80
 
 /** Letters that are kept for others who are away. They are sealed, so nothing in them can be read here. */
 export class Mailbox {
-  readonly stats = { kept: 0, given: 0, recalled: 0, expired: 0, refused: 0, letters: 0, bytes: 0 }
-
   readonly #options: MailboxOptions
   readonly #limits: MailboxLimits
   readonly #now: () => number
-  readonly #letters = new Map<string, Kept>()
+  readonly #letters = new KeptLetters()
+  readonly #counts = {
+    kept: 0,
+    given: 0,
+    recalled: 0,
+    expired: 0,
+    refused: 0,
+    dropped: 0,
+    moved: 0
+  }
+  /** Letters that are being written, until they are on disk. */
+  readonly #writing = new Map<string, Promise<void>>()
+  /** By id, who ended it: its writer or its receiver. */
+  readonly #ended = new Recent<string>({ max: MAX_ENDED, ttl: ENDED_MS })
 
   constructor(options: MailboxOptions) {
     this.#options = options
@@ -58,45 +75,33 @@ export class Mailbox {
     this.#now = options.now ?? Date.now
   }
 
-  /** Reads what is on disk. */
+  get stats() {
+    return { ...this.#counts, letters: this.#letters.size, bytes: this.#letters.bytes }
+  }
+
+  /** Reads what is on disk, but for the letters themselves. */
   async load() {
-    for await (const { key, value } of this.#options.store.entries('kept')) {
-      const { id, from, to, sentAt, expiresAt } = decodeLetter(value)
-      this.#add(id, { key, from, to, sentAt, expiresAt, bytes: value.byteLength })
+    for await (const { key, value } of this.#options.store.entries('keptIndex')) {
+      if (value.byteLength === INDEX_BYTES) this.#letters.add(decodeIndex(key, value))
     }
   }
 
   /**
    * Keeps a letter, and signs that. Resolves when it is on disk.
    *
-   * @throws BAD_MESSAGE, BAD_DATE, BAD_SIGNATURE, EXPIRED, LIMIT_REACHED, STORAGE_FAILED
+   * @throws BAD_MESSAGE, BAD_DATE, BAD_SIGNATURE, EXPIRED, RECALLED, LIMIT_REACHED, STORAGE_FAILED
    */
   async keep(bytes: Buffer): Promise<Receipt> {
-    const { registry, mayWrite, store } = this.#options
-    const letter = decodeLetter(bytes)
-    const { id, from, to, sentAt, expiresAt } = letter
-    checkLetterDates(letter, this.#now())
-    if (isLetterExpired(letter, this.#now())) throw SeaportError.EXPIRED('it is of use no more')
-    if (!isLetterSigned(registry, letter) || !mayWrite(from)) {
-      throw SeaportError.BAD_SIGNATURE('a letter that nobody signed who may write')
-    }
+    const { registry, keyPair } = this.#options
+    const letter = this.#check(bytes)
+    const { id, from, to } = letter
     const known = this.#letters.get(id)
     if (known && (known.from !== from || known.to !== to)) {
       throw SeaportError.BAD_MESSAGE('another letter has this id')
     }
-    if (!known) {
-      this.#checkRoom(from, to, bytes.byteLength)
-      const key = to + timeKey(sentAt) + id
-      this.#add(id, { key, from, to, sentAt, expiresAt, bytes: bytes.byteLength })
-      try {
-        await store.apply([{ table: 'kept', key, value: bytes }])
-      } catch (error) {
-        this.#forget(id)
-        throw error
-      }
-      this.stats.kept++
-    }
-    return signReceipt(registry, this.#options.keyPair, {
+    if (known) await this.#writing.get(id)
+    else await this.#put(letter, bytes)
+    return signReceipt(registry, keyPair, {
       id,
       to: from,
       status: 'queued',
@@ -105,11 +110,24 @@ export class Mailbox {
     })
   }
 
+  has(id: string): boolean {
+    return this.#letters.get(id) !== undefined
+  }
+
+  /** All that is kept, as it was when this was asked. */
+  list(): Kept[] {
+    return [...this.#letters]
+  }
+
+  /** A letter as it was written; null if it is not kept. */
+  letter(id: string): Promise<Buffer | null> {
+    return this.#options.store.get('kept', id)
+  }
+
   /** The letters to a key, in the order in which they were written. */
   async *lettersTo(to: string): AsyncGenerator<Buffer, void, undefined> {
-    const kept = [...this.#letters.entries()].filter(([, letter]) => letter.to === to)
-    for (const [id, { key }] of kept.sort(([, a], [, b]) => a.sentAt - b.sentAt)) {
-      const bytes = this.#letters.has(id) ? await this.#options.store.get('kept', key) : null
+    for (const { id } of this.#letters.to(to)) {
+      const bytes = this.has(id) ? await this.letter(id) : null
       if (bytes) yield bytes
     }
   }
@@ -118,15 +136,26 @@ export class Mailbox {
   async settle(receipt: Receipt) {
     const letter = this.#letters.get(receipt.id)
     const isFinal = receipt.status !== 'queued' && letter?.to === receipt.from
-    if (!isFinal || !isReceiptSigned(this.#options.registry, receipt)) return
-    this.stats.given++
+    if (!letter || !isFinal || !isReceiptSigned(this.#options.registry, receipt)) return
+    this.#counts.given++
+    // What could not be read comes again, sealed to another key.
+    if (receipt.code !== 'UNREADABLE') this.#ended.set(letter.id, letter.from)
     await this.#drop([receipt.id])
   }
 
-  /** Drops a letter that its writer takes back. */
+  /** Drops a letter that its writer takes back, or does not take it when somebody brings it. */
   async recall(id: string, from: string) {
-    if (this.#letters.get(id)?.from !== from) return
-    this.stats.recalled++
+    const letter = this.#letters.get(id)
+    if (letter && letter.from !== from) return
+    this.#ended.set(id, from)
+    if (!letter) return
+    this.#counts.recalled++
+    await this.#drop([id])
+  }
+
+  /** Drops a letter that others keep, who are to. */
+  async giveAway(id: string) {
+    this.#counts.moved++
     await this.#drop([id])
   }
 
@@ -135,62 +164,120 @@ export class Mailbox {
     const { mayWrite, store } = this.#options
     const isOver = (letter: Kept) =>
       isLetterExpired(letter, this.#now()) || !mayWrite(letter.from) || !mayWrite(letter.to)
-    const ids = [...this.#letters].filter(([, letter]) => isOver(letter)).map(([id]) => id)
+    const ids = this.list()
+      .filter(isOver)
+      .map(({ id }) => id)
     if (ids.length === 0) return
-    this.stats.expired += ids.length
+    this.#counts.expired += ids.length
     await this.#drop(ids)
     await store.compact('kept')
+    await store.compact('keptIndex')
   }
 
-  #checkRoom(from: string, to: string, bytes: number) {
+  /** @throws BAD_MESSAGE, BAD_DATE, BAD_SIGNATURE, EXPIRED, RECALLED */
+  #check(bytes: Buffer): Letter {
+    const { registry, mayWrite } = this.#options
+    const letter = decodeLetter(bytes)
+    checkLetterDates(letter, this.#now())
+    if (isLetterExpired(letter, this.#now())) throw SeaportError.EXPIRED('it is of use no more')
+    if (this.#ended.get(letter.id) === letter.from) {
+      throw SeaportError.RECALLED('it was taken back, or its receiver has it')
+    }
+    if (!isLetterSigned(registry, letter) || !mayWrite(letter.from)) {
+      throw SeaportError.BAD_SIGNATURE('a letter that nobody signed who may write')
+    }
+    return letter
+  }
+
+  /** @throws LIMIT_REACHED, STORAGE_FAILED */
+  async #put({ id, from, to, sentAt, expiresAt }: Letter, bytes: Buffer) {
+    const kept = { id, from, to, sentAt, expiresAt, bytes: bytes.byteLength + OVERHEAD_BYTES }
+    const dropped = this.#makeRoom(kept)
+    // Counted before it is written, so that those who come meanwhile find the room taken.
+    this.#letters.add(kept)
+    const writing = this.#options.store.apply([
+      ...removals(dropped.map(({ id }) => id)),
+      { table: 'kept', key: id, value: bytes },
+      { table: 'keptIndex', key: id, value: encodeIndex(kept) }
+    ])
+    this.#writing.set(id, writing)
+    try {
+      await writing
+    } catch (error) {
+      this.#letters.delete(id)
+      throw error
+    } finally {
+      this.#writing.delete(id)
+    }
+    this.#counts.kept++
+    this.#options.onkept?.(kept)
+  }
+
+  /**
+   * Makes room for a letter at the cost of whoever has most where it is full, and returns what goes.
+   *
+   * @throws LIMIT_REACHED
+   */
+  #makeRoom(letter: Kept): Kept[] {
     const { receiverLetters, receiverBytes, senderLetters, senderBytes } = this.#limits
-    const sums = { toLetters: 1, toBytes: bytes, fromLetters: 1, fromBytes: bytes }
-    for (const letter of this.#letters.values()) {
-      if (letter.to === to) {
-        sums.toLetters++
-        sums.toBytes += letter.bytes
-      }
-      if (letter.from === from) {
-        sums.fromLetters++
-        sums.fromBytes += letter.bytes
+    const { from, to, bytes } = letter
+    const dropped: Kept[] = []
+    const isOver = (sum: { letters: number; bytes: number }, letters: number, most: number) =>
+      sum.letters + 1 > letters || sum.bytes + bytes > most
+    const refuse = () => {
+      this.#counts.refused++
+      for (const last of dropped) this.#letters.add(last)
+      throw SeaportError.LIMIT_REACHED(
+        'the mailbox keeps as much as it may, or as it does for one key'
+      )
+    }
+    if (isOver(this.#letters.of(from), senderLetters, senderBytes)) refuse()
+    if (bytes > this.#options.maxBytes) refuse()
+    for (const ofReceiver of [true, false]) {
+      const isFull = () =>
+        ofReceiver
+          ? isOver(this.#letters.countTo(to), receiverLetters, receiverBytes)
+          : this.#letters.bytes + bytes > this.#options.maxBytes
+      while (isFull()) {
+        const last = this.#letters.lastOfLargest(letter, { ofReceiver })
+        if (!last) return refuse()
+        this.#letters.delete(last.id)
+        dropped.push(last)
       }
     }
-    const isFull =
-      this.stats.bytes + bytes > this.#options.maxBytes ||
-      sums.toLetters > receiverLetters ||
-      sums.toBytes > receiverBytes ||
-      sums.fromLetters > senderLetters ||
-      sums.fromBytes > senderBytes
-    if (!isFull) return
-    this.stats.refused++
-    throw SeaportError.LIMIT_REACHED(
-      'the mailbox keeps as much as it may, or as it does for one key'
-    )
+    this.#counts.dropped += dropped.length
+    return dropped
   }
 
   async #drop(ids: readonly string[]) {
-    const keys = ids.map((id) => this.#letters.get(id)?.key).filter((key) => key !== undefined)
-    for (const id of ids) this.#forget(id)
-    await this.#options.store.apply(keys.map((key) => ({ table: 'kept', key, value: null })))
-  }
-
-  #add(id: string, letter: Kept) {
-    this.#letters.set(id, letter)
-    this.stats.letters++
-    this.stats.bytes += letter.bytes
-  }
-
-  #forget(id: string) {
-    const letter = this.#letters.get(id)
-    if (!letter) return
-    this.#letters.delete(id)
-    this.stats.letters--
-    this.stats.bytes -= letter.bytes
+    for (const id of ids) this.#letters.delete(id)
+    await this.#options.store.apply(removals(ids))
   }
 }
 
-function timeKey(time: number): string {
-  const bytes = Buffer.alloc(TIME_BYTES)
-  bytes.writeUIntBE(time, 0, TIME_BYTES)
-  return bytes.toString('hex')
+function removals(ids: readonly string[]): Change[] {
+  return ids.flatMap((key): Change[] => [
+    { table: 'kept', key, value: null },
+    { table: 'keptIndex', key, value: null }
+  ])
+}
+
+function encodeIndex({ from, to, sentAt, expiresAt, bytes }: Kept): Buffer {
+  const value = Buffer.alloc(INDEX_BYTES)
+  value.write(from + to, 0, 'hex')
+  value.writeUIntLE(sentAt, 64, 6)
+  value.writeUIntLE(expiresAt, 70, 6)
+  value.writeUInt32LE(bytes, 76)
+  return value
+}
+
+function decodeIndex(id: string, value: Buffer): Kept {
+  return {
+    id,
+    from: value.toString('hex', 0, 32),
+    to: value.toString('hex', 32, 64),
+    sentAt: value.readUIntLE(64, 6),
+    expiresAt: value.readUIntLE(70, 6),
+    bytes: value.readUInt32LE(76)
+  }
 }

@@ -4,7 +4,8 @@ import type { LinkStream } from '../../link/stream.js'
 import type { Directory } from '../../registry/replica/directory.js'
 import type { Inbox } from './inbox.js'
 import { decodeLetter } from './letter.js'
-import { fetchLetters, keepLetter, recallLetter } from './mailbox-stream.js'
+import type { Mailbox } from './mailbox.js'
+import { askKept, fetchLetters, keepLetter, MAX_ASKED_IDS, recallLetter } from './mailbox-stream.js'
 import type { Outbox } from './outbox.js'
 import type { Receipt } from './receipt.js'
 
@@ -37,7 +38,7 @@ export class Mailboxes {
     const { id } = decodeLetter(letter)
     const kept = outbox().keptBy(id)
     if (kept === null) return
-    const wanted = this.#chosenFor(to).filter((mailbox) => !kept.includes(mailbox))
+    const wanted = this.#chosenFor(to, this.#all()).filter((mailbox) => !kept.includes(mailbox))
     // One after the other, as each is written down with the letter.
     for (const mailbox of wanted) {
       try {
@@ -48,12 +49,63 @@ export class Mailboxes {
     }
   }
 
-  /** Takes a letter back from who keeps it. Never rejects. */
-  async recall(id: string, mailboxes: readonly string[]) {
-    const recalls = mailboxes.map(async (mailbox) => {
-      recallLetter(await this.#options.open(mailbox), id)
+  /** Takes a letter back, wherever it was handed on to. Never rejects. */
+  async recall(id: string) {
+    const recalls = this.#all().map(async (mailbox) => {
+      await recallLetter(await this.#options.open(mailbox), id)
     })
     await Promise.allSettled(recalls)
+  }
+
+  /**
+   * Has what we keep kept by all who are to now, and gives away what others are to keep in our place. Never rejects.
+   */
+  async handOver(own: Mailbox) {
+    const { key } = this.#options
+    const chosen = new Map<string, string[]>()
+    const wanted = new Map<string, string[]>()
+    const letters = own.list()
+    for (const { id, to } of letters) {
+      const mailboxes = chosen.get(to) ?? this.#chosenFor(to, [...this.#all(), key])
+      chosen.set(to, mailboxes)
+      for (const mailbox of mailboxes) {
+        if (mailbox === key) continue
+        const ids = wanted.get(mailbox) ?? []
+        wanted.set(mailbox, ids)
+        ids.push(id)
+      }
+    }
+    const had = new Map<string, Set<string>>()
+    await Promise.all(
+      [...wanted].map(async ([mailbox, ids]) =>
+        had.set(mailbox, await this.#handTo(mailbox, ids, own))
+      )
+    )
+    for (const { id, to } of letters) {
+      const mailboxes = chosen.get(to) ?? []
+      const isOurs = mailboxes.includes(key)
+      if (!isOurs && mailboxes.every((mailbox) => had.get(mailbox)?.has(id))) await own.giveAway(id)
+    }
+  }
+
+  /** Hands letters to a mailbox that lacks them, and returns which ones it keeps. Never rejects. */
+  async #handTo(mailbox: string, ids: readonly string[], own: Mailbox): Promise<Set<string>> {
+    const { open } = this.#options
+    const kept = new Set<string>()
+    try {
+      for (let i = 0; i < ids.length; i += MAX_ASKED_IDS) {
+        const asked = ids.slice(i, i + MAX_ASKED_IDS)
+        const there = new Set(await askKept(await open(mailbox), asked))
+        for (const id of asked) {
+          const letter = there.has(id) ? null : await own.letter(id)
+          if (letter && (await this.#isKept(mailbox, letter))) there.add(id)
+          if (there.has(id)) kept.add(id)
+        }
+      }
+    } catch {
+      // The rest is for the next time: it went, or it is full.
+    }
+    return kept
   }
 
   /** Fetches what is kept for us anywhere. Never rejects. */
@@ -74,13 +126,31 @@ export class Mailboxes {
     }
   }
 
+  /**
+   * Has a mailbox keep a letter, and tells whether it does.
+   *
+   * @throws LINK_LOST
+   */
+  async #isKept(mailbox: string, letter: Buffer): Promise<boolean> {
+    const stream = await this.#options.open(mailbox)
+    return keepLetter(stream, letter).then(
+      () => true,
+      () => false
+    )
+  }
+
   /** @throws what is wrong with the letter */
   async #take(letter: Buffer): Promise<Receipt | null> {
     let told: (receipt: Receipt | null) => void = () => {}
+    const tell = (receipt: Receipt) => {
+      told(receipt)
+      // The mailbox hears of it, and the writer does not.
+      return false
+    }
     const later = new Promise<Receipt | null>((resolve) => {
       told = resolve
     })
-    const receipt = await this.#options.inbox().receive(letter, told)
+    const receipt = await this.#options.inbox().receive(letter, tell, false)
     if (receipt) return receipt
     const timer = setTimeout(() => told(null), HANDLING_MS)
     timer.unref()
@@ -88,10 +158,10 @@ export class Mailboxes {
   }
 
   /** By rendezvous: whoever asks comes to the same ones, and few letters move when one comes or goes. */
-  #chosenFor(to: string): string[] {
+  #chosenFor(to: string, mailboxes: readonly string[]): string[] {
     const weight = (mailbox: string) =>
       crypto.hash([Buffer.from(to, 'hex'), Buffer.from(mailbox, 'hex')]).toString('hex')
-    return this.#all()
+    return mailboxes
       .filter((mailbox) => mailbox !== to)
       .map((mailbox) => ({ mailbox, weight: weight(mailbox) }))
       .sort((a, b) => (a.weight < b.weight ? 1 : -1))

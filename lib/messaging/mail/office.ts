@@ -18,7 +18,8 @@ import { MailStore } from './mail-store.js'
 import { sendLetter } from './mail-stream.js'
 import { Mailbox } from './mailbox.js'
 import { Mailboxes } from './mailboxes.js'
-import { Outbox, type OutboxSlip } from './outbox.js'
+import { Outbox } from './outbox.js'
+import type { OutboxSlip } from './outbox-slip.js'
 import { Prekeys } from './prekeys.js'
 import type { Receipt } from './receipt.js'
 import { Recent } from './recent.js'
@@ -39,6 +40,8 @@ export interface MailOptions {
   hops?: number | undefined
   /** Whether links to receivers are made. If not, letters go by others alone. Default: true. */
   links?: boolean | undefined
+  /** How long after mailboxes came or went what they are to keep is handed over, in ms. Default: 10 s. */
+  handover?: number | undefined
   /** When a letter that was not delivered is tried again, in ms; the last one repeats. */
   backoffs?: readonly number[] | undefined
   /** When a letter whose handler threw is handed over again, in ms. Default: four times. */
@@ -72,6 +75,8 @@ const DETOUR_MS = 60_000
 /** What a link is told that would be told by any other way, too. */
 const FINAL = ['REFUSED', 'NOT_GRANTED', 'NOT_ALLOWED', 'CLOSED']
 const UPKEEP_MS = 10 * 60_000
+/** How long mailboxes may be away before what they kept is kept elsewhere, too, in ms. */
+const HANDOVER_MS = 10_000
 
 export interface OfficeParts {
   keyPair: KeyPair
@@ -103,6 +108,9 @@ export class Office {
   #stopWatching = () => {}
   #detach = () => {}
   #upkeep: NodeJS.Timeout | null = null
+  #handingOver: NodeJS.Timeout | null = null
+  /** Receivers to whom letters are brought that we keep. */
+  readonly #bringing = new Set<string>()
 
   constructor(parts: MailParts, { keyPair, denialOf, handler }: OfficeParts) {
     const { participant, dir, verb, onnotice, direct, ttl, backoffs, retries } = parts
@@ -127,7 +135,10 @@ export class Office {
     this.#forwarder = forwarderOf(participant.replica)
     const mayWrite = (from: string) => participant.membership.grants.allows(from, { kind: 'read' })
     this.mailbox = parts.store
-      ? new Mailbox({ registry, keyPair, store: this.store, maxBytes: parts.store, mayWrite })
+      ? new Mailbox({
+          ...{ registry, keyPair, store: this.store, maxBytes: parts.store, mayWrite },
+          onkept: ({ to }) => void this.#bringKept(to)
+        })
       : null
     this.#mailboxes = new Mailboxes({
       directory,
@@ -144,6 +155,8 @@ export class Office {
       prekeys: this.prekeys,
       denialOf: (from) => denialOf(from, this.blocked),
       handler,
+      onreceipt: (receipt) => void this.outbox.receive(receipt),
+      tellByLetter: (receipt, expiresAt) => void this.outbox.sendReceipt(receipt, expiresAt),
       onnotice,
       retries
     })
@@ -175,15 +188,18 @@ export class Office {
     await this.mailbox?.load()
     for await (const { key } of this.store.entries('blocked')) this.blocked.add(key)
     const { directory } = this.#parts.participant.replica
-    this.#stopWatching = directory.watch((change, { servicePublicKey }) => {
+    this.#stopWatching = directory.watch((change, { servicePublicKey, speaks }) => {
       if (change !== 'update') this.outbox.wake(servicePublicKey)
       if (change === 'up') void this.#mailboxes.fetch(servicePublicKey)
+      if (speaks.includes(MAILBOX)) this.#handOverSoon()
     })
     this.#detach = this.#forwarder.attach(this.#key, {
       take: (letter, onreceipt) => this.inbox.receive(letter, onreceipt),
-      onreceipt: (receipt) => void this.outbox.receive(receipt)
+      onreceipt: (receipt) => void this.outbox.receive(receipt),
+      onpassing: (receipt) => this.#settle(receipt)
     })
     this.outbox.start()
+    this.#handOverSoon()
     this.inbox.wake()
     this.#upkeep = setInterval(() => void this.#keepUp(), UPKEEP_MS)
     this.#upkeep.unref()
@@ -201,9 +217,9 @@ export class Office {
 
   /** Takes back a letter that has no final receipt, here and where it is kept. */
   async recall(id: string): Promise<boolean> {
-    const kept = this.outbox.keptBy(id) ?? []
+    const isKept = (this.outbox.keptBy(id) ?? []).length > 0
     const wasThere = await this.outbox.recall(id)
-    if (wasThere) void this.#mailboxes.recall(id, kept)
+    if (wasThere && isKept) void this.#mailboxes.recall(id)
     return wasThere
   }
 
@@ -213,6 +229,7 @@ export class Office {
     this.#stopWatching()
     this.#detach()
     if (this.#upkeep) clearInterval(this.#upkeep)
+    if (this.#handingOver) clearTimeout(this.#handingOver)
     this.outbox.close()
     await this.pool.close()
   }
@@ -230,10 +247,50 @@ export class Office {
       if (forgotten.length > 0) await this.store.compact('seen')
       await this.mailbox?.sweep()
       void this.#mailboxes.fetchAll()
+      const receivers = new Set(this.mailbox?.list().map(({ to }) => to))
+      for (const to of receivers) void this.#bringKept(to)
+      this.#handOverSoon()
       if (await this.prekeys.renew(Date.now())) this.#parts.onprekey()
     } catch (error) {
       if (!this.#abort.signal.aborted) this.#parts.onnotice(error as SeaportError)
     }
+  }
+
+  /** Hands over letters that we keep, once mailboxes have stopped coming and going for a while. */
+  #handOverSoon() {
+    const { mailbox } = this
+    if (!mailbox || this.#abort.signal.aborted) return
+    const { handover = HANDOVER_MS } = this.#parts
+    if (this.#handingOver) clearTimeout(this.#handingOver)
+    this.#handingOver = setTimeout(() => {
+      this.#mailboxes.handOver(mailbox).catch((error) => this.#parts.onnotice(error))
+    }, handover)
+  }
+
+  /**
+   * Brings what we keep for somebody who is there after all: its writer found no way to it, and we may. Never rejects.
+   */
+  async #bringKept(to: string) {
+    const { mailbox } = this
+    const { directory } = this.#parts.participant.replica
+    if (!mailbox || this.#bringing.has(to) || directory.get(to) === null) return
+    this.#bringing.add(to)
+    try {
+      for await (const letter of mailbox.lettersTo(to)) {
+        const receipt = await this.#deliver(to, letter, (late) => this.#settle(late))
+        if (receipt) await mailbox.settle(receipt)
+      }
+    } catch {
+      // It fetches them, or is tried again.
+    } finally {
+      this.#bringing.delete(to)
+    }
+  }
+
+  #settle(receipt: Receipt) {
+    this.mailbox?.settle(receipt).catch((error) => {
+      if (!this.#abort.signal.aborted) this.#parts.onnotice(error)
+    })
   }
 
   /** By a link to the receiver that is there within a second, or else by others, or by a link that is there later. */
@@ -242,7 +299,12 @@ export class Office {
     letter: Buffer,
     onreceipt: (receipt: Receipt) => void
   ): Promise<Receipt | null> {
-    if (to === this.#key) return this.inbox.receive(letter, onreceipt)
+    if (to === this.#key) {
+      return this.inbox.receive(letter, (receipt) => {
+        onreceipt(receipt)
+        return true
+      })
+    }
     const { links = true, hops = HOPS } = this.#parts
     if (!links) return this.#byOthers(to, letter, hops)
     const isDetour = this.#detours.get(to) && this.pool.pathOf(to) === null

@@ -6,31 +6,17 @@ import { boxKeyOf } from '../../core/sealed-box.js'
 import type { Body } from '../body.js'
 import { checkName } from '../names.js'
 import { encodeLetter, letterBody, MAX_TTL_MS, writeLetter } from './letter.js'
-import type { LetterBox, Slip } from './letter-box.js'
-import { isReceiptSigned, type Receipt } from './receipt.js'
-import { type LetterReceipt, type LetterStatus, SentLetter, shown } from './sent-letter.js'
-
-/** To whom a letter is: one key, or one instance of a role. */
-export type Receiver = { key: string } | { role: string }
+import type { LetterBox } from './letter-box.js'
+import { type OutboxSlip, type Receiver, targetOf } from './outbox-slip.js'
+import { encodeReceipt, isReceiptSigned, type Receipt } from './receipt.js'
+import { Routes } from './routes.js'
+import { type FinalStatus, type LetterReceipt, SentLetter, shown } from './sent-letter.js'
 
 export interface SendMailOptions {
   /** How long it is of use, in ms. Default: 7 days; 30 at most. */
   ttl?: number | undefined
   /** What it is called, as in `invoice`: a name as of commands. */
   type?: string | undefined
-}
-
-export interface OutboxSlip extends Slip {
-  receiver: Receiver
-  type: string
-  sentAt: number
-  expiresAt: number
-  /** Of a letter to a role: the instance that it was sealed to, hex. */
-  instance?: string | undefined
-  /** Mailboxes that have signed that they keep it, hex. */
-  kept?: string[]
-  /** Whether the receiver could not open it sealed to a prekey. */
-  isStatic?: boolean
 }
 
 export interface OutboxOptions {
@@ -68,21 +54,9 @@ interface OutboxEvents {
   failed: [reason: SeaportError]
 }
 
-/** What goes to one key or role, in order. */
-interface Route {
-  ids: Set<string>
-  /** Rounds in a row in which nothing was brought. */
-  failures: number
-  timer: NodeJS.Timeout | null
-  isRunning: boolean
-  /** Whether something changed while it ran. */
-  isStale: boolean
-}
-
 const TTL_MS = 7 * 24 * 60 * 60 * 1000
-const BACKOFFS_MS = [2000, 4000, 8000, 16_000, 32_000, 60_000, 300_000]
-/** Each wait is up to so much longer, so that what was lost together does not come back together. */
-const JITTER = 0.1
+/** A receiver that is there is called unreachable when so many tries in a row were of no use. */
+const MISSES = 2
 const EXPIRY_CHECK_MS = 1000
 
 /**
@@ -101,22 +75,32 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   }
 
   readonly #options: OutboxOptions
-  readonly #backoffs: readonly number[]
-  readonly #routes = new Map<string, Route>()
+  readonly #routes: Routes
   readonly #letters = new Map<string, SentLetter>()
+  /** Letters whose receiver is there, though nothing leads to it. */
+  readonly #unreachable = new Set<string>()
   #expiry: NodeJS.Timeout | null = null
   #isClosed = false
 
   constructor(options: OutboxOptions) {
     super()
     this.#options = options
-    this.#backoffs = options.backoffs ?? BACKOFFS_MS
+    const { backoffs, random } = options
+    this.#routes = new Routes({
+      backoffs,
+      random,
+      bring: (id) => this.#bring(id),
+      isThere: (target) => this.#isThere(target),
+      onfailed: (ids, reason, misses) => this.#onfailed(ids, reason, misses)
+    })
   }
 
   /** Goes on with what is on disk. */
   start() {
-    for (const [id, { receiver }] of this.#options.box.list()) this.#routeTo(receiver).ids.add(id)
-    for (const target of this.#routes.keys()) this.#run(target)
+    for (const [id, { receiver }] of this.#options.box.list()) {
+      this.#routes.add(targetOf(receiver), id)
+    }
+    for (const target of this.#routes.targets()) this.#routes.run(target)
     this.#expiry = setInterval(() => this.#expire(), EXPIRY_CHECK_MS)
   }
 
@@ -130,30 +114,33 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     data: unknown,
     { ttl = this.#options.ttl ?? TTL_MS, type = '' }: SendMailOptions = {}
   ): Promise<SentLetter> {
-    const { box, now } = this.#options
     if (!(ttl > 0 && ttl <= MAX_TTL_MS)) {
       throw SeaportError.USAGE(`a letter is of use for up to 30 days, in ms, not for ${ttl}`)
     }
     if (type !== '') checkName(type, 'a letter')
     const body = letterBody(data)
-    if (!box.hasRoom(body.bytes.byteLength)) {
-      throw SeaportError.OUTBOX_FULL(
-        'too many letters wait to be sent; take some back, or wait until some are delivered'
-      )
-    }
-    const id = toHex(randomBytes(32))
-    // No two have the same, so that whoever keeps them can put them in order.
-    const sentAt = box.nextOrder(now())
-    const expiresAt = Math.round(sentAt + ttl)
-    await box.put(id, { order: sentAt, receiver, type, sentAt, expiresAt }, body)
-    const letter = new SentLetter(id)
-    this.#letters.set(id, letter)
+    const letter = new SentLetter(toHex(randomBytes(32)))
+    await this.#put(letter.id, { receiver, type }, body, ttl)
+    this.#letters.set(letter.id, letter)
     this.stats.sent++
     if (this.#isClosed) letter.giveUp()
-    this.#routeTo(receiver).ids.add(id)
-    this.#run(targetOf(receiver))
-    if ('key' in receiver && this.#options.isAway?.(receiver.key)) void this.#keep(id)
+    this.#bringSoon(letter.id, receiver)
     return letter
+  }
+
+  /** Sends a receipt as a letter: the way that its letter came on does not lead back any more. Never rejects. */
+  async sendReceipt(receipt: Receipt, expiresAt: number) {
+    const receiver = { key: receipt.to }
+    const ttl = Math.min(expiresAt - this.#options.now(), MAX_TTL_MS)
+    if (ttl <= 0 || this.#isClosed) return
+    const id = toHex(randomBytes(32))
+    const body = { kind: 'bytes', bytes: encodeReceipt(receipt) } as const
+    try {
+      await this.#put(id, { receiver, type: '', isReceipt: true }, body, ttl)
+      this.#bringSoon(id, receiver)
+    } catch (error) {
+      this.emit('failed', error as SeaportError)
+    }
   }
 
   /** Takes a letter back that has no final receipt yet. It may have been read. Tells whether there was one. */
@@ -185,13 +172,16 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     if (!isReceiptSigned(registry, receipt)) return
     const others = (slip.kept ?? []).filter((key) => key !== mailbox)
     await box.change(id, { ...slip, kept: [...others, mailbox] })
+    this.#unreachable.delete(id)
+    if (slip.isReceipt) return
     this.#letters.get(id)?.take(shown(receipt))
     this.emit('receipt', shown(receipt))
   }
 
   /** What is under way, in order. */
   list() {
-    return this.#options.box.list().map(([id, { receiver, sentAt, expiresAt }]) => ({
+    const letters = this.#options.box.list().filter(([, { isReceipt }]) => !isReceipt)
+    return letters.map(([id, { receiver, sentAt, expiresAt }]) => ({
       id,
       to: targetOf(receiver),
       sentAt: new Date(sentAt),
@@ -201,8 +191,8 @@ export class Outbox extends EventEmitter<OutboxEvents> {
 
   /** Some key may be reached now, or other instances serve a role. */
   wake(key: string) {
-    for (const target of this.#routes.keys()) {
-      if (target === key || this.#isRole(target)) this.#run(target)
+    for (const target of this.#routes.targets()) {
+      if (target === key || target.includes('@')) this.#routes.run(target)
     }
   }
 
@@ -210,7 +200,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   close() {
     this.#isClosed = true
     if (this.#expiry) clearInterval(this.#expiry)
-    for (const { timer } of this.#routes.values()) if (timer) clearTimeout(timer)
+    this.#routes.close()
     for (const letter of this.#letters.values()) letter.giveUp()
     this.#letters.clear()
   }
@@ -219,60 +209,61 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     return new Date(this.#options.now())
   }
 
-  #isRole(target: string): boolean {
-    return target.includes('@')
-  }
-
-  #routeTo(receiver: Receiver): Route {
-    const target = targetOf(receiver)
-    const route = this.#routes.get(target) ?? {
-      ids: new Set(),
-      failures: 0,
-      timer: null,
-      isRunning: false,
-      isStale: false
+  /** @throws OUTBOX_FULL, STORAGE_FAILED */
+  async #put(
+    id: string,
+    slip: Pick<OutboxSlip, 'receiver' | 'type' | 'isReceipt'>,
+    body: Body,
+    ttl: number
+  ) {
+    const { box, now } = this.#options
+    if (!box.hasRoom(body.bytes.byteLength)) {
+      throw SeaportError.OUTBOX_FULL(
+        'too many letters wait to be sent; take some back, or wait until some are delivered'
+      )
     }
-    this.#routes.set(target, route)
-    return route
+    // No two have the same, so that whoever keeps them can put them in order.
+    const sentAt = box.nextOrder(now())
+    const expiresAt = Math.round(sentAt + ttl)
+    await box.put(id, { ...slip, order: sentAt, sentAt, expiresAt }, body)
   }
 
-  /** Never throws. */
-  #run(target: string) {
-    const route = this.#routes.get(target)
-    if (!route || this.#isClosed) return
-    route.isStale = route.isRunning
-    if (route.isRunning) return
-    route.isRunning = true
-    if (route.timer) clearTimeout(route.timer)
-    void this.#runOnce(route).then((hasMoved) => {
-      route.isRunning = false
-      if (this.#isClosed) return
-      if (route.ids.size === 0) return this.#routes.delete(target)
-      route.failures = hasMoved ? 0 : route.failures + 1
-      if (route.isStale) return this.#run(target)
-      const step = Math.min(Math.max(route.failures - 1, 0), this.#backoffs.length - 1)
-      const { random = Math.random } = this.#options
-      const wait = (this.#backoffs[step] ?? 0) * (1 + JITTER * random())
-      route.timer = setTimeout(() => this.#run(target), wait)
-    })
+  #bringSoon(id: string, receiver: Receiver) {
+    this.#routes.add(targetOf(receiver), id)
+    this.#routes.run(targetOf(receiver))
+    if ('key' in receiver && this.#options.isAway?.(receiver.key)) void this.#keep(id)
   }
 
-  /** Brings what it can, in order, and tells whether that was anything. Never rejects. */
-  async #runOnce({ ids }: Route): Promise<boolean> {
-    let hasMoved = false
+  /** Has others keep what cannot be brought. What nobody keeps, though its receiver is there, is unreachable. */
+  #onfailed(ids: readonly string[], reason: SeaportError, misses: number) {
+    this.stats.failed++
+    this.emit('failed', reason)
     for (const id of ids) {
-      if (this.#isClosed) break
-      try {
-        const isNews = await this.#bring(id)
-        hasMoved ||= isNews
-      } catch (error) {
-        this.stats.failed++
-        this.emit('failed', error as SeaportError)
-        for (const waiting of ids) void this.#keep(waiting)
-        break
-      }
+      void this.#keep(id).then(() => {
+        if (misses >= MISSES && this.#isKeptByNobody(id)) this.#tell(id, 'unreachable', reason.code)
+      })
     }
-    return hasMoved
+  }
+
+  #isThere(target: string): boolean {
+    const { instances, isAway } = this.#options
+    return target.includes('@') ? instances(target).length > 0 : isAway?.(target) === false
+  }
+
+  #isKeptByNobody(id: string): boolean {
+    const slip = this.#options.box.slip(id)
+    return slip !== null && !this.#unreachable.has(id) && (slip.kept ?? []).length === 0
+  }
+
+  /** Tells what is known here alone, and not final. */
+  #tell(id: string, status: 'queued' | 'unreachable', code = '') {
+    const isReceipt = this.#options.box.slip(id)?.isReceipt
+    if (status === 'unreachable') this.#unreachable.add(id)
+    else if (!this.#unreachable.delete(id)) return
+    if (isReceipt || this.#isClosed) return
+    const receipt = { id, status, code, by: null, at: this.#today } as const
+    this.#letters.get(id)?.take(receipt)
+    this.emit('receipt', receipt)
   }
 
   /**
@@ -290,6 +281,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     this.stats.attempts++
     const letter = this.#seal(id, slip, body, to)
     const receipt = await deliver(to, letter, (late) => void this.#take(id, to, late))
+    if (!receipt) this.#tell(id, 'queued')
     return receipt ? this.#take(id, to, receipt) : false
   }
 
@@ -324,7 +316,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
 
   #seal(id: string, slip: OutboxSlip, body: Body, to: string): Buffer {
     const { registry, keyPair, prekeyOf } = this.#options
-    const { type, sentAt, expiresAt, isStatic, receiver } = slip
+    const { type, sentAt, expiresAt, isStatic, isReceipt, receiver } = slip
     const prekey = isStatic ? null : prekeyOf(to)
     return encodeLetter(
       writeLetter({
@@ -337,6 +329,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
         sentAt,
         expiresAt,
         isToRole: 'role' in receiver,
+        isReceipt,
         sealTo: prekey ? Buffer.from(prekey, 'hex') : boxKeyOf(Buffer.from(to, 'hex'))
       })
     )
@@ -350,8 +343,8 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     if (!slip || !isRight || !isReceiptSigned(registry, receipt)) return false
     try {
       if (receipt.code === 'UNREADABLE' && !slip.isStatic) {
-        await box.change(id, { ...slip, isStatic: true })
-        this.#run(targetOf(slip.receiver))
+        await box.change(id, { ...slip, isStatic: true, kept: [] })
+        this.#routes.run(targetOf(slip.receiver))
         return true
       }
       await this.#end(shown(receipt))
@@ -367,9 +360,11 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     const { box } = this.#options
     const slip = box.slip(id)
     if (!slip) return
-    this.#routes.get(targetOf(slip.receiver))?.ids.delete(id)
+    this.#routes.remove(targetOf(slip.receiver), id)
+    this.#unreachable.delete(id)
     await box.remove(id)
-    this.stats[status as Exclude<LetterStatus, 'queued'>]++
+    if (slip.isReceipt) return
+    this.stats[status as FinalStatus]++
     const letter = this.#letters.get(id)
     this.#letters.delete(id)
     letter?.take(receipt)
@@ -385,8 +380,4 @@ export class Outbox extends EventEmitter<OutboxEvents> {
       this.#end(receipt).catch((error) => this.emit('failed', error))
     }
   }
-}
-
-function targetOf(receiver: Receiver): string {
-  return 'key' in receiver ? receiver.key : receiver.role
 }

@@ -2,17 +2,22 @@ import { EventEmitter } from 'node:events'
 import { SeaportError } from '../../core/errors.js'
 import type { Receipt } from './receipt.js'
 
+/** What becomes of a letter in the end. */
+export type FinalStatus = 'delivered' | 'refused' | 'expired' | 'recalled'
+
 /**
- * What is known of a letter that was sent. `queued`: it waits here, or where somebody keeps it. The others are final.
+ * What is known of a letter that was sent. `queued`: it waits here, or where somebody keeps it. `unreachable`: its
+ * receiver is there, but no link and no other way leads to it, and nobody keeps it; it is tried again. The others are
+ * final.
  */
-export type LetterStatus = 'queued' | 'delivered' | 'refused' | 'expired' | 'recalled'
+export type LetterStatus = 'queued' | 'unreachable' | FinalStatus
 
 /** What somebody signed of a letter, or its writer knows by itself. */
 export interface LetterReceipt {
   /** Of the letter, hex. */
   id: string
   status: LetterStatus
-  /** Why it was refused; '' otherwise. */
+  /** Why it was refused, or what the last try ended with; '' otherwise. */
   code: string
   /** Who signed it, hex; null if nobody did. */
   by: string | null
@@ -56,7 +61,7 @@ export class SentLetter extends EventEmitter<SentLetterEvents> {
     this.#status = receipt.status
     this.emit('receipt', receipt)
     if (receipt.status === 'delivered') this.#settle(receipt)
-    else if (receipt.status !== 'queued') this.#settle(errorOf(receipt))
+    else if (isFinal(receipt.status)) this.#settle(errorOf(receipt))
   }
 
   /** Nothing more will be heard of it here. For its outbox alone. */
@@ -65,6 +70,10 @@ export class SentLetter extends EventEmitter<SentLetterEvents> {
       SeaportError.CLOSED('the mail was closed; the letter is sent when it is opened again')
     )
   }
+}
+
+function isFinal(status: LetterStatus): status is FinalStatus {
+  return status !== 'queued' && status !== 'unreachable'
 }
 
 /** How a receipt is shown to callers. */

@@ -31,10 +31,10 @@ export class RateLimiter {
     return this.#fullAt.size
   }
 
-  /** Takes one message, and tells how long the next one should wait, in ms; 0 if it need not. */
-  spend(key: string): number {
+  /** Takes one message, or so many of them, and tells how long the next one should wait, in ms; 0 if it need not. */
+  spend(key: string, count = 1): number {
     const now = this.#now()
-    const fullAt = Math.max(this.#fullAt.get(key) ?? now, now) + this.#interval
+    const fullAt = Math.max(this.#fullAt.get(key) ?? now, now) + this.#interval * count
     this.#fullAt.delete(key)
     this.#fullAt.set(key, fullAt)
     if (this.#fullAt.size > MAX_KEYS) this.#forget(now)

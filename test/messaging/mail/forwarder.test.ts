@@ -260,6 +260,16 @@ t.test('a flooder is held to its quota, and spends nothing of others', async (t)
   t.equal(c.letters.length, 6, 'others go through')
 })
 
+t.test('of one writer so many bytes are passed on, too', async (t) => {
+  const { of } = members('a-b b-c', { limits: { senderBytes: 100 * 1024 } })
+  const [a, b, c] = [of('a'), of('b'), of('c')]
+  for (let i = 0; i < 3; i++) await a.forwarder.send(write(a, c).bytes)
+  await t.rejects(a.forwarder.send(write(a, c).bytes), { code: 'LINK_LOST' })
+  await settle()
+  t.equal(c.letters.length, 3)
+  t.equal(b.forwarder.stats.limited, 1)
+})
+
 t.test('what is no frame is refused, and what is of a later version is passed by', async (t) => {
   const { of, neighboursOf } = members('a-b')
   const [toA] = neighboursOf('b')

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { KeyPair, toHex } from '../../../lib/core/keys.js'
 import { boxKeyOf } from '../../../lib/core/sealed-box.js'
-import { Peer } from '../../../lib/index.js'
+import { type LetterReceipt, Peer } from '../../../lib/index.js'
 import { encodeBody } from '../../../lib/messaging/body.js'
 import {
   decodeLetter,
@@ -128,6 +128,12 @@ t.test('a mailbox keeps so much, of one writer, for one receiver and in all', as
   await mailbox.keep(write())
   await t.rejects(mailbox.keep(write()), { code: 'LIMIT_REACHED' }, 'of one writer')
   await mailbox.keep(write({ keyPair: KeyPair() }))
+  await mailbox.keep(write({ keyPair: KeyPair() }))
+  t.match(
+    mailbox.stats,
+    { letters: 3, dropped: 1 },
+    'for one receiver, where who has most gives way'
+  )
   await t.rejects(mailbox.keep(write({ keyPair: KeyPair() })), { code: 'LIMIT_REACHED' })
   const other = { keyPair: KeyPair(), to: toHex(KeyPair().publicKey) }
   const body = encodeBody(Buffer.alloc(2000))
@@ -182,12 +188,121 @@ t.test(
     const { messages, count } = collect(back)
     await back.setup()
     await count(3)
-    const kept = () => [one, two].map((peer) => peer.getStats().mail.mailbox?.letters)
-    while (kept().some((letters) => letters !== 0)) await new Promise(setImmediate)
+    const given = () => [one, two].map((peer) => peer.getStats().mail.mailbox?.given)
+    while (given().some((letters) => letters !== 3)) await new Promise(setImmediate)
     t.same(
       messages.map(({ body, from }) => [body, from]),
       [1, 2, 3].map((n) => [n, writer.key])
     )
+  }
+)
+
+t.test(
+  'a full mailbox drops from whoever has most in it, and signs for nobody in vain',
+  async (t) => {
+    const { mailbox } = await mailboxOf(t, { maxBytes: 4000 })
+    const [first, ...more] = [write(), write(), write(), write(), write(), write()]
+    for (const letter of [first, ...more] as Buffer[]) {
+      await mailbox.keep(letter).catch(() => {})
+    }
+    const { letters: most } = mailbox.stats
+    t.ok(most < 6, `${most} fit`)
+    await t.rejects(mailbox.keep(write()), { code: 'LIMIT_REACHED' }, 'not at its own cost')
+    await mailbox.keep(write({ keyPair: KeyPair() }))
+    t.match(mailbox.stats, { letters: most, dropped: 1 })
+    t.same((await lettersTo(bob, mailbox))[0], first, 'the last one went')
+  }
+)
+
+t.test('what was ended is not kept again, whoever hands it over', async (t) => {
+  const { mailbox } = await mailboxOf(t)
+  const [one, two] = [write(), write()]
+  await mailbox.keep(one)
+  await mailbox.recall(decodeLetter(one).id, toHex(alice.publicKey))
+  await t.rejects(mailbox.keep(one), { code: 'RECALLED' })
+  await mailbox.recall(decodeLetter(two).id, toHex(bob.publicKey))
+  await mailbox.keep(two)
+  t.equal(mailbox.stats.letters, 1, 'others take nothing back')
+})
+
+t.test('letters move as mailboxes come and go, so that three keep each', async (t) => {
+  const { peer } = await mailHarbor(t)
+  const keepers = [await peer({ store: MIB, handover: 50 })]
+  const writer = await peer()
+  while (writer.peers().length < 1) await new Promise(setImmediate)
+  const letters = []
+  for (let i = 0; i < 5; i++) {
+    const letter = await writer.send(KeyPair().publicKey, i)
+    const receipts = receiptsOf(letter)
+    while (receipts.length < 1) await new Promise(setImmediate)
+    letters.push(letter)
+  }
+  await writer.destroy()
+  const total = () =>
+    keepers.reduce((sum, keeper) => sum + (keeper.getStats().mail.mailbox?.letters ?? 0), 0)
+  keepers.push(await peer({ store: MIB, handover: 50 }), await peer({ store: MIB, handover: 50 }))
+  while (total() !== 15) await new Promise(setImmediate)
+  keepers.push(await peer({ store: MIB, handover: 50 }), await peer({ store: MIB, handover: 50 }))
+  const moved = () => keepers.some((keeper) => (keeper.getStats().mail.mailbox?.moved ?? 0) > 0)
+  while (!moved() || total() !== 15) await new Promise(setImmediate)
+  t.pass('who is not among the three any more gives away what the three have')
+  await keepers.shift()?.destroy()
+  while (total() !== 15) await new Promise(setImmediate)
+})
+
+t.test(
+  'a blocked key’s letters leave their mailbox when its receiver has refused them',
+  async (t) => {
+    const { peer, options } = await mailHarbor(t)
+    const keyPair = KeyPair()
+    const keeper = await peer({ store: MIB })
+    const writer = await peer()
+    const dir = (await options()).dir
+    const receiver = await peer({ keyPair, dir })
+    await receiver.block(writer.key)
+    await receiver.destroy()
+    while (writer.peers().some(({ key }) => key === receiver.key)) await new Promise(setImmediate)
+    const letter = await writer.send(keyPair.publicKey, 'x')
+    const receipts = receiptsOf(letter)
+    while (receipts.length < 1) await new Promise(setImmediate)
+    t.equal(receipts[0]?.by, keeper.key)
+    const { messages } = collect(await peer({ keyPair, dir }))
+    await t.rejects(letter.delivered, { code: 'NOT_ALLOWED' })
+    while (keeper.getStats().mail.mailbox?.letters !== 0) await new Promise(setImmediate)
+    t.same(messages, [])
+  }
+)
+
+t.test(
+  'a receipt travels as a letter when its writer is away, and waits for it in mailboxes',
+  async (t) => {
+    const { peer, options } = await mailHarbor(t)
+    const [reader, author] = [KeyPair(), KeyPair()]
+    const keeper = await peer({ store: MIB })
+    const { dir } = await options()
+    const writer = await peer({ keyPair: author, dir })
+    while (writer.peers().length < 1) await new Promise(setImmediate)
+    const { id, ...letter } = await writer.send(reader.publicKey, 'x')
+    t.ok(letter)
+    while (keeper.getStats().mail.mailbox?.letters !== 1) await new Promise(setImmediate)
+    await writer.destroy()
+    const receiver = await peer({ keyPair: reader })
+    const { count } = collect(receiver)
+    await count(1)
+    // The receipt has taken the letter's place.
+    while (keeper.getStats().mail.mailbox?.given !== 1) await new Promise(setImmediate)
+    while (keeper.getStats().mail.mailbox?.letters !== 1) await new Promise(setImmediate)
+    await receiver.destroy()
+    const back = Peer({ ...(await options()), keyPair: author, dir })
+    t.teardown(() => back.destroy())
+    const { messages } = collect(back)
+    const receipts: LetterReceipt[] = []
+    back.on('receipt', (receipt) => receipts.push(receipt))
+    await back.setup()
+    while (receipts.every(({ status }) => status === 'queued')) await new Promise(setImmediate)
+    t.match(receipts.at(-1), { id, status: 'delivered', by: receiver.key })
+    t.same(messages, [], 'which nobody reads as a letter')
+    t.same(await back.outbox(), [])
   }
 )
 
