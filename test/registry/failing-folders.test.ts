@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { readdir, rename, writeFile } from 'node:fs/promises'
+import { readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { Consumer } from '../../lib/consumer.js'
@@ -61,6 +61,21 @@ t.test('a registrar whose folder is deleted makes it again, and goes on', async 
 
   const next = await testbed.registrar({ dir })
   t.same(next.replica.directory.roles(), ['a', 'c'], 'all of it was kept')
+})
+
+t.test('a registrar whose folder was deleted a moment ago closes all the same', async (t) => {
+  const testbed = await Testbed.make(t)
+  const dir = join(await testbed.dir(), 'data')
+  const storage = await testbed.storage(dir)
+  const registrar = await testbed.registrar({ storage })
+  const owner = await testbed.replica()
+  await testbed.lease(owner, { role: 'a' })
+  const notices: SeaportError[] = []
+  registrar.on('notice', (notice) => notices.push(notice))
+  await rm(dir, { recursive: true })
+  await registrar.close()
+  await storage.close()
+  t.match(notices, [{ code: 'STORAGE_FAILED', message: /deleted/ }])
 })
 
 t.test(
