@@ -1,8 +1,6 @@
 import t from 'tap'
+import { CLOCKS, clockOf } from './clocks.js'
 import { islandOf, type Listed } from './island.js'
-
-const YEAR_MS = 365.25 * 24 * 60 * 60 * 1000
-const CLOCKS = { '20 years behind': -20 * YEAR_MS, '10 years ahead': 10 * YEAR_MS }
 
 for (const [name, offset] of Object.entries(CLOCKS)) {
   t.test(`who has a clock that is ${name} reads and connects like all others`, async (t) => {
@@ -24,10 +22,4 @@ for (const [name, offset] of Object.entries(CLOCKS)) {
     t.equal(answer.status, 200)
     await answer.text()
   })
-}
-
-/** A module that moves the clock of its process. */
-function clockOf(offset: number): string {
-  const code = `const { now } = Date; Date.now = () => now() + ${offset}`
-  return `data:text/javascript,${encodeURIComponent(code)}`
 }

@@ -118,16 +118,18 @@ export async function list(cli: Cli): Promise<Listed[]> {
   return JSON.parse(stdout)
 }
 
-export async function get(port: number): Promise<string> {
-  const response = await fetch(`http://127.0.0.1:${port}`, { headers: { connection: 'close' } })
+export async function get(port: number, path = ''): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${port}/${path}`, {
+    headers: { connection: 'close' }
+  })
   return response.text()
 }
 
 /** What is answered at last: a proxy hears of a service that is back a moment after that one does. */
-export async function answered(port: number): Promise<string> {
+export async function answered(port: number, path = ''): Promise<string> {
   for (;;) {
     try {
-      return await get(port)
+      return await get(port, path)
     } catch {
       await setTimeout(RETRY_MS)
     }
