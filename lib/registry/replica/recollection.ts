@@ -66,9 +66,15 @@ export class Recollection extends EventEmitter<{ notice: [SeaportError] }> {
     await storage.save()
   }
 
-  close() {
+  /**
+   * Never rejects: if the memory cannot be written, the next run hears from others what it lacks.
+   *
+   * @param isKept whether there is something to remember
+   */
+  async close(isKept: boolean) {
     this.#isClosed = true
     if (this.#timer) clearTimeout(this.#timer)
+    if (isKept) await this.save().catch((notice) => this.emit('notice', notice))
   }
 
   #checked<T>(values: readonly unknown[], check: (value: unknown, registry: Buffer) => T): T[] {

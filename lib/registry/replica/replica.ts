@@ -221,9 +221,7 @@ export class Replica extends ReadyResource {
     this.#stopWatching()
     await this.peering.close()
     await this.#followers.close()
-    this.#memory.close()
-    // Whoever leaves has no use for a folder that cannot be written, and the next run hears the rest from others.
-    if (this.opened) await this.#memory.save().catch((notice) => this.emit('notice', notice))
+    await this.#memory.close(this.opened)
   }
 
   /** Follows a log if it is of use, and tells others of it. What a remembered one is worth shows when it is read. */
