@@ -6,6 +6,7 @@ import { BODY_MEMORY, type HeldBody } from '../messaging/body-memory.js'
 import { Conversations } from '../messaging/conversations.js'
 import { type Cursors, EntryEvents } from '../messaging/entry-events.js'
 import { isTraceparent, type Meta } from '../messaging/meta.js'
+import { STATE } from '../messaging/names.js'
 import { Sender } from '../messaging/sender.js'
 import { maxFrameFor } from '../messaging/speaker.js'
 import type { Directory } from '../registry/replica/directory.js'
@@ -63,8 +64,8 @@ const STATUSES: Record<string, number> = {
   DEADLINE: 504,
   CANCELLED: 504
 }
-/** The commands of hyperseaport itself that change nothing. */
-const OWN = new Set(['$describe', '$ping', '$stats'])
+/** The commands of hyperseaport itself that change nothing, as they are asked here. */
+const OWN = new Set(['$describe', '$ping', '$stats', STATE])
 const KEEPALIVE_MS = 15_000
 const MAX_LISTENERS = 1024
 /** What a browser may leave unread. It comes back then, and goes on where it was. */
@@ -101,12 +102,14 @@ export class Messages {
         )
       }
       const data = await dataOf(request, Math.min(maxBody, MAX_BODY_BYTES), held)
-      const value = await this.#senderOf(upstream).send(target.command, data, {
+      const isState = target.command === STATE
+      // Of a state all is asked for: what else may be sent with this is said between participants.
+      const value = await this.#senderOf(upstream).send(target.command, isState ? {} : data, {
         timeout: timeoutOf(request),
         signal: leave.signal,
         meta: metaOf(request, principal)
       })
-      answer(response, value)
+      answer(response, isState ? this.#shownState(value, principal) : value)
     } catch (error) {
       if (!response.destroyed) answerFailure(request, response, error)
     } finally {
@@ -194,6 +197,22 @@ export class Messages {
   /** Called when all calls have been answered. */
   destroy() {
     this.#conversations.close()
+  }
+
+  /** A state as it is shown to a principal: without signatures, and with no key that it may not see. */
+  #shownState(value: unknown, principal: Principal) {
+    const { head, entries } = (value ?? {}) as {
+      head?: { owner: string; term: number; rev: number } | null
+      entries?: readonly { name: string; rev: number; value: unknown }[]
+    }
+    if (!head || !entries) return { entries: [] }
+    const { owner, term, rev } = head
+    return {
+      [principal.mayReachAll ? 'instance' : 'id']: this.#options.views.nameOf(owner, principal),
+      term,
+      rev,
+      entries: entries.map(({ name, rev, value }) => ({ name, rev, value }))
+    }
   }
 
   #senderOf(upstream: Upstream): Sender {

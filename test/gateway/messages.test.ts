@@ -132,6 +132,31 @@ t.test('a page of another origin may not have commands executed', async (t) => {
   t.match(await call('agent/echo'), { status: 204 }, 'and who is no page may')
 })
 
+for (const isGuest of [false, true]) {
+  const who = isGuest ? 'a guest, with an id' : 'who may reach all, with its owner'
+  t.test(`a state is read by ${who}, and without signatures`, async (t) => {
+    const { service, call } = await agentBehind(t, isGuest ? { open: ['agent'] } : {})
+    const read = async (body = '') => JSON.parse((await call('agent/$state', { body })).text)
+    t.same(await read(), { entries: [] })
+    await service.state.set('mode', 'busy')
+    await service.state.set('n', [7])
+    const { id, instance, ...shown } = await read('{"offer":{}}')
+    t.same(shown, {
+      term: 1,
+      rev: 2,
+      entries: [
+        { name: 'mode', rev: 1, value: 'busy' },
+        { name: 'n', rev: 2, value: [7] }
+      ]
+    })
+    t.equal(instance, isGuest ? undefined : service.servicePublicKey)
+    t.match(id, isGuest ? /^[0-9a-f]{32}$/ : undefined)
+    const set = await call('agent/$set', { body: '{"name":"mode","value":1}' })
+    t.match(set, { status: 403, executed: 'no' })
+    t.equal(service.state.get('mode'), 'busy')
+  })
+}
+
 t.test('events are heard as server-sent events, which go on where they were', async (t) => {
   const { web, service } = await agentBehind(t)
   const listen = async (lastEventId?: string) => {

@@ -8,7 +8,7 @@ import { dashboardPages } from '../../lib/dashboard/pages.js'
 import { HttpGateway } from '../../lib/gateway/http-gateway.js'
 import { InstanceViews } from '../../lib/gateway/instance-views.js'
 import { Traffic } from '../../lib/gateway/traffic.js'
-import { KeyPair } from '../../lib/index.js'
+import { KeyPair, Service, type ServiceOptions } from '../../lib/index.js'
 import { Directory } from '../../lib/registry/replica/directory.js'
 import { signRecord } from '../../lib/registry/trust/record.js'
 import { Harbor } from '../gateway/harbor.js'
@@ -52,6 +52,14 @@ async function open(t: Test, url: string): Promise<Page> {
   page.on('pageerror', (error) => t.fail(error.message))
   await page.goto(url)
   return page
+}
+
+/** A schema that takes all, and says what it would take. */
+function schemaOf(jsonSchema: object) {
+  return {
+    '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) },
+    toJSONSchema: () => jsonSchema
+  } as const
 }
 
 /** What axe takes for serious. */
@@ -111,6 +119,58 @@ t.test(
     t.strictSame(await violations(page), [], 'axe, a service')
   }
 )
+
+t.test('the page of a service calls its commands and shows its state', { skip }, async (t) => {
+  const harbor = await Harbor.make(t)
+  const web = await harbor.web()
+  const terms: ServiceOptions = {
+    ...harbor.options,
+    role: 'agent@1.0.0',
+    dir: await harbor.testbed.dir(),
+    commands: {
+      greet: {
+        input: schemaOf({ type: 'object', required: ['name'] }),
+        idempotent: true,
+        handler: async ({ name }: { name: string }) => {
+          await service.state.set('greeted', { name: `<b>${name}</b>` })
+          return `hello ${name}`
+        }
+      },
+      fail: () => {
+        throw Object.assign(new Error('it cannot'), { code: 'ECANNOT' })
+      }
+    }
+  }
+  const service = Service(terms)
+  t.teardown(() => service.destroy())
+  await service.setup()
+  service.events.emit('TICK', 1)
+  const page = await open(t, web.url)
+  await page.getByRole('link', { name: 'agent' }).click()
+  await page.getByText('It has no entries.').waitFor()
+  await page.getByText('TICK', { exact: true }).waitFor()
+  await page.getByText('may be called twice').waitFor()
+  await page.getByText('greet takes').click()
+  await page.getByText('"required"').waitFor()
+
+  await page.getByLabel('JSON for greet').fill('{"name":"Ann"}')
+  await page.getByRole('button', { name: 'Call greet' }).click()
+  await page.getByText('hello Ann').waitFor()
+  await page.getByText('<b>Ann</b>').waitFor()
+  await page.getByText('1 entry of').waitFor()
+  await page.getByLabel('JSON for greet').fill('{"name":')
+  await page.getByRole('button', { name: 'Call greet' }).click()
+  await page.getByText(/BAD_INPUT: .*executed: no/).waitFor()
+  await page.getByRole('button', { name: 'Call fail' }).click()
+  await page.getByText(/COMMAND_FAILED \(ECANNOT\).*it cannot.*executed: yes/).waitFor()
+  await service.state.delete('greeted')
+  await page.getByRole('button', { name: 'Read the state again' }).click()
+  await page.getByText('It has no entries.').waitFor()
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme })
+    t.strictSame(await violations(page), [], `axe, ${colorScheme}`)
+  }
+})
 
 t.test('a thousand instances come and go without jank', { skip }, async (t) => {
   const registry = KeyPair().publicKey

@@ -13,6 +13,8 @@ export interface Instance {
   /** What is wrong, where it fails; for who may reach everything. */
   reason?: string
   live: boolean
+  /** What streams to it may be for: an older gateway does not say. */
+  speaks?: readonly string[]
   seq: number
 }
 

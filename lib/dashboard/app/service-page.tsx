@@ -3,6 +3,7 @@ import type { Feed } from './feed.js'
 import { InstanceTable } from './instance-table.js'
 import { Charts } from './overview.js'
 import { rangeOf, type Service } from './services.js'
+import { speaks, Talk } from './talk.js'
 
 /** One role: its instances, its traffic, and how to call it. */
 export function ServicePage({
@@ -15,6 +16,7 @@ export function ServicePage({
   role: string
 }) {
   const newest = service?.versions[0]?.version
+  const range = `${role}@${newest ? rangeOf(newest) : '*'}`
   return (
     <>
       <nav aria-label="Breadcrumb" class="crumbs">
@@ -40,9 +42,10 @@ export function ServicePage({
           <p class="empty">Nobody serves {role} now.</p>
         )}
       </section>
+      {service && speaks(service.instances) && <Talk role={range} />}
       <section class="panel" aria-labelledby="calling">
         <h2 id="calling">How to call it</h2>
-        <Calls role={`${role}@${newest ? rangeOf(newest) : '*'}`} registry={feed.registry} />
+        <Calls role={range} registry={feed.registry} />
       </section>
     </>
   )
