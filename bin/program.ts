@@ -5,6 +5,7 @@ import type { Command } from './command.js'
 import { type Config, readConfig } from './config.js'
 import type { Lifetime } from './lifetime.js'
 import { foldName, injectedVariables, Settings } from './settings.js'
+import { withoutKeys } from './shown-key.js'
 import { say } from './talk.js'
 import { loadVerbs } from './verbs.js'
 
@@ -61,8 +62,9 @@ export class Program {
   failureOf(error: unknown): { text: string; exitCode: number } {
     const { message, stack } = reasonOf(error)
     const isMisuse = error instanceof SeaportError && USAGE_CODES.includes(error.code)
+    const text = this.#verbose ? `${stack}` : message.replaceAll(/\s*\n\s*/g, ' ')
     return {
-      text: this.#verbose ? `${stack}` : message.replaceAll(/\s*\n\s*/g, ' '),
+      text: isMisuse ? withoutKeys(text) : text,
       exitCode: isMisuse ? EXIT_USAGE : EXIT_FAILURE
     }
   }

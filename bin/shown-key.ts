@@ -2,10 +2,29 @@ import { toHex } from '../lib/identity.js'
 
 const SHOWN_LENGTH = 4
 
-/** A registry's public key, as it may be printed. What is none may be the seed, given by mistake, and is not repeated. */
+/**
+ * A registry's public key where it is printed as a whole. What is no public key may be the seed, given by mistake, and is
+ * not repeated. One seed in sixteen cannot be told from a public key, so everywhere else a key is shortened.
+ */
+export async function wholeKey(registryPublicKey: Buffer): Promise<string> {
+  return (await isPublic(registryPublicKey))
+    ? toHex(registryPublicKey)
+    : shownKey(registryPublicKey)
+}
+
+/** The beginning of a registry's public key, enough to see which is meant. */
 export async function shownKey(registryPublicKey: Buffer): Promise<string> {
+  const beginning = `${toHex(registryPublicKey).slice(0, SHOWN_LENGTH)}…`
+  if (await isPublic(registryPublicKey)) return beginning
+  return `${beginning}, which is no public key; is it the seed?`
+}
+
+/** Shortens words that are long enough to be a key or seed, and so may be a seed in the wrong place. */
+export function withoutKeys(text: string): string {
+  return text.replaceAll(/(?<![\w/])(\w{4})\w{36,}…?/g, '$1…')
+}
+
+async function isPublic(registryPublicKey: Buffer): Promise<boolean> {
   const { isPublicKey } = await import('../lib/public-key.js')
-  const hex = toHex(registryPublicKey)
-  if (isPublicKey(registryPublicKey)) return hex
-  return `${hex.slice(0, SHOWN_LENGTH)}…, which is no public key; is it the seed?`
+  return isPublicKey(registryPublicKey)
 }

@@ -11,7 +11,7 @@ import {
   REGISTRY_PUBLIC_KEY_FLAG
 } from '../flags.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
-import { shownKey } from '../shown-key.js'
+import { shownKey, wholeKey } from '../shown-key.js'
 import { say, waitAloud } from '../talk.js'
 
 const LOOPBACK = '127.0.0.1'
@@ -72,6 +72,7 @@ export const proxy: Command = {
 
     const { BALANCE_MODES, Consumer } = await import('../../lib/consumer.js')
     const registry = await shownKey(registryPublicKey)
+    const whole = await wholeKey(registryPublicKey)
     const consumer = lifetime.own(
       Consumer([role], {
         registryPublicKey,
@@ -89,7 +90,7 @@ export const proxy: Command = {
     )
     let waitingFor = `the registry ${registry}`
     consumer.on('connecting', () => {
-      console.log(`connecting to registry ${registry}`)
+      console.log(`connecting to registry ${whole}`)
     })
     consumer.on('connected', () => {
       console.log('connected to registry')

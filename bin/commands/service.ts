@@ -14,7 +14,7 @@ import {
 } from '../flags.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import type { Settings } from '../settings.js'
-import { shownKey } from '../shown-key.js'
+import { shownKey, wholeKey } from '../shown-key.js'
 import { say, waitAloud } from '../talk.js'
 
 /** Signals that mean nothing to us, and something to a command. Those that end us end it, too. */
@@ -143,6 +143,7 @@ export const service: Command = {
 
     const { Service } = await import('../../lib/service.js')
     const registry = await shownKey(registryPublicKey)
+    const whole = await wholeKey(registryPublicKey)
     const service = lifetime.own(
       Service({
         registryPublicKey,
@@ -176,7 +177,7 @@ export const service: Command = {
     let waitingFor = 'command' in origin ? `${command.join(' ')} to listen on its PORT` : registrar
     service.on('listening', () => console.log(`started p2p service on ${service.servicePublicKey}`))
     service.on('connecting', () => {
-      console.log(`connecting to registry ${registry}`)
+      console.log(`connecting to registry ${whole}`)
     })
     service.on('registered', (record: ServiceRecord) => {
       if (!registered) console.log(`registered service ${shown(record)}`)

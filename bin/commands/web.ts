@@ -13,7 +13,7 @@ import type { Lifetime } from '../lifetime.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { dataStats, printData } from '../output.js'
 import type { Settings } from '../settings.js'
-import { shownKey } from '../shown-key.js'
+import { shownKey, wholeKey } from '../shown-key.js'
 import { say, waitAloud } from '../talk.js'
 import { logFormat, WEB_FLAGS, webOptions, webRules } from '../web-flags.js'
 
@@ -74,13 +74,14 @@ export async function startWeb(
 ): Promise<Web> {
   const format = logFormat(settings)
   const registry = await shownKey(registryPublicKey)
+  const whole = await wholeKey(registryPublicKey)
   const options = { ...webOptions(settings), ...networkOptions(settings) }
   const { toJson, toLine, Web } = await import('../../lib/web.js')
   const { measuresOf } = await import('../../lib/metrics.js')
   const web = lifetime.own(
     Web({ ...options, registryPublicKey, keyPair, port, dir, timeout: Infinity })
   )
-  web.on('connecting', () => console.log(`connecting to registry ${registry}`))
+  web.on('connecting', () => console.log(`connecting to registry ${whole}`))
   web.on('connected', () => console.log('connected to registry'))
   web.on('failed', (error: Error) => say(error.message))
   for (const event of ['denied', 'notice'] as const)

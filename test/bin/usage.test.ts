@@ -4,8 +4,10 @@ import { helpOf } from '../../bin/help.js'
 import { Lifetime } from '../../bin/lifetime.js'
 import { Settings } from '../../bin/settings.js'
 import { loadVerb } from '../../bin/verbs.js'
+import { randomSeed } from '../../lib/core/keys.js'
 import { BALANCE_MODES } from '../../lib/dialing/balancer.js'
 import { SeaportError } from '../../lib/identity.js'
+import { isPublicKey } from '../../lib/public-key.js'
 import { Cli } from './cli.js'
 
 const KEY = '5b64a8956d8f2404c4f4b4e6f402ef439f610f7fe297718093641359130b0d45'
@@ -112,6 +114,38 @@ t.test('a misuse exits with 2, and with that line', async (t) => {
     t.match(stderr.replace(/\n$/, ''), line)
     t.equal(stderr.split('\n').length, 2, 'one line')
   }
+})
+
+t.test('a seed in the wrong place is not repeated', async (t) => {
+  const cli = new Cli(t)
+  const zBase32 = 'yzz4nwtq8ec3fwk8wkgbwkxcf4uepwrwaf6g93zbzqyuoxuk3fiy'
+  for (const seed of [KEY, zBase32]) {
+    for (const args of [
+      [seed],
+      ['seed', seed],
+      ['list', `--${seed}`],
+      ['proxy', '-r', 'a', '-p', seed, '--registryPublicKey', KEY],
+      [...SERVICE, '-p', '1', '-r', `a@${seed}`],
+      ['registry', '--registrySeed', seed, '--staleGrace', seed],
+      ['list', '--registryPublicKey', `${seed}0`]
+    ]) {
+      const { code, stdout, stderr } = await cli.ask(args)
+      t.equal(code, 2, stderr)
+      t.notMatch(stdout + stderr, seed.slice(0, 8))
+    }
+  }
+})
+
+t.test('a key that nobody answers for is shortened, since it may be the seed', async (t) => {
+  const cli = new Cli(t)
+  await cli.island()
+  const [passing] = Array.from({ length: 1000 }, randomSeed).filter(isPublicKey)
+  const key = passing?.toString('hex') ?? ''
+  const list = cli.start(['list', '--registryPublicKey', key])
+  const said = await list.waitForTalk('still searching for the registry ')
+  t.equal(said, `${key.slice(0, 4)}…`)
+  const { stdout, stderr } = await list.kill('SIGINT')
+  t.notMatch(stdout + stderr, key.slice(0, 8))
 })
 
 /** What the program does with a command line, without a process for each: the error that it ends with. */
