@@ -1,20 +1,17 @@
-import type { SeaportError } from '../../lib/core/errors.js'
-import { MEMORY } from '../../lib/link/memory.js'
-import type { Carrier } from '../../lib/link/stream.js'
-import { LinkStream } from '../../lib/link/stream.js'
-import { LINK_BUDGET, Window } from '../../lib/link/window.js'
 import { decodeBody, encodeBody } from '../../lib/messaging/body.js'
 import { Caller } from '../../lib/messaging/caller.js'
 import { Commands } from '../../lib/messaging/commands.js'
 import { EventRing } from '../../lib/messaging/event-ring.js'
 import { FrameReader } from '../../lib/messaging/frame-reader.js'
 import { decodeFrame, encodeFrame, type Frame } from '../../lib/messaging/frames.js'
+import { JsonLines } from '../../lib/messaging/json-lines.js'
 import { ParkedAnswers } from '../../lib/messaging/parked-answers.js'
 import { Responder } from '../../lib/messaging/responder.js'
 import { Subscriber } from '../../lib/messaging/subscriber.js'
 import { Subscription } from '../../lib/messaging/subscription.js'
 import { settled } from './line.js'
 import type { Target } from './mutants.js'
+import { feed, stream } from './stream.js'
 
 const token = Buffer.alloc(16, 3)
 const body = encodeBody({ a: [1, 'two', null] })
@@ -47,27 +44,6 @@ const HEARD: Frame[] = [
   { type: 15, seq: 5, name: 'TICK', body }
 ]
 
-/** A stream whose other end is this program. */
-function stream(): LinkStream {
-  const quiet = { schedule() {}, hasten() {}, cut() {}, finish() {} }
-  const carrier: Carrier = { path: 'dht', memory: MEMORY, ...quiet }
-  const window = new Window({ left: LINK_BUDGET })
-  return new LinkStream({ id: 1, purpose: '', carrier, credit: window.size, window })
-}
-
-/** Feeds a stream, and tells what it was cut with. */
-async function feed(stream: LinkStream, pieces: Buffer[]): Promise<void> {
-  let reason: SeaportError | null = null
-  stream.whenClosed((why) => {
-    reason ??= why
-  })
-  for (const piece of pieces) {
-    stream.receiveData(piece)
-    await settled()
-  }
-  if (reason) throw reason
-}
-
 export const messagingTargets: Record<string, Target> = {
   'frames of a conversation': {
     valid: [Buffer.concat([...ASKED, ...ANSWERED, ...HEARD].map(encodeFrame))],
@@ -95,6 +71,20 @@ export const messagingTargets: Record<string, Target> = {
       } finally {
         heard.destroy()
       }
+    }
+  },
+  'lines of a program': {
+    valid: [
+      Buffer.from('{"jsonrpc":"2.0","id":1,"result":{"a":1}}\n{"jsonrpc":"2.0","method":"event",'),
+      Buffer.from('"params":{"type":"TICK","data":1}}\n\n')
+    ],
+    read(pieces) {
+      let [values, bad] = [0, 0]
+      const lines = new JsonLines({ maxBytes: 64, onvalue: () => values++, onbad: () => bad++ })
+      for (const piece of pieces) lines.push(piece)
+      const newlines = Buffer.concat(pieces).filter((byte) => byte === 0x0a).length
+      // One that is too long is told before its end.
+      if (values + bad > newlines + 1) throw new Error('more lines than there were')
     }
   },
   'who hears events': {

@@ -1,14 +1,25 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import { SeaportError } from '../../lib/core/errors.js'
 import { KeyPair, toHex } from '../../lib/core/keys.js'
 import { decodeBody, encodeBody } from '../../lib/messaging/body.js'
+import { ANSWER, CALL, encodeFrame, HELLO } from '../../lib/messaging/frames.js'
 import { StateCopy } from '../../lib/messaging/state/copy.js'
+import { HandOver } from '../../lib/messaging/state/hand-over.js'
 import { Journal } from '../../lib/messaging/state/journal.js'
 import { State } from '../../lib/messaging/state/state.js'
-import type { SignedEntry } from '../../lib/messaging/state/statements.js'
+import {
+  type Head,
+  type SignedEntry,
+  signClaim,
+  signHead
+} from '../../lib/messaging/state/statements.js'
 import { readStored } from '../../lib/messaging/state/stored.js'
+import { TakeOver } from '../../lib/messaging/state/take-over.js'
+import { settled } from './line.js'
 import type { Target } from './mutants.js'
+import { feed, stream } from './stream.js'
 
 const scope = { registry: '01'.repeat(32), role: 'agent' }
 const peer = '02'.repeat(32)
@@ -64,15 +75,100 @@ function read(bytes: Buffer | undefined): unknown {
   return decodeBody({ kind: 'json', bytes: bytes ?? Buffer.alloc(0) })
 }
 
+/** An answer to a newcomer, as a frame. */
+function answer(id: number, bytes: Buffer): Buffer {
+  return encodeFrame({ type: ANSWER, id, body: { kind: 'json', bytes } })
+}
+
+/** What a newcomer asks, as a frame. */
+function ask(id: number, name: string, data: unknown): Buffer {
+  const call = { type: CALL, id, timeLeft: 1000, isStreaming: false, meta: {} } as const
+  return encodeFrame({ ...call, name, body: encodeBody(data) })
+}
+
+/** A session of who takes over, and one of who says that it has done so; both of a key that nobody named. */
+function askedBy(stranger: KeyPair, former: Head): Buffer[] {
+  const key = toHex(stranger.publicKey)
+  const claim = signClaim(scope, { key, from: former.owner }, stranger)
+  const { rev, hash } = former
+  const head = signHead(scope, { term: former.term + 1, rev, hash, successors: [] }, stranger)
+  return [
+    encodeFrame({ type: HELLO, version: 1 }),
+    ask(1, 'takeover', { claim, version: '2.0.0' }),
+    ask(2, 'ready', { rev }),
+    ask(3, 'taken', {}),
+    ask(4, 'yield', { version: '2.0.0', head, succession: { former, claim } })
+  ]
+}
+
 export async function stateTargets(t: Test): Promise<Record<string, Target>> {
   const { dir, path, keyPair, changes, snapshot, versions, state, other } = await written(t)
   const isTrue = (rev: number | undefined, content: string) => versions.get(rev ?? 0) === content
   let mutants = 0
+  const stranger = KeyPair('06'.repeat(32))
+  const newcomer = KeyPair('04'.repeat(32))
+  const owner = toHex(keyPair.publicKey)
+  const over = signClaim(scope, { key: toHex(newcomer.publicKey), from: owner }, keyPair)
+  const rev = state.head?.rev ?? 0
+  const last = encodeBody(await state.read(null)).bytes
+  const rest = Buffer.from(state.changesSince(rev, over).text)
   return {
+    'a stranger who wants a state': {
+      valid: askedBy(stranger, state.head as Head),
+      async read(pieces) {
+        const moved: string[] = []
+        const handOver = new HandOver({
+          scope,
+          state,
+          keyPair,
+          mayServe: () => false,
+          isRegistered: () => null,
+          onmoved: (key) => moved.push(key),
+          onnotice: () => {}
+        })
+        const heard = stream()
+        handOver.take(heard, stranger.publicKey)
+        try {
+          await feed(heard, pieces)
+        } finally {
+          handOver.close()
+          heard.destroy()
+        }
+        return moved
+      },
+      mayAccept: (moved) => (moved as string[]).length === 0
+    },
+    'a state as it is handed over': {
+      valid: [encodeFrame({ type: HELLO, version: 1 }), answer(1, last), answer(2, rest)],
+      async read(pieces) {
+        const heard = stream()
+        const streams = [heard]
+        const takeOver = new TakeOver(owner, {
+          scope,
+          version: '2.0.0',
+          keyPair: newcomer,
+          processKeyPair: newcomer,
+          open: async () => {
+            const next = streams.pop()
+            if (next) return next
+            throw SeaportError.LINK_LOST('there was one')
+          }
+        })
+        const begun = takeOver.begin()
+        // What it was fed with is over, whatever came of it.
+        const fed = settled().then(() => feed(heard, pieces).catch(() => {}))
+        void fed.then(settled).then(() => heard.destroy())
+        const heritage = await begun
+        if (heritage === 'lost') throw SeaportError.LINK_LOST('it broke off')
+        if (heritage && !isTrue(heritage.head.rev, signedContentOf(heritage.entries))) {
+          throw new Error('what was handed over was never signed')
+        }
+      }
+    },
     'a state as it is copied': {
       valid: [snapshot, ...changes.slice(2)],
       async read([first, ...rest]) {
-        const copy = new StateCopy(scope, toHex(keyPair.publicKey))
+        const copy = new StateCopy(scope, owner)
         const refusals: unknown[] = []
         await copy.takeSnapshot(read(first)).catch((error) => refusals.push(error))
         for (const change of rest) {
