@@ -88,6 +88,7 @@ t.test(
     const pid = await pidOf(instance)
     await instance.leave()
     process.kill(pid, 'SIGKILL')
+    while (await statOf(pid)) await pause()
     const next = new AppInstance(options)
     next.start()
     await until(next, 'passing')
