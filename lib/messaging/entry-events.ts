@@ -1,9 +1,9 @@
 import { SeaportError } from '../core/errors.js'
-import { type Body, decodeBody } from './body.js'
+import { decodeBody } from './body.js'
 import { EVENTS } from './conversation.js'
 import type { Cursor } from './frames.js'
 import { checkName, OWN_PREFIX } from './names.js'
-import { Subscription, type SubscriptionOptions } from './subscription.js'
+import { type HeardEvent, Subscription, type SubscriptionOptions } from './subscription.js'
 
 /** Where an event comes from, and what came before. */
 export interface EventOrigin {
@@ -77,7 +77,8 @@ const FROM_ITS_START: Cursor = { epoch: 0, seq: 0 }
 /** The events of all instances of a role, of those that come later, too. */
 export class EntryEvents {
   readonly #options: EntryEventsOptions
-  readonly #listeners = new Map<string, Set<EventListener>>()
+  /** Lists are replaced, and not changed: they are gone through when an event comes. */
+  readonly #listeners = new Map<string, readonly EventListener[]>()
   readonly #followed = new Map<string, Followed>()
   readonly #remembered = new Map<string, Cursor>()
   readonly #waiting = new Set<() => void>()
@@ -100,8 +101,8 @@ export class EntryEvents {
     if (this.#isClosed) throw SeaportError.CLOSED('the consumer was closed')
     for (const [key, cursor] of Object.entries(after)) this.#remember(key, { ...cursor })
     const isNew = !this.#listeners.has(type)
-    const listeners = this.#listeners.get(type) ?? new Set()
-    this.#listeners.set(type, listeners.add(listener))
+    const listeners = this.#listeners.get(type) ?? []
+    if (!listeners.includes(listener)) this.#listeners.set(type, [...listeners, listener])
     if (!this.#stop) this.#start()
     else if (isNew) this.#updateAll()
     return this
@@ -109,8 +110,13 @@ export class EntryEvents {
 
   /** Hears no more. After the last one nothing is sent here any more. */
   off(type: string, listener: EventListener): this {
-    const listeners = this.#listeners.get(type)
-    if (!listeners?.delete(listener) || listeners.size > 0) return this
+    const listeners = this.#listeners.get(type) ?? []
+    const others = listeners.filter((other) => other !== listener)
+    if (others.length === listeners.length) return this
+    if (others.length > 0) {
+      this.#listeners.set(type, others)
+      return this
+    }
     this.#listeners.delete(type)
     if (this.#listeners.size > 0) this.#updateAll()
     else this.#end()
@@ -186,7 +192,7 @@ export class EntryEvents {
       remotePublicKey: Buffer.from(key, 'hex'),
       after: this.#remembered.get(key) ?? from,
       types: () => this.#types,
-      onevent: (type, body, at) => this.#onevent(type, body, { ...at, instance: key }),
+      onevent: (event) => this.#onevent(key, event),
       onsubscribed: () => {
         followed.isSubscribed = true
         for (const listener of this.#streamListeners) listener.onsubscribed(key)
@@ -230,13 +236,22 @@ export class EntryEvents {
     if (this.#remembered.size > MAX_REMEMBERED && oldest) this.#remembered.delete(oldest)
   }
 
-  #onevent(type: string, body: Body, at: Omit<EventOrigin, 'type' | 'version'>) {
-    const all = type.startsWith(OWN_PREFIX) ? undefined : this.#listeners.get('*')
-    const listeners = [...(this.#listeners.get(type) ?? []), ...(all ?? [])]
-    const { version = '' } = this.#followed.get(at.instance) ?? {}
+  #onevent(instance: string, event: HeardEvent) {
+    const { name } = event
+    this.#call(this.#listeners.get(name), instance, event)
+    if (!name.startsWith(OWN_PREFIX)) this.#call(this.#listeners.get('*'), instance, event)
+  }
+
+  /** Each has what was told for itself. */
+  #call(
+    listeners: readonly EventListener[] = [],
+    instance: string,
+    { name: type, body, epoch, seq, missed }: HeardEvent
+  ) {
     for (const listener of listeners) {
+      const version = this.#followed.get(instance)?.version ?? ''
       try {
-        listener(decodeBody(body), { type, version, ...at })
+        listener(decodeBody(body), { type, instance, version, epoch, seq, missed })
       } catch (error) {
         const text = `a listener to events has thrown: ${(error as Error)?.message}`
         this.#options.onnotice(SeaportError.COMMAND_FAILED(text, error))

@@ -216,7 +216,7 @@ export function decodeFrame(bytes: Buffer): Frame | null {
       return { type, version: reader.uint8() }
     case CALL: {
       const [id, timeLeft, flags] = [reader.uint32(), reader.uint32(), reader.uint8()]
-      const name = reader.take(reader.uint8()).toString()
+      const name = reader.text(reader.uint8())
       const metaLength = reader.uint16()
       if (metaLength > MAX_META_BYTES) throw SeaportError.BAD_MESSAGE('a call with too much meta')
       const meta = parseMeta(reader.take(metaLength))
@@ -230,8 +230,8 @@ export function decodeFrame(bytes: Buffer): Frame | null {
     }
     case FAILURE: {
       const [id, executed] = [reader.uint32(), executedOf(EXECUTED[reader.uint8()])]
-      const code = reader.take(reader.uint8()).toString()
-      const handlerCode = reader.take(reader.uint8()).toString()
+      const code = reader.text(reader.uint8())
+      const handlerCode = reader.text(reader.uint8())
       const text = reader.rest().subarray(0, MAX_TEXT_BYTES).toString()
       return { type, id, executed, code, handlerCode, text }
     }
@@ -246,7 +246,7 @@ export function decodeFrame(bytes: Buffer): Frame | null {
       return { type }
     case EMIT: {
       const flags = reader.uint8()
-      const name = reader.take(reader.uint8()).toString()
+      const name = reader.text(reader.uint8())
       return { type, name, body: bodyOf(flags, reader.rest()) }
     }
     case SUBSCRIBE: {
@@ -261,7 +261,7 @@ export function decodeFrame(bytes: Buffer): Frame | null {
       return { type, count: reader.uint32() }
     case EVENT: {
       const [seq, flags] = [reader.uint48(), reader.uint8()]
-      const name = reader.take(reader.uint8()).toString()
+      const name = reader.text(reader.uint8())
       return { type, seq, name, body: bodyOf(flags, reader.rest()) }
     }
     default:
@@ -364,6 +364,11 @@ class Reader {
   take(byteLength: number): Buffer {
     this.#advance(byteLength)
     return this.#bytes.subarray(this.#at - byteLength, this.#at)
+  }
+
+  text(byteLength: number): string {
+    this.#advance(byteLength)
+    return this.#bytes.toString('utf8', this.#at - byteLength, this.#at)
   }
 
   rest(): Buffer {

@@ -5,12 +5,20 @@ import type { Body } from './body.js'
 import { Conversation, EVENTS } from './conversation.js'
 import { type Cursor, EVENT, FAILURE, type Frame, MISSED, SUBSCRIBE, SUBSCRIBED } from './frames.js'
 
+/** An event as it came. */
+export interface HeardEvent extends Cursor {
+  name: string
+  body: Body
+  /** How many that were wanted were lost before it. */
+  missed: number
+}
+
 export interface SubscriptionOptions
   extends Pick<LastingStreamOptions, 'pool' | 'remotePublicKey' | 'backoffs'> {
   /** Where to go on; null to begin with what comes next. */
   after: Cursor | null
   types: () => string[]
-  onevent: (name: string, body: Body, at: Cursor & { missed: number }) => void
+  onevent: (event: HeardEvent) => void
   /** It is being listened from now on. */
   onsubscribed: () => void
   /** The instance does not let us hear its events; it is asked again later. */
@@ -106,7 +114,7 @@ export class Subscription {
     this.#hasHeard = true
     const missed = this.#missed
     this.#missed = 0
-    this.#options.onevent(name, body, { epoch: cursor.epoch, seq, missed })
+    this.#options.onevent({ name, body, epoch: cursor.epoch, seq, missed })
   }
 
   #onfailed(reason: SeaportError) {

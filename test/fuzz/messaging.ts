@@ -127,7 +127,7 @@ export const messagingTargets: Record<string, Target> = {
         remotePublicKey: Buffer.alloc(32),
         after: null,
         types: () => ['*'],
-        onevent: (_name, _body, at) => {
+        onevent: (at) => {
           if (at.seq <= seq && at.epoch === 5) throw new Error('an event twice')
           if (at.epoch === 5) seq = at.seq
         },
