@@ -18,6 +18,8 @@ const TURN_OVERHEAD_BYTES = 64
 const FRAMES_WORTH_A_PACKET = 16
 /** So many urgent frames leave together before the turn of the event loop ends, so that both ends work at once. */
 const URGENT_TOGETHER = 16
+/** Urgent frames that come one after the other are closer than this, in ms: to send each alone takes as long. */
+const APART_MS = 0.02
 /** Full packets that may leave before the turn of the event loop ends: about 2 ms of work, for which all else waits. */
 const MAX_EARLY_PACKETS = 16
 /** A frame waits at most this long for others to leave with it, in ms. */
@@ -48,9 +50,11 @@ export class Outbox {
   #arrivals = 0
   #arrivalsBefore = 0
   #waitsSince = 0
-  /** Frames that others wait for, which came since the end of the last turn, and in the turn before. */
+  /** Urgent frames that came since the end of the last turn and did not leave alone, and those of the turn before. */
   #urgent = 0
   #urgentBefore = 0
+  /** When the last one came. */
+  #urgentAt = -Infinity
   /** Full packets that left since the end of the last turn. */
   #early = 0
   /** Whether a stream has so much to send that waiting for others gains nothing. */
@@ -73,27 +77,24 @@ export class Outbox {
     this.#flushSoon()
   }
 
-  /** Gives the stream its turn soon. */
-  schedule(stream: LinkStream) {
+  /**
+   * Gives the stream its turn soon.
+   *
+   * @param isUrgent somebody waits for what it has to send. It leaves at once if it is likely to be alone, and else
+   *   together with what else is urgent in this turn of the event loop.
+   */
+  schedule(stream: LinkStream, isUrgent = false) {
     if (this.#isClosed) return
     if (!stream.isScheduled) this.#add(stream)
     if (stream.unsent >= QUANTUM_BYTES) this.#hasBulk = true
     if (this.#mayLeaveEarly(stream)) {
       this.#early++
       this.flush()
+    } else if (isUrgent && this.#isTimeForUrgent()) {
+      this.flush()
     } else {
       this.#flushSoon()
     }
-  }
-
-  /**
-   * Somebody waits for what was scheduled just now. It leaves at once if it is likely to be alone, and else together
-   * with what else is urgent in this turn of the event loop.
-   */
-  hasten() {
-    this.#urgent++
-    const isLone = this.#urgent === 1 && this.#urgentBefore <= 1
-    if (isLone || this.#urgent % URGENT_TOGETHER === 0) this.flush()
   }
 
   forget(stream: LinkStream) {
@@ -168,6 +169,16 @@ export class Outbox {
   /** Whether the stream fills a packet and no other stream waits for its turn. */
   #mayLeaveEarly({ unsent }: LinkStream): boolean {
     return unsent >= PACKET_BYTES && this.#ready.length === 1 && this.#early < MAX_EARLY_PACKETS
+  }
+
+  /** Whether an urgent frame is alone, or so many have come that they may leave. */
+  #isTimeForUrgent(): boolean {
+    const now = performance.now()
+    const isApart = now - this.#urgentAt >= APART_MS
+    this.#urgentAt = now
+    if (isApart && this.#urgent === 0 && this.#urgentBefore <= 1) return true
+    this.#urgent++
+    return this.#urgent % URGENT_TOGETHER === 0
   }
 
   #isWorthWaiting(): boolean {

@@ -2,6 +2,8 @@ import type { SeaportError } from '../core/errors.js'
 
 /** Who takes what a stream brings: one for each stream, from when it is attached. */
 export interface Sink {
+  /** It has copied what it keeps when `ondata` returns, so that what it is handed need not be a copy. */
+  readonly isCopying?: boolean
   /** False holds back what follows, until `resume`. */
   ondata(bytes: Buffer): boolean
   /** The other side has ended; it may still read. */

@@ -20,10 +20,8 @@ import type { Window } from './window.js'
 export interface Carrier {
   readonly path: Path
   readonly memory: StreamMemory
-  /** The stream has something to send, and is to have its turn soon. */
-  schedule(stream: LinkStream): void
-  /** Somebody waits for what was scheduled just now. */
-  hasten(): void
+  /** The stream has something to send, for which somebody may wait, and is to have its turn soon. */
+  schedule(stream: LinkStream, isUrgent?: boolean): void
   /** The stream was cut here, with this code for the other side. */
   cut(stream: LinkStream, code: string): void
   /** Both sides have ended, no more frames will come or go. */
@@ -41,7 +39,7 @@ export interface LinkStreamOptions {
 }
 
 /**
- * Received pieces that are smaller are copied. A slice keeps the whole buffer alive that was read from the socket, up
+ * Received pieces that are smaller are copied if they are kept. A slice keeps the whole buffer alive that was read from the socket, up
  * to 256 KiB. So many small pieces for a reader that stalls would hold far more memory than the window allows.
  */
 const COPY_BELOW_BYTES = 32 * 1024
@@ -124,21 +122,20 @@ export class LinkStream implements SinkSource, Holder {
     return new LinkDuplex(this)
   }
 
-  /** Takes the bytes to send. False asks to wait for `ondrain`. */
-  write(chunk: Buffer): boolean {
+  /**
+   * Takes the bytes to send. False asks to wait for `ondrain`.
+   *
+   * @param isUrgent somebody waits for them, so that they are not to wait for what comes next
+   */
+  write(chunk: Buffer, isUrgent?: boolean): boolean {
     if (this.#isClosed || this.#isEnding) return false
     if (chunk.byteLength > 0) {
       this.#outgoing.push(chunk)
       this.#unsent.put(chunk.byteLength)
-      this.#carrier.schedule(this)
+      this.#carrier.schedule(this, isUrgent)
     }
     this.#needsDrain = this.#unsent.bytes >= this.#carrier.memory.share
     return !this.#needsDrain
-  }
-
-  /** Lets what was written leave soon, since somebody waits for it: without waiting for what the next turn brings. */
-  hasten() {
-    if (this.#unsent.bytes > 0) this.#carrier.hasten()
   }
 
   /** Says that there is no more to send; calls back when that has left. */
@@ -184,11 +181,12 @@ export class LinkStream implements SinkSource, Holder {
 
   receiveData(bytes: Buffer): boolean {
     if (this.#remoteHasEnded || !this.#window.receive(bytes.byteLength)) return false
-    const kept = bytes.byteLength < COPY_BELOW_BYTES ? Buffer.from(bytes) : bytes
-    if (this.#sink && this.#isFlowing && this.#incoming.length === 0) this.#hand(this.#sink, kept)
-    else {
-      this.#incoming.push(kept)
-      this.#unread.put(kept.byteLength)
+    const sink = this.#sink
+    if (sink && this.#isFlowing && this.#incoming.length === 0) {
+      this.#hand(sink, sink.isCopying ? bytes : kept(bytes))
+    } else {
+      this.#incoming.push(kept(bytes))
+      this.#unread.put(bytes.byteLength)
     }
     this.#deliver()
     return true
@@ -333,4 +331,8 @@ export class LinkStream implements SinkSource, Holder {
   #isOutOfCredit(): boolean {
     return this.#credit <= FRAME_COST
   }
+}
+
+function kept(bytes: Buffer): Buffer {
+  return bytes.byteLength < COPY_BELOW_BYTES ? Buffer.from(bytes) : bytes
 }

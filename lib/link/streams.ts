@@ -245,12 +245,8 @@ export class Streams implements Carrier, Answering {
 
   // What a stream asks of those who carry it.
 
-  schedule(stream: LinkStream) {
-    if (this.#streams.get(stream.id) === stream) this.#outbox.schedule(stream)
-  }
-
-  hasten() {
-    this.#outbox.hasten()
+  schedule(stream: LinkStream, isUrgent?: boolean) {
+    if (this.#streams.get(stream.id) === stream) this.#outbox.schedule(stream, isUrgent)
   }
 
   cut(stream: LinkStream, code: string) {

@@ -22,7 +22,7 @@ export const MAX_BODY_LIMIT_BYTES = 64 * 1024 * 1024
 /** Deeper JSON is refused: whoever walks through it by recursion would run out of stack. */
 const MAX_DEPTH = 256
 
-const NONE: Body = { kind: 'none', bytes: Buffer.alloc(0) }
+export const NO_BODY: Body = { kind: 'none', bytes: Buffer.alloc(0) }
 const BACKSLASH = 0x5c
 const QUOTE = 0x22
 
@@ -32,13 +32,18 @@ const QUOTE = 0x22
  * @throws TypeError for what is no JSON, as for a cycle or a BigInt
  */
 export function encodeBody(value: unknown): Body {
-  if (value === undefined) return NONE
+  if (value === undefined) return NO_BODY
   if (value instanceof Uint8Array) {
     return { kind: 'bytes', bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength) }
   }
   const json = value instanceof JsonText ? value.text : JSON.stringify(value)
   if (json === undefined) throw new TypeError(`${typeof value} is no JSON`)
   return { kind: 'json', bytes: Buffer.from(json) }
+}
+
+/** For who keeps a body of a frame: what it is a piece of would stay in memory with it. */
+export function copyOf({ kind, bytes }: Body): Body {
+  return { kind, bytes: Buffer.from(bytes) }
 }
 
 /**

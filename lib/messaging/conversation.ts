@@ -37,6 +37,7 @@ export interface ConversationOptions {
  * loop leaves together, and a frame that is alone leaves at once.
  */
 export class Conversation implements Sink {
+  readonly isCopying = true
   readonly #stream: LinkStream
   readonly #options: ConversationOptions
   readonly #reader: FrameReader
@@ -76,9 +77,7 @@ export class Conversation implements Sink {
   /** The same for a frame that is sent to many. */
   sendEncoded(frame: Buffer): boolean {
     if (this.#isClosed || this.#isEnding) return true
-    const isWelcome = this.#stream.write(frame)
-    this.#stream.hasten()
-    return isWelcome
+    return this.#stream.write(frame, true)
   }
 
   /** Says nothing more. What was said before arrives. */

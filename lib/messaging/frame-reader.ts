@@ -11,7 +11,13 @@ export interface FrameReaderOptions<F = Frame> {
   hold?: ((bytes: number) => void) | undefined
 }
 
-/** Puts frames together from what comes in pieces, and holds no more than one that is not whole yet. */
+/** Smaller pieces are copied if they are kept: they may be part of a buffer that is much larger. */
+const COPY_BELOW_BYTES = 32 * 1024
+
+/**
+ * Puts frames together from what comes in pieces, and holds no more than one that is not whole yet. Who takes a frame
+ * and keeps bytes of it for longer copies them.
+ */
 export class FrameReader<F = Frame> {
   readonly #maxBytes: number
   readonly #onframe: (frame: F) => void
@@ -35,18 +41,17 @@ export class FrameReader<F = Frame> {
   /** @throws BAD_MESSAGE, TOO_LARGE, and what `hold` does */
   push(piece: Buffer) {
     if (this.#isStopped) return
-    this.#pieces.push(piece)
-    this.#size += piece.byteLength
-    if (this.#size < this.#needed) return this.#count()
-    const bytes = this.#pieces.length === 1 ? piece : Buffer.concat(this.#pieces, this.#size)
-    this.#pieces.length = 0
-    this.#size = 0
+    if (this.#size + piece.byteLength < this.#needed) return this.#keep(piece)
+    let bytes = piece
+    if (this.#size > 0) {
+      this.#pieces.push(piece)
+      bytes = Buffer.concat(this.#pieces, this.#size + piece.byteLength)
+      this.#pieces.length = 0
+      this.#size = 0
+    }
     this.#counted = 0
     const rest = this.#read(bytes)
-    if (rest.byteLength === 0 || this.#isStopped) return
-    this.#pieces.push(rest)
-    this.#size = rest.byteLength
-    this.#count()
+    if (rest.byteLength > 0 && !this.#isStopped) this.#keep(rest)
   }
 
   /** Reads no more, not even what has come already. */
@@ -55,7 +60,9 @@ export class FrameReader<F = Frame> {
     this.#pieces.length = 0
   }
 
-  #count() {
+  #keep(piece: Buffer) {
+    this.#pieces.push(piece.byteLength < COPY_BELOW_BYTES ? Buffer.from(piece) : piece)
+    this.#size += piece.byteLength
     this.#hold?.(this.#size - this.#counted)
     this.#counted = this.#size
   }

@@ -1,6 +1,6 @@
 import { SeaportError } from '../core/errors.js'
 import type { Executed } from '../core/executed.js'
-import { type Body, decodeBody, encodeBody } from './body.js'
+import { type Body, copyOf, decodeBody, encodeBody, NO_BODY } from './body.js'
 import { type CallContext, type Inherited, inherited } from './call-context.js'
 import { type CommandContract, validate } from './contract.js'
 import { DEADLINES, type Timed, type Waiting } from './deadlines.js'
@@ -45,10 +45,16 @@ export interface RunOptions {
 export class Run implements Timed, Inherited {
   readonly beganAt = performance.now()
   readonly deadline: number
+  readonly id: number
+  readonly name: string
+  readonly meta: Meta
+  readonly #isStreaming: boolean
+  readonly #timeLeft: number
   readonly #options: RunOptions
-  readonly #incoming: Incoming
   readonly #replies: Replies
   readonly #waiting: Waiting
+  /** Until it is read. */
+  #body: Body
   #abort: AbortController | null = null
   #ended: SeaportError | null = null
   #isQueued = false
@@ -57,11 +63,20 @@ export class Run implements Timed, Inherited {
   #isExecuting = false
   #isReplied = false
 
-  constructor(incoming: Incoming, replies: Replies, options: RunOptions) {
+  constructor(
+    { id, name, meta, body, timeLeft, isStreaming }: Incoming,
+    replies: Replies,
+    options: RunOptions
+  ) {
+    this.id = id
+    this.name = name
+    this.meta = meta
+    this.#body = body
+    this.#isStreaming = isStreaming
     this.#options = options
-    this.#incoming = incoming
     this.#replies = replies
-    this.deadline = this.beganAt + Math.min(incoming.timeLeft, MAX_TIMEOUT_MS)
+    this.#timeLeft = Math.min(timeLeft, MAX_TIMEOUT_MS)
+    this.deadline = this.beganAt + this.#timeLeft
     this.#waiting = DEADLINES.start(this)
   }
 
@@ -71,18 +86,6 @@ export class Run implements Timed, Inherited {
 
   get isReplied(): boolean {
     return this.#isReplied
-  }
-
-  get id(): number {
-    return this.#incoming.id
-  }
-
-  get name(): string {
-    return this.#incoming.name
-  }
-
-  get meta(): Meta {
-    return this.#incoming.meta
   }
 
   /** For its handler, which seldom looks at it; and it costs more than all else here. */
@@ -95,6 +98,7 @@ export class Run implements Timed, Inherited {
   /** It is not its turn yet, and who called is told so. */
   queue() {
     this.#isQueued = true
+    this.#body = copyOf(this.#body)
     this.#replies.queued(this.id)
   }
 
@@ -104,7 +108,8 @@ export class Run implements Timed, Inherited {
     this.#isStarted = true
     if (this.#isQueued) this.#replies.started(this.id)
     const { contract } = this.#options
-    const { body } = this.#incoming
+    const body = this.#body
+    this.#body = NO_BODY
     if (contract.input) {
       validInput(contract, body).then(
         (data) => this.#execute(data),
@@ -131,7 +136,7 @@ export class Run implements Timed, Inherited {
   }
 
   onlate() {
-    this.cancel(SeaportError.DEADLINE(`it was not done within ${this.#incoming.timeLeft} ms`))
+    this.cancel(SeaportError.DEADLINE(`it was not done within ${this.#timeLeft} ms`))
   }
 
   /** What is answered at once, and not to be validated, has no promise made for it. */
@@ -145,7 +150,7 @@ export class Run implements Timed, Inherited {
     try {
       const result = inherited.run(this, handler, data, new Context(this, this.#replies.peer))
       const isLater = isThenable(result) || isIterable(result)
-      if (isLater || contract.output || this.#incoming.isStreaming) {
+      if (isLater || contract.output || this.#isStreaming) {
         // An async generator runs where it is asked for its items.
         this.#settle(inherited.run(this, () => this.#answerLater(result)))
       } else {
@@ -169,13 +174,13 @@ export class Run implements Timed, Inherited {
     if (isIterable(result)) return this.#answerInItems(result)
     const body = this.#bodyOf(await this.#valid(result))
     if (this.#isReplied) return
-    if (!this.#incoming.isStreaming) return this.#reply(body)
+    if (!this.#isStreaming) return this.#reply(body)
     await this.#replies.item(this.id, body)
     this.#reply(encodeBody(undefined))
   }
 
   async #answerInItems(items: AsyncIterable<unknown>) {
-    if (!this.#incoming.isStreaming) {
+    if (!this.#isStreaming) {
       throw SeaportError.BAD_OUTPUT(`${this.name} answers in items: ask with stream, not send`)
     }
     // Leaving the loop ends the generator, and with it what that has open.

@@ -1,6 +1,6 @@
 import { Abort, type Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
-import type { Body } from './body.js'
+import { type Body, copyOf } from './body.js'
 import type { Caller, Outgoing } from './caller.js'
 import { SINGLE_CALL } from './conversation.js'
 import { noInstance, type SendingOptions, WORTH_ANOTHER } from './sending.js'
@@ -20,7 +20,7 @@ class Items {
   }
 
   add(body: Body) {
-    this.#waiting.push(body)
+    this.#waiting.push(copyOf(body))
     this.#onchange?.()
   }
 

@@ -70,7 +70,6 @@ async function feed(pieces: Buffer[], listen: (stream: LinkStream) => unknown) {
     path: 'dht',
     memory: MEMORY,
     schedule() {},
-    hasten() {},
     cut() {},
     finish() {}
   }

@@ -6,7 +6,7 @@ import { settled } from './line.js'
 
 /** A stream whose other end is this program. */
 export function stream(): LinkStream {
-  const quiet = { schedule() {}, hasten() {}, cut() {}, finish() {} }
+  const quiet = { schedule() {}, cut() {}, finish() {} }
   const carrier: Carrier = { path: 'dht', memory: MEMORY, ...quiet }
   const window = new Window({ left: LINK_BUDGET })
   return new LinkStream({ id: 1, purpose: '', carrier, credit: window.size, window })

@@ -57,10 +57,9 @@ t.test('what somebody waits for leaves at once if it is alone, and else together
   const packets: number[] = []
   const outbox = outboxOf((frames) => packets.push(frames.length) > 0)
   const streams = Array.from({ length: 3 }, () => streamOf(outbox))
-  const say = (stream: LinkStream | undefined) => {
-    stream?.write(CHUNK.subarray(0, 100))
-    outbox.hasten()
-  }
+  let now = 0
+  t.intercept(performance, 'now', { value: () => now })
+  const say = (stream: LinkStream | undefined) => stream?.write(CHUNK.subarray(0, 100), true)
   say(streams[0])
   t.strictSame(packets, [1], 'it may be alone')
   say(streams[1])
@@ -68,10 +67,12 @@ t.test('what somebody waits for leaves at once if it is alone, and else together
   t.strictSame(packets, [1], 'it was not')
   await turn()
   t.strictSame(packets, [1, 2])
+  now += 1
   say(streams[0])
   t.strictSame(packets, [1, 2], 'and others may come this time')
   await turn()
   t.strictSame(packets, [1, 2, 1])
+  now += 1
   say(streams[0])
   t.strictSame(packets, [1, 2, 1, 1])
 })
@@ -139,8 +140,7 @@ function streamOf(outbox: Outbox): LinkStream {
     carrier: {
       path: 'dht',
       memory: MEMORY,
-      schedule: (stream) => outbox.schedule(stream),
-      hasten() {},
+      schedule: (stream, isUrgent) => outbox.schedule(stream, isUrgent),
       cut() {},
       finish() {}
     },

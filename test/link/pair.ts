@@ -101,7 +101,7 @@ export async function streamPair(t: Test, options?: Parameters<typeof linkPair>[
 
 /** A stream that leads nowhere. */
 export function idleStream(): LinkStream {
-  const quiet = { schedule() {}, hasten() {}, cut() {}, finish() {} }
+  const quiet = { schedule() {}, cut() {}, finish() {} }
   const carrier = { path: 'dht' as const, memory: MEMORY, ...quiet }
   const window = new Window({ left: LINK_BUDGET })
   return new LinkStream({ id: 1, purpose: '', carrier, credit: window.size, window })
