@@ -14,7 +14,7 @@ const skip = existsSync(SCRIPT) ? false : 'there is no script(1) to make a termi
 t.test('a token is replaced only when that is said', async (t) => {
   const cli = new Cli(t)
   const file = cli.path('access.txt')
-  const access = (...args: string[]) => cli.run(['access', '--auth', file, '--reach', '*', ...args])
+  const access = (...args: string[]) => cli.ask(['access', '--auth', file, '--reach', '*', ...args])
   const first = (await access('--token', 'ci')).stdout.trim()
   const again = await access('--token', 'ci')
   t.equal(again.code, 2)

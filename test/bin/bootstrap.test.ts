@@ -57,7 +57,7 @@ t.test('a port that is taken is refused with a code', async (t) => {
   t.teardown(() => socket.close())
   await once(socket, 'listening')
   const { port } = socket.address()
-  const { code, stdout, stderr } = await new Cli(t).run(['bootstrap', '--port', `${port}`])
+  const { code, stdout, stderr } = await new Cli(t).ask(['bootstrap', '--port', `${port}`])
   t.equal(code, 1)
   t.equal(stdout, '')
   t.match(stderr, /^PORT_IN_USE: .*\n$/)
@@ -67,7 +67,7 @@ t.test('a port that is taken is refused with a code', async (t) => {
 t.test('an address that nobody can reach is refused', async (t) => {
   const cli = new Cli(t)
   for (const host of ['0.0.0.0', 'example.org', '::1']) {
-    const { code, stderr } = await cli.run(['bootstrap', '--host', host])
+    const { code, stderr } = await cli.ask(['bootstrap', '--host', host])
     t.equal(code, 2, host)
     t.match(stderr, /^USAGE: --host must be an IPv4 address .*\n$/)
   }

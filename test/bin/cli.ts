@@ -81,8 +81,9 @@ export class Cli {
    * Runs a command to its end in this process, where what it answers is tried, and not the binary. Talk that was
    * said within ten seconds is not repeated.
    */
-  async ask(args: string[]): Promise<Outcome> {
-    return runInProcess(args, this.home, { ...cleanEnvironment(this.home), ...this.#env })
+  async ask(args: string[], options: Pick<CliOptions, 'cwd' | 'env'> = {}): Promise<Outcome> {
+    const { cwd = this.home, env = {} } = options
+    return runInProcess(args, cwd, { ...cleanEnvironment(this.home), ...this.#env, ...env })
   }
 
   /** Starts a command that runs until it is told to stop. */

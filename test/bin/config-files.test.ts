@@ -35,11 +35,11 @@ t.test('a value of INI ends at its line, and not at a # or ; in it', async (t) =
 t.test('a path in a config file or behind a = may begin with ~/', async (t) => {
   const cli = new Cli(t)
   cli.write('.config/hyperseaport', `registryPublicKey=${KEY}\ndir=~/of file#1\n`)
-  t.match(await cli.run(['key']), { code: 0 })
+  t.match(await cli.ask(['key']), { code: 0 })
   t.ok(existsSync(cli.path('of file#1')))
-  t.match(await cli.run(['key', '--dir=~/of flag']), { code: 0 })
+  t.match(await cli.ask(['key', '--dir=~/of flag']), { code: 0 })
   t.ok(existsSync(cli.path('of flag')))
-  t.match(await cli.run(['key'], { env: { HYPERSEAPORT_DIR: '~/of variable' } }), { code: 0 })
+  t.match(await cli.ask(['key'], { env: { HYPERSEAPORT_DIR: '~/of variable' } }), { code: 0 })
   t.ok(existsSync(cli.path('of variable')))
 })
 
@@ -49,8 +49,8 @@ t.test('a byte order mark, and UTF-16, are no part of a config file', async (t) 
   for (const text of [`\uFEFF${json}`, `\uFEFFregistryPublicKey=${KEY}\r\n`]) {
     for (const encoding of ['utf8', 'utf16le'] as const) {
       const path = cli.write('config', Buffer.from(text, encoding))
-      t.match(await cli.run(['key', '--config', path]), { code: 0, stderr: '' }, encoding)
-      t.match(await cli.run(['key', '--registryPublicKey', `@${path}`]), { code: 0, stderr: '' })
+      t.match(await cli.ask(['key', '--config', path]), { code: 0, stderr: '' }, encoding)
+      t.match(await cli.ask(['key', '--registryPublicKey', `@${path}`]), { code: 0, stderr: '' })
     }
   }
 })
@@ -66,11 +66,11 @@ t.test('variables that Kubernetes sets are named, and passed over', async (t) =>
   }
   const passedOver = `HYPERSEAPORT_PORT=${PORT} is no setting of ours, and is passed over\n`
   const path = cli.write('config', 'port=high\n')
-  t.match(await cli.run(['bootstrap', '--config', path], { env }), {
+  t.match(await cli.ask(['bootstrap', '--config', path], { env }), {
     code: 2,
     stderr: `${passedOver}USAGE: --port (from ${path}) must be a port from 0 to 65535, not "high". Run 'hyperseaport bootstrap --help'.\n`
   })
-  t.match(await cli.run(['seed'], { env }), { code: 0, stderr: '' }, 'where it would be read')
+  t.match(await cli.ask(['seed'], { env }), { code: 0, stderr: '' }, 'where it would be read')
 })
 
 t.test(

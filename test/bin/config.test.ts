@@ -42,7 +42,7 @@ t.test(
     const cli = new Cli(t)
     symlinkSync('loop', cli.path('loop'))
     const home = { HOME: cli.path('loop') }
-    t.match(await cli.run(['seed'], { env: home }), { code: 0, stderr: '' })
+    t.match(await cli.ask(['seed'], { env: home }), { code: 0, stderr: '' })
     cli.write('gone/.keep', '')
     const deleted = ['sh', '-c', 'rm -r "$PWD"; exec "$@"', '-']
     t.match(await cli.run(['seed'], { cwd: cli.path('gone'), at: deleted }), {
@@ -106,7 +106,7 @@ t.test('the environment has no case, and underscores are free', async (t) => {
 
 t.test('an empty variable counts as unset', async (t) => {
   const cli = new Cli(t)
-  const { stderr } = await cli.run(['registry'], { env: { HYPERSEAPORT_REGISTRY_SEED: '' } })
+  const { stderr } = await cli.ask(['registry'], { env: { HYPERSEAPORT_REGISTRY_SEED: '' } })
   t.match(stderr, /^USAGE: --registrySeed is missing/)
 })
 
@@ -137,7 +137,7 @@ t.test('INI may have comments, spaces, dashes and lists; JSON says the same', as
 t.test('what seed prints is all that registry needs', async (t) => {
   const cli = new Cli(t)
   await cli.island()
-  const { stdout } = await cli.run(['seed'])
+  const { stdout } = await cli.ask(['seed'])
   cli.write('.config/hyperseaport', stdout)
   const registry = cli.start([])
   t.match(stdout, `registryPublicKey=${await registry.waitForLine('registryPublicKey=')}\n`)
@@ -154,13 +154,13 @@ t.test('a file that cannot be read is named with what is wrong', async (t) => {
   ]
   for (const [name, text, problem] of refusals) {
     const path = cli.write(name, text)
-    const { code, stderr } = await cli.run(['registry', '--config', path])
+    const { code, stderr } = await cli.ask(['registry', '--config', path])
     t.equal(code, 2, name)
     t.match(stderr, /^BAD_CONFIG: .*\n$/)
     t.match(stderr, path)
     t.match(stderr, problem)
   }
-  const { code, stderr } = await cli.run(['registry', '--config', 'absent'])
+  const { code, stderr } = await cli.ask(['registry', '--config', 'absent'])
   t.equal(code, 2)
   t.match(stderr, /^BAD_CONFIG: .*absent: cannot be read \(ENOENT\)\n$/)
 })
@@ -168,23 +168,23 @@ t.test('a file that cannot be read is named with what is wrong', async (t) => {
 t.test('an error names the place its value came from', async (t) => {
   const cli = new Cli(t)
   const path = cli.write('.hyperseaportrc', 'port=high\n')
-  t.match((await cli.run(['bootstrap'])).stderr, `USAGE: --port (from ${path}) must be`)
+  t.match((await cli.ask(['bootstrap'])).stderr, `USAGE: --port (from ${path}) must be`)
   const env = { HYPERSEAPORT_PORT: 'low' }
-  const { stderr } = await cli.run(['bootstrap'], { env })
+  const { stderr } = await cli.ask(['bootstrap'], { env })
   t.match(stderr, 'USAGE: --port (from the environment) must be')
 })
 
 t.test('keys of other verbs are left alone, and those of none are pointed out', async (t) => {
   const cli = new Cli(t)
   const path = cli.write('.hyperseaportrc', 'role=couchdb@1.x\nprot=80\n')
-  const { code, stderr } = await cli.run(['seed'])
+  const { code, stderr } = await cli.ask(['seed'])
   t.equal(code, 0)
   t.equal(stderr, `${path}: prot is unknown to every verb\n`)
 })
 
 /** Which of the seeds a registry is given. */
 async function seedInUse(cli: Cli, args: string[] = [], options: CliOptions = {}) {
-  const { code, stderr } = await cli.run(['registry', ...args], options)
+  const { code, stderr } = await cli.ask(['registry', ...args], options)
   const [, length] = /^BAD_KEY: .*registrySeed.* this has (\d) characters\n$/.exec(stderr) ?? []
   return code === 2 && Object.values(SEEDS).find((seed) => seed.length === Number(length))
 }

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import type { Cli, Outcome } from './cli.js'
+import type { Cli } from './cli.js'
 import { islandOf } from './island.js'
 
 /** Each call is a process of its own. */
@@ -13,9 +13,10 @@ async function harbor(t: Test) {
   return { cli, registryPublicKey }
 }
 
-/** Plays the seed's example by the command line alone, with the binary or in this process. */
-async function play(t: Test, cli: Cli, run = (args: string[]): Promise<Outcome> => cli.run(args)) {
-  const fetched = await run(['call', 'agent@1.x', 'fetch'])
+/** Plays the seed's example by the command line alone: the first call is made by the binary itself. */
+async function play(t: Test, cli: Cli) {
+  const run = (args: string[]) => cli.ask(args)
+  const fetched = await cli.run(['call', 'agent@1.x', 'fetch'])
   t.match(fetched, { code: 0, stderr: '' })
   t.match(JSON.parse(fetched.stdout), { type: 'FETCHED_TIME', payload: Number })
 
@@ -81,7 +82,7 @@ t.test('the same by call and listen, and what the agent is, by inspect', async (
       stats: { commands: { fetch: { calls: 2, failed: 0 } }, events: { subscribers: 0 } }
     }
   ])
-  const shown = await cli.run(['inspect'])
+  const shown = await cli.ask(['inspect'])
   t.match(shown.stdout, /^agent +1\.0\.0 +passing +[0-9a-f]{64} .*start stop fetch +FETCHED_TIME/m)
 })
 
@@ -90,7 +91,7 @@ t.test('the same with an agent in Python, by its stdin and stdout', async (t) =>
   const agent = resolve(EXAMPLES, 'agent.py')
   const service = cli.start(['service', '-r', 'agent@1.0.0', '--stdio', '--', 'python3', agent])
   await service.waitForLine('registered service')
-  await play(t, cli, (args) => cli.ask(args))
+  await play(t, cli)
   t.match(await service.kill('SIGTERM'), { code: 0 })
 })
 

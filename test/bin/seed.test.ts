@@ -10,7 +10,7 @@ const PAIR = `registrySeed=${SEED}\nregistryPublicKey=${PUBLIC_KEY}\n`
 t.test('seed prints another pair each time', async (t) => {
   const cli = new Cli(t)
   const first = await cli.run(['seed'])
-  const second = await cli.run(['seed'])
+  const second = await cli.ask(['seed'])
   t.match(first, { code: 0, stderr: '' })
   t.match(first.stdout, /^registrySeed=[0-9a-f]{64}\nregistryPublicKey=[0-9a-f]{64}\n$/)
   t.not(first.stdout, second.stdout)
@@ -18,7 +18,7 @@ t.test('seed prints another pair each time', async (t) => {
 
 t.test('seed shows the pair of a seed that it is given', async (t) => {
   const cli = new Cli(t)
-  const { code, stdout } = await cli.run(['seed', '--registrySeed', SEED])
+  const { code, stdout } = await cli.ask(['seed', '--registrySeed', SEED])
   t.equal(code, 0)
   t.equal(stdout, PAIR)
 })
@@ -30,7 +30,7 @@ t.test('a seed is read from a file, bare, as INI, as JSON, and in z-base-32', as
   cli.write('json', JSON.stringify({ registrySeed: SEED }))
   cli.write('z32', '3bg8ypfygnk81kc7ofdes66f1sjk14341gx7d9aiumibo6kyqqby\n')
   for (const name of ['bare', 'ini', 'json', 'z32', '~/ini']) {
-    const { stdout } = await cli.run(['seed', '--registrySeed', `@${name}`])
+    const { stdout } = await cli.ask(['seed', '--registrySeed', `@${name}`])
     t.equal(stdout, PAIR, name)
   }
 })
@@ -39,20 +39,20 @@ t.test('seed makes a new pair although another is configured', async (t) => {
   const cli = new Cli(t)
   cli.write('.config/hyperseaport', PAIR)
   cli.setEnv('HYPERSEAPORT_REGISTRY_SEED', SEED)
-  const { code, stdout } = await cli.run(['seed'])
+  const { code, stdout } = await cli.ask(['seed'])
   t.equal(code, 0)
   t.notMatch(stdout, SEED)
 })
 
 t.test('seed prints JSON', async (t) => {
   const cli = new Cli(t)
-  const { stdout } = await cli.run(['seed', '--json', '--registrySeed', SEED])
+  const { stdout } = await cli.ask(['seed', '--json', '--registrySeed', SEED])
   t.same(JSON.parse(stdout), { registrySeed: SEED, registryPublicKey: PUBLIC_KEY })
 })
 
 t.test('seed writes a file that only its owner reads, and talks on stderr', async (t) => {
   const cli = new Cli(t)
-  const { code, stdout, stderr } = await cli.run(['seed', '--registrySeed', SEED, '--out', 'mine'])
+  const { code, stdout, stderr } = await cli.ask(['seed', '--registrySeed', SEED, '--out', 'mine'])
   t.equal(code, 0)
   t.equal(stdout, '')
   t.match(stderr, `registryPublicKey=${PUBLIC_KEY}`)
@@ -64,12 +64,12 @@ t.test('seed writes a file that only its owner reads, and talks on stderr', asyn
 t.test('seed replaces a file only when it is forced', async (t) => {
   const cli = new Cli(t)
   cli.write('mine', 'precious')
-  const refused = await cli.run(['seed', '--out', 'mine'])
+  const refused = await cli.ask(['seed', '--out', 'mine'])
   t.equal(refused.code, 2)
   t.match(refused.stderr, /^USAGE: mine exists .*--force.*\n$/)
   t.equal(readFileSync(cli.path('mine'), 'utf8'), 'precious')
 
-  const forced = await cli.run(['seed', '--out', 'mine', '--force'])
+  const forced = await cli.ask(['seed', '--out', 'mine', '--force'])
   t.equal(forced.code, 0)
   t.match(readFileSync(cli.path('mine'), 'utf8'), /^registrySeed=/)
   t.equal(statSync(cli.path('mine')).mode & 0o777, 0o600)
@@ -77,7 +77,7 @@ t.test('seed replaces a file only when it is forced', async (t) => {
 
 t.test('seed makes the folder that its file is to be in', async (t) => {
   const cli = new Cli(t)
-  const { code } = await cli.run(['seed', '--out', '.config/hyperseaport'])
+  const { code } = await cli.ask(['seed', '--out', '.config/hyperseaport'])
   t.equal(code, 0)
   t.match(readFileSync(cli.path('.config/hyperseaport'), 'utf8'), /^registrySeed=/)
   t.equal(statSync(cli.path('.config')).mode & 0o777, 0o700)
@@ -86,7 +86,7 @@ t.test('seed makes the folder that its file is to be in', async (t) => {
 t.test('seed says why it cannot write', async (t) => {
   const cli = new Cli(t)
   cli.write('file', '')
-  const { code, stderr } = await cli.run(['seed', '--out', 'file/mine'])
+  const { code, stderr } = await cli.ask(['seed', '--out', 'file/mine'])
   t.equal(code, 1)
   t.match(stderr, /^STORAGE_FAILED: file\/mine cannot be written \(EEXIST\)\n$/)
 })

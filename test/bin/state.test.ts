@@ -8,7 +8,7 @@ t.test('a program shares its state: others read, watch and write it', async (t) 
   await cli.island()
   cli.seed()
   await cli.start([]).waitForLine('registryPublicKey=')
-  const { stdout } = await cli.run(['key', '--json'])
+  const { stdout } = await cli.ask(['key', '--json'])
   const { processPublicKey } = JSON.parse(stdout)
   const program = cli.write(
     'agent.mjs',
@@ -28,7 +28,7 @@ t.test('a program shares its state: others read, watch and write it', async (t) 
   await service.waitForLine('registered service')
   await service.waitForTalk('COMMAND_FAILED')
 
-  const state = (...args: string[]) => cli.run(['state', ...args])
+  const state = (...args: string[]) => cli.ask(['state', ...args])
   t.match(await state('get', 'agent@1.x'), { code: 0, stdout: 'mode {"is":"busy"}\n' })
   t.match(JSON.parse((await state('get', 'agent@1.x', 'mode', '--json')).stdout), {
     owner: key,
@@ -48,7 +48,7 @@ t.test('a program shares its state: others read, watch and write it', async (t) 
   t.match(await state('get', 'agent@1.x', 'limit'), { code: 0, stdout: '7\n' })
   t.match(await state('delete', 'agent@1.x', 'limit', '--if', '2'), { code: 0, stdout: '3\n' })
   t.match(await state('get', 'agent@1.x', 'limit'), { code: 1, stderr: /^NOT_FOUND: /m })
-  t.match(await cli.run(['call', 'agent@1.x', 'do', '"forget"']), { code: 0 })
+  t.match(await cli.ask(['call', 'agent@1.x', 'do', '"forget"']), { code: 0 })
   while (!watch.lines.stdout.some((line) => line.includes('"mode"') && JSON.parse(line).deleted)) {
     await watch.waitForMatch(/"deleted":true/)
     await new Promise((resolve) => setTimeout(resolve, 20))
@@ -68,7 +68,7 @@ t.test('a program shares its state: others read, watch and write it', async (t) 
   t.match(await state('get', 'agent@1.x', 'a', '1'), { code: 2, stderr: /^USAGE: / })
   t.match(await state('set', 'agent@1.x', 'a'), { code: 2, stderr: /^USAGE: --value is missing/ })
   t.match(await state('set', 'agent@1.x', 'a', 'no JSON'), { code: 2, stderr: /^USAGE: / })
-  const inspected = JSON.parse((await cli.run(['inspect', 'agent@1.x', '--json'])).stdout)
+  const inspected = JSON.parse((await cli.ask(['inspect', 'agent@1.x', '--json'])).stdout)
   t.match(inspected, [{ state: { entries: 0, term: 1, rev: 4 } }])
 
   t.match(await service.kill('SIGTERM'), { code: 0 })
