@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
+import { get } from 'node:http'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import {
   AppInstance,
@@ -88,7 +90,8 @@ t.test(
     const pid = await pidOf(instance)
     await instance.leave()
     process.kill(pid, 'SIGKILL')
-    while (await statOf(pid)) await pause()
+    // It dies a moment after it was told to, and until then it would be found.
+    while ((await statOf(pid)) !== null) await pause()
     const next = new AppInstance(options)
     next.start()
     await until(next, 'passing')
@@ -215,7 +218,10 @@ async function until(instance: AppInstance, state: InstanceState) {
 }
 
 async function pidOf({ port }: AppInstance): Promise<number> {
-  return Number(await (await fetch(`http://127.0.0.1:${port}/`)).text())
+  // On a connection of its own: a kept one may lead to the process that was on this port before.
+  const request = get({ host: '127.0.0.1', port, agent: false })
+  const [response] = await once(request, 'response')
+  return Number(await text(response))
 }
 
 function pause() {
