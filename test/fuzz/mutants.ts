@@ -43,6 +43,9 @@ type Mutation = typeof mutation extends fc.Arbitrary<infer M> ? M : never
 
 const mutations = fc.array(mutation, { minLength: 1, maxLength: 4 })
 
+/** What makes a mutant of the messages of a session. */
+export const mutants = mutations.map((list) => (session: Buffer[]) => list.reduce(mutate, session))
+
 /**
  * Feeds mutants to a target.
  *
