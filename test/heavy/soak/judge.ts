@@ -1,3 +1,4 @@
+import { inTime } from '../../watchdog.js'
 import type { Clock } from './clock.js'
 import type { Line } from './line.js'
 import type { Program } from './program.js'
@@ -38,7 +39,7 @@ export interface JudgeOptions {
  *
  * The 10 s begin when it went wrong, and not before those concerned had 5 s since the last of them came
  * back, or they came into reach of each other. Whom they cannot reach at all, they cannot hear of; a
- * watcher that is frozen shows nothing.
+ * watcher that is frozen shows nothing. On a machine that is too busy to start a process all of that takes longer.
  */
 export class Judge {
   /** The longest that each kind of wrong lasted, in ms, since what caused it, and what it was. */
@@ -98,7 +99,7 @@ export class Judge {
     const what = `${watcher} ${wrong === 'missing' ? 'does not show' : 'takes for live'} ${service}`
     if (ms > this.worst[wrong].ms) this.worst[wrong] = { ms, what }
     const lasts = this.#now - Math.max(began, since.from)
-    if (lasts <= NOTICE_MS) return null
+    if (inTime(lasts, NOTICE_MS)) return null
     // Told once, and again if it goes on for as long.
     this.#began.set(id, this.#now)
     return `${what}, in its life ${service.lives}; wrong for ${Math.round(lasts / 1000)} s by now`
