@@ -62,6 +62,11 @@ function schemaOf(jsonSchema: object) {
   } as const
 }
 
+/** By how many pixels the page is wider than the window. */
+async function overflow(page: Page): Promise<number> {
+  return page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')
+}
+
 /** What axe takes for serious. */
 async function violations(page: Page): Promise<string[]> {
   await page.evaluate(AXE)
@@ -170,6 +175,24 @@ t.test('the page of a service calls its commands and shows its state', { skip },
     await page.emulateMedia({ colorScheme })
     t.strictSame(await violations(page), [], `axe, ${colorScheme}`)
   }
+})
+
+t.test('a phone shows long names without moving sideways', { skip }, async (t) => {
+  const harbor = await Harbor.make(t)
+  const web = await harbor.web()
+  const role = `@${'a-team-whose-name-is-long'}/${'and-a-service-that-says-all-it-does'.repeat(2)}`
+  const answer = (_request: unknown, response: { end(text: string): void }) => response.end('ok')
+  const tags = ['a-tag-that-goes-on-for-longer-than-a-phone-is-wide=and-its-value']
+  await harbor.service(`${role}@1.0.0-${'prerelease'.repeat(6)}`, answer as never, { tags })
+  const page = await open(t, web.url)
+  await page.setViewportSize({ width: 390, height: 844 })
+  const link = page.getByRole('link', { name: role }).first()
+  await link.waitFor()
+  t.equal(await overflow(page), 0, 'all services')
+  await link.click()
+  await page.getByText('1.0.0-prerelease').first().waitFor()
+  t.equal(await overflow(page), 0, 'one service')
+  t.same(await violations(page), [])
 })
 
 t.test('a thousand instances come and go without jank', { skip }, async (t) => {
