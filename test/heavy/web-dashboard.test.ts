@@ -64,7 +64,9 @@ function schemaOf(jsonSchema: object) {
 
 /** By how many pixels the page is wider than the window. */
 async function overflow(page: Page): Promise<number> {
-  return page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')
+  return page.evaluate(
+    'document.documentElement.scrollWidth - document.documentElement.clientWidth'
+  )
 }
 
 /** What axe takes for serious. */
