@@ -43,6 +43,19 @@ t.test('who passes on too much is ended, and it says so', async (t) => {
   while (relay.stats.pairs > 0) await new Promise((resolve) => setTimeout(resolve, 20))
 })
 
+t.test('a stream that is relayed cannot be relayed elsewhere, or it could be slowed', async (t) => {
+  const testbed = await Testbed.make(t)
+  const { dht } = await testbed.network()
+  const [stream, other, nowhere] = [0, 1, 2].map(() => dht.createRawStream() as unknown as Relayed)
+  stream?.relayTo(other as Relayed)
+  t.throws(() => stream?.relayTo(nowhere as Relayed), { code: 'EINVAL' })
+  for (const one of [stream, other, nowhere]) one?.destroy()
+})
+
+interface Relayed extends LooseRawStream {
+  relayTo(other: Relayed): void
+}
+
 t.test('it takes no more pairs than it may', async (t) => {
   const { relay, offer, near } = await make(t, { rate: 1000, maxPairs: 0 })
   const connection = near.dht.connect(offer.key)
