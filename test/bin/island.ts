@@ -54,9 +54,10 @@ export async function islandOf(t: Test, options: Partial<RegistryOptions> = {}) 
   return { ...island, registry }
 }
 
-async function preparedFor(t: Test) {
-  const cli = new Cli(t)
-  const bootstrap = await cli.island()
+/** @param given the nodes of a DHT that is not to be started here */
+export async function preparedFor(t: Test, cli = new Cli(t), given?: string) {
+  const bootstrap = given ?? (await cli.island())
+  if (given) cli.setEnv('HYPERSEAPORT_BOOTSTRAP', given)
   const { registrySeed, registryPublicKey } = cli.seed()
   let statusCode = 200
   const backend = createServer((_, response) => {

@@ -46,7 +46,9 @@ t.test('who passes on too much is ended, and it says so', async (t) => {
 t.test('a stream that is relayed cannot be relayed elsewhere, or it could be slowed', async (t) => {
   const testbed = await Testbed.make(t)
   const { dht } = await testbed.network()
-  const [stream, other, nowhere] = [0, 1, 2].map(() => dht.createRawStream() as unknown as Relayed)
+  const [stream, other, nowhere] = [0, 1, 2].map(
+    () => dht.createRawStream({ framed: true }) as unknown as Relayed
+  )
   stream?.relayTo(other as Relayed)
   t.throws(() => stream?.relayTo(nowhere as Relayed), { code: 'EINVAL' })
   for (const one of [stream, other, nowhere]) one?.destroy()
