@@ -107,8 +107,8 @@ function writeHead(answer: IncomingAnswer, response: ServerResponse, headers: Ra
   const { statusCode = 502, httpVersion } = answer
   const isNamed = httpVersion !== '2.0'
   const statusMessage = (isNamed ? answer.statusMessage : STATUS_CODES[statusCode]) ?? ''
-  const codings = listed(answer.rawHeaders, 'transfer-encoding').join(',').trim()
-  if (codings !== '' && !/^chunked$/i.test(codings)) {
+  const codings = listed(answer.rawHeaders, 'transfer-encoding')
+  if (codings.length > 0 && !/^chunked$/i.test(codings.join(',').trim())) {
     answer.destroy()
     throw invalidAnswer(new SyntaxError(`the transfer coding ${codings}`))
   }

@@ -251,6 +251,7 @@ export class Router {
 
   /** What node:http's parser lets through and a gateway must not. */
   #checkMessage({ rawHeaders, headers, httpVersion, httpVersionMajor }: RequestHead) {
+    if (httpVersionMajor < 1) throw SeaportError.BAD_REQUEST('HTTP before 1.0 is not spoken here')
     if (httpVersion === '1.1' && headers.host === undefined) {
       throw SeaportError.BAD_REQUEST('there is no Host')
     }

@@ -59,6 +59,12 @@ const FOUND: [name: string, messages: string[], statuses: string[]][] = [
     [ask('/1'), 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n'],
     ['502']
   ],
+  ['no coding', [ask('/1'), 'HTTP/1.1 200 OK\r\nTransfer-Encoding: \r\n\r\nhello'], ['502']],
+  [
+    'a request of HTTP/0.9, whose fields nginx takes for none',
+    [ask('/1'), 'GET /role/api/2 HTTP/0.9\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello', OK],
+    ['200', '400']
+  ],
   ['another coding', [ask('/1'), 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n'], ['502']],
   [
     'chunks that end in the middle',
