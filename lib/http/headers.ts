@@ -37,6 +37,9 @@ export function requestHeaders(
   // `Proxy` is none of HTTP's, and programs under CGI would take it for the proxy that they are to use (httpoxy).
   dropped.add('via').add('host').add('proxy')
   if (dropAuthorization) dropped.add('authorization')
+  const frame = framing(request)
+  // None can follow a body that is not chunked, and node:http refuses to say that they will.
+  if (!frame.includes('Transfer-Encoding')) dropped.add('trailer')
 
   const isHttp2 = request.httpVersionMajor >= 2
   const headers: RawHeaders = ['Host', forwarded.host]
@@ -50,7 +53,7 @@ export function requestHeaders(
   )
   // HTTP/2 may split cookies over several fields, HTTP/1.1 may not (RFC 9113 §8.2.3).
   if (isHttp2 && request.headers.cookie) headers.push('Cookie', request.headers.cookie)
-  headers.push(...framing(request))
+  headers.push(...frame)
   if (/\btrailers\b/i.test(String(request.headers.te ?? ''))) headers.push('TE', 'trailers')
   if (upgrade !== undefined) headers.push('Connection', 'Upgrade', 'Upgrade', upgrade)
   const said = (name: string) => listed(request.rawHeaders, name)

@@ -67,6 +67,14 @@ const TRICKS = [
   'Upgrade: websocket\r\nConnection: Upgrade',
   'TE: trailers',
   'Trailer: Content-Length',
+  'Trailer: X-Sum',
+  'Connection: TE',
+  'Via: 1.1 a',
+  'Range: bytes=0-1',
+  'Max-Forwards: 0',
+  'Cookie: a=b; c',
+  'Authorization: Basic x',
+  'Host:',
   'Host: other',
   'X-Forwarded-For: 6.6.6.6'
 ]

@@ -59,6 +59,15 @@ const FOUND: [name: string, messages: string[], statuses: string[]][] = [
     [ask('/1'), 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n'],
     ['502']
   ],
+  [
+    'trailers that are announced and cannot come, which was answered with 502',
+    [
+      ask('/1', 'Trailer: X-Sum\r\n', 'OPTIONS') + ask('/2', 'Trailer: X-Sum\r\n'),
+      `${ask('/3', 'Trailer: X-Sum\r\nContent-Length: 2\r\n', 'POST')}ok`,
+      OK
+    ],
+    ['200', '200', '200']
+  ],
   ['no coding', [ask('/1'), 'HTTP/1.1 200 OK\r\nTransfer-Encoding: \r\n\r\nhello'], ['502']],
   [
     'a request of HTTP/0.9, whose fields nginx takes for none',
