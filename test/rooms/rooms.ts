@@ -30,7 +30,9 @@ export const ROOMS: Record<string, string[]> = {
   grants: ['bin/grants', 'bin/instances'],
   services: ['bin/services'],
   web: ['bin/web.', 'bin/web-access'],
-  supervision: ['bin/supervision', 'bin/direct', 'bin/machine']
+  messages: ['bin/mail', 'bin/messages', 'bin/state'],
+  supervision: ['bin/supervision', 'bin/direct'],
+  machine: ['bin/machine']
 }
 
 /** Runs a room's tests in this process, one file after the other. */
