@@ -105,6 +105,7 @@ function newcomerOf(
     journals: () => files.others(),
     journal: (key) => files.other(key),
     journalPath: (key) => files.pathOf(key),
+    heldJournals: () => files.held(),
     isKnown: (owner) => {
       const entry = directory.entry(owner)
       return entry !== null && recordOf(entry).role === role.role

@@ -186,28 +186,36 @@ t.test(
       await setTimeout(BETWEEN_MS)
     }
     work.stop()
+    const again = await agent(STEPS.length, {})
+    await again.ask('setup')
+    const kept = await again.ask<StateEntry[]>('state')
+    t.same(kept, [], 'who comes back does not go on with what was given away')
   }
 )
 
-t.test('one that was frozen is gone on for, and yields when it returns', async (t) => {
-  const { agent, consume } = await harbor(t)
-  const frozen = await agent(1, {})
-  await frozen.ask('setup')
-  const entry = await consume()
-  await entry.state.set('before', 1)
-  process.kill(frozen.pid, 'SIGSTOP')
-  t.teardown(() => process.kill(frozen.pid, 'SIGCONT'))
-  const next = await agent(2, { takeOver: true })
-  await next.ask('setup')
-  const key = await next.ask<string>('key')
-  const entries = await next.ask<StateEntry[]>('state')
-  t.match(entries, [{ name: 'before', value: 1, term: 2, owner: key }])
-  process.kill(frozen.pid, 'SIGCONT')
-  await frozen.ask('moved')
-  await frozen.ask('left')
-  t.equal(await entry.state.set('after', 2, { instance: key }), 2)
-  t.match(await entry.state.entries({ instance: key }), [
-    { name: 'after', value: 2, stale: false },
-    { name: 'before', value: 1, stale: false }
-  ])
-})
+for (const isListed of [true, false]) {
+  const when = isListed ? 'is in the directory' : 'has lost its lease'
+  t.test(`one that is frozen and ${when} is gone on for, and yields when it returns`, async (t) => {
+    const { agent, consume } = await harbor(t)
+    const frozen = await agent(1, {})
+    await frozen.ask('setup')
+    const entry = await consume()
+    await entry.state.set('before', 1)
+    process.kill(frozen.pid, 'SIGSTOP')
+    t.teardown(() => process.kill(frozen.pid, 'SIGCONT'))
+    while (!isListed && entry.instances().length > 0) await setTimeout(20)
+    const next = await agent(2, { takeOver: true })
+    await next.ask('setup')
+    const key = await next.ask<string>('key')
+    const entries = await next.ask<StateEntry[]>('state')
+    t.match(entries, [{ name: 'before', value: 1, term: 2, owner: key }])
+    process.kill(frozen.pid, 'SIGCONT')
+    await frozen.ask('moved')
+    await frozen.ask('left')
+    t.equal(await entry.state.set('after', 2, { instance: key }), 2)
+    t.match(await entry.state.entries({ instance: key }), [
+      { name: 'after', value: 2, stale: false },
+      { name: 'before', value: 1, stale: false }
+    ])
+  })
+}

@@ -26,6 +26,8 @@ export interface NewcomerOptions extends TakeOverOptions {
   journal: (key: string) => OtherJournal | null
   /** Where that of one instance is, if it is in our folder, whoever holds it. */
   journalPath: (key: string) => string | null
+  /** Instances whose journal is in our folder, and held by a running process: keys in hex. */
+  heldJournals: () => readonly string[]
   /** Whether a key is or was an instance of this role. */
   isKnown: (owner: string) => boolean
   onnotice: (notice: SeaportError) => void
@@ -130,7 +132,7 @@ export class Newcomer {
     const until = performance.now() + (isLost ? UNLOCKED_WITHIN_MS : 0)
     while (!(await this.#fromJournals())) {
       if (performance.now() >= until) {
-        const isThere = await this.#fromSilent(silent)
+        const isThere = await this.#fromSilent([...silent, ...(await this.#unlisted(found))])
         if (!isThere && refusal && !this.#recovery.best) throw refusal
         return isThere
       }
@@ -157,6 +159,17 @@ export class Newcomer {
     } finally {
       clearInterval(timer)
     }
+  }
+
+  /** Those that hold their journals in our folder, are not in the directory any more, and cannot be reached. */
+  async #unlisted(listed: readonly string[]): Promise<string[]> {
+    const { only, heldJournals, keyPair } = this.#options
+    if (only !== null) return []
+    const known = new Set([...listed, toHex(keyPair.publicKey)])
+    const unlisted = heldJournals().filter((key) => !known.has(key))
+    const silent = unlisted.map((key) => new TakeOver(key, this.#options).isSilent())
+    const answers = await Promise.all(silent)
+    return unlisted.filter((_, i) => answers[i])
   }
 
   /**

@@ -108,6 +108,18 @@ export class TakeOver {
     })
   }
 
+  /** Whether it cannot be reached. One that is about to start, or to end, can. */
+  async isSilent(): Promise<boolean> {
+    try {
+      await this.#connect()
+      return false
+    } catch (error) {
+      return LOST.has((error as SeaportError).code)
+    } finally {
+      this.#drop()
+    }
+  }
+
   /**
    * Tells it that we go on with its state, as it was when it was last seen.
    *

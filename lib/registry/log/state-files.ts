@@ -60,10 +60,8 @@ export class StateFiles {
 
   /** Those of other instances, which no running process holds. Whoever reads one releases it. */
   *others(): Iterable<HeldFile> {
-    const names = existsSync(this.#folder) ? readdirSync(this.#folder) : []
-    for (const name of names) {
-      const [, key = ''] = FILE.exec(name) ?? []
-      const file = key && key !== this.#key ? this.#tryTake(key) : null
+    for (const key of this.#keys()) {
+      const file = this.#tryTake(key)
       if (file) yield file
     }
   }
@@ -77,6 +75,24 @@ export class StateFiles {
   pathOf(key: string): string | null {
     const path = this.#pathOf(key)
     return existsSync(path) ? path : null
+  }
+
+  /** Other instances that have one, which a running process holds: keys in hex. */
+  held(): string[] {
+    return this.#keys().filter((key) => {
+      const file = this.#tryTake(key)
+      file?.release()
+      return file === null
+    })
+  }
+
+  /** Of other instances. */
+  #keys(): string[] {
+    const names = existsSync(this.#folder) ? readdirSync(this.#folder) : []
+    return names.flatMap((name) => {
+      const [, key = ''] = FILE.exec(name) ?? []
+      return key && key !== this.#key ? [key] : []
+    })
   }
 
   #tryTake(key: string): HeldFile | null {
