@@ -5,8 +5,8 @@ export interface FrameReaderOptions<F = Frame> {
   /** A frame that is larger breaks the protocol. */
   maxBytes: number
   onframe: (frame: F) => void
-  /** Reads one frame; null is one that is passed by. It throws what breaks the protocol. */
-  decode: (bytes: Buffer) => F | null
+  /** Reads one frame, a part of these bytes; null is one that is passed by. It throws what breaks the protocol. */
+  decode: (bytes: Buffer, start: number, end: number) => F | null
   /** Counts bytes of a frame that is not whole yet. What it throws ends the reading. */
   hold?: ((bytes: number) => void) | undefined
 }
@@ -21,7 +21,7 @@ const COPY_BELOW_BYTES = 32 * 1024
 export class FrameReader<F = Frame> {
   readonly #maxBytes: number
   readonly #onframe: (frame: F) => void
-  readonly #decode: (bytes: Buffer) => F | null
+  readonly #decode: FrameReaderOptions<F>['decode']
   readonly #hold: FrameReaderOptions['hold']
   readonly #pieces: Buffer[] = []
   #size = 0
@@ -81,7 +81,7 @@ export class FrameReader<F = Frame> {
         this.#needed = LENGTH_BYTES + length
         break
       }
-      const frame = this.#decode(bytes.subarray(at + LENGTH_BYTES, end))
+      const frame = this.#decode(bytes, at + LENGTH_BYTES, end)
       at = end
       if (frame !== null) this.#onframe(frame)
     }

@@ -124,16 +124,15 @@ export function encodeFrame(frame: Frame): Buffer {
     case HELLO:
       return new Writer(frame.type, 1).uint8(frame.version).buffer
     case CALL: {
-      const name = Buffer.from(frame.name)
+      const { name } = frame
       const meta = metaBytes(frame.meta)
       const { bytes } = frame.body
-      const size = CALL_OVERHEAD_BYTES - 5 + name.byteLength + meta.byteLength + bytes.byteLength
+      const size = CALL_OVERHEAD_BYTES - 5 + name.length + meta.byteLength + bytes.byteLength
       return new Writer(frame.type, size)
         .uint32(frame.id)
         .uint32(frame.timeLeft)
         .uint8(flagsOf(frame.body) | (frame.isStreaming ? STREAMING_FLAG : 0))
-        .uint8(name.byteLength)
-        .bytes(name)
+        .name(name)
         .uint16(meta.byteLength)
         .bytes(meta)
         .bytes(bytes).buffer
@@ -169,12 +168,10 @@ export function encodeFrame(frame: Frame): Buffer {
     case LEAVING:
       return new Writer(frame.type, 0).buffer
     case EMIT: {
-      const name = Buffer.from(frame.name)
       const { bytes } = frame.body
-      return new Writer(frame.type, 2 + name.byteLength + bytes.byteLength)
+      return new Writer(frame.type, 2 + frame.name.length + bytes.byteLength)
         .uint8(flagsOf(frame.body))
-        .uint8(name.byteLength)
-        .bytes(name)
+        .name(frame.name)
         .bytes(bytes).buffer
     }
     case SUBSCRIBE: {
@@ -190,26 +187,24 @@ export function encodeFrame(frame: Frame): Buffer {
     case MISSED:
       return new Writer(frame.type, 4).uint32(Math.min(frame.count, MAX_ID)).buffer
     case EVENT: {
-      const name = Buffer.from(frame.name)
       const { bytes } = frame.body
-      return new Writer(frame.type, 8 + name.byteLength + bytes.byteLength)
+      return new Writer(frame.type, 8 + frame.name.length + bytes.byteLength)
         .uint48(frame.seq)
         .uint8(flagsOf(frame.body))
-        .uint8(name.byteLength)
-        .bytes(name)
+        .name(frame.name)
         .bytes(bytes).buffer
     }
   }
 }
 
 /**
- * Reads a frame without its length.
+ * Reads a frame without its length, which is a part of some bytes.
  *
  * @returns null if it is of a later version
  * @throws BAD_MESSAGE
  */
-export function decodeFrame(bytes: Buffer): Frame | null {
-  const reader = new Reader(bytes)
+export function decodeFrame(bytes: Buffer, start = 0, end = bytes.byteLength): Frame | null {
+  const reader = new Reader(bytes, start, end)
   const type = reader.uint8()
   switch (type) {
     case HELLO:
@@ -330,6 +325,13 @@ class Writer {
     return this
   }
 
+  /** Names have characters of ASCII only. */
+  name(name: string): this {
+    this.uint8(name.length)
+    this.#at += this.buffer.write(name, this.#at, 'latin1')
+    return this
+  }
+
   bytes(bytes: Buffer): this {
     this.buffer.set(bytes, this.#at)
     this.#at += bytes.byteLength
@@ -339,10 +341,13 @@ class Writer {
 
 class Reader {
   readonly #bytes: Buffer
-  #at = 0
+  readonly #end: number
+  #at: number
 
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, start: number, end: number) {
     this.#bytes = bytes
+    this.#at = start
+    this.#end = end
   }
 
   uint8(): number {
@@ -372,13 +377,13 @@ class Reader {
   }
 
   rest(): Buffer {
-    return this.#bytes.subarray(this.#at)
+    return this.#bytes.subarray(this.#at, this.#end)
   }
 
   /** @throws BAD_MESSAGE */
   #advance(byteLength: number): number {
     this.#at += byteLength
-    if (this.#at > this.#bytes.byteLength) {
+    if (this.#at > this.#end) {
       throw SeaportError.BAD_MESSAGE('a frame of a conversation that ends too early')
     }
     return byteLength

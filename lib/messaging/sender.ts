@@ -181,8 +181,9 @@ async function validOutput(name: string, schema: StandardSchema, body: Body): Pr
 
 /** @throws USAGE */
 function termsOf(command: string | CommandContract): CommandContract {
-  if (typeof command !== 'string') return command
-  return { name: checkName(command, 'a command') }
+  const terms = typeof command === 'string' ? { name: command } : command
+  checkName(terms.name, 'a command')
+  return terms
 }
 
 function isIdempotentCommand(command: string | CommandContract): boolean {

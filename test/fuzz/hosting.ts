@@ -70,7 +70,8 @@ export const hostingTargets: Record<string, Target> = {
     read: ([input]) => {
       const frames: ChunkFrame[] = []
       const onframe = (frame: ChunkFrame) => frames.push(frame)
-      const decode = decodeChunkFrame
+      const decode = (bytes: Buffer, start: number, end: number) =>
+        decodeChunkFrame(bytes.subarray(start, end))
       new FrameReader({ maxBytes: MAX_FRAME_BYTES, decode, onframe }).push(input as Buffer)
       return frames
     }

@@ -76,6 +76,18 @@ function read(pieces: Buffer[], maxBytes = 65_536): Frame[] {
   return frames
 }
 
+t.test('a frame that ends too early takes nothing of the next one', async (t) => {
+  const next = encodeFrame({ type: EVENT, seq: 9, name: 'TICK', body })
+  for (const frame of FRAMES) {
+    const whole = encodeFrame(frame)
+    // Its type, and no more.
+    const cut = Buffer.from(whole.subarray(0, 5))
+    cut.writeUInt32LE(1, 0)
+    if (frame.type === LEAVING) t.same(read([Buffer.concat([cut, next])]).length, 2)
+    else t.throws(() => read([Buffer.concat([cut, next])]), { code: 'BAD_MESSAGE' })
+  }
+})
+
 t.test('each frame is read as it was written, however it is cut into pieces', async (t) => {
   const bytes = Buffer.concat(FRAMES.map(encodeFrame))
   t.same(read([bytes]), FRAMES)

@@ -75,7 +75,7 @@ export class ChunkPeer extends EventEmitter<ChunkPeerEvents> implements Sink {
     this.#stallTimeout = stallTimeout
     this.#reader = new FrameReader({
       maxBytes: MAX_FRAME_BYTES,
-      decode: decodeChunkFrame,
+      decode: (bytes, start, end) => decodeChunkFrame(bytes.subarray(start, end)),
       onframe: (frame) => this.#onframe(frame)
     })
   }
