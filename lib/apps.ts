@@ -6,13 +6,20 @@ import { registryKeysOf, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import { linksOf } from './dialing/links.js'
 import type { AppFile } from './hosting/app-file.js'
-import { type AppStatus, statusOf } from './hosting/app-status.js'
+import { isLogLine } from './hosting/app-log.js'
+import {
+  type AppInstanceView,
+  type AppStatus,
+  instancesIn,
+  silentIn,
+  statusOf
+} from './hosting/app-status.js'
 import { ChunkStore } from './hosting/bundle/chunk-store.js'
 import type { Bundle } from './hosting/bundle/pack.js'
 import { CHUNKS } from './hosting/chunks/chunk-frames.js'
 import { hostsOf, type KnownHost } from './hosting/fleet.js'
-import type { LogLines } from './hosting/host-commands.js'
-import { HostControl, type LogTerms } from './hosting/host-control.js'
+import { HostControl } from './hosting/host-control.js'
+import type { LogLines, LogTerms } from './hosting/log-lines.js'
 import { mergeItems } from './hosting/merge-items.js'
 import { outcomeOf, type ReleaseOutcome, releasesWithOutcomes } from './hosting/outcome.js'
 import { prepareBundle } from './hosting/prepare-bundle.js'
@@ -27,6 +34,7 @@ import { signDrain } from './registry/trust/drain.js'
 
 export { readAppFile } from './hosting/app-file.js'
 export type { AppInstanceView, AppStatus } from './hosting/app-status.js'
+export { buildApp } from './hosting/prepare-bundle.js'
 
 /** What commands apps. */
 export interface AppsOptions extends Omit<MemberOptions, 'registryPublicKey'> {
@@ -222,6 +230,12 @@ class AppsFace extends EventEmitter<AppsEvents> {
     return releasesWithOutcomes(statement, verdictsOn(replica, statement, this.hosts()))
   }
 
+  /** What hosts run of an app, whatever is wanted of it, as they say within a second; and which of them are silent. */
+  async running(app: string): Promise<{ instances: AppInstanceView[]; silent: string[] }> {
+    const answers = await Promise.all(this.hosts().map((host) => this.#control.ask(host)))
+    return { instances: instancesIn(answers, app), silent: silentIn(answers) }
+  }
+
   /** What an app does, as its hosts say within a second. @throws NOT_FOUND */
   async status(app: string): Promise<AppStatus> {
     const statement = this.#known(app)
@@ -242,7 +256,10 @@ class AppsFace extends EventEmitter<AppsEvents> {
   ): AsyncGenerator<LogLines & { hostName: string }, void, void> {
     this.#known(app)
     const sources = await this.#control.logs(app, { lines, ...terms })
-    for await (const { name, item } of mergeItems(sources)) yield { ...item, hostName: name }
+    for await (const { name, item } of mergeItems(sources)) {
+      const lines = item.lines.filter(isLogLine)
+      if (lines.length > 0) yield { ...item, lines, hostName: name }
+    }
   }
 
   /**

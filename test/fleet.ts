@@ -7,6 +7,12 @@ import { Apps, Host, KeyPair, Registry, Web } from '../lib/index.js'
 import { Testbed } from './testbed.js'
 
 const TIMINGS = { sameOthers: 200, lost: 500, quiet: 500 }
+/** Apps outlive their hosts; those of a test that was cut off end by themselves. */
+export const MORTAL = `
+  setInterval(() => {
+    try { process.kill(${process.pid}, 0) } catch { process.exit() }
+  }, 500).unref()
+`
 const SERVER = `
   let posts = 0
   require('node:http').createServer((request, response) => {
@@ -88,7 +94,7 @@ export class Fleet {
     if (!folder) this.#t.teardown(() => rm(at, { recursive: true, force: true }))
     const file = { name: 'hello', hostnames: ['hello.test'], update: { steady: '100ms' }, ...more }
     await writeFile(join(at, 'hyperseaport.app.json'), JSON.stringify(file))
-    await writeFile(join(at, 'server.js'), server)
+    await writeFile(join(at, 'server.js'), MORTAL + server)
     return at
   }
 

@@ -50,7 +50,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/host-control',
     'hosting/host-folder',
     'hosting/hosted-instance',
-    'hosting/log-file',
+    'hosting/log-lines',
     'hosting/merge-items',
     'hosting/prepare-bundle',
     'hosting/spread-release'

@@ -1,21 +1,18 @@
 import { SeaportError } from '../../lib/identity.js'
-import type { AppStatus, Apps } from '../../lib/index.js'
+import type { Apps } from '../../lib/index.js'
 import { printable, printableJson } from '../../lib/printing.js'
 import { ADMIN_FLAGS } from '../administration.js'
+import { printLogs } from '../app-logs.js'
+import { settle, settleRemoved, textOf } from '../app-progress.js'
 import type { Command } from '../command.js'
 import { openApps } from '../deploying.js'
 import type { Lifetime } from '../lifetime.js'
-import { printData } from '../output.js'
 import type { Settings } from '../settings.js'
 import { table } from '../table.js'
 import { say } from '../talk.js'
 
 const ACTIONS =
   'create build push run start stop restart update scale remove list status history rollback logs help version'
-const COLUMNS = ['INSTANCE', 'HOST', 'IMAGE', 'CREATED', 'STATUS', 'LATENCY']
-/** For how long nothing may change until a command stops waiting: more than an instance has by default until it passes. */
-const WAIT_MS = 180_000
-const POLL_MS = 1000
 const SKELETON = {
   'hyperseaport.app.json': (name: string) =>
     `${JSON.stringify({ name, version: '1.0.0', command: ['node', 'server.js'], hostnames: [`${name}.test`], update: { steady: '1s' } }, null, 2)}\n`,
@@ -27,7 +24,6 @@ createServer((request, response) => response.end('Hello, World!\\n')).listen(pro
   'package.json': () => '{ "type": "module" }\n'
 }
 
-type Failure = AppStatus['failures'][number]
 type Action = (settings: Settings, lifetime: Lifetime) => Promise<void>
 
 /** Commands apps: what dispersed-network's command line did. */
@@ -63,6 +59,16 @@ export const app: Command = {
       otherwise: '100',
       commandLineOnly: true
     },
+    since: {
+      describe: 'No lines from before, as in 10m or 2026-01-31T12:00Z (logs)',
+      otherwise: 'the last lines',
+      commandLineOnly: true
+    },
+    instance: {
+      describe: 'Lines of this instance alone: HOST/NUMBER, or its number on each host (logs)',
+      otherwise: 'all',
+      commandLineOnly: true
+    },
     noWait: { kind: 'switch', describe: 'Do not wait until it runs', commandLineOnly: true },
     ...ADMIN_FLAGS
   },
@@ -72,7 +78,8 @@ export const app: Command = {
     ['app status hello', 'Where it runs, and how'],
     ['app scale hello 3', 'Three instances; all for one on each host'],
     ['app rollback hello 1.0.0', 'Back to an earlier release'],
-    ['app logs hello -f', 'What its instances print']
+    ['app logs hello -f', 'What its instances print, and go on to print'],
+    ['app logs hello --since 10m --instance attic/0', 'What one of them has printed lately']
   ],
 
   async run(settings, lifetime) {
@@ -114,9 +121,17 @@ const RUN: Record<string, Action> = {
     }
     console.log(`created ${name} in ${folder}; next: hyperseaport app run`)
   },
-  async build() {
-    throw SeaportError.USAGE(
-      "the command in build of the app file is run by 'app push' and 'app run'"
+  async build(settings) {
+    const { buildApp, readAppFile } = await import('../../lib/apps.js')
+    const folder = folderOf(settings)
+    const file = await readAppFile(folder)
+    const hasBuilt = await buildApp(folder, file, say)
+    if (!hasBuilt) say('the app file names no command to build it with')
+    const { name, version } = file
+    console.log(
+      settings.on('json')
+        ? JSON.stringify({ app: name, version, hasBuilt })
+        : `built ${name}@${version}`
     )
   },
   async push(settings, lifetime) {
@@ -146,6 +161,7 @@ const RUN: Record<string, Action> = {
     const name = await nameOf(settings)
     const apps = await openApps(settings, lifetime)
     await apps.remove(name)
+    if (!settings.on('noWait')) await settleRemoved(apps, name)
     console.log(
       settings.on('json') ? JSON.stringify({ app: name, state: 'removed' }) : `removed ${name}`
     )
@@ -188,17 +204,7 @@ const RUN: Record<string, Action> = {
   async logs(settings, lifetime) {
     const name = await nameOf(settings)
     const apps = await openApps(settings, lifetime)
-    const options = { lines: settings.count('lines', 100), follow: settings.on('follow') }
-    for await (const { hostName, slot, lines } of apps.logs(name, options)) {
-      for (const line of lines) {
-        const shown = printable(line)
-        await printData(
-          settings.on('json')
-            ? JSON.stringify({ host: hostName, instance: slot, line: shown })
-            : `${hostName}/${slot} ${shown}`
-        )
-      }
-    }
+    await printLogs(apps, name, settings)
   },
   async help() {
     say('hyperseaport app --help')
@@ -208,105 +214,6 @@ const RUN: Record<string, Action> = {
     const manifest = new URL('../../../package.json', import.meta.url)
     console.log(JSON.parse(readFileSync(manifest, 'utf8')).version)
   }
-}
-
-/**
- * Shows what happens where, until it is as it is wanted, or all have gone back. Whoever stops the watching stops nothing
- * else.
- */
-async function settle(apps: Apps, name: string, settings: Settings, done: string) {
-  const json = settings.on('json')
-  let end = performance.now() + WAIT_MS
-  const shown = new Set<string>()
-  const tell = (text: string) => {
-    if (shown.has(text)) return
-    if (!json) say(text)
-    shown.add(text)
-    end = performance.now() + WAIT_MS
-  }
-  for (;;) {
-    const status = await apps.status(name)
-    const { passing, wanted, instances, statement, current, failures } = status
-    const others = instances.filter(
-      ({ hash, state }) => hash !== current.release || state === 'ending'
-    )
-    const isAtRest = passing >= wanted && others.length === 0 && instances.length <= wanted
-    const text = `${name}@${current.version}: ${passing} of ${wanted} pass${others.length > 0 ? `, ${others.length} to end` : ''}`
-    for (const one of failures) tell(failureOf(statement, one))
-    tell(text)
-    if (status.hasFailed && (isAtRest || current.release === statement.release)) {
-      throw SeaportError.CHECK_FAILED(verdictOf(status))
-    }
-    if (isAtRest || settings.on('noWait')) {
-      if (json) return console.log(printableJson(status, 2))
-      return console.log(`${done} ${name}@${statement.version}`)
-    }
-    if (performance.now() > end) {
-      const reasons = instances.flatMap(({ hostName, reason }) =>
-        reason ? [`${hostName}: ${reason}`] : []
-      )
-      const why = [
-        ...reasons,
-        ...Object.entries(status.refusals).map(([host, text]) => `${host}: ${text}`)
-      ]
-      throw SeaportError.CHECK_FAILED(
-        `${text}; what ran before goes on. ${why.join('; ') || 'No host said why'}. 'hyperseaport app status ${name}' shows how it goes on`
-      )
-    }
-    await changed(apps)
-  }
-}
-
-function failureOf({ app, version }: AppStatus['statement'], { hostName, why }: Failure): string {
-  return `${app}@${version} failed on ${hostName}: ${printable(why.replaceAll('\n', '; '))}`
-}
-
-/** What became of a release that was given up. */
-function verdictOf({ statement, current, failures }: AppStatus): string {
-  const reasons = failures.map((one) => failureOf(statement, one)).join('. ')
-  return current.release === statement.release
-    ? `${reasons}. There is no release before it to go back to, so it is tried on`
-    : `${reasons}. All went back to ${statement.app}@${current.version}`
-}
-
-/** Until something may have changed, or a second has passed. */
-function changed(apps: Apps): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, POLL_MS)
-    const stop = apps.watch(done)
-    function done() {
-      clearTimeout(timer)
-      stop()
-      resolve()
-    }
-  })
-}
-
-function textOf(status: AppStatus): string {
-  const { statement, instances, passing, wanted, silent, refusals, failures } = status
-  const { app, version, state } = statement
-  const rows = instances.map((one) => [
-    `${one.app}/${one.slot}`,
-    one.hostName,
-    `${one.app}@${one.version}`,
-    new Date(one.createdAt).toISOString(),
-    one.state,
-    one.latency === null ? '-' : `${one.latency.toFixed(1)} ms`
-  ])
-  const reasons = instances.flatMap(({ hostName, slot, reason }) =>
-    reason ? [`${hostName}/${slot}: ${printable(reason)}`] : []
-  )
-  const missing =
-    passing < wanted ? Object.entries(refusals).map(([host, why]) => `${host}: ${why}`) : []
-  return [
-    `${app}@${version} ${state}: ${passing} of ${wanted} pass`,
-    ...failures.map((one) => failureOf(statement, one)),
-    ...(status.hasFailed ? [`running instead: ${app}@${status.current.version}`] : []),
-    ...(rows.length > 0 ? [table([COLUMNS, ...rows])] : []),
-    ...reasons,
-    ...missing,
-    ...(silent.length > 0 ? [`no answer: ${silent.join(', ')}`] : [])
-  ].join('\n')
 }
 
 function folderOf(settings: Settings): string {

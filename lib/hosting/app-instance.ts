@@ -1,8 +1,7 @@
 import { EventEmitter } from 'node:events'
-import { open, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { Abort, type Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
-import { printable } from '../core/printable.js'
 import { connectBackend, localBackend } from '../serving/backend.js'
 import { HealthCheck } from '../serving/health.js'
 import { freePort } from '../serving/local-port.js'
@@ -52,7 +51,6 @@ const GRACE_MS = 10_000
 const POLL_MS = 100
 /** So many ends too early in a row are a crash loop. */
 const CRASH_LOOP = 5
-const LAST_BYTES = 8192
 
 /**
  * One instance of an app: its program is started, found again, checked, and started anew when it ends. It outlives this
@@ -144,20 +142,6 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
   /** What it uses; null if it does not run. */
   async usage(): Promise<Usage | null> {
     return (await this.#running?.usage()) ?? null
-  }
-
-  /** The last lines of its output, as they may be shown. */
-  async lastLines(count = 10): Promise<string[]> {
-    const file = await open(this.#options.terms.log).catch(() => null)
-    if (!file) return []
-    try {
-      const { size } = await file.stat()
-      const bytes = Buffer.alloc(Math.min(size, LAST_BYTES))
-      await file.read(bytes, 0, bytes.byteLength, size - bytes.byteLength)
-      return bytes.toString('utf8').trimEnd().split('\n').slice(-count).map(printable)
-    } finally {
-      await file.close()
-    }
   }
 
   /** Never rejects. */

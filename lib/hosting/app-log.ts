@@ -42,6 +42,8 @@ const MAX_LINE_BYTES = 16 * 1024
 const RAW_BYTES = 2 ** 20
 const MAX_COUNT = 10_000
 const NEWLINE = 10
+/** The latest that a Date has. */
+const MAX_TIME_MS = 8.64e15
 
 /**
  * Reads what an instance writes, gives each line its time, and keeps them in files that are rotated at line ends. The raw
@@ -79,6 +81,24 @@ export class AppLog extends EventEmitter<AppLogEvents> {
   /** Reads what there is now. Never rejects: a disk that is full loses lines, and nothing else. */
   flush(): Promise<void> {
     return this.#queue.run(() => this.#read().catch(() => {}))
+  }
+
+  /**
+   * Lines that are kept, and each that comes after them, until it is stopped.
+   *
+   * @param online is called with each new line
+   */
+  follow(
+    options: LinesOptions,
+    online: (line: LogLine) => void
+  ): Promise<{ lines: LogLine[]; stop: () => void }> {
+    // In the queue no line comes in between.
+    return this.#queue.run(async () => {
+      await this.#read().catch(() => {})
+      const lines = await this.lines(options)
+      this.on('line', online)
+      return { lines, stop: () => this.off('line', online) }
+    })
   }
 
   /** Reads no more. A last line without an end is kept, too. */
@@ -183,6 +203,12 @@ export class AppLog extends EventEmitter<AppLogEvents> {
   get #offsetFile(): string {
     return `${this.#path}.offset`
   }
+}
+
+/** Whether what another host sent is a line. */
+export function isLogLine(value: unknown): value is LogLine {
+  const { at, text } = Object(value)
+  return typeof text === 'string' && Number.isSafeInteger(at) && Math.abs(at) <= MAX_TIME_MS
 }
 
 /** The lines of several instances as one, by their times. Those of one instance stay in their order. */

@@ -43,6 +43,20 @@ export interface HostAnswer {
   latency: number | null
 }
 
+/** What hosts say that they run of an app. */
+export function instancesIn(answers: readonly HostAnswer[], app: string): AppInstanceView[] {
+  return answers.flatMap(({ host, report, latency }) =>
+    (report?.instances ?? [])
+      .filter((one) => one.app === app)
+      .map((one) => ({ ...one, host: host.host, hostName: host.name, latency }))
+  )
+}
+
+/** Names of hosts that did not answer in time. */
+export function silentIn(answers: readonly HostAnswer[]): string[] {
+  return answers.filter(({ report }) => !report).map(({ host }) => host.name)
+}
+
 /** Puts together what hosts say of an app, and what the directory says. */
 export function statusOf(
   statement: AppStatement,
@@ -52,11 +66,7 @@ export function statusOf(
 ): AppStatus {
   const hosts = answers.map(({ host }) => host)
   const { current, wanted: asked } = outcome
-  const instances = answers.flatMap(({ host, report, latency }) =>
-    (report?.instances ?? [])
-      .filter(({ app }) => app === statement.app)
-      .map((one) => ({ ...one, host: host.host, hostName: host.name, latency }))
-  )
+  const instances = instancesIn(answers, statement.app)
   const passing = instancesOf(directory, statement).filter(
     ({ release, instance }) => release === current.release && instance.status === 'passing'
   ).length
@@ -75,7 +85,7 @@ export function statusOf(
     instances,
     passing,
     wanted: statement.state === 'running' ? wanted : 0,
-    silent: answers.filter(({ report }) => !report).map(({ host }) => host.name),
+    silent: silentIn(answers),
     refusals: Object.fromEntries([...refused].map(([key, why]) => [nameOf(key), why]))
   }
 }

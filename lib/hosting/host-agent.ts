@@ -81,8 +81,9 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     return [...this.#instances.values()].map(({ status }) => status)
   }
 
-  instance(app: string, slot: number): HostedInstance | null {
-    return this.#instances.get(idOf({ app, slot })) ?? null
+  /** What runs here of an app. */
+  instancesOf(app: string): HostedInstance[] {
+    return [...this.#instances.values()].filter(({ occupancy }) => occupancy.app === app)
   }
 
   /** Finds again what ran when the host ended, and follows the registry from then on. */

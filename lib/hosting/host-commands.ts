@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { SeaportError } from '../core/errors.js'
 import { isRoleName } from '../core/role.js'
 import type { CallContext } from '../messaging/call-context.js'
@@ -7,25 +6,14 @@ import type { Rights } from '../registry/trust/rights.js'
 import { isHash } from './bundle/chunk.js'
 import type { HostAgent } from './host-agent.js'
 import type { HostFolder } from './host-folder.js'
-import { type InstanceStatus, LOG_FILE } from './hosted-instance.js'
-import { readLog } from './log-file.js'
+import type { InstanceStatus } from './hosted-instance.js'
+import { linesOf } from './log-lines.js'
 import type { Release } from './release.js'
-
-/** Lines of the logs of one host's instances. */
-export interface LogLines {
-  app: string
-  slot: number
-  lines: string[]
-}
 
 export interface HostReport {
   waitsFor: string | null
   instances: InstanceStatus[]
 }
-
-/** How often a log is looked at that is followed, in ms. */
-const FOLLOW_MS = 300
-const MAX_LINES = 10_000
 
 /**
  * What a host can be told. In an open registry anybody may call; so each asks by itself whether the caller may deploy
@@ -71,24 +59,9 @@ export function hostCommands(
         return release?.app === app ? release : null
       }
     },
-    async *logs(data: unknown, context: CallContext): AsyncGenerator<LogLines, void, void> {
+    logs: (data, context) => {
       const app = check(data, context)
-      const { lines: count = 100, follow = false } = Object(data)
-      const places = new Map<number, number>()
-      const most = Math.min(Number(count) || 0, MAX_LINES)
-      for (;;) {
-        for (const { app: name, slot } of agent.instances) {
-          if (name !== app) continue
-          const from = places.get(slot) ?? null
-          const file = join(folder.instanceFolder(app, slot), LOG_FILE)
-          const { lines, next } = await readLog(file, from)
-          places.set(slot, next)
-          const shown = from === null ? lines.slice(Math.max(0, lines.length - most)) : lines
-          if (shown.length > 0) yield { app, slot, lines: shown }
-        }
-        if (follow !== true || context.signal.aborted) return
-        await new Promise((resolve) => setTimeout(resolve, FOLLOW_MS).unref())
-      }
+      return linesOf(agent, app, { ...Object(data) }, context.signal)
     }
   }
 }

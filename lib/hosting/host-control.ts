@@ -6,7 +6,8 @@ import type { MemberOptions } from '../registry/replica/participant.js'
 import { HOST_ROLE } from '../registry/trust/rights.js'
 import type { HostAnswer } from './app-status.js'
 import type { KnownHost } from './fleet.js'
-import type { HostReport, LogLines } from './host-commands.js'
+import type { HostReport } from './host-commands.js'
+import type { LogLines, LogTerms } from './log-lines.js'
 import type { Release } from './release.js'
 import { noHost } from './spread-release.js'
 
@@ -18,18 +19,6 @@ export interface HostControlOptions extends Omit<MemberOptions, 'registryPublicK
   timeout: number
   /** The hosts that are known now. */
   hosts: () => readonly KnownHost[]
-}
-
-/** Which lines of logs are wanted. */
-export interface LogTerms {
-  /** The last so many of each instance. */
-  lines?: number
-  /** Goes on with new ones. */
-  follow?: boolean
-  /** None from before, in ms since 1970. */
-  since?: number
-  /** Of this instance of each host alone. */
-  slot?: number | undefined
 }
 
 const ANSWER_MS = 1000

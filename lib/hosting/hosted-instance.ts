@@ -3,10 +3,12 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { SeaportError } from '../core/errors.js'
 import { KeyPair, randomSeed, toHex } from '../core/keys.js'
+import { printable } from '../core/printable.js'
 import type { MemberOptions } from '../registry/replica/participant.js'
 import { signInstance } from '../registry/trust/instance-proof.js'
 import { Service } from '../service.js'
 import { AppInstance, type InstanceState } from './app-instance.js'
+import { AppLog } from './app-log.js'
 import type { Driver } from './driver/driver.js'
 import type { Release } from './release.js'
 
@@ -51,7 +53,7 @@ export interface InstanceStatus extends Occupancy {
   restarts: number
 }
 
-export const LOG_FILE = 'log'
+const LOG_FILE = 'log'
 const OCCUPANCY_FILE = 'occupancy.json'
 const STATE_FILE = 'state.json'
 const KEY_FILE = 'seed'
@@ -64,6 +66,9 @@ const LAST_LINES = 5
 export class HostedInstance extends EventEmitter<{ change: [] }> {
   readonly occupancy: Occupancy
   readonly release: Release
+
+  /** What it has written. */
+  readonly log: AppLog
 
   readonly #options: HostedInstanceOptions
   readonly #program: AppInstance
@@ -81,6 +86,8 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     this.#options = options
     this.occupancy = { app, slot, hash, createdAt }
     this.release = release
+    const { size, files } = release.logs
+    this.log = new AppLog({ raw: join(folder, LOG_FILE), folder, size, files })
     this.#program = new AppInstance({
       driver,
       terms: {
@@ -127,7 +134,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
 
   /** Why it does not pass, and the last lines of its output. */
   async explain(): Promise<string> {
-    const lines = await this.#program.lastLines(LAST_LINES).catch(() => [])
+    const lines = await this.#lastLines()
     return [this.#program.reason ?? 'its check did not pass in time', ...lines].join('\n')
   }
 
@@ -149,6 +156,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     await mkdir(join(folder, DATA_FOLDER), { recursive: true, mode: PRIVATE_FOLDER })
     this.#keyPair = await keepKey(join(folder, KEY_FILE))
     await replaceFile(join(folder, OCCUPANCY_FILE), JSON.stringify(this.occupancy))
+    await this.log.open()
     if (!this.#isEnding) this.#program.start()
   }
 
@@ -158,6 +166,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     this.emit('change')
     await this.#service?.destroy()
     await this.#program.stop()
+    await this.log.close()
     await replaceFile(join(this.#options.folder, OCCUPANCY_FILE), 'null')
   }
 
@@ -166,6 +175,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     this.#isEnding = true
     await this.#service?.destroy()
     await this.#program.leave()
+    await this.log.close()
   }
 
   /** Asks consumers to go elsewhere if they can. */
@@ -173,12 +183,19 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     this.#service?.drain()
   }
 
+  /** The last lines of its output, as they may be shown. */
+  async #lastLines(): Promise<string[]> {
+    await this.log.flush()
+    const lines = await this.log.lines({ count: LAST_LINES, since: this.occupancy.createdAt })
+    return lines.map(({ text }) => printable(text))
+  }
+
   /** Never rejects. */
   async #onchange(state: InstanceState) {
     if (this.#isEnding) return
     if (state === 'passing') await this.#register()
     const isLooping = state === 'failing' && this.#program.isCrashLooping
-    const lines = isLooping ? await this.#program.lastLines(LAST_LINES).catch(() => []) : []
+    const lines = isLooping ? await this.#lastLines() : []
     this.#reason = isLooping ? [`crash loop: ${this.#program.reason}`, ...lines].join('\n') : null
     this.emit('change')
   }

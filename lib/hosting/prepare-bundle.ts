@@ -11,6 +11,9 @@ import { PackMemory } from './bundle/pack-memory.js'
 /** Fields of the app file that hosts of this build do nothing with: nobody is to believe that they do. */
 const LATER = ['setup', 'before', 'uses', 'sandbox'] as const
 
+/** Of a build, in bytes. */
+const MAX_OUTPUT = 64 * 2 ** 20
+
 const run = promisify(execFile)
 
 /**
@@ -33,13 +36,7 @@ export async function prepareBundle(
   }
   if (file.place.single) throw notYet('place.single')
   if (file.place.cpu !== null) throw notYet('place.cpu')
-  if (file.build) {
-    onprogress(`building: ${file.build.join(' ')}`)
-    const [program = '', ...args] = file.build
-    await run(program, args, { cwd: folder }).catch((error) => {
-      throw SeaportError.COMMAND_FAILED(`build: ${error.stderr || error.message}`, error)
-    })
-  }
+  await buildApp(folder, file, onprogress)
   await mkdir(dir, { recursive: true })
   const store = new ChunkStore(join(dir, 'chunks'), { minFree: 0 })
   const memory = await PackMemory.open(join(dir, `${encodeURIComponent(file.name)}.json`))
@@ -47,6 +44,26 @@ export async function prepareBundle(
   for (const { path, why } of bundle.leftOut) onprogress(`left out: ${path} (${why})`)
   onprogress(`${bundle.files} files, ${bundle.size} bytes, ${bundle.chunks.length} chunks`)
   return { file, bundle, store }
+}
+
+/**
+ * Runs the command that an app file names to build its app with.
+ *
+ * @returns whether there is one
+ * @throws COMMAND_FAILED
+ */
+export async function buildApp(
+  folder: string,
+  { build }: AppFile,
+  onprogress: (text: string) => void
+): Promise<boolean> {
+  if (!build) return false
+  onprogress(`building: ${build.join(' ')}`)
+  const [program = '', ...args] = build
+  await run(program, args, { cwd: folder, maxBuffer: MAX_OUTPUT }).catch((error) => {
+    throw SeaportError.COMMAND_FAILED(`build: ${error.stderr || error.message}`, error)
+  })
+  return true
 }
 
 function notYet(field: string): SeaportError {

@@ -28,7 +28,7 @@ t.test('an app runs on a host, is updated, outlives the host, and stops', { skip
     instances: [{ app: 'hello', slot: 0, state: 'passing', pid: one.body.pid, hostName: 'one' }]
   })
   for await (const { lines } of apps.logs('hello')) {
-    t.match(lines.join('\n'), `hello from ${one.body.pid}`)
+    t.match(lines.map(({ text }) => text).join('\n'), `hello from ${one.body.pid}`)
   }
 
   // The host's own process ends and comes back: the app goes on, and is found again.

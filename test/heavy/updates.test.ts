@@ -3,7 +3,7 @@ import { Fleet } from '../fleet.js'
 
 const skip = process.platform !== 'linux' && 'processes of apps are run on Linux only'
 const ENDS = `console.log('no database here'); process.exit(3)`
-const NEVER_LISTENS = 'setInterval(() => {}, 1000)'
+const NEVER_LISTENS = `setInterval(() => {}, 1000)`
 const update = { steady: '100ms', deadline: '1s' }
 
 t.test(

@@ -34,14 +34,14 @@ t.test(
   'an instance starts, passes, is started anew when it ends, and stops',
   { skip },
   async (t) => {
-    const { instance } = await anInstance(t)
+    const { instance, options } = await anInstance(t)
     t.equal(instance.state, 'starting')
     instance.start()
     await until(instance, 'passing')
     const first = await pidOf(instance)
     t.equal(first, instance.pid)
     t.match(await instance.usage(), { memory: Number })
-    t.same(await instance.lastLines(), ['listening'])
+    t.same(await linesOf(options.terms.log), ['listening'])
     const exit = once(instance, 'exit')
     await fetch(`http://127.0.0.1:${instance.port}/die`).catch(() => {})
     t.match(await exit, [{ code: 3 }, Number])
@@ -124,21 +124,21 @@ t.test(
 
 t.test('five early ends in a row are a crash loop', { skip }, async (t) => {
   const command = ['/bin/sh', '-c', 'echo oh no; exit 1']
-  const { instance } = await anInstance(t, { command, backoffs: [1] })
+  const { instance, options } = await anInstance(t, { command, backoffs: [1] })
   instance.start()
   while (!instance.isCrashLooping) await once(instance, 'exit')
   t.match(instance, { state: 'failing', reason: 'it ended with exit code 1' })
-  t.match(await instance.lastLines(2), ['oh no', 'oh no'])
+  t.match((await linesOf(options.terms.log)).slice(-2), ['oh no', 'oh no'])
   await instance.stop()
   t.equal(instance.state, 'ended')
 })
 
 t.test('a worker without a port passes while it runs', { skip }, async (t) => {
   const command = ['/bin/sh', '-c', 'echo "port:$PORT"; exec sleep 1000']
-  const { instance } = await anInstance(t, { command, port: null, check: 'none' })
+  const { instance, options } = await anInstance(t, { command, port: null, check: 'none' })
   instance.start()
   await until(instance, 'passing')
-  while ((await instance.lastLines())[0] !== 'port:') await pause()
+  while ((await linesOf(options.terms.log))[0] !== 'port:') await pause()
   t.equal(instance.port, null)
 })
 
@@ -176,9 +176,14 @@ t.test('one that is stopped while it is being started leaves nothing', { skip },
 
 t.test('one that does not end when it is asked to is ended', { skip }, async (t) => {
   const command = ['/bin/sh', '-c', 'trap "" TERM; echo deaf; while :; do sleep 1; done']
-  const { instance } = await anInstance(t, { command, port: null, check: 'none', grace: 50 })
+  const { instance, options } = await anInstance(t, {
+    command,
+    port: null,
+    check: 'none',
+    grace: 50
+  })
   instance.start()
-  while ((await instance.lastLines())[0] !== 'deaf') await pause()
+  while ((await linesOf(options.terms.log))[0] !== 'deaf') await pause()
   await instance.stop()
   t.equal(instance.pid, null)
 })
@@ -226,4 +231,8 @@ async function pidOf({ port }: AppInstance): Promise<number> {
 
 function pause() {
   return new Promise((resolve) => setTimeout(resolve, 10))
+}
+
+async function linesOf(log: string): Promise<string[]> {
+  return (await readFile(log, 'utf8').catch(() => '')).trimEnd().split('\n')
 }

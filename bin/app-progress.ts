@@ -1,0 +1,133 @@
+import { SeaportError } from '../lib/identity.js'
+import type { AppStatus, Apps } from '../lib/index.js'
+import { printable, printableJson } from '../lib/printing.js'
+import type { Settings } from './settings.js'
+import { table } from './table.js'
+import { say } from './talk.js'
+
+type Failure = AppStatus['failures'][number]
+
+const COLUMNS = ['INSTANCE', 'HOST', 'IMAGE', 'CREATED', 'STATUS', 'LATENCY']
+/** For how long nothing may change until a command stops waiting: more than an instance has by default until it passes. */
+const WAIT_MS = 180_000
+const POLL_MS = 1000
+
+/**
+ * Shows what happens where, until it is as it is wanted, or all have gone back. Whoever stops the watching stops nothing
+ * else.
+ */
+export async function settle(apps: Apps, name: string, settings: Settings, done: string) {
+  const json = settings.on('json')
+  let end = performance.now() + WAIT_MS
+  const shown = new Set<string>()
+  const tell = (text: string) => {
+    if (shown.has(text)) return
+    if (!json) say(text)
+    shown.add(text)
+    end = performance.now() + WAIT_MS
+  }
+  for (;;) {
+    const status = await apps.status(name)
+    const { passing, wanted, instances, statement, current, failures } = status
+    const others = instances.filter(
+      ({ hash, state }) => hash !== current.release || state === 'ending'
+    )
+    const isAtRest = passing >= wanted && others.length === 0 && instances.length <= wanted
+    const text = `${name}@${current.version}: ${passing} of ${wanted} pass${others.length > 0 ? `, ${others.length} to end` : ''}`
+    for (const one of failures) tell(failureOf(statement, one))
+    tell(text)
+    if (status.hasFailed && (isAtRest || current.release === statement.release)) {
+      throw SeaportError.CHECK_FAILED(verdictOf(status))
+    }
+    if (isAtRest || settings.on('noWait')) {
+      if (json) return console.log(printableJson(status, 2))
+      return console.log(`${done} ${name}@${statement.version}`)
+    }
+    if (performance.now() > end) {
+      const reasons = instances.flatMap(({ hostName, reason }) =>
+        reason ? [`${hostName}: ${reason}`] : []
+      )
+      const why = [
+        ...reasons,
+        ...Object.entries(status.refusals).map(([host, text]) => `${host}: ${text}`)
+      ]
+      throw SeaportError.CHECK_FAILED(
+        `${text}; what ran before goes on. ${why.join('; ') || 'No host said why'}. 'hyperseaport app status ${name}' shows how it goes on`
+      )
+    }
+    await changed(apps)
+  }
+}
+
+function failureOf({ app, version }: AppStatus['statement'], { hostName, why }: Failure): string {
+  return `${app}@${version} failed on ${hostName}: ${printable(why.replaceAll('\n', '; '))}`
+}
+
+/** What became of a release that was given up. */
+function verdictOf({ statement, current, failures }: AppStatus): string {
+  const reasons = failures.map((one) => failureOf(statement, one)).join('. ')
+  return current.release === statement.release
+    ? `${reasons}. There is no release before it to go back to, so it is tried on`
+    : `${reasons}. All went back to ${statement.app}@${current.version}`
+}
+
+/** Until no host runs anything of an app. Hosts that do not answer end it when they are back. */
+export async function settleRemoved(apps: Apps, name: string) {
+  const end = performance.now() + WAIT_MS
+  let shown = ''
+  for (;;) {
+    const { instances, silent } = await apps.running(name)
+    const rest = instances.length === 0 ? '' : `${name}: ${instances.length} to end`
+    const absent =
+      silent.length === 0 ? '' : `no answer, and ends it when it is back: ${silent.join(', ')}`
+    const text = [rest, absent].filter(Boolean).join('; ')
+    if (text !== shown && text !== '') say(text)
+    shown = text
+    if (instances.length === 0) return
+    if (performance.now() > end) {
+      throw SeaportError.CHECK_FAILED(`${text}. It is removed, and its hosts go on to end it`)
+    }
+    await changed(apps)
+  }
+}
+
+/** Until something may have changed, or a second has passed. */
+function changed(apps: Apps): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, POLL_MS)
+    const stop = apps.watch(done)
+    function done() {
+      clearTimeout(timer)
+      stop()
+      resolve()
+    }
+  })
+}
+
+/** What an app does, as people read it. */
+export function textOf(status: AppStatus): string {
+  const { statement, instances, passing, wanted, silent, refusals, failures } = status
+  const { app, version, state } = statement
+  const rows = instances.map((one) => [
+    `${one.app}/${one.slot}`,
+    one.hostName,
+    `${one.app}@${one.version}`,
+    new Date(one.createdAt).toISOString(),
+    one.state,
+    one.latency === null ? '-' : `${one.latency.toFixed(1)} ms`
+  ])
+  const reasons = instances.flatMap(({ hostName, slot, reason }) =>
+    reason ? [`${hostName}/${slot}: ${printable(reason)}`] : []
+  )
+  const missing =
+    passing < wanted ? Object.entries(refusals).map(([host, why]) => `${host}: ${why}`) : []
+  return [
+    `${app}@${version} ${state}: ${passing} of ${wanted} pass`,
+    ...failures.map((one) => failureOf(statement, one)),
+    ...(status.hasFailed ? [`running instead: ${app}@${status.current.version}`] : []),
+    ...(rows.length > 0 ? [table([COLUMNS, ...rows])] : []),
+    ...reasons,
+    ...missing,
+    ...(silent.length > 0 ? [`no answer: ${silent.join(', ')}`] : [])
+  ].join('\n')
+}

@@ -1,0 +1,108 @@
+import type { Signal } from '../core/abort.js'
+import type { LogLine } from './app-log.js'
+import type { HostAgent } from './host-agent.js'
+import type { HostedInstance } from './hosted-instance.js'
+
+/** Lines of one instance, the oldest first. */
+export interface LogLines {
+  app: string
+  slot: number
+  lines: LogLine[]
+}
+
+/** Which lines of logs are wanted. */
+export interface LogTerms {
+  /** The last so many of each instance. */
+  lines?: number
+  /** Goes on with new ones. */
+  follow?: boolean
+  /** None from before, in ms since 1970. */
+  since?: number
+  /** Of this place of each host alone. */
+  slot?: number | undefined
+}
+
+/** How often new lines are sent, and new instances are looked for, in ms. */
+const FOLLOW_MS = 200
+const MAX_LINES = 10_000
+/** Characters of one message, and of what waits for a reader that is slow: older lines are dropped. */
+const MAX_BATCH = 64 * 1024
+const MAX_WAITING = 2 ** 20
+
+/** What the instances of an app on this host have written, and what they write. @param terms from outside */
+export async function* linesOf(
+  agent: HostAgent,
+  app: string,
+  terms: { [field: string]: unknown },
+  signal: Signal
+): AsyncGenerator<LogLines, void, void> {
+  const { lines = 100, follow, since, slot } = terms
+  const options = { count: Math.min(Number(lines) || 0, MAX_LINES), since: Number(since) || 0 }
+  const followed = new Map<HostedInstance, Followed>()
+  try {
+    for (;;) {
+      for (const instance of agent.instancesOf(app)) {
+        if (
+          followed.has(instance) ||
+          (Number.isInteger(slot) && slot !== instance.occupancy.slot)
+        ) {
+          continue
+        }
+        // Of one that came later everything is new.
+        const one = await Followed.begin(instance, options)
+        followed.set(instance, one)
+      }
+      for (const [instance, one] of followed) {
+        for (const batch of one.take()) yield { app, slot: instance.occupancy.slot, lines: batch }
+      }
+      if (follow !== true || signal.aborted) return
+      await new Promise((resolve) => setTimeout(resolve, FOLLOW_MS).unref())
+    }
+  } finally {
+    for (const one of followed.values()) one.stop()
+  }
+}
+
+/** Lines of one instance that wait to be sent. */
+class Followed {
+  #waiting: LogLine[] = []
+  #size = 0
+  #stop = () => {}
+
+  static async begin({ log }: HostedInstance, options: { count: number; since: number }) {
+    const one = new Followed()
+    const { lines, stop } = await log.follow(options, (line) => one.#add(line))
+    one.#waiting = [...lines, ...one.#waiting]
+    one.#stop = stop
+    return one
+  }
+
+  /** All that waits, in pieces that make one message each. */
+  *take(): Generator<LogLine[], void, void> {
+    const lines = this.#waiting
+    this.#waiting = []
+    this.#size = 0
+    let batch: LogLine[] = []
+    let size = 0
+    for (const line of lines) {
+      if (batch.length > 0 && size + line.text.length > MAX_BATCH) {
+        yield batch
+        batch = []
+        size = 0
+      }
+      batch.push(line)
+      size += line.text.length
+    }
+    if (batch.length > 0) yield batch
+  }
+
+  stop() {
+    this.#stop()
+  }
+
+  #add(line: LogLine) {
+    this.#waiting.push(line)
+    this.#size += line.text.length
+    while (this.#size > MAX_WAITING) this.#size -= this.#waiting.shift()?.text.length ?? this.#size
+  }
+}
