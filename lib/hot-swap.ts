@@ -1,7 +1,8 @@
 import { parseKey, toHex } from './core/keys.js'
-import { TAKEOVER } from './core/purpose.js'
+import { CHANNEL, TAKEOVER } from './core/purpose.js'
 import type { ServiceRole } from './core/role.js'
 import { linksOf } from './dialing/links.js'
+import type { ClientsParts } from './messaging/clients/clients.js'
 import type { HandOverOptions } from './messaging/state/hand-over.js'
 import { Newcomer, type NewcomerOptions } from './messaging/state/newcomer.js'
 import { Predecessor } from './messaging/state/predecessor.js'
@@ -114,11 +115,12 @@ function newcomerOf(
   return { newcomer, close: () => pool.close() }
 }
 
-/** What the running side of a hot swap asks the registry. */
+/** What an instance asks the registry of others of its role: the running side of a hot swap, and who has clients. */
 export function overseerOf(
   participant: () => Participant,
   { role }: ServiceRole
-): Pick<HandOverOptions, 'mayServe' | 'isRegistered'> {
+): Pick<HandOverOptions, 'mayServe' | 'isRegistered'> &
+  Pick<ClientsParts, 'instances' | 'isInstance'> {
   return {
     mayServe: (key, version) => {
       const { grants } = participant().membership
@@ -127,6 +129,15 @@ export function overseerOf(
     isRegistered: (key) => {
       const { registrars, directory } = participant().replica
       return registrars.length === 0 ? null : directory.get(key)?.live === true
+    },
+    instances: () =>
+      participant()
+        .replica.directory.resolve(role, '*')
+        .filter(({ speaks }) => speaks.includes(CHANNEL))
+        .map(({ servicePublicKey }) => servicePublicKey),
+    isInstance: (key) => {
+      const entry = participant().replica.directory.entry(key)
+      return entry !== null && recordOf(entry).role === role
     }
   }
 }

@@ -35,6 +35,18 @@ export { Host, type HostEvents, type HostOptions } from './host.js'
 export type { DirectReach } from './link/direct/address.js'
 export type { LinkView, PathView } from './link/pool.js'
 export type { CallContext } from './messaging/call-context.js'
+export type { Client } from './messaging/clients/client-session.js'
+export type {
+  Admitted,
+  Arrival,
+  ClientAct,
+  ClientsListeners,
+  ClientView,
+  ConnectHandler,
+  MessageHandler,
+  Presence
+} from './messaging/clients/client-types.js'
+export type { BroadcastOptions, Clients, ClientsOptions } from './messaging/clients/clients.js'
 export type { CommandMap, Commands, HandleOptions } from './messaging/commands.js'
 export {
   type CommandContract,

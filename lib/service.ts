@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
+import { forward } from './core/forward.js'
 import { checkKeyPair, type KeyPair, parseKey, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import { type Measure, measuresOf } from './core/metrics.js'
@@ -8,6 +9,7 @@ import { parseServiceRole, type ServiceRole } from './core/role.js'
 import { arrive, overseerOf, STAY_MS, type TakeOverFrom } from './hot-swap.js'
 import { DRAIN_TIMEOUT_MS } from './link/acceptor.js'
 import { type DirectReach, parseDirectReach } from './link/direct/address.js'
+import type { Clients } from './messaging/clients/clients.js'
 import { commandMeasures } from './messaging/command-measures.js'
 import type { Commands } from './messaging/commands.js'
 import type { Events } from './messaging/events.js'
@@ -36,7 +38,6 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   readonly #lifecycle = new Lifecycle({ start: () => this.#start(), stop: () => this.#stop() })
   /** What it serves: a name and an exact version. */
   readonly role: ServiceRole
-
   readonly #registry: Buffer
   readonly #origin: Origin
   readonly #talk: Talk
@@ -119,12 +120,10 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#origin.supervisor?.on('up', (port) => this.emit('up', port))
     this.#origin.supervisor?.on('exit', (exit) => this.emit('exit', exit))
     this.#origin.supervisor?.on('notice', this.#onnotice)
-    const allowed = allow?.map((key) => toHex(parseKey(key, 'allowed key')))
-    const { forward, mail } = options
     const member = { registry: this.#registry, bootstrap, host, dir, verb }
     this.#participant = Participant.acquire(member)
     this.#mail = new Mail({
-      ...{ ...mail, forward, dir, verb, participant: this.#participant },
+      ...{ ...options.mail, forward: options.forward, dir, verb, participant: this.#participant },
       onnotice: this.#onnotice,
       onwanted: () => void this.#takeMail(),
       onprekey: () => this.#registration?.update({ prekey: this.#mail.prekey })
@@ -132,13 +131,18 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#admission = new Admission({
       grants: this.#participant.membership.grants,
       role: this.role,
-      allow: allowed
+      allow: allow?.map((key) => toHex(parseKey(key, 'allowed key')))
     })
   }
 
   /** What it can be told to do. */
   get commands(): Commands {
     return this.#talk.commands
+  }
+
+  /** Browsers, through gateways. They are let in once this is used. */
+  get clients(): Clients {
+    return this.#talk.clients
   }
 
   /** What it tells all who listen. */
@@ -375,18 +379,15 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     })
     this.#registration = registration
     const confirmed = registration.confirmed()
-    registration.on('registered', (record) => this.emit('registered', record))
-    registration.on('health', (health, reason) => this.emit('health', health, reason))
+    forward(registration, this, ['registered', 'health', 'lost'])
     registration.on('denied', (error) => this.#ondenied(error, true))
-    registration.on('lost', () => this.emit('lost'))
     await this.#lifecycle.unlessDestroyed(registration.start())
     await this.#lifecycle.waitFor(confirmed, deadline - performance.now(), () => this.#late())
   }
 
   /** Why it is not registered yet. */
   #late(): SeaportError {
-    const { fault } = this.#participant.network
-    return this.#denial ?? notRegistered(this.#origin.supervisor, fault)
+    return this.#denial ?? notRegistered(this.#origin.supervisor, this.#participant.network.fault)
   }
 }
 

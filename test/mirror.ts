@@ -27,6 +27,21 @@ export const TESTED_BY: Record<string, string[]> = {
     'gateway/fast-path/exchange',
     'gateway/fast-path/streams'
   ],
+  'test/gateway/channels/channels.test.ts': [
+    'gateway/channels/audience',
+    'gateway/channels/browser',
+    'gateway/channels/feed',
+    'gateway/channels/principal',
+    'gateway/channels/wire',
+    'messaging/clients/channel-frames',
+    'messaging/clients/channel-ring',
+    'messaging/clients/client-session',
+    'messaging/clients/client-types',
+    'messaging/clients/clients',
+    'messaging/clients/gateway-stream',
+    'messaging/clients/rendezvous',
+    'messaging/clients/ticket'
+  ],
   'test/gateway/host.test.ts': ['gateway/domain-routes'],
   'test/gateway/http-gateway.test.ts': [
     'gateway/access-log',

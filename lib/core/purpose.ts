@@ -8,6 +8,8 @@ export const MAIL = 'hyperseaport/mail/1'
 export const TAKEOVER = 'hyperseaport/takeover/1'
 /** The purpose of a stream to who keeps letters for others. */
 export const MAILBOX = 'hyperseaport/mailbox/1'
+/** The purpose of a stream on which a gateway brings its browsers to an instance. */
+export const CHANNEL = 'hyperseaport/channel/1'
 export const MAX_PURPOSE_LENGTH = 64
 /** As many as one process says that it speaks. */
 export const MAX_PURPOSES = 16

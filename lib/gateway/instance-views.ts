@@ -40,12 +40,12 @@ export class InstanceViews {
   of(instance: Instance, principal: Principal): Instance | GuestView {
     if (principal.mayReachAll) return instance
     const { servicePublicKey, direct: _, reason: __, ...shown } = instance
-    return { ...shown, id: this.#idOf(servicePublicKey) }
+    return { ...shown, id: this.idOf(servicePublicKey) }
   }
 
   /** What a principal knows an instance by: its key, or its id. */
   nameOf(key: string, principal: Principal): string {
-    return principal.mayReachAll ? key : this.#idOf(key)
+    return principal.mayReachAll ? key : this.idOf(key)
   }
 
   /** The key of the instance that has this id; null if none of those that are there has it. */
@@ -61,7 +61,8 @@ export class InstanceViews {
     this.#isComplete = false
   }
 
-  #idOf(key: string): string {
+  /** What an instance is called where its key is not shown. */
+  idOf(key: string): string {
     const known = this.#ids.get(key)
     if (known !== undefined) return known
     const id = createHmac('sha256', this.#secret)
@@ -81,7 +82,7 @@ export class InstanceViews {
     this.#keys = new Map()
     for (const { servicePublicKey: key } of this.#directory.list()) {
       const id = before.get(key)
-      if (id === undefined) this.#idOf(key)
+      if (id === undefined) this.idOf(key)
       else {
         this.#ids.set(key, id)
         this.#keys.set(id, key)

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { SeaportError } from '../core/errors.js'
 import type { LinkPool } from '../link/pool.js'
-import { MAX_BODY_BYTES } from '../messaging/body.js'
+import { type Body, decodeBody, encodeBody, MAX_BODY_BYTES } from '../messaging/body.js'
 import { BODY_MEMORY, type HeldBody } from '../messaging/body-memory.js'
 import { Conversations } from '../messaging/conversations.js'
 import { type Cursors, EntryEvents } from '../messaging/entry-events.js'
@@ -11,6 +11,7 @@ import { Sender } from '../messaging/sender.js'
 import { maxFrameFor } from '../messaging/speaker.js'
 import type { Directory } from '../registry/replica/directory.js'
 import type { Principal } from './access.js'
+import { type ChannelLimits, Channels } from './channels/channels.js'
 import type { ForwardingContext, UnderWay } from './forwarding.js'
 import { HalfOpen } from './half-open.js'
 import type { InstanceViews } from './instance-views.js'
@@ -23,6 +24,7 @@ export interface MessagesOptions {
   pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf' | 'follow'>
   directory: Directory
   views: InstanceViews
+  channelLimits?: Partial<ChannelLimits> | undefined
 }
 
 /** Who asks for a command or for events, and what of. */
@@ -72,8 +74,12 @@ const MAX_LISTENERS = 1024
 const MAX_UNREAD_BYTES = 1024 * 1024
 const TIMEOUT_FIELD = 'hyperseaport-timeout'
 
-/** Commands and events over HTTP: `POST /call/<role@range>/<command>`, and `GET /events/<role@range>` as SSE. */
+/**
+ * Commands and events over HTTP: `POST /call/<role@range>/<command>`, and `GET /events/<role@range>` as SSE; and the
+ * channels of browsers.
+ */
 export class Messages {
+  readonly channels: Channels
   readonly #options: MessagesOptions
   readonly #conversations: Conversations
   readonly #senders = new WeakMap<Upstream, Sender>()
@@ -81,8 +87,10 @@ export class Messages {
 
   constructor(options: MessagesOptions) {
     this.#options = options
-    const { pool } = options
+    const { pool, directory, views, channelLimits: limits } = options
     this.#conversations = new Conversations({ pool, maxFrame: maxFrameFor() })
+    const call = this.#callFor.bind(this)
+    this.channels = new Channels({ pool, directory, views, limits, call })
   }
 
   /** Has a command executed, and answers with what came of it. What goes wrong with that is an answer, too. */
@@ -96,11 +104,7 @@ export class Messages {
     const ended = this.#endWithClient(request, response)
     const held = BODY_MEMORY.open(client)
     try {
-      if (target.command.startsWith('$') && !OWN.has(target.command)) {
-        throw SeaportError.NOT_GRANTED(`${target.command} is not called by way of a gateway`).of(
-          'no'
-        )
-      }
+      checkCommand(target.command)
       const data = await dataOf(request, Math.min(maxBody, MAX_BODY_BYTES), held)
       const isState = target.command === STATE
       // Of a state all is asked for: what else may be sent with this is said between participants.
@@ -115,6 +119,17 @@ export class Messages {
     } finally {
       held.release()
       ended()
+    }
+  }
+
+  /** Has a command executed for a page on its channel. */
+  async #callFor(upstream: Upstream, command: string, body: Body, principal: Principal) {
+    checkCommand(command)
+    const meta = principal.isAnonymous ? {} : { principal: principal.name }
+    try {
+      return encodeBody(await this.#senderOf(upstream).send(command, decodeBody(body), { meta }))
+    } catch (error) {
+      throw error instanceof SeaportError ? shownFailure(error) : error
     }
   }
 
@@ -189,13 +204,15 @@ export class Messages {
     events.close()
   }
 
-  /** Ends those who listen. */
+  /** Ends those who listen, and channels. */
   close() {
+    this.channels.close()
     for (const end of this.#listening) end()
   }
 
   /** Called when all calls have been answered. */
   destroy() {
+    this.channels.destroy()
     this.#conversations.close()
   }
 
@@ -259,9 +276,19 @@ export class Messages {
 export function checkOrigin({ headers }: IncomingMessage, host: string, mayAsk: Set<string>) {
   const { origin } = headers
   if (origin === undefined || mayAsk.has(origin)) return
-  // Only hosts are compared: behind a proxy that speaks TLS, the gateway does not know the scheme.
-  if (origin.replace(/^https?:\/\//, '').toLowerCase() === host.toLowerCase()) return
+  if (isSameHost(origin, host)) return
   throw SeaportError.FORBIDDEN(`pages of ${origin} may not call commands here`)
+}
+
+/** Whether a page is of this host. Behind a proxy that speaks TLS, the gateway does not know the scheme. */
+export function isSameHost(origin: string, host: string): boolean {
+  return origin.replace(/^https?:\/\//, '').toLowerCase() === host.toLowerCase()
+}
+
+/** @throws NOT_GRANTED for what is hyperseaport's own, and not for everybody */
+function checkCommand(command: string) {
+  if (!command.startsWith('$') || OWN.has(command)) return
+  throw SeaportError.NOT_GRANTED(`${command} is not called by way of a gateway`).of('no')
 }
 
 function isCount(value: unknown): value is number {
@@ -373,6 +400,12 @@ const PRIVATE = new Map([
   ['NOT_ALLOWED', 'the service does not let this gateway in'],
   ['LINK_LOST', 'the link to the service was lost']
 ])
+
+/** What a page may know of it. */
+function shownFailure(error: SeaportError): SeaportError {
+  const text = PRIVATE.get(error.code)
+  return text === undefined ? error : SeaportError.remote(error.code, text)
+}
 
 function shownData(data: unknown): unknown {
   return data instanceof Uint8Array ? { base64: Buffer.from(data).toString('base64') } : data

@@ -4,11 +4,12 @@ import { SeaportError } from '../core/errors.js'
 import { checkLength } from '../http/request-body.js'
 import type { Principal } from './access.js'
 import type { AccessEntry } from './access-log.js'
+import { principalOnChannel } from './channels/principal.js'
 import { Forwarding, type ForwardingContext } from './forwarding.js'
 import type { Ledger } from './ledger.js'
 import { checkOrigin, type MessageRoute, type Messages } from './messages.js'
 import { refusalOf, refusalText, refuse } from './refusal.js'
-import type { ForwardRoute, Router } from './router.js'
+import type { ChannelRoute, ForwardRoute, Router } from './router.js'
 import { forwardUpgrade } from './upgrade.js'
 import type { Upstreams } from './upstream.js'
 
@@ -53,7 +54,9 @@ export class RequestHandler {
       entry.principal = route.principal.name
       if (route.kind === 'forward') await this.#forward(request, response, route, entry)
       else if (route.kind === 'message') await this.#talk(request, response, route, entry)
-      else if (request.method !== 'GET' && request.method !== 'HEAD') {
+      else if (route.kind === 'channel') {
+        throw SeaportError.BAD_REQUEST('a channel is a WebSocket, and nothing else')
+      } else if (request.method !== 'GET' && request.method !== 'HEAD') {
         throw SeaportError.METHOD_NOT_ALLOWED('this page can only be read')
       } else if (route.kind === 'list') {
         sendJson(request, response, this.#options.upstreams.list(route.role, route.principal))
@@ -125,6 +128,7 @@ export class RequestHandler {
     const entry = ledger.open(request)
     try {
       const route = await router.route(request)
+      if (route.kind === 'channel') return await this.#openChannel(request, socket, route, entry)
       if (route.kind !== 'forward') throw SeaportError.BAD_REQUEST('this page speaks HTTP only')
       entry.principal = route.principal.name
       entry.upstream = route.upstream.name
@@ -147,6 +151,33 @@ export class RequestHandler {
     } finally {
       ledger.close(entry)
     }
+  }
+
+  /** Takes a page that says who it is when it is connected, so that no token is in a URL or a log. */
+  async #openChannel(
+    request: IncomingMessage,
+    socket: Duplex,
+    route: ChannelRoute,
+    entry: AccessEntry
+  ) {
+    const { router, messages, upstreams } = this.#options
+    const client = router.clientOf(request)
+    entry.status = 101
+    entry.principal = route.principal.name
+    await messages.channels.take({
+      request,
+      socket,
+      client,
+      enter: async (access) => {
+        const principal = await principalOnChannel(
+          router.rules,
+          { ...route, request, client },
+          access
+        )
+        entry.principal = principal.name
+        return { principal, upstream: upstreams.ofRole(route.role, principal) }
+      }
+    })
   }
 
   async #show(

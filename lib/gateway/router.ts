@@ -11,7 +11,13 @@ import { Cors, type CorsTarget } from './cors.js'
 import { DomainRoutes } from './domain-routes.js'
 import type { MessageRoute } from './messages.js'
 import type { GatewayRules } from './rules.js'
-import { type ListTarget, type PageTarget, parseTarget, readRole } from './target.js'
+import {
+  type ChannelTarget,
+  type ListTarget,
+  type PageTarget,
+  parseTarget,
+  readRole
+} from './target.js'
 import { TrustedProxies } from './trusted-proxies.js'
 import type { Upstream, Upstreams } from './upstream.js'
 
@@ -19,6 +25,7 @@ import type { Upstream, Upstreams } from './upstream.js'
 export type Route =
   | ForwardRoute
   | MessageRoute
+  | ChannelRoute
   | ((ListTarget | PageTarget) & { principal: Principal })
 
 export interface ForwardRoute {
@@ -32,6 +39,12 @@ export interface ForwardRoute {
   principal: Principal
   /** Whether the client's Authorization was for us. */
   isOurAuthorization: boolean
+}
+
+/** Where a page goes that says who it is once it is connected. */
+export interface ChannelRoute extends ChannelTarget {
+  principal: Principal
+  host: string
 }
 
 export interface RouterOptions {
@@ -160,6 +173,8 @@ export class Router {
       case 'list':
       case 'page':
         return { ...target, principal }
+      case 'channel':
+        return { ...target, principal, host }
       default: {
         const upstream = this.#upstreams.ofRole(target.role, principal)
         return { kind: 'message', target, upstream, principal, host }

@@ -9,6 +9,7 @@ export type Target =
   | InstanceTarget
   | CallTarget
   | EventsTarget
+  | ChannelTarget
   | ListTarget
   | PageTarget
 
@@ -40,6 +41,12 @@ export interface EventsTarget {
   types: string[]
 }
 
+/** A channel to all instances of a role. */
+export interface ChannelTarget {
+  kind: 'channel'
+  role: RoleRange
+}
+
 /** The instances of a role, or all. */
 export interface ListTarget {
   kind: 'list'
@@ -61,7 +68,7 @@ interface Passed {
 
 /**
  * Reads the path of a request: `/role/<role@range>/path`, `/instance/<key or id>/path`, `/list/<role@range>`,
- * `/call/<role@range>/<command>`, `/events/<role@range>?type=…`, or a page. Only what names the target is decoded; the rest goes on as it came.
+ * `/call/<role@range>/<command>`, `/events/<role@range>?type=…`, `/channel/<role@range>`, or a page. Only what names the target is decoded; the rest goes on as it came.
  *
  * @param url the path with its query
  * @throws BAD_ROLE, BAD_KEY, BAD_REQUEST
@@ -89,6 +96,8 @@ export function parseTarget(url: string): Target {
       const types = new URLSearchParams(query ?? '').getAll('type')
       return { kind: 'events', role: readRole(name), types: types.length > 0 ? types : ['*'] }
     }
+    case 'channel':
+      return { kind: 'channel', role: readRole(takeRole(rest ?? '')[0]) }
     case 'list': {
       const name = decode(rest ?? '').replace(/\/$/, '')
       return { kind: 'list', role: name === '' ? null : parseRoleRange(name) }

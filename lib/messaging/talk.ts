@@ -3,6 +3,7 @@ import { type KeyPair, parseKey, toHex } from '../core/keys.js'
 import { TAKEOVER } from '../core/purpose.js'
 import type { ServiceRole } from '../core/role.js'
 import { JsonText } from './body.js'
+import { Clients, type ClientsOptions, type ClientsParts } from './clients/clients.js'
 import { type CommandMap, Commands } from './commands.js'
 import type { EventRingOptions } from './event-ring.js'
 import { Events } from './events.js'
@@ -27,6 +28,8 @@ export interface TalkOptions {
   stdio?: readonly string[] | undefined
   /** How many events are kept for those who come back. Default: 1 024, of 1 MiB and 60 s at most. */
   events?: Pick<EventRingOptions, 'maxEvents' | 'maxBytes' | 'maxAge'> | undefined
+  /** What is kept for browsers that come back: 16 MiB and 60 s at most, unless it is said otherwise. */
+  clients?: ClientsOptions | undefined
   /** Process keys of those who may write the state beside the service itself. */
   writers?: readonly (Buffer | string)[] | undefined
   /**
@@ -41,7 +44,8 @@ export interface TalkParts extends TalkOptions {
   role: ServiceRole
   /** Whether it takes over from another instance, and so has something to talk about. */
   isNewcomer: boolean
-  overseer: Pick<HandOverOptions, 'mayServe' | 'isRegistered'>
+  overseer: Pick<HandOverOptions, 'mayServe' | 'isRegistered'> &
+    Pick<ClientsParts, 'instances' | 'isInstance'>
   /** Another instance goes on, by its key in hex. */
   onmoved: (key: string) => void
   denialOf: Denial
@@ -53,6 +57,7 @@ export interface TalkParts extends TalkOptions {
 /** All that a service can be talked to about. It takes no conversations until there is something. */
 export class Talk {
   readonly commands: Commands
+  readonly #clients: Clients
   readonly #events: Events
   readonly #state: State
   readonly #onwanted: () => void
@@ -78,7 +83,8 @@ export class Talk {
     onnotice,
     onfirst,
     events: ring,
-    stdio
+    stdio,
+    clients
   }: TalkParts) {
     this.#isWanted =
       isNewcomer || [commands, stdio, writers, successors].some((given) => given !== undefined)
@@ -90,6 +96,7 @@ export class Talk {
     this.commands = new Commands({ maxBody, onfirst: this.#onwanted })
     this.#events = new Events({ denialOf, onnotice, ...ring })
     const scope = { registry: toHex(registry), role: role.role }
+    this.#clients = new Clients({ ...clients, ...overseer, scope, onnotice, onwanted: onfirst })
     this.#state = new State({
       scope,
       successors: successorsOf(successors ?? []),
@@ -135,6 +142,7 @@ export class Talk {
    */
   async open(keyPair: KeyPair, processKey: Buffer, files: StateFiles) {
     this.#handOver = new HandOver({ ...this.#handOverOptions, keyPair })
+    this.#clients.open(keyPair)
     await this.#state.open(keyPair, processKey, files)
     if (this.#state.head) this.#onwanted()
   }
@@ -146,6 +154,11 @@ export class Talk {
    */
   async start() {
     await this.#program?.start()
+  }
+
+  /** Browsers are taken from when somebody has them in hand. */
+  get clients(): Clients {
+    return this.#clients.wanted()
   }
 
   /** Whoever has them in hand talks. */
@@ -190,13 +203,15 @@ export class Talk {
     return {
       commands: this.commands.getStats(),
       events: { ...this.#events.stats },
+      clients: { ...this.#clients.stats },
       state: { ...this.#state.stats, entries: this.#state.size }
     }
   }
 
   /** @returns whether it takes conversations from now on, and did not before */
   listen(listening: Listening): boolean {
-    if (!this.#isWanted || this.#isListening) return false
+    const takesClients = this.#clients.listen(listening)
+    if (!this.#isWanted || this.#isListening) return takesClients
     this.#isListening = true
     this.#speaker.listen(listening)
     listening.handle(TAKEOVER, (stream, key) => {
@@ -209,6 +224,7 @@ export class Talk {
   /** Tells all who talk with it that no further calls are taken. */
   leave() {
     this.#speaker.leave()
+    this.#clients.leave()
   }
 
   /** Rights have changed. */
@@ -218,6 +234,7 @@ export class Talk {
 
   async close() {
     this.#speaker.close()
+    this.#clients.close()
     this.#handOver?.close()
     await this.#program?.stop()
     await this.#state.close()

@@ -1,5 +1,5 @@
 import { SeaportError } from '../core/errors.js'
-import { BYTES, MAIL, MAILBOX, TAKEOVER } from '../core/purpose.js'
+import { BYTES, CHANNEL, MAIL, MAILBOX, TAKEOVER } from '../core/purpose.js'
 import type { ServiceRole } from '../core/role.js'
 import type { Participant } from '../registry/replica/participant.js'
 import { withAdvice } from '../registry/swarm/denial.js'
@@ -15,6 +15,9 @@ export interface AdmissionOptions {
 /** Of a right to call: whatever command there may be. */
 const ANY_COMMAND = '*'
 
+/** The right to bring browsers to a service. Nothing implies it: not every consumer may pose as a gateway. */
+const CLIENTS_RIGHT = '$clients'
+
 /** Decides who may open streams to a service, and have commands executed. Keys are hex. */
 export class Admission {
   readonly #options: AdmissionOptions
@@ -29,6 +32,7 @@ export class Admission {
   authorize(consumer: string, purpose: string): boolean | SeaportError {
     if (purpose === TAKEOVER) return this.#denialOfTakeOver(consumer) ?? true
     if (this.#allow && !this.#allow.has(consumer)) return false
+    if (purpose === CHANNEL) return this.denialOfCommand(consumer, CLIENTS_RIGHT) ?? true
     if (purpose === MAIL || purpose === MAILBOX) return this.#denialOfMail(consumer) ?? true
     if (purpose !== BYTES) return this.#denialOfTalk(consumer) ?? true
     const { grants, role } = this.#options

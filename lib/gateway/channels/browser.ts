@@ -1,0 +1,304 @@
+import type WebSocket from 'ws'
+import { SeaportError } from '../../core/errors.js'
+import type { Body } from '../../messaging/body.js'
+import type {
+  AnswerHead,
+  ChannelHead,
+  EventHead,
+  MessageHead
+} from '../../messaging/clients/channel-frames.js'
+import type { Ticket } from '../../messaging/clients/ticket.js'
+import { isName } from '../../messaging/names.js'
+import { CLOSE, decodeWire, encodeWire, type WireFrame, type WireMessage } from './wire.js'
+
+/** The instance that a client belongs to. */
+export interface Home {
+  send(head: ChannelHead, body?: Body): void
+}
+
+/** What a browser does, for who brings it to where it wants to go. */
+export interface BrowserOptions {
+  socket: WebSocket
+  /** The address that it counts for. */
+  client: string
+  onconnect: (browser: Browser, frame: WireFrame) => void
+  /** Where what it says goes; null if there is nobody now. */
+  homeOf: (browser: Browser) => Home | null
+  /** Has a command executed. */
+  call: (browser: Browser, command: string, body: Body) => Promise<Body>
+  onrooms: (browser: Browser) => void
+  onclose: (browser: Browser, how: 'bye' | 'lost' | null) => void
+  limits: BrowserLimits
+}
+
+/** What a browser may take. */
+export interface BrowserLimits {
+  /** How long it may be silent at first, in ms. */
+  helloTimeout: number
+  /** Messages a second, and at once. */
+  rate: number
+  burst: number
+  /** What it may leave unread. */
+  unreadBytes: number
+  unreadMessages: number
+}
+
+interface Unanswered {
+  head: MessageHead
+  body: Body
+  feed: Home | null
+}
+
+export const BROWSER_LIMITS: BrowserLimits = {
+  helloTimeout: 5000,
+  rate: 100,
+  burst: 200,
+  unreadBytes: 1024 * 1024,
+  unreadMessages: 1000
+}
+const MAX_UNANSWERED = 1000
+const MAX_UNANSWERED_BYTES = 4 * 1024 * 1024
+
+/** One page on its WebSocket. */
+export class Browser {
+  readonly client: string
+  session = ''
+  id = ''
+  /** What an instance has signed of it. */
+  ticket = ''
+  readonly rooms = new Set<string>()
+  lastHeard = performance.now()
+  lastPing = performance.now()
+  readonly #options: BrowserOptions
+  readonly #socket: WebSocket
+  readonly #unanswered = new Map<number, Unanswered>()
+  #unansweredBytes = 0
+  #data: unknown
+  #state: 'new' | 'connecting' | 'connected' | 'closed' = 'new'
+  #how: 'bye' | 'lost' | null = 'lost'
+  #tokens: number
+  #refilledAt = performance.now()
+  #unread = 0
+  readonly #timer: NodeJS.Timeout
+
+  constructor(options: BrowserOptions) {
+    const { socket, client, limits } = options
+    this.#options = options
+    this.#socket = socket
+    this.client = client
+    this.#tokens = limits.burst
+    this.#timer = setTimeout(() => this.close(CLOSE.REFUSED), limits.helloTimeout)
+    socket.on('error', () => {})
+    socket.on('message', (data: Buffer, isBinary: boolean) => this.#onmessage(data, isBinary))
+    socket.on('close', () => this.#onclose())
+  }
+
+  get isClosed(): boolean {
+    return this.#state === 'closed'
+  }
+
+  /** It is in. */
+  begin(text: string, { session, id, data }: Ticket, rooms: unknown) {
+    this.#state = 'connected'
+    this.ticket = text
+    this.session = session
+    this.id = id
+    this.#data = data
+    if (Array.isArray(rooms)) for (const room of rooms) this.rooms.add(String(room))
+  }
+
+  /** Whether a message is for it. */
+  hears({ kind, id, filter, room }: EventHead): boolean {
+    if (kind === 'direct') return id === this.id
+    if (room !== undefined && !this.rooms.has(room)) return false
+    return typeof filter !== 'object' || filter === null || hasFields(this.#data, filter)
+  }
+
+  deliver({ bytes, isBinary }: WireMessage) {
+    const socket = this.#socket
+    if (this.#state === 'closed' || socket.readyState !== socket.OPEN) return
+    const { unreadBytes, unreadMessages } = this.#options.limits
+    if (socket.bufferedAmount > unreadBytes || this.#unread >= unreadMessages) {
+      return this.close(CLOSE.UNREAD)
+    }
+    this.#unread++
+    socket.send(bytes, { binary: isBinary }, this.#onsent)
+  }
+
+  readonly #onsent = () => {
+    this.#unread--
+  }
+
+  tell(head: object, body?: Body) {
+    this.deliver(encodeWire(head, body))
+  }
+
+  /** @param count undefined where nobody knows it */
+  tellMissed(count?: number) {
+    this.tell({ t: 'missed', count: count ?? null })
+  }
+
+  ping(at: Record<string, [number, number]>) {
+    this.lastPing = performance.now()
+    this.tell({ t: 'ping', at })
+  }
+
+  answer({ n, code, text }: AnswerHead, body: Body) {
+    const asked = this.#unanswered.get(n)
+    if (!asked) return
+    this.#unanswered.delete(n)
+    this.#unansweredBytes -= asked.body.bytes.byteLength
+    this.#tellAnswer(n, code === undefined ? null : { code, text: text ?? '' }, body)
+  }
+
+  /** The service has sent it away, or its session goes on elsewhere: it does not come back by itself. */
+  sendAway(code: number) {
+    this.#how = null
+    this.close(code >= 4000 && code < 5000 ? code : 4000)
+  }
+
+  setRoom(name: string, isIn: boolean) {
+    if (isIn) this.rooms.add(name)
+    else this.rooms.delete(name)
+    this.#options.onrooms(this)
+  }
+
+  /** Says again what is not answered yet, to who is responsible now: an instance knows what it has handled. */
+  repeat(lost: Home) {
+    for (const asked of this.#unanswered.values()) {
+      if (asked.feed === lost || asked.feed === null) this.#pass(asked)
+    }
+  }
+
+  close(code: number) {
+    if (this.#state === 'closed') return
+    this.#socket.close(code)
+    this.#onclose()
+    // Who does not read does not answer either.
+    setTimeout(() => this.#socket.terminate(), CLOSE_TIMEOUT_MS).unref()
+  }
+
+  /** It has said nothing for too long. */
+  cut() {
+    this.#socket.terminate()
+    this.#onclose()
+  }
+
+  /** Its session goes on by another connection. */
+  replace() {
+    this.sendAway(REPLACED)
+  }
+
+  #onclose() {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    clearTimeout(this.#timer)
+    this.#unanswered.clear()
+    this.#options.onclose(this, this.#how)
+  }
+
+  #onmessage(data: Buffer, isBinary: boolean) {
+    if (this.#state === 'closed') return
+    this.lastHeard = performance.now()
+    try {
+      this.#take(decodeWire(data, isBinary))
+    } catch (error) {
+      const isTooLarge = error instanceof SeaportError && error.code === 'TOO_LARGE'
+      this.close(this.#state === 'new' ? CLOSE.REFUSED : isTooLarge ? 1009 : CLOSE.PROTOCOL)
+    }
+  }
+
+  #take(frame: WireFrame) {
+    const { head, body } = frame
+    if (this.#state !== 'connected') {
+      if (head.t !== 'connect' || this.#state !== 'new') {
+        throw SeaportError.BAD_MESSAGE('a page that does not connect first')
+      }
+      this.#state = 'connecting'
+      clearTimeout(this.#timer)
+      return this.#options.onconnect(this, frame)
+    }
+    switch (head.t) {
+      case 'message':
+      case 'call':
+        return this.#say(head, body)
+      case 'bye':
+        this.#how = 'bye'
+        return this.close(1000)
+      default:
+        // Of a later version, or a pong.
+        return
+    }
+  }
+
+  #say(head: WireFrame['head'], body: Body) {
+    const { t, n, type, to = 'service', id, answered = 0 } = head
+    if (!isCount(n) || !isCount(answered) || !isName(type)) {
+      throw SeaportError.BAD_MESSAGE('a message without a number or a type')
+    }
+    if (!this.#mayGo()) {
+      const { rate } = this.#options.limits
+      return this.#tellAnswer(n, SeaportError.BUSY(`a page may say ${rate} things a second`))
+    }
+    if (t === 'call') return void this.#call(n, type, body)
+    if (this.#unanswered.has(n)) return
+    const isFull =
+      this.#unanswered.size >= MAX_UNANSWERED ||
+      this.#unansweredBytes + body.bytes.byteLength > MAX_UNANSWERED_BYTES
+    if (isFull) return this.#tellAnswer(n, SeaportError.BUSY('too much waits for its answer'))
+    const { session } = this
+    const said: MessageHead = {
+      ...{ t: 'message', session, n, answered, to: String(to), type },
+      ...(typeof id === 'string' && { id })
+    }
+    const asked = { head: said, body, feed: null }
+    this.#unanswered.set(n, asked)
+    this.#unansweredBytes += body.bytes.byteLength
+    this.#pass(asked)
+  }
+
+  #pass(asked: Unanswered) {
+    asked.feed = this.#options.homeOf(this)
+    asked.feed?.send(asked.head, asked.body)
+  }
+
+  async #call(n: number, command: string, body: Body) {
+    try {
+      this.#tellAnswer(n, null, await this.#options.call(this, command, body))
+    } catch (error) {
+      const failed = error instanceof SeaportError ? error : SeaportError.BAD_GATEWAY('it failed')
+      this.#tellAnswer(n, failed)
+    }
+  }
+
+  #tellAnswer(n: number, failure: { code: string; text: string } | null, body?: Body) {
+    if (failure) this.tell({ t: 'failed', n, code: failure.code, text: failure.text })
+    else this.tell({ t: 'answer', n }, body)
+  }
+
+  #mayGo(): boolean {
+    const { rate, burst } = this.#options.limits
+    const now = performance.now()
+    this.#tokens = Math.min(burst, this.#tokens + ((now - this.#refilledAt) * rate) / 1000)
+    this.#refilledAt = now
+    if (this.#tokens < 1) return false
+    this.#tokens--
+    return true
+  }
+}
+
+const CLOSE_TIMEOUT_MS = 2000
+const REPLACED = 4009
+
+function hasFields(data: unknown, filter: object): boolean {
+  if (typeof data !== 'object' || data === null) return false
+  const fields = data as Record<string, unknown>
+  return Object.entries(filter).every(
+    ([name, value]) =>
+      Object.hasOwn(fields, name) && JSON.stringify(fields[name]) === JSON.stringify(value)
+  )
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}

@@ -1,0 +1,314 @@
+import { randomBytes } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { SeaportError } from '../../core/errors.js'
+import type { LastingStreamOptions } from '../../link/lasting-stream.js'
+import type { Body } from '../../messaging/body.js'
+import { byRendezvous } from '../../messaging/clients/rendezvous.js'
+import { readTicket } from '../../messaging/clients/ticket.js'
+import type { Directory } from '../../registry/replica/directory.js'
+import type { Principal } from '../access.js'
+import type { InstanceViews } from '../instance-views.js'
+import type { Upstream } from '../upstream.js'
+import { Audience } from './audience.js'
+import { BROWSER_LIMITS, Browser, type BrowserLimits } from './browser.js'
+import { Feed } from './feed.js'
+import { CLOSE, MAX_WIRE_BYTES, SUBPROTOCOL, type WireFrame } from './wire.js'
+
+/** What browsers may take of a gateway. */
+export interface ChannelLimits extends BrowserLimits {
+  sessions: number
+  sessionsPerAddress: number
+  /** How often browsers are asked whether they are there, and how long they may not answer, in ms. */
+  pingInterval: number
+  silence: number
+}
+
+export interface ChannelsOptions {
+  pool: LastingStreamOptions['pool']
+  directory: Directory
+  views: InstanceViews
+  /** Has a command of a service executed. */
+  call: (upstream: Upstream, command: string, body: Body, principal: Principal) => Promise<Body>
+  limits?: Partial<ChannelLimits> | undefined
+}
+
+/** A page that wants a channel. */
+export interface Visit {
+  request: IncomingMessage
+  socket: Duplex
+  /** The address that it counts for. */
+  client: string
+  /**
+   * Where it goes, once it has said who it is.
+   *
+   * @throws why it may not
+   */
+  enter: (access: string | undefined) => Promise<{ upstream: Upstream; principal: Principal }>
+}
+
+interface Place {
+  audience: Audience
+  principal: Principal
+}
+
+export const CHANNEL_LIMITS: ChannelLimits = {
+  ...BROWSER_LIMITS,
+  sessions: 65_000,
+  sessionsPerAddress: 1000,
+  pingInterval: 25_000,
+  silence: 40_000
+}
+const NAME_BYTES = 16
+const SESSION_BYTES = 16
+/** How often it is looked who has to be asked, as a part of how often each is asked. */
+const SWEEPS_PER_PING = 5
+
+/** The pages that have a WebSocket to this gateway, each with the services that it is connected to. */
+export class Channels {
+  readonly stats = { sessions: 0, refused: 0, unread: 0 }
+  readonly #options: ChannelsOptions
+  readonly #limits: ChannelLimits
+  readonly #gateway = randomBytes(NAME_BYTES).toString('hex')
+  readonly #server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    maxPayload: MAX_WIRE_BYTES,
+    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false)
+  })
+  readonly #audiences = new Map<Upstream, Audience>()
+  readonly #feeds = new Map<string, Feed>()
+  readonly #places = new Map<Browser, Place>()
+  readonly #bySession = new Map<string, Browser>()
+  readonly #visitors = new Set<Browser>()
+  readonly #perAddress = new Map<string, number>()
+  #sweeper: NodeJS.Timeout | null = null
+  #stopWatching: () => void = () => {}
+  #isClosed = false
+
+  constructor(options: ChannelsOptions) {
+    this.#options = options
+    this.#limits = { ...CHANNEL_LIMITS, ...options.limits }
+  }
+
+  /**
+   * Takes a page. Resolves when it has left.
+   *
+   * @throws BAD_REQUEST for what is no WebSocket of this protocol
+   */
+  async take({ request, socket, client, enter }: Visit): Promise<void> {
+    const offered = String(request.headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/)
+    if (!offered.includes(SUBPROTOCOL)) {
+      throw SeaportError.BAD_REQUEST(`a channel is a WebSocket that speaks ${SUBPROTOCOL}`)
+    }
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+    this.#server.handleUpgrade(request, socket, Buffer.alloc(0), (webSocket) => {
+      this.#begin(webSocket, client, request, enter)
+    })
+    await closed
+  }
+
+  /** Sends all away: they come back elsewhere. */
+  close() {
+    this.#isClosed = true
+    for (const browser of [...this.#visitors]) browser.close(CLOSE.LEAVING)
+  }
+
+  /** Called when all have left. */
+  destroy() {
+    if (this.#sweeper) clearInterval(this.#sweeper)
+    this.#stopWatching()
+    for (const feed of this.#feeds.values()) feed.close()
+    this.#feeds.clear()
+  }
+
+  #begin(socket: WebSocket, client: string, request: IncomingMessage, enter: Visit['enter']) {
+    const count = this.#perAddress.get(client) ?? 0
+    const browser = new Browser({
+      socket,
+      client,
+      limits: this.#limits,
+      onconnect: (browser, frame) => void this.#admit(browser, frame, request, enter),
+      homeOf: (browser) => this.#places.get(browser)?.audience.homeOf(browser.id) ?? null,
+      call: (browser, command, body) => {
+        const { audience, principal } = this.#places.get(browser) as Place
+        return this.#options.call(audience.upstream, command, body, principal)
+      },
+      onrooms: (browser) => this.#places.get(browser)?.audience.announce(browser),
+      onclose: (browser, how) => this.#onclose(browser, how)
+    })
+    this.#visitors.add(browser)
+    this.#perAddress.set(client, count + 1)
+    this.stats.sessions++
+    const { sessions, sessionsPerAddress } = this.#limits
+    if (this.#isClosed) browser.close(CLOSE.LEAVING)
+    else if (this.#visitors.size > sessions || count >= sessionsPerAddress) {
+      browser.close(CLOSE.TRY_LATER)
+    } else this.#watch()
+  }
+
+  /** Lets a page in, or sends it away. Never rejects. */
+  async #admit(
+    browser: Browser,
+    { head }: WireFrame,
+    { headers: { origin } }: IncomingMessage,
+    enter: Visit['enter']
+  ) {
+    try {
+      const access = typeof head.access === 'string' ? head.access : undefined
+      const { upstream, principal } = await enter(access)
+      const audience = this.#audienceOf(upstream)
+      await audience.ready()
+      const resume = readResume(head.resume)
+      const session = randomBytes(SESSION_BYTES).toString('hex')
+      const asked = {
+        session,
+        token: head.token,
+        viewer: principal.isAnonymous ? undefined : principal.name,
+        origin,
+        ...(resume && { ticket: resume.ticket, secret: resume.secret })
+      }
+      for (const key of byRendezvous(session, audience.openKeys)) {
+        const admitted = await this.#feeds.get(key)?.connect(asked)
+        if (admitted === 'refused') throw SeaportError.NOT_ALLOWED('the service refused it')
+        if (!admitted) continue
+        if (browser.isClosed) return this.#forgetIfUnused(audience)
+        const isResumed = admitted.resumed === 1
+        return this.#enter(browser, { audience, principal }, admitted, isResumed, resume)
+      }
+      throw SeaportError.NO_INSTANCE('no instance could be asked')
+    } catch (error) {
+      this.stats.refused++
+      const isAway = error instanceof SeaportError && error.code === 'NO_INSTANCE'
+      browser.close(isAway ? CLOSE.TRY_LATER : CLOSE.REFUSED)
+    }
+  }
+
+  #enter(
+    browser: Browser,
+    place: Place,
+    { ticket: text, secret, rooms }: { ticket: string; secret: string; rooms?: unknown },
+    isResumed: boolean,
+    resume: Resume | null
+  ) {
+    const ticket = readTicket(text)
+    this.#bySession.get(ticket.session)?.replace()
+    browser.begin(text, ticket, rooms)
+    this.#bySession.set(ticket.session, browser)
+    this.#places.set(browser, place)
+    const { audience } = place
+    const at = isResumed ? (resume?.at ?? {}) : null
+    const { id, session } = ticket
+    const known = at ?? audience.placesOf(browser)
+    browser.tell({
+      ...{ t: 'connected', id, session, ticket: text, secret, resumed: isResumed, at: known }
+    })
+    // What it was sent before is not known any more.
+    if (resume && !isResumed) browser.tellMissed()
+    audience.add(browser, at)
+  }
+
+  #audienceOf(upstream: Upstream): Audience {
+    const known = this.#audiences.get(upstream)
+    if (known) return known
+    const audience = new Audience(upstream, {
+      take: (key, isNewcomer) => this.#takeFeed(key, isNewcomer),
+      release: (feed) => {
+        feed.users--
+        if (feed.users > 0) return
+        this.#feeds.delete(feed.key)
+        feed.close()
+      }
+    })
+    this.#audiences.set(upstream, audience)
+    audience.refresh()
+    return audience
+  }
+
+  #takeFeed(key: string, isNewcomer: boolean): Feed {
+    const { pool, views } = this.#options
+    let feed = this.#feeds.get(key)
+    if (!feed) {
+      feed = new Feed({
+        pool,
+        key,
+        name: views.idOf(key),
+        gateway: this.#gateway,
+        isNewcomer,
+        browserOf: (session) => this.#bySession.get(session),
+        onopen: (feed) => {
+          for (const audience of this.#audiences.values()) audience.onopen(feed)
+        }
+      })
+      this.#feeds.set(key, feed)
+    }
+    feed.users++
+    return feed
+  }
+
+  #onclose(browser: Browser, how: 'bye' | 'lost' | null) {
+    this.#visitors.delete(browser)
+    this.stats.sessions--
+    const count = (this.#perAddress.get(browser.client) ?? 1) - 1
+    if (count > 0) this.#perAddress.set(browser.client, count)
+    else this.#perAddress.delete(browser.client)
+    const place = this.#places.get(browser)
+    if (!place) return
+    this.#places.delete(browser)
+    if (this.#bySession.get(browser.session) === browser) this.#bySession.delete(browser.session)
+    place.audience.remove(browser, how)
+    this.#forgetIfUnused(place.audience)
+  }
+
+  #forgetIfUnused(audience: Audience) {
+    if (audience.size > 0) return
+    if (this.#audiences.get(audience.upstream) === audience) {
+      this.#audiences.delete(audience.upstream)
+    }
+    audience.close()
+  }
+
+  #watch() {
+    if (this.#sweeper) return
+    const { pingInterval } = this.#limits
+    this.#sweeper = setInterval(() => this.#sweep(), pingInterval / SWEEPS_PER_PING)
+    this.#sweeper.unref()
+    this.#stopWatching = this.#options.directory.watch(() => {
+      for (const audience of this.#audiences.values()) audience.refresh()
+    })
+  }
+
+  /** Asks those who were not asked for a while, with how far they are, and cuts those who do not answer. */
+  #sweep() {
+    const now = performance.now()
+    const { pingInterval, silence } = this.#limits
+    for (const [browser, { audience }] of this.#places) {
+      if (now - browser.lastHeard > silence) browser.cut()
+      else if (now - browser.lastPing >= pingInterval) browser.ping(audience.placesOf(browser))
+    }
+  }
+}
+
+/** What a page shows that comes back. */
+interface Resume {
+  ticket: string
+  secret: string
+  at: Record<string, [epoch: number, seq: number]>
+}
+
+const MAX_PLACES = 1024
+
+/** Reads what a page says of where it was; anything else is as if it came for the first time. */
+function readResume(value: unknown): Resume | null {
+  const { ticket, secret, at } = (value ?? {}) as Record<string, unknown>
+  if (typeof ticket !== 'string' || typeof secret !== 'string') return null
+  const places = Object.entries(at ?? {})
+    .slice(0, MAX_PLACES)
+    .filter(([, place]) => Array.isArray(place) && place.slice(0, 2).every(isCount))
+  return { ticket, secret, at: Object.fromEntries(places) }
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}

@@ -1,0 +1,91 @@
+import { SeaportError } from '../../core/errors.js'
+import { type Body, checkDepth } from '../../messaging/body.js'
+import { MAX_MESSAGE_BYTES } from '../../messaging/clients/channel-frames.js'
+
+/** A message on a WebSocket, ready to be sent to many. */
+export interface WireMessage {
+  bytes: Buffer
+  isBinary: boolean
+}
+
+/** What a page says. */
+export interface WireFrame {
+  head: Record<string, unknown> & { t: string }
+  /** What it carries, as it came. */
+  body: Body
+}
+
+/** What a page is told, by its code, when its connection is ended. */
+export const CLOSE = {
+  /** The gateway leaves. */
+  LEAVING: 4001,
+  /** What it said is not of this protocol. */
+  PROTOCOL: 4002,
+  /** Unknown, or not allowed: nobody is told which. */
+  REFUSED: 4003,
+  /** It did not read. It comes back, and goes on from the ring. */
+  UNREAD: 4008,
+  /** Nobody is there, or too many are. */
+  TRY_LATER: 4013
+} as const
+
+export const SUBPROTOCOL = 'hyperseaport.channel.1'
+const HEAD_LENGTH_BYTES = 2
+const MAX_HEAD_BYTES = 64 * 1024 - 1
+/** Of a message, its head included. */
+export const MAX_WIRE_BYTES = MAX_MESSAGE_BYTES + MAX_HEAD_BYTES + HEAD_LENGTH_BYTES
+const NO_BODY: Body = { kind: 'none', bytes: Buffer.alloc(0) }
+
+/** JSON, with what it carries as `data`; or, for bytes, the length of the JSON in two bytes, the JSON and the bytes. */
+export function encodeWire(head: object, body: Body = NO_BODY): WireMessage {
+  const text = JSON.stringify(head)
+  if (body.kind === 'none') return { bytes: Buffer.from(text), isBinary: false }
+  if (body.kind === 'json') {
+    const start = Buffer.from(`${text.slice(0, -1)},"data":`)
+    return { bytes: Buffer.concat([start, body.bytes, CLOSING]), isBinary: false }
+  }
+  const bytes = Buffer.from(text)
+  const length = Buffer.alloc(HEAD_LENGTH_BYTES)
+  length.writeUInt16BE(bytes.byteLength)
+  return { bytes: Buffer.concat([length, bytes, body.bytes]), isBinary: true }
+}
+
+const CLOSING = Buffer.from('}')
+
+/** @throws BAD_MESSAGE, TOO_LARGE */
+export function decodeWire(bytes: Buffer, isBinary: boolean): WireFrame {
+  if (isBinary) return decodeBinary(bytes)
+  const { data, ...head } = parseHead(bytes)
+  const json = data === undefined ? NO_BODY : jsonBody(data)
+  return { head: head as WireFrame['head'], body: json }
+}
+
+function decodeBinary(bytes: Buffer): WireFrame {
+  const start = HEAD_LENGTH_BYTES
+  const end = bytes.byteLength < start ? Infinity : start + bytes.readUInt16BE(0)
+  if (end > bytes.byteLength) throw SeaportError.BAD_MESSAGE('bytes without a whole head')
+  const head = parseHead(bytes.subarray(start, end))
+  return { head, body: checked({ kind: 'bytes', bytes: bytes.subarray(end) }) }
+}
+
+function jsonBody(data: unknown): Body {
+  return checked({ kind: 'json', bytes: Buffer.from(JSON.stringify(data)) })
+}
+
+function checked(body: Body): Body {
+  if (body.bytes.byteLength <= MAX_MESSAGE_BYTES) return body
+  throw SeaportError.TOO_LARGE(`a message has at most ${MAX_MESSAGE_BYTES} bytes`)
+}
+
+function parseHead(bytes: Buffer): WireFrame['head'] {
+  checkDepth(bytes)
+  let head: unknown
+  try {
+    head = JSON.parse(bytes.toString())
+  } catch (cause) {
+    throw SeaportError.BAD_MESSAGE('what is no JSON', cause)
+  }
+  const { t } = (head ?? {}) as { t?: unknown }
+  if (typeof t !== 'string') throw SeaportError.BAD_MESSAGE('what does not say what it is')
+  return head as WireFrame['head']
+}

@@ -1,0 +1,191 @@
+import { SeaportError } from '../../core/errors.js'
+import type { Body } from '../body.js'
+import { LENGTH_BYTES } from '../frames.js'
+
+/** One frame between a gateway and an instance: a short head in JSON, and a body after it. */
+export interface ChannelFrame {
+  head: ChannelHead
+  body: Body
+}
+
+/** How far the messages of an instance were heard. */
+export interface Place {
+  /** When the instance was started: it counts from 1 then. */
+  epoch: number
+  seq: number
+}
+
+/** What a message to browsers is, and whom of them it is for. */
+export interface EventHead {
+  seq: number
+  kind: EventKind
+  type: string
+  /** Of a direct message: whom it is for. */
+  id?: string | undefined
+  /** Only those whose admitted data has these fields. */
+  filter?: unknown
+  /** Only those in this room. */
+  room?: string | undefined
+}
+
+export type EventKind = 'broadcast' | 'direct' | 'presence'
+
+export type ChannelHead =
+  // From the gateway.
+  | ({ t: 'hello'; gateway: string } & Place)
+  | ConnectHead
+  | { t: 'here'; ticket: string; rooms?: unknown }
+  | { t: 'gone'; session: string; how: string }
+  | ({ t: 'resume'; session: string } & Place)
+  | MessageHead
+  // From the instance.
+  | ({ t: 'welcome' } & Place)
+  | { t: 'admitted'; n: number; ticket: string; secret: string; resumed: number; rooms?: unknown }
+  | { t: 'refused'; n: number }
+  | ({ t: 'event' } & EventHead)
+  | ({ t: 'replay'; session: string } & EventHead)
+  | ({ t: 'replayed'; session: string } & Place)
+  | { t: 'missed'; session?: string | undefined; count?: number | undefined }
+  | { t: 'at'; seq: number }
+  | { t: 'leaving' }
+  | AnswerHead
+  | { t: 'close'; session: string; code: number }
+  | { t: 'room'; session: string; name: string; isIn: number }
+
+/** Somebody wants to come in. */
+export interface ConnectHead {
+  t: 'connect'
+  n: number
+  session: string
+  token?: unknown
+  viewer?: string | undefined
+  origin?: string | undefined
+  ticket?: string | undefined
+  secret?: string | undefined
+}
+
+/** What a browser says. */
+export interface MessageHead {
+  t: 'message'
+  session: string
+  n: number
+  /** It has answers to all that it sent before this one. */
+  answered: number
+  /** Whom it is for: the service, or other browsers. */
+  to: string
+  type: string
+  id?: string | undefined
+}
+
+export interface AnswerHead {
+  t: 'answer'
+  session: string
+  n: number
+  code?: string | undefined
+  text?: string | undefined
+}
+
+type FieldKind = 'text' | 'count' | 'json' | 'text?' | 'count?'
+type Fields = Record<string, FieldKind>
+
+const PLACE: Fields = { epoch: 'count', seq: 'count' }
+const EVENT: Fields = {
+  seq: 'count',
+  kind: 'text',
+  type: 'text',
+  id: 'text?',
+  filter: 'json',
+  room: 'text?'
+}
+/** What each frame has. Anything else in it is passed by. */
+const FRAMES: Record<ChannelHead['t'], Fields> = {
+  hello: { gateway: 'text', ...PLACE },
+  connect: {
+    ...{ n: 'count', session: 'text', token: 'json', viewer: 'text?', origin: 'text?' },
+    ...{ ticket: 'text?', secret: 'text?' }
+  },
+  here: { ticket: 'text', rooms: 'json' },
+  gone: { session: 'text', how: 'text' },
+  resume: { session: 'text', ...PLACE },
+  message: {
+    ...{ session: 'text', n: 'count', answered: 'count', to: 'text', type: 'text' },
+    id: 'text?'
+  },
+  welcome: PLACE,
+  admitted: { n: 'count', ticket: 'text', secret: 'text', resumed: 'count', rooms: 'json' },
+  refused: { n: 'count' },
+  event: EVENT,
+  replay: { session: 'text', ...EVENT },
+  replayed: { session: 'text', ...PLACE },
+  missed: { session: 'text?', count: 'count?' },
+  at: { seq: 'count' },
+  leaving: {},
+  answer: { session: 'text', n: 'count', code: 'text?', text: 'text?' },
+  close: { session: 'text', code: 'count' },
+  room: { session: 'text', name: 'text', isIn: 'count' }
+}
+
+/** The largest message of a browser, or to one. */
+export const MAX_MESSAGE_BYTES = 1024 * 1024
+const MAX_HEAD_BYTES = 64 * 1024 - 1
+export const MAX_CHANNEL_FRAME_BYTES = MAX_MESSAGE_BYTES + MAX_HEAD_BYTES + 8
+const HEAD_LENGTH_BYTES = 2
+const KIND_BYTES = 1
+const KINDS: readonly Body['kind'][] = ['none', 'json', 'bytes']
+const NO_BODY: Body = { kind: 'none', bytes: Buffer.alloc(0) }
+
+/** @throws TOO_LARGE for a head that does not fit */
+export function encodeChannelFrame(head: ChannelHead, body: Body = NO_BODY): Buffer {
+  const text = Buffer.from(JSON.stringify(head))
+  if (text.byteLength > MAX_HEAD_BYTES) {
+    throw SeaportError.TOO_LARGE(`the head of a message has ${text.byteLength} bytes`)
+  }
+  const length = KIND_BYTES + HEAD_LENGTH_BYTES + text.byteLength + body.bytes.byteLength
+  const frame = Buffer.allocUnsafe(LENGTH_BYTES + length)
+  frame.writeUInt32LE(length, 0)
+  frame[LENGTH_BYTES] = KINDS.indexOf(body.kind)
+  frame.writeUInt16LE(text.byteLength, LENGTH_BYTES + KIND_BYTES)
+  const at = LENGTH_BYTES + KIND_BYTES + HEAD_LENGTH_BYTES
+  text.copy(frame, at)
+  body.bytes.copy(frame, at + text.byteLength)
+  return frame
+}
+
+/**
+ * Reads a frame without its length; null if it is of a kind that a later version may know.
+ *
+ * @throws BAD_MESSAGE
+ */
+export function decodeChannelFrame(bytes: Buffer): ChannelFrame | null {
+  const kind = KINDS[bytes[0] ?? KINDS.length]
+  const start = KIND_BYTES + HEAD_LENGTH_BYTES
+  if (kind === undefined || bytes.byteLength < start) throw bad('one that is cut short')
+  const end = start + bytes.readUInt16LE(KIND_BYTES)
+  if (end > bytes.byteLength) throw bad('one with half a head')
+  let head: unknown
+  try {
+    head = JSON.parse(bytes.toString('utf8', start, end))
+  } catch {
+    throw bad('one whose head is no JSON')
+  }
+  if (typeof head !== 'object' || head === null) throw bad('one whose head is no object')
+  const { t } = head as { t?: unknown }
+  if (typeof t !== 'string' || !Object.hasOwn(FRAMES, t)) return null
+  const fields = FRAMES[t as ChannelHead['t']]
+  for (const [name, is] of Object.entries(fields)) {
+    if (!isOfKind((head as Record<string, unknown>)[name], is)) throw bad(`a bad ${name} of ${t}`)
+  }
+  // A copy: what it was a piece of would stay in memory with it.
+  return { head: head as ChannelHead, body: { kind, bytes: Buffer.from(bytes.subarray(end)) } }
+}
+
+function isOfKind(value: unknown, kind: FieldKind): boolean {
+  if (kind === 'json') return true
+  if (value === undefined) return kind.endsWith('?')
+  if (kind.startsWith('text')) return typeof value === 'string'
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function bad(what: string): SeaportError {
+  return SeaportError.BAD_MESSAGE(`among frames of a channel, ${what}`)
+}

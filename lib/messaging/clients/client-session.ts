@@ -1,0 +1,151 @@
+import { SeaportError } from '../../core/errors.js'
+import { type Body, decodeBody, encodeBody } from '../body.js'
+import type { AnswerHead, MessageHead } from './channel-frames.js'
+import type { GatewayStream } from './gateway-stream.js'
+import type { Ticket } from './ticket.js'
+
+/** One connected page: a client may have several of them open. */
+export interface Client {
+  id: string
+  session: string
+  /** What the service said of it when it connected. */
+  data: unknown
+  /** The rooms that it is in. */
+  readonly rooms: ReadonlySet<string>
+  join(room: string): void
+  leave(room: string): void
+}
+
+export interface ClientSessionOptions {
+  /** Executes what the client says. What it throws, the client is told. */
+  handle: (head: MessageHead, data: unknown, client: Client) => unknown
+  onrooms: (session: ClientSession, name: string, isIn: boolean) => void
+}
+
+interface Answer {
+  head: AnswerHead
+  body: Body
+}
+
+/** Answers that are kept for a client that has not said that it has them. */
+const MAX_ANSWERS = 1000
+const MAX_ANSWER_BYTES = 1024 * 1024
+const MAX_ROOMS = 100
+const MAX_ROOM_LENGTH = 128
+const NO_BODY: Body = { kind: 'none', bytes: Buffer.alloc(0) }
+
+/** A session of a client as an instance knows it. What has a number that was handled is not handled again. */
+export class ClientSession implements Client {
+  readonly session: string
+  readonly id: string
+  ticket: Ticket
+  /** The gateway through which it is here; null while it is away. */
+  stream: GatewayStream | null = null
+  /** Ends it for good if it does not come back. */
+  timer: NodeJS.Timeout | null = null
+  readonly rooms = new Set<string>()
+  readonly #options: ClientSessionOptions
+  /** By number: what was answered, or will be. */
+  readonly #answers = new Map<number, Answer | null>()
+  #answerBytes = 0
+  /** The client has the answers to all up to this one. */
+  #answered = 0
+
+  constructor(ticket: Ticket, options: ClientSessionOptions) {
+    this.session = ticket.session
+    this.id = ticket.id
+    this.ticket = ticket
+    this.#options = options
+  }
+
+  get data(): unknown {
+    return this.ticket.data
+  }
+
+  /** @throws USAGE for what cannot be a room, LIMIT_REACHED */
+  join(room: string) {
+    if (typeof room !== 'string' || room.length < 1 || room.length > MAX_ROOM_LENGTH) {
+      throw SeaportError.USAGE(`a room has a name of 1 to ${MAX_ROOM_LENGTH} characters`)
+    }
+    if (this.rooms.has(room)) return
+    if (this.rooms.size >= MAX_ROOMS) {
+      throw SeaportError.LIMIT_REACHED(`a session is in at most ${MAX_ROOMS} rooms`)
+    }
+    this.rooms.add(room)
+    this.#options.onrooms(this, room, true)
+  }
+
+  leave(room: string) {
+    if (this.rooms.delete(room)) this.#options.onrooms(this, room, false)
+  }
+
+  /** Takes what the client says, once. Never throws. */
+  take(head: MessageHead, body: Body) {
+    const { n } = head
+    this.#forget(head.answered)
+    if (n <= this.#answered) return
+    const known = this.#answers.get(n)
+    if (known) return this.#tell(known)
+    if (known === null) return
+    if (this.#answers.size >= MAX_ANSWERS) {
+      const text = `${MAX_ANSWERS} messages of this session wait for their answer to be heard`
+      return this.#tell(this.#failure(n, SeaportError.BUSY(text)))
+    }
+    this.#answers.set(n, null)
+    void this.#handle(head, body)
+  }
+
+  async #handle(head: MessageHead, body: Body) {
+    const answer = await this.#answerTo(head, body)
+    if (this.#answers.has(head.n)) this.#keep(answer)
+    this.#tell(answer)
+  }
+
+  async #answerTo(head: MessageHead, body: Body): Promise<Answer> {
+    const { n } = head
+    try {
+      const value = await this.#options.handle(head, decodeBody(body), this)
+      const answer = encodeBody(value)
+      if (answer.bytes.byteLength > MAX_ANSWER_BYTES) {
+        throw SeaportError.TOO_LARGE(`an answer has at most ${MAX_ANSWER_BYTES} bytes`)
+      }
+      return { head: { t: 'answer', session: this.session, n }, body: answer }
+    } catch (error) {
+      return this.#failure(n, error)
+    }
+  }
+
+  #failure(n: number, error: unknown): Answer {
+    const { code, text } =
+      error instanceof SeaportError
+        ? error
+        : SeaportError.COMMAND_FAILED(String((error as Error)?.message ?? error))
+    return { head: { t: 'answer', session: this.session, n, code, text }, body: NO_BODY }
+  }
+
+  #tell({ head, body }: Answer) {
+    this.stream?.send(head, body)
+  }
+
+  #keep(answer: Answer) {
+    this.#answers.set(answer.head.n, answer)
+    this.#answerBytes += answer.body.bytes.byteLength
+    for (const [n, kept] of this.#answers) {
+      if (this.#answerBytes <= MAX_ANSWER_BYTES) break
+      if (!kept || kept === answer) continue
+      this.#answerBytes -= kept.body.bytes.byteLength
+      const text = 'it was handled, but its answer was too large to be kept'
+      this.#answers.set(n, this.#failure(n, SeaportError.LINK_LOST(text)))
+    }
+  }
+
+  #forget(answered: number) {
+    if (answered <= this.#answered) return
+    this.#answered = answered
+    for (const [n, kept] of this.#answers) {
+      if (n > answered) continue
+      this.#answers.delete(n)
+      this.#answerBytes -= kept?.body.bytes.byteLength ?? 0
+    }
+  }
+}

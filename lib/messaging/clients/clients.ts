@@ -1,0 +1,399 @@
+import { SeaportError } from '../../core/errors.js'
+import { type KeyPair, toHex } from '../../core/keys.js'
+import { CHANNEL } from '../../core/purpose.js'
+import type { LinkStream } from '../../link/stream.js'
+import { type Body, encodeBody } from '../body.js'
+import { checkName } from '../names.js'
+import type { Listening } from '../speaker.js'
+import {
+  type ChannelFrame,
+  type ConnectHead,
+  type EventHead,
+  MAX_MESSAGE_BYTES,
+  type MessageHead
+} from './channel-frames.js'
+import { ChannelRing, type ChannelRingOptions, type KeptMessage } from './channel-ring.js'
+import { type Client, ClientSession } from './client-session.js'
+import type {
+  ClientAct,
+  ClientsListeners,
+  ClientView,
+  ConnectHandler,
+  Presence
+} from './client-types.js'
+import { GatewayStream } from './gateway-stream.js'
+import { byRendezvous } from './rendezvous.js'
+import { checkAdmitted, isSecretOf, signTicket, type TicketScope, verifyTicket } from './ticket.js'
+
+export interface ClientsOptions extends ChannelRingOptions {
+  /** How long a session that was lost may come back, in ms. Default: 60 s. */
+  window?: number | undefined
+}
+
+export interface ClientsParts extends ClientsOptions {
+  scope: TicketScope
+  /** The keys, in hex, of instances of the role; those that are gone count for `isInstance` only. */
+  instances: () => string[]
+  isInstance: (key: string) => boolean
+  onnotice: (notice: SeaportError) => void
+  /** There is something to talk about. */
+  onwanted: () => void
+}
+
+export interface BroadcastOptions {
+  /** Only clients whose data has these fields with these values. */
+  filter?: Record<string, unknown> | undefined
+  /** Only those in this room. */
+  room?: string | undefined
+}
+
+const WINDOW_MS = 60_000
+const MAX_SESSIONS_PER_ID = 100
+/** What a connection is told whose session goes on by another one. */
+const REPLACED = 4009
+/** What a client that was sent away is told, unless the service has a code of its own. */
+export const SENT_AWAY = 4000
+
+/** The browsers that are connected to a service, through whatever gateway. */
+export class Clients {
+  readonly stats = { gateways: 0, sessions: 0, connected: 0, refused: 0, messages: 0, sent: 0 }
+  readonly #parts: ClientsParts
+  readonly #ring: ChannelRing
+  readonly #gateways = new Set<GatewayStream>()
+  readonly #sessions = new Map<string, ClientSession>()
+  readonly #byId = new Map<string, Set<ClientSession>>()
+  readonly #allowed = new Map<ClientAct, (client: Client) => boolean>()
+  readonly #listeners: { [E in keyof ClientsListeners]?: ClientsListeners[E][] } = {}
+  #keyPair: KeyPair | null = null
+  #isWanted = false
+  #isListening = false
+  #isLeaving = false
+
+  /** @internal */
+  constructor(parts: ClientsParts) {
+    this.#parts = parts
+    this.#ring = new ChannelRing(parts)
+  }
+
+  /** @internal The same, from when somebody has it in hand. */
+  wanted(): this {
+    if (this.#isWanted) return this
+    this.#isWanted = true
+    this.#parts.onwanted()
+    return this
+  }
+
+  /** @throws USAGE for a second handler of `connect` or `message` */
+  on<E extends keyof ClientsListeners>(event: E, listener: ClientsListeners[E]): this {
+    const listeners = this.#listenersOf(event)
+    if ((event === 'connect' || event === 'message') && listeners.length > 0) {
+      throw SeaportError.USAGE(`${event} is handled already, and has one answer`)
+    }
+    listeners.push(listener)
+    return this
+  }
+
+  /**
+   * Lets clients do something to others: broadcast, write to an id, hear of presence. Nobody may unless it is said.
+   *
+   * @param may whether a client may; default: all
+   */
+  allow(act: ClientAct, may: (client: Client) => boolean = () => true): this {
+    this.#allowed.set(act, may)
+    return this
+  }
+
+  /**
+   * Tells all clients, those who come back soon, too. Waits for nobody.
+   *
+   * @param data JSON or bytes, of at most 1 MiB
+   * @throws USAGE, BAD_OUTPUT, TOO_LARGE
+   */
+  broadcast(type: string, data?: unknown, { filter, room }: BroadcastOptions = {}) {
+    this.#send({ kind: 'broadcast', type: checkName(type, 'a message'), filter, room }, data)
+  }
+
+  /**
+   * Tells all sessions of one client, those who come back soon, too.
+   *
+   * @returns how many sessions are here now
+   * @throws USAGE, BAD_OUTPUT, TOO_LARGE
+   */
+  direct(id: string, type: string, data?: unknown): number {
+    this.#send({ kind: 'direct', type: checkName(type, 'a message'), id }, data)
+    return this.#presenceOf(id).sessions
+  }
+
+  /** Ends all sessions of a client; its page does not come back by itself. */
+  disconnect(id: string, code = SENT_AWAY) {
+    for (const session of [...(this.#byId.get(id) ?? [])]) {
+      session.stream?.send({ t: 'close', session: session.session, code })
+      this.#end(session)
+    }
+  }
+
+  /** Who is here, or away and may come back. */
+  list(): ClientView[] {
+    return [...this.#byId].map(([id, sessions]) => {
+      const [first] = sessions
+      return { ...this.#presenceOf(id), data: first?.data }
+    })
+  }
+
+  /** @internal */
+  open(keyPair: KeyPair) {
+    this.#keyPair = keyPair
+  }
+
+  /** @internal @returns whether it takes streams from now on, and did not before */
+  listen(listening: Listening): boolean {
+    if (!this.#isWanted || this.#isListening) return false
+    this.#isListening = true
+    listening.handle(CHANNEL, (stream, key) => this.#accept(stream, key))
+    return true
+  }
+
+  /** @internal */
+  leave() {
+    this.#isLeaving = true
+    for (const gateway of this.#gateways) gateway.leave()
+  }
+
+  /** @internal */
+  close() {
+    for (const session of this.#sessions.values()) if (session.timer) clearTimeout(session.timer)
+    this.#sessions.clear()
+    this.#byId.clear()
+  }
+
+  #accept(stream: LinkStream, key: Buffer) {
+    const gateway = new GatewayStream(stream, key, {
+      ring: this.#ring,
+      concerns: (message, gateway) => this.#concerns(message, gateway),
+      idOf: (name, gateway) => {
+        const session = this.#sessions.get(name)
+        return session?.stream === gateway ? session.id : null
+      },
+      onhello: (gateway) => {
+        if (this.#isLeaving) gateway.leave()
+      },
+      onframe: (frame, gateway) => this.#take(frame, gateway),
+      onclose: (gateway, reason) => this.#onclosed(gateway, reason)
+    })
+    this.#gateways.add(gateway)
+    this.stats.gateways++
+    gateway.start()
+  }
+
+  #onclosed(gateway: GatewayStream, reason: SeaportError | null) {
+    this.#gateways.delete(gateway)
+    this.stats.gateways--
+    // One that came by a better path keeps its sessions.
+    const next = [...this.#gateways].find((other) => other.gateway === gateway.gateway)
+    for (const session of this.#sessions.values()) {
+      if (session.stream !== gateway) continue
+      if (next) session.stream = next
+      else this.#lose(session)
+    }
+    if (reason?.code === 'BAD_MESSAGE') this.#parts.onnotice(reason)
+  }
+
+  #take({ head, body }: ChannelFrame, gateway: GatewayStream) {
+    switch (head.t) {
+      case 'connect':
+        return void this.#connect(head, gateway)
+      case 'here':
+        return this.#arrive(head.ticket, head.rooms, gateway)
+      case 'gone': {
+        const session = this.#sessions.get(head.session)
+        if (session?.stream !== gateway) return
+        return head.how === 'lost' ? this.#lose(session) : this.#end(session)
+      }
+      case 'message': {
+        const session = this.#sessions.get(head.session)
+        if (session?.stream !== gateway) return
+        this.stats.messages++
+        return session.take(head, body)
+      }
+      default:
+        throw SeaportError.BAD_MESSAGE(`a frame ${head.t} from a gateway`)
+    }
+  }
+
+  /** Lets somebody in, or does not. Never rejects. */
+  async #connect(head: ConnectHead, gateway: GatewayStream) {
+    const { n, token, viewer, origin } = head
+    try {
+      const before = this.#before(head)
+      const admit: ConnectHandler =
+        this.#listenersOf('connect')[0] ?? (() => ({ id: head.session }))
+      const { id, data } = await admit({ token, viewer, origin })
+      checkAdmitted(id, data)
+      const isSame = before?.id === id
+      const session = isSame ? before.session : head.session
+      if (!isSame && (this.#byId.get(id)?.size ?? 0) >= MAX_SESSIONS_PER_ID) {
+        throw SeaportError.LIMIT_REACHED(`${MAX_SESSIONS_PER_ID} sessions of one client`)
+      }
+      const fields = { session, id, data, gateway: gateway.gateway }
+      const { ticket, secret } = signTicket(this.#keyPair as KeyPair, this.#parts.scope, fields)
+      const rooms = [...(this.#sessions.get(session)?.rooms ?? [])]
+      gateway.send({ t: 'admitted', n, ticket, secret, resumed: isSame ? 1 : 0, rooms })
+      this.stats.connected++
+    } catch {
+      // Why is the service's own to log: who is refused learns one code, and no more.
+      this.stats.refused++
+      gateway.send({ t: 'refused', n })
+    }
+  }
+
+  /** The session that somebody goes on with, if it can show that it is its own. */
+  #before({ ticket, secret }: ConnectHead) {
+    if (ticket === undefined || secret === undefined) return null
+    const before = this.#verify(ticket)
+    return before && isSecretOf(before, secret) ? before : null
+  }
+
+  #verify(ticket: string) {
+    const { scope, isInstance } = this.#parts
+    const own = this.#keyPair && toHex(this.#keyPair.publicKey)
+    return verifyTicket(ticket, scope, (key) => key === own || isInstance(key))
+  }
+
+  /** A gateway has a session. Only what an instance has admitted counts. */
+  #arrive(text: string, rooms: unknown, gateway: GatewayStream) {
+    const ticket = this.#verify(text)
+    if (ticket?.gateway !== gateway.gateway) return
+    const known = this.#sessions.get(ticket.session)
+    const session = known?.id === ticket.id ? known : this.#begin(ticket)
+    if (session.timer) clearTimeout(session.timer)
+    session.timer = null
+    session.ticket = ticket
+    if (Array.isArray(rooms)) {
+      session.rooms.clear()
+      for (const room of rooms) if (typeof room === 'string') session.rooms.add(room)
+    }
+    const before = session.stream
+    const wasHere = before !== null
+    session.stream = gateway
+    if (before && before.gateway !== gateway.gateway) {
+      before.send({ t: 'close', session: session.session, code: REPLACED })
+    }
+    if (!wasHere) this.#onpresence(session.id)
+  }
+
+  #begin(ticket: NonNullable<ReturnType<typeof verifyTicket>>): ClientSession {
+    const session = new ClientSession(ticket, {
+      handle: (head, data, client) => this.#handle(head, data, client),
+      onrooms: ({ session: name, stream }, room, isIn) => {
+        stream?.send({ t: 'room', session: name, name: room, isIn: isIn ? 1 : 0 })
+      }
+    })
+    this.#sessions.set(ticket.session, session)
+    const sessions = this.#byId.get(ticket.id) ?? new Set()
+    this.#byId.set(ticket.id, sessions.add(session))
+    this.stats.sessions++
+    return session
+  }
+
+  /** It is away at once, and over if it does not come back. */
+  #lose(session: ClientSession) {
+    session.stream = null
+    session.timer = setTimeout(() => this.#end(session), this.#parts.window ?? WINDOW_MS)
+    session.timer.unref()
+    this.#onpresence(session.id)
+  }
+
+  #end(session: ClientSession) {
+    if (this.#sessions.get(session.session) !== session) return
+    const wasHere = session.stream !== null
+    if (session.timer) clearTimeout(session.timer)
+    session.stream = null
+    this.#sessions.delete(session.session)
+    const sessions = this.#byId.get(session.id)
+    sessions?.delete(session)
+    if (sessions?.size === 0) this.#byId.delete(session.id)
+    this.stats.sessions--
+    if (wasHere) this.#onpresence(session.id)
+    if (this.#isResponsibleFor(session.id)) {
+      for (const listener of this.#listenersOf('disconnect')) this.#call(() => listener(session))
+    }
+  }
+
+  #onpresence(id: string) {
+    const presence = this.#presenceOf(id)
+    for (const listener of this.#listenersOf('presence')) this.#call(() => listener(presence))
+    if (this.#allowed.has('presence') && this.#isResponsibleFor(id)) {
+      this.#send({ kind: 'presence', type: 'presence', id }, presence)
+    }
+  }
+
+  #presenceOf(id: string): Presence {
+    const all = [...(this.#byId.get(id) ?? [])]
+    const sessions = all.filter(({ stream }) => stream !== null).length
+    return { id, sessions, away: all.length - sessions }
+  }
+
+  /** What has to be done once is done by one instance: the same, as all of them see it. */
+  #isResponsibleFor(id: string): boolean {
+    const own = this.#keyPair ? toHex(this.#keyPair.publicKey) : ''
+    const keys = new Set([own, ...this.#parts.instances()])
+    return byRendezvous(id, [...keys])[0] === own
+  }
+
+  /** What a client says is for the service, or for others if it may. */
+  #handle({ to, type, id = '' }: MessageHead, data: unknown, client: Client): unknown {
+    checkName(type, 'a message')
+    if (to === 'service') {
+      const [handler] = this.#listenersOf('message')
+      if (!handler) throw SeaportError.UNKNOWN_COMMAND('this service takes no messages')
+      return handler(data, client, type)
+    }
+    const act = to === 'all' ? 'broadcast' : 'direct'
+    if (!this.#allowed.get(act)?.(client)) {
+      throw SeaportError.NOT_ALLOWED(`clients of this service may not ${act}`)
+    }
+    if (act === 'broadcast') return this.broadcast(type, data)
+    return this.direct(id, type, data)
+  }
+
+  #send(event: Omit<EventHead, 'seq'>, data: unknown) {
+    this.#ring.add(event, bodyOf(event.type, data))
+    this.stats.sent++
+    for (const gateway of this.#gateways) gateway.pump()
+  }
+
+  #concerns({ head }: KeptMessage, gateway: GatewayStream): boolean {
+    if (head.kind !== 'direct') return true
+    const sessions = this.#byId.get(head.id ?? '')
+    return sessions !== undefined && [...sessions].some(({ stream }) => stream === gateway)
+  }
+
+  #listenersOf<E extends keyof ClientsListeners>(event: E): ClientsListeners[E][] {
+    const listeners = this.#listeners[event] ?? []
+    Object.assign(this.#listeners, { [event]: listeners })
+    return listeners as ClientsListeners[E][]
+  }
+
+  #call(listener: () => void) {
+    try {
+      listener()
+    } catch (error) {
+      const text = `a listener to clients has thrown: ${(error as Error)?.message}`
+      this.#parts.onnotice(SeaportError.COMMAND_FAILED(text, error))
+    }
+  }
+}
+
+function bodyOf(type: string, data: unknown): Body {
+  let body: Body
+  try {
+    body = encodeBody(data)
+  } catch (error) {
+    const text = `the message ${type} cannot be sent: ${(error as Error).message}`
+    throw SeaportError.BAD_OUTPUT(text, error)
+  }
+  if (body.bytes.byteLength <= MAX_MESSAGE_BYTES) return body
+  throw SeaportError.TOO_LARGE(
+    `the message ${type} has ${body.bytes.byteLength} bytes, ${MAX_MESSAGE_BYTES} may be`
+  )
+}

@@ -1,0 +1,119 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { SeaportError } from '../../core/errors.js'
+import { crypto } from '../../core/holepunch.js'
+import { type KeyPair, toHex } from '../../core/keys.js'
+
+/** What an instance says of a browser that it has admitted. */
+export interface Ticket {
+  session: string
+  id: string
+  /** The gateway through which it comes. */
+  gateway: string
+  /** What the service said that is known of it: broadcasts are filtered by this. */
+  data: unknown
+  /** Ms since 1970. */
+  expires: number
+  /** Whoever knows what this is the hash of may go on with the session. */
+  secretHash: string
+  /** The instance that admitted it, in hex. */
+  by: string
+}
+
+/** The role that it holds for. */
+export interface TicketScope {
+  registry: string
+  role: string
+}
+
+const DOMAIN = 'hyperseaport/channel-ticket/1'
+const SECRET_BYTES = 16
+const LIFETIME_MS = 7 * 24 * 60 * 60_000
+export const MAX_DATA_BYTES = 4096
+const MAX_ID_LENGTH = 256
+
+/** Signs that somebody is admitted. The secret is for who is, and nobody else. */
+export function signTicket(
+  keyPair: KeyPair,
+  scope: TicketScope,
+  fields: Pick<Ticket, 'session' | 'id' | 'gateway' | 'data'>
+): { ticket: string; secret: string } {
+  const secret = randomBytes(SECRET_BYTES).toString('base64url')
+  const ticket: Ticket = {
+    ...fields,
+    expires: Date.now() + LIFETIME_MS,
+    secretHash: hashOf(secret),
+    by: toHex(keyPair.publicKey)
+  }
+  const bytes = Buffer.from(JSON.stringify(ticket))
+  const signature = crypto.sign(signedHash(scope, bytes), keyPair.secretKey)
+  return { ticket: `${bytes.toString('base64url')}.${signature.toString('base64url')}`, secret }
+}
+
+/** Reads a ticket without looking at its signature, as a gateway does that was just handed it. */
+export function readTicket(text: string): Ticket {
+  try {
+    const ticket = JSON.parse(Buffer.from(text.split('.')[0] ?? '', 'base64url').toString())
+    if (isTicket(ticket)) return ticket
+  } catch {
+    // It is none.
+  }
+  throw SeaportError.BAD_MESSAGE('this is no ticket of a channel')
+}
+
+/**
+ * Reads a ticket that an instance of the role has signed; null if it is none, or has expired.
+ *
+ * @param isInstance whether a key, in hex, is one of an instance of the role
+ */
+export function verifyTicket(
+  text: string,
+  scope: TicketScope,
+  isInstance: (key: string) => boolean
+): Ticket | null {
+  const [body = '', signature = ''] = text.split('.')
+  try {
+    const ticket = readTicket(text)
+    const bytes = Buffer.from(body, 'base64url')
+    const hash = signedHash(scope, bytes)
+    const isSigned =
+      isInstance(ticket.by) &&
+      crypto.verify(hash, Buffer.from(signature, 'base64url'), Buffer.from(ticket.by, 'hex'))
+    return isSigned && ticket.expires > Date.now() ? ticket : null
+  } catch {
+    return null
+  }
+}
+
+export function isSecretOf({ secretHash }: Ticket, secret: string): boolean {
+  return timingSafeEqual(Buffer.from(hashOf(secret)), Buffer.from(secretHash))
+}
+
+/** @throws BAD_OUTPUT for an id or data that a service may not give */
+export function checkAdmitted(id: unknown, data: unknown) {
+  if (typeof id !== 'string' || id.length < 1 || id.length > MAX_ID_LENGTH) {
+    throw SeaportError.BAD_OUTPUT(`who connects gets an id of 1 to ${MAX_ID_LENGTH} characters`)
+  }
+  const text = JSON.stringify(data) ?? ''
+  if (Buffer.byteLength(text) > MAX_DATA_BYTES) {
+    throw SeaportError.BAD_OUTPUT(`the data of who connects has at most ${MAX_DATA_BYTES} bytes`)
+  }
+}
+
+function isTicket(value: unknown): value is Ticket {
+  const { session, id, gateway, expires, secretHash, by } = (value ?? {}) as Partial<Ticket>
+  const texts = [session, id, gateway, secretHash, by]
+  return (
+    texts.every((text) => typeof text === 'string') &&
+    Number.isSafeInteger(expires) &&
+    /^[0-9a-f]{64}$/.test(secretHash ?? '') &&
+    /^[0-9a-f]{64}$/.test(by ?? '')
+  )
+}
+
+function hashOf(secret: string): string {
+  return createHash('sha256').update(secret).digest('hex')
+}
+
+function signedHash({ registry, role }: TicketScope, bytes: Buffer): Buffer {
+  return crypto.hash([Buffer.from(`${DOMAIN}\n${registry}\n${role}\n`), bytes])
+}
