@@ -111,7 +111,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/state/follower',
     'messaging/state/statements'
   ],
-  'test/gateway/messages.test.ts': ['messaging/command-measures'],
+  'test/gateway/messages.test.ts': ['gateway/origin', 'messaging/command-measures'],
   'test/bin/mail.test.ts': ['folders'],
   'test/bin/messages.test.ts': ['messaging/json-lines', 'messaging/stdio-program', 'printing'],
   'test/messaging/events.test.ts': [

@@ -1,7 +1,7 @@
 import { SeaportError } from '../../core/errors.js'
 import type { RequestHead } from '../../http/message-head.js'
 import type { Principal } from '../access.js'
-import { isSameHost } from '../messages.js'
+import { isSameHost } from '../origin.js'
 import type { GatewayRules } from '../rules.js'
 
 export interface OpenedBy {
