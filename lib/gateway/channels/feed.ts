@@ -126,7 +126,6 @@ export class Feed {
   send(head: ChannelHead, body?: Body) {
     if (!this.#stream) return
     this.#stream.write(encodeChannelFrame(head, body))
-    this.#stream.hasten()
   }
 
   /** The instance is gone. Those who heard it may have missed its last words, unless it took its leave. */

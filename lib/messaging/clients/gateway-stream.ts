@@ -219,6 +219,5 @@ export class GatewayStream implements Sink {
   #write(frame: Buffer) {
     if (this.#isClosed || this.#isEnding) return
     this.#stream.write(frame)
-    this.#stream.hasten()
   }
 }
