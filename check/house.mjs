@@ -12,7 +12,7 @@ import ts from 'typescript'
 
 /** A room imports from the rows above its own, and from itself. Rooms of one row never import each other. */
 export const LADDER = [
-  ['core'],
+  ['core', 'client'],
   ['registry/trust', 'link'],
   ['registry/log', 'registry/swarm'],
   ['registry/replica'],

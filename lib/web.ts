@@ -18,6 +18,7 @@ import { type CallerOptions, checkCaller, linksOf } from './dialing/links.js'
 import { denied } from './gateway/access.js'
 import type { AccessEntry } from './gateway/access-log.js'
 import { AppHostnames } from './gateway/app-hostnames.js'
+import { clientPage } from './gateway/channels/client-page.js'
 import { HttpGateway } from './gateway/http-gateway.js'
 import { InstanceViews } from './gateway/instance-views.js'
 import type { Page } from './gateway/request-handler.js'
@@ -252,6 +253,7 @@ class WebFace extends EventEmitter<WebEvents> {
   #pages({ dashboard = true }: WebOptions): Map<string, Page> {
     const pages = dashboard ? dashboardPages(this.#feed) : new Map<string, Page>()
     const metrics = new Metrics(() => this.measures())
+    pages.set('/client.js', clientPage)
     return pages.set('/metrics', async (request, response, principal) => {
       if (!principal.mayReachAll) throw denied(principal, 'the metrics')
       const { type, text } = await metrics.render(request.headers.accept)

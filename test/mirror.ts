@@ -27,6 +27,13 @@ export const TESTED_BY: Record<string, string[]> = {
     'gateway/fast-path/exchange',
     'gateway/fast-path/streams'
   ],
+  'test/client/client.test.ts': [
+    'client/channel-error',
+    'client/node',
+    'client/outbox',
+    'client/wire',
+    'gateway/channels/client-page'
+  ],
   'test/gateway/channels/channels.test.ts': [
     'gateway/channels/audience',
     'gateway/channels/browser',

@@ -1,0 +1,10 @@
+/** What went wrong with something that was said: `code` is stable. */
+export class ChannelError extends Error {
+  readonly code: string
+
+  constructor(code: string, text: string) {
+    super(`${code}: ${text}`)
+    this.name = 'ChannelError'
+    this.code = code
+  }
+}

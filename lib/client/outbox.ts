@@ -1,0 +1,75 @@
+import { ChannelError } from './channel-error.js'
+import { encodeFrame, type WireHead } from './wire.js'
+
+interface Said {
+  head: WireHead
+  data: unknown
+  resolve: (answer: never) => void
+  reject: (error: Error) => void
+  isSent?: boolean
+}
+
+const MAX_WAITING = 1000
+
+/** What was said and is not answered. What has a number is not handled twice by one instance. */
+export class Outbox {
+  readonly #write: (frame: string | Uint8Array) => void
+  readonly #said = new Map<number, Said>()
+  #last = 0
+  #ended: Error | null = null
+
+  constructor(write: (frame: string | Uint8Array) => void) {
+    this.#write = write
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: who asks knows what is answered
+  add(head: WireHead, data: unknown, isConnected: boolean): Promise<any> {
+    if (this.#ended) return Promise.reject(this.#ended)
+    if (this.#said.size >= MAX_WAITING) {
+      const text = `${MAX_WAITING} messages wait already`
+      return Promise.reject(new ChannelError('QUEUE_FULL', text))
+    }
+    return new Promise((resolve, reject) => {
+      const n = ++this.#last
+      const said = { head: { ...head, n }, data, resolve, reject }
+      this.#said.set(n, said)
+      if (isConnected) this.#send(said)
+    })
+  }
+
+  settle(n: number, error: Error | null, answer?: unknown) {
+    const said = this.#said.get(n)
+    if (!said) return
+    this.#said.delete(n)
+    if (error) said.reject(error)
+    else said.resolve(answer as never)
+  }
+
+  /** Says all again that is not answered. */
+  flush() {
+    for (const said of [...this.#said.values()]) this.#send(said)
+  }
+
+  /** Commands have no number that an instance knows: whether one was executed cannot be found out any more. */
+  onlost() {
+    for (const [n, { head, isSent }] of [...this.#said]) {
+      if (head.t !== 'call' || !isSent) continue
+      this.settle(n, new ChannelError('LINK_LOST', 'the connection was lost; it may be executed'))
+    }
+  }
+
+  end(error: Error) {
+    this.#ended = error
+    for (const n of [...this.#said.keys()]) this.settle(n, error)
+  }
+
+  #send(said: Said) {
+    const [first = 1] = this.#said.keys()
+    said.isSent = true
+    try {
+      this.#write(encodeFrame({ ...said.head, answered: first - 1 }, said.data))
+    } catch (error) {
+      this.settle(Number(said.head.n), error as Error)
+    }
+  }
+}

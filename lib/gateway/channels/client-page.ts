@@ -1,0 +1,22 @@
+import { readFile } from 'node:fs/promises'
+import { SeaportError } from '../../core/errors.js'
+import type { Page } from '../request-handler.js'
+
+/** As `npm run build` leaves it. */
+const FILE = new URL('../../client/browser.js', import.meta.url)
+
+/** The client that pages connect with, for pages of any origin: what it may do is asked when it connects. */
+export const clientPage: Page = async (request, response) => {
+  const bytes = await readFile(FILE).catch(() => {
+    throw SeaportError.NOT_FOUND('the client was not built; run `npm run build`')
+  })
+  response.writeHead(200, {
+    'Content-Type': 'text/javascript; charset=utf-8',
+    'Content-Length': bytes.byteLength,
+    'Cache-Control': 'no-cache',
+    'Access-Control-Allow-Origin': '*',
+    'Cross-Origin-Resource-Policy': 'cross-origin',
+    'X-Content-Type-Options': 'nosniff'
+  })
+  response.end(request.method === 'HEAD' ? undefined : bytes)
+}

@@ -1,0 +1,149 @@
+import { gzipSync } from 'node:zlib'
+import t from 'tap'
+import WebSocket from 'ws'
+import { type Client, connect } from '../../lib/client/node.js'
+import type { Web } from '../../lib/index.js'
+import { pier } from '../gateway/channels/pier.js'
+import { Harbor, lists } from '../gateway/harbor.js'
+
+function channelOf(web: Web, path = 'channel/chat@1.x'): string {
+  return `${web.url}${path}`
+}
+
+function heard(client: Client, event: string): Promise<unknown> {
+  return new Promise((resolve) => client.on(event, resolve))
+}
+
+t.test('a client says something, calls a command, and hears by type what comes', async (t) => {
+  const { service, web } = await pier(t)
+  service.commands.handle('add', ({ a, b }) => a + b)
+  const client = connect(channelOf(web), { token: () => 'ada' })
+  t.teardown(() => client.close())
+  t.same(await client.send('hi', { text: 'waits until it is connected' }), {
+    ...{ type: 'hi', id: 'ada', data: { text: 'waits until it is connected' } }
+  })
+  t.equal(client.id, 'ada')
+  t.equal(await client.call('add', { a: 1, b: 2 }), 3)
+  const bytes = heard(client, 'bytes')
+  service.clients.direct('ada', 'bytes', Buffer.from('a:b'))
+  t.equal(Buffer.from((await bytes) as Uint8Array).toString(), 'a:b')
+  await t.rejects(client.call('nothing'), { code: 'UNKNOWN_COMMAND' })
+  await t.rejects(client.broadcast('news'), { code: 'NOT_ALLOWED' })
+  t.match(await client.send('bytes', new Uint8Array([1, 2])), { data: { type: 'Buffer' } })
+})
+
+t.test('presence goes from 2 to 1 to 0, and whoever is sent away stays away', async (t) => {
+  const { service, web } = await pier(t)
+  const seen: number[] = []
+  let wake = () => {}
+  service.clients.on('presence', ({ sessions }) => {
+    seen.push(sessions)
+    wake()
+  })
+  const reach = async (count: number) => {
+    while (seen.length < count) await new Promise<void>((resolve) => (wake = resolve))
+  }
+  const [one, two] = [
+    connect(channelOf(web), { token: 'ada' }),
+    connect(channelOf(web), { token: 'ada' })
+  ]
+  await reach(2)
+  one.close()
+  await reach(3)
+  const away = heard(two, 'disconnected')
+  service.clients.disconnect('ada')
+  t.same(await away, { code: 4000, isFinal: true })
+  t.same(seen, [1, 2, 1, 0])
+  await t.rejects(two.send('hi'), { code: 'CLOSED' })
+  const refused = connect(channelOf(web), { token: () => 7 })
+  t.same(await heard(refused, 'disconnected'), { code: 4003, isFinal: true })
+})
+
+t.test('through another gateway it goes on where it was: each once, and in order', async (t) => {
+  const { harbor, service, web, instance } = await pier(t)
+  const other = await instance()
+  const second = await harbor.web({ drainTimeout: 500 })
+  await lists(web, 2)
+  await lists(second, 2)
+  const client = connect([channelOf(web), channelOf(second)], { token: 'ada', backoffs: [0] })
+  t.teardown(() => client.close())
+  const connections: unknown[] = []
+  const missed: unknown[] = []
+  const got: Record<string, number[]> = { one: [], two: [] }
+  client.on('connected', ({ resumed }) => connections.push(resumed))
+  client.on('missed', (event) => missed.push(event))
+  client.on('one', (n) => got.one?.push(n))
+  client.on('two', (n) => got.two?.push(n))
+  const done = heard(client, 'end')
+  await heard(client, 'connected')
+  let n = 0
+  const tell = () => {
+    n++
+    service.clients.broadcast('one', n)
+    other.clients.broadcast('two', n)
+    if (n % 10 === 0) service.clients.direct('ada', 'one', -n)
+  }
+  for (let i = 0; i < 20; i++) tell()
+  const back = heard(client, 'connected')
+  const leaving = web.destroy()
+  while (connections.length < 2) {
+    tell()
+    await new Promise(setImmediate)
+  }
+  await back
+  await leaving
+  for (let i = 0; i < 20; i++) tell()
+  service.clients.direct('ada', 'end')
+  await done
+  const all = Array.from({ length: n }, (_, i) => i + 1)
+  t.same(
+    got.one,
+    all.flatMap((i) => (i % 10 === 0 ? [i, -i] : [i]))
+  )
+  while ((got.two?.length ?? 0) < n) await heard(client, 'two')
+  t.same(got.two, all)
+  t.same(connections, [false, true])
+  t.same(missed, [])
+  t.equal(service.clients.list()[0]?.sessions, 1)
+})
+
+t.test('what the ring has no more is said to be missed, with its number', async (t) => {
+  const { web, instance, service } = await pier(t)
+  await service.destroy()
+  await instance({ clients: { maxBytes: 5000 } }).then(async (small) => {
+    await lists(web, 1)
+    const client = connect(channelOf(web), { token: 'ada', backoffs: [0], WebSocket: Cut as never })
+    t.teardown(() => client.close())
+    await heard(client, 'connected')
+    const missed = heard(client, 'missed')
+    const last = heard(client, 'last')
+    Cut.latest?.terminate()
+    while (small.clients.list()[0]?.sessions !== 0) await new Promise(setImmediate)
+    for (let i = 0; i < 99; i++) small.clients.broadcast('much', 'x'.repeat(500))
+    small.clients.broadcast('last', 'word')
+    const { count } = (await missed) as { count: number }
+    t.ok(count > 80 && count < 99, `${count} are missed`)
+    t.equal(await last, 'word')
+  })
+})
+
+/** Shows the connection under a client, to cut it. */
+class Cut extends WebSocket {
+  static latest: Cut | null = null
+
+  constructor(url: string, protocol: string) {
+    super(url, protocol)
+    Cut.latest = this
+  }
+}
+
+t.test('pages get a client of at most 8 KiB from the gateway', async (t) => {
+  const harbor = await Harbor.make(t)
+  const web = await harbor.web()
+  const answer = await fetch(`${web.url}client.js`)
+  t.match(answer.headers.get('content-type'), 'text/javascript')
+  const text = await answer.text()
+  t.match(text, /export\s*\{[^}]*connect/)
+  t.notMatch(text, /\bimport\b/)
+  t.ok(gzipSync(text).byteLength <= 8 * 1024)
+})
