@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import t from 'tap'
+import { connect } from '../lib/client/node.js'
 import { readAppFile } from '../lib/hosting/app-file.js'
 import { ChunkStore } from '../lib/hosting/bundle/chunk-store.js'
 import { packFolder } from '../lib/hosting/bundle/pack.js'
@@ -85,3 +86,34 @@ t.test('of three workers on one machine one is killed, and no job is lost', asyn
   t.match(again, { code: 0, stdout: 'all 30 jobs are done\n' })
   for (const worker of workers.slice(1)) t.match(await worker.kill('SIGTERM'), { code: 0 })
 })
+
+t.test(
+  'pages of the message broker hear what one of them says, and no Redis is asked for',
+  async (t) => {
+    const cli = new Cli(t)
+    const port = await freePort(0)
+    const broker = cli.start([], {
+      program: resolve(import.meta.dirname, '../../examples/message-broker/index.js'),
+      env: { DMB_PORT: String(port), REDIS_HOST: 'localhost' }
+    })
+    await broker.waitForLine('REDIS_HOST is not needed: there is nothing to connect to')
+    await broker.waitForLine('the broker is open at ')
+    const url = `http://127.0.0.1:${port}`
+    t.match(await (await fetch(`${url}/role/broker@1.x/`)).text(), 'dmb:reconnect')
+    const [ada, bob] = ['ada', 'bob'].map((token) =>
+      connect(`${url}/channel/broker@1.x`, { token })
+    )
+    t.teardown(() => {
+      ada?.close()
+      bob?.close()
+    })
+    const [forAll, forBob] = ['broadcast', 'direct'].map(
+      (kind) => new Promise((resolve) => bob?.on(kind, resolve))
+    )
+    await bob?.send('broadcast', { text: 'hello' })
+    t.match(await forAll, { data: { from: 'bob', text: 'hello' } })
+    await ada?.send('direct', { to: 'bob', text: 'you' })
+    t.match(await forBob, { data: { from: 'ada', text: 'you' } })
+    t.match(await broker.kill('SIGTERM'), { code: 0, stderr: '' })
+  }
+)
