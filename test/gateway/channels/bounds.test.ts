@@ -1,0 +1,118 @@
+import t from 'tap'
+import { SeaportError } from '../../../lib/core/errors.js'
+import { decodeWire, encodeWire } from '../../../lib/gateway/channels/wire.js'
+import {
+  decodeChannelFrame,
+  encodeChannelFrame
+} from '../../../lib/messaging/clients/channel-frames.js'
+import { readTicket, verifyTicket } from '../../../lib/messaging/clients/ticket.js'
+import { pier, RawPage } from './pier.js'
+
+const MIB = 1024 * 1024
+const ROUNDS = 20_000
+
+t.test('what is no frame of the protocol ends the connection, and no other', async (t) => {
+  const { web } = await pier(t)
+  const bystander = new RawPage(web)
+  await bystander.connect({ token: 'bob' })
+  const cases: [string, string | Buffer, number][] = [
+    ['no JSON', 'a:b:c', 4002],
+    ['no object', '7', 4002],
+    ['no type', '{"t":"message","n":1}', 4002],
+    ['a number that is none', '{"t":"message","n":-1,"type":"x"}', 4002],
+    [
+      'too deep',
+      `{"t":"message","n":1,"type":"x","data":${'['.repeat(300)}${']'.repeat(300)}}`,
+      4002
+    ],
+    ['half a head', Buffer.from([0, 9, 1]), 4002],
+    [
+      '1 MiB and a byte',
+      Buffer.concat([headOf({ t: 'message', n: 1, type: 'x' }), Buffer.alloc(MIB + 1)]),
+      1009
+    ]
+  ]
+  for (const [name, sent, code] of cases) {
+    const page = new RawPage(web)
+    await page.connect({ token: 'ada' })
+    page.send(sent)
+    t.equal(await page.closed, code, name)
+  }
+  bystander.send({ t: 'message', n: 1, type: 'x', data: '\ud800' })
+  t.match(await bystander.next('answer'), { n: 1, data: { data: '\ud800' } }, 'a lone surrogate')
+})
+
+t.test('a page that says too much at once is told BUSY, and goes on', async (t) => {
+  const { web } = await pier(t)
+  const page = new RawPage(web)
+  await page.connect({ token: 'ada' })
+  for (let n = 1; n <= 300; n++) page.send({ t: 'message', n, type: 'x' })
+  t.match(await page.next('failed'), { code: 'BUSY' })
+  t.match(await page.next('failed'), { code: 'BUSY' })
+})
+
+t.test('a page that does not read is cut, and the others hear all', async (t) => {
+  const { service, web } = await pier(t)
+  const [deaf, other] = [new RawPage(web), new RawPage(web)]
+  await deaf.connect({ token: 'deaf' })
+  await other.connect({ token: 'other' })
+  while (service.clients.list().length < 2) await new Promise(setImmediate)
+  deaf.socket.pause()
+  for (let n = 1; service.clients.list().find(({ id }) => id === 'deaf')?.sessions !== 0; n++) {
+    service.clients.broadcast('much', Buffer.alloc(MIB / 2))
+    t.equal((await other.next('broadcast')).s, n)
+  }
+  deaf.socket.terminate()
+})
+
+t.test('a ticket counts only as an instance of the role signed it', async (t) => {
+  const scope = { registry: 'ab'.repeat(32), role: 'chat' }
+  t.equal(
+    verifyTicket('', scope, () => true),
+    null
+  )
+  t.equal(
+    verifyTicket('e30.AAAA', scope, () => true),
+    null
+  )
+  t.throws(() => readTicket('e30.AAAA'), { code: 'BAD_MESSAGE' })
+})
+
+t.test('decoders throw nothing but what they say', async (t) => {
+  const json = { kind: 'json' as const, bytes: Buffer.from('[1]') }
+  const frames = [
+    encodeChannelFrame({ t: 'welcome', epoch: 1, seq: 2 }).subarray(4),
+    encodeChannelFrame({ t: 'event', seq: 1, kind: 'direct', type: 'x', id: 'a' }, json).subarray(4)
+  ]
+  const wires = [
+    encodeWire({ t: 'message', n: 1 }, json).bytes,
+    encodeWire({ t: 'message', n: 1 }, { kind: 'bytes', bytes: Buffer.alloc(9) }).bytes
+  ]
+  const odd: unknown[] = []
+  const attempt = (decode: () => unknown) => {
+    try {
+      decode()
+    } catch (error) {
+      if (!(error instanceof SeaportError)) odd.push(error)
+    }
+  }
+  for (let i = 0; i < ROUNDS; i++) {
+    attempt(() => decodeChannelFrame(mutated(frames[i % 2] as Buffer)))
+    attempt(() => decodeWire(mutated(wires[i % 2] as Buffer), i % 3 === 0))
+  }
+  t.same(odd, [])
+})
+
+function mutated(frame: Buffer): Buffer {
+  const bytes = Buffer.from(frame)
+  for (let i = 0; i < 3; i++)
+    bytes[Math.floor(Math.random() * bytes.byteLength)] = Math.random() * 256
+  return Math.random() < 0.3 ? bytes.subarray(0, Math.random() * bytes.byteLength) : bytes
+}
+
+function headOf(head: object): Buffer {
+  const text = Buffer.from(JSON.stringify(head))
+  const length = Buffer.alloc(2)
+  length.writeUInt16BE(text.byteLength)
+  return Buffer.concat([length, text])
+}
