@@ -139,7 +139,7 @@ export class Feed {
   #onstream(stream: LinkStream) {
     const reader = new FrameReader<ChannelFrame>({
       maxBytes: MAX_CHANNEL_FRAME_BYTES,
-      decode: decodeChannelFrame,
+      decode: (bytes, start, end) => decodeChannelFrame(bytes.subarray(start, end)),
       onframe: (frame) => {
         if (this.#stream === stream) this.#take(frame)
       }

@@ -68,7 +68,7 @@ export class GatewayStream implements Sink {
     this.#options = options
     this.#reader = new FrameReader({
       maxBytes: MAX_CHANNEL_FRAME_BYTES,
-      decode: decodeChannelFrame,
+      decode: (bytes, start, end) => decodeChannelFrame(bytes.subarray(start, end)),
       onframe: (frame) => this.#take(frame)
     })
   }
