@@ -45,10 +45,8 @@ const CREDENTIALS = 3
 const WELCOME = 4
 /** Of what is sent on the registry's channel, in this order. */
 const MESSAGES = ['logs', 'ping', 'pong', 'lease', 'answer', 'put'] as const
-const OPEN = 0
-const CONNECTED = 1
-const REFUSED = 2
-const DATA = 3
+/** Of what is sent on a link. */
+const [OPEN, CONNECTED, REFUSED, DATA, PING, PONG] = [0, 1, 2, 3, 8, 9]
 const PATIENCE_MS = 10_000
 
 /**
@@ -356,8 +354,9 @@ export class Call implements Wire {
         onmessage: (packet: Buffer) => {
           const reader = new Reader(packet)
           const type = reader.byte()
-          reader.uint()
+          const id = uint(reader.uint())
           const word = Buffer.from('hello')
+          if (type === PING) message?.send(Buffer.concat([Buffer.of(PONG), id]))
           if (type === REFUSED) resolve(reader.text())
           if (type === CONNECTED) {
             message?.send(Buffer.concat([Buffer.of(DATA, 1, word.byteLength), word]))
