@@ -127,6 +127,37 @@ t.test('the last that a watcher saw comes back elsewhere', async (t) => {
   t.notOk(second.record?.joining)
 })
 
+t.test('who comes back after another one went on elsewhere yields to it', async (t) => {
+  const { service, consumer, testbed } = await harbor(t)
+  const keyPair = KeyPair()
+  const terms = { successors: [keyPair.publicKey] }
+  const first = await service(terms).setup()
+  await first.state.set('n', 7)
+  const entry = await consumer()
+  t.equal(await entry.state.get('n'), 7)
+  const from = first.servicePublicKey
+  await first.destroy()
+  const second = service({ dir: await testbed.dir(), keyPair, takeOver: from })
+  await second.setup()
+  const back = service(terms)
+  const late = new Promise<unknown>((resolve) => {
+    back.once('moved', (to) => {
+      t.equal(to, second.servicePublicKey)
+      back.state.set('n', 8).catch(resolve)
+    })
+  })
+  // It leaves soon after, which may be before it is told that it was registered.
+  const setup = back.setup().catch(() => {})
+  t.match(await late, { code: 'REFUSED', executed: 'no' })
+  await setup
+  t.equal(back.servicePublicKey, from)
+  await back.destroy()
+  t.equal(await second.state.set('n', 9), 2)
+
+  const anew = await service(terms).setup()
+  t.same(anew.state.entries(), [], 'its state was given away; it is an instance like any other')
+})
+
 t.test('in a private registry reading, writing and taking over take a right each', async (t) => {
   const testbed = await Testbed.make(t)
   const seed = KeyPair().publicKey
