@@ -58,9 +58,15 @@ export function relay(
     // The head is sent with the first piece of the body, or at the end of this turn: so most answers need one packet.
     setImmediate(() => {
       if (bytes === 0 && !isHeadOnly && !response.writableEnded && !response.destroyed)
-        response.flushHeaders()
+        sendHead(response)
     })
   })
+}
+
+/** Sends the head without a body yet. `flushHeaders` of node:http makes UTF-8 of it, and so two bytes of each beyond ASCII. */
+function sendHead(response: ServerResponse) {
+  if (isHttp2(response)) response.flushHeaders()
+  else response.write('', 'latin1')
 }
 
 /** Why an answer cannot be passed on that nobody can read. */
@@ -160,6 +166,6 @@ function isHttp2(response: unknown): response is Http2ServerResponse {
 function cut(response: ServerResponse) {
   if (response.writableFinished || response.destroyed) return
   if (isHttp2(response)) return response.stream.close(2)
-  response.flushHeaders()
+  if (!response.writableEnded) sendHead(response)
   response.destroy()
 }

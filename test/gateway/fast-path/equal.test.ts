@@ -68,6 +68,11 @@ const FOUND: [name: string, messages: string[], statuses: string[]][] = [
     ],
     ['200', '200', '200']
   ],
+  [
+    'a byte beyond ASCII in a head that comes before its body, which became two',
+    [ask('/1'), 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: \xfe\r\n\r\n5\t\nhello\r'],
+    ['200']
+  ],
   ['no coding', [ask('/1'), 'HTTP/1.1 200 OK\r\nTransfer-Encoding: \r\n\r\nhello'], ['502']],
   [
     'a request of HTTP/0.9, whose fields nginx takes for none',
