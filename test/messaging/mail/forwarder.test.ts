@@ -233,18 +233,22 @@ t.test('a flooder is held to its quota, and spends nothing of others', async (t)
   const { of, neighboursOf } = members('a-b m-b b-c', { limits })
   const [a, b, c, m] = [of('a'), of('b'), of('c'), of('m')]
   const [toB] = neighboursOf('m')
-  for (let i = 0; i < 20; i++) {
-    const { bytes } = write(m, c, { body: encodeBody('x') })
-    toB?.send(encodeMemberFrame({ type: 'letter', hops: 3, letter: bytes }))
-  }
-  await settle()
-  t.equal(c.letters.length, 5, 'of one writer')
-  for (let i = 0; i < 200; i++) {
+  // All are written before the first is sent: quotas refill with time.
+  const letters = Array.from({ length: 20 }, () => write(m, c, { body: encodeBody('x') }).bytes)
+  const forgeries = Array.from({ length: 200 }, () => {
     const fresh = { ...m, keyPair: KeyPair() }
     const letter = decodeLetter(write(fresh, c, { body: encodeBody('x') }).bytes)
-    const forged = encodeLetter({ ...letter, from: toHex(a.keyPair.publicKey) })
-    toB?.send(encodeMemberFrame({ type: 'letter', hops: 3, letter: forged }))
+    return encodeLetter({ ...letter, from: toHex(a.keyPair.publicKey) })
+  })
+  const flood = (letters: Buffer[]) => {
+    for (const letter of letters) {
+      toB?.send(encodeMemberFrame({ type: 'letter', hops: 3, letter }))
+    }
   }
+  flood(letters)
+  await settle()
+  t.equal(c.letters.length, 5, 'of one writer')
+  flood(forgeries)
   await settle()
   t.ok(b.forwarder.stats.dropped <= 100, 'of one neighbour, whatever keys it makes')
   const question = '01'.repeat(7)
