@@ -12,6 +12,7 @@ import { type CallerOptions, checkCaller, linksOf } from './dialing/links.js'
 import { StreamClient } from './http/client.js'
 import type { LinkPool, LinkView, PathView } from './link/pool.js'
 import { ConsumerTalk } from './messaging/consumer-talk.js'
+import { ConsumerMail } from './messaging/mail/consumer-mail.js'
 import { forwarderOf } from './messaging/mail/forwarding.js'
 import { TcpProxy } from './proxy/tcp-proxy.js'
 import type { DirectoryListener, Instance, Versions } from './registry/replica/directory.js'
@@ -114,6 +115,7 @@ class ConsumerFace<
   readonly #participant: Participant
   readonly #pool: LinkPool
   readonly #talk: ConsumerTalk
+  readonly #mail: ConsumerMail
   #denial: SeaportError | null = null
 
   /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
@@ -140,18 +142,21 @@ class ConsumerFace<
     const as = serve ? 'replica' : 'observer'
     checkCaller(options)
     if (mode !== undefined) balancerOf(mode)
-    const { keyPair } = options
-    const member = { registry, bootstrap, host, dir, verb, as, keyPair } as const
+    const member = { registry, bootstrap, host, dir, verb, as, keyPair: options.keyPair } as const
     this.#participant = Participant.acquire(member)
     if (serve) forwarderOf(this.#participant.replica, options.forward)
     this.#pool = linksOf(this.#participant, options.direct)
     const { directory } = this.#participant.replica
+    const onnotice = this.#onnotice
+    const participant = this.#participant
+    this.#mail = new ConsumerMail({ ...options, dir, verb, participant, onnotice })
     this.#talk = new ConsumerTalk({
       registry,
       pool: this.#pool,
       watch: (listener) => directory.watch(listener),
       maxBody,
-      onnotice: this.#onnotice
+      onnotice,
+      call: (to, outgoing, signal) => this.#mail.call(to, outgoing, signal)
     })
     const entries = wanted.map((role, i) => {
       const resolve = () => directory.resolve(role.role, role.range, versions)
@@ -277,6 +282,7 @@ class ConsumerFace<
     await this.#drain()
     for (const client of this.#clients) client.close()
     this.#talk.close()
+    await this.#mail.close()
     for (const proxy of this.#proxies) await proxy.close()
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)

@@ -12,6 +12,7 @@ import { type DirectReach, parseDirectReach } from './link/direct/address.js'
 import type { Clients } from './messaging/clients/clients.js'
 import { commandMeasures } from './messaging/command-measures.js'
 import type { Commands } from './messaging/commands.js'
+import { CONVERSATION } from './messaging/conversation.js'
 import type { Events } from './messaging/events.js'
 import { checkMail, Mail } from './messaging/mail/mail.js'
 import type { State } from './messaging/state/state.js'
@@ -120,10 +121,14 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#origin.supervisor?.on('up', (port) => this.emit('up', port))
     this.#origin.supervisor?.on('exit', (exit) => this.emit('exit', exit))
     this.#origin.supervisor?.on('notice', this.#onnotice)
+    const allowed = allow?.map((key) => toHex(parseKey(key, 'allowed key')))
     const member = { registry: this.#registry, bootstrap, host, dir, verb }
     this.#participant = Participant.acquire(member)
     this.#mail = new Mail({
-      ...{ ...options.mail, forward: options.forward, dir, verb, participant: this.#participant },
+      ...{ ...options.mail, dir, verb, participant: this.#participant },
+      forward: options.forward,
+      oncall: (call, replies) =>
+        this.#talk.oncall(call, replies, this.#admission.authorize(call.from, CONVERSATION)),
       onnotice: this.#onnotice,
       onwanted: () => void this.#takeMail(),
       onprekey: () => this.#registration?.update({ prekey: this.#mail.prekey })

@@ -153,6 +153,10 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/mail/mail-stream',
     'messaging/mail/office'
   ],
+  'test/messaging/mail/mail-calls.test.ts': [
+    'messaging/mail/call-letters',
+    'messaging/mail/consumer-mail'
+  ],
   'test/messaging/mail/mailbox.test.ts': [
     'messaging/mail/kept-letters',
     'messaging/mail/mailbox-stream',

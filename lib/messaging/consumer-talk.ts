@@ -1,10 +1,13 @@
-import type { SeaportError } from '../core/errors.js'
+import { SeaportError } from '../core/errors.js'
 import { toHex } from '../core/keys.js'
+import { MAIL } from '../core/purpose.js'
 import type { LinkPool } from '../link/pool.js'
+import type { Body } from './body.js'
+import type { Outgoing } from './caller.js'
 import { Conversations } from './conversations.js'
 import { Emitter } from './emitter.js'
 import { EntryEvents } from './entry-events.js'
-import { Sender } from './sender.js'
+import { Sender, type SenderOptions } from './sender.js'
 import type { Lender } from './sending.js'
 import { maxFrameFor } from './speaker.js'
 import { EntryState } from './state/entry-state.js'
@@ -18,6 +21,8 @@ export interface ConsumerTalkOptions {
   /** The largest body of a command or an answer, in bytes. */
   maxBody: number | undefined
   onnotice: (notice: SeaportError) => void
+  /** Sends commands to a key by letter. */
+  call: (to: string, outgoing: Outgoing, signal: AbortSignal) => Promise<Body>
 }
 
 interface Audible {
@@ -43,10 +48,18 @@ export class ConsumerTalk {
 
   /** What the entry of one role talks with. */
   partsFor(role: string, dialer: Lender, instances: () => readonly Audible[]) {
-    const { registry, pool, watch, maxBody, onnotice } = this.#options
+    const { registry, pool, watch, maxBody, onnotice, call } = this.#options
     const conversations = this.#conversations
     const events = new EntryEvents({ pool, instances, watch, onnotice })
-    const sender = new Sender({ dialer, conversations, maxBody })
+    const byLetter: SenderOptions['byLetter'] = async (outgoing, instance, signal) => {
+      const takers = instances().filter(({ speaks = [] }) => speaks.includes(MAIL))
+      const keys = takers.map(({ servicePublicKey }) => servicePublicKey)
+      const to = instance === undefined ? keys[0] : keys.find((key) => key === instance)
+      if (to !== undefined) return call(to, outgoing, signal)
+      const text = `no link to ${role} can be made, and no instance takes letters`
+      throw SeaportError.NO_INSTANCE(text).of('no')
+    }
+    const sender = new Sender({ dialer, conversations, byLetter, maxBody })
     const scope = { registry: toHex(registry), role }
     const state = new EntryState({ scope, events, sender, instances, onnotice })
     this.#events.push(events)

@@ -13,11 +13,24 @@ export interface SendOptions extends LimitOptions {
   idempotent?: boolean | undefined
   /** The only instance to send it to: its key. */
   instance?: string | undefined
+  /**
+   * `any` sends it as a letter where no link can be made and nothing was sent yet, to one instance that takes letters:
+   * 60 KiB at most, and as much for the answer. Default: by links alone.
+   */
+  via?: 'link' | 'any' | undefined
 }
 
 export interface SenderOptions {
   dialer: Lender
   conversations: Conversations
+  /**
+   * Sends a command by letter, to one instance or the one that is named.
+   *
+   * @throws what became of it, with `executed`
+   */
+  byLetter?:
+    | ((outgoing: Outgoing, instance: string | undefined, signal: AbortSignal) => Promise<Body>)
+    | undefined
   /** In bytes. */
   maxBody?: number | undefined
   /** When what is idempotent is sent to a second instance too, in ms. */
@@ -25,6 +38,8 @@ export interface SenderOptions {
 }
 
 const HEDGE_AFTER_MS = 250
+/** What says that no link could be made. */
+const NO_LINK = new Set(['NO_INSTANCE', 'LINK_LOST', 'OPEN_TIMEOUT'])
 
 /** Sends commands to the instances of a role. */
 export class Sender {
@@ -68,13 +83,26 @@ export class Sender {
         }
       }
       const start = (valid: unknown) => {
-        const sending = new Sending(
-          this.#outgoing(name, valid, limits),
-          this.#sendingOptions(command, options),
-          { onanswer, onfailure }
-        )
+        const outgoing = this.#outgoing(name, valid, limits)
+        const { byLetter } = this.#options
+        let isOver = false
+        const sending = new Sending(outgoing, this.#sendingOptions(command, options), {
+          onanswer,
+          onfailure: (error) => {
+            const mayGo =
+              options.via === 'any' && error.executed === 'no' && NO_LINK.has(error.code)
+            if (!byLetter || !mayGo || isOver) return onfailure(error)
+            const abort = new AbortController()
+            stop = (reason) => abort.abort(reason)
+            byLetter(outgoing, options.instance, abort.signal).then(onanswer, onfailure)
+          }
+        })
+        let stop = (reason: SeaportError) => sending.abort(reason)
         this.stats.sent++
-        limits.watch((reason) => sending.abort(reason))
+        limits.watch((reason) => {
+          isOver = true
+          stop(reason)
+        })
         sending.start()
       }
       try {

@@ -7,6 +7,7 @@ import { Clients, type ClientsOptions, type ClientsParts } from './clients/clien
 import { type CommandMap, Commands } from './commands.js'
 import type { EventRingOptions } from './event-ring.js'
 import { Events } from './events.js'
+import type { CallReplies, IncomingCall } from './mail/mail-calls.js'
 import { MOVED, SET_STATE, STATE } from './names.js'
 import type { Denial } from './responder.js'
 import type { Listening } from './speaker.js'
@@ -58,6 +59,7 @@ export interface TalkParts extends TalkOptions {
 export class Talk {
   readonly commands: Commands
   readonly #clients: Clients
+  readonly #denialOf: Denial
   readonly #events: Events
   readonly #state: State
   readonly #onwanted: () => void
@@ -93,6 +95,7 @@ export class Talk {
       this.#isWanted = true
       onfirst()
     }
+    this.#denialOf = denialOf
     this.commands = new Commands({ maxBody, onfirst: this.#onwanted })
     this.#events = new Events({ denialOf, onnotice, ...ring })
     const scope = { registry: toHex(registry), role: role.role }
@@ -208,6 +211,31 @@ export class Talk {
     }
   }
 
+  /**
+   * Executes a command that came by letter.
+   *
+   * @param mayTalk whether who wrote it may open conversations; an error says why not
+   */
+  oncall(
+    { from, ...call }: IncomingCall,
+    { answer, fail }: CallReplies,
+    mayTalk: boolean | SeaportError
+  ) {
+    const denial = denialIn(mayTalk) ?? this.#denialOf(from, call.name)
+    if (denial) return fail(denial.of('no'))
+    this.commands.run(
+      { ...call, id: 1, isStreaming: false },
+      {
+        peer: from,
+        answer: (_, body) => answer(body),
+        fail: (_, error) => fail(error),
+        item: async () => {},
+        queued() {},
+        started() {}
+      }
+    )
+  }
+
   /** @returns whether it takes conversations from now on, and did not before */
   listen(listening: Listening): boolean {
     const takesClients = this.#clients.listen(listening)
@@ -239,6 +267,11 @@ export class Talk {
     await this.#program?.stop()
     await this.#state.close()
   }
+}
+
+function denialIn(may: boolean | SeaportError): SeaportError | null {
+  if (may === true) return null
+  return may || SeaportError.NOT_ALLOWED('the service takes no calls of this key')
 }
 
 /** @throws BAD_KEY, USAGE */

@@ -159,6 +159,12 @@ export class Forwarder {
     throw SeaportError.LINK_LOST(`no member in reach knows a way to ${to}`)
   }
 
+  /** Whether somebody was heard of in the last minute who leads to a key. */
+  knowsWayTo(to: string): boolean {
+    const way = this.#ways.get(to)
+    return way !== undefined && this.#neighbour(way) !== null
+  }
+
   /**
    * Takes a frame of a neighbour. What is wrong with it is counted, and answered by nothing.
    *
@@ -295,7 +301,7 @@ export class Forwarder {
       const letter = decodeLetter(bytes)
       const resident = this.#residents.get(letter.to)
       const isTaken = resident
-        ? await this.#deliver(from, resident, bytes)
+        ? await this.#deliver(from, resident, letter, bytes)
         : await this.#pass(from, letter, Buffer.from(bytes), hops)
       this.#tell(from, { type: isTaken ? 'taken' : 'no way', id: letter.id })
     } catch {
@@ -304,10 +310,16 @@ export class Forwarder {
   }
 
   /** @throws what is wrong with the letter */
-  async #deliver(from: Neighbour, { take }: Resident, bytes: Buffer): Promise<true> {
+  async #deliver(
+    from: Neighbour,
+    { take }: Resident,
+    { from: sender }: Letter,
+    bytes: Buffer
+  ): Promise<true> {
     const give = (receipt: Receipt) =>
       this.#tell(from, { type: 'receipt', receipt: encodeReceipt(receipt) })
     const receipt = await take(Buffer.from(bytes), give)
+    this.#learn(sender, from)
     if (receipt) give(receipt)
     return true
   }
@@ -329,10 +341,16 @@ export class Forwarder {
     }
     this.#passing.set(id, true)
     this.#back.set(id, from.key)
+    this.#learn(letter.from, from)
     const way = await this.#bring({ id, to, bytes, hops }, { except: from.key })
     if (way) this.stats.passed++
     else this.stats.noWay++
     return way !== null
+  }
+
+  /** Who brings a letter that its writer has signed leads back to that one. */
+  #learn(sender: string, from: Neighbour) {
+    if (this.#ways.get(sender) === undefined) this.#ways.set(sender, from.key)
   }
 
   #onreceipt(from: Neighbour, bytes: Buffer) {

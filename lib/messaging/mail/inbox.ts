@@ -3,7 +3,8 @@ import { KeyedQueue } from '../../core/keyed-queue.js'
 import type { KeyPair } from '../../core/keys.js'
 import { toHex } from '../../core/keys.js'
 import type { BoxKeyPair } from '../../core/sealed-box.js'
-import { decodeBody } from '../body.js'
+import { type Body, decodeBody } from '../body.js'
+import { OWN_PREFIX } from '../names.js'
 import {
   type Content,
   checkLetterDates,
@@ -35,6 +36,14 @@ export interface MailMessage {
   toRole: boolean
 }
 
+/** A letter of hyperseaport's own, which no user reads. */
+export interface OwnLetter {
+  id: string
+  from: string
+  body: Body
+  expiresAt: number
+}
+
 export interface InboxSlip extends Slip {
   from: string
   type: string
@@ -61,6 +70,8 @@ export interface InboxOptions {
   onreceipt?: (receipt: Receipt) => void
   /** Tells a writer of a receipt by a letter, as nobody else does. */
   tellByLetter?: (receipt: Receipt, expiresAt: number) => void
+  /** Who takes letters of hyperseaport's own, by what they are called; null if nobody does. */
+  ownHandler?: (type: string) => ((letter: OwnLetter) => void) | null
   onnotice: (notice: SeaportError) => void
   now: () => number
   /** When a letter whose handler threw is handed over again, in ms; so often and once more. */
@@ -187,6 +198,7 @@ export class Inbox {
       this.#options.onreceipt?.(decodeReceipt(body.bytes))
       return this.#sign(id, from, 'delivered', '')
     }
+    if (type.startsWith(OWN_PREFIX)) return this.#takeOwn(letter, content)
     if (!box.hasRoom(body.bytes.byteLength) || seen.isFull)
       return this.#refuse(letter, 'INBOX_FULL')
     const hasHandler = this.#options.handler() !== null
@@ -206,6 +218,20 @@ export class Inbox {
     this.stats.taken++
     if (hasHandler) this.#handOver(id)
     if (receipt && !isToldWriter) this.#options.tellByLetter?.(receipt, letter.expiresAt)
+    return receipt
+  }
+
+  /** It is handled once: its id is on disk before that, whatever becomes of it then. */
+  async #takeOwn(letter: Letter, { type, body }: Content): Promise<Receipt> {
+    const { seen, ownHandler } = this.#options
+    const { id, from, expiresAt } = letter
+    const handle = ownHandler?.(type)
+    if (!handle) return this.#refuse(letter, 'UNKNOWN_COMMAND')
+    if (seen.isFull) return this.#refuse(letter, 'INBOX_FULL')
+    const receipt = this.#sign(id, from, 'delivered', '')
+    await seen.remember(id, expiresAt, encodeReceipt(receipt))
+    this.stats.taken++
+    handle({ id, from, body, expiresAt })
     return receipt
   }
 

@@ -6,6 +6,8 @@ import { parseRoleRange } from '../../core/role.js'
 import { parseRolePattern, type RolePattern } from '../../core/role-pattern.js'
 import type { PathView } from '../../link/pool.js'
 import { PEER } from '../../registry/trust/record.js'
+import type { Body } from '../body.js'
+import type { Outgoing } from '../caller.js'
 import type { Listening } from '../speaker.js'
 import { forwarderOf } from './forwarding.js'
 import type { MailMessage } from './inbox.js'
@@ -84,6 +86,17 @@ export class Mail extends EventEmitter<MailEvents> {
     const receiver = receiverOf(to)
     const { outbox } = await this.#office()
     return outbox.send(receiver, body, options)
+  }
+
+  /**
+   * Sends a command to one key by letter, and resolves with its answer.
+   *
+   * @internal
+   * @throws what became of it; `executed` of it says whether it may have been executed
+   */
+  async call(to: string, outgoing: Outgoing, signal: AbortSignal): Promise<Body> {
+    const { calls } = await this.#office()
+    return calls.call(to, outgoing, signal)
   }
 
   /**

@@ -14,6 +14,7 @@ import { type Forwarder, HOPS } from './forwarder.js'
 import { forwarderOf } from './forwarding.js'
 import { Inbox, type InboxSlip, type MailMessage } from './inbox.js'
 import { BOX_LIMITS, type BoxLimits, LetterBox } from './letter-box.js'
+import { MailCalls, type OnCall } from './mail-calls.js'
 import { MailStore } from './mail-store.js'
 import { sendLetter } from './mail-stream.js'
 import { Mailbox } from './mailbox.js'
@@ -57,6 +58,8 @@ export interface MailParts extends MailOptions {
   /** The folder of the process's data. Default: the user's, by registry and verb. */
   dir: string | undefined
   verb: string
+  /** Executes commands that come as letters. */
+  oncall?: OnCall | undefined
   onnotice: (notice: SeaportError) => void
   /** There is somebody who wants mail. */
   onwanted: () => void
@@ -92,6 +95,8 @@ export class Office {
   readonly boxes: { outbox: LetterBox<OutboxSlip>; inbox: LetterBox<InboxSlip> }
   readonly outbox: Outbox
   readonly inbox: Inbox
+  /** Commands that come and go as letters. */
+  readonly calls: MailCalls
   readonly pool: LinkPool
   readonly blocked = new Set<string>()
   /** What a user said of where a key takes links. */
@@ -148,6 +153,12 @@ export class Office {
       open: (mailbox) => this.#openStream(mailbox, MAILBOX)
     })
     const common = { registry, keyPair, now: Date.now }
+    this.calls = new MailCalls({
+      outbox: () => this.outbox,
+      oncall: () => parts.oncall ?? null,
+      onnotice,
+      now: Date.now
+    })
     this.inbox = new Inbox({
       ...common,
       box: this.boxes.inbox,
@@ -155,6 +166,7 @@ export class Office {
       prekeys: this.prekeys,
       denialOf: (from) => denialOf(from, this.blocked),
       handler,
+      ownHandler: (type) => this.calls.handlerOf(type),
       onreceipt: (receipt) => void this.outbox.receive(receipt),
       tellByLetter: (receipt, expiresAt) => void this.outbox.sendReceipt(receipt, expiresAt),
       onnotice,
@@ -307,7 +319,10 @@ export class Office {
     }
     const { links = true, hops = HOPS } = this.#parts
     if (!links) return this.#byOthers(to, letter, hops)
-    const isDetour = this.#detours.get(to) && this.pool.pathOf(to) === null
+    // Who has no record takes no links, but may have been heard of a moment ago.
+    const { directory } = this.#parts.participant.replica
+    const isOnlyHeardOf = directory.get(to) === null && this.#forwarder.knowsWayTo(to)
+    const isDetour = (this.#detours.get(to) || isOnlyHeardOf) && this.pool.pathOf(to) === null
     if (isDetour) {
       const isTaken = await this.#byOthers(to, letter, hops).then(
         () => true,

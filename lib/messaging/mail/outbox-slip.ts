@@ -1,3 +1,4 @@
+import { OWN_PREFIX } from '../names.js'
 import type { Slip } from './letter-box.js'
 
 /** To whom a letter is: one key, or one instance of a role. */
@@ -22,4 +23,14 @@ export interface OutboxSlip extends Slip {
 /** The key or role that a letter goes to, as a text. */
 export function targetOf(receiver: Receiver): string {
   return 'key' in receiver ? receiver.key : receiver.role
+}
+
+/** Whether it carries a command or its answer. */
+export function isCall({ type }: OutboxSlip): boolean {
+  return type.startsWith(OWN_PREFIX)
+}
+
+/** Whether it is hyperseaport's own, of which users are told nothing. */
+export function isOwn(slip: OutboxSlip): boolean {
+  return slip.isReceipt === true || isCall(slip)
 }

@@ -4,10 +4,10 @@ import { SeaportError } from '../../core/errors.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { boxKeyOf } from '../../core/sealed-box.js'
 import type { Body } from '../body.js'
-import { checkName } from '../names.js'
+import { checkOwnName, OWN_PREFIX } from '../names.js'
 import { encodeLetter, letterBody, MAX_TTL_MS, writeLetter } from './letter.js'
 import type { LetterBox } from './letter-box.js'
-import { type OutboxSlip, type Receiver, targetOf } from './outbox-slip.js'
+import { isCall, isOwn, type OutboxSlip, type Receiver, targetOf } from './outbox-slip.js'
 import { encodeReceipt, isReceiptSigned, type Receipt } from './receipt.js'
 import { Routes } from './routes.js'
 import { type FinalStatus, type LetterReceipt, SentLetter, shown } from './sent-letter.js'
@@ -117,12 +117,16 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     if (!(ttl > 0 && ttl <= MAX_TTL_MS)) {
       throw SeaportError.USAGE(`a letter is of use for up to 30 days, in ms, not for ${ttl}`)
     }
-    if (type !== '') checkName(type, 'a letter')
-    const body = letterBody(data)
+    if (type !== '') checkOwnName(type, 'a letter')
+    return this.sendOwn(receiver, type, letterBody(data), ttl)
+  }
+
+  /** The same with a body as it is, and any name. */
+  async sendOwn(receiver: Receiver, type: string, body: Body, ttl: number): Promise<SentLetter> {
     const letter = new SentLetter(toHex(randomBytes(32)))
     await this.#put(letter.id, { receiver, type }, body, ttl)
     this.#letters.set(letter.id, letter)
-    this.stats.sent++
+    if (!type.startsWith(OWN_PREFIX)) this.stats.sent++
     if (this.#isClosed) letter.giveUp()
     this.#bringSoon(letter.id, receiver)
     return letter
@@ -173,14 +177,14 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     const others = (slip.kept ?? []).filter((key) => key !== mailbox)
     await box.change(id, { ...slip, kept: [...others, mailbox] })
     this.#unreachable.delete(id)
-    if (slip.isReceipt) return
+    if (isOwn(slip)) return
     this.#letters.get(id)?.take(shown(receipt))
     this.emit('receipt', shown(receipt))
   }
 
   /** What is under way, in order. */
   list() {
-    const letters = this.#options.box.list().filter(([, { isReceipt }]) => !isReceipt)
+    const letters = this.#options.box.list().filter(([, slip]) => !isOwn(slip))
     return letters.map(([id, { receiver, sentAt, expiresAt }]) => ({
       id,
       to: targetOf(receiver),
@@ -257,10 +261,10 @@ export class Outbox extends EventEmitter<OutboxEvents> {
 
   /** Tells what is known here alone, and not final. */
   #tell(id: string, status: 'queued' | 'unreachable', code = '') {
-    const isReceipt = this.#options.box.slip(id)?.isReceipt
+    const slip = this.#options.box.slip(id)
     if (status === 'unreachable') this.#unreachable.add(id)
     else if (!this.#unreachable.delete(id)) return
-    if (isReceipt || this.#isClosed) return
+    if (!slip || isOwn(slip) || this.#isClosed) return
     const receipt = { id, status, code, by: null, at: this.#today } as const
     this.#letters.get(id)?.take(receipt)
     this.emit('receipt', receipt)
@@ -291,7 +295,8 @@ export class Outbox extends EventEmitter<OutboxEvents> {
       const { box, keep } = this.#options
       const body = keep ? await box.body(id) : null
       const slip = box.slip(id)
-      if (!body || !slip || !keep || !('key' in slip.receiver)) return
+      // A command is of use now or never, and so is its answer.
+      if (!body || !slip || !keep || !('key' in slip.receiver) || isCall(slip)) return
       const { key } = slip.receiver
       await keep(key, this.#seal(id, slip, body, key))
     } catch (error) {
@@ -363,11 +368,11 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     this.#routes.remove(targetOf(slip.receiver), id)
     this.#unreachable.delete(id)
     await box.remove(id)
-    if (slip.isReceipt) return
-    this.stats[status as FinalStatus]++
     const letter = this.#letters.get(id)
     this.#letters.delete(id)
     letter?.take(receipt)
+    if (isOwn(slip)) return
+    this.stats[status as FinalStatus]++
     this.emit('receipt', receipt)
   }
 

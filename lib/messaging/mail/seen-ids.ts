@@ -45,6 +45,11 @@ export class SeenIds {
     ]
   }
 
+  /** Writes down one that is seen for the first time, with its receipt. */
+  async remember(id: string, expiresAt: number, receipt: Buffer) {
+    await this.#store.apply(this.adding(id, expiresAt, receipt))
+  }
+
   /** What has to be written for the receipt of one that was seen. */
   answering(id: string, receipt: Buffer): Change[] {
     return [{ table: 'seen', key: id, value: receipt }]

@@ -1,0 +1,40 @@
+import type { SeaportError } from '../../core/errors.js'
+import type { Body } from '../body.js'
+import type { Outgoing } from '../caller.js'
+import { Mail } from './mail.js'
+import type { MailParts } from './office.js'
+
+export type ConsumerMailOptions = Pick<
+  MailParts,
+  'participant' | 'dir' | 'verb' | 'direct' | 'links' | 'onnotice'
+>
+
+/** Letters of a consumer's own key, which carry commands where no link can be made. Nothing is opened before the first. */
+export class ConsumerMail {
+  readonly #options: ConsumerMailOptions
+  #mail: Mail | null = null
+
+  constructor(options: ConsumerMailOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Sends a command to one key, and resolves with its answer.
+   *
+   * @throws what became of it; `executed` of it says whether it may have been executed
+   */
+  async call(to: string, outgoing: Outgoing, signal: AbortSignal): Promise<Body> {
+    this.#mail ??= new Mail({ ...this.#options, onwanted() {}, onprekey() {} }).wanted()
+    try {
+      await this.#mail.start(this.#options.participant.keyPair)
+    } catch (error) {
+      throw (error as SeaportError).of('no')
+    }
+    return this.#mail.call(to, outgoing, signal)
+  }
+
+  async close() {
+    await this.#mail?.rest()
+    await this.#mail?.close()
+  }
+}
