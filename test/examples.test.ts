@@ -117,3 +117,34 @@ t.test(
     t.match(await broker.kill('SIGTERM'), { code: 0, stderr: '' })
   }
 )
+
+t.test('a relay keeps a letter for who is away, and the receipt for who has left', async (t) => {
+  const cli = new Cli(t)
+  await cli.island()
+  const { registryPublicKey } = cli.seed()
+  await cli.start([]).waitForLine('registryPublicKey=')
+
+  const program = (name: string) => ({
+    program: resolve(import.meta.dirname, '../../examples/mail-relay', name)
+  })
+  const relay = cli.start([registryPublicKey, cli.path('relay')], program('relay.js'))
+  const relayKey = await relay.waitForLine('relay ')
+  const read = () => cli.start([registryPublicKey, cli.path('reader')], program('reader.js'))
+  const first = read()
+  const key = await first.waitForLine('reader ')
+  t.match(await first.kill('SIGTERM'), { code: 0, stderr: '' })
+
+  const args = (text: string) => [registryPublicKey, cli.path('writer'), key, text]
+  const kept = await cli.run(args('see you tomorrow'), program('writer.js'))
+  t.match(kept, { code: 0, stderr: '' })
+  const [, id] = /^(\w{8}) queued by (\w{8})$/m.exec(kept.stdout) ?? []
+  t.match(kept.stdout, `${id} queued by ${relayKey.slice(0, 8)}\n`)
+
+  const second = read()
+  await second.waitForMatch(/^\w{8} wrote: see you tomorrow$/)
+  const after = await cli.run([registryPublicKey, cli.path('writer')], program('writer.js'))
+  t.match(after, { code: 0, stderr: '' })
+  t.match(after.stdout, `${id} delivered by ${key.slice(0, 8)}\n`)
+  t.equal(second.lines.stdout.length, 2, 'its key, and the letter once')
+  for (const running of [second, relay]) t.match(await running.kill('SIGTERM'), { code: 0 })
+})

@@ -6,6 +6,12 @@ import { MEMORY } from '../../lib/link/memory.js'
 import { type Carrier, LinkStream } from '../../lib/link/stream.js'
 import { LINK_BUDGET, Window } from '../../lib/link/window.js'
 import { decodeBody, encodeBody } from '../../lib/messaging/body.js'
+import {
+  decodeAnswer,
+  decodeCall,
+  encodeCall,
+  encodeFailure
+} from '../../lib/messaging/mail/call-letters.js'
 import { Forwarder, type Neighbour } from '../../lib/messaging/mail/forwarder.js'
 import {
   decodeLetter,
@@ -63,6 +69,9 @@ const receipt = encodeReceipt(
     at: sentAt
   })
 )
+
+const call = encodeCall({ name: 'echo', meta: { principal: 'ada' }, body: encodeBody([1, 'two']) })
+const failure = encodeFailure(id, SeaportError.BUSY('later').of('no'))
 
 /** Feeds one end of a stream for a letter, and tells what it was cut with. */
 async function feed(pieces: Buffer[], listen: (stream: LinkStream) => unknown) {
@@ -145,6 +154,17 @@ export const mailTargets: Record<string, Target> = {
       })
       await sent
     }
+  },
+  'a command in a letter': {
+    valid: [call.bytes],
+    read([bytes]) {
+      const read = decodeCall({ kind: 'bytes', bytes: bytes as Buffer })
+      return decodeBody(read.body)
+    }
+  },
+  'an answer in a letter': {
+    valid: [failure.bytes],
+    read: ([bytes]) => decodeAnswer({ kind: 'bytes', bytes: bytes as Buffer })
   },
   'what is asked of a mailbox': {
     valid: [frame(9, Buffer.from('later')), frame(1, letter), frame(3, receipt)],

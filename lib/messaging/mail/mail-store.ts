@@ -41,6 +41,9 @@ const LOCKED = /lock/i
 export class MailStore {
   readonly #folder: string
   #rocks: Rocks | null = null
+  readonly #waiting: Change[] = []
+  #flushing: Promise<void> = Promise.resolve()
+  #next: Promise<void> | null = null
 
   constructor(folder: string) {
     this.#folder = folder
@@ -68,6 +71,8 @@ export class MailStore {
   }
 
   async close() {
+    await this.#next?.catch(() => {})
+    await this.#flushing
     const rocks = this.#rocks
     this.#rocks = null
     await rocks?.close()
@@ -79,11 +84,26 @@ export class MailStore {
   }
 
   /**
-   * Writes all of it, or nothing.
+   * Writes all of it, or nothing, and after what was given before.
    *
    * @throws CLOSED, STORAGE_FAILED
    */
   apply(changes: readonly Change[]): Promise<void> {
+    this.#waiting.push(...changes)
+    this.#next ??= this.#flushing.then(() => this.#flush())
+    return this.#next
+  }
+
+  /** What came while something else was being written leaves together. */
+  #flush(): Promise<void> {
+    const changes = this.#waiting.splice(0)
+    this.#next = null
+    const flushed = this.#write(changes)
+    this.#flushing = flushed.catch(() => {})
+    return flushed
+  }
+
+  #write(changes: readonly Change[]): Promise<void> {
     return this.#try(async (rocks) => {
       const batch = rocks.write()
       for (const { table, key, value } of changes) {
