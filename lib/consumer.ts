@@ -147,8 +147,7 @@ class ConsumerFace<
     if (serve) forwarderOf(this.#participant.replica, options.forward)
     this.#pool = linksOf(this.#participant, options.direct)
     const { directory } = this.#participant.replica
-    const onnotice = this.#onnotice
-    const participant = this.#participant
+    const [onnotice, participant] = [this.#onnotice, this.#participant]
     this.#mail = new ConsumerMail({ ...options, dir, verb, participant, onnotice })
     this.#talk = new ConsumerTalk({
       registry,

@@ -123,21 +123,18 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#origin.supervisor?.on('notice', this.#onnotice)
     const allowed = allow?.map((key) => toHex(parseKey(key, 'allowed key')))
     const member = { registry: this.#registry, bootstrap, host, dir, verb }
-    this.#participant = Participant.acquire(member)
+    const participant = Participant.acquire(member)
+    this.#participant = participant
     this.#mail = new Mail({
-      ...{ ...options.mail, dir, verb, participant: this.#participant },
-      forward: options.forward,
+      ...{ ...options.mail, forward: options.forward, dir, verb, participant },
       oncall: (call, replies) =>
         this.#talk.oncall(call, replies, this.#admission.authorize(call.from, CONVERSATION)),
       onnotice: this.#onnotice,
       onwanted: () => void this.#takeMail(),
       onprekey: () => this.#registration?.update({ prekey: this.#mail.prekey })
     })
-    this.#admission = new Admission({
-      grants: this.#participant.membership.grants,
-      role: this.role,
-      allow: allow?.map((key) => toHex(parseKey(key, 'allowed key')))
-    })
+    const { grants } = participant.membership
+    this.#admission = new Admission({ grants, role: this.role, allow: allowed })
   }
 
   /** What it can be told to do. */

@@ -89,7 +89,8 @@ export class MailStore {
    * @throws CLOSED, STORAGE_FAILED
    */
   apply(changes: readonly Change[]): Promise<void> {
-    this.#waiting.push(...changes)
+    // One after the other: there may be more than fit on the stack.
+    for (const change of changes) this.#waiting.push(change)
     this.#next ??= this.#flushing.then(() => this.#flush())
     return this.#next
   }
