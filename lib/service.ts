@@ -12,7 +12,6 @@ import { type DirectReach, parseDirectReach } from './link/direct/address.js'
 import type { Clients } from './messaging/clients/clients.js'
 import { commandMeasures } from './messaging/command-measures.js'
 import type { Commands } from './messaging/commands.js'
-import { CONVERSATION } from './messaging/conversation.js'
 import type { Events } from './messaging/events.js'
 import { checkMail, Mail } from './messaging/mail/mail.js'
 import type { State } from './messaging/state/state.js'
@@ -128,9 +127,8 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#mail = new Mail({
       ...{ ...options.mail, forward: options.forward, dir, verb, participant },
       oncall: (call, replies) =>
-        this.#talk.oncall(call, replies, this.#admission.authorize(call.from, CONVERSATION)),
-      onnotice: this.#onnotice,
-      onwanted: () => void this.#takeMail(),
+        this.#talk.oncall(call, replies, (use) => this.#admission.authorize(call.from, use)),
+      ...{ onnotice: this.#onnotice, onwanted: () => void this.#takeMail() },
       onprekey: () => this.#registration?.update({ prekey: this.#mail.prekey })
     })
     const { grants } = participant.membership

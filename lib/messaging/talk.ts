@@ -5,6 +5,7 @@ import type { ServiceRole } from '../core/role.js'
 import { JsonText } from './body.js'
 import { Clients, type ClientsOptions, type ClientsParts } from './clients/clients.js'
 import { type CommandMap, Commands } from './commands.js'
+import { CONVERSATION } from './conversation.js'
 import type { EventRingOptions } from './event-ring.js'
 import { Events } from './events.js'
 import type { CallReplies, IncomingCall } from './mail/mail-calls.js'
@@ -214,14 +215,14 @@ export class Talk {
   /**
    * Executes a command that came by letter.
    *
-   * @param mayTalk whether who wrote it may open conversations; an error says why not
+   * @param authorize whether who wrote it may open streams of a purpose; an error says why not
    */
   oncall(
     { from, ...call }: IncomingCall,
     { answer, fail }: CallReplies,
-    mayTalk: boolean | SeaportError
+    authorize: (purpose: string) => boolean | SeaportError
   ) {
-    const denial = denialIn(mayTalk) ?? this.#denialOf(from, call.name)
+    const denial = denialIn(authorize(CONVERSATION)) ?? this.#denialOf(from, call.name)
     if (denial) return fail(denial.of('no'))
     this.commands.run(
       { ...call, id: 1, isStreaming: false },
