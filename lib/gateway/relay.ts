@@ -65,8 +65,10 @@ export function relay(
 
 /** Sends the head without a body yet. `flushHeaders` of node:http makes UTF-8 of it, and so two bytes of each beyond ASCII. */
 function sendHead(response: ServerResponse) {
-  if (isHttp2(response)) response.flushHeaders()
-  else response.write('', 'latin1')
+  if (isHttp2(response)) return response.flushHeaders()
+  response.write('', 'latin1')
+  // It waits for more of this turn; but who cuts the answer then would lose it.
+  response.socket?.uncork()
 }
 
 /** Why an answer cannot be passed on that nobody can read. */
