@@ -31,8 +31,7 @@ export const ROOMS: Record<string, string[]> = {
   services: ['bin/services'],
   web: ['bin/web.', 'bin/web-access'],
   messages: ['bin/mail', 'bin/messages', 'bin/state'],
-  supervision: ['bin/supervision', 'bin/direct'],
-  machine: ['bin/machine']
+  supervision: ['bin/supervision', 'bin/direct']
 }
 
 /** Runs a room's tests in this process, one file after the other. */

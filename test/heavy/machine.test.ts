@@ -4,10 +4,10 @@ import { renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import type { Running } from '../bin/cli.js'
+import { CLOCKS, clockOf } from '../bin/clocks.js'
+import { answered, islandOf, list, registryOf } from '../bin/island.js'
 import { textOf } from '../docs/pages.js'
-import type { Running } from './cli.js'
-import { CLOCKS, clockOf } from './clocks.js'
-import { answered, islandOf, list, registryOf } from './island.js'
 
 /** A line of the table in docs/guide/troubleshooting.md. */
 interface Row {
