@@ -4,7 +4,7 @@ import { Fleet } from '../fleet.js'
 const skip = process.platform !== 'linux' && 'processes of apps are run on Linux only'
 const ENDS = `console.log('no database here'); process.exit(3)`
 const NEVER_LISTENS = `setInterval(() => {}, 1000)`
-const update = { steady: '100ms', deadline: '1s' }
+const update = { steady: '100ms', deadline: '60s' }
 
 t.test(
   'a release that does not come to run is given up, and the one before runs on',
@@ -21,7 +21,11 @@ t.test(
     const { body } = await fleet.answered(web, 'hello.test', 200, '1.0.0')
     await complete('1.0.0')
 
-    await fleet.app({ version: '2.0.0', update }, folder, NEVER_LISTENS)
+    await fleet.app(
+      { version: '2.0.0', update: { ...update, deadline: '1s' } },
+      folder,
+      NEVER_LISTENS
+    )
     await apps.run(folder)
     await failed('2.0.0')
     await fleet.settled(apps, 'hello')
@@ -34,7 +38,7 @@ t.test(
     )
     t.match(await fleet.get(web, 'hello.test'), { status: 200, body: { pid: body.pid } })
 
-    await fleet.app({ version: '3.0.0', update: { ...update, deadline: '60s' } }, folder, ENDS)
+    await fleet.app({ version: '3.0.0', update }, folder, ENDS)
     await apps.run(folder)
     await failed('3.0.0')
     await fleet.settled(apps, 'hello')
