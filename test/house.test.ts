@@ -143,6 +143,24 @@ t.test('what dependencies and Node do not promise is used in the files named for
   )
 })
 
+t.test(
+  'who measures time and dates nothing does not ask the clock, which somebody may set',
+  async (t) => {
+    const rooms = ['core', 'link', 'dialing', 'serving', 'proxy', 'registry/swarm']
+    const files = (await namesOf('lib')).filter((file) =>
+      rooms.some((r) => file.startsWith(`${r}/`))
+    )
+    for (const file of [...files, 'registry/log/maintenance']) {
+      if (file === 'core/duration') continue
+      t.notMatch(
+        await readFile(join(HOUSE, 'lib', `${file}.ts`), 'utf8'),
+        'Date.now',
+        `lib/${file}.ts`
+      )
+    }
+  }
+)
+
 /** A house of files, given as lines. */
 async function build(t: Test, sources: Record<string, string[]>): Promise<string> {
   const house = await mkdtemp(join(tmpdir(), 'hyperseaport-house-'))

@@ -254,7 +254,8 @@ export class Client {
   /** Sees that the gateway is gone, if nobody says so. */
   #check() {
     const socket = this.#socket
-    if (!socket || Date.now() - this.#lastHeard < SILENCE_MS) return
+    // A clock that was set back is as good a reason to try anew as a silence.
+    if (!socket || Math.abs(Date.now() - this.#lastHeard) < SILENCE_MS) return
     socket.close()
     this.#lost(1006)
   }

@@ -102,7 +102,8 @@ export class Feed {
     const source = new EventSource('/-/events')
     let heardAt = Date.now()
     const watchdog = setInterval(() => {
-      if (Date.now() - heardAt < SILENCE_MS) return
+      // A clock that was set back is as good a reason to begin anew as a silence.
+      if (Math.abs(Date.now() - heardAt) < SILENCE_MS) return
       clearInterval(watchdog)
       source.close()
       this.isConnected = false

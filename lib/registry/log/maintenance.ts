@@ -40,7 +40,7 @@ const MIN_AGE_MS = 10_000
 export class Maintenance extends EventEmitter<MaintenanceEvents> {
   readonly #options: Required<MaintenanceOptions>
   #work: Promise<void> | null = null
-  #writtenAt = 0
+  #writtenAt = Number.NEGATIVE_INFINITY
   #closed = false
   /** How many blocks had been cleared when the disk was last given them back. */
   #compacted = 0
@@ -58,7 +58,7 @@ export class Maintenance extends EventEmitter<MaintenanceEvents> {
     const { log } = this.#options
     const tail = Math.min(this.#tail, log.length - length)
     const limit = Math.max(MIN_TAIL_FOR_NEWCOMERS, log.size * TAIL_PER_VALUE_FOR_NEWCOMERS)
-    if (tail > limit && Date.now() - this.#writtenAt > MIN_AGE_MS) this.#renew()
+    if (tail > limit && performance.now() - this.#writtenAt > MIN_AGE_MS) this.#renew()
   }
 
   /** Starts nothing more, and resolves when what is under way is done. */
@@ -94,7 +94,7 @@ export class Maintenance extends EventEmitter<MaintenanceEvents> {
     const { length, values } = await log.settled()
     const snapshot = await snapshots.write(keyPair, log.key, length, values)
     await snapshots.hold(snapshot)
-    this.#writtenAt = Date.now()
+    this.#writtenAt = performance.now()
     this.emit('snapshot', snapshot)
     if (!before) return
     await log.clearBefore(before.length, () => this.#closed)

@@ -314,7 +314,9 @@ export class Peering extends ReadyResource {
   /** Whether it is connected, or still may be soon. */
   #isPromising(call: SecretStream): boolean {
     const since = this.#attempts.get(call)
-    return call.connected || (since !== undefined && Date.now() - since < HOPELESS_ATTEMPT_MS)
+    return (
+      call.connected || (since !== undefined && performance.now() - since < HOPELESS_ATTEMPT_MS)
+    )
   }
 
   /** The newest first. */
@@ -362,7 +364,7 @@ export class Peering extends ReadyResource {
   #trackAttempts() {
     if (this.#swarm.connecting === 0) return
     for (const connection of allConnections(this.#swarm)) {
-      if (!this.#attempts.has(connection)) this.#attempts.set(connection, Date.now())
+      if (!this.#attempts.has(connection)) this.#attempts.set(connection, performance.now())
     }
   }
 
@@ -375,7 +377,7 @@ export class Peering extends ReadyResource {
     if (this.closing) return true
     const attempt = connectionTo(this.#swarm, key)
     const since = attempt && this.#attempts.get(attempt)
-    const isStale = since !== undefined && Date.now() - since > STALE_ATTEMPT_MS
+    const isStale = since !== undefined && performance.now() - since > STALE_ATTEMPT_MS
     if (isStale && !this.peers.has(toHex(key))) attempt?.destroy()
     return false
   }
