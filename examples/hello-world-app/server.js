@@ -13,10 +13,10 @@ const server = createServer((request, response) => {
   if (request.url === '/health') return response.end('ok\n')
   response.end(`Hello, World! from ${APP_VERSION}, ${APP_INSTANCE} on ${APP_HOST}\n`)
 })
-server.listen(Number(PORT), '127.0.0.1')
-
 // A host asks it to end when another instance has taken over: requests that are under way are answered.
 process.once('SIGTERM', () => {
   server.close()
   server.closeIdleConnections()
 })
+
+server.listen(Number(PORT), '127.0.0.1')

@@ -10,6 +10,6 @@ const bootstrap = process.env.HYPERSEAPORT_BOOTSTRAP
 const reader = Peer({ registryPublicKey, bootstrap, dir, name: 'reader' })
 reader.on('message', ({ from, body }) => console.log(`${from.slice(0, 8)} wrote: ${body}`))
 await reader.setup()
-console.log(`reader ${reader.key}`)
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reader.destroy())
+console.log(`reader ${reader.key}`)

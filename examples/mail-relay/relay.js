@@ -9,6 +9,6 @@ const bootstrap = process.env.HYPERSEAPORT_BOOTSTRAP
 
 const relay = Peer({ registryPublicKey, bootstrap, dir, name: 'relay', store: 64 * 1024 * 1024 })
 await relay.setup()
-console.log(`relay ${relay.key}`)
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => relay.destroy())
+console.log(`relay ${relay.key}`)

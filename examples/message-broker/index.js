@@ -45,7 +45,6 @@ await broker.setup()
 
 const gateway = Web({ ...options, port, dashboard: false, dir: join(dir, 'gateway') })
 await gateway.setup()
-console.log(`the broker is open at ${gateway.url}role/broker@1.x/`)
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, async () => {
@@ -56,3 +55,4 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
     await rm(dir, { recursive: true })
   })
 }
+console.log(`the broker is open at ${gateway.url}role/broker@1.x/`)

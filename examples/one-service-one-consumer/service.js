@@ -23,9 +23,9 @@ const service = Service({
   bootstrap
 })
 await service.setup()
-console.log(`helloworld@1.0.0 is registered as ${service.servicePublicKey}`)
 
 process.once('SIGINT', async () => {
   await service.destroy()
   server.close()
 })
+console.log(`helloworld@1.0.0 is registered as ${service.servicePublicKey}`)

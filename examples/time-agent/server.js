@@ -43,7 +43,6 @@ agent.commands.handle('fetch', async (_data, { peer }) => {
 })
 
 await agent.setup()
-console.log(`agent@1.0.0 is registered as ${agent.servicePublicKey}`)
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, async () => {
@@ -51,3 +50,4 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
     await agent.destroy()
   })
 }
+console.log(`agent@1.0.0 is registered as ${agent.servicePublicKey}`)

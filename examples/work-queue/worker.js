@@ -22,7 +22,7 @@ const worker = Service({
   commands: { work: { concurrency: 1, queue: 1, handler: work } }
 })
 await worker.setup()
-console.log(`worker@1.0.0 is registered as ${worker.servicePublicKey}`)
 
 // It leaves when the jobs that it has are done.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => worker.destroy())
+console.log(`worker@1.0.0 is registered as ${worker.servicePublicKey}`)
