@@ -14,7 +14,9 @@ const APART = ['heavy/', 'rooms/']
  */
 export const ROOMS: Record<string, string[]> = {
   faces: [''],
+  messaging: ['messaging/'],
   parts: ['core/', 'dashboard/', 'dialing/', 'http/', 'proxy/', 'registry/trust/', 'serving/'],
+  network: ['core/network', 'core/lifecycle', 'core/reachability'],
   link: ['link/'],
   'bad-network': ['link/bad-network'],
   log: ['registry/log/', 'registry/replica/'],
@@ -22,15 +24,18 @@ export const ROOMS: Record<string, string[]> = {
   registrar: ['registry/registrar/'],
   swarm: ['registry/swarm/'],
   gateway: ['gateway/'],
+  'fast-path': ['gateway/fast-path/', 'gateway/channels/', 'gateway/foreign-answers'],
   private: ['access-table', 'private'],
   docs: ['docs/', 'examples', 'house', 'linter', 'threat-model', 'bin/demo'],
   fuzz: ['fuzz'],
   usage: ['bin/'],
   registry: ['bin/registry', 'bin/bootstrap'],
+  outages: ['bin/outages'],
   grants: ['bin/grants', 'bin/instances'],
   services: ['bin/services'],
   web: ['bin/web.', 'bin/web-access'],
-  messages: ['bin/mail', 'bin/messages', 'bin/state'],
+  mail: ['bin/mail'],
+  messages: ['bin/messages', 'bin/state'],
   supervision: ['bin/supervision', 'bin/direct']
 }
 

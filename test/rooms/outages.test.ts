@@ -1,0 +1,3 @@
+import { runRoom } from './rooms.js'
+
+await runRoom('outages')
