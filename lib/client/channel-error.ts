@@ -1,4 +1,4 @@
-/** What went wrong with something that was said: `code` is stable. */
+/** Why a message or command failed. Its `code` is stable. */
 export class ChannelError extends Error {
   readonly code: string
 

@@ -2,7 +2,7 @@ import { ChannelError } from './channel-error.js'
 import { Outbox } from './outbox.js'
 import { decodeFrame, encodeFrame, type WireHead } from './wire.js'
 
-/** A WebSocket as browsers have it, as far as it is used here. */
+/** The part of a browser's WebSocket that is used here. */
 export interface SocketLike {
   binaryType: string
   readonly readyState: number
@@ -15,21 +15,21 @@ export interface SocketLike {
 }
 
 export interface ConnectOptions {
-  /** What the service is told of who this is, asked anew for each connection. */
+  /** Tells the service who this client is. A function is called anew for each connection. */
   token?: unknown | (() => unknown | Promise<unknown>)
-  /** A token of the gateway's own, which goes no further than to the gateway. */
+  /** A token of the gateway's own access rules. The gateway does not pass it on to the service. */
   access?: string | (() => string | Promise<string>)
-  /** Default: the one that there is. */
+  /** The constructor to use. Default: the global one. */
   WebSocket?: new (
     url: string,
     protocol: string
   ) => SocketLike
-  /** How long it waits before it connects again, in ms, by how often that failed in a row. */
+  /** Waits before each further try to connect, in ms. The last one repeats. */
   backoffs?: readonly number[]
   random?: () => number
 }
 
-/** What came, and what kind it is of. */
+/** A message as it was received. */
 export interface Message {
   kind: 'broadcast' | 'direct'
   type: string
@@ -38,17 +38,17 @@ export interface Message {
 }
 
 export interface ClientEvents {
-  /** It is connected; `resumed` if it goes on where it was. */
+  /** The client is connected. `resumed` says whether its earlier session goes on. */
   connected: { id: string; session: string; resumed: boolean }
-  /** A broadcast, or what is for this client alone. */
+  /** A message of either kind, broadcast or direct. */
   message: Message
   broadcast: Message
   direct: Message
-  /** More or fewer sessions of a client are there. */
+  /** The number of sessions of some client has changed. */
   presence: { id: string; sessions: number; away: number }
-  /** So many messages are lost; null if nobody knows how many. */
+  /** Messages were lost; `count` is null if nobody knows how many. */
   missed: { count: number | null }
-  /** The connection is gone. If it is final, no other one is made: whoever was sent away is not let in. */
+  /** The connection has ended. If that is final, as after a refusal, the client does not connect again. */
   disconnected: { code: number; isFinal: boolean }
 }
 
@@ -59,19 +59,21 @@ interface Global {
 const SUBPROTOCOL = 'hyperseaport.channel.1'
 const BACKOFFS_MS = [0, 300, 1000, 3000, 10_000]
 const JITTER = 0.5
-/** A gateway that says nothing for so long is gone, in ms: it asks every 25 s. */
+/** A gateway that was silent for so long counts as lost, in ms. It pings every 25 s. */
 const SILENCE_MS = 40_000
 const CHECK_INTERVAL_MS = 5000
-/** The gateway leaves, it did not understand, we did not read, nobody is there: there may be a better one. */
+/**
+ * After these close codes (leaving, protocol, unread, try later) another gateway may do better, so we connect again.
+ */
 const RETRIED = new Set([4001, 4002, 4008, 4013])
 const OPEN = 1
 
 // biome-ignore lint/suspicious/noExplicitAny: who listens knows what is sent
 type Listener = (data: any, message?: Message) => void
 
-/** A page's channel to a service. It comes back by itself, through whichever of its gateways is there. */
+/** A page's channel to a service. When its connection is lost it connects again, through whichever gateway answers. */
 export class Client {
-  /** Who the service says that this is; empty before it is connected. */
+  /** The id that the service gave this client; empty before it is connected. */
   id = ''
   session = ''
   isConnected = false
@@ -96,7 +98,10 @@ export class Client {
     void this.#connect()
   }
 
-  /** Hears an event of the client, or messages of a type: these come with what kind they are of. */
+  /**
+   * Listens to an event of the client, or to messages of a type. A listener of a type is also given the whole
+   * `Message`.
+   */
   on<E extends keyof ClientEvents>(event: E, listener: (event: ClientEvents[E]) => void): this
   on(type: string, listener: Listener): this
   on(type: string, listener: Listener): this {
@@ -111,7 +116,7 @@ export class Client {
   }
 
   /**
-   * Says something to the service. Resolves with what it answers. While there is no connection it waits here.
+   * Says something to the service, and resolves with its answer. Without a connection the message waits here.
    *
    * @throws ChannelError: QUEUE_FULL, CLOSED, or what the service answered with
    */
@@ -126,12 +131,12 @@ export class Client {
     return this.#outbox.add({ t: 'call', type: command }, data, this.isConnected)
   }
 
-  /** Tells all other clients, where the service allows that. */
+  /** Tells all clients, if the service allows that. */
   async broadcast(type: string, data?: unknown): Promise<void> {
     await this.#outbox.add({ t: 'message', type, to: 'all' }, data, this.isConnected)
   }
 
-  /** Tells one other client, where the service allows that. Resolves with how many of its sessions are there. */
+  /** Tells one client, if the service allows that. Resolves with how many of its sessions are connected. */
   direct(id: string, type: string, data?: unknown): Promise<number> {
     return this.#outbox.add({ t: 'message', type, to: 'one', id }, data, this.isConnected)
   }
@@ -251,7 +256,7 @@ export class Client {
     this.#retry = setTimeout(() => void this.#connect(), backoff * (1 + JITTER * random()))
   }
 
-  /** Sees that the gateway is gone, if nobody says so. */
+  /** Notices a gateway that is gone without having closed the connection. */
   #check() {
     const socket = this.#socket
     // A clock that was set back is as good a reason to try anew as a silence.
@@ -277,7 +282,7 @@ export class Client {
       try {
         listener(data, message)
       } catch (error) {
-        // Told as any other error that nobody catches, without the others hearing less.
+        // A listener that throws is reported as an uncaught error, and the other listeners are still called.
         queueMicrotask(() => {
           throw error
         })

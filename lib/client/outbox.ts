@@ -11,7 +11,10 @@ interface Said {
 
 const MAX_WAITING = 1000
 
-/** What was said and is not answered. What has a number is not handled twice by one instance. */
+/**
+ * What was said and is not answered yet. Each message has a number, so that an instance handles it once however often
+ * it is repeated.
+ */
 export class Outbox {
   readonly #write: (frame: string | Uint8Array) => void
   readonly #said = new Map<number, Said>()
@@ -45,12 +48,15 @@ export class Outbox {
     else said.resolve(answer as never)
   }
 
-  /** Says all again that is not answered. */
+  /** Sends again all that is not answered. */
   flush() {
     for (const said of [...this.#said.values()]) this.#send(said)
   }
 
-  /** Commands have no number that an instance knows: whether one was executed cannot be found out any more. */
+  /**
+   * Fails the commands that were sent: an instance does not remember their numbers, so nobody can tell whether one was
+   * executed.
+   */
   onlost() {
     for (const [n, { head, isSent }] of [...this.#said]) {
       if (head.t !== 'call' || !isSent) continue

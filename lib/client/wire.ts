@@ -1,9 +1,9 @@
-/** What a frame says beside what it carries. */
+/** The head of a frame: all of it but its data. */
 export type WireHead = Record<string, unknown> & { t: string }
 
 const HEAD_LENGTH_BYTES = 2
 
-/** JSON; for bytes, the length of the JSON in two bytes, the JSON and the bytes. */
+/** Encodes a frame as JSON. With bytes it is binary: the length of the JSON in two bytes, the JSON, and the bytes. */
 export function encodeFrame(head: WireHead, data?: unknown): string | Uint8Array {
   if (!(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
     return JSON.stringify({ ...head, data })
@@ -17,7 +17,7 @@ export function encodeFrame(head: WireHead, data?: unknown): string | Uint8Array
   return frame
 }
 
-/** The head, with what it carries as `data`; null for what cannot be read. */
+/** Reads a frame, and puts its data into the head as `data`. Returns null if it cannot be read. */
 export function decodeFrame(frame: string | ArrayBuffer): WireHead | null {
   try {
     if (typeof frame === 'string') return JSON.parse(frame)

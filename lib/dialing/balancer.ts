@@ -18,12 +18,12 @@ export interface Measurement {
 
 /** What a choice may depend on, beside the candidates. */
 export interface BalanceContext {
-  /** Counts the dials. */
+  /** The number of this dial, one higher with each. */
   dial: number
-  /** Below 1. */
+  /** From 0 to below 1. */
   random: () => number
   measure: (candidate: Balanced) => Measurement
-  /** Whose dial it is; the same for as long as choices are to be the same. */
+  /** Who dials. Rendezvous hashing gives the same key the same choice. */
   consumerKey: string
   /** Whether older versions are as good as the newest one. */
   versions: Versions
@@ -103,7 +103,7 @@ function twoChoices<T extends Balanced>(group: T[], { random, measure }: Balance
 }
 
 function isBetter(a: Measurement, b: Measurement): boolean {
-  // Who was not measured yet is neither shunned nor overrun.
+  // An instance without a measured latency is compared by its streams alone, so it is neither avoided nor overrun.
   if (a.latency === null || b.latency === null) return a.inFlight < b.inFlight
   return (a.inFlight + 1) * a.latency < (b.inFlight + 1) * b.latency
 }
@@ -126,7 +126,7 @@ function byRendezvous<T extends Balanced>(group: T[], { consumerKey }: BalanceCo
 const FNV_OFFSET = 0x811c9dc5
 const FNV_PRIME = 0x01000193
 
-/** FNV-1a: it is computed for every candidate of every dial. */
+/** FNV-1a, which is quick: it is computed for every candidate of every dial. */
 function hash(text: string, seed: number): number {
   let value = seed
   for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), FNV_PRIME)

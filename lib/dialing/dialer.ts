@@ -29,16 +29,19 @@ export interface DialerOptions {
   role: string
   /** The instances that match now, the best first. Must be quick: it is asked for every dial. */
   resolve: () => readonly Candidate[]
-  /** Calls back whenever that may have changed, as `Directory.watch` does; returns how to stop. */
+  /**
+   * Calls the listener whenever the candidates may have changed, as `Directory.watch` does. Returns a function that
+   * stops it.
+   */
   watch?: ((listener: () => void) => () => void) | undefined
   pool: Pick<LinkPool, 'open' | 'isSuspect'> & Partial<Pick<LinkPool, 'pathOf'>>
   /** How instances are chosen. */
   mode?: BalanceMode | undefined
-  /** Whether older versions have their share; as it was asked for in `resolve`. */
+  /** Whether older versions have a share of the dials. `resolve` has to return them for that. */
   versions?: Versions | undefined
-  /** Whose dials these are. Asked for each, in the mode `hash`. */
+  /** The key of who dials. It is asked for each dial in the mode `hash`. */
   consumerKey?: (() => string) | undefined
-  /** What is known of the instances. Default: what this dialer finds out. */
+  /** Measurements of the instances, which dialers may share. Default: this dialer's own. */
   instanceStats?: InstanceStats | undefined
   random?: (() => number) | undefined
   /** How long an instance may take to answer, in ms. */
@@ -56,7 +59,7 @@ export interface Lendable {
   whenUnused(callback: () => void): void
 }
 
-/** What is dialed: a stream of a link, or what was made of one. */
+/** The result of a dial: a stream of a link, or something that was made of one. */
 type Dialed = LinkStream | Duplex | Lendable
 
 /** Opens a stream to an instance, as `LinkPool.open` does. */
@@ -83,7 +86,7 @@ interface AttemptOptions<S extends Dialed> {
   isAlone: boolean
 }
 
-/** What became of one attempt. */
+/** An attempt that failed, and why. */
 interface Failure {
   candidate: Candidate
   error: SeaportError
@@ -176,8 +179,8 @@ export class Dialer {
   }
 
   /**
-   * The instance whose turn it is, for a caller that keeps streams and may have one to it already. Null if the
-   * instance is ejected or its link suspect: such a caller had better dial.
+   * The instance that the next dial would try, for callers that keep streams and may have one to it already. Null if
+   * the instance is ejected or its link suspect: such a caller had better dial.
    */
   next(purpose?: string): DialedInstance | null {
     const [first] = this.#balance(purpose)
@@ -227,7 +230,7 @@ export class Dialer {
         this.stats.failedAttempts++
         failures.push({ candidate, error })
       },
-      // It is reset before anything was sent on it.
+      // Nothing was sent on it yet, so it can simply be reset.
       onlate: (stream) => stream.destroy()
     })
     return race.run()
@@ -296,8 +299,8 @@ export class Dialer {
   }
 
   /**
-   * Tells the ejection what an attempt that did not succeed says of the instance. That our client hung up says
-   * nothing. To be overtaken counts as a failure only after the time in which instances are to answer.
+   * Reports an attempt that did not succeed to the instance's ejection. That our client hung up says nothing. To be
+   * overtaken counts as a failure only after the time in which instances are to answer.
    */
   #judge(ejection: DialedInstance['ejection'], { aborted, reason }: Signal, took: number) {
     if (!aborted) return ejection.failed()

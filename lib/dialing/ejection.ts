@@ -9,7 +9,10 @@ export interface EjectionOptions {
 const FAILURES_TO_EJECT = 3
 const FIRST_EJECTION_MS = 1000
 const MAX_EJECTION_MS = 30_000
-/** The part by which each time varies, so that consumers which ejected an instance together do not come back together. */
+/**
+ * Each ejection is longer or shorter by up to this part, so that consumers which ejected an instance together do not
+ * come back together.
+ */
 const JITTER = 0.2
 
 /**
@@ -30,12 +33,12 @@ export class Ejection {
     this.#random = random
   }
 
-  /** Whether it is to be tried only when all others are, too. */
+  /** Whether the instance is to be tried only after all others. */
   get isEjected(): boolean {
     return this.#ejections > 0 && (this.#isProbed || !this.#isDue)
   }
 
-  /** It is about to be tried. */
+  /** An attempt begins. */
   begin() {
     if (this.#ejections > 0 && this.#isDue) this.#isProbed = true
   }
@@ -53,7 +56,7 @@ export class Ejection {
     if (this.#ejections > 0 || this.#failures >= FAILURES_TO_EJECT) this.#eject()
   }
 
-  /** The attempt ended without telling anything about the instance. */
+  /** The attempt ended, and its end says nothing about the instance. */
   abandoned() {
     this.#isProbed = false
   }

@@ -17,7 +17,10 @@ export class DialedInstance {
   }
 }
 
-/** Instances come and go for as long as the process runs; nothing tells for sure which come back. */
+/**
+ * Bounds what is remembered: instances come and go for as long as the process runs, and nobody can tell which come
+ * back.
+ */
 const MAX_INSTANCES = 4096
 
 /** What is known here of each instance that was dialed. Several dialers may share it. */

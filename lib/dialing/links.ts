@@ -17,7 +17,7 @@ export interface CallerOptions extends MemberOptions {
 const DIRECT_REACH: DirectReach = 'any'
 
 /**
- * To be called before a participant is acquired: who is refused after that would keep it open for good.
+ * Checks options. Call it before a participant is acquired: a caller that fails later would keep the participant open.
  *
  * @throws USAGE
  */
@@ -25,15 +25,18 @@ export function checkCaller({ direct = DIRECT_REACH }: CallerOptions) {
   parseDirectReach(direct)
 }
 
-/** In whose name links are made, and where else services are looked for, if not as a participant's are. */
+/**
+ * Whose key links are made with, and at which further addresses services are looked for, where that differs from the
+ * participant's own links.
+ */
 export interface LinkNames {
   keyPair?: () => KeyPair
   addressesOf?: (servicePublicKey: Buffer) => readonly string[]
 }
 
 /**
- * The links of a member of a registry to its services, in the name of its process key unless another is given. A
- * service that leaves ends its streams in order; those to one that is put out are cut here.
+ * The pool of links from a member of a registry to its services. It uses the member's process key unless another is
+ * given. A service that leaves ends its streams in order; links to one whose rights were revoked are cut here.
  *
  * @throws USAGE
  */

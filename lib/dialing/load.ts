@@ -36,7 +36,7 @@ export class Load implements Measurement {
     this.#measuredAt = this.#now()
   }
 
-  /** What is left of the last measurement's weight. */
+  /** The weight that the last measurement still has, from 0 to 1. */
   #age(): number {
     return Math.exp((this.#measuredAt - this.#now()) / DECAY_MS)
   }

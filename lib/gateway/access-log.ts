@@ -3,17 +3,17 @@ import type { RequestHead } from '../http/message-head.js'
 
 /** One request, as the access log tells it. */
 export class AccessEntry {
-  /** Who it was, by their credentials. */
+  /** The principal that the credentials name. */
   principal = ''
-  /** What it was for, as in `couchdb@3.x`; empty for a page of the gateway's own. */
+  /** The target, as in `couchdb@3.x`; empty for a page of the gateway's own. */
   upstream = ''
   role = ''
-  /** Hex, or empty. */
+  /** The key of the instance in hex; empty if none was asked. */
   instance = ''
   attempts = 0
   /** 499 if the client left before an answer began. */
   status = 0
-  /** Why there was no answer to pass on. */
+  /** The code of the error, if there was no answer to pass on. */
   error: string | undefined
   bytesIn = 0
   bytesOut = 0
@@ -104,7 +104,7 @@ function text(value: string | string[] | undefined): string | undefined {
   return Array.isArray(value) ? value.join(', ') : value
 }
 
-/** A URL comes from outside, and the line goes to a terminal. */
+/** Makes a URL printable: it comes from outside, and the line goes to a terminal. */
 function clean(url: string): string {
   return url.replaceAll(/[^\x21-\x7e]/g, '?')
 }

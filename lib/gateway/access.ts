@@ -8,7 +8,7 @@ import { PasswordChecks } from './password-checks.js'
 export interface Principal {
   name: string
   isAnonymous: boolean
-  /** Whether nothing is kept from them. */
+  /** Whether they may reach every role. */
   mayReachAll: boolean
   mayReachNothing: boolean
   mayReachRole(role: string): boolean
@@ -24,11 +24,11 @@ interface Credential {
 }
 
 export interface AccessListOptions {
-  /** An access file's text, or null if whoever connects may reach all. */
+  /** The text of an access file. Null if everybody may reach all. */
   text?: string | null | undefined
-  /** What needs no credentials. */
+  /** Roles that need no credentials. */
   open?: RolePattern[] | undefined
-  /** When passwords are checked. Default: as the process's own clock goes. */
+  /** Limits how often and how many passwords are checked. Default: an instance of this list's own. */
   checks?: PasswordChecks | undefined
 }
 
@@ -48,7 +48,7 @@ const SCRYPT = { N: 16_384, r: 8, p: 1 }
  * send a password with every request.
  */
 const MAX_REMEMBERED = 1024
-/** Only this much of a name is used to count guesses. */
+/** Guesses are counted by this many characters of a name, so that long names cost no memory. */
 const MAX_NAME_LENGTH = 64
 
 /**
@@ -56,20 +56,20 @@ const MAX_NAME_LENGTH = 64
  * random and need no more than SHA-256, passwords are hashed with scrypt.
  */
 export class AccessList {
-  /** Whether nothing was said about it, so that whoever connects may reach all. */
+  /** Whether there are no rules, so that everybody may reach all. */
   readonly isOpen: boolean
   readonly #anonymous: Principal
   readonly #bearers = new Map<string, Credential>()
   readonly #people = new Map<string, Credential>()
   readonly #remembered = new Map<string, Principal>()
-  /** What is wrong here may be a name and password of the service's own, which come with each request. */
+  /** Credentials that are wrong here. They may be the service's own, and then they come with each request. */
   readonly #wrong = new Set<string>()
   /** Checks that are under way, by what they check. */
   readonly #underWay = new Map<string, Promise<Principal | null>>()
   readonly #checks: PasswordChecks
-  /** This hash is checked where nobody has the name, so that the answer takes as long. */
+  /** The hash that is checked for unknown names, so that the answer takes as long as for known ones. */
   readonly #decoy: string
-  /** So that what is remembered is of no use to anybody else. */
+  /** Hashed together with what is remembered, so that the memory of this process reveals no passwords. */
   readonly #pepper = randomBytes(SALT_BYTES)
 
   /** @throws BAD_CONFIG */
@@ -91,9 +91,9 @@ export class AccessList {
   }
 
   /**
-   * Who an Authorization field is of, null if it is none of ours: then it may be meant for the service. That is said of
-   * a wrong password, too, as of a name that nobody has, and both take as long: so nobody learns which names there are.
-   * It takes time only to check a name and password for the first time.
+   * Identifies the principal of an Authorization field. Null means that it is none of ours, and may be meant for the
+   * service. A wrong password and an unknown name both give null, and both take as long, so nobody learns which names
+   * exist. It returns a promise only where a name and password are checked for the first time.
    *
    * @param client the address that it came from
    * @throws TOO_MANY_GUESSES
@@ -111,7 +111,7 @@ export class AccessList {
     const remembered = this.#remembered.get(memory)
     if (remembered) return remembered
     if (this.#wrong.has(memory)) return null
-    // A browser sends many requests at once. They share a check, unless they come from several places.
+    // A browser sends many requests at once. Those from the same address share one check.
     const id = `${memory} ${client}`
     const underWay = this.#underWay.get(id)
     if (underWay) return underWay
@@ -135,7 +135,7 @@ export class AccessList {
   }
 }
 
-/** Why a principal does not get what they asked for. */
+/** The error for a principal who may not reach what they asked for. */
 export function denied(principal: Principal, name: string): SeaportError {
   return principal.isAnonymous
     ? SeaportError.UNAUTHORIZED(`${name} needs a token, or a name and password`)
@@ -201,7 +201,7 @@ function hashToken(token: string): string {
   return createHash('sha256').update(token).digest('hex')
 }
 
-/** A hash that nothing has, and that takes as long to check as the one given. */
+/** A hash that no password has, and that takes as long to check as the given one. */
 function decoyOf(hash: string): string {
   const { N, r, p } = SCRYPT
   const parameters = /^scrypt-\d+-\d+-\d+(?=\$)/.exec(hash)?.[0] ?? `scrypt-${N}-${r}-${p}`

@@ -1,18 +1,18 @@
 import { APP, type AppStatement, ownersOf } from '../registry/trust/app-statement.js'
 
-/** What is known of apps, as the registry's statements. */
+/** The part of the registry's statements that tells of apps. */
 interface KnownApps {
   list(kind: typeof APP): AppStatement[]
   watch(kind: typeof APP, listener: () => void): () => void
 }
 
-/** Which app answers for a hostname: by their statements, as they are now. */
+/** Finds the app that a hostname belongs to, by the current app statements. */
 export class AppHostnames {
   #statements: KnownApps | null = null
-  /** Until a statement changes. */
+  /** Apps by hostname; null after a statement has changed. */
   #owners: Map<string, AppStatement> | null = null
 
-  /** Reads them from here on. Before that there are none. */
+  /** Reads app statements from here. Before this call no hostname has an app. */
   follow(statements: KnownApps) {
     this.#statements = statements
     statements.watch(APP, () => {
@@ -20,7 +20,7 @@ export class AppHostnames {
     })
   }
 
-  /** The app that has a hostname and is to run, null if there is none. */
+  /** The app that has a hostname and is not stopped; null if there is none. */
   appOf(hostname: string): AppStatement | null {
     this.#owners ??= this.#read()
     return this.#owners.get(hostname) ?? null

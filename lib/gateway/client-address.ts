@@ -4,8 +4,8 @@ import type { RequestHead } from '../http/message-head.js'
 import { addressOf } from './access-log.js'
 
 /**
- * The address that a request counts for where clients are told apart: that of the connection, or, where that is a
- * proxy's whose word is trusted, what it says of its client (the last untrusted entry of X-Forwarded-For).
+ * The client address that limits count for. It is the address of the connection; or behind a trusted proxy the last
+ * entry of X-Forwarded-For that is no trusted proxy itself.
  */
 export function clientOf(
   { socket, rawHeaders }: Pick<RequestHead, 'socket' | 'rawHeaders'>,
@@ -21,7 +21,7 @@ export function clientOf(
   return networkOf(client)
 }
 
-/** Whoever has one address of IPv6 has the 2^64 of its network. */
+/** IPv6 addresses count by their /64 network, because whoever has one address of it usually has all. */
 function networkOf(address: string): string {
   if (isIP(address) !== 6) return address
   const [head = '', tail] = address.split('::')

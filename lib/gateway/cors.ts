@@ -7,9 +7,9 @@ import type { Refusal } from './refusal.js'
 
 /** Which web pages may call a role from a browser. */
 export interface CorsOptions {
-  /** As in `api@1.x`, `@team/*@2.x` or `*`. */
+  /** The roles that they may call, as in `api@1.x`, `@team/*@2.x` or `*`. */
   role: string
-  /** As in `https://app.example.com`, or `*` for all. */
+  /** The origin of the pages, as in `https://app.example.com`, or `*` for all. */
   origin: string
 }
 
@@ -33,7 +33,7 @@ export function readCors({ role, origin }: CorsOptions): CorsRule {
   return { roles: parseRolePattern(role), origin }
 }
 
-/** What a request is for, as far as rules look at it. */
+/** The target of a request, as far as rules need it. */
 export interface CorsTarget {
   role: string
   /** The version of the instance that would be asked; null if there is none now. */
@@ -65,7 +65,7 @@ export class Cors {
     return new Cors(request, allowed)
   }
 
-  /** Whether it is a preflight: the browser only asks whether the page may send the request that it wants to send. */
+  /** Whether it is a preflight, by which a browser asks whether a page may send the request itself. */
   get isPreflight(): boolean {
     const { method, headers } = this.#request
     return (
@@ -75,7 +75,9 @@ export class Cors {
     )
   }
 
-  /** Answers a preflight; whoever may not is told nothing, which the browser takes for a no. */
+  /**
+   * Answers a preflight. For a page that is not allowed the answer has no CORS fields, which a browser takes for a no.
+   */
   answerPreflight(response: ServerResponse) {
     const { headers } = this.#request
     const asked = headers['access-control-request-headers']
@@ -99,7 +101,7 @@ export class Cors {
     return amended.concat(...this.#own())
   }
 
-  /** Lets the page read why it gets no answer. */
+  /** Adds the CORS fields with which a page may read the refusal. */
   amendRefusal(refusal: Refusal): Refusal {
     const names = Object.keys(refusal.headers)
     const exposed = this.#allowed && names.length > 0 ? { [EXPOSE]: names.join(', ') } : {}
@@ -110,8 +112,8 @@ export class Cors {
   }
 
   /**
-   * What the service lists, or else every field. Where credentials are allowed, an asterisk means a field of that
-   * name, and so each is named.
+   * The fields that a page may read: those that the service lists, or else all. Where credentials are allowed, `*`
+   * would mean a field of that name, so each field is named.
    */
   #exposed(headers: RawHeaders): string {
     const listed = listedIn(headers, 'access-control-expose-headers')

@@ -10,7 +10,7 @@ import type { Upstream, Upstreams } from './upstream.js'
 
 const HOSTNAME_TAG = 'hostname='
 
-/** Where the hosts lead that the gateway's rules speak of. */
+/** Finds where the hosts lead that the gateway's rules name. */
 export class DomainRoutes {
   readonly #directory: Directory
   readonly #upstreams: Upstreams
@@ -21,7 +21,7 @@ export class DomainRoutes {
   }
 
   /**
-   * Null if no rule speaks of the name.
+   * The upstream of a name; null if no rule names it.
    *
    * @throws UNAUTHORIZED, FORBIDDEN, NOT_FOUND where no app has it, NO_INSTANCE
    */
@@ -44,7 +44,7 @@ export class DomainRoutes {
     return null
   }
 
-  /** What a name stands for, as far as CORS goes. */
+  /** The target of a name, as CORS rules need it. */
   corsTargetOf(name: string, domains: DomainTable): CorsTarget | null {
     for (const rule of domains.match(name)) {
       if ('role' in rule) return this.newestOf(rule.role)
@@ -61,12 +61,12 @@ export class DomainRoutes {
     return { role, version: first?.version ?? null }
   }
 
-  /** Versions that are being replaced have their share. */
+  /** The instances of an app, those of versions that are being replaced included. */
   #instancesOf(app: AppStatement | null): readonly Instance[] {
     return app ? this.#directory.resolve(app.app, rangeOf(app), 'all') : []
   }
 
-  /** Of those that may claim hostnames, the instances that claim this one. */
+  /** The instances that claim this hostname, among those that the rule allows to. */
   #claiming(name: string, { keys }: Extract<DomainRule, { keys: unknown }>): Instance[] {
     return [...keys]
       .map((key) => this.#directory.get(key))

@@ -5,23 +5,23 @@ import type { AppHostnames } from './app-hostnames.js'
 
 /** A host that leads to a role. */
 export interface DomainOptions {
-  /** As in `api.example.com`, or `*.example.com` for all below it. */
+  /** A hostname as in `api.example.com`, or `*.example.com` for all below it. */
   host: string
-  /** As in `api@^2`. */
+  /** The role that it leads to, as in `api@^2`. */
   role: string
 }
 
 /** Services that may claim a host by a tag `hostname=<host>`. */
 export interface HostnameOptions {
-  /** As in `www.example.com`, or `*.example.com` for all below it. */
+  /** A hostname as in `www.example.com`, or `*.example.com` for all below it. */
   host: string
-  /** Their public keys. */
+  /** The public keys of the services that may claim it. */
   services: (string | Buffer)[]
 }
 
 /** Hosts that are led to the apps which claim them. */
 export interface AppDomainOptions {
-  /** As in `shop.example.com`, or `*.example.com` for all below it. */
+  /** A hostname as in `shop.example.com`, or `*.example.com` for all below it. */
   host: string
   /** The only app that may claim them. Default: any. */
   app?: string | undefined
@@ -29,17 +29,17 @@ export interface AppDomainOptions {
 
 /** What a domain stands for. */
 export type DomainRule =
-  /** A role, whoever serves it. */
+  /** All instances of a role. */
   | { pattern: string; role: RoleRange }
-  /** Whichever of these instances claims the hostname, by the tag `hostname=<name>`. */
+  /** Those of these instances that claim the hostname by the tag `hostname=<name>`. */
   | { pattern: string; keys: ReadonlySet<string> }
-  /** The app that claims the hostname; if one is named, that alone. */
+  /** The app that claims the hostname; with `only`, no other app may. */
   | { pattern: string; apps: AppHostnames; only: string | null }
 
 /** A hostname, or `*.` and one for all names below it. */
 const PATTERN = /^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/
 
-/** Which names in Host lead where. An exact name wins over a wildcard, a longer wildcard over a shorter. */
+/** The rules by hostname. An exact name wins over a wildcard, and a longer wildcard over a shorter one. */
 export class DomainTable {
   readonly #exact = new Map<string, DomainRule[]>()
   readonly #wildcards: [suffix: string, rule: DomainRule][] = []
@@ -84,7 +84,7 @@ export function readAppDomain({ host, app }: AppDomainOptions, apps: AppHostname
   return { pattern: readHost(host), apps, only: app ?? null }
 }
 
-/** Whether it is a hostname, or `*.` and one. */
+/** Whether a text is a hostname, or `*.` and a hostname. */
 export function isPattern(text: string): boolean {
   return PATTERN.test(text)
 }

@@ -37,8 +37,8 @@ export interface ForwardingContext {
 /** A request that is not over. */
 export interface UnderWay {
   /**
-   * Called from time to time: it may be too late for an answer, the instance may have fallen silent, and the client may
-   * have left.
+   * Called from time to time. Ends the request if it is too late for an answer, the instance is silent, or the client
+   * has left.
    *
    * @param now by the process's own clock, in ms
    */
@@ -52,12 +52,12 @@ export interface ForwardingOptions {
   /** What the instance is asked for, with the query. */
   path: string
   forwarded: Forwarded
-  /** How long the answer may take to begin, in ms, since something of the request came last. */
+  /** How long the answer may take to begin after the last piece of the request came, in ms. */
   timeout: number
   /** In bytes. */
   maxBodyBytes: number
   dropAuthorization: boolean
-  /** Whether an instance is asked over HTTP/2, by its key in hex. */
+  /** Whether an instance, by its key in hex, is asked over HTTP/2. */
   isHttp2: (key: string) => boolean
   /** Changes the header section of the answer. */
   amend: (headers: RawHeaders) => RawHeaders
@@ -84,11 +84,11 @@ export class Forwarding implements UnderWay {
   readonly #avoid = new Set<string>()
   readonly #interim = new InterimAnswers()
   readonly #startedAt = performance.now()
-  /** Null over HTTP/2, where a client that leaves says so. */
+  /** Notices a client that has left. Null over HTTP/2, where a client that leaves resets its stream. */
   readonly #halfOpen: HalfOpen | null
   #attempt: OutgoingRequest | null = null
   #hasAnswer = false
-  /** How many attempts failed because the instance had closed the kept stream. */
+  /** How many attempts failed because the instance had already closed the kept stream. */
   #staleAttempts = 0
 
   constructor(context: ForwardingContext, options: ForwardingOptions) {
@@ -102,7 +102,7 @@ export class Forwarding implements UnderWay {
   /**
    * Resolves when the answer is over, whether it reached its end or was cut.
    *
-   * @throws why there is none: NO_INSTANCE, BAD_GATEWAY, TOO_SLOW, TOO_LARGE; CLOSED if the client left
+   * @throws NO_INSTANCE, BAD_GATEWAY, TOO_SLOW or TOO_LARGE if there is none; CLOSED if the client left
    */
   async run() {
     const { response } = this.#options
@@ -161,7 +161,9 @@ export class Forwarding implements UnderWay {
     }
   }
 
-  /** What must not be sent twice goes over a new stream: a kept one may just be closing. */
+  /**
+   * Dials an instance. A request that must not be sent twice gets a new stream, because a kept one may just be closing.
+   */
   #dial(): Promise<Duplex | Http2Lease> {
     const { kept, http2 } = this.#context
     const isFresh = !this.#isRepeatable || this.stats.attempts > 0
@@ -194,7 +196,8 @@ export class Forwarding implements UnderWay {
       }
       const onfailure = (cause: Error) => {
         const error = new SyntaxError(cause.message, { cause })
-        // Rejected first: the answer may have been read already, and its event would resolve the promise.
+        // This rejects before the request is destroyed: an answer that was read already would resolve the promise
+        // otherwise.
         reject(error)
         attempt.destroy(error)
       }
@@ -262,17 +265,17 @@ export class Forwarding implements UnderWay {
     return isIdempotent(this.#options.request.method ?? '') && this.#body.isReplayable
   }
 
-  /** An answer may be over before its request is; else what is under way is cut. */
+  /** Cuts what is still under way. An answer may be over before its request is. */
   #finish() {
     if (!this.#options.response.writableFinished) this.#ending.abort(SeaportError.CLOSED('cut'))
     if (this.#ending.signal.aborted) this.#body.stop()
   }
 }
 
-/** What node:http2 says of a request that the other side took nothing of. */
+/** Error codes of node:http2 for requests that the other side has not begun to handle. */
 const UNSENT = new Set(['REFUSED', 'ERR_HTTP2_GOAWAY_SESSION', 'ERR_HTTP2_INVALID_SESSION'])
 const MAX_STALE_ATTEMPTS = 2
-/** What node:http's parser calls a connection that ends in the middle of a head. */
+/** The error code of node:http's parser for a connection that ends in the middle of a head. */
 const ENDED_EARLY = 'HPE_INVALID_EOF_STATE'
 
 /** Whether an attempt ended without an answer. An answer that cannot be read is another case. */

@@ -22,13 +22,15 @@ export interface GatewayServerOptions {
   requestTimeout: number
 }
 
-/** Longer than the 60 s of the usual load balancers in front, so that they close first. */
+/** It is longer than the 60 s that load balancers in front usually keep a connection, so that they close first. */
 export const KEEP_ALIVE_TIMEOUT_MS = 65_000
 const KEPT = `Connection: keep-alive\r\nKeep-Alive: timeout=${KEEP_ALIVE_TIMEOUT_MS / 1000}\r\n`
 const NOT_KEPT = 'Connection: close\r\n'
-/** How often node:http looks for requests that take too long. Its own 30 s would be added to every limit. */
+/**
+ * How often node:http looks for requests that take too long, in ms. Its default of 30 s would be added to every limit.
+ */
 const CHECKING_INTERVAL_MS = 1000
-/** Requests at a time of one connection of HTTP/2. */
+/** How many requests one connection of HTTP/2 may have at a time. */
 const MAX_CONCURRENT_STREAMS = 256
 const CLIENT_ERRORS: Record<string, string> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
@@ -52,7 +54,7 @@ export function makeServer({
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     connectionsCheckingInterval: CHECKING_INTERVAL_MS,
     insecureHTTPParser: false,
-    // The router looks for it: node:http would refuse such a request before the ones ahead of it were answered.
+    // The router checks Host itself: node:http would refuse such a request before those ahead of it were answered.
     requireHostHeader: false,
     noDelay: true,
     keepAlive: true,
@@ -69,7 +71,7 @@ export function makeServer({
   // For HTTP/1.1 over TLS, node:http2 reads these from the server only.
   Object.assign(server, options)
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    // A client said that its request was the last one. Whatever follows is ignored, and is no error.
+    // The client said that its last request was the last one. Whatever follows is ignored, and is no error.
     if (error.code === 'HPE_CLOSED_CONNECTION') return
     Pipeline.of(socket).fail((hasBegun) => onClientError(error, socket, hasBegun))
   })

@@ -11,7 +11,7 @@ const PATIENCE_MS = 1000
 export class HalfOpen {
   readonly #socket: Pick<Socket, 'readableEnded' | 'bytesWritten' | 'writableLength'>
   #written = -1
-  /** Since when nothing more was written, in ms. */
+  /** When something was written last, as seen at a tick, in ms. */
   #since = 0
 
   constructor(socket: Pick<Socket, 'readableEnded' | 'bytesWritten' | 'writableLength'>) {

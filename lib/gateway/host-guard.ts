@@ -5,25 +5,25 @@ import { isPattern } from './domains.js'
 const ANY = '*'
 
 /**
- * Keeps pages of strangers from services that are open only because they are on loopback. A stranger's page may
- * have its own name lead to 127.0.0.1 once it is loaded (DNS rebinding); a browser takes what is there for the
- * page's own then, and lets it read. But it says in Host which name that was. And a page may open
- * WebSockets anywhere, and read them; there the browser says in Origin whose page it is.
+ * Protects services that are open to everybody on loopback from pages of strangers. Such a page may have its own name
+ * resolve to 127.0.0.1 once it is loaded (DNS rebinding). A browser then takes the service for a part of that page, and
+ * lets it read answers; but the request still has the page's name in Host. Pages may also open WebSockets anywhere and
+ * read them; there the browser names the page in Origin.
  *
- * So the name has to be one that no stranger can own, or one that was allowed.
+ * So the name in Host or Origin has to be one that no stranger can own, or one that was allowed.
  */
 export class HostGuard {
   readonly #allowed: readonly string[]
 
   /**
-   * @param allowed names, `*.` and one for all below it, or `*` for any
+   * @param allowed hostnames, `*.` and a hostname for all names below it, or `*` for any
    * @throws USAGE
    */
   constructor(allowed: readonly string[] = []) {
     this.#allowed = allowed.map(readPattern)
   }
 
-  /** Whether it was said that the gateway is called so. */
+  /** Whether the owner allowed this name. */
   allows(hostname: string): boolean {
     return this.#allowed.some(
       (pattern) =>
@@ -33,16 +33,16 @@ export class HostGuard {
     )
   }
 
-  /** Whether a request for this name may come from anywhere but a stranger's page. */
+  /** Whether requests for this name cannot come from a stranger's page. */
   isHarmless(hostname: string): boolean {
     return !isOwnable(hostname) || this.allows(hostname)
   }
 
-  /** Whether a page of this origin may read what it asks for, although browsers do not keep it from that. */
+  /** Whether a page of this origin may open WebSockets here, which browsers do not prevent by themselves. */
   isHarmlessOrigin(origin: string, host: string): boolean {
     if (!URL.canParse(origin)) return false
     const url = new URL(origin)
-    // Pages of files, downloaded ones too, have none.
+    // Pages that were opened from a file, even a downloaded one, have no host.
     return url.host !== '' && (url.host === host || this.isHarmless(hostnameOf(url.host)))
   }
 }

@@ -36,15 +36,15 @@ export interface HttpGatewayOptions {
   directory: Directory
   /** Not closed by the gateway. */
   pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf' | 'follow'>
-  /** 0 for a free one. */
+  /** The TCP port; 0 for a free one. */
   port?: number | undefined
   host?: string | undefined
   /** Serves HTTPS with this; the gateway opens and closes it. */
   certificate?: CertificateSource | undefined
   rules?: Partial<GatewayRules> | undefined
-  /** What viewers are shown of instances. Default: with ids that hold for this gateway alone. */
+  /** Decides what viewers see of instances. By default its ids are valid at this gateway alone. */
   views?: InstanceViews | undefined
-  /** Counts what goes through. Default: one of its own. */
+  /** Counts requests. Default: one of the gateway's own. */
   traffic?: Traffic | undefined
   /** Pages by path. */
   pages?: ReadonlyMap<string, Page> | undefined
@@ -68,7 +68,7 @@ export interface HttpGatewayOptions {
 
 const MAX_HEADER_BYTES = 32 * 1024
 const HEADERS_TIMEOUT_MS = 20_000
-/** Long enough for large files over slow lines. */
+/** It is long enough for large files over slow lines. */
 const REQUEST_TIMEOUT_MS = 60 * 60_000
 const DRAIN_TIMEOUT_MS = 30_000
 /** How long clients may take to read the rest of their answers when the gateway closes, in ms. */
@@ -90,9 +90,9 @@ export class HttpGateway extends ReadyResource {
   readonly #server: ReturnType<typeof makeServer>
   readonly #sockets = new Bag<Duplex>()
   readonly #views: InstanceViews
-  /** Of HTTP/2. */
+  /** Open sessions of HTTP/2. */
   readonly #sessions = new Set<ServerHttp2Session>()
-  /** Of HTTP/1.1, under way. */
+  /** Answers over HTTP/1.1 that are under way. */
   readonly #responses = new Set<ServerResponse>()
   readonly #upstreams: Upstreams
   readonly #router: Router
@@ -100,7 +100,7 @@ export class HttpGateway extends ReadyResource {
   readonly #ledger: Ledger
   readonly #handler: RequestHandler
   readonly #messages: Messages
-  /** Null where it is off, or all is encrypted: node:http or node:http2 reads every request then. */
+  /** Null if it is off or the gateway serves HTTPS. node:http or node:http2 reads every request then. */
   readonly #fastPath: FastPath | null
   #ticker: NodeJS.Timeout | null = null
   #stopWatching: () => void = () => {}
@@ -179,7 +179,7 @@ export class HttpGateway extends ReadyResource {
           pseudonym,
           maxHeaderBytes,
           headersTimeout,
-          // Most connections do not begin like this, and need no second look.
+          // Only a connection that begins like the preface of HTTP/2 is looked at again.
           leave: (socket, beginning) => {
             if (beginning !== null && mayBePreface(beginning)) return begin(socket)
             read(socket)
@@ -215,7 +215,7 @@ export class HttpGateway extends ReadyResource {
     }
   }
 
-  /** Puts other rules in place of those given. What is under way is not touched. */
+  /** Replaces the rules that are given. Requests that are under way go on as they were. */
   update(rules: Partial<GatewayRules>) {
     this.#router.rules = { ...this.#router.rules, ...rules }
     this.#upstreams.reset()
@@ -292,8 +292,8 @@ export class HttpGateway extends ReadyResource {
   }
 
   /**
-   * @param read has node:http read from a connection
-   * @param begin has whoever is right read from a new one in clear text
+   * @param read makes node:http read from a connection
+   * @param begin makes the right one read from a new connection in clear text
    */
   #serve(read: (connection: Duplex) => void, begin: (connection: Duplex) => void) {
     const server = this.#server
@@ -307,11 +307,11 @@ export class HttpGateway extends ReadyResource {
     this.#serveRequests(server)
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on('error', () => {})
-      // In the same turn: a stream with nothing left to read ends by itself, and after that `unshift` fails.
+      // `unshift` must come in the same turn: it fails on a stream that has ended, as one without bytes soon does.
       if (head.byteLength > 0) socket.unshift(head)
       this.#inTurn(request, null, async () => {
         if (isForwardableUpgrade(request)) return this.#handler.onupgrade(request, socket)
-        // Else the server reads the request again as if it had not asked for another protocol.
+        // An upgrade that cannot be forwarded is ignored: the server reads the request again without it.
         socket.unshift(withoutUpgrade(request))
         read(socket)
       })
@@ -325,12 +325,12 @@ export class HttpGateway extends ReadyResource {
       session.once('close', () => this.#sessions.delete(session))
     })
     server.on('request', this.#onrequest as never)
-    // The instance decides whether to go on, not we.
+    // The instance decides whether the client may send its body, not the gateway.
     server.on('checkContinue', this.#onrequest as never)
     server.on('connect', (request: IncomingMessage, to: Duplex | ServerResponse) => {
       const refusal = refusalOf(SeaportError.METHOD_NOT_ALLOWED('this is no forward proxy'))
       to.on('error', () => {})
-      // Over HTTP/2, it is a request like any other.
+      // Over HTTP/2 there is no socket of its own, so it is answered like any request.
       if (request.httpVersionMajor >= 2) return refuse(request, to as ServerResponse, refusal)
       this.#inTurn(request, null, async () => void to.end(refusalText(refusal, request)))
     })
@@ -352,7 +352,7 @@ export class HttpGateway extends ReadyResource {
     })
   }
 
-  /** Serves a request of HTTP/1.1 after those before it. Whatever goes wrong in that ends its connection, and no more. */
+  /** Serves a request of HTTP/1.1 in its turn. An exception ends its connection, and nothing else. */
   #inTurn(request: IncomingMessage, response: ServerResponse | null, serve: () => Promise<void>) {
     const { socket } = request
     Pipeline.of(socket).run({ request, response }, () =>

@@ -5,8 +5,8 @@ import type { Principal } from './access.js'
 export interface InstanceViewsOptions {
   directory: Pick<Directory, 'list'>
   /**
-   * What ids are made with. Gateways with the same secret make the same ids, so that a link of one leads to the
-   * same instance at another. Default: a random one.
+   * The secret that ids are derived with. Gateways with the same secret make the same ids, so that a URL of one leads
+   * to the same instance at another. Default: a random one.
    */
   secret?: Buffer | undefined
 }
@@ -17,12 +17,15 @@ export interface GuestView extends Omit<Instance, 'servicePublicKey' | 'direct' 
 }
 
 const SECRET_BYTES = 32
-/** In hex digits: enough that nobody guesses one, and shorter than a key, so that the two are told apart. */
+/**
+ * The length of an id in hex digits: too long to be guessed, and shorter than a key, so that the two can be told apart.
+ */
 const ID_LENGTH = 32
 
 /**
- * What viewers are shown of instances. Who may reach everything sees the directory. Anybody else gets an `id` in
- * place of an instance's key, no addresses, and not what is wrong with it: the id leads to the instance through a gateway, and nowhere else.
+ * Decides what viewers are shown of instances. A principal who may reach everything sees the directory as it is.
+ * Anybody else gets an `id` in place of an instance's key, no addresses, and no reason of a failure. The id leads to
+ * the instance through a gateway, and nowhere else.
  */
 export class InstanceViews {
   readonly #directory: InstanceViewsOptions['directory']
@@ -48,7 +51,7 @@ export class InstanceViews {
     return principal.mayReachAll ? key : this.idOf(key)
   }
 
-  /** The key of the instance that has this id; null if none of those that are there has it. */
+  /** The key of the listed instance with this id; null if there is none. */
   keyOf(id: string): string | null {
     const known = this.#keys.get(id)
     if (known !== undefined || this.#isComplete) return known ?? null
@@ -61,7 +64,7 @@ export class InstanceViews {
     this.#isComplete = false
   }
 
-  /** What an instance is called where its key is not shown. */
+  /** The id of an instance. */
   idOf(key: string): string {
     const known = this.#ids.get(key)
     if (known !== undefined) return known
@@ -75,7 +78,7 @@ export class InstanceViews {
     return id
   }
 
-  /** Makes the ids of the instances that are there now, and forgets those of all others. */
+  /** Makes the ids of the listed instances, and forgets all others. */
   #readAll() {
     const before = this.#ids
     this.#ids = new Map()
@@ -92,7 +95,7 @@ export class InstanceViews {
   }
 }
 
-/** Whether it is written as an id, and not as a key. */
+/** Whether a text has the form of an id, and not of a key. */
 export function isInstanceId(text: string): boolean {
   return text.length === ID_LENGTH && /^[0-9a-f]+$/.test(text)
 }

@@ -1,4 +1,4 @@
-/** More than any service has a use for. */
+/** More interim answers than this no service needs. */
 const MAX_INTERIM_ANSWERS = 64
 
 /** Counts the interim answers to one request, and says which of them its client gets. */
@@ -12,9 +12,9 @@ export class InterimAnswers {
   }
 
   /**
-   * Whether to pass one on. When a request is sent again, those to the second attempt repeat what the client knows.
+   * Whether to pass an interim answer on. Those to a second attempt only repeat what the client has heard already.
    *
-   * @param attempt how often the request was sent
+   * @param attempt how often the request was sent so far
    * @throws SyntaxError if there are too many
    */
   admit(attempt: number): boolean {

@@ -1,6 +1,6 @@
-/** Each bucket reaches this much further than the one before. */
+/** The upper bound of each bucket is this many times that of the one before. */
 const GROWTH = 1.15
-/** Where the first bucket ends, in ms. */
+/** The upper bound of the first bucket, in ms. */
 const SMALLEST_MS = 0.1
 const BUCKETS = 100
 
@@ -10,7 +10,7 @@ export function bucketOf(ms: number): number {
   return Math.min(bucket, BUCKETS - 1)
 }
 
-/** How long things took, in buckets that grow: bounded memory, percentiles within 15 %. */
+/** A histogram of durations in growing buckets. It takes bounded memory, and its percentiles are accurate to 15 %. */
 export class Latency {
   readonly #counts = new Uint32Array(BUCKETS)
   #count = 0

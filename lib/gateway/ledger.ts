@@ -8,9 +8,9 @@ import type { Traffic } from './traffic.js'
 interface LedgerEvents {
   /** A request is over. */
   access: [AccessEntry]
-  /** One was answered with 5xx, for this reason. */
+  /** A request was answered with 5xx, for this reason. */
   failed: [unknown, AccessEntry]
-  /** None is under way any more. */
+  /** No request is under way any more. */
   idle: []
 }
 
@@ -23,13 +23,13 @@ export class Ledger extends EventEmitter<LedgerEvents> {
     this.#traffic = traffic
   }
 
-  /** Opens the account of a request: `close` it. */
+  /** Opens the entry of a request. The caller has to `close` it. */
   open(request: RequestHead): AccessEntry {
     this.#traffic.active++
     return new AccessEntry(request)
   }
 
-  /** Notes why a request got no answer of an instance. */
+  /** Notes why a request got no answer from an instance. */
   fail(entry: AccessEntry, error: unknown) {
     entry.error = error instanceof SeaportError ? error.code : 'INTERNAL'
     if (refusalOf(error).status >= 500) this.emit('failed', error, entry)

@@ -19,7 +19,7 @@ import type { CallTarget, EventsTarget } from './target.js'
 import type { Upstream } from './upstream.js'
 
 export interface MessagesOptions {
-  /** Calls that are not over are put here. */
+  /** Calls that are under way are added to `underWay`, so that the gateway ticks them. */
   context: Pick<ForwardingContext, 'underWay'>
   pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf' | 'follow'>
   directory: Directory
@@ -27,29 +27,29 @@ export interface MessagesOptions {
   channelLimits?: Partial<ChannelLimits> | undefined
 }
 
-/** Who asks for a command or for events, and what of. */
+/** A request for a command or for events: who asks, and of which upstream. */
 export interface Asking<T> {
   target: T
   upstream: Upstream
   principal: Principal
 }
 
-/** One that comes with a body. */
+/** Such a request with a body. */
 export interface AskingWithBody extends Asking<CallTarget> {
-  /** The address that it counts for. */
+  /** The client address that its body counts for. */
   client: string
   /** In bytes. */
   maxBody: number
 }
 
-/** Where a command goes, or who is listened to. */
+/** Such a request as the router resolved it. */
 export interface MessageRoute extends Asking<CallTarget | EventsTarget> {
   kind: 'message'
   /** The name that the client asked for. */
   host: string
 }
 
-/** What an outcome is over HTTP. The rest is 502. */
+/** The HTTP status of each error code. All others are 502. */
 const STATUSES: Record<string, number> = {
   USAGE: 400,
   BAD_INPUT: 400,
@@ -66,17 +66,17 @@ const STATUSES: Record<string, number> = {
   DEADLINE: 504,
   CANCELLED: 504
 }
-/** The commands of hyperseaport itself that change nothing, as they are asked here. */
+/** Those of hyperseaport's own commands that may be called here, as they change nothing. */
 const OWN = new Set(['$describe', '$ping', '$stats', STATE])
 const KEEPALIVE_MS = 15_000
 const MAX_LISTENERS = 1024
-/** What a browser may leave unread. It comes back then, and goes on where it was. */
+/** How much a listener may leave unread before it is cut. A browser then connects again, and goes on where it was. */
 const MAX_UNREAD_BYTES = 1024 * 1024
 const TIMEOUT_FIELD = 'hyperseaport-timeout'
 
 /**
- * Commands and events over HTTP: `POST /call/<role@range>/<command>`, and `GET /events/<role@range>` as SSE; and the
- * channels of browsers.
+ * Serves commands and events over HTTP (`POST /call/<role@range>/<command>`, and `GET /events/<role@range>` as
+ * server-sent events), and commands of pages on their channels.
  */
 export class Messages {
   readonly channels: Channels
@@ -93,7 +93,7 @@ export class Messages {
     this.channels = new Channels({ pool, directory, views, limits, call })
   }
 
-  /** Has a command executed, and answers with what came of it. What goes wrong with that is an answer, too. */
+  /** Executes a command, and answers with its outcome. An error of the command is an answer, too. */
   async call(
     request: IncomingMessage,
     response: ServerResponse,
@@ -107,7 +107,7 @@ export class Messages {
       checkCommand(target.command)
       const data = await dataOf(request, Math.min(maxBody, MAX_BODY_BYTES), held)
       const isState = target.command === STATE
-      // Of a state all is asked for: what else may be sent with this is said between participants.
+      // `$state` is called without arguments, which are for participants only, so that the whole state is answered.
       const value = await this.#senderOf(upstream).send(target.command, isState ? {} : data, {
         timeout: timeoutOf(request),
         signal: leave.signal,
@@ -122,7 +122,7 @@ export class Messages {
     }
   }
 
-  /** Has a command executed for a page on its channel. */
+  /** Executes a command for a page on its channel. */
   async #callFor(upstream: Upstream, command: string, body: Body, principal: Principal) {
     checkCommand(command)
     const meta = principal.isAnonymous ? {} : { principal: principal.name }
@@ -133,7 +133,10 @@ export class Messages {
     }
   }
 
-  /** Ends a call whose client has left, which over HTTP/1.1 has to be found out. Returns how to stop. */
+  /**
+   * Ends a call when its client has left; over HTTP/1.1 that has to be found out. Returns a function that stops
+   * watching.
+   */
   #endWithClient(request: IncomingMessage, response: ServerResponse): () => void {
     if (request.httpVersionMajor >= 2) return () => {}
     const { underWay } = this.#options.context
@@ -147,7 +150,7 @@ export class Messages {
     return () => underWay.delete(call)
   }
 
-  /** Sends the events of all instances that the principal may reach, until it hangs up. */
+  /** Sends the events of all instances that the principal may reach, until the client hangs up. */
   async listen(
     request: IncomingMessage,
     response: ServerResponse,
@@ -204,19 +207,19 @@ export class Messages {
     events.close()
   }
 
-  /** Ends those who listen, and channels. */
+  /** Ends all event streams and channels. */
   close() {
     this.channels.close()
     for (const end of this.#listening) end()
   }
 
-  /** Called when all calls have been answered. */
+  /** Gives up what is left. Call it when all calls have been answered. */
   destroy() {
     this.channels.destroy()
     this.#conversations.close()
   }
 
-  /** A state as it is shown to a principal: without signatures, and with no key that it may not see. */
+  /** A state as a principal may see it: without signatures, and with ids in place of keys that are kept from them. */
   #shownState(value: unknown, principal: Principal) {
     const { head, entries } = (value ?? {}) as {
       head?: { owner: string; term: number; rev: number } | null
@@ -249,7 +252,7 @@ export class Messages {
     return Buffer.from(JSON.stringify(named)).toString('base64url')
   }
 
-  /** Reads what was sent as an id before; anything else is as if there was none. */
+  /** Reads the cursors out of an event id that was sent before. If it cannot be read, there are none. */
   #cursorsOf(id: string | string[] | undefined): Cursors {
     const cursors: Cursors = {}
     try {
@@ -267,7 +270,7 @@ export class Messages {
   }
 }
 
-/** @throws NOT_GRANTED for what is hyperseaport's own, and not for everybody */
+/** @throws NOT_GRANTED for one of hyperseaport's own commands that is not for everybody */
 function checkCommand(command: string) {
   if (!command.startsWith('$') || OWN.has(command)) return
   throw SeaportError.NOT_GRANTED(`${command} is not called by way of a gateway`).of('no')
@@ -277,7 +280,7 @@ function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 48
 }
 
-/** JSON, or bytes if it says that it is something else; nothing if there is nothing. */
+/** The data of a command: JSON, or bytes if the Content-Type says otherwise, or undefined for an empty body. */
 async function dataOf(
   request: IncomingMessage,
   maxBytes: number,
@@ -294,7 +297,7 @@ async function dataOf(
 }
 
 /**
- * Reads a body. Whatever is wrong with it, the connection is left as it is, for an answer.
+ * Reads a body. If it is refused, the connection stays open for the answer.
  *
  * @throws TOO_LARGE, BUSY, BAD_REQUEST if it breaks off
  */
@@ -362,7 +365,7 @@ function answerFailure(request: IncomingMessage, response: ServerResponse, error
   const message = PRIVATE.get(code) ?? error.text
   const failure = { error: code, status, message, executed, ...(handlerCode && { handlerCode }) }
   const body = `${JSON.stringify(failure)}\n`
-  // What is left of the request would be read only to be dropped.
+  // The rest of the request would be read only to be dropped, so the connection is closed.
   const isRead = request.complete || request.httpVersionMajor >= 2
   response.writeHead(status, {
     ...(!isRead && { Connection: 'close' }),
@@ -375,7 +378,7 @@ function answerFailure(request: IncomingMessage, response: ServerResponse, error
   response.end(body)
 }
 
-/** Texts that name keys and backends, which are for the log alone. */
+/** What is shown in place of texts that name keys and backends; those are for the log alone. */
 const PRIVATE = new Map([
   ['NO_INSTANCE', 'no instance of the service could be reached'],
   ['NOT_GRANTED', 'the gateway may not call this command'],
@@ -383,7 +386,7 @@ const PRIVATE = new Map([
   ['LINK_LOST', 'the link to the service was lost']
 ])
 
-/** What a page may know of it. */
+/** The error as a page may see it. */
 function shownFailure(error: SeaportError): SeaportError {
   const text = PRIVATE.get(error.code)
   return text === undefined ? error : SeaportError.remote(error.code, text)

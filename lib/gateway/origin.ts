@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http'
 import { SeaportError } from '../core/errors.js'
 
 /**
- * A browser sends what a page asks it to, with the credentials that it has: what a page of another origin wants done
- * is not done, unless it is one of those that may.
+ * Refuses requests of pages of another origin, unless that origin is allowed. A browser would send them with the
+ * credentials of its user.
  *
  * @throws FORBIDDEN
  */
@@ -14,7 +14,10 @@ export function checkOrigin({ headers }: IncomingMessage, host: string, mayAsk: 
   throw SeaportError.FORBIDDEN(`pages of ${origin} may not call commands here`)
 }
 
-/** Whether a page is of this host. Behind a proxy that speaks TLS, the gateway does not know the scheme. */
+/**
+ * Whether a page was loaded from this host. The scheme is not compared, because behind a proxy that speaks TLS the
+ * gateway does not know it.
+ */
 export function isSameHost(origin: string, host: string): boolean {
   return origin.replace(/^https?:\/\//, '').toLowerCase() === host.toLowerCase()
 }

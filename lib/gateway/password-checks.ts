@@ -6,17 +6,20 @@ interface Waiting {
   refuse: () => void
 }
 
-/** Checks at a time: each takes a thread of the few that Node also reads files with. */
+/** How many checks run at a time. Each takes one of the few threads that Node also reads files with. */
 const MAX_RUNNING = 2
-/** Checks that wait, of one client address and of all. */
+/** How many checks may wait, from one client address and in all. */
 const MAX_WAITING_OF_CLIENT = 16
 const MAX_WAITING = 256
-/** Of one name from one client address, checks that run or wait. */
+/** How many checks of one name from one client address may run or wait. */
 const MAX_OF_PAIR = 2
-/** Wrong passwords that a pair of name and client address may give before it has to wait, and how long then. */
+/**
+ * How many wrong passwords a pair of name and client address may give before it has to wait, and how long it waits
+ * then.
+ */
 const FREE_FAILURES = 5
 const BACKOFFS_MS = [1000, 2000, 4000, 8000, 16_000, 30_000]
-/** Pairs that are remembered; the oldest is forgotten first. */
+/** How many pairs are remembered. The least recently used is forgotten first. */
 const MAX_PAIRS = 4096
 
 /** What is known of one name from one client address. */
@@ -28,15 +31,15 @@ interface Pair {
 }
 
 /**
- * When passwords are checked: hashing one is slow on purpose, so that many guesses at once would keep everybody
- * else waiting. Few are checked at a time. Client addresses take turns, and of one address the last to come is the
- * first to be served, since it is those who flood that wait longest. A name from an address that guessed wrong has to
- * wait longer and longer; the same name from another address has not, so that nobody can lock others out.
+ * Schedules checks of passwords. Hashing a password is slow on purpose, so many guesses at once would keep everybody
+ * else waiting. Therefore few checks run at a time. Client addresses take turns, and of one address the last check to
+ * come runs first, so that a flood delays mostly itself. A name from an address that guessed wrong has to wait longer
+ * and longer; the same name from another address does not, so that nobody can lock others out.
  */
 export class PasswordChecks {
   readonly #now: () => number
   readonly #pairs = new Map<string, Pair>()
-  /** By client address, in the order of their turns; of each, the last is served first. */
+  /** Waiting checks by client address, in the order of their turns. Of each address the last one runs first. */
   readonly #waiting = new Map<string, Waiting[]>()
   #size = 0
   #running = 0
@@ -48,8 +51,8 @@ export class PasswordChecks {
   /**
    * Checks a password when it is its turn.
    *
-   * @param check whether it is right
-   * @throws TOO_MANY_GUESSES, without a check
+   * @param check resolves with whether the password is right
+   * @throws TOO_MANY_GUESSES; nothing was checked then
    */
   async run(name: string, client: string, check: () => Promise<boolean>): Promise<boolean> {
     const pair = this.#pairOf(`${client} ${name}`)
@@ -119,7 +122,7 @@ export class PasswordChecks {
       const next = waiting.pop()
       this.#waiting.delete(client)
       if (next === undefined) continue
-      // If more of this address wait, it goes to the end of the line.
+      // If more checks of this address wait, the address goes to the end of the line.
       if (waiting.length > 0) this.#waiting.set(client, waiting)
       this.#size--
       this.#running++

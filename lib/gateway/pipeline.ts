@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-/** @param hasBegun whether something of an answer was sent that nothing may follow */
+/** @param hasBegun whether an answer was begun, so that no other may follow */
 type OnFailure = (hasBegun: boolean) => void
 
 interface Exchange {
@@ -13,9 +13,9 @@ interface Exchange {
 const pipelines = new WeakMap<Duplex, Pipeline>()
 
 /**
- * The requests of one connection of HTTP/1.1. A client may send several without waiting for the answers (pipelining, RFC
- * 9112 §9.3.2), and node:http tells of each as soon as it has read it. They are served one after the other: so a service
- * gets them in their order, and nothing is asked for in vain when the client leaves.
+ * Serves the requests of one connection of HTTP/1.1 one after the other. A client may send several without waiting for
+ * the answers (pipelining, RFC 9112 §9.3.2), and node:http emits each as soon as it has read it. In turn a service gets
+ * them in their order, and nothing is asked for in vain when the client leaves.
  */
 export class Pipeline {
   #current: Exchange | null = null
@@ -46,8 +46,9 @@ export class Pipeline {
   }
 
   /**
-   * Called when what the client sent last is no HTTP: nothing more can be read. The requests that came as a whole are
-   * answered before `onfailure` is called; it is called at once if the one that is being served is the broken one.
+   * Called when the client sent something that is not valid HTTP, after which nothing can be read. Requests that came
+   * as a whole are answered before `onfailure` is called. It is called at once if the broken request is the one that is
+   * being served.
    */
   fail(onfailure: OnFailure) {
     if (this.#hasFailed) return

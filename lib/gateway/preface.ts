@@ -1,10 +1,10 @@
 import type { Duplex } from 'node:stream'
 
-/** What a client of HTTP/2 in clear text says first, without having asked (RFC 9113 §3.3 and §3.4). */
+/** The first bytes of a client that speaks HTTP/2 in clear text with prior knowledge (RFC 9113 §3.3 and §3.4). */
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 
 export interface PrefaceOptions {
-  /** How long a client may take to say enough, in ms. */
+  /** How long a client may take until its protocol is known, in ms. */
   timeout: number
   onhttp1: (connection: Duplex) => void
   onhttp2: (connection: Duplex) => void

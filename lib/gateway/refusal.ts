@@ -5,11 +5,11 @@ import { hasBody } from '../http/headers.js'
 import { fieldLines, type RequestHead } from '../http/message-head.js'
 import { connectionLines } from './gateway-server.js'
 
-/** What is answered when there is no answer to pass on. */
+/** The gateway's own answer, where there is none to pass on. */
 export interface Refusal {
   status: number
   code: string
-  /** For whoever asked: honest, and without what only the owner should know. */
+  /** The text for the client: true, and without what only the owner should know. */
   text: string
   headers: Record<string, string>
 }
@@ -48,15 +48,15 @@ const TITLES: Record<number, string> = {
   508: 'Going round in circles'
 }
 
-/** Codes of instances that were reached and could not do their work, unlike those that were not reached. */
+/** Codes of instances that were reached and could not do their work. */
 const BROKEN = new Set(['BACKEND_UNREACHABLE', 'NOT_ALLOWED', 'BAD_MESSAGE'])
-/** After these, nobody knows where the next request begins (RFC 9112 §11.2). */
+/** After these errors nobody knows where the next request begins, so the connection is closed (RFC 9112 §11.2). */
 const DISTRUSTED = new Set(['BAD_REQUEST', 'NOT_IMPLEMENTED'])
 const RETRY_AFTER_S = 1
 
 /**
- * What to answer for an error. A dial's error names every instance and its backend; that is for the
- * log, and whoever asks only learns what kind of failure it was.
+ * The refusal for an error. The error of a dial names every instance and its backend, which is for the log; a client
+ * only learns the kind of failure.
  */
 export function refusalOf(error: unknown): Refusal {
   if (!(error instanceof SeaportError)) {
@@ -79,14 +79,14 @@ export function refusalOf(error: unknown): Refusal {
   return { status, code, text, headers }
 }
 
-/** Writes a refusal: HTML for whoever prefers that, as browsers do, else JSON. */
+/** Writes a refusal, as HTML for clients that prefer that (browsers), and else as JSON. */
 export function refuse(request: IncomingMessage, response: ServerResponse, refusal: Refusal) {
   const { headers, body } = messageOf(refusal, request)
-  // What is left of the request would be read only to be dropped.
+  // The rest of the request would be read only to be dropped, so the connection is closed.
   const isRead = request.complete || !hasBody(request)
   const isTrusted = isRead && !DISTRUSTED.has(refusal.code)
   if (request.httpVersionMajor < 2 && !isTrusted) headers.Connection = 'close'
-  // It may have fields and a reason of an answer which could not be passed on.
+  // The response may still have fields and a reason of an answer that could not be passed on.
   for (const name of response.getHeaderNames()) response.removeHeader(name)
   if (request.httpVersionMajor < 2) response.statusMessage = STATUS_CODES[refusal.status] ?? ''
   response.writeHead(refusal.status, headers)
@@ -132,7 +132,7 @@ function unreached(cause: SeaportError): Refusal {
       }
 }
 
-/** RFC 9110 §12.5.1, as far as two types need it. */
+/** Whether an Accept field prefers HTML to JSON (RFC 9110 §12.5.1). */
 export function prefersHtml(accept: string): boolean {
   let html = 0
   let json = 0

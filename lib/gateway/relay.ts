@@ -63,20 +63,23 @@ export function relay(
   })
 }
 
-/** Sends the head without a body yet. `flushHeaders` of node:http makes UTF-8 of it, and so two bytes of each beyond ASCII. */
+/**
+ * Sends the head before any of the body. `flushHeaders` of node:http would encode it as UTF-8, and so turn each byte
+ * beyond ASCII into two.
+ */
 function sendHead(response: ServerResponse) {
   if (isHttp2(response)) return response.flushHeaders()
   response.write('', 'latin1')
-  // It waits for more of this turn; but who cuts the answer then would lose it.
+  // Node would hold it back until the end of this turn, and lose it if the answer was cut before.
   response.socket?.uncork()
 }
 
-/** Why an answer cannot be passed on that nobody can read. */
+/** The error for an answer that cannot be parsed. */
 export function invalidAnswer(cause: unknown): SeaportError {
   return SeaportError.BAD_GATEWAY('the answer of the instance is not valid HTTP', cause)
 }
 
-/** Passes on an interim answer (RFC 9110 §15.2), 100 only to who waits for it. */
+/** Passes on an interim answer (RFC 9110 §15.2). 100 goes only to a client that waits for it. */
 export function inform(
   request: IncomingMessage,
   response: ServerResponse,
@@ -93,7 +96,7 @@ export function inform(
     return
   }
   const head = `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${fieldLines(headers)}\r\n`
-  // Without a socket, earlier answers on the connection are still to be sent.
+  // It has no socket as long as earlier answers on the connection are still to be sent.
   if (response.socket) response.socket.write(head, 'latin1')
   else response.once('socket', (socket) => socket.write(head, 'latin1'))
 }
@@ -131,7 +134,7 @@ function writeHead(answer: IncomingAnswer, response: ServerResponse, headers: Ra
   }
 }
 
-/** It goes out when the answer ends, and ends it. */
+/** Sets the head of an answer without a body. It is sent when the answer ends, as the last frame. */
 function setHead(response: Http2ServerResponse, statusCode: number, headers: RawHeaders) {
   response.statusCode = statusCode
   for (const [name, value] of Object.entries(http2Head(statusCode, headers))) {
@@ -139,7 +142,10 @@ function setHead(response: Http2ServerResponse, statusCode: number, headers: Raw
   }
 }
 
-/** Announced trailers cannot follow a body that is not chunked; node:http refuses to say they will. */
+/**
+ * Drops the Trailer field of an answer that is not chunked: it cannot have trailers, and node:http refuses to announce
+ * them.
+ */
 function withoutLoneTrailer(answer: IncomingAnswer, response: ServerResponse, headers: RawHeaders) {
   const isChunked =
     response.req.method !== 'HEAD' &&
@@ -152,7 +158,10 @@ function withoutLoneTrailer(answer: IncomingAnswer, response: ServerResponse, he
   return kept
 }
 
-/** An answer without content has no length (RFC 9110 §8.6), and clients of HTTP/2 insist on that. */
+/**
+ * The fields for node:http2. Content-Length is dropped from an answer without content (RFC 9110 §8.6), because clients
+ * of HTTP/2 insist on that.
+ */
 function http2Head(statusCode: number, headers: RawHeaders) {
   const { 'content-length': length, ...fields } = http2Fields(headers)
   return statusCode === 204 || length === undefined

@@ -34,7 +34,7 @@ export interface RequestHandlerOptions {
   maxBodyBytes?: number | undefined
 }
 
-/** Takes each request where it goes, and answers it if it goes nowhere. */
+/** Hands each request to what serves its route, and answers it with an error if it has none. */
 export class RequestHandler {
   readonly #options: RequestHandlerOptions
 
@@ -154,7 +154,9 @@ export class RequestHandler {
     }
   }
 
-  /** Takes a page that says who it is when it is connected, so that no token is in a URL or a log. */
+  /**
+   * Opens a channel for a page. The page sends its token once it is connected, so that no token is in a URL or a log.
+   */
   async #openChannel(
     request: IncomingMessage,
     socket: Duplex,

@@ -41,7 +41,7 @@ export interface ForwardRoute {
   isOurAuthorization: boolean
 }
 
-/** Where a page goes that says who it is once it is connected. */
+/** The route of a channel. The page says who it is once it is connected. */
 export interface ChannelRoute extends ChannelTarget {
   principal: Principal
   host: string
@@ -62,16 +62,16 @@ export interface RouterOptions {
 
 const TIMEOUT_MS = 60_000
 
-/** Who asks, by which field that is known, and by what name they call us: all that fields tell. */
+/** What the fields of a request tell: who asks, by which field that is known, and which host is asked for. */
 export type Caller = Pick<ForwardRoute, 'host' | 'principal' | 'isOurAuthorization'>
 
 type Identity = Omit<Caller, 'host'>
 
 /** Names below it lead to this machine (RFC 6761). */
 const LOCAL = '.localhost'
-/** How an instance says that its backend speaks HTTP/2 from the first byte. */
+/** The tag of an instance whose backend speaks HTTP/2 from the first byte. */
 const HTTP2_TAG = 'protocol=h2'
-/** gRPC-Web is made for HTTP/1.1. */
+/** gRPC needs HTTP/2. gRPC-Web does not: it is made for HTTP/1.1. */
 const GRPC = /^application\/grpc(?!-web)/i
 
 /** Reads where requests go, and whether whoever sent them may go there. */
@@ -84,7 +84,10 @@ export class Router {
   readonly #proto: Forwarded['proto']
   readonly #timeout: number
   readonly #trustedProxies: TrustedProxies
-  /** Of instances that were asked for, as they are listed until there is a change: whether any takes HTTP/2. */
+  /**
+   * Whether any instance of a list takes HTTP/2, remembered by list: the directory gives the same list until it
+   * changes.
+   */
   readonly #http2 = new WeakMap<readonly Instance[], { rules: GatewayRules; isAny: boolean }>()
 
   constructor({
@@ -107,7 +110,7 @@ export class Router {
   }
 
   /**
-   * Where a request goes. It takes time only to check a password for the first time.
+   * The route of a request. It returns a promise only where a password is checked for the first time.
    *
    * @throws BAD_REQUEST, BAD_ROLE, BAD_KEY, NOT_IMPLEMENTED, LOOP, UNAUTHORIZED, FORBIDDEN, NOT_FOUND,
    *   NO_INSTANCE
@@ -121,7 +124,7 @@ export class Router {
   }
 
   /**
-   * Who sent a request. For the same fields, and a path, it is the same until the rules change.
+   * The caller of a request. For equal fields it is the same until the rules change.
    *
    * @throws BAD_REQUEST, NOT_IMPLEMENTED, LOOP, UNAUTHORIZED, FORBIDDEN, NOT_FOUND
    */
@@ -137,7 +140,7 @@ export class Router {
   }
 
   /**
-   * Where a path leads for a caller.
+   * The route of a path for a caller.
    *
    * @throws BAD_REQUEST, BAD_ROLE, BAD_KEY, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE
    */
@@ -229,7 +232,7 @@ export class Router {
     return deadlines.find(({ roles }) => roles.has(role, version))?.ms ?? this.#timeout
   }
 
-  /** What is said to the instance of where a request came from. */
+  /** What the instance is told about the client of a request. */
   forwardedOf({ socket }: RequestHead, { host, prefix }: ForwardRoute): Forwarded {
     const client = addressOf(socket)
     return { client, host, prefix, proto: this.#proto, isTrusted: this.#trustedProxies.has(client) }
@@ -264,7 +267,7 @@ export class Router {
     return clientOf(request, (address) => this.#trustedProxies.has(address))
   }
 
-  /** What node:http's parser lets through and a gateway must not. */
+  /** Refuses messages that node:http's parser lets through and a gateway must not. */
   #checkMessage({ rawHeaders, headers, httpVersion, httpVersionMajor }: RequestHead) {
     if (httpVersionMajor < 1) throw SeaportError.BAD_REQUEST('HTTP before 1.0 is not spoken here')
     if (httpVersion === '1.1' && headers.host === undefined) {
@@ -280,18 +283,18 @@ export class Router {
     if (coding !== undefined && headers['content-length'] !== undefined) {
       throw SeaportError.BAD_REQUEST('there is a Content-Length beside a Transfer-Encoding')
     }
-    // RFC 9110 §7.6.3: our own name in Via says that it was here before.
+    // Our own name in Via means that the request was here before (RFC 9110 §7.6.3).
     if (String(headers.via ?? '').includes(this.#pseudonym)) {
       throw SeaportError.LOOP('the request came back to the gateway that had passed it on')
     }
   }
 
-  /** Where nothing else says who may reach what, a stranger's page may not, whatever it is called. */
+  /** Refuses pages of strangers where there are no access rules. */
   #checkHost(host: string, { headers }: RequestHead) {
     const { access, domains, hosts, cors } = this.rules
     const name = hostnameOf(host)
     if (!access.isOpen || domains.match(name).length > 0) return
-    // With TLS, a browser would have asked for a certificate in that name.
+    // Over TLS the check is not needed: a stranger's name would need a certificate.
     if (this.#proto === 'http' && domains.isEmpty && !hosts.isHarmless(name)) throw notServed(name)
     const { origin, upgrade } = headers
     if (upgrade === undefined || origin === undefined) return
@@ -307,7 +310,7 @@ export class Router {
     const own = () =>
       identityOf(access.identify(headers.authorization ?? '', client), true) ?? anonymous
     const ownLater = async () => (await own()) ?? anonymous
-    // For callers whose service has a use for the other field itself.
+    // A caller may send Proxy-Authorization to us if its service uses Authorization itself.
     const proxied = identityOf(access.identify(headers['proxy-authorization'] ?? '', client), false)
     if (proxied instanceof Promise) return proxied.then((identity) => identity ?? ownLater())
     if (proxied) return proxied
@@ -318,8 +321,9 @@ export class Router {
   }
 
   /**
-   * `couchdb.localhost` is the role `couchdb`, and `api.team.localhost` is `@team/api` unless there is an `api.team`.
-   * Others are names of the gateway, but to know which there are is for those who may know all.
+   * The upstream of a name below `.localhost`: `couchdb.localhost` is the role `couchdb`, and `api.team.localhost` is
+   * `@team/api` unless there is an `api.team`. If there is no such role, the name is the gateway's own; but only a
+   * principal who may reach all is told so, since nobody else may learn which roles exist.
    */
   #ofLocalName(name: string, principal: Principal): Upstream | null {
     if (!name.endsWith(LOCAL)) return null
@@ -332,7 +336,9 @@ export class Router {
   }
 }
 
-/** A request may name its host and path both in its first line (RFC 9112 §3.2.2): Host does not count then. */
+/**
+ * The absolute form of a request's target, which names host and path both. Host does not count then (RFC 9112 §3.2.2).
+ */
 const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
 
 /** The path that is asked for, with its query. */
@@ -344,12 +350,12 @@ function pathOf({ url = '/' }: RequestHead): string {
   return path.startsWith('/') ? path : `/${path}`
 }
 
-/** RFC 3986 §3.2: a name or an address, perhaps with a port. */
+/** A name or an address, with or without a port (RFC 3986 §3.2). */
 const HOST = /^(\[[0-9a-f:.]+\]|[\w.~!$&'()*+,;=%-]+)(:\d*)?$/i
 
 /**
- * The name that is asked for, with its port. The authority of HTTP/2 counts, and not Host (RFC 9113 §8.3.1). Who names
- * none, as HTTP/1.0 allows, means the address that it connected to.
+ * The hostname that is asked for, with its port. Over HTTP/2 the authority counts and not Host (RFC 9113 §8.3.1). A
+ * request without either, as HTTP/1.0 allows, means the address that it connected to.
  */
 function hostOf({ url = '/', headers, socket }: RequestHead): string {
   const named = url.startsWith('/') ? undefined : ABSOLUTE.exec(url)?.[1]

@@ -14,7 +14,7 @@ import {
 } from './domains.js'
 import { HostGuard } from './host-guard.js'
 
-/** What may be changed while a gateway runs, as its owner says it. */
+/** The rules of a gateway, as its owner writes them. They may be changed while it runs. */
 export interface WebRules {
   /** Hosts that lead to a role: `{ host: 'api.example.com', role: 'api@^2' }`; `*.example.com` too. */
   domains?: DomainOptions[] | undefined
@@ -45,7 +45,7 @@ export interface DeadlineOptions {
   ms: number
 }
 
-/** The same, read and ready to be asked. */
+/** The rules of a gateway, parsed. */
 export interface GatewayRules {
   domains: DomainTable
   access: AccessList

@@ -60,9 +60,9 @@ export interface PageTarget {
 }
 
 interface Passed {
-  /** What the instance is asked for, as it came, with the query. */
+  /** The path that the instance is asked for, as it came, with the query. */
   path: string
-  /** What stood before it. */
+  /** The beginning of the path that named the target. */
   prefix: string
 }
 
@@ -107,7 +107,10 @@ export function parseTarget(url: string): Target {
   }
 }
 
-/** Those read of late: there are few, and each is asked for again and again. The same name is the same object. */
+/**
+ * Roles that were parsed lately. There are few, and each is asked for again and again. Equal names give the same
+ * object.
+ */
 const roles = new Map<string, RoleRange>()
 const MAX_ROLES = 1024
 

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { SeaportError } from '../core/errors.js'
 
-/** Where certificates come from. Files are one place; an ACME client would be another. */
+/** A source of certificates, such as files or an ACME client. */
 export interface CertificateSource extends EventEmitter<CertificateEvents> {
   /** Gets ready to answer `contextFor`. */
   open(): Promise<void>
@@ -22,9 +22,9 @@ export interface Pem {
 }
 
 interface CertificateEvents {
-  /** Answers are different from now on. */
+  /** `contextFor` answers differently from now on. */
   change: []
-  /** A change that could not be taken; the answers remain. */
+  /** A change could not be taken over. The answers remain as they were. */
   notice: [SeaportError]
 }
 
@@ -38,8 +38,8 @@ export interface FileCertificateOptions {
 const INTERVAL_MS = 1000
 
 /**
- * A certificate in PEM files, read again when they change. They are looked at by name every now and
- * then, which notices a file replaced, a link turned and a mount changed alike.
+ * A certificate in PEM files, which are read again when they change. They are polled by name, because that notices a
+ * replaced file, a changed symbolic link and a changed mount alike.
  */
 export class FileCertificate extends EventEmitter<CertificateEvents> implements CertificateSource {
   readonly #certFile: string
@@ -94,7 +94,10 @@ export class FileCertificate extends EventEmitter<CertificateEvents> implements 
     return [this.#certFile, this.#keyFile]
   }
 
-  /** The two files change one after the other; in between they do not match, and the next look helps. */
+  /**
+   * Called when a file has changed. The two files change one after the other, and do not match in between; then the
+   * next poll takes them.
+   */
   readonly #onfile = (now: Stats, before: Stats) => {
     if (now.mtimeMs === before.mtimeMs && now.ino === before.ino) return
     this.reload().catch((error: SeaportError) => this.emit('notice', error))

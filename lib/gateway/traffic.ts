@@ -17,7 +17,7 @@ export interface Exchange {
 /** Counters of one role or instance since the start, and the latency since then and of late. */
 export class Flow {
   requests = 0
-  /** Of them: those answered with 5xx. */
+  /** How many of them were answered with 5xx. */
   errors = 0
   bytesIn = 0
   bytesOut = 0
@@ -33,7 +33,7 @@ export class Flow {
     this.#latencies[0].record(bucket)
   }
 
-  /** In ms, over the last one to two windows. */
+  /** The latency that this share of requests stayed below, in ms, over the last one to two windows. */
   percentile(share: number): number {
     const [current, previous] = this.#latencies
     return (current.count > 0 ? current : previous).percentile(share)
@@ -54,7 +54,7 @@ const FIELDS = [
 ] as const
 const WINDOW_MS = 15_000
 
-/** What went through the gateway, in all, by role and by instance. */
+/** Counts what went through the gateway, in all, by role and by instance. */
 export class Traffic {
   readonly total = new Flow()
   /** Requests that are under way. */
@@ -72,7 +72,7 @@ export class Traffic {
     if (instance !== '') flowOf(this.instances, instance).record(exchange, bucket)
   }
 
-  /** By role, for a scrape. */
+  /** The counters of each role as metrics. */
   *measures(): Iterable<Measure> {
     for (const [role, flow] of this.roles) {
       for (const [field, help] of FIELDS) {
@@ -89,7 +89,7 @@ export class Traffic {
     }
   }
 
-  /** Forgets what is no longer there. */
+  /** Forgets roles and instances that are not listed here. */
   retain(roles: ReadonlySet<string>, instances: ReadonlySet<string>) {
     for (const role of this.roles.keys()) if (!roles.has(role)) this.roles.delete(role)
     for (const key of this.instances.keys()) if (!instances.has(key)) this.instances.delete(key)

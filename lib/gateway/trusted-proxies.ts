@@ -3,7 +3,10 @@ import { SeaportError } from '../core/errors.js'
 
 const BITS = { ipv4: 32, ipv6: 128 } as const
 
-/** Proxies in front of the gateway, whose word on where a request came from is kept: those on loopback, and those named. */
+/**
+ * The proxies in front of the gateway whose forwarding fields are trusted: those on loopback, and those that were
+ * named.
+ */
 export class TrustedProxies {
   readonly #addresses = new BlockList()
 

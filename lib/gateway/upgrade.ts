@@ -27,7 +27,7 @@ export interface UpgradeOptions {
  * until both have ended; if not, its answer is passed on and the connection closed. Resolves when all
  * is over.
  *
- * @throws why there is no answer: NO_INSTANCE, BAD_GATEWAY, TOO_SLOW
+ * @throws NO_INSTANCE, BAD_GATEWAY or TOO_SLOW if there is no answer
  */
 export async function forwardUpgrade(
   context: ForwardingContext,
@@ -63,12 +63,15 @@ export async function forwardUpgrade(
   }
 }
 
-/** Whether we can pass it on: HTTP/2 without TLS is between two hops, and a body would go with the bytes. */
+/**
+ * Whether an upgrade can be passed on. One to HTTP/2 in clear text is about this connection only, and a request with a
+ * body would mix that with the bytes of the new protocol.
+ */
 export function isForwardableUpgrade(request: IncomingMessage): boolean {
   return !hasBody(request) && !/\bh2c?\b/i.test(request.headers.upgrade ?? '')
 }
 
-/** The request as it would have come without asking for another protocol, which a server may ignore. */
+/** The bytes of a request without its wish for another protocol, which a server may ignore. */
 export function withoutUpgrade(request: IncomingMessage): Buffer {
   const { method, url, httpVersion, rawHeaders } = request
   const kept = pairs(rawHeaders).filter(
@@ -124,7 +127,10 @@ async function join(
   await pipe(socket, stream)
 }
 
-/** The client is past node:http already, so the answer is written by hand, and ends with the connection. */
+/**
+ * Passes on an answer that does not switch protocols. The client's connection has left node:http by now, so the answer
+ * is written by hand, and the connection ends with it.
+ */
 async function refuse(
   { pseudonym }: ForwardingContext,
   { socket }: UpgradeOptions,

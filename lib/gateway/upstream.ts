@@ -8,9 +8,9 @@ import type { Directory, Instance } from '../registry/replica/directory.js'
 import { denied, type Principal } from './access.js'
 import { type GuestView, type InstanceViews, isInstanceId } from './instance-views.js'
 
-/** Where requests for one target go, as one principal may reach it. */
+/** The instances of one target that one principal may reach. */
 export interface Upstream {
-  /** How errors and logs call it. */
+  /** Its name in errors and logs. */
   name: string
   dialer: Dialer
   instances: () => readonly Instance[]
@@ -22,16 +22,16 @@ export interface UpstreamsOptions {
   pool: Pick<LinkPool, 'open' | 'isSuspect' | 'pathOf'>
 }
 
-/** Bounds the upstreams that are kept: whoever may ask might ask for any number of ranges. */
+/** Bounds the upstreams that are kept, because a client may ask for any number of ranges. */
 const MAX_UPSTREAMS = 1024
 
-/** Finds where a request goes, or why it goes nowhere. What is learned of an instance, all know. */
+/** Finds the upstream of a request, or why there is none. All upstreams share what was measured of instances. */
 export class Upstreams {
   readonly #directory: Directory
   readonly #views: InstanceViews
   readonly #pool: UpstreamsOptions['pool']
   readonly #instanceStats = new InstanceStats()
-  /** By principal, then by what they ask for: a range as it was read, a key or a hostname. */
+  /** Upstreams by principal, and then by what is asked for: a parsed range, a key or a hostname. */
   #upstreams = new Map<Principal, Map<RoleRange | string, Upstream>>()
   #size = 0
 
@@ -54,7 +54,7 @@ export class Upstreams {
   }
 
   /**
-   * @param asked its key in hex, or its id
+   * @param asked the key of the instance in hex, or its id
    * @throws UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE
    */
   ofInstance(asked: string, principal: Principal): Upstream {
@@ -71,9 +71,9 @@ export class Upstreams {
   }
 
   /**
-   * An instance, whoever asks; null if there is none.
+   * An instance, without asking who may reach it; null if there is none.
    *
-   * @param asked its key in hex, or its id
+   * @param asked the key of the instance in hex, or its id
    */
   find(asked: string): Instance | null {
     return this.#directory.get(this.#keyOf(asked))
@@ -84,7 +84,7 @@ export class Upstreams {
   }
 
   /**
-   * Those of some instances that claim a hostname.
+   * The upstream of the instances that claim a hostname.
    *
    * @throws UNAUTHORIZED, FORBIDDEN, NO_INSTANCE
    */
@@ -100,7 +100,7 @@ export class Upstreams {
     throw SeaportError.NO_INSTANCE(`nobody serves ${hostname} now`)
   }
 
-  /** The instances that a principal may know of, as they are shown. */
+  /** The instances that a principal may know of, as the principal may see them. */
   list(role: RoleRange | null, principal: Principal): (Instance | GuestView)[] {
     const instances = role ? this.#directory.resolve(role.role, role.range) : this.#directory.list()
     return instances
@@ -147,7 +147,10 @@ export class Upstreams {
     return instance ? [instance] : []
   }
 
-  /** A role that was there is away; one that never was is unknown. Nobody is told of versions that they may not reach. */
+  /**
+   * The error for a role without instances: NO_INSTANCE if the role was there before, and else NOT_FOUND. Nobody is
+   * told of versions that they may not reach.
+   */
   #missing(role: string, range: string, principal: Principal): SeaportError {
     const known = this.#directory
       .knownVersions(role)

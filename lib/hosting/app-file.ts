@@ -14,7 +14,7 @@ export interface AppFile {
   version: string
   /** The program and its arguments. */
   command: string[]
-  /** Where it listens: 0 for a free port, null for nowhere. */
+  /** The port that it listens on: 0 for a free one, null for none. */
   port: number | null
   /** `tcp`, `http:/path` or `none`. */
   check: string
@@ -22,11 +22,11 @@ export interface AppFile {
   instances: number | 'all'
   hostnames: string[]
   place: {
-    /** `region=eu`, each, sorted. */
+    /** Sorted labels as in `region=eu`. */
     labels: string[]
-    /** 0 if it reserves none. */
+    /** The memory that an instance reserves; 0 if none. */
     memory: number
-    /** Cores; null for as many as there are. */
+    /** The cores that an instance may use; null for all. */
     cpu: number | null
     single: boolean
   }
@@ -35,12 +35,12 @@ export interface AppFile {
   before: string[] | null
   update: { surge: number; steady: number; deadline: number }
   logs: { size: number; files: number; keep: number }
-  /** Roles with ranges. */
+  /** The roles that it uses, with ranges. */
   uses: string[]
   sandbox: boolean
 }
 
-/** As it is written. */
+/** The app file as it is written. */
 type Written = Record<string, unknown> & {
   name: string
   version?: string
@@ -60,11 +60,11 @@ type Written = Record<string, unknown> & {
   sandbox?: boolean
 }
 
-/** What else in the folder the defaults come from. */
+/** The parts of the folder that defaults are taken from. */
 export interface Surroundings {
-  /** Of package.json. */
+  /** The version in package.json. */
   version?: string | undefined
-  /** The names of the files beside it. */
+  /** The names of the files beside the app file. */
   files?: readonly string[]
 }
 
@@ -75,7 +75,7 @@ const OLD_FIELDS = ['APP_NAME', 'APP_HOSTNAME']
 const MAX_BYTES = 65_536
 /** Fields that have no meaning yet. They are refused by name, so that nobody believes that they have one. */
 const LATER = ['secrets', 'volumes', 'tasks', 'schedule', 'certificates', 'container', 'image']
-/** What runs if no command is named, the first that is there. */
+/** The files that are run if no command is named. The first that exists is taken. */
 const ENTRIES = ['server.js', 'index.js']
 const VERSION = '1.0.0'
 const INSTANCES = 1
@@ -192,7 +192,7 @@ function complete(written: Written, { version = VERSION, files = [] }: Surroundi
   }
 }
 
-/** A text is for the shell, which may be replaced by what it runs. */
+/** The program and arguments of a command. A text is run by the shell. */
 function argumentsOf(command: string | string[] | undefined): string[] | null {
   if (command === undefined) return null
   return typeof command === 'string' ? ['/bin/sh', '-c', command] : command
@@ -212,7 +212,10 @@ async function surroundingsOf(folder: string) {
   return { files, version: versionIn(text) }
 }
 
-/** What is no JSON, or has no exact version, says nothing: the file is not ours. */
+/**
+ * The version in a package.json. A file that cannot be read, or has no exact version, is no error, because it is not
+ * ours.
+ */
 function versionIn(manifest: string): string | undefined {
   try {
     const { version } = Object(JSON.parse(manifest))

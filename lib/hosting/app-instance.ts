@@ -9,17 +9,17 @@ import type { Driver, Ending, Kept, Running, StartTerms, Usage } from './driver/
 
 export interface AppInstanceOptions {
   driver: Driver
-  /** What it is run with, but for its port: it finds that in PORT. */
+  /** What it is run with. The port is added to its environment as PORT. */
   terms: StartTerms
-  /** Where it listens: 0 for a free port, null for nowhere. */
+  /** The port that it listens on: 0 for a free one, null for none. */
   port: number | null
   /** `tcp`, `http:/path` or `none`. */
   check: string
-  /** A file of its own, by which the next process of the host finds what runs. */
+  /** A file of its own, by which the host's next process finds the running program. */
   stateFile: string
   /** How long it may take to end when it is asked to, in ms. */
   grace?: number | undefined
-  /** How long it waits before a restart, in ms, by how often it ended too early. */
+  /** Waits before restarts, in ms, by how often it ended too early. */
   backoffs?: readonly number[] | undefined
   /** Between two checks, in ms. */
   checkInterval?: number | undefined
@@ -30,13 +30,13 @@ export interface AppInstanceOptions {
 export type InstanceState = 'starting' | 'passing' | 'failing' | 'ending' | 'ended'
 
 interface AppInstanceEvents {
-  /** Its state, or the reason of that, is another one. */
+  /** Its state or the reason of that has changed. */
   change: [state: InstanceState]
-  /** It has ended by itself, and is started again in so many ms. */
+  /** It has ended by itself, and is started again after `restartIn` ms. */
   exit: [ending: Ending, restartIn: number]
 }
 
-/** What stands in the file. */
+/** The content of the state file. */
 interface State {
   kept: Kept
   port: number | null
@@ -47,14 +47,14 @@ const JITTER = 0.2
 /** After it has passed for so long, its next end counts as the first one again, in ms. */
 const STEADY_MS = 10_000
 const GRACE_MS = 10_000
-/** Between two looks at one that does not pass yet. */
+/** The time between two checks of an instance that does not pass yet, in ms. */
 const POLL_MS = 100
-/** So many ends too early in a row are a crash loop. */
+/** How many early ends in a row count as a crash loop. */
 const CRASH_LOOP = 5
 
 /**
- * One instance of an app: its program is started, found again, checked, and started anew when it ends. It outlives this
- * process, if this one does not `stop` it.
+ * One instance of an app. It starts the program or finds it running, checks it, and starts it again when it ends. The
+ * program outlives this process unless `stop` is called.
  */
 export class AppInstance extends EventEmitter<AppInstanceEvents> {
   readonly stats = { starts: 0, exits: 0 }
@@ -110,12 +110,12 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     return this.#running?.kept.pid ?? null
   }
 
-  /** Finds what runs already, or starts it. From then on events tell. */
+  /** Finds the running program, or starts it. From then on events tell what becomes of it. */
   start() {
     this.#living ??= this.#live()
   }
 
-  /** Ends the program, with SIGTERM, and after the grace at once; and starts no other. */
+  /** Ends the program with SIGTERM, and after the grace with SIGKILL. It is not started again. */
   async stop() {
     this.#abort.abort(SeaportError.CLOSED('the instance was stopped'))
     this.#set('ending')
@@ -132,7 +132,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     this.#set('ended')
   }
 
-  /** Looks after it no more, and lets it run: the next process of the host finds it by its file. */
+  /** Stops supervising the program, and lets it run. The host's next process finds it by its file. */
   async leave() {
     this.#isLeft = true
     this.#abort.abort(SeaportError.CLOSED('the instance was left'))
@@ -175,7 +175,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
       await writeState(this.#options.stateFile, { kept: running.kept, port: this.#port })
       return running
     } catch (error) {
-      // What no file names would be found by nobody.
+      // A program that no file names could not be found again, so it is killed.
       await running?.kill()
       this.#set('failing', (error as Error).message)
       return null
@@ -257,7 +257,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     await rm(this.#options.stateFile, { force: true }).catch(() => {})
   }
 
-  /** Resolves with null when it is to be left. */
+  /** Resolves with null when `leave` is called. */
   #left(): Promise<null> {
     return new Promise((resolve) => {
       const onabort = () => this.#isLeft && resolve(null)
@@ -266,7 +266,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     })
   }
 
-  /** Ends early when it is stopped or left. */
+  /** Waits. It ends early when the instance is stopped or left. */
   #wait(ms: number): Promise<void> {
     return new Promise((resolve) => {
       if (this.#abort.aborted) return resolve()

@@ -3,7 +3,7 @@ import { appendFile, open, readFile, rename, rm, stat, truncate, writeFile } fro
 import { join } from 'node:path'
 import { SerialQueue } from '../core/serial-queue.js'
 
-/** A line of an instance's output. Whoever shows it makes it printable first. */
+/** A line of an instance's output. It has to be made printable before it is shown. */
 export interface LogLine {
   /** When it was read, in ms since 1970. */
   at: number
@@ -11,9 +11,9 @@ export interface LogLine {
 }
 
 export interface AppLogOptions {
-  /** Where the program writes, with nothing in between: so it goes on when the host is not there. */
+  /** The file that the program writes to directly, so that it can go on while the host is not there. */
   raw: string
-  /** Where lines are kept, with their times; it is there already. */
+  /** The folder in which lines are kept with their times. It has to exist. */
   folder: string
   /** Bytes of one file of lines, and how many files there are. */
   size: number
@@ -30,7 +30,7 @@ interface AppLogEvents {
 export interface LinesOptions {
   /** Ms since 1970. */
   since?: number
-  /** The last so many. */
+  /** How many lines at most; the last ones. */
   count?: number
 }
 
@@ -38,7 +38,7 @@ const INTERVAL_MS = 200
 const READ_BYTES = 64 * 1024
 /** A line that is longer is cut. */
 const MAX_LINE_BYTES = 16 * 1024
-/** The raw output is emptied once so much of it was read. */
+/** The raw output is emptied once this much of it was read. */
 const RAW_BYTES = 2 ** 20
 const MAX_COUNT = 10_000
 const NEWLINE = 10
@@ -46,8 +46,8 @@ const NEWLINE = 10
 const MAX_TIME_MS = 8.64e15
 
 /**
- * Reads what an instance writes, gives each line its time, and keeps them in files that are rotated at line ends. The raw
- * file is emptied as it is read; what is written in the very moment between the last read and that is lost.
+ * Reads what an instance writes, gives each line its time, and keeps lines in files that are rotated at line ends. The
+ * raw file is emptied from time to time. What is written between the last read and that is lost.
  */
 export class AppLog extends EventEmitter<AppLogEvents> {
   readonly stats = { lines: 0, rotations: 0 }
@@ -56,7 +56,7 @@ export class AppLog extends EventEmitter<AppLogEvents> {
   readonly #path: string
   readonly #queue = new SerialQueue()
   readonly #now: () => number
-  /** Read so far of the raw output, and the beginning of a line that is not whole yet. */
+  /** How much of the raw output was read, and the beginning of a line that is not complete yet. */
   #offset = 0
   #rest = Buffer.alloc(0)
   #size = 0
@@ -84,7 +84,7 @@ export class AppLog extends EventEmitter<AppLogEvents> {
   }
 
   /**
-   * Lines that are kept, and each that comes after them, until it is stopped.
+   * The lines that are kept, and each one that comes after them until it is stopped.
    *
    * @param online is called with each new line
    */
@@ -92,7 +92,7 @@ export class AppLog extends EventEmitter<AppLogEvents> {
     options: LinesOptions,
     online: (line: LogLine) => void
   ): Promise<{ lines: LogLine[]; stop: () => void }> {
-    // In the queue no line comes in between.
+    // In the queue no line can come between the two.
     return this.#queue.run(async () => {
       await this.#read().catch(() => {})
       const lines = await this.lines(options)
@@ -126,7 +126,7 @@ export class AppLog extends EventEmitter<AppLogEvents> {
     if (!file) return
     const before = this.#offset
     try {
-      // Somebody has emptied it.
+      // The file has become shorter, so somebody has emptied it.
       if ((await file.stat()).size < this.#offset) this.#offset = 0
       const buffer = Buffer.alloc(READ_BYTES)
       for (;;) {
@@ -142,7 +142,7 @@ export class AppLog extends EventEmitter<AppLogEvents> {
       await truncate(this.#options.raw)
       this.#offset = 0
     }
-    // What is not a whole line yet is read again by the next process.
+    // An incomplete line is not counted as read, so that the next process reads it again.
     const read = Math.max(0, this.#offset - this.#rest.byteLength)
     if (this.#offset !== before) await writeFile(this.#offsetFile, String(read), { mode: 0o600 })
   }
@@ -211,7 +211,7 @@ export function isLogLine(value: unknown): value is LogLine {
   return typeof text === 'string' && Number.isSafeInteger(at) && Math.abs(at) <= MAX_TIME_MS
 }
 
-/** The lines of several instances as one, by their times. Those of one instance stay in their order. */
+/** Merges the lines of several instances by their times. Those of one instance stay in their order. */
 export function mergeLines<T extends LogLine>(lists: readonly (readonly T[])[]): T[] {
   return lists.flat().sort((a, b) => a.at - b.at)
 }

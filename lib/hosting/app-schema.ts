@@ -4,7 +4,7 @@ import type { JsonSchema } from './json-schema.js'
 
 const DURATION = '^\\d+(\\.\\d+)?(ms|s|m|h|d|w)?$'
 const SIZE = '^\\d+(\\.\\d+)?(B|kB|KB|MB|GB|KiB|MiB|GiB)?$'
-/** Of variables of the environment. */
+/** The pattern of names of environment variables. */
 const VARIABLE = '^[A-Za-z_][A-Za-z0-9_]{0,127}$'
 const MAX_WORDS = 256
 const MAX_TEXT = 4096

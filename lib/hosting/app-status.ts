@@ -6,21 +6,21 @@ import type { InstanceStatus } from './hosted-instance.js'
 import type { AppOutcome, Failure } from './outcome.js'
 import { refusals } from './placement.js'
 
-/** An instance as `status` shows it. */
+/** An instance as `app status` shows it. */
 export interface AppInstanceView extends InstanceStatus {
   host: string
   hostName: string
-  /** Of a ping to the host, in ms. */
+  /** How long the host took to answer, in ms; null if it is not known. */
   latency: number | null
 }
 
 export interface AppStatus {
   statement: AppStatement
-  /** What hosts run: what is wanted, or the release before where that has failed. */
+  /** The release that hosts run: the wanted one, or an earlier one if that has failed. */
   current: AppRelease
-  /** Whether as many instances of the wanted release as wanted have passed, by a host's word. */
+  /** Whether, by a host's verdict, as many instances of the wanted release as are wanted have passed. */
   isComplete: boolean
-  /** Whether the wanted release is given up, because it came to run nowhere. */
+  /** Whether the wanted release was given up because it failed. */
   hasFailed: boolean
   /** Where the wanted release failed, and why. */
   failures: (Failure & { hostName: string })[]
@@ -31,19 +31,19 @@ export interface AppStatus {
   wanted: number
   /** Names of hosts that did not answer in time. */
   silent: string[]
-  /** Why hosts have no place for it, by their names. */
+  /** Why hosts have no place for the app, by their names. */
   refusals: Record<string, string>
 }
 
-/** What a host said, if it answered in time. */
+/** The answer of a host, if it came in time. */
 export interface HostAnswer {
   host: KnownHost
   report: HostReport | null
-  /** Of the answer, in ms. */
+  /** How long the answer took, in ms. */
   latency: number | null
 }
 
-/** What hosts say that they run of an app. */
+/** The instances of an app that hosts report. */
 export function instancesIn(answers: readonly HostAnswer[], app: string): AppInstanceView[] {
   return answers.flatMap(({ host, report, latency }) =>
     (report?.instances ?? [])

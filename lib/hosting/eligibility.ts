@@ -1,6 +1,6 @@
 import type { AppNeeds, HostView } from './placement-view.js'
 
-/** Why a host has no place for an app, as people read it; null if it has one, as far as its memory reaches. */
+/** Why a host may not take an app, for people to read; null if it may. Its free memory is not considered. */
 export function refusalOf(host: HostView, needs: AppNeeds): string | null {
   const misfit = misfitOf(host, needs)
   if (misfit) return misfit
@@ -9,7 +9,10 @@ export function refusalOf(host: HostView, needs: AppNeeds): string | null {
   return host.declines.has(needs.app) ? 'it says that it cannot take this app now' : null
 }
 
-/** Why what runs there has to leave. A host that is stale, or that declines an app, keeps what it has. */
+/**
+ * Why instances of an app have to leave a host; null if they may stay. A host that is stale, or that declines the app,
+ * keeps what it has.
+ */
 export function misfitOf(host: HostView, needs: AppNeeds): string | null {
   if (host.isDraining) return 'it is draining'
   const missing = needs.labels.filter((label) => !host.labels.has(label))

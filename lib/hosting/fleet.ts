@@ -10,13 +10,13 @@ import type { PlacerView } from './placer.js'
 import type { Release } from './release.js'
 import { verdictsOn } from './verdicts.js'
 
-/** A host, as its record says. */
+/** A host, as its record describes it. */
 export interface KnownHost extends HostView {
   name: string
   instance: Instance
 }
 
-/** An instance of an app, as its record and the host's word in it say. */
+/** An instance of an app, as its record and the host's signature in it describe it. */
 export interface KnownInstance {
   app: string
   host: string
@@ -25,12 +25,12 @@ export interface KnownInstance {
   instance: Instance
 }
 
-/** The tags of a host's record: a name, labels, and what it has. */
+/** What the tags of a host's record say: its name, its labels, and its resources. */
 export interface HostTraits {
   name: string
   labels: readonly string[]
   platform: string
-  /** Bytes; 0 if it does not count them. */
+  /** The memory for apps in bytes; 0 if it is not limited. */
   memory: number
   drivers: readonly string[]
 }
@@ -47,7 +47,10 @@ export function tagsOf({ name, labels, platform, memory, drivers }: HostTraits):
   ]
 }
 
-/** The hosts that are listed and may run apps. In an open registry anybody may register under their role. */
+/**
+ * The listed hosts that have the right to run apps. It is checked here, because in an open registry anybody may
+ * register under the role of hosts.
+ */
 export function hostsOf({ directory, statements, membership }: Replica): KnownHost[] {
   const instances = directory.resolve(HOST_ROLE, ALL, 'all')
   const apps = statements.list(APP)
@@ -74,7 +77,7 @@ export function hostsOf({ directory, statements, membership }: Replica): KnownHo
     })
 }
 
-/** The instances of an app that are listed, of all releases that are kept. */
+/** The listed instances of an app, of all releases that are kept. */
 export function instancesOf(directory: Directory, app: AppStatement): KnownInstance[] {
   const versions = new Set([app.version, ...app.kept.map(({ version }) => version)])
   const found = directory.resolve(app.app, [...versions].join(' || '), 'all')
@@ -86,9 +89,9 @@ export function instancesOf(directory: Directory, app: AppStatement): KnownInsta
 }
 
 /**
- * What is wanted of an app, as placement takes it: of a release that has failed, the one before.
+ * What is wanted of an app, as placement takes it. If the wanted release has failed, that is the one before.
  *
- * @param release the document of what is to run, if it is known
+ * @param release the document of the release that is to run, if it is known
  */
 export function appViewOf(
   statement: AppStatement,
@@ -111,7 +114,7 @@ export function appViewOf(
   }
 }
 
-/** What a host knows just now; of its own instances it knows more than the directory. */
+/** What a host knows now. Of its own instances it knows more than the directory. */
 export function fleetOf(
   replica: Replica,
   own: { host: string; instances: readonly InstanceView[]; releases: Map<string, Release> },
@@ -154,7 +157,10 @@ function stateOf({ instance }: KnownInstance, isSteady: boolean): InstanceView['
   return isSteady ? 'passing' : 'starting'
 }
 
-/** Whether the deployer may deploy it, but not on a host with these labels. Who has lost the right altogether leaves it where it is. */
+/**
+ * Whether the deployer may deploy the app, but not on a host with these labels. If the deployer has lost the right
+ * altogether, the app stays where it is.
+ */
 function isDeclined({ app, issuer }: AppStatement, labels: ReadonlySet<string>, rights: Rights) {
   const kind = 'deploy'
   return rights.allows(issuer, { kind, app }) && !rights.allows(issuer, { kind, app, labels })

@@ -36,12 +36,15 @@ interface HostAgentEvents {
   notice: [notice: SeaportError]
 }
 
-/** Looks follow each other no closer, in ms: what changes at once is looked at once. */
+/** The least time between two looks, in ms, so that changes at the same time are handled together. */
 const PAUSE_MS = 50
-/** When something could not be fetched or started, it is tried again after this, in ms. */
+/** After what time something that could not be fetched or started is tried again, in ms. */
 const RETRY_MS = 2000
 
-/** Does this host's part of what placement decides: starts what is missing here, and stops what is too many. */
+/**
+ * Does this host's part of what placement decides. It starts instances that are missing here, and stops those that are
+ * too many.
+ */
 export class HostAgent extends EventEmitter<HostAgentEvents> {
   readonly #options: HostAgentOptions
   readonly #key: string
@@ -49,11 +52,11 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   readonly #judge: HostJudge
   readonly #instances = new Map<string, HostedInstance>()
   readonly #releases = new Map<string, Release>()
-  /** Instances of others that pass, and since when we see that. */
+  /** Passing instances of other hosts, with the time at which we first saw that. */
   readonly #passing = new Map<string, number>()
-  /** What is done for each app follows in its order. */
+  /** Runs the changes of each app one after the other. */
   readonly #queue = new KeyedQueue()
-  /** Changes that are under way, by what they are for. */
+  /** The changes that are under way, by their targets. */
   readonly #underWay = new Set<string>()
   readonly #stops: (() => void)[] = []
   #timer: NodeJS.Timeout | null = null
@@ -72,7 +75,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     this.#judge.on('notice', (notice) => this.emit('notice', notice))
   }
 
-  /** Why nothing is decided here yet, null if it is. */
+  /** Why nothing is decided here yet; null if it is. */
   get waitsFor(): string | null {
     return this.#waitsFor
   }
@@ -81,12 +84,12 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     return [...this.#instances.values()].map(({ status }) => status)
   }
 
-  /** What runs here of an app. */
+  /** The instances of an app on this host. */
   instancesOf(app: string): HostedInstance[] {
     return [...this.#instances.values()].filter(({ occupancy }) => occupancy.app === app)
   }
 
-  /** Finds again what ran when the host ended, and follows the registry from then on. */
+  /** Finds the instances again that ran when the host ended, and follows the registry from then on. */
   async start() {
     const { folder, replica } = this.#options
     for (const occupancy of await folder.kept()) {
@@ -106,7 +109,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     this.look()
   }
 
-  /** @param stopApps whether the apps end with the host. They go on otherwise, and the next process finds them */
+  /** @param stopApps whether the apps end with the host; otherwise they go on, and the next process finds them */
   async close(stopApps = false) {
     this.#isClosed = true
     this.#judge.close()
@@ -117,7 +120,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     await Promise.all(instances.map((one) => (stopApps ? one.stop() : one.leave())))
   }
 
-  /** Looks soon at what is to be done. */
+  /** Makes sure that there is a look within this time, in ms. */
   look(within = PAUSE_MS) {
     const dueAt = performance.now() + within
     if (this.#isClosed || dueAt >= this.#dueAt) return
@@ -130,7 +133,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     }, within)
   }
 
-  /** Has all of a release here: its document, and its bundle. */
+  /** Fetches a release: its document, and its bundle. */
   async fetch(hash: string, pusher?: string): Promise<Release> {
     const { replica, exchange, folder } = this.#options
     const hosts = hostsOf(replica).map(({ host }) => host)
@@ -162,19 +165,23 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
         this.look(Math.min(deadline - failingFor + 1, RETRY_MS))
       }
     }
-    // Whether others could try what failed here is seen again and again.
+    // A release failed here. Whether another host could try it may change without an event, so this is checked again
+    // and again.
     if (view.apps.some(({ failedOn }) => failedOn?.has(this.#key))) this.look(RETRY_MS)
     void this.#prune()
   }
 
-  /** Whether the right to run apps was taken from it. That nothing is known of it ends nothing: our copy may lack it. */
+  /**
+   * Whether this host has lost the right to run apps. If nothing is known of any right, our copy may only lack it, so
+   * that ends nothing.
+   */
   #isPutOut(): boolean {
     const { grants } = this.#options.replica.membership
     const isKnown = grants.statementsAbout(this.#key).length > 0
     return isKnown && !grants.allows(this.#key, { kind: 'host' })
   }
 
-  /** Who may not run apps any more has none. */
+  /** Stops all apps, because this host may not run any. */
   #endAll() {
     this.#waitsFor = 'this host was not granted the right to run apps'
     for (const { occupancy } of this.#instances.values()) {
@@ -253,7 +260,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     this.emit('instance', instance.status)
   }
 
-  /** What no kept release and no instance needs is deleted. */
+  /** Deletes what no kept release and no instance needs. */
   async #prune() {
     const { replica, folder } = this.#options
     if (this.#underWay.size > 0 || !replica.isSynced || replica.registrars.length === 0) return

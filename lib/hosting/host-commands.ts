@@ -16,8 +16,8 @@ export interface HostReport {
 }
 
 /**
- * What a host can be told. In an open registry anybody may call; so each asks by itself whether the caller may deploy
- * the app, on a host with these labels. No right to consume or to call is enough.
+ * The commands of a host. In an open registry anybody may call them, so each checks by itself whether the caller may
+ * deploy the app on a host with these labels. No right to consume or to call is enough.
  */
 export function hostCommands(
   agent: HostAgent,
@@ -34,7 +34,7 @@ export function hostCommands(
     )
   }
   return {
-    /** Fetches a release, from the caller or whoever has it. */
+    /** Fetches a release, from the caller or from others that have it. */
     fetch: async (data, context) => {
       const app = check(data, context)
       const hash = hashIn(data)

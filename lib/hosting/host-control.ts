@@ -17,7 +17,7 @@ export interface HostControlOptions extends Omit<MemberOptions, 'registryPublicK
   verb: string
   /** How long to look for hosts, in ms. */
   timeout: number
-  /** The hosts that are known now. */
+  /** The known hosts. */
   hosts: () => readonly KnownHost[]
 }
 
@@ -34,7 +34,7 @@ export class HostControl {
     this.#options = options
   }
 
-  /** What a host has to say, within a second. Never rejects. */
+  /** Asks a host for its report, and waits for a second. Never rejects. */
   async ask(host: KnownHost): Promise<HostAnswer> {
     try {
       const entry = await this.#open()
@@ -47,13 +47,21 @@ export class HostControl {
     }
   }
 
-  /** Has a host fetch a release, from us or from whoever has it. @throws what the host throws */
+  /**
+   * Asks a host to fetch a release, from us or from others that have it.
+   *
+   * @throws the error of the host
+   */
   async fetch(host: string, app: string, release: string): Promise<unknown> {
     const entry = await this.#open()
     return entry.send('fetch', { app, release }, { instance: host, timeout: FETCH_MS })
   }
 
-  /** The document of a release, from any host. @throws NO_INSTANCE */
+  /**
+   * Fetches the document of a release from any host.
+   *
+   * @throws NO_INSTANCE
+   */
   async release(app: string, hash: string): Promise<Release> {
     const entry = await this.#open()
     for (const { host } of this.#options.hosts()) {
@@ -65,7 +73,7 @@ export class HostControl {
     throw SeaportError.NO_INSTANCE(`no host that has the release of ${app} answers`)
   }
 
-  /** Lines of the logs of an app, from each host. */
+  /** Yields lines of the logs of an app, from all hosts. */
   async logs(
     app: string,
     terms: LogTerms

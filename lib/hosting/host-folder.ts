@@ -6,7 +6,7 @@ import { removeSealed, seal, unpack } from './bundle/unpack.js'
 import { type Occupancy, occupancyOf } from './hosted-instance.js'
 import { decodeRelease, type Release } from './release.js'
 
-/** What a host keeps on its disk: chunks and releases, unpacked bundles, and a folder for each instance. */
+/** The folder of a host: chunks and releases, unpacked bundles, and a folder for each instance. */
 export class HostFolder {
   readonly store: ChunkStore
   readonly #dir: string
@@ -32,13 +32,15 @@ export class HostFolder {
     return all.filter((kept) => kept !== null)
   }
 
-  /** A release that is here, null if it is not. */
+  /** A release that is stored here; null if it is not. */
   async release(hash: string): Promise<Release | null> {
     const bytes = await this.store.read(hash)
     return bytes && hashOf(bytes) === hash ? decodeRelease(bytes) : null
   }
 
-  /** The folder of a bundle, all of whose chunks are here. It is unpacked once for all its instances. */
+  /**
+   * The folder of an unpacked bundle, all chunks of which have to be here. It is unpacked once for all its instances.
+   */
   bundle(list: string, entries: readonly ChunkEntry[]): Promise<string> {
     const unpacking = this.#unpacking.get(list) ?? this.#unpack(list, entries)
     this.#unpacking.set(list, unpacking)
@@ -54,7 +56,7 @@ export class HostFolder {
     return folder
   }
 
-  /** Deletes what no kept release needs: bundles by the hash of their list, and chunks. */
+  /** Deletes bundles and chunks that none of these releases needs. `list` is the hash of a bundle's list. */
   async prune(releases: readonly { hash: string; list: string }[]) {
     const lists = new Set(releases.map(({ list }) => list))
     await this.store.retain([...lists, ...releases.map(({ hash }) => hash)])

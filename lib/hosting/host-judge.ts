@@ -16,29 +16,29 @@ export interface HostJudgeOptions {
 }
 
 interface HostJudgeEvents {
-  /** Something was written, or could not be. */
+  /** A verdict was written, or could not be. */
   done: []
   notice: [notice: SeaportError]
 }
 
-/** Something that could not be started. */
+/** An instance that could not be started. */
 interface Trouble {
   app: string
   release: string
-  /** When it was tried first and last, by a clock that only goes forward. */
+  /** When it was tried first and last, by a monotonic clock. */
   since: number
   last: number
   why: string
 }
 
-/** When a verdict could not be written, it is tried again after this, in ms. */
+/** After what time a verdict that could not be written is tried again, in ms. */
 const RETRY_MS = 2000
 
-/** Signs what becomes of releases on this host. */
+/** Signs verdicts on what becomes of releases on this host. */
 export class HostJudge extends EventEmitter<HostJudgeEvents> {
   readonly #options: HostJudgeOptions
   readonly #key: string
-  /** What could not be started, by its place. */
+  /** Instances that could not be started, by app and slot. */
   readonly #troubles = new Map<string, Trouble>()
   readonly #underWay = new Set<string>()
   #isClosed = false
@@ -49,7 +49,7 @@ export class HostJudge extends EventEmitter<HostJudgeEvents> {
     this.#key = toHex(options.keyPair.publicKey)
   }
 
-  /** An instance could not be started. */
+  /** Called when an instance could not be started. */
   troubled({ app, slot, release }: { app: string; slot: number; release: string }, error: Error) {
     const known = this.#troubles.get(`${app} ${slot}`)
     const last = performance.now()
@@ -57,7 +57,7 @@ export class HostJudge extends EventEmitter<HostJudgeEvents> {
     this.#troubles.set(`${app} ${slot}`, { app, release, since, last, why: error.message })
   }
 
-  /** It was started. */
+  /** Called when an instance was started. */
   started({ app, slot }: { app: string; slot: number }) {
     this.#troubles.delete(`${app} ${slot}`)
   }

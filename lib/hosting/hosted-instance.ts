@@ -12,7 +12,7 @@ import { AppLog } from './app-log.js'
 import type { Driver } from './driver/driver.js'
 import type { Release } from './release.js'
 
-/** Which instance it is. Kept on the disk, so that the host finds it again. */
+/** Which instance it is. This is stored on the disk, so that the host finds it again. */
 export interface Occupancy {
   app: string
   slot: number
@@ -26,12 +26,12 @@ export interface HostedInstanceOptions extends Occupancy {
   release: Release
   /** The folder of its bundle. */
   bundle: string
-  /** Its own folder, with its key, its log and its data. */
+  /** The instance's own folder, with its key, its log and its data. */
   folder: string
-  /** Bytes that it may use; 0 for no limit. */
+  /** The memory that it may use, in bytes; 0 for no limit. */
   memory: number
   driver: Driver
-  /** Who signs that it is an instance of the app. */
+  /** The key pair of the host, which signs that it is an instance of the app. */
   host: KeyPair
   hostName: string
   member: MemberOptions & { registryPublicKey: Buffer; dir: string }
@@ -46,7 +46,7 @@ export interface InstanceStatus extends Occupancy {
   /** The instance's public key, hex. */
   key: string
   state: InstanceState
-  /** Why it does not pass, and the last lines of its output if it ends again and again. */
+  /** Why it does not pass, with the last lines of its output if it keeps ending. */
   reason: string | null
   pid: number | null
   /** How often its program has ended by itself since the host was started. */
@@ -67,7 +67,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
   readonly occupancy: Occupancy
   readonly release: Release
 
-  /** What it has written. */
+  /** The log of its output. */
   readonly log: AppLog
 
   readonly #options: HostedInstanceOptions
@@ -150,7 +150,11 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     }
   }
 
-  /** Finds the program running, or starts it, and keeps it running. @throws STORAGE_FAILED */
+  /**
+   * Finds the running program, or starts it, and keeps it running.
+   *
+   * @throws STORAGE_FAILED
+   */
   async start() {
     const { folder } = this.#options
     await mkdir(join(folder, DATA_FOLDER), { recursive: true, mode: PRIVATE_FOLDER })
@@ -160,7 +164,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     if (!this.#isEnding) this.#program.start()
   }
 
-  /** Withdraws it, lets its streams end, and ends the program. */
+  /** Withdraws it from the registry, lets its streams end, and ends the program. */
   async stop() {
     this.#isEnding = true
     this.emit('change')
@@ -170,7 +174,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     await replaceFile(join(this.#options.folder, OCCUPANCY_FILE), 'null')
   }
 
-  /** Withdraws it, and lets the program run: the next process of the host finds it. */
+  /** Withdraws it from the registry, and lets the program run. The host's next process finds it. */
   async leave() {
     this.#isEnding = true
     await this.#service?.destroy()
@@ -183,7 +187,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     this.#service?.drain()
   }
 
-  /** The last lines of its output, as they may be shown. */
+  /** The last lines of its output, made printable. */
   async #lastLines(): Promise<string[]> {
     await this.log.flush()
     const lines = await this.log.lines({ count: LAST_LINES, since: this.occupancy.createdAt })
@@ -200,7 +204,10 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     this.emit('change')
   }
 
-  /** Into the registry, once it passes; its record says from then on how it is. Another port is another registration. */
+  /**
+   * Registers the instance once it passes. From then on its record tells its health. If its port has changed it is
+   * registered anew.
+   */
   async #register() {
     const { app, slot, hash } = this.occupancy
     const { host, member, release, drainTimeout, checkInterval } = this.#options
@@ -238,7 +245,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
   }
 }
 
-/** What ran in the folder of an instance when the host ended; null if nothing did. */
+/** The instance that ran in a folder when the host ended; null if none did. */
 export async function occupancyOf(folder: string): Promise<Occupancy | null> {
   try {
     const { app, slot, hash, createdAt } = JSON.parse(
@@ -250,7 +257,7 @@ export async function occupancyOf(folder: string): Promise<Occupancy | null> {
   }
 }
 
-/** Its key stays the same for as long as the host keeps its folder. */
+/** The instance's key. It is made once, and stays the same as long as the host keeps the folder. */
 async function keepKey(file: string): Promise<KeyPair> {
   const known = await readFile(file, 'utf8').catch(() => null)
   if (known !== null) return KeyPair(known)
@@ -259,14 +266,17 @@ async function keepKey(file: string): Promise<KeyPair> {
   return KeyPair(seed)
 }
 
-/** A crash leaves the old content or the new one. */
+/** Replaces a file so that a crash leaves either the old content or the new one. */
 async function replaceFile(file: string, text: string) {
   const draft = `${file}.new`
   await writeFile(draft, text, { mode: PRIVATE_FILE })
   await rename(draft, file)
 }
 
-/** Names its groups of processes, of `a-z 0-9 -`. Two hosts on one machine must not end each other's. */
+/**
+ * The name of its cgroups, of `a-z 0-9 -`. It contains the host, because two hosts on one machine must not end each
+ * other's groups.
+ */
 function nameOf(host: string, app: string, slot: number): string {
   return `${host.slice(0, 16)}-${Buffer.from(app).toString('hex').slice(0, 70)}-${slot}`
 }

@@ -1,6 +1,9 @@
 import { nearest } from '../messaging/nearest.js'
 
-/** As much of JSON Schema as the app file needs. `title` says what a value has to be: `a number from 0 to 65535`. */
+/**
+ * The part of JSON Schema that the app file needs. Here `title` says what a value has to be, as in `a number from 0 to
+ * 65535`.
+ */
 export interface JsonSchema {
   title?: string
   description?: string
@@ -8,17 +11,17 @@ export interface JsonSchema {
   enum?: readonly unknown[]
   anyOf?: readonly JsonSchema[]
   default?: unknown
-  // Of objects.
+  // For objects.
   properties?: Readonly<Record<string, JsonSchema>>
   required?: readonly string[]
   additionalProperties?: false | JsonSchema
   propertyNames?: { pattern: string }
   maxProperties?: number
-  // Of arrays.
+  // For arrays.
   items?: JsonSchema
   minItems?: number
   maxItems?: number
-  // Of texts and numbers.
+  // For texts and numbers.
   pattern?: string
   minLength?: number
   maxLength?: number
@@ -27,9 +30,9 @@ export interface JsonSchema {
 }
 
 /**
- * What is wrong with a value, as one sentence, or null.
+ * What is wrong with a value, as one sentence; null if nothing is.
  *
- * @param path where the value is, as in `place.memory`; '' for the whole
+ * @param path where the value is, as in `place.memory`; '' for the whole document
  */
 export function fault(schema: JsonSchema, value: unknown, path = ''): string | null {
   if (schema.properties && isObject(value)) return faultOfFields(schema, value, path)
@@ -80,7 +83,7 @@ function isNumber({ type, minimum, maximum }: JsonSchema, value: number): boolea
 }
 
 function isText({ pattern, minLength, maxLength }: JsonSchema, value: string): boolean {
-  // A schema counts characters, of which some take two of a string's units.
+  // JSON Schema counts characters, and a string's `length` counts code units.
   const length = [...value].length
   return (
     isWithin(length, minLength, maxLength) &&

@@ -20,19 +20,19 @@ export interface JudgingTerms {
   attempts: readonly Attempt[]
   /** How long an instance may take until it passes, in ms. */
   deadline: number
-  /** What this host has said of the release already. */
+  /** The verdict that this host has given on the release already; null if none. */
   said: Judgement | null
   /** Ms since 1970. */
   now: number
 }
 
-/** After so many times its deadline, a host that could have tried the release as well is waited for no more. */
+/** After this many deadlines another host that could try the release is not waited for any longer. */
 const PATIENCE = 2
 
 /**
- * What this host has to say of the release that is to run, if it is neither complete nor said already. It fails here when
- * an instance keeps ending, or does not pass within the deadline. It is complete when as many as wanted pass; the
- * best-ranked host that has one says so.
+ * The verdict of this host on the release that is to run; null if it has nothing new to say. The release has failed
+ * here when an instance keeps ending, or does not pass within the deadline. It is complete when as many instances as
+ * are wanted pass; the best-ranked host among theirs says so.
  */
 export function judge(terms: JudgingTerms): Judgement | null {
   const { app, view, attempts, deadline, said, now } = terms
@@ -57,7 +57,7 @@ export function judge(terms: JudgingTerms): Judgement | null {
   return judged(app, { outcome, isLast: isOnlyOne(terms), at: now, why: failed.why })
 }
 
-/** Whether as many as wanted pass for steady, and it is this host that says so. */
+/** Whether as many instances as are wanted pass steadily, and it is this host that has to say so. */
 function isComplete({ host, app, view }: JudgingTerms, all: readonly InstanceView[]): boolean {
   const passing = all.filter(({ state }) => state === 'passing')
   const refused = refusals({ ...view, instances: [] }, app)
@@ -67,7 +67,7 @@ function isComplete({ host, app, view }: JudgingTerms, all: readonly InstanceVie
   return having[0]?.host === host
 }
 
-/** Whether no other host could try it. */
+/** Whether no other host could try the release. */
 function isOnlyOne({ host, app, view }: JudgingTerms): boolean {
   const refused = refusals(view, app)
   return !view.hosts.some((one) => one.host !== host && !refused.has(one.host))

@@ -12,24 +12,28 @@ export interface LogLines {
 
 /** Which lines of logs are wanted. */
 export interface LogTerms {
-  /** The last so many of each instance. */
+  /** How many lines of each instance; the last ones. */
   lines?: number
-  /** Goes on with new ones. */
+  /** Whether to go on with new lines. */
   follow?: boolean
-  /** None from before, in ms since 1970. */
+  /** Leaves out lines from before this time, in ms since 1970. */
   since?: number
-  /** Of this place of each host alone. */
+  /** Only lines of the instance with this number on each host. */
   slot?: number | undefined
 }
 
 /** How often new lines are sent, and new instances are looked for, in ms. */
 const FOLLOW_MS = 200
 const MAX_LINES = 10_000
-/** Characters of one message, and of what waits for a reader that is slow: older lines are dropped. */
+/** The most characters of one message, and of all lines that wait for a slow reader. Older lines are dropped. */
 const MAX_BATCH = 64 * 1024
 const MAX_WAITING = 2 ** 20
 
-/** What the instances of an app on this host have written, and what they write. @param terms from outside */
+/**
+ * Yields lines that the instances of an app on this host have written, and those that they write.
+ *
+ * @param terms come from outside, and are checked here
+ */
 export async function* linesOf(
   agent: HostAgent,
   app: string,
@@ -48,7 +52,7 @@ export async function* linesOf(
         ) {
           continue
         }
-        // Of one that came later everything is new.
+        // Of an instance that came later every line is new.
         const one = await Followed.begin(instance, options)
         followed.set(instance, one)
       }
@@ -77,7 +81,7 @@ class Followed {
     return one
   }
 
-  /** All that waits, in pieces that make one message each. */
+  /** Takes the lines that wait, in pieces of one message each. */
   *take(): Generator<LogLine[], void, void> {
     const lines = this.#waiting
     this.#waiting = []

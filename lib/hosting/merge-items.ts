@@ -4,8 +4,8 @@ interface Source<T> {
 }
 
 /**
- * Items of several sources, as they come. A source that fails has nothing more to tell, and the others go on. Leaving the
- * loop ends all.
+ * Yields the items of several sources as they come. A source that fails counts as ended, and the others go on. Leaving
+ * the loop ends all.
  */
 export async function* mergeItems<T>(
   sources: readonly Source<T>[]

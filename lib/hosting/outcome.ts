@@ -1,7 +1,7 @@
 import type { AppRelease, AppStatement } from '../registry/trust/app-statement.js'
 import type { Verdict } from '../registry/trust/verdict.js'
 
-/** That a release did not come to run on a host. */
+/** The failure of a release on a host. */
 export interface Failure {
   /** The host's key, hex. */
   host: string
@@ -10,30 +10,30 @@ export interface Failure {
   why: string
 }
 
-/** What has become of a release. */
+/** A release, with what became of it. */
 export interface ReleaseOutcome extends AppRelease {
-  /** Whether as many instances as wanted once passed: what fails later fails by itself. */
+  /** Whether as many instances as were wanted once passed. After that a failure does not count against the release. */
   isComplete: boolean
   failures: Failure[]
-  /** Whether no host tries it any more: it failed on two, or on the only one that could. */
+  /** Whether no host tries it any more, because it failed on two hosts or on the only one that could run it. */
   hasFailed: boolean
 }
 
 /** What hosts run of an app. */
 export interface AppOutcome {
-  /** What is wanted, or the release before where that has failed. */
+  /** The wanted release, or an earlier one if that has failed. */
   current: ReleaseOutcome
   wanted: ReleaseOutcome
-  /** Hosts on which the current one failed; others have still to try it. */
+  /** Hosts on which the current release failed. Others may still try it. */
   failedOn: ReadonlySet<string>
 }
 
 /**
- * What an update came to, which all hosts compute alike from the same verdicts. A release that failed on two hosts, or on
- * the only one that could run it, is given up, and the latest one before it that did not fail runs in its place. Where
- * there is none, the wanted one is tried on.
+ * The outcome of an update, which all hosts compute alike from the same verdicts. A release that failed on two hosts,
+ * or on the only one that could run it, is given up. The latest release before it that did not fail runs in its place.
+ * If there is none, the wanted one is still tried.
  *
- * @param verdicts of hosts that may run this app
+ * @param verdicts the verdicts of hosts that may run this app
  */
 export function outcomeOf(app: AppStatement, verdicts: readonly Verdict[]): AppOutcome {
   const [wanted, ...kept] = releasesWithOutcomes(app, verdicts)

@@ -2,32 +2,35 @@
 export interface HostView {
   /** Its public key, hex. */
   host: string
-  /** `region=eu`, each. */
+  /** Labels as in `region=eu`. */
   labels: ReadonlySet<string>
   /** As in `linux-x64`: Node's `process.platform` and `process.arch`. */
   platform: string
   drivers: ReadonlySet<string>
-  /** Bytes it gives to apps; `Infinity` if it does not count them. */
+  /** The memory that it gives to apps, in bytes; `Infinity` if it is not limited. */
   memory: number
-  /** Whether it is to be emptied. */
+  /** Whether it is being drained: its apps move to other hosts. */
   isDraining: boolean
   /** Whether its lease was lost in an outage of our own network: it is waited for, and given nothing new. */
   isStale: boolean
-  /** Apps that it cannot take now, by its own word, as its disk is full or they keep failing there. */
+  /** Apps that it declines now, because its disk is full or they keep failing there. */
   declines: ReadonlySet<string>
 }
 
 /** What an app needs of a host. */
 export interface AppNeeds {
   app: string
-  /** `region=eu`, each: those of its app file, and those that its deployer's grant is bound to. */
+  /**
+   * Labels that the host has to have, as in `region=eu`: those of its app file, and those that its deployer's grant is
+   * bound to.
+   */
   labels: readonly string[]
-  /** Where its native programs run; null for everywhere. */
+  /** The platforms that its native programs run on; null for all. */
   platforms: readonly string[] | null
   driver: string
-  /** Bytes that one instance of it reserves. */
+  /** The memory that one instance reserves, in bytes. */
   memory: number
-  /** Hosts on which its release failed: what they have of it ends, and they are given no more. */
+  /** Hosts on which its release failed. Their instances of it end, and they get no more. */
   failedOn?: ReadonlySet<string>
 }
 
@@ -35,11 +38,11 @@ export interface AppNeeds {
 export interface AppView extends AppNeeds {
   /** How many instances; `all` is one on each host that can have it. */
   instances: number | 'all'
-  /** The hash of what is to run. */
+  /** The hash of the release that is to run. */
   release: string
-  /** Whether as many as wanted of the release once passed. */
+  /** Whether as many instances of the release as are wanted once passed. */
   isComplete?: boolean
-  /** How many more than `instances` may run while some are replaced. Default 1. */
+  /** How many more than `instances` may run while some are replaced. Default: 1. */
   surge?: number
   /** Whether two must never run at once: the old one ends before the new one starts, and a better host takes nothing over. */
   isSingle?: boolean
@@ -49,16 +52,19 @@ export interface InstanceView {
   app: string
   /** The host's key, hex. */
   host: string
-  /** Which of the host's places for this app it has, from 0. */
+  /** Its number among the host's instances of this app, from 0. */
   slot: number
   release: string
-  /** `passing`: its check passes, for as long as its release calls steady. `ending`: it drains, and takes nobody's place. */
+  /**
+   * `passing`: its check has passed for the `steady` time of its release. `ending`: it drains, and does not count as
+   * one that is wanted.
+   */
   state: 'starting' | 'passing' | 'failing' | 'ending'
-  /** Bytes that it reserved; default: what its app needs. */
+  /** The memory that it reserved, in bytes. Default: what its app needs. */
   memory?: number
 }
 
-/** The directory, as far as placement goes. Instances on hosts that are not listed count for nothing. */
+/** The part of the directory that placement needs. Instances on hosts that are not listed are ignored. */
 export interface PlacementView {
   hosts: readonly HostView[]
   apps: readonly AppView[]

@@ -3,12 +3,16 @@ import type { AppView, HostView, InstanceView, PlacementView } from './placement
 import type { Ranks } from './ranks.js'
 import { Room } from './room.js'
 
-/** Stands in each release: hosts of another version do not decide about it. */
+/**
+ * The version of the placement rules. Each release names it, and hosts with another version do not decide about that
+ * release.
+ */
 export const PLACEMENT_VERSION = 1
 
 /**
- * What a host does: starts what is missing, what has to leave its place or its release (`leaving`), or what has a better
- * place here (`better`); and stops what is too many (`surplus`) or has no app (`removed`).
+ * One change that a host has to make. It starts an instance that is missing, that replaces one which has to leave its
+ * host or its release (`leaving`), or that has a better place here (`better`). It stops an instance that is too many
+ * (`surplus`), that has to leave, or whose app is gone (`removed`).
  */
 export interface Change {
   action: 'start' | 'stop'
@@ -29,33 +33,37 @@ export interface Placement {
 interface Holding {
   app: AppView
   wanted: number
-  /** At the right release, on hosts that may have them; best place first. */
+  /** Instances of the right release on hosts that may have them, the best place first. */
   staying: Placed[]
-  /** The others, those to be ended first at the end. */
+  /** The other instances, those that are to end first at the end. */
   leaving: InstanceView[]
-  /** Those that failed, and of an app for all hosts those on hosts that may not have it: they end at once. */
+  /**
+   * Instances that end at once: those on hosts where the release failed, and for an app on all hosts those on hosts
+   * that may not have it.
+   */
   unfit: InstanceView[]
-  /** How many drain. */
+  /** How many instances drain. */
   ending: number
 }
 
-/** An instance or a place, and how good it is: all hosts are taken once before any is taken twice. */
+/** A place, with its instance or free, and how good it is. All hosts are used once before any is used twice. */
 interface Placed {
   host: string
   /** How many of the app the host has before this one. */
   depth: number
-  /** The host's place in the app's order. */
+  /** The host's rank for the app. */
   order: number
   instance: InstanceView | null
 }
 
 /**
- * Decides what all hosts do next. Nobody schedules and nobody is elected: each host computes this from what it knows
- * and does its own part. What it returns depends on nothing but its arguments, in whatever order they are.
+ * Decides what all hosts do next. There is no scheduler and no election: each host computes this from what it knows,
+ * and does its own part. The result depends only on the arguments, and not on their order.
  *
- * What runs in a place that it may have stays there, unless a better place is free and nothing else is to be done; so
- * a host that leaves moves only what it had. The order of places is a rendezvous order, so hosts that see the same end
- * at the same placement whatever came before, if memory suffices. Each move goes to a better place, so it ends.
+ * An instance stays where it may be, unless a better place is free and nothing else is to be done. So when a host
+ * leaves, only its own instances move. The order of places comes from rendezvous hashing, so if memory suffices, hosts
+ * that see the same come to the same placement whatever was before. Each move goes to a better place, so the moves come
+ * to an end.
  */
 export function place(view: PlacementView, ranks: Ranks): Placement {
   const hosts = new Map(view.hosts.map((host) => [host.host, host]))
@@ -74,7 +82,7 @@ export function place(view: PlacementView, ranks: Ranks): Placement {
     if (starts.length + stops.length === 0 && decision.isAtRest) calm.push(decision.holding)
     changes.push(...starts, ...stops)
   }
-  // Better places are given last, from the memory that nobody needs.
+  // Moves to better places come last, with the memory that nothing else needs.
   for (const holding of calm) changes.push(...new Decision(hosts, ranks, room, holding).moves())
   const known = new Set(apps.map(({ app }) => app))
   for (const [app, present] of instances) {
@@ -84,7 +92,7 @@ export function place(view: PlacementView, ranks: Ranks): Placement {
   return { changes, unplaced }
 }
 
-/** Why each host has no place for an app, for people; hosts that have one are not listed. */
+/** Why hosts have no place for an app, for people to read. Hosts that have one are not listed. */
 export function refusals(view: PlacementView, app: AppView): Map<string, string> {
   const room = new Room(view.hosts, view.instances, view.apps)
   const found = new Map<string, string>()
@@ -95,7 +103,7 @@ export function refusals(view: PlacementView, app: AppView): Map<string, string>
   return found
 }
 
-/** What becomes of one app. */
+/** The decision about one app. */
 class Decision {
   readonly holding: Holding
   readonly #hosts: ReadonlyMap<string, HostView>
@@ -116,26 +124,26 @@ class Decision {
     return hasOnlyThem && staying.every(({ instance }) => this.#passes(instance))
   }
 
-  /** Starts what is missing, and beyond that as much of what has to leave as the surge lets. */
+  /** Starts what is missing, and as many replacements of instances that have to leave as the surge allows. */
   starts(): { starts: Change[]; missing: number } {
     const { app, wanted, staying, leaving, unfit, ending } = this.holding
     if (app.isSingle && ending + unfit.length > 0) return { starts: [], missing: 0 }
     const held = staying.length + leaving.length
     const missing = Math.max(0, wanted - held)
     const surge = leaving.length > 0 && !app.isSingle ? (app.surge ?? 1) : 0
-    // What drains runs still, so it counts as one more; but what is missing waits for none.
+    // An instance that drains still runs, so it counts towards the surge. What is missing does not wait for it.
     const replaced = Math.max(missing, wanted + surge - held - ending)
     const places = this.#freePlaces(Math.min(wanted - staying.length, replaced))
     const starts = places.map((at, i) => this.#start(at, i < missing ? 'missing' : 'leaving'))
     return { starts, missing: Math.max(0, missing - places.length) }
   }
 
-  /** Stops what is too many, the worst first, once as many as wanted pass without it. */
+  /** Stops what is too many, the worst first, if as many as wanted pass without it. */
   stops(): Change[] {
     const { app, wanted, staying, leaving, unfit } = this.holding
     const all = [...staying.map(instanceOf), ...leaving]
     const stops = unfit.map((one) => stop(one, 'leaving'))
-    // The place of a single instance has to be empty before another one takes it, and must exist.
+    // A single instance has to end before its successor starts. It is stopped only if there is a place for that one.
     if (app.isSingle && leaving.length > 0 && staying.length === 0 && wanted > 0) {
       const hasOther = this.#freePlaces(1, { isDry: true }).length > 0
       return hasOther ? [...stops, ...leaving.map((one) => stop(one, 'leaving'))] : stops
@@ -150,7 +158,7 @@ class Decision {
     return stops
   }
 
-  /** Starts one in a better place than the worst that is taken. */
+  /** Starts an instance in a better place than the worst one that is used. */
   moves(): Change[] {
     const { app, staying } = this.holding
     const worst = staying.at(-1)
@@ -158,7 +166,7 @@ class Decision {
     return this.#freePlaces(1, { better: worst }).map((at) => this.#start(at, 'better'))
   }
 
-  /** The best free places, which are taken by that. */
+  /** Takes the best free places. */
   #freePlaces(
     count: number,
     { isDry = false, better }: { isDry?: boolean; better?: Placed } = {}
@@ -192,7 +200,7 @@ class Decision {
     return view !== undefined && refusalOf(view, this.holding.app) === null
   }
 
-  /** Whether it counts as one that passes: what a stale host has may be gone. */
+  /** Whether an instance counts as passing. One on a stale host may be gone, so it does not. */
   #passes(instance: InstanceView | null): boolean {
     return instance?.state === 'passing' && this.#hosts.get(instance.host)?.isStale === false
   }
@@ -232,7 +240,7 @@ function holdingOf(
     }
   }
   staying.sort(byPlace)
-  // The one beside its successor goes first, so that the host has its memory back.
+  // An instance whose successor runs on the same host goes first, so that the host has its memory back.
   const isReplaced = ({ host }: InstanceView) => (depths.has(host) ? 1 : 0)
   leaving.sort(
     (a, b) => isReplaced(a) - isReplaced(b) || orderOf(a.host) - orderOf(b.host) || a.slot - b.slot

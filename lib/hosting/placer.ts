@@ -2,7 +2,7 @@ import { type Change, type Placement, place } from './placement.js'
 import type { HostView, InstanceView, PlacementView } from './placement-view.js'
 import { Ranks } from './ranks.js'
 
-/** What a host knows just now. `instances` has those that are being started, too, as far as their hosts say so. */
+/** What a host knows now. `instances` includes those that are being started, as far as their hosts say so. */
 export interface PlacerView extends PlacementView {
   /** Whether our copy of the directory is whole. */
   isSynced: boolean
@@ -14,14 +14,17 @@ export interface PlacerView extends PlacementView {
 
 /** In ms. */
 export interface PlacerTimings {
-  /** For how long the same other hosts must have been seen before the first decision. */
+  /** For how long the set of other hosts must have been the same before the first decision. */
   sameOthers: number
-  /** For how long a host is waited for whose lease a live registrar has lost, and the host of a single instance. */
+  /**
+   * For how long a host is waited for after a live registrar has lost its lease, and for how long if it had a single
+   * instance.
+   */
   lost: number
   lostSingle: number
   /** For how long nothing may have changed before a better host takes over. */
   quiet: number
-  /** How long an app is declined that keeps failing here, by how often it did. */
+  /** How long an app that keeps failing here is declined, by how often it failed. */
   declines: readonly number[]
 }
 
@@ -35,7 +38,7 @@ export interface PlacerOptions {
 export interface Decision {
   /** Our own part. */
   changes: Change[]
-  /** What is decided for all, for `status`; null while nothing is decided. */
+  /** The decisions for all hosts, for `app status`; null while nothing is decided. */
   placement: Placement | null
   /** Why nothing is decided, as people read it. */
   waitsFor: string | null
@@ -59,21 +62,22 @@ interface Ghost {
 }
 
 /**
- * When a host acts on what `place` decides for all: not before it knows enough, nor for those who may only be late.
- * It has no clock: whoever holds it calls `look` when something has changed, or when it was told to look again.
+ * Decides when a host acts on what `place` decides for all hosts. It waits until the host knows enough, and for other
+ * hosts that may only be late. It has no timer: its user calls `look` when something has changed, and at the time that
+ * the last look has named.
  */
 export class Placer {
   readonly #host: string
   readonly #timings: PlacerTimings
   readonly #ghosts = new Map<string, Ghost>()
-  /** Of the hosts, and of each app: what was seen, and since when. */
+  /** What was seen of the hosts and of each app, and since when it is the same. */
   readonly #seen = new Map<string, { mark: string; since: number }>()
   readonly #failures = new Map<string, { count: number; until: number }>()
   #ranks: Ranks | undefined
   #last: PlacerView | null = null
   /** Whether the same others were seen for long enough, since we are synced and there is a registrar. */
   #isSettled = false
-  /** Since when that is so. */
+  /** Since when we are synced and there is a registrar; null if that is not so. */
   #informedAt: number | null = null
 
   constructor({ host, timings = {} }: PlacerOptions) {
@@ -81,12 +85,15 @@ export class Placer {
     this.#timings = { ...TIMINGS, ...timings }
   }
 
-  /** Apps that this host takes none of just now: its record has to say so, for the others to place them elsewhere. */
+  /** Apps that this host declines now. Its record has to name them, so that others place them elsewhere. */
   declines(now: number): Set<string> {
     return new Set([...this.#failures].flatMap(([app, { until }]) => (until > now ? [app] : [])))
   }
 
-  /** What was started here for another reason than that it was missing keeps failing, and was stopped. */
+  /**
+   * Called when an instance was stopped because it keeps failing, and had been started here as a replacement or for a
+   * better place.
+   */
   failed(app: string, now: number) {
     const count = (this.#failures.get(app)?.count ?? 0) + 1
     const { declines } = this.#timings
@@ -94,7 +101,7 @@ export class Placer {
     this.#failures.set(app, { count, until: now + wait })
   }
 
-  /** What was started here passes. */
+  /** Called when an instance that was started here passes. */
   passed(app: string) {
     this.#failures.delete(app)
   }
@@ -131,7 +138,7 @@ export class Placer {
     }
   }
 
-  /** Why nothing may be decided yet. */
+  /** Why nothing may be decided yet; null if it may. */
   #waitsFor(view: PlacerView, now: number): string | null {
     const wait = (why: string) => {
       this.#isSettled = false
@@ -154,7 +161,7 @@ export class Placer {
     return null
   }
 
-  /** Remembers who is gone since the last look, and what has changed. */
+  /** Notes which hosts have gone since the last look, and what has changed. */
   #follow(view: PlacerView, now: number) {
     const known = new Set(view.hosts.map(({ host }) => host))
     for (const former of this.#last?.hosts ?? []) {
@@ -181,7 +188,7 @@ export class Placer {
     }
   }
 
-  /** With those who are waited for, though they are not listed any more. */
+  /** The view together with the hosts that are waited for although they are not listed any more. */
   #withGhosts(view: PlacerView, now: number): PlacementView {
     const hosts = view.hosts.map((host) =>
       host.host === this.#host
@@ -199,8 +206,9 @@ export class Placer {
   }
 
   /**
-   * Two hosts that see different things may each find that a single instance is theirs. So who has just come to know the
-   * others waits as long as for a lost host, of whom it may not have heard, and everybody for what is on its way.
+   * Whether this host may start a single instance. Two hosts that see different things may each find that it is theirs.
+   * So a host that has just come to know the others waits as long as for a lost host, which it may not have heard of,
+   * and every host waits for news that may be on its way.
    */
   #mayStartSingle({ mayStartSingle = false }: PlacerView, app: string, now: number): boolean {
     const { sameOthers, lostSingle } = this.#timings
@@ -213,7 +221,7 @@ export class Placer {
     return names.every((name) => this.#left(name, time, now) <= 0)
   }
 
-  /** When something may be decided otherwise though nothing has changed. */
+  /** After what time a decision may be different although nothing has changed, in ms; null for never. */
   #again(isHeldBack: boolean, now: number): number | null {
     const { quiet, lost, lostSingle, sameOthers } = this.#timings
     const ends = [...this.#ghosts.values()].flatMap(({ since }) => [
@@ -221,7 +229,7 @@ export class Placer {
       since + lostSingle
     ])
     for (const { until } of this.#failures.values()) ends.push(until)
-    // What is held back becomes due when the last of what has changed is old enough.
+    // Changes that are held back become due when the latest news is old enough.
     if (isHeldBack) {
       for (const { since } of this.#seen.values()) ends.push(since + sameOthers, since + quiet)
       ends.push((this.#informedAt ?? now) + lostSingle)
@@ -234,7 +242,7 @@ export class Placer {
     if (this.#seen.get(name)?.mark !== mark) this.#seen.set(name, { mark, since: now })
   }
 
-  /** How long until something has been the same for so long, in ms. */
+  /** How long until something has been the same for a time, in ms. */
   #left(name: string, time: number, now: number): number {
     return (this.#seen.get(name)?.since ?? now) + time - now
   }

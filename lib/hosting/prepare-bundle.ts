@@ -8,10 +8,12 @@ import { ChunkStore } from './bundle/chunk-store.js'
 import { type Bundle, packFolder } from './bundle/pack.js'
 import { PackMemory } from './bundle/pack-memory.js'
 
-/** Fields of the app file that hosts of this build do nothing with: nobody is to believe that they do. */
+/**
+ * Fields of the app file that hosts of this build do not support yet. They are refused, so that nobody relies on them.
+ */
 const LATER = ['setup', 'before', 'uses', 'sandbox'] as const
 
-/** Of a build, in bytes. */
+/** The largest output of a build, in bytes. */
 const MAX_OUTPUT = 64 * 2 ** 20
 
 const run = promisify(execFile)
@@ -19,8 +21,8 @@ const run = promisify(execFile)
 /**
  * Reads the app file of a folder, builds it where the file says how, and packs it.
  *
- * @param dir where its chunks are kept for who fetches them
- * @param onprogress what happens, as people read it
+ * @param dir the folder that keeps its chunks for hosts that fetch them
+ * @param onprogress called with what happens, for people to read
  * @throws BAD_CONFIG, BAD_BUNDLE, COMMAND_FAILED, DISK_FULL, STORAGE_FAILED
  */
 export async function prepareBundle(

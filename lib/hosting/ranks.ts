@@ -1,17 +1,18 @@
 import { crypto } from '../core/holepunch.js'
 
-/** A host, and how well it is placed for an app: lower is better. */
+/** A host and its rank for an app. A lower rank is better. */
 export interface Ranked {
   host: string
   rank: number
 }
 
-/** Bytes of the hash that are compared: an integer of 48 bits, which a number holds exactly. */
+/** How many bytes of the hash are compared. A number holds an integer of 48 bits exactly. */
 const RANK_BYTES = 6
 
 /**
- * The rendezvous order of hosts for each app: every host computes the same, and one that comes or goes moves no
- * other. It is kept, since hashing all pairs takes ten times as long as all decisions that follow from it.
+ * The order of hosts for each app, by rendezvous hashing. Every host computes the same order, and a host that comes or
+ * goes does not move others. Orders are kept, because hashing all pairs takes ten times as long as all decisions that
+ * follow from them.
  */
 export class Ranks {
   readonly #hosts: readonly string[]
@@ -19,7 +20,7 @@ export class Ranks {
 
   /**
    * @param hosts keys in hex, of all hosts that there are
-   * @param former what was computed for other hosts, and is taken over where it still holds
+   * @param former ranks that were computed for an earlier set of hosts, and are reused where they still hold
    */
   constructor(hosts: Iterable<string>, former?: Ranks) {
     this.#hosts = [...new Set(hosts)].sort()
@@ -27,7 +28,7 @@ export class Ranks {
     if (former && this.#orders.size === 0) this.#follow(former)
   }
 
-  /** Best first. */
+  /** The hosts for an app, the best first. */
   of(app: string): readonly Ranked[] {
     const known = this.#orders.get(app)
     if (known) return known
@@ -41,12 +42,12 @@ export class Ranks {
     for (const app of this.#orders.keys()) if (!apps.has(app)) this.#orders.delete(app)
   }
 
-  /** Whether these hosts are ours; they are sorted. */
+  /** Whether these are the hosts of this order. They have to be sorted. */
   fits(hosts: readonly string[]): boolean {
     return hosts.length === this.#hosts.length && hosts.every((host, i) => host === this.#hosts[i])
   }
 
-  /** Takes over the orders of others: without who left, and with who came. */
+  /** Takes over earlier orders: without hosts that have left, and with those that have come. */
   #follow(former: Ranks) {
     const [before, now] = [new Set(former.#hosts), new Set(this.#hosts)]
     const come = this.#hosts.filter((host) => !before.has(host))
@@ -59,7 +60,10 @@ export class Ranks {
   }
 }
 
-/** BLAKE2b-256 of app and host, its first 48 bits. A name of an app has no line end, so no two pairs are one text. */
+/**
+ * The first 48 bits of the BLAKE2b-256 hash of app and host. Names of apps have no line ends, so no two pairs give the
+ * same text.
+ */
 function rankOf(app: string, host: string): number {
   return crypto.hash(Buffer.from(`${app}\n${host}`)).readUIntBE(0, RANK_BYTES)
 }

@@ -5,7 +5,7 @@ import { hashOf } from './bundle/chunk.js'
 import { fault, type JsonSchema } from './json-schema.js'
 import { PLACEMENT_VERSION } from './placement.js'
 
-/** How an app is run: what its file says, but for what its statement says. */
+/** How an app is run: the fields of its file that are not in its statement. */
 export type RunTerms = Pick<
   AppFile,
   'command' | 'port' | 'check' | 'env' | 'setup' | 'before' | 'update' | 'logs' | 'uses' | 'sandbox'
@@ -18,14 +18,14 @@ export interface Release extends RunTerms {
   version: string
   /** The hash of the list of its bundle's chunks. */
   bundle: string
-  /** Where the bundle runs, as `linux-x64`; null for everywhere. */
+  /** The platforms that the bundle runs on, as in `linux-x64`; null for all. */
   platforms: string[] | null
   driver: string
-  /** The release before; null for the first. */
+  /** The hash of the release before; null for the first. */
   former: string | null
   /** Ms since 1970, by the deployer's clock. */
   madeAt: number
-  /** How hosts decide where it runs. */
+  /** The version of the placement rules by which hosts decide where it runs. */
   placement: number
 }
 
@@ -53,7 +53,7 @@ const list = (items: JsonSchema, maxItems: number, minItems = 0): JsonSchema => 
 const command = list(text(4096), 256, 1)
 const time = whole(0, MAX_TIME)
 
-/** What a host takes of others. Fields that it does not know are of newer versions, and are passed by. */
+/** The fields that a host accepts from others. Unknown fields are from newer versions, and are ignored. */
 const FIELDS: Readonly<Record<keyof Release, JsonSchema>> = {
   type: { title: RELEASE_TYPE, enum: [RELEASE_TYPE] },
   app: text(214),
@@ -118,9 +118,9 @@ export function releaseOf(
 }
 
 /**
- * The bytes of a release, and their hash. Store and fetch them as a document.
+ * Encodes a release, and returns its hash. It is stored and fetched as a document.
  *
- * @throws BAD_BUNDLE if they are too many, as with a large `env`
+ * @throws BAD_BUNDLE if it is too large, as with a large `env`
  */
 export function encodeRelease(release: Release): { bytes: Buffer; hash: string } {
   const bytes = Buffer.from(JSON.stringify(release))

@@ -2,10 +2,10 @@ import type { AppNeeds, HostView, InstanceView } from './placement-view.js'
 
 const MIB = 2 ** 20
 
-/** The memory and the slots of hosts that are free, while a placement takes some of them. */
+/** The free memory and slots of hosts, from which a placement takes. */
 export class Room {
   readonly #free = new Map<string, number>()
-  /** Slots that are taken, by host and app. */
+  /** The slots that are taken, by host and app. */
   readonly #slots = new Map<string, Set<number>>()
 
   constructor(
@@ -15,7 +15,7 @@ export class Room {
   ) {
     const needs = new Map(apps.map(({ app, memory }) => [app, memory]))
     for (const { host, memory } of hosts) this.#free.set(host, memory)
-    // What ends still has its memory and its slot.
+    // An instance that ends still has its memory and its slot.
     for (const { app, host, slot, memory = needs.get(app) ?? 0 } of instances) {
       this.take(host, memory)
       this.#slotsOf(host, app).add(slot)
@@ -30,7 +30,7 @@ export class Room {
     this.#free.set(host, (this.#free.get(host) ?? 0) - memory)
   }
 
-  /** The first slot that no instance has, which is taken by that. */
+  /** Takes the first slot that no instance has. */
   freeSlot(host: string, app: string): number {
     const taken = this.#slotsOf(host, app)
     let slot = 0
@@ -39,7 +39,7 @@ export class Room {
     return slot
   }
 
-  /** Why there is no room for one more, as people read it. */
+  /** Why there is no room for one more, for people to read; null if there is. */
   refusalOf(host: string, { memory }: AppNeeds): string | null {
     if (this.has(host, memory)) return null
     const free = Math.max(0, this.#free.get(host) ?? 0)

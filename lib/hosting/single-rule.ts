@@ -1,6 +1,6 @@
 /** A registrar, as its certificate says. */
 export interface KnownRegistrar {
-  /** Hex. One that began anew on an empty disk has another. */
+  /** Its key, hex. A registrar that began anew on an empty disk has another one. */
   key: string
   /** When its certificate was renewed last, in ms since 1970. */
   renewedAt: number
@@ -13,7 +13,7 @@ export interface SingleRuling {
   mayStart: boolean
   /** Whether those that run here have to end at once. */
   mustStop: boolean
-  /** What is missing, as people read it; null if nothing is. */
+  /** What is missing, for people to read; null if nothing is. */
   waitsFor: string | null
   /** When to ask again at the latest, in ms, if nothing changes before; null for never. */
   again: number | null
@@ -21,10 +21,13 @@ export interface SingleRuling {
 
 /** A registrar that has not renewed its certificate for so long is no longer counted. */
 const COUNTED_MS = 2 * 3_600_000
-/** For how long single instances run on without the leases. Others start one 30 s after they saw them lost. */
+/**
+ * For how long single instances run on without the leases, in ms. Other hosts start one 30 s after they saw the leases
+ * lost.
+ */
 const GRACE_MS = 20_000
 
-/** The registrars of which more than half have to agree. */
+/** The registrars that count: a host needs leases at more than half of them. */
 export function countedRegistrars(
   registrars: readonly KnownRegistrar[],
   today = Date.now()
@@ -35,13 +38,13 @@ export function countedRegistrars(
 }
 
 /**
- * Whether instances of which two must never run at once may run on this host: while it holds leases at more than half
- * of the registrars, and for a moment after. Two sides of a partition cannot both have that. It holds as long as this
- * process runs and its clock goes on: what is stopped with SIGSTOP cannot stop others.
+ * Decides whether single instances, of which two must never run at once, may run on this host. They may while it holds
+ * leases at more than half of the registrars, and for a short time after. Two sides of a partition cannot both have
+ * that. The rule needs this process to run: a host that was stopped by SIGSTOP cannot stop its instances.
  */
 export class SingleRule {
   readonly #grace: number
-  /** Since when it has not had the leases; null while it has them. */
+  /** Since when the host has not had the leases; null while it has them. */
   #lostAt: number | null = Number.NEGATIVE_INFINITY
 
   /** @param grace in ms */

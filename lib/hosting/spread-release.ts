@@ -5,18 +5,18 @@ import { encodeRelease, type Release } from './release.js'
 
 export interface SpreadOptions extends ChunkExchangeOptions {
   hosts: readonly KnownHost[]
-  /** Has a host, by its key, fetch a release, by its hash. */
+  /** Asks a host, by its key, to fetch a release, by its hash. */
   send: (host: string, hash: string) => Promise<unknown>
 }
 
-/** A bundle that so many hosts have needs its deployer no more. */
+/** Once this many hosts have a bundle, its deployer is not needed any more. */
 const ENOUGH_HOSTS = 2
 
 /**
- * Has hosts fetch a release from us. They fetch it from each other as well, so that each chunk leaves us once.
+ * Asks hosts to fetch a release from us. They fetch it from each other as well, so that each chunk leaves us only once.
  *
- * @returns those that have all of it: two, or the only one. The others go on fetching from these
- * @throws NO_INSTANCE, or what the last host has said
+ * @returns the hosts that have all of it: two, or the only one. The others go on fetching it from these
+ * @throws NO_INSTANCE, or the error of the last host
  */
 export async function spreadRelease(
   { hosts, send, ...options }: SpreadOptions,
@@ -55,7 +55,7 @@ export async function spreadRelease(
   }
 }
 
-/** What the host's own handler has thrown, and not that it has thrown. */
+/** The error that the host's own handler has thrown, out of the one that reports it. */
 function ofHost(error: SeaportError): SeaportError {
   const { handlerCode, text } = error
   return handlerCode ? SeaportError.remote(handlerCode, text.replace(/^([A-Z_]+: )+/, '')) : error

@@ -5,8 +5,8 @@ import { type Judgement, signVerdict, VERDICT, type Verdict } from '../registry/
 import type { HostView } from './placement-view.js'
 
 /**
- * The verdicts on an app that count: those of hosts that may run apps, and if they are listed, have what this one needs
- * of a host. A host that is gone has said what it said.
+ * The verdicts on an app that count. They are those of hosts that have the right to run apps and, if they are listed,
+ * meet the app's needs. The verdict of a host that is gone still counts.
  */
 export function verdictsOn(
   { statements, membership }: Replica,
@@ -21,7 +21,7 @@ export function verdictsOn(
   })
 }
 
-/** What a host has said of a release; null if nothing. */
+/** The verdict of a host on a release; null if it has given none. */
 export function saidOf(
   { statements }: Replica,
   { host, app, release }: { host: string; app: string; release: string }
@@ -30,7 +30,11 @@ export function saidOf(
   return verdict?.judged.find((one) => one.release === release) ?? null
 }
 
-/** Signs a judgement, and has it written. @throws as `Replica.put` does */
+/**
+ * Signs a verdict, and has it written.
+ *
+ * @throws the errors of `Replica.put`
+ */
 export async function say(
   replica: Replica,
   registry: Buffer,

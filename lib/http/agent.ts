@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
 import type { SocketDuplex } from '../link/socket-duplex.js'
 
-// Node does not promise it, and there is no other way to give a request its stream.
+// `onSocket` is not documented, and there is no other way to give a request its stream.
 if (typeof ClientRequest.prototype.onSocket !== 'function') {
   throw SeaportError.UNSUPPORTED_DEPENDENCY(
     `node:http of Node ${process.versions.node} takes no streams for sockets: use Node 20, 22 or 24`
@@ -17,7 +17,7 @@ export type DialExchange = (options: {
 }) => Promise<SocketDuplex>
 
 export interface StreamAgentOptions {
-  /** Asked for each exchange: whether it opens or reuses is its own affair, as is what becomes of it. */
+  /** Called for each exchange. It may open a stream or reuse one, and it has to care for the stream afterwards. */
   dial: DialExchange
 }
 
@@ -51,8 +51,8 @@ export class StreamAgent extends Agent {
 }
 
 /**
- * A request whose stream is being dialed. node:http gives a request a socket that is about to connect, and so its
- * timeout runs and it can be destroyed at once. Here there is no socket yet: until there is, this sees to both.
+ * A request whose stream is being dialed. With node:http's own agents a request has a socket at once, which runs its
+ * timeout and can be destroyed. Here there is none yet, so until then this class does both.
  */
 class DialWait {
   readonly #request: ClientRequest
@@ -61,7 +61,7 @@ class DialWait {
   #timer: NodeJS.Timeout | null = null
   #isOver = false
 
-  /** @param timeout of the request, as it was made with, in ms; 0 for none */
+  /** @param timeout the timeout that the request was made with, in ms; 0 for none */
   constructor(request: ClientRequest, timeout: number) {
     this.#request = request
     this.#timeout = timeout
@@ -87,14 +87,14 @@ class DialWait {
   }
 
   end(stream: SocketDuplex | null, error?: Error) {
-    // It was dialed for a request that is gone: the next one may have it.
+    // Its request was destroyed meanwhile, so the stream is free for the next one.
     if (this.#isOver) return void stream?.emit('free')
     this.#isOver = true
     this.#setTimeout(0)
     const request = this.#request
     Reflect.deleteProperty(request, 'setTimeout')
     Reflect.deleteProperty(request, 'destroy')
-    // As agents of Node's own do; a kept stream may have the timeout of the request before.
+    // Node's own agents do the same. A kept stream may still have the timeout of the request before.
     stream?.setTimeout(this.#timeout)
     attach(request, stream, error)
   }
@@ -105,7 +105,7 @@ class DialWait {
   }
 }
 
-/** Typed for sockets, but it asks for a stream; with an error instead, as Node's own agents say it. */
+/** `onSocket` is typed for sockets, but any stream will do. Node's own agents report errors by it, too. */
 function attach(request: ClientRequest, stream: Duplex | null, error?: Error) {
   const onsocket = request.onSocket as unknown as OnSocket
   onsocket.call(request, stream, error)

@@ -29,7 +29,7 @@ export class StreamClient {
     this.#kept = kept
     this.#stopWatching = directory.watch(kept.forget)
     this.agent = new StreamAgent({
-      // What must not be sent twice goes over a new stream: a kept one may just be closing.
+      // A request that must not be sent twice goes over a new stream, because a kept one may just be closing.
       dial: ({ signal, method }) =>
         dialer.dial({ signal, open: isIdempotent(method) ? kept.open : kept.openFresh })
     })
@@ -40,8 +40,8 @@ export class StreamClient {
    * The standard's `fetch`, to a path or a URL whose host counts only for the Host field. A redirect that leads away from
    * the service is not followed.
    *
-   * @throws TypeError whose `cause` is what broke the exchange, as NO_INSTANCE with what each instance answered, and whose
-   *   `code` is the cause's; or the signal's reason
+   * @throws TypeError whose `cause` is the error that broke the exchange (for instance NO_INSTANCE, with what each
+   *   instance answered) and whose `code` is that error's; or the signal's reason
    */
   readonly fetch: Fetch
 

@@ -3,7 +3,7 @@ import { pipeline, type Readable, type Transform } from 'node:stream'
 import { constants, createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
 import { pairs } from './request-body.js'
 
-/** What a response is told of its request. */
+/** What a response has to know of its request. */
 export interface Asked {
   url: URL
   method: string
@@ -13,7 +13,7 @@ export interface Asked {
 
 /** Answers that have no body (Fetch standard). */
 const BODILESS = new Set([101, 103, 204, 205, 304])
-/** As Node's own fetch does, what was cut is decoded as far as it goes. */
+/** A body that was cut is decoded as far as it goes, as Node's own fetch does. */
 const LENIENT = { flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH }
 const LENIENT_BROTLI = {
   flush: constants.BROTLI_OPERATION_FLUSH,
@@ -25,7 +25,7 @@ const DECODERS: Record<string, () => Transform> = {
   deflate: () => createInflate(LENIENT),
   br: () => createBrotliDecompress(LENIENT_BROTLI)
 }
-/** Whoever nests more of them wants to cost us memory. */
+/** More codings than these, one in the other, have no use but to fill our memory. */
 const MAX_CODINGS = 5
 
 /**
@@ -36,7 +36,7 @@ const MAX_CODINGS = 5
 export function responseOf(answer: IncomingMessage, asked: Asked): Response {
   const { statusCode = 0, statusMessage = '', rawHeaders } = answer
   const isBodiless = BODILESS.has(statusCode) || asked.method === 'HEAD'
-  // The error comes to whoever reads the body.
+  // An error reaches whoever reads the body; this listener only keeps it from being thrown.
   answer.on('error', () => {})
   try {
     const init = { status: statusCode, statusText: statusMessage, headers: pairs(rawHeaders) }
@@ -49,7 +49,7 @@ export function responseOf(answer: IncomingMessage, asked: Asked): Response {
   }
 }
 
-/** The constructor of the standard has no words for these. */
+/** Sets what the standard's constructor has no options for. */
 function dress(response: Response, asked: Asked): Response {
   const url = new URL(asked.url)
   url.hash = ''
@@ -61,7 +61,7 @@ function dress(response: Response, asked: Asked): Response {
   })
 }
 
-/** The bytes of an answer, decoded. Aborted, it fails with the signal's reason. */
+/** The decoded bytes of an answer. When the signal is aborted, the stream fails with its reason. */
 function bodyOf(answer: IncomingMessage, signal: AbortSignal): ReadableStream {
   const source = decoded(answer)
   const chunks = source[Symbol.asyncIterator]()
@@ -77,7 +77,7 @@ function bodyOf(answer: IncomingMessage, signal: AbortSignal): ReadableStream {
       if (signal.aborted) return onabort()
       signal.addEventListener('abort', onabort)
       answer.once('close', () => {
-        // What is still to be decoded has all arrived.
+        // All bytes have arrived and only have to be decoded, so an abort would have nothing to end.
         if (answer.complete) forget()
       })
     },
@@ -109,7 +109,7 @@ function decoded(answer: IncomingMessage): Readable {
     .map((name) => name.trim().toLowerCase())
     .filter(Boolean)
   const makers = names.map((name) => DECODERS[name]).filter((make) => make !== undefined)
-  // Who does not know one of them leaves the bytes as they are.
+  // If one of the codings is unknown, the bytes stay as they are.
   if (makers.length < names.length || names.length === 0) return answer
   if (names.length > MAX_CODINGS) throw new RangeError('there are too many content codings')
   const decoders = makers.reverse().map((make) => make())

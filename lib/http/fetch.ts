@@ -2,9 +2,9 @@ import { type Agent, request as httpRequest, type IncomingMessage } from 'node:h
 import { pipeline } from 'node:stream/promises'
 import { responseOf } from './fetch-response.js'
 
-/** What is sent with a request. */
+/** The body of a request. */
 interface Payload {
-  /** In bytes, null if that is not known before. */
+  /** In bytes; null if it is not known beforehand. */
   length: number | null
   bytes: Uint8Array | ReadableStream
 }
@@ -22,7 +22,10 @@ export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promi
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 const MAX_REDIRECTS = 20
-/** What is about a body that is not sent on (Fetch standard, "request-body-header name"). */
+/**
+ * The fields that are about the body, which a redirect without a body drops (Fetch standard, "request-body-header
+ * name").
+ */
 const OF_BODY = ['content-encoding', 'content-language', 'content-location', 'content-type']
 /** What Node's own fetch says where the caller says nothing. */
 const DEFAULTS: [name: string, value: string][] = [
@@ -91,14 +94,14 @@ function ask(agent: Agent, { url, method, headers, payload, signal }: Exchange) 
     const fail = (error: unknown) => reject(signal.aborted ? signal.reason : failed(error))
     asking.on('error', fail)
     if (!(payload?.bytes instanceof ReadableStream)) asking.end(payload?.bytes)
-    // A pipeline that fails destroys the request without an error.
+    // A failed pipeline destroys the request without an error, so the error is passed on here.
     else pipeline(chunksOf(payload.bytes), asking).catch(fail)
   })
 }
 
 async function payloadOf(request: Request, body: unknown): Promise<Payload | null> {
   if (request.body === null) return null
-  // It may be a large file.
+  // It may be a large file, so it is streamed.
   if (body instanceof Blob) return { length: body.size, bytes: request.body }
   const isStream = body === undefined || body === null || isIterable(body)
   if (isStream || body instanceof FormData) return { length: null, bytes: request.body }
@@ -117,7 +120,7 @@ async function* chunksOf(body: ReadableStream): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** What is asked next (Fetch standard, "HTTP-redirect fetch"). */
+/** The request that follows a redirect (Fetch standard, "HTTP-redirect fetch"). */
 function redirected(before: Exchange, status: number, location: string): Exchange {
   const { url, method, headers, payload } = before
   if (!URL.canParse(location, url.href)) throw failed(`${location} is no URL to redirect to`)

@@ -1,15 +1,15 @@
 import { isIPv6 } from 'node:net'
 import type { RawHeaders } from './message-head.js'
 
-/** How the client reached us, for those behind. */
+/** How the client reached us, as the services behind the gateway are told. */
 export interface Forwarded {
   /** Address of the client. */
   client: string
   host: string
   proto: 'http' | 'https'
-  /** What of the path was ours and is not passed on, as in `/role/couchdb@3.x`. */
+  /** The beginning of the path that named the target and is not passed on, as in `/role/couchdb@3.x`. */
   prefix: string
-  /** Whether the client is a proxy of ours, whose own word on this is kept. */
+  /** Whether the client is a trusted proxy, whose own forwarding fields are kept. */
   isTrusted: boolean
 }
 
@@ -23,7 +23,7 @@ interface Said {
   elements: string[]
 }
 
-/** Written by us, whatever came. */
+/** The fields that the gateway writes itself. Those that came are never passed on. */
 const OURS = new Set([
   'forwarded',
   'x-forwarded-for',
@@ -37,8 +37,9 @@ const ELEMENT = /(?:"(?:\\.|[^"\\])*"|[^,"])+/g
 const PARAMETER = /(?:^|;)\s*([\w-]+)\s*=\s*("(?:\\.|[^"\\])*"|[^;"]*)/g
 
 /**
- * Whether a field says where a request came from, and is not passed on. CGI and WSGI read `_` and others like `-`, so a
- * name that is written otherwise counts as the same one, and no proxy writes it so.
+ * Whether a field says where a request came from, and is therefore not passed on. CGI and WSGI treat `_` and other
+ * characters like `-`, so such a spelling counts as the same name. No proxy writes it like that, so it is dropped even
+ * where the proxy is trusted.
  *
  * @param name in lower case
  */

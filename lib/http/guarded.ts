@@ -1,6 +1,6 @@
 /**
- * A handler of what others sent that cannot throw. An exception in a handler of events ends the process; here it is
- * given to `onfailure`, which ends the one exchange that it belongs to.
+ * Wraps an event handler of foreign input so that it cannot throw. An exception there would end the process; instead it
+ * is given to `onfailure`, which has to end the exchange that it belongs to.
  */
 export function guarded<Args extends unknown[]>(
   handler: (...args: Args) => void,

@@ -8,11 +8,14 @@ export interface RequestHeadersOptions {
   pseudonym: string
   /** The protocol to ask the instance to switch to. */
   upgrade?: string | undefined
-  /** Whether the client's Authorization was for us, and ends here. */
+  /** Whether the client's Authorization was for the gateway, and is not passed on. */
   dropAuthorization?: boolean | undefined
 }
 
-/** RFC 9110 §7.6.1: about one connection, not the message. The last two are for the proxy itself (§11.7). */
+/**
+ * Fields that are about one connection and not about the message (RFC 9110 §7.6.1). The last two are for the proxy
+ * itself (§11.7).
+ */
 const HOP_BY_HOP = new Set([
   'connection',
   'proxy-connection',
@@ -25,7 +28,7 @@ const HOP_BY_HOP = new Set([
   'proxy-authorization'
 ])
 
-/** Of the message itself, whatever a Connection field claims. */
+/** Fields that belong to the message, even if a Connection field names them. */
 const NEVER_NAMED = new Set(['host', 'content-length'])
 
 /** The header section of a request as the instance gets it. */
@@ -34,11 +37,11 @@ export function requestHeaders(
   { forwarded, pseudonym, upgrade, dropAuthorization = false }: RequestHeadersOptions
 ): RawHeaders {
   const dropped = namedByConnection(request.rawHeaders)
-  // `Proxy` is none of HTTP's, and programs under CGI would take it for the proxy that they are to use (httpoxy).
+  // `Proxy` is no field of HTTP. Programs under CGI would take it for the proxy that they are to use (httpoxy).
   dropped.add('via').add('host').add('proxy')
   if (dropAuthorization) dropped.add('authorization')
   const frame = framing(request)
-  // None can follow a body that is not chunked, and node:http refuses to say that they will.
+  // Only a chunked body can have trailers, and node:http refuses to announce them for any other.
   if (!frame.includes('Transfer-Encoding')) dropped.add('trailer')
 
   const isHttp2 = request.httpVersionMajor >= 2
@@ -70,7 +73,10 @@ export function responseHeaders(response: AnswerHead, pseudonym: string): RawHea
   return headers
 }
 
-/** What no trailer may say: where a message ends and whom it is for is read before its body (RFC 9110 §6.5.1). */
+/**
+ * Fields that no trailer may set: how long a message is and whom it is for has to be known before its body (RFC 9110
+ * §6.5.1).
+ */
 const NO_TRAILERS = new Set(['content-length', 'host', 'trailer'])
 
 /** The trailers that are passed on. */
@@ -80,7 +86,7 @@ export function trailersOf(raw: readonly string[]): RawHeaders {
   return trailers
 }
 
-/** Copies the fields that are end to end. */
+/** Copies the end-to-end fields. */
 export function copyHeaders(
   from: readonly string[],
   to: RawHeaders,
@@ -127,16 +133,19 @@ function namedByConnection(headers: readonly string[]): Set<string> {
   return named
 }
 
-/** How long the body is, said anew: the coding of one connection does not go over to the next. */
+/**
+ * The fields that frame the body. They are written anew, because the transfer coding of one connection does not hold
+ * for the next.
+ */
 function framing(request: RequestHead): RawHeaders {
   const length = request.headers['content-length']
   if (length !== undefined) return []
   if (hasBody(request)) return ['Transfer-Encoding', 'chunked']
-  // RFC 9110 §8.6: where a body is expected, its absence is said.
+  // For a method that expects a body, its absence is stated (RFC 9110 §8.6).
   return ['POST', 'PUT', 'PATCH'].includes(request.method ?? '') ? ['Content-Length', '0'] : []
 }
 
-/** Our entry in Via, behind those that came. */
+/** The Via field: the entries that came, and ours after them. */
 function via(request: RequestHead, pseudonym: string): string {
   const version = request.httpVersionMajor >= 2 ? '2.0' : request.httpVersion
   return [...listed(request.rawHeaders, 'via'), `${version} ${pseudonym}`].join(', ')

@@ -1,6 +1,9 @@
 import type { RawHeaders } from './message-head.js'
 
-/** Fields that node:http2 takes once, although several lines of them mean one list (RFC 9110 §5.3). */
+/**
+ * Fields that node:http2 takes in one line only. Several lines of them mean one list (RFC 9110 §5.3), so they are
+ * joined.
+ */
 const LISTS = new Set(['content-encoding', 'content-language', 'if-match', 'if-none-match'])
 
 /** Fields with one value, which node:http2 refuses to send twice. */
@@ -39,7 +42,7 @@ const SINGLE = new Set([
   'x-content-type-options'
 ])
 
-/** What HTTP/2 forbids (RFC 9113 §8.2.2): it is about one connection of HTTP/1.1. */
+/** Fields that HTTP/2 forbids, as they are about one connection of HTTP/1.1 (RFC 9113 §8.2.2). */
 const FORBIDDEN = new Set([
   'connection',
   'http2-settings',
@@ -51,8 +54,8 @@ const FORBIDDEN = new Set([
 ])
 
 /**
- * Fields as node:http2 takes them, by name, each of their values with the others of its name. Of a field that may come
- * once, the first counts, as with nginx; what HTTP/2 forbids is left out.
+ * Fields as node:http2 takes them: by name, with all values of that name together. If a field may come only once, its
+ * first value counts, as with nginx. Fields that HTTP/2 forbids are left out.
  */
 export function http2Fields(headers: RawHeaders): Record<string, string | string[]> {
   const fields: Record<string, string | string[]> = Object.create(null)
@@ -68,7 +71,7 @@ export function http2Fields(headers: RawHeaders): Record<string, string | string
   return fields
 }
 
-/** Trailers likewise: node:http2 takes one line of each. */
+/** Trailers as node:http2 takes them, one line of each. */
 export function http2Trailers(trailers: RawHeaders): Record<string, string> {
   const fields = Object.entries(http2Fields(trailers))
   return Object.fromEntries(

@@ -5,7 +5,7 @@ import { SeaportError } from '../core/errors.js'
 import { http2Fields, http2Trailers } from './http2-fields.js'
 import type { RawHeaders } from './message-head.js'
 
-/** What of a request over HTTP/1.1 or HTTP/2 is used to send it and to hear what comes of it. */
+/** The interface that requests over HTTP/1.1 and HTTP/2 share. */
 export interface OutgoingRequest extends EventEmitter {
   readonly destroyed: boolean
   write(chunk: Buffer): boolean
@@ -14,14 +14,14 @@ export interface OutgoingRequest extends EventEmitter {
   destroy(error?: Error): void
 }
 
-/** What of an answer over HTTP/1.1 or HTTP/2 is used to pass it on. */
+/** The interface that answers over HTTP/1.1 and HTTP/2 share. */
 export type IncomingAnswer = EventEmitter &
   Pick<
     IncomingMessage,
     'statusCode' | 'statusMessage' | 'httpVersion' | 'rawHeaders' | 'rawTrailers' | 'complete'
   > & {
     headers: Pick<IncomingMessage['headers'], 'content-length'>
-    /** Whether its head was all of it, as with the errors of gRPC. */
+    /** Whether the answer has a head and nothing else, as errors of gRPC have. */
     isHeadOnly?: boolean
     pause(): unknown
     resume(): unknown
@@ -31,12 +31,12 @@ export type IncomingAnswer = EventEmitter &
 export interface Http2RequestOptions {
   method: string
   path: string
-  /** As they go over HTTP/1.1. */
+  /** Names and values by turns, as over HTTP/1.1. */
   headers: RawHeaders
   hasBody: boolean
 }
 
-/** A request over HTTP/2 that tells of its answer as one of node:http does. */
+/** A request over HTTP/2 with the events of one of node:http. */
 export class Http2Request extends EventEmitter implements OutgoingRequest {
   readonly #stream: ClientHttp2Stream
   readonly #hasBody: boolean
@@ -105,13 +105,16 @@ export class Http2Request extends EventEmitter implements OutgoingRequest {
     this.emit('close')
   }
 
-  /** Whether the instance has done nothing about it: it said so, or that it left before (RFC 9113 §6.8, §8.7). */
+  /**
+   * Whether the instance has done nothing about the request: it refused it, or left before it came (RFC 9113 §6.8,
+   * §8.7).
+   */
   get #isRefused(): boolean {
     return this.#stream.rstCode === constants.NGHTTP2_REFUSED_STREAM
   }
 }
 
-/** An answer over HTTP/2 that is read as one of node:http is. */
+/** An answer over HTTP/2 with the events of one of node:http. */
 class Http2Answer extends EventEmitter {
   readonly httpVersion = '2.0'
   readonly statusCode: number
@@ -140,7 +143,7 @@ class Http2Answer extends EventEmitter {
       this.rawTrailers = headOf(fields).rawHeaders
     })
     stream.on('end', () => {
-      // A reset ends the reading side, too.
+      // A reset ends the reading side as well, which must not look like the end of a whole answer.
       if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) return
       this.complete = true
       this.#tell('end')
@@ -151,7 +154,7 @@ class Http2Answer extends EventEmitter {
     })
   }
 
-  /** Nothing is read, and no event is emitted, before somebody asks for the body. */
+  /** Begins to read. Before somebody asks for the body nothing is read, and no event is emitted. */
   #begin() {
     this.#isRead = true
     this.#stream.on('data', (chunk) => this.emit('data', chunk))
@@ -182,7 +185,7 @@ function refused(): SeaportError {
   return SeaportError.REFUSED('the instance refused the request')
 }
 
-/** Fields of node:http2 as they came over HTTP/1.1. */
+/** The head of a message of node:http2 as it would be over HTTP/1.1. */
 function headOf(fields: object) {
   const rawHeaders: RawHeaders = []
   let statusCode = 502

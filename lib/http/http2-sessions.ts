@@ -10,13 +10,13 @@ import { Http2Request, type Http2RequestOptions } from './http2-request.js'
 /** Requests at a time over one session, if the instance takes as many. */
 const MAX_CONCURRENT = 100
 const IDLE_TIMEOUT_MS = 60_000
-/** What an instance is told about what it may send us. */
+/** The settings that limit what an instance may send us. */
 const SETTINGS = { enablePush: false, maxHeaderListSize: 64 * 1024 }
 
 /** One request's part of a session. */
 export class Http2Lease implements Lendable {
   readonly session: ClientHttp2Session
-  /** Where it leads to, hex. */
+  /** The key of the instance, hex. */
   readonly key: string
   readonly #ongiven: () => void
   #onunused: (() => void) | null = null
@@ -28,7 +28,7 @@ export class Http2Lease implements Lendable {
     this.#ongiven = ongiven
   }
 
-  /** Sends its request, and gives it back when that is over. */
+  /** Sends its request. The lease is given back when that is over. */
   request(options: Http2RequestOptions): Http2Request {
     try {
       const request = new Http2Request(this.session, options)
@@ -44,7 +44,7 @@ export class Http2Lease implements Lendable {
     this.#onunused = callback
   }
 
-  /** The request is over, or was never sent. */
+  /** Gives the lease back: its request is over, or was never sent. */
   destroy() {
     if (this.#isGiven) return
     this.#isGiven = true
@@ -62,7 +62,7 @@ interface Kept {
 export class Http2Sessions {
   readonly #pool: Pick<LinkPool, 'open'>
   readonly #kept = new Map<string, Set<Kept>>()
-  /** Sessions that are being opened, by instance: who asks meanwhile waits for the same. */
+  /** Sessions that are being opened, by instance. Whoever asks meanwhile waits for the same one. */
   readonly #opening = new Map<string, Promise<Kept>>()
   #isClosed = false
 
@@ -70,7 +70,7 @@ export class Http2Sessions {
     this.#pool = pool
   }
 
-  /** Fits a dialer. */
+  /** Opens a lease. It is the `open` function for a dialer. */
   readonly open = async (key: Buffer, options: OpenOptions): Promise<Http2Lease> => {
     const hex = toHex(key)
     for (;;) {
@@ -111,7 +111,7 @@ export class Http2Sessions {
 
   #openSession(key: Buffer, options: OpenOptions): Promise<Kept> {
     const hex = toHex(key)
-    // All who wait share the opening, so the signal of one must not end it.
+    // Several callers may wait for this session, so the signal of one must not end its opening.
     const { signal: _, ...rest } = options
     const opening = this.#connect(key, hex, rest).finally(() => this.#opening.delete(hex))
     opening.catch(() => {})

@@ -1,4 +1,4 @@
-/** RFC 9110 §9.2.2, and those of WebDAV that are. */
+/** The idempotent methods of RFC 9110 §9.2.2 and of WebDAV. */
 const IDEMPOTENT = new Set([
   'GET',
   'HEAD',

@@ -9,19 +9,22 @@ export interface IdleStreamsOptions {
   isWelcome: (key: string) => boolean
 }
 
-/** Below the 5 s after which Node's and Apache's servers close, so that few are used as they close. */
+/**
+ * It is less than the 5 s after which Node's and Apache's servers close a connection, so that few streams are used just
+ * as they close.
+ */
 const IDLE_TIMEOUT_MS = 4000
 const MAX_IDLE_STREAMS = 256
 const SWEEPS_PER_TIMEOUT = 4
 
-/** Whether an instance is there, and means to stay. */
+/** Tells whether an instance is listed and not draining. */
 export function welcomedBy(directory: Pick<Directory, 'statusOf'>): (key: string) => boolean {
   return (key) => (directory.statusOf(key) ?? 'draining') !== 'draining'
 }
 
 interface Idle<T> {
   stream: T
-  /** The sweep before it was put there: a clock for each request would be too much. */
+  /** The number of the last sweep before it was put here. To read the clock for each request would cost too much. */
   since: number
 }
 
@@ -30,7 +33,7 @@ export class IdleStreams<T extends { destroy(): void }> {
   readonly #options: IdleStreamsOptions
   readonly #idleTimeout: number
   readonly #maxIdle: number
-  /** By instance; the last was used last. */
+  /** Streams by instance, the most recently used one last. */
   readonly #idle = new Map<string, Idle<T>[]>()
   #size = 0
   #sweeps = 0
@@ -48,7 +51,9 @@ export class IdleStreams<T extends { destroy(): void }> {
     return this.#size
   }
 
-  /** The stream to an instance that was used last: the others are those that may become too many. */
+  /**
+   * Takes the most recently used stream to an instance, so that streams which are not needed grow old and are dropped.
+   */
   take(key: string): T | null {
     const last = this.#idle.get(key)?.pop()
     if (last === undefined) return null
@@ -68,7 +73,7 @@ export class IdleStreams<T extends { destroy(): void }> {
     this.#sweeper ??= this.#sweepLater()
   }
 
-  /** Gives up one that is of no use any more. */
+  /** Destroys a stream that cannot be used any more. */
   drop(key: string, stream: T) {
     const idle = this.#idle.get(key) ?? []
     const index = idle.findIndex((entry) => entry.stream === stream)
@@ -78,17 +83,20 @@ export class IdleStreams<T extends { destroy(): void }> {
     stream.destroy()
   }
 
-  /** Gives up all those to an instance. */
+  /** Destroys all streams to an instance. */
   dropAll(key: string) {
     for (const { stream } of [...(this.#idle.get(key) ?? [])]) this.drop(key, stream)
   }
 
-  /** Gives up those to an instance that is leaving: it waits for them. */
+  /**
+   * Called on each change of the directory. An instance that leaves waits for its streams to end, so those to it are
+   * destroyed.
+   */
   readonly forget = (change: DirectoryChange, { servicePublicKey, status }: Instance) => {
     if (change === 'down' || status === 'draining') this.dropAll(servicePublicKey)
   }
 
-  /** Gives up all, and keeps none from now on. */
+  /** Destroys all streams, and keeps none from now on. */
   close() {
     this.#isClosed = true
     for (const key of [...this.#idle.keys()]) this.dropAll(key)

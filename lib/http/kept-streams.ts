@@ -9,7 +9,7 @@ export interface KeptStreamsOptions extends IdleStreamsOptions {
   pool: Pick<LinkPool, 'open'>
 }
 
-/** Events of a stream that waits for its next exchange: whichever comes, its end included, the stream is useless then. */
+/** A stream that waits for its next exchange cannot be used any more after any of these events. */
 const EVENTS = ['data', 'end', 'close', 'error']
 
 /** A stream between two exchanges. */
@@ -63,7 +63,7 @@ export class KeptStreams {
     return this.#idle.size
   }
 
-  /** To be told of changes of the directory. */
+  /** The function to call on each change of the directory. */
   get forget(): IdleStreams<IdleStream>['forget'] {
     return this.#idle.forget
   }
@@ -74,12 +74,12 @@ export class KeptStreams {
     return stream === null ? this.openFresh(key, options) : Promise.resolve(stream)
   }
 
-  /** A new stream, over which nothing was sent: for what must not be lost on one that just closed. */
+  /** A new stream, for a request that must not be lost on a kept one that just closes. */
   readonly openFresh = async (key: Buffer, options?: OpenOptions): Promise<SocketDuplex> => {
     const stream = (await this.#pool.open(key, options)).toDuplex()
     this.stats.opened++
     this.#keys.set(stream, toHex(key))
-    // What node:http's agents do: a socket says `free` when its exchange is over and it may have another.
+    // As with node:http's agents, a socket emits `free` when its exchange is over and it may have another.
     stream.on('free', () => this.#keep(stream))
     return stream
   }
@@ -89,7 +89,7 @@ export class KeptStreams {
     return this.#keys.get(stream) ?? ''
   }
 
-  /** Whether it had an exchange before: then its other end may have closed it just as it was used again. */
+  /** Whether a stream had an exchange before. If so, its other end may have closed it just as it was used again. */
   wasUsed(stream: Duplex): boolean {
     return this.#used.has(stream)
   }

@@ -18,7 +18,7 @@ export interface RequestHead {
   }
 }
 
-/** The beginning of an answer, likewise. */
+/** The beginning of an answer, as node:http reads it or as it is read here. */
 export interface AnswerHead {
   statusCode?: number | undefined
   statusMessage?: string | undefined
@@ -26,12 +26,12 @@ export interface AnswerHead {
   rawHeaders: RawHeaders
 }
 
-/** Fields, read once where the same ones come again and again. */
+/** Header fields. Where the same ones come again and again, one object stands for them, and they are read once. */
 export interface Fields {
   /** Their lines, as they came. */
   text: string
   raw: RawHeaders
-  /** By name in lower case; of several under one name, the last. */
+  /** Values by name in lower case. If a name comes several times, the last value. */
   byName: Readonly<Record<string, string>>
   hasDuplicates: boolean
 }
@@ -47,7 +47,7 @@ export interface PlainRequest {
 
 /** The beginning of an answer that was read here. */
 export interface PlainAnswer extends AnswerHead {
-  /** As it came, to the empty line and with it. */
+  /** As it came, up to and including the empty line. */
   text: string
   statusCode: number
   statusMessage: string
@@ -57,14 +57,16 @@ export interface PlainAnswer extends AnswerHead {
 const HEAD_END = '\r\n\r\n'
 const LINE_END = '\r\n'
 const NAME = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
-/** Anything but control characters; what is beyond ASCII goes on as it came. */
+/** Any characters but control characters. Those beyond ASCII are passed on as they came. */
 const VALUE = '[\\t\\x20-\\x7e\\x80-\\xff]*'
-/** RFC 9112 §5, without its leniences: no folded lines, no space before a colon, no bare CR or LF. */
+/** The lines of fields (RFC 9112 §5) at their strictest: no folded lines, no space before a colon, no bare CR or LF. */
 const FIELD_LINES = new RegExp(`^(?:${NAME}:${VALUE}\\r\\n)*$`)
 const REQUEST_LINE = /^([A-Z]+) (\/[\x21-\x7e]*) HTTP\/1\.1$/
 const PROTOCOL = 'HTTP/1.'
 const STATUS = 'HTTP/1\\.[01] [1-9]\\d\\d'
-/** What may become the beginning of an answer: a part of its first line, or that line and some of the next. */
+/**
+ * A text that may still become the beginning of an answer: a part of its first line, or that line and some of the next.
+ */
 const PARTIAL_ANSWER = new RegExp(
   `^(?:HTTP/1\\.[01](?: (?:[1-9]\\d?)?)?|${STATUS}(?: [^\\r\\n]*)?\\r?|` +
     `${STATUS}(?: [^\\r\\n]*)?\\r\\n(?:${NAME}:${VALUE}\\r\\n)*(?:${NAME}(?::${VALUE}\\r?)?|\\r)?)$`
@@ -73,10 +75,10 @@ const REASON = new RegExp(`^${VALUE}$`)
 const STATUS_LINE = new RegExp(`^HTTP/(1\\.[01]) ([1-9]\\d\\d)(?: (${VALUE}))?$`)
 
 /**
- * Reads the beginning of a request of HTTP/1.1 for a path. Null means that it is not there as a whole, or not as
- * plain as can be: then node:http is to read it, and to judge.
+ * Reads the beginning of a request of HTTP/1.1 for a path. Null means that it is incomplete, or that it has anything
+ * unusual. Then node:http is to read and judge it.
  *
- * @param text a byte a character
+ * @param text one character for each byte
  * @param known the fields of the request before, to be used again if they are the same
  */
 export function readRequest(text: string, known: Fields | null): PlainRequest | null {
@@ -91,10 +93,10 @@ export function readRequest(text: string, known: Fields | null): PlainRequest | 
 }
 
 /**
- * Reads the beginning of an answer: null if it is not there as a whole, and may become one.
+ * Reads the beginning of an answer. Returns null if it is incomplete, and may still become one.
  *
- * @param text a byte a character
- * @param known the answer before
+ * @param text one character for each byte
+ * @param known the answer before on this stream, which is returned again if it is the same
  * @throws SyntaxError
  */
 export function readAnswer(text: string, known: PlainAnswer | null): PlainAnswer | null {
@@ -118,22 +120,25 @@ export function readAnswer(text: string, known: PlainAnswer | null): PlainAnswer
   }
 }
 
-/** Whether a text may stand behind a status: node:http's client lets control characters through, for us to pass on. */
+/**
+ * Whether a text is a valid reason phrase. node:http's client lets control characters through, which must not be passed
+ * on.
+ */
 export function isReason(text: string): boolean {
   return REASON.test(text)
 }
 
-/** Reads fields up to the empty line after them: null if that is not there, or is not all. */
+/** Reads fields up to the empty line after them. Returns null if that line is missing, or a line is not a field. */
 function readFieldsAt(text: string, start: number, known: Fields | null): Fields | null {
   if (known !== null && text.startsWith(known.text, start)) {
     if (text.startsWith(LINE_END, start + known.text.length)) return known
   }
-  // The end of the first line may be that of the last.
+  // If there are no fields, the end of the first line is the first half of the end of the head.
   const end = text.indexOf(HEAD_END, start - LINE_END.length)
   return end === -1 ? null : readFields(text.slice(start, end + LINE_END.length))
 }
 
-/** Reads lines of fields, each with its end: null if there is anything else among them. */
+/** Reads lines of fields, each with its line end. Returns null if there is anything else among them. */
 export function readFields(text: string): Fields | null {
   if (!FIELD_LINES.test(text)) return null
   const raw: RawHeaders = []
@@ -160,7 +165,10 @@ export function fieldLines(headers: readonly string[]): string {
   return text
 }
 
-/** The same text in one piece: V8 keeps what was added up as a tree, and goes through it whenever it is sent. */
+/**
+ * The same text as one flat string. V8 keeps a concatenated string as a tree, and would walk through it whenever it is
+ * sent.
+ */
 export function flat(text: string): string {
   return Buffer.from(text, 'latin1').toString('latin1')
 }

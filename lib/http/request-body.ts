@@ -7,7 +7,7 @@ import type { OutgoingRequest } from './http2-request.js'
 export interface RequestBodyOptions {
   /** In bytes. */
   maxBytes?: number
-  /** As much of its beginning is held, so that it can be sent again, in bytes. */
+  /** How much of its beginning is held so that it can be sent again, in bytes. */
   maxHeldBytes?: number
 }
 
@@ -18,7 +18,7 @@ const MAX_HELD_BYTES = 64 * 1024
  * long as all that was read of it is still held.
  */
 export class RequestBody {
-  /** That were read so far. */
+  /** Bytes that were read so far. */
   bytes = 0
   /** When the last piece or the end of it was read, by the process's own clock, in ms; 0 before. */
   movedAt = 0
@@ -54,9 +54,10 @@ export class RequestBody {
   }
 
   /**
-   * Sends it: what is held of it, and the rest as it comes. Whoever it was sent to before gets no more.
+   * Sends the body: first what is held of it, then the rest as it comes. An instance that it was sent to before gets no
+   * more.
    *
-   * @param ontoolarge called when it has more bytes than it may have
+   * @param ontoolarge called when the body is larger than allowed
    */
   sendTo(to: OutgoingRequest, ontoolarge: (error: SeaportError) => void) {
     if (this.isEmpty) return to.end()
@@ -80,7 +81,7 @@ export class RequestBody {
     )
   }
 
-  /** Sends no more to anybody; what still comes is read and dropped. */
+  /** Stops sending. What still comes is read and dropped. */
   stop() {
     this.#to = null
     this.#held = []
@@ -113,7 +114,7 @@ export class RequestBody {
   }
 }
 
-/** @throws TOO_LARGE if a request says itself that it is too large */
+/** @throws TOO_LARGE if the request's Content-Length is too large */
 export function checkLength(request: IncomingMessage, maxBytes: number) {
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
 }

@@ -3,11 +3,11 @@ import { SeaportError } from '../core/errors.js'
 
 const MIB = 1024 * 1024
 const SHARE_OF_MACHINE = 1 / 8
-/** One body of the largest size always fits into the half of it that one sender may have. */
+/** The least that is allowed. One sender may have half of it, into which one body of the largest size always fits. */
 const MIN_BYTES = 160 * MIB
 const MAX_BYTES = 512 * MIB
 
-/** Counts the large bodies that came in and are not done with, so that many at once cannot fill the memory. */
+/** Counts the bytes of large bodies that are being handled, so that many at once cannot fill the memory. */
 export class BodyMemory {
   readonly #max: number
   readonly #bySender = new Map<string, number>()
@@ -18,17 +18,17 @@ export class BodyMemory {
     this.#max = max
   }
 
-  /** In bytes. */
+  /** Bytes that are held now. */
   get held(): number {
     return this.#held
   }
 
-  /** Begins to count what one sender sends with one call. */
+  /** Begins to count the bodies of one call of a sender. */
   open(sender: string): HeldBody {
     return new HeldBody(this, sender)
   }
 
-  /** @internal @throws BUSY, and counts nothing then */
+  /** @internal @throws BUSY; nothing is counted then */
   take(sender: string, bytes: number) {
     const own = (this.#bySender.get(sender) ?? 0) + bytes
     if (own > this.#max / 2 || this.#held + bytes > this.#max) {
@@ -49,7 +49,7 @@ export class BodyMemory {
   }
 }
 
-/** What is held of the bodies of one call. */
+/** The bytes that are held for one call. */
 export class HeldBody {
   readonly #memory: BodyMemory
   readonly #sender: string
@@ -77,7 +77,7 @@ export class HeldBody {
   }
 }
 
-/** Of this process. */
+/** The count for this whole process. */
 export const BODY_MEMORY = new BodyMemory(
   Math.max(MIN_BYTES, Math.min(MAX_BYTES, totalmem() * SHARE_OF_MACHINE))
 )

@@ -1,12 +1,12 @@
 import { SeaportError } from '../core/errors.js'
 
-/** What goes with a call, an answer or an event: JSON, bytes or nothing. */
+/** The body of a call, an answer or an event: JSON, bytes or nothing. */
 export interface Body {
   kind: 'none' | 'json' | 'bytes'
   bytes: Buffer
 }
 
-/** A value that is JSON already. */
+/** A value that was serialized as JSON already. */
 export class JsonText {
   readonly text: string
 
@@ -17,9 +17,9 @@ export class JsonText {
 
 /** The largest body, of any kind, unless an option says otherwise. */
 export const MAX_BODY_BYTES = 16 * 1024 * 1024
-/** As far as the option goes. */
+/** The most that the option may say. */
 export const MAX_BODY_LIMIT_BYTES = 64 * 1024 * 1024
-/** Deeper JSON is refused: whoever walks through it by recursion would run out of stack. */
+/** Deeper JSON is refused, because code that walks through it by recursion would run out of stack. */
 const MAX_DEPTH = 256
 
 export const NO_BODY: Body = { kind: 'none', bytes: Buffer.alloc(0) }
@@ -29,7 +29,7 @@ const QUOTE = 0x22
 /**
  * Makes a body of what somebody sends.
  *
- * @throws TypeError for what is no JSON, as for a cycle or a BigInt
+ * @throws TypeError for a value that JSON cannot express, such as a cycle or a BigInt
  */
 export function encodeBody(value: unknown): Body {
   if (value === undefined) return NO_BODY
@@ -41,7 +41,10 @@ export function encodeBody(value: unknown): Body {
   return { kind: 'json', bytes: Buffer.from(json) }
 }
 
-/** For who keeps a body of a frame: what it is a piece of would stay in memory with it. */
+/**
+ * A copy, for callers that keep a body: the bytes of a received body are part of a larger buffer, which would stay in
+ * memory with them.
+ */
 export function copyOf({ kind, bytes }: Body): Body {
   return { kind, bytes: Buffer.from(bytes) }
 }
@@ -49,11 +52,11 @@ export function copyOf({ kind, bytes }: Body): Body {
 /**
  * Reads a body.
  *
- * @throws BAD_MESSAGE for what is no JSON, or JSON that is too deep
+ * @throws BAD_MESSAGE for bytes that are not valid JSON, or JSON that is too deep
  */
 export function decodeBody({ kind, bytes }: Body): unknown {
   if (kind === 'none') return undefined
-  // What it was a piece of would stay in memory with it.
+  // It is copied, because it is part of a larger buffer, which would stay in memory with it.
   if (kind === 'bytes') return Buffer.from(bytes)
   checkDepth(bytes)
   try {
@@ -64,7 +67,7 @@ export function decodeBody({ kind, bytes }: Body): unknown {
 }
 
 /**
- * Counts the brackets that are open, other than in strings.
+ * Checks how deep JSON is nested, by counting open brackets outside of strings.
  *
  * @throws BAD_MESSAGE
  */
@@ -78,7 +81,7 @@ export function checkDepth(bytes: Buffer, max = MAX_DEPTH) {
       if (byte === BACKSLASH) i++
       else if (byte === QUOTE) isInString = false
     } else if (byte === QUOTE) isInString = true
-    // Of both kinds: [ and {, ] and } differ in one bit.
+    // This matches both [ and {, which differ in one bit (as ] and } do).
     else if ((byte & 0xdf) === 0x5b && ++depth > max) {
       throw SeaportError.BAD_MESSAGE(`JSON that is deeper than ${max}`)
     } else if ((byte & 0xdf) === 0x5d) depth--

@@ -3,24 +3,24 @@ import type { Meta } from './meta.js'
 
 /** What a handler is told of the command that it runs for. */
 export interface CallContext {
-  /** The key of who called, in hex: a process that proved it. */
+  /** The key of the caller, in hex. The calling process has proven it. */
   readonly peer: string
-  /** Who that calls for, as it says. Believe it of gateways that you know by their `peer`. */
+  /** On whose behalf the caller calls, by its own word. Trust it only from gateways, which you know by their `peer`. */
   readonly principal: string | undefined
-  /** Aborted when the answer is of no use any more: the caller's time is over, or it gave up, or is gone. */
+  /** Aborted when nobody waits for the answer any more: the caller's time is over, or it gave up, or is gone. */
   readonly signal: AbortSignal
   /** When the caller gives up, in ms since 1970 by this machine's clock. */
   readonly deadline: number
   readonly meta: Meta
 }
 
-/** What commands inherit that a handler sends. */
+/** What a handler passes on to the commands that it sends. */
 export interface Inherited {
-  /** By `performance.now()`. */
+  /** When the handler's own caller gives up, by `performance.now()`. */
   deadline: number
   signal: AbortSignal
   meta: Meta
 }
 
-/** The handler that is being run, wherever in it we are. */
+/** The handler that the present code runs for, followed through its asynchronous calls. */
 export const inherited = new AsyncLocalStorage<Inherited>()

@@ -31,11 +31,11 @@ export interface Outgoing {
   deadline: number
 }
 
-/** What a call that was sent is answered with. Exactly one of these is called, once; `onitem` before, any number of times. */
+/** Receives what becomes of a call. Exactly one of these is called, once; before that `onitem` any number of times. */
 export interface Answered {
   onanswer(body: Body): void
   onfailure(error: SeaportError): void
-  /** The answer is too large for the conversation, and waits under this token. */
+  /** The answer is too large for the conversation. It can be fetched by this token. */
   onparked?(token: Buffer): void
   onitem?(body: Body): void
 }
@@ -44,9 +44,9 @@ export interface Answered {
 class Pending {
   readonly id: number
   readonly answered: Answered
-  /** It waits for its turn there, so it may end without having been executed. */
+  /** The call waits in the instance's queue, so it may end without having been executed. */
   isQueued = false
-  /** Why who called has given up. */
+  /** Why the caller has given up; null if it has not. */
   cancelled: SeaportError | null = null
 
   constructor(id: number, answered: Answered) {
@@ -56,26 +56,26 @@ class Pending {
 }
 
 export interface CallerOptions {
-  /** In bytes. Default: a conversation's. */
+  /** The largest frame, in bytes. Default: that of a conversation. */
   maxFrame?: number | undefined
-  /** Counts what comes of large answers. */
+  /** Counts the bytes of large answers. */
   held?: HeldBody | undefined
-  /** Whether to read on; else from `resume` on. */
+  /** Whether to read on. If not, reading stops until `resume` is called. */
   hasRoom?: (() => boolean) | undefined
-  /** No further calls are taken: the instance leaves, or it is closed. Once. */
+  /** Called once, when no further calls are taken because the instance leaves or the conversation is closed. */
   onleaving: () => void
   onclose?: (() => void) | undefined
 }
 
-/** The number of a call that was failed at once. */
+/** The number that stands for a call that failed at once and was not sent. */
 const NOT_SENT = 0
-/** As many calls as one link may carry at a time. */
+/** How many calls one link may carry at a time. */
 export const MAX_IN_FLIGHT = 16_384
-/** What waits for an instance that does not read. */
+/** How much may wait for an instance that does not read. */
 const MAX_UNSENT_BYTES = 16 * 1024 * 1024
-/** How long who gives up waits to hear whether a call that was queued had its turn, in ms. */
+/** How long a caller that gives up waits to hear whether a queued call was started, in ms. */
 const LAST_WORD_MS = 25
-/** For the other side to end, after we have, in ms. */
+/** How long to wait for the other side to end after this side has, in ms. */
 const END_TIMEOUT_MS = 5000
 
 /** The side of a conversation that calls. */
@@ -117,13 +117,13 @@ export class Caller {
     return this.#pending.size > 0 ? 0 : performance.now() - this.#idleSince
   }
 
-  /** Whether anything came since then, by `performance.now()`. */
+  /** Whether anything came after a time, by `performance.now()`. */
   hasHeardSince(time: number): boolean {
     return this.#heardAt >= time
   }
 
   /**
-   * Sends a command; what becomes of it is told to `answered`, and may be so at once.
+   * Sends a command. Its outcome is reported to `answered`, perhaps before this returns.
    *
    * @returns its number, for `cancel`
    */
@@ -135,13 +135,13 @@ export class Caller {
     return this.#send({ type: CALL, id, timeLeft, isStreaming, name, meta, body })
   }
 
-  /** Asks for an answer that was too large. */
+  /** Asks for an answer that was too large for the conversation. */
   fetch(token: Buffer, answered: Answered): number {
     const id = this.#begin(answered)
     return id === NOT_SENT ? id : this.#send({ type: FETCH, id, token })
   }
 
-  /** Gives up a call. Whoever waits for it is told so, with this as the reason. */
+  /** Gives up a call, which then fails with this reason. */
   cancel(id: number, reason: SeaportError) {
     const pending = this.#pending.get(id)
     if (!pending || pending.cancelled) return
@@ -153,7 +153,7 @@ export class Caller {
     }, LAST_WORD_MS)
   }
 
-  /** Tells something, whether it is heard or not. */
+  /** Emits an event to the instance, which does not acknowledge it. */
   emit(name: string, body: Body) {
     this.#idleSince = performance.now()
     if (this.#conversation.unsent > MAX_UNSENT_BYTES) return
@@ -225,7 +225,7 @@ export class Caller {
     if (!('id' in frame)) return
     const pending = this.#pending.get(frame.id)
     if (pending) this.#answer(pending, frame)
-    // What comes for a call that was given up is no offence.
+    // An answer to a call that was given up meanwhile is no fault of the other side.
     else if (frame.id > this.#lastId) throw SeaportError.BAD_MESSAGE('an answer nobody asked for')
   }
 
@@ -290,13 +290,13 @@ export class Caller {
   }
 }
 
-/** Why calls that were under way have no answer. */
+/** The error of calls that were under way when the conversation ended. */
 function lost(reason: SeaportError): SeaportError {
   if (reason.code === 'LINK_LOST' || reason.code === 'TOO_LARGE') return reason
   return SeaportError.LINK_LOST(`no answer came: ${reason.text}`, reason)
 }
 
-/** What an instance said, as it is told to who called. */
+/** The error for a FAILURE that an instance sent. */
 function failureOf({ code, text, executed, handlerCode }: Failure): SeaportError {
   return SeaportError.remote(code, text).of(executed, handlerCode || undefined)
 }

@@ -11,7 +11,7 @@ const COUNTERS = [
 ] as const
 const GAUGES = new Set<string>(['running', 'waiting'])
 
-/** What was counted of each command, for a scrape. */
+/** The counters of each command as metrics. */
 export function* commandMeasures(commands: ReturnType<Commands['getStats']>): Iterable<Measure> {
   for (const [command, stats] of Object.entries(commands)) {
     const labels = { command }

@@ -15,7 +15,7 @@ export interface HandleOptions<I = unknown, O = unknown> extends CommandTerms<I,
   queue?: number | undefined
 }
 
-/** Commands by name, as an option gives them: a handler, or how it is to be run beside it. */
+/** Commands by name: a handler, or a handler with options. */
 export type CommandMap = Record<string, Handler | (HandleOptions & { handler: Handler })>
 
 /** A command as `$describe` shows it. */
@@ -28,7 +28,7 @@ export interface CommandView {
 
 const QUEUE = 1000
 const MAX_OTHERS = 256
-/** Handlers of all commands that run or have not noticed that they are to end. */
+/** How many commands may run or wait at a time, in all. One that was cancelled counts until its handler has ended. */
 const MAX_RUNS = 65_536
 
 class Command {
@@ -40,7 +40,7 @@ class Command {
   readonly queueLimit: number
   readonly queue: Run[] = []
   running = 0
-  /** Whether those that wait are being started. */
+  /** Whether `startNext` is running. */
   isStarting = false
 
   constructor(
@@ -56,7 +56,10 @@ class Command {
     this.queueLimit = checkCount(queue, 'queue', 0)
   }
 
-  /** Starts those whose turn has come. One that ends at once is followed by the next here, and not by itself. */
+  /**
+   * Starts those whose turn has come. If one ends at once, this loop starts the next, so that they do not call each
+   * other recursively.
+   */
   startNext() {
     if (this.isStarting) return
     this.isStarting = true
@@ -70,7 +73,7 @@ class Command {
   }
 }
 
-/** What a service can be told to do, and who does it. */
+/** The commands of a service, and their handlers. */
 export class Commands {
   readonly #commands = new Map<string, Command>()
   readonly #maxBody: number
@@ -78,7 +81,7 @@ export class Commands {
   #others: ((name: string, data: unknown, context: CallContext) => unknown) | null = null
   #runs = 0
 
-  /** @internal @param onfirst calls back when there is something to be called */
+  /** @internal @param onfirst called when the first command is added */
   constructor({
     maxBody = MAX_BODY_BYTES,
     onfirst
@@ -90,15 +93,15 @@ export class Commands {
     this.#onfirst = onfirst
   }
 
-  /** The names that there are, hyperseaport's own left out. */
+  /** The names of all commands except hyperseaport's own. */
   get names(): string[] {
     return [...this.#commands.keys()].filter((name) => !name.startsWith(OWN_PREFIX))
   }
 
   /**
-   * Executes a command from now on.
+   * Adds a handler for a command.
    *
-   * @param command its name, or one of a `contract`
+   * @param command its name, or a command of a `contract`
    * @throws USAGE for a name that cannot be one, or is taken
    */
   handle<I, O>(command: CommandContract<I, O>, handler: Handler<I, O>): this
@@ -127,14 +130,14 @@ export class Commands {
     return this
   }
 
-  /** @internal One of hyperseaport's own. */
+  /** @internal Adds one of hyperseaport's own commands. */
   handleOwn(name: string, handler: Handler): this {
     this.#add(this.#commandOf(name, { idempotent: true }, handler))
     return this
   }
 
   /**
-   * Takes a command that came. What becomes of it is told to `replies`.
+   * Takes a command that came. Its outcome is reported to `replies`.
    *
    * @internal
    */
@@ -165,7 +168,7 @@ export class Commands {
   }
 
   /**
-   * Takes the commands that there is no handler of.
+   * Adds a handler for all commands that have none of their own.
    *
    * @internal
    */
@@ -228,7 +231,10 @@ export class Commands {
     return command
   }
 
-  /** Each name that is asked for has its own counters then, as far as these are few. */
+  /**
+   * The command that stands for an unknown name, if there is a handler for others. Each name has its own counters, up
+   * to a limit.
+   */
   #othersFor(name: string): Command | null {
     const others = this.#others
     if (!others || name.startsWith(OWN_PREFIX)) return null

@@ -16,7 +16,7 @@ import { MAX_SNAPSHOT_BYTES } from './state/statements.js'
 export interface ConsumerTalkOptions {
   registry: Buffer
   pool: LinkPool
-  /** Calls back whenever instances may have come or gone. */
+  /** Calls the listener whenever instances may have come or gone. */
   watch: (listener: () => void) => () => void
   /** The largest body of a command or an answer, in bytes. */
   maxBody: number | undefined
@@ -31,7 +31,7 @@ interface Audible {
   speaks?: readonly string[]
 }
 
-/** All that a consumer talks with services about. */
+/** Everything that a consumer needs for commands, events and state. */
 export class ConsumerTalk {
   readonly #options: ConsumerTalkOptions
   readonly #conversations: Conversations
@@ -46,7 +46,7 @@ export class ConsumerTalk {
     this.#conversations = new Conversations({ pool, maxFrame })
   }
 
-  /** What the entry of one role talks with. */
+  /** The parts for the entry of one role. */
   partsFor(role: string, dialer: Lender, instances: () => readonly Audible[]) {
     const { registry, pool, watch, maxBody, onnotice, call } = this.#options
     const conversations = this.#conversations

@@ -1,6 +1,6 @@
 import { checkOwnName } from './names.js'
 
-/** What any library for schemas has (https://standardschema.dev). */
+/** The interface that schema libraries share (https://standardschema.dev). */
 export interface StandardSchema<Input = unknown, Output = Input> {
   readonly '~standard': {
     readonly version: 1
@@ -19,11 +19,11 @@ export interface SchemaIssue {
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
 }
 
-/** What a command takes and gives, for both its ends. */
+/** The input and output of a command, which both ends validate. */
 export interface CommandTerms<I = unknown, O = unknown> {
   input?: StandardSchema<unknown, I> | undefined
   output?: StandardSchema<unknown, O> | undefined
-  /** Whether it may be executed twice, so that it is sent to another instance when one does not answer. */
+  /** Whether it may be executed twice. Such a command is sent to another instance when one does not answer. */
   idempotent?: boolean | undefined
 }
 
@@ -32,7 +32,7 @@ export interface CommandContract<I = unknown, O = unknown> extends CommandTerms<
   readonly name: string
 }
 
-/** What a value is, that a schema makes. */
+/** The type of the values that a schema makes. */
 type Made<S> = S extends StandardSchema<infer _, infer O> ? O : unknown
 
 /** Commands by their names. */
@@ -44,7 +44,7 @@ export type Contract<T extends Terms> = {
 }
 
 /**
- * What the commands of a role take and give, by their names. Both ends import it: it types them, and both validate.
+ * Describes the commands of a role by name. Both ends import it: it gives them types, and both validate by it.
  *
  * @throws USAGE
  */
@@ -57,9 +57,9 @@ export function contract<const T extends Terms>(commands: T): Contract<T> {
 }
 
 /**
- * Has a schema look at a value.
+ * Validates a value by a schema.
  *
- * @returns what it makes of it
+ * @returns the value as the schema has converted it
  * @throws Error that says what is wrong and where
  */
 export async function validate<T>(
@@ -79,7 +79,7 @@ function said({ path = [], message }: SchemaIssue): string {
   return where === '' ? message : `${where}: ${message}`
 }
 
-/** The JSON Schema of a schema, where it tells one; as it is shown to people. */
+/** The JSON Schema of a schema, if it offers one, to be shown to people. */
 export function jsonSchemaOf(schema: StandardSchema | undefined): unknown {
   const { toJSONSchema, toJsonSchema } = (schema ?? {}) as { [method: string]: unknown }
   const make = toJSONSchema ?? toJsonSchema

@@ -4,37 +4,49 @@ import type { LinkStream } from '../link/stream.js'
 import { FrameReader, type FrameReaderOptions } from './frame-reader.js'
 import { decodeFrame, encodeFrame, type Frame, HELLO, MAX_FRAME_BYTES, VERSION } from './frames.js'
 
-/** One long-lived stream for each link: commands, their answers, and what is emitted to a service. */
+/**
+ * The purpose of conversations. A link has one such long-lived stream: commands, their answers, and what is emitted to
+ * a service.
+ */
 export const CONVERSATION = 'hyperseaport/conversation/1'
-/** A stream for one command that is too large for the conversation, or whose answer comes in items. */
+/** The purpose of a stream for one command that is too large for the conversation, or whose answer comes in items. */
 export const SINGLE_CALL = 'hyperseaport/call/1'
-/** A stream for the events of an instance, so that who does not read them has its answers all the same. */
+/**
+ * The purpose of a stream for the events of an instance. It is apart from the conversation, so that a listener that
+ * does not read events still gets answers.
+ */
 export const EVENTS = 'hyperseaport/events/1'
 
 const OVERFLOWS = new Set<string>(['TOO_LARGE', 'BUSY'])
 
 export interface ConversationOptions {
-  /** In bytes, without its length. */
+  /** The largest frame in bytes, without its length. */
   maxFrame?: number | undefined
-  /** Counts what is held of a frame that is not whole yet. */
+  /** Counts the bytes of a frame that is not complete yet. */
   hold?: FrameReaderOptions['hold']
-  /** Whether to read on; else from `resume` on. Of two sides one always has room, or both would wait. */
+  /**
+   * Whether to read on. If not, reading stops until `resume` is called. One of the two sides must always read on, or
+   * both could wait for each other.
+   */
   hasRoom?: () => boolean
-  /** Not called any more once it is closed. What it throws cuts the conversation. */
+  /** Takes a frame; it is not called after the end. An exception cuts the conversation. */
   onframe: (frame: Frame) => void
   /** The other side has nothing more to say. */
   onend: () => void
-  /** It says more than may be in a frame, or than there is room for. Nothing more is read. Default: it is cut. */
+  /**
+   * The other side sent a frame that is too large, or for which there is no room. Nothing more is read then. Default:
+   * the conversation is cut.
+   */
   onoverflow?: (reason: SeaportError) => void
-  /** What was written has left, after there was too much. */
+  /** What was written has left, after `send` had returned false. */
   ondrain?: () => void
-  /** The last that is heard: what cut it, or null if both sides have ended. */
+  /** The last call: what cut the conversation, or null if both sides have ended. */
   onclose: (reason: SeaportError | null) => void
 }
 
 /**
- * Frames on a stream, from either side, each of which first says its version. What is sent in one turn of the event
- * loop leaves together, and a frame that is alone leaves at once.
+ * Frames on a stream, in both directions. Each side first sends its version. Frames of one turn of the event loop leave
+ * together, and a single one leaves at once.
  */
 export class Conversation implements Sink {
   readonly isCopying = true
@@ -53,7 +65,7 @@ export class Conversation implements Sink {
     this.#reader = new FrameReader({ maxBytes: maxFrame, decode: decodeFrame, onframe, hold })
   }
 
-  /** Begins to talk and to listen. */
+  /** Sends the version, and begins to read. */
   start() {
     this.#stream.attach(this)
     this.send({ type: HELLO, version: VERSION })
@@ -69,18 +81,18 @@ export class Conversation implements Sink {
     return this.#isClosed
   }
 
-  /** False asks to wait for `ondrain`. */
+  /** Sends a frame. Returns false if the caller should wait for `ondrain`. */
   send(frame: Frame): boolean {
     return this.sendEncoded(encodeFrame(frame))
   }
 
-  /** The same for a frame that is sent to many. */
+  /** Sends a frame that was encoded already, because it is sent to many. */
   sendEncoded(frame: Buffer): boolean {
     if (this.#isClosed || this.#isEnding) return true
     return this.#stream.write(frame, true)
   }
 
-  /** Says nothing more. What was said before arrives. */
+  /** Ends this side. What was sent before arrives. */
   end() {
     if (this.#isEnding) return
     this.#isEnding = true

@@ -12,7 +12,7 @@ export interface ConversationsOptions {
   pool: Pick<LinkPool, 'open' | 'follow' | 'isSuspect'>
   /** Ends a conversation in which nothing was asked for so many ms. */
   idleTimeout?: number | undefined
-  /** In bytes, of a call on a stream of its own. */
+  /** The largest frame of a call on a stream of its own, in bytes. */
   maxFrame: number
 }
 
@@ -23,18 +23,19 @@ interface Kept {
 }
 
 const IDLE_TIMEOUT_MS = 60_000
-/** How often a better path is asked for, at most. */
+/** A better path is asked for at most this often. */
 const SEEK_INTERVAL_MS = 5000
 
 /**
- * The conversation with each instance, begun when it is first needed. It ends when nothing is asked for a while, when
- * the instance leaves, and when there is a better path: the next one begins there, and the old one ends with its calls.
+ * Keeps one conversation with each instance, which begins when it is first needed. It ends when it was idle for a
+ * while, when the instance leaves, and when there is a better path: then the next one begins there, and the old one
+ * ends with its calls.
  */
 export class Conversations {
   readonly #options: ConversationsOptions
   readonly #kept = new Map<string, Kept>()
   readonly #opening = new Map<string, Promise<Caller>>()
-  /** All that are not closed, those on streams of their own too. */
+  /** All callers that are not closed, including those on streams of their own. */
   readonly #callers = new Set<Caller>()
   #sweeper: NodeJS.Timeout | null = null
   #isClosed = false
@@ -43,7 +44,7 @@ export class Conversations {
     this.#options = options
   }
 
-  /** The conversation that is there for further calls, by the instance's key in hex. */
+  /** The open conversation with an instance, by its key in hex; null if there is none. */
   peek(key: string): Caller | null {
     const kept = this.#kept.get(key)
     if (!kept) return null
@@ -56,14 +57,14 @@ export class Conversations {
   }
 
   /**
-   * The conversation with an instance, or a new one. Fits a dialer.
+   * The conversation with an instance, which is opened if there is none. It is the `open` function for a dialer.
    *
    * @throws what the pool does
    */
   open(remotePublicKey: Buffer, { signal, ...options }: OpenOptions): Promise<Caller> {
     const key = toHex(remotePublicKey)
     const caller = this.peek(key)
-    // The link under it may be dead; the pool knows another.
+    // Its link may be dead. If it is suspect, the pool may offer another one.
     if (caller && !this.#options.pool.isSuspect(key)) return Promise.resolve(caller)
     let opening = this.#opening.get(key)
     if (!opening) {
@@ -74,7 +75,7 @@ export class Conversations {
   }
 
   /**
-   * A stream for one call.
+   * Opens a stream for one call.
    *
    * @throws what the pool does
    */

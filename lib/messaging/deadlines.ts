@@ -1,37 +1,37 @@
 import { Bag, type Place } from '../core/bag.js'
 import { inherited } from './call-context.js'
 
-/** Something that ends at its time. */
+/** Something that ends at a deadline. */
 export interface Timed {
   /** By `performance.now()`. */
   readonly deadline: number
-  /** Its time is over: it is never called early. */
+  /** Called when the deadline has passed, never early. */
   onlate(): void
 }
 
-/** What `stop` takes. */
+/** The handle that `stop` takes. */
 export interface Waiting {
   readonly period: number
   readonly place: Place<Timed>
 }
 
-/** Whoever is late is told up to this much later, in ms. */
+/** `onlate` is called up to this much after the deadline, in ms. */
 const PERIOD_MS = 8
-/** The longest time that Node's timers take. */
+/** The longest delay that Node's timers accept. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 /**
- * Calls back whoever is late, with one timer for all. Nearly every deadline is stopped before its time, and a timer of
- * Node's for each cost more than all that came of it. Those whose time is over in the same period stand together.
+ * Watches many deadlines with one timer. Nearly every deadline is stopped before its time, so a timer of Node's for
+ * each would cost more than all its use. Deadlines in the same period are kept together.
  */
 export class Deadlines {
   readonly #periods = new Map<number, Bag<Timed>>()
   #timer: NodeJS.Timeout | null = null
-  /** For which the timer is set. */
+  /** The time that the timer is set for. */
   #next = Infinity
   #size = 0
 
-  /** From now on it is called back when its time is over. */
+  /** Begins to watch a deadline. */
   start(timed: Timed): Waiting {
     const period = Math.ceil(timed.deadline / PERIOD_MS)
     let bag = this.#periods.get(period)
@@ -48,7 +48,7 @@ export class Deadlines {
   stop({ period, place }: Waiting) {
     const bag = this.#periods.get(period)
     if (!bag?.delete(place)) return
-    // The timer stays: it will find nobody. But nothing is to wait for it.
+    // The timer stays and will find nothing to do, but it must not keep the process alive.
     if (--this.#size === 0) this.#timer?.unref()
     if (bag.size === 0) this.#periods.delete(period)
   }
@@ -60,7 +60,7 @@ export class Deadlines {
       Math.max(1, Math.ceil(period * PERIOD_MS - performance.now())),
       MAX_TIMER_MS
     )
-    // It goes for all, and has no part in the command whose handler set it.
+    // The timer serves all commands, so it must not inherit the context of the handler that happens to set it.
     this.#timer = inherited.exit(() => setTimeout(this.#ontimer, wait))
     if (this.#size === 0) this.#timer.unref()
   }
@@ -80,5 +80,5 @@ export class Deadlines {
   }
 }
 
-/** Of this process. */
+/** The deadlines of this process. */
 export const DEADLINES = new Deadlines()

@@ -8,7 +8,7 @@ export interface EmitterOptions {
   instances: () => readonly { servicePublicKey: string; speaks?: readonly string[] }[]
 }
 
-/** Tells all instances of a role something. */
+/** Emits events to all instances of a role. */
 export class Emitter {
   readonly #options: EmitterOptions
 
@@ -25,7 +25,7 @@ export class Emitter {
       if (!speaks?.includes(CONVERSATION)) continue
       conversations.open(Buffer.from(servicePublicKey, 'hex'), {}).then(
         (caller) => caller.emit(name, body),
-        // It is told at most once: who is not there does not hear it.
+        // An event is delivered at most once, so an instance that cannot be reached does not get it.
         () => {}
       )
     }

@@ -5,7 +5,7 @@ import type { Cursor } from './frames.js'
 import { checkName, OWN_PREFIX } from './names.js'
 import { type HeardEvent, Subscription, type SubscriptionOptions } from './subscription.js'
 
-/** Where an event comes from, and what came before. */
+/** Where an event comes from, and how much was lost before it. */
 export interface EventOrigin {
   type: string
   /** The key of the instance, in hex. */
@@ -14,28 +14,31 @@ export interface EventOrigin {
   /** When the instance was started, by its clock: it counts its events from 1 then. */
   epoch: number
   seq: number
-  /** How many events that were wanted were lost between the one before and this one. */
+  /** How many events of the wanted types were lost between the one before and this one. */
   missed: number
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: who listens knows what is emitted
 export type EventListener = (data: any, origin: EventOrigin) => void
 
-/** How far the events of each instance were heard, by its key. */
+/** How far the events of each instance were heard, by the instance's key. */
 export type Cursors = Record<string, Cursor>
 
 export interface ListenOptions {
-  /** Goes on from there: what came since, as far as the instances have it, and `missed` says how much they have not. */
+  /**
+   * Where to go on: events since then are delivered as far as the instances still have them, and `missed` counts those
+   * they do not.
+   */
   after?: Cursors | undefined
 }
 
-/** Hears of the streams on which events come. Keys are of instances, in hex. */
+/** Is told of the streams that bring events. Keys are those of instances, in hex. */
 export interface StreamListener {
-  /** From now on the instance tells us what is asked for: after a lost link, too. */
+  /** The instance delivers the wanted events from now on. Called again after a lost link. */
   onsubscribed(key: string): void
-  /** It does not let us hear some of that. */
+  /** The instance denies some of the wanted types. */
   ondenied(key: string, reason: SeaportError): void
-  /** Which instances there are may have changed. */
+  /** The instances may have changed. */
   oninstances(): void
 }
 
@@ -49,10 +52,10 @@ interface Audible {
 export interface EntryEventsOptions {
   pool: SubscriptionOptions['pool']
   instances: () => readonly Audible[]
-  /** Calls back whenever those may have changed. */
+  /** Calls the listener whenever the instances may have changed. */
   watch: (listener: () => void) => () => void
   backoffs?: readonly number[] | undefined
-  /** How long an instance that is withdrawn is heard yet, in ms, if it does not end by itself. */
+  /** How long a withdrawn instance is still listened to if it does not end the stream itself, in ms. */
   leaveTimeout?: number | undefined
   onnotice: (notice: SeaportError) => void
 }
@@ -61,23 +64,26 @@ interface Followed {
   subscription: Subscription
   version: string
   isSubscribed: boolean
-  /** It leaves, and what it says yet is heard. */
+  /** The instance leaves, and is listened to until it has ended. */
   isLeaving: boolean
 }
 
-/** Instances whose events are heard at a time. */
+/** How many instances are listened to at a time. */
 const MAX_FOLLOWED = 1024
-/** Instances that went whose place is remembered, should they come back. */
+/** For how many instances that are gone it is remembered how far they were heard, should they come back. */
 const MAX_REMEMBERED = 1024
 
 const FROM_NOW_ON = null
-/** Of an instance that comes while we listen nothing is to be lost: as far back as it has its events. */
+/**
+ * The place for an instance that comes while we listen: it begins with the oldest event that the instance has, so that
+ * none is lost.
+ */
 const FROM_ITS_START: Cursor = { epoch: 0, seq: 0 }
 
-/** The events of all instances of a role, of those that come later, too. */
+/** The events of all instances of a role, including those that come later. */
 export class EntryEvents {
   readonly #options: EntryEventsOptions
-  /** Lists are replaced, and not changed: they are gone through when an event comes. */
+  /** Lists are replaced and never changed, because a listener may add or remove one while they are walked through. */
   readonly #listeners = new Map<string, readonly EventListener[]>()
   readonly #followed = new Map<string, Followed>()
   readonly #remembered = new Map<string, Cursor>()
@@ -92,7 +98,7 @@ export class EntryEvents {
   }
 
   /**
-   * Hears the events of one type, or of all (`*`).
+   * Listens to the events of one type, or of all (`*`).
    *
    * @throws USAGE, CLOSED
    */
@@ -108,7 +114,7 @@ export class EntryEvents {
     return this
   }
 
-  /** Hears no more. After the last one nothing is sent here any more. */
+  /** Removes a listener. After the last one instances send nothing any more. */
   off(type: string, listener: EventListener): this {
     const listeners = this.#listeners.get(type) ?? []
     const others = listeners.filter((other) => other !== listener)
@@ -123,14 +129,14 @@ export class EntryEvents {
     return this
   }
 
-  /** Resolves once all instances that are known now are being listened to. */
+  /** Resolves once all instances that are known now deliver events, or have refused to. */
   async ready(): Promise<void> {
     while (this.#stop && [...this.#followed.values()].some(({ isSubscribed }) => !isSubscribed)) {
       await new Promise<void>((resolve) => this.#waiting.add(resolve))
     }
   }
 
-  /** How far each instance was heard: for `after`. */
+  /** How far each instance was heard, for the option `after`. */
   cursors(): Cursors {
     const cursors: Cursors = Object.fromEntries(this.#remembered)
     for (const [key, { subscription }] of this.#followed) {
@@ -162,7 +168,7 @@ export class EntryEvents {
     this.#tell()
   }
 
-  /** Listens to those that have come, and to those no more that have gone. */
+  /** Begins to listen to instances that have come, and stops for those that have gone. */
   #follow(from: Cursor | null) {
     const audible = new Map(
       this.#options
@@ -199,7 +205,7 @@ export class EntryEvents {
         this.#tell()
       },
       ondenied: (reason) => {
-        // Who waits for all to be listened to would wait for good.
+        // An instance that denies us counts as settled, or `ready` would never resolve.
         followed.isSubscribed = true
         for (const listener of this.#streamListeners) listener.ondenied(key, reason)
         this.#tell()
@@ -242,7 +248,7 @@ export class EntryEvents {
     if (!name.startsWith(OWN_PREFIX)) this.#call(this.#listeners.get('*'), instance, event)
   }
 
-  /** Each has what was told for itself. */
+  /** Calls the listeners, each with a copy of the data of its own. */
   #call(
     listeners: readonly EventListener[] = [],
     instance: string,
@@ -259,7 +265,7 @@ export class EntryEvents {
     }
   }
 
-  /** What is asked for. An instance takes 64 types; beyond, all are asked for. */
+  /** The types to ask for. An instance takes 64 of them; if there are more, all events are asked for. */
   get #types(): string[] {
     const types = [...this.#listeners.keys()]
     if (!types.includes('*') && types.length <= MAX_ASKED_TYPES) return types

@@ -5,7 +5,7 @@ import { type Cursor, EVENT, encodeFrame } from './frames.js'
 export interface KeptEvent {
   seq: number
   name: string
-  /** Its frame. */
+  /** Its encoded frame. */
   bytes: Buffer
   /** By `performance.now()`. */
   at: number
@@ -16,7 +16,7 @@ export interface EventRingOptions {
   maxBytes?: number | undefined
   /** In ms. */
   maxAge?: number | undefined
-  /** By which restarts are told apart; greater in each. */
+  /** Distinguishes runs of the service: it is greater in each. */
   epoch?: number | undefined
   now?: (() => number) | undefined
 }
@@ -24,13 +24,13 @@ export interface EventRingOptions {
 const MAX_EVENTS = 1024
 const MAX_BYTES = 1024 * 1024
 const MAX_AGE_MS = 60_000
-/** Of how many events that are gone is known which type they were of. */
+/** For how many events that are gone it is remembered which type they had. */
 const REMEMBERED_TYPES = 65_536
 const MAX_TYPES = 65_535
-/** Stands for types beyond those that are counted. */
+/** Stands for the types beyond that number. */
 const OTHER_TYPE = 0
 
-/** The latest events of an instance, for those who come back: whichever of its bounds is reached first counts. */
+/** The latest events of an instance, for listeners that come back. Whichever of its limits is reached first counts. */
 export class EventRing {
   readonly epoch: number
   readonly #maxEvents: number
@@ -38,7 +38,7 @@ export class EventRing {
   readonly #maxAge: number
   readonly #now: () => number
   #events: KeptEvent[] = []
-  /** How many at the beginning of these are gone. */
+  /** How many at the beginning of the list have been dropped. */
   #gone = 0
   #bytes = 0
   #seq = 0
@@ -75,13 +75,13 @@ export class EventRing {
     return event
   }
 
-  /** What came after a cursor and is of some types, and how many more there were. */
+  /** The events of wanted types after a cursor, and how many of them are gone. */
   since(
     { epoch, seq }: Cursor,
     isWanted: (name: string) => boolean
   ): { missed: number; events: KeptEvent[] } {
     this.#forget()
-    // Of another life nothing is known here: all that there was since the start is new.
+    // A cursor of an earlier run says nothing about this one, so all events since the start are new.
     const from = epoch === this.epoch ? Math.min(seq, this.#seq) : 0
     const events = this.#events.slice(this.#gone).filter((event) => event.seq > from)
     const firstKept = this.#seq - (this.#events.length - this.#gone) + 1
@@ -91,7 +91,7 @@ export class EventRing {
     }
   }
 
-  /** How many of the events from one number to below another were of types that are wanted, as far as is known. */
+  /** How many of the events from `first` to below `end` were of wanted types, as far as is known. */
   #countGone(first: number, end: number, isWanted: (name: string) => boolean): number {
     if (first >= end) return 0
     const wanted = new Set([OTHER_TYPE])

@@ -7,14 +7,14 @@ import { checkName, checkOwnName, STATE } from './names.js'
 import type { Denial } from './responder.js'
 import { Subscriber } from './subscriber.js'
 
-/** Of what somebody emitted to a service. */
+/** Who emitted an event to a service. */
 export interface EmittedBy {
   type: string
   /** The key of who emitted it, in hex. */
   peer: string
 }
 
-/** Hears what consumers emit to a service. */
+/** A listener to what consumers emit to a service. */
 // biome-ignore lint/suspicious/noExplicitAny: who hears it knows what is emitted
 export type EmittedListener = (data: any, by: EmittedBy) => void
 
@@ -23,14 +23,14 @@ export interface EventsOptions extends EventRingOptions {
   onnotice: (notice: SeaportError) => void
 }
 
-/** Of an event: each fits a frame with its type. */
+/** The largest body of an event. It fits a frame together with its type. */
 export const MAX_EVENT_BYTES = 60 * 1024
-/** The right to hear events is that to call this. */
+/** The command whose right to call is the right to hear events. */
 export const EVENTS_RIGHT = '$events'
-/** Subscriptions of one key at a time. */
+/** How many subscriptions one key may have at a time. */
 const MAX_SUBSCRIPTIONS = 256
 
-/** What a service tells all who listen, and what it is told by those who emit to it. */
+/** The events that a service emits to all listeners, and those that consumers emit to it. */
 export class Events {
   readonly stats = { emitted: 0, subscribers: 0, dropped: 0 }
   readonly #options: EventsOptions
@@ -47,10 +47,10 @@ export class Events {
   }
 
   /**
-   * Tells all who listen now, and those who come back soon. Waits for nobody.
+   * Emits an event to all listeners, and to those who come back soon. It waits for nobody.
    *
    * @param data JSON or bytes, of at most 60 KiB
-   * @throws USAGE for a type that cannot be one, BAD_OUTPUT for what cannot be sent, TOO_LARGE
+   * @throws USAGE if the type is not a valid name, BAD_OUTPUT if the data cannot be serialized, TOO_LARGE
    */
   emit(type: string, data?: unknown) {
     this.#add(checkOwnName(type, 'an event'), eventBody(type, data))
@@ -60,13 +60,13 @@ export class Events {
     }
   }
 
-  /** @internal Tells those who asked for this of hyperseaport's own types. */
+  /** @internal Emits an event of one of hyperseaport's own types. */
   emitOwn(type: string, data: JsonText) {
     this.#add(type, encodeBody(data))
   }
 
   /**
-   * Hears what consumers emit to this service: of one type, or of all (`*`).
+   * Listens to what consumers emit to this service, of one type or of all (`*`).
    *
    * @throws USAGE
    */
@@ -87,7 +87,7 @@ export class Events {
     return Object.fromEntries(this.#types)
   }
 
-  /** @internal Takes what a consumer emitted. */
+  /** @internal Delivers what a consumer emitted to the listeners. */
   take(type: string, body: Body, peer: string) {
     const listeners = [...(this.#listeners.get(type) ?? []), ...(this.#listeners.get('*') ?? [])]
     if (listeners.length === 0) return
@@ -100,7 +100,7 @@ export class Events {
     }
   }
 
-  /** @internal Takes a stream of who wants to hear events. */
+  /** @internal Takes the stream of a listener. */
   subscribe(stream: LinkStream, key: Buffer) {
     const peer = toHex(key)
     if (this.#countOf(peer) >= MAX_SUBSCRIPTIONS) {
@@ -149,7 +149,7 @@ export class Events {
 const MAX_TYPES = 1024
 
 /**
- * The body of an event.
+ * Encodes the body of an event.
  *
  * @throws BAD_OUTPUT, TOO_LARGE
  */

@@ -2,21 +2,24 @@ import { SeaportError } from '../core/errors.js'
 import { type Frame, LENGTH_BYTES } from './frames.js'
 
 export interface FrameReaderOptions<F = Frame> {
-  /** A frame that is larger breaks the protocol. */
+  /** The largest frame. A larger one is an error. */
   maxBytes: number
   onframe: (frame: F) => void
-  /** Reads one frame, a part of these bytes; null is one that is passed by. It throws what breaks the protocol. */
+  /**
+   * Reads one frame out of these bytes. Null stands for one that is ignored. It throws if the frame breaks the
+   * protocol.
+   */
   decode: (bytes: Buffer, start: number, end: number) => F | null
-  /** Counts bytes of a frame that is not whole yet. What it throws ends the reading. */
+  /** Counts the bytes of a frame that is not complete yet. What it throws ends the reading. */
   hold?: ((bytes: number) => void) | undefined
 }
 
-/** Smaller pieces are copied if they are kept: they may be part of a buffer that is much larger. */
+/** Pieces below this size are copied if they are kept, because they may be part of a much larger buffer. */
 const COPY_BELOW_BYTES = 32 * 1024
 
 /**
- * Puts frames together from what comes in pieces, and holds no more than one that is not whole yet. Who takes a frame
- * and keeps bytes of it for longer copies them.
+ * Puts frames together from bytes that come in pieces, and holds no more than one incomplete frame. Whoever keeps bytes
+ * of a frame for longer has to copy them.
  */
 export class FrameReader<F = Frame> {
   readonly #maxBytes: number
@@ -25,9 +28,9 @@ export class FrameReader<F = Frame> {
   readonly #hold: FrameReaderOptions['hold']
   readonly #pieces: Buffer[] = []
   #size = 0
-  /** Bytes of the present frame that were counted. */
+  /** Bytes of the present frame that `hold` has counted. */
   #counted = 0
-  /** How many bytes it takes to go on. */
+  /** How many bytes have to be there before reading can go on. */
   #needed = LENGTH_BYTES
   #isStopped = false
 
@@ -54,7 +57,7 @@ export class FrameReader<F = Frame> {
     if (rest.byteLength > 0 && !this.#isStopped) this.#keep(rest)
   }
 
-  /** Reads no more, not even what has come already. */
+  /** Stops reading, even what has come already. */
   stop() {
     this.#isStopped = true
     this.#pieces.length = 0
@@ -67,7 +70,7 @@ export class FrameReader<F = Frame> {
     this.#counted = this.#size
   }
 
-  /** Reads what is whole, and returns what is not. */
+  /** Reads all complete frames, and returns the rest. */
   #read(bytes: Buffer): Buffer {
     let at = 0
     this.#needed = LENGTH_BYTES

@@ -6,8 +6,8 @@ import { type Meta, parseMeta } from './meta.js'
 import { isName } from './names.js'
 
 /**
- * What is said in a conversation, a frame each: its length in 4 bytes (little-endian, as all numbers here), its type
- * in one, and then by type:
+ * The frames of a conversation. A frame is its length in 4 bytes (little-endian, as all numbers here), its type in one,
+ * and then by type:
  *
  *     HELLO    version (1)
  *     CALL     id (4), time left in ms (4), flags (1), length of the name (1), name, length of the meta (2), meta, body
@@ -29,7 +29,7 @@ import { isName } from './names.js'
  *     MISSED      count (4)                of events before the next one
  *     EVENT       seq (6), flags (1), length of the type (1), type, body
  *
- * What a later version adds has types of its own, which are passed by.
+ * Frames of unknown types, which a later version may add, are ignored.
  */
 export type Frame =
   | { type: typeof HELLO; version: number }
@@ -47,14 +47,14 @@ export type Frame =
 
 /** How far somebody has heard the events of an instance. */
 export interface Cursor {
-  /** When it was started: it counts its events from 1 then. */
+  /** When the instance was started. It counts its events from 1 then. */
   epoch: number
   seq: number
 }
 
 export interface Call {
   type: typeof CALL
-  /** Greater in every later call of a conversation. */
+  /** The number of the call: greater than those of all earlier calls of the conversation. */
   id: number
   /** How long the caller waits, in ms from when it said so. */
   timeLeft: number
@@ -70,7 +70,7 @@ export interface Failure {
   id: number
   executed: Executed
   code: string
-  /** Of the error that a handler threw; or ''. */
+  /** The code of the error that the handler threw; or ''. */
   handlerCode: string
   text: string
 }
@@ -93,7 +93,7 @@ export const MISSED = 14
 export const EVENT = 15
 
 export const VERSION = 1
-/** Frames in a conversation. What is larger has a stream of its own, so that nothing waits behind it. */
+/** The largest frame of a conversation. A larger body gets a stream of its own, so that nothing waits behind it. */
 export const MAX_FRAME_BYTES = 64 * 1024
 export const LENGTH_BYTES = 4
 export const TOKEN_BYTES = 16
@@ -107,18 +107,18 @@ const CALL_OVERHEAD_BYTES = 17
 const JSON_FLAG = 1
 const BYTES_FLAG = 2
 const STREAMING_FLAG = 4
-/** Of a SUBSCRIBE that goes on from somewhere. */
+/** The flag of a SUBSCRIBE that goes on after a cursor. */
 const AFTER_FLAG = 1
 const MAX_TYPES = 64
 const EXECUTED: readonly Executed[] = ['no', 'yes', 'perhaps']
 const NO_BYTES = Buffer.alloc(0)
 
-/** How large a call will be as a frame, its length included. */
+/** The size of a call as a frame, its length field included. */
 export function sizeOfCall({ name, meta, body }: Pick<Call, 'name' | 'meta' | 'body'>): number {
   return CALL_OVERHEAD_BYTES + name.length + metaBytes(meta).byteLength + body.bytes.byteLength
 }
 
-/** A frame, its length included. */
+/** Encodes a frame, its length field included. */
 export function encodeFrame(frame: Frame): Buffer {
   switch (frame.type) {
     case HELLO:
@@ -198,9 +198,9 @@ export function encodeFrame(frame: Frame): Buffer {
 }
 
 /**
- * Reads a frame without its length, which is a part of some bytes.
+ * Reads a frame, without its length field, out of some bytes.
  *
- * @returns null if it is of a later version
+ * @returns null if its type is unknown
  * @throws BAD_MESSAGE
  */
 export function decodeFrame(bytes: Buffer, start = 0, end = bytes.byteLength): Frame | null {
@@ -289,7 +289,7 @@ function bodyOf(flags: number, bytes: Buffer): Body {
   return flags & BYTES_FLAG ? { kind: 'bytes', bytes } : { kind: 'none', bytes: NO_BYTES }
 }
 
-/** Most calls have none. */
+/** Encodes the meta of a call. Most calls have none. */
 function metaBytes(meta: Meta): Buffer {
   for (const _ in meta) return Buffer.from(JSON.stringify(meta))
   return NO_BYTES
@@ -325,7 +325,7 @@ class Writer {
     return this
   }
 
-  /** Names have characters of ASCII only. */
+  /** Writes a name, which has ASCII characters only. */
   name(name: string): this {
     this.uint8(name.length)
     this.#at += this.buffer.write(name, this.#at, 'latin1')

@@ -1,15 +1,15 @@
 export interface JsonLinesOptions {
-  /** A line that is longer is passed over, and told as a bad one. In bytes. */
+  /** The longest line, in bytes. A longer one is skipped, and reported as a bad one. */
   maxBytes: number
   onvalue: (value: unknown) => void
-  /** A line that is no JSON, or too long; with its beginning. */
+  /** Called with the beginning of a line that is no JSON or too long. */
   onbad: (line: string) => void
 }
 
 const NEWLINE = 0x0a
 const SHOWN_LENGTH = 100
 
-/** Reads JSON, a line each, from what comes in pieces. */
+/** Reads lines of JSON from bytes that come in pieces. */
 export class JsonLines {
   readonly #options: JsonLinesOptions
   #pieces: Buffer[] = []

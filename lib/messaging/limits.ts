@@ -5,19 +5,22 @@ import { DEADLINES, type Timed, type Waiting } from './deadlines.js'
 import type { Meta } from './meta.js'
 
 export interface LimitOptions {
-  /** How long to wait for the answer, in ms. A send inside a handler has no more than is left of that. Default: 10 s. */
+  /**
+   * How long to wait for the answer, in ms. A command that a handler sends has no more time than the handler's own
+   * caller waits. Default: 10 s.
+   */
   timeout?: number | undefined
-  /** Gives up. The handler is told so. */
+  /** Gives up when it is aborted. The handler's own signal is then aborted, too. */
   signal?: AbortSignal | undefined
-  /** Goes along with it. */
+  /** Data that goes along with the call. */
   meta?: Meta | undefined
 }
 
 const TIMEOUT_MS = 10_000
-/** The longest time that Node's timers take. */
+/** The longest delay that Node's timers accept. */
 export const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
-/** When a command ends before it is answered: its own time, that of the handler it is sent in, and signals. */
+/** What may end a command before it is answered: its own timeout, that of the handler it is sent in, and signals. */
 export class Limits implements Timed {
   readonly deadline: number
   readonly meta: Meta
@@ -44,7 +47,7 @@ export class Limits implements Timed {
     return this.#signals.some(({ aborted }) => aborted)
   }
 
-  /** Why it ends, if not for its time. */
+  /** The error that a command ends with when one of these has ended it. */
   get reason(): SeaportError {
     const reason = this.#signals.find((signal) => signal.aborted)?.reason
     const isLate = reason instanceof SeaportError && reason.code === 'DEADLINE'

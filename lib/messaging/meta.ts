@@ -3,9 +3,9 @@ import { isPrintable } from '../core/printable.js'
 
 /** What goes along with a call. */
 export interface Meta {
-  /** Who the caller calls for, as a gateway says it. */
+  /** On whose behalf the caller calls, by a gateway's word. */
   principal?: string
-  /** Where in a trace it stands (W3C Trace Context). */
+  /** The call's place in a distributed trace (W3C Trace Context). */
   traceparent?: string
 }
 
@@ -14,7 +14,7 @@ const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 const NONE: Meta = Object.freeze({})
 
 /**
- * Reads what came with a call. What is not known, and what is not as it should be, is left out.
+ * Reads the meta of a call. Unknown and malformed fields are left out.
  *
  * @throws BAD_MESSAGE for what is no JSON
  */

@@ -3,11 +3,14 @@ import { SeaportError } from '../core/errors.js'
 /** Names of commands and types of events that begin like this are hyperseaport's own. */
 export const OWN_PREFIX = '$'
 export const MAX_NAME_LENGTH = 64
-/** Changes of a state, among events; and the command that reads it. Who may call that may hear these. */
+/**
+ * The type of the events that tell changes of a state, and the name of the command that reads it. Whoever may call the
+ * command may hear the events.
+ */
 export const STATE = '$state'
-/** An event that all hear: another instance goes on. */
+/** The type of the event that tells all listeners which instance has taken over. */
 export const MOVED = '$moved'
-/** The command that writes it. */
+/** The command that writes a state. */
 export const SET_STATE = '$set'
 const NAME = /^\$?[A-Za-z0-9._:-]{1,64}$/
 
@@ -17,7 +20,7 @@ export function isName(text: unknown): text is string {
 }
 
 /**
- * Checks a name that a service is to give.
+ * Checks a name that a service may choose.
  *
  * @throws USAGE
  */

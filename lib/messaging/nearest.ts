@@ -1,9 +1,9 @@
 import { closest, distance } from 'fastest-levenshtein'
 
-/** A swapped pair of letters counts two, and is the most we take for a slip. */
+/** The most edits that count as a typing error. A swapped pair of letters counts as two. */
 const MAX_SLIP = 2
 
-/** How a sentence about an unknown name ends: `, did you mean fetch?`, if any is near. */
+/** The end of a sentence about an unknown name: `, did you mean fetch?` if a name is near, or ''. */
 export function nearest(name: string, names: readonly string[]): string {
   if (names.length === 0) return ''
   const candidate = closest(name, names)

@@ -11,7 +11,7 @@ interface Parked {
 const MAX_BYTES = 256 * 1024 * 1024
 const KEPT_MS = 10_000
 
-/** Answers that are too large for a conversation, until who asked comes for them on a stream of its own. */
+/** Keeps answers that are too large for a conversation until the caller fetches them on a stream of their own. */
 export class ParkedAnswers {
   readonly #parked = new Map<string, Parked>()
   #bytes = 0
@@ -28,7 +28,7 @@ export class ParkedAnswers {
     return token
   }
 
-  /** Gives it to who asked for it, once. */
+  /** Gives an answer to the peer that it is for, once. */
   take(peer: string, token: Buffer): Body | null {
     const name = token.toString('hex')
     const parked = this.#parked.get(name)

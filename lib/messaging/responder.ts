@@ -30,27 +30,27 @@ import type { Replies, Run } from './run.js'
 export type Denial = (peer: string, name: string) => SeaportError | null
 
 export interface ResponderOptions {
-  /** Of who calls, in hex. */
+  /** The key of the caller, in hex. */
   peer: string
   commands: Commands
   denialOf: Denial
   parked: ParkedAnswers
-  /** Something was emitted to the service, and may be. */
+  /** Called with an event that the caller emitted and had the right to. */
   onemit: (name: string, body: Body, peer: string) => void
-  /** In bytes. Default: a conversation's. */
+  /** The largest frame, in bytes. Default: that of a conversation. */
   maxFrame?: number | undefined
-  /** Counts what comes of large calls. */
+  /** Counts the bytes of large calls. */
   memory?: BodyMemory | undefined
   onclose: (reason: SeaportError | null) => void
 }
 
-/** For who calls to end the conversation, after it was told that we leave, in ms. */
+/** How long a caller may take to end the conversation after it was told that we leave, in ms. */
 const LEAVE_TIMEOUT_MS = 5000
-/** Who asks and does not read the answers is not read either, from this many bytes on. */
+/** From this many unsent bytes on, nothing more is read of a caller that does not read its answers. */
 const MAX_UNSENT_BYTES = 1024 * 1024
 /** What an answer takes beside its body. */
 const ANSWER_OVERHEAD_BYTES = 6
-/** What it emits that it needs a right for. */
+/** The command whose right to call is the right to emit events to a service. */
 export const EMIT_RIGHT = '$emit'
 
 /** The side of a conversation that executes commands. */
@@ -61,19 +61,19 @@ export class Responder implements Replies {
   readonly #held: HeldBody | undefined
   readonly #maxBody: number
   readonly #runs = new IdTable<Run>()
-  /** Names that were asked about, with what was answered. Rights change seldom. */
+  /** Remembers by name whether a command is denied. Rights change seldom. */
   readonly #denials = new Map<string, SeaportError | null>()
   #lastId = 0
   #isLeaving = false
   #hasPeerEnded = false
   #leaveTimer: NodeJS.Timeout | null = null
-  /** Items that wait for room. */
+  /** Called when there is room for further items. */
   readonly #ondrain: (() => void)[] = []
 
   constructor(stream: LinkStream, options: ResponderOptions) {
     this.peer = options.peer
     this.#options = options
-    // On a stream of its own an answer holds up nothing, and is as large as its handler may make it.
+    // On a stream of its own a large answer delays nothing else, so only the limit of the command holds.
     this.#maxBody =
       options.maxFrame === undefined ? MAX_FRAME_BYTES - ANSWER_OVERHEAD_BYTES : Infinity
     this.#held = options.memory?.open(options.peer)
@@ -90,7 +90,7 @@ export class Responder implements Replies {
     this.#conversation.start()
   }
 
-  /** Takes no further calls; who calls ends it when it has its answers. */
+  /** Takes no further calls. The caller ends the conversation when it has its answers. */
   leave() {
     if (this.#isLeaving) return
     this.#isLeaving = true
@@ -98,7 +98,7 @@ export class Responder implements Replies {
     this.#endMaybe()
   }
 
-  /** Rights have changed: ends what runs for who may not have it executed any more. */
+  /** Called when rights have changed. Ends commands that the caller may not have executed any more. */
   recheck() {
     this.#denials.clear()
     for (const run of this.#runs.values()) {
@@ -156,7 +156,7 @@ export class Responder implements Replies {
     const known = this.#denials.get(name)
     if (known !== undefined) return known
     const denial = this.#options.denialOf(this.peer, name)
-    // Names of commands that there are: others might be without end.
+    // The size is bounded, because a caller may ask for any number of names.
     if (this.#denials.size < MAX_DENIALS) this.#denials.set(name, denial)
     return denial
   }
@@ -210,7 +210,10 @@ export class Responder implements Replies {
     this.#fail(id, SeaportError.LINK_LOST('the answer was not fetched in time').of('perhaps'))
   }
 
-  /** A call that is larger than any may be, or than there is room for: it would have been the next. */
+  /**
+   * Refuses a call that is too large, or for which there is no room. Only its size was read, so its number is taken to
+   * be the next.
+   */
   #refuse(reason: SeaportError) {
     this.#fail(this.#lastId + 1, reason.of('no'))
     this.#hasPeerEnded = true

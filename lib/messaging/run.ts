@@ -8,7 +8,7 @@ import type { Call } from './frames.js'
 import { MAX_TIMEOUT_MS } from './limits.js'
 import type { Meta } from './meta.js'
 
-/** Executes a command. Its answer is what it returns; one that comes in items is an async iterable. */
+/** Executes a command, and returns its answer. To answer in items it returns an async iterable. */
 export type Handler<I = unknown, O = unknown> = (
   // biome-ignore lint/suspicious/noExplicitAny: who has no contract knows what it is sent
   data: any extends I ? any : I,
@@ -18,7 +18,7 @@ export type Handler<I = unknown, O = unknown> = (
 /** A command as it came. */
 export type Incoming = Pick<Call, 'id' | 'name' | 'body' | 'meta' | 'timeLeft' | 'isStreaming'>
 
-/** Who called. Told of the end of each call once, by one of the first two. */
+/** The caller's side of a run. The end of each call is reported once, by `answer` or `fail`. */
 export interface Replies {
   /** The caller's key, in hex. */
   readonly peer: string
@@ -33,9 +33,9 @@ export interface Replies {
 export interface RunOptions {
   handler: Handler
   contract: CommandContract
-  /** Of an answer, in bytes. */
+  /** The largest answer, in bytes. */
   maxBody: number
-  /** It is over for who called, `failure` says how; the handler may run on. */
+  /** The call is over for the caller; `failure` is null if it was answered. The handler may still run. */
   onreplied: (run: Run, failure: SeaportError | null) => void
   /** The handler has ended, or will not begin. */
   onover: (run: Run) => void
@@ -53,13 +53,13 @@ export class Run implements Timed, Inherited {
   readonly #options: RunOptions
   readonly #replies: Replies
   readonly #waiting: Waiting
-  /** Until it is read. */
+  /** The input, until it is decoded. */
   #body: Body
   #abort: AbortController | null = null
   #ended: SeaportError | null = null
   #isQueued = false
   #isStarted = false
-  /** From when on it cannot be undone. */
+  /** Whether the handler was called, after which the command counts as executed. */
   #isExecuting = false
   #isReplied = false
 
@@ -88,21 +88,21 @@ export class Run implements Timed, Inherited {
     return this.#isReplied
   }
 
-  /** For its handler, which seldom looks at it; and it costs more than all else here. */
+  /** The handler's signal. It is made when it is first read, because few handlers do and nothing here costs more. */
   get signal(): AbortSignal {
     this.#abort ??= new AbortController()
     if (this.#ended) this.#abort.abort(this.#ended)
     return this.#abort.signal
   }
 
-  /** It is not its turn yet, and who called is told so. */
+  /** Tells the caller that the command waits for its turn. */
   queue() {
     this.#isQueued = true
     this.#body = copyOf(this.#body)
     this.#replies.queued(this.id)
   }
 
-  /** Its turn has come. */
+  /** Executes the command, whose turn has come. */
   start() {
     if (this.#isStarted || this.#isReplied) return
     this.#isStarted = true
@@ -126,7 +126,7 @@ export class Run implements Timed, Inherited {
     this.#execute(data)
   }
 
-  /** Ends it: the caller is told so at once, and the handler by its signal. */
+  /** Cancels it. The caller is told at once, and the handler by its signal. */
   cancel(reason: SeaportError) {
     if (this.#isReplied) return
     this.#ended = reason
@@ -139,7 +139,7 @@ export class Run implements Timed, Inherited {
     this.cancel(SeaportError.DEADLINE(`it was not done within ${this.#timeLeft} ms`))
   }
 
-  /** What is answered at once, and not to be validated, has no promise made for it. */
+  /** Calls the handler. No promise is made if it answers at once and the answer need not be validated. */
   #execute(data: unknown) {
     if (this.#isReplied) {
       this.#options.onover(this)
@@ -151,7 +151,8 @@ export class Run implements Timed, Inherited {
       const result = inherited.run(this, handler, data, new Context(this, this.#replies.peer))
       const isLater = isThenable(result) || isIterable(result)
       if (isLater || contract.output || this.#isStreaming) {
-        // An async generator runs where it is asked for its items.
+        // The context has to be set here as well, because the code of an async generator runs only when its items are
+        // asked for.
         this.#settle(inherited.run(this, () => this.#answerLater(result)))
       } else {
         this.#reply(this.#bodyOf(result))
@@ -183,7 +184,7 @@ export class Run implements Timed, Inherited {
     if (!this.#isStreaming) {
       throw SeaportError.BAD_OUTPUT(`${this.name} answers in items: ask with stream, not send`)
     }
-    // Leaving the loop ends the generator, and with it what that has open.
+    // Leaving the loop ends the generator, which can then close what it has open.
     for await (const item of items) {
       if (this.#isReplied) return
       const body = this.#bodyOf(await this.#valid(item))
@@ -223,7 +224,7 @@ export class Run implements Timed, Inherited {
     return SeaportError.BAD_OUTPUT(text, error)
   }
 
-  /** The end of a handler that has thrown, or was not called for what it was sent. */
+  /** Ends a run whose handler has thrown, or was not called because its input was refused. */
   #onthrown(error: unknown) {
     this.#failWith(error)
     this.#options.onover(this)
@@ -259,7 +260,10 @@ export class Run implements Timed, Inherited {
   }
 }
 
-/** What a handler sees of its run. A class: of an object with a getter of its own V8 makes a hidden class each time. */
+/**
+ * The context that a handler gets. It is a class, because for object literals with getters V8 would make a hidden class
+ * each time.
+ */
 class Context implements CallContext {
   readonly peer: string
   readonly principal: string | undefined
@@ -280,7 +284,7 @@ class Context implements CallContext {
   }
 }
 
-/** A failure that is told as it is: the handler only passes the command on. */
+/** A failure of which the caller gets the original code, because the handler only passed the command on. */
 export class Passed extends Error {
   readonly reason: SeaportError
 
@@ -290,7 +294,7 @@ export class Passed extends Error {
   }
 }
 
-/** What is not for the handler to see. */
+/** A refusal of a command before its handler was called. */
 class Refused extends Error {
   readonly reason: SeaportError
 
@@ -333,7 +337,7 @@ function isIterable(value: unknown): value is AsyncIterable<unknown> {
   return typeof value === 'object' && value !== null && Symbol.asyncIterator in value
 }
 
-/** What others may know of what a handler threw: whatever that is, and however it is made. */
+/** The code and message of what a handler threw. That may be any value, and reading it may throw as well. */
 function describe(thrown: unknown): { code: string; message: string } {
   try {
     const { code, message } = (thrown ?? {}) as { [field: string]: unknown }

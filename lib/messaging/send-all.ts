@@ -7,10 +7,12 @@ export type Answer =
   | { instance: string; value: unknown; error?: undefined }
   | { instance: string; error: SeaportError; value?: undefined }
 
-/** As many as are asked at a time. */
+/** How many instances are asked at a time. */
 const MAX_AT_A_TIME = 32
 
-/** Sends a command to each of some instances, by their keys in hex. Answers come as they come. */
+/**
+ * Sends a command to several instances, by their keys in hex, and yields the answers in the order in which they arrive.
+ */
 export async function* sendAll(
   sender: Sender,
   instances: readonly string[],

@@ -9,13 +9,16 @@ import { type Lender, Sending, type SendingOptions } from './sending.js'
 import { Streaming } from './streaming.js'
 
 export interface SendOptions extends LimitOptions {
-  /** Whether it may be executed twice: it is sent to another instance when one is lost or does not answer soon. */
+  /**
+   * Whether it may be executed twice. Such a command is sent to another instance when one is lost or does not answer
+   * soon.
+   */
   idempotent?: boolean | undefined
-  /** The only instance to send it to: its key. */
+  /** The key of the only instance to send it to. */
   instance?: string | undefined
   /**
-   * `any` sends it as a letter where no link can be made and nothing was sent yet, to one instance that takes letters:
-   * 60 KiB at most, and as much for the answer. Default: by links alone.
+   * `any` sends the command as a letter to one instance that takes letters, if no link can be made and nothing was sent
+   * yet. The command and its answer then have 60 KiB each at most. Default: `link`, by links alone.
    */
   via?: 'link' | 'any' | undefined
 }
@@ -24,21 +27,21 @@ export interface SenderOptions {
   dialer: Lender
   conversations: Conversations
   /**
-   * Sends a command by letter, to one instance or the one that is named.
+   * Sends a command by letter, to the instance that is named or to any one.
    *
-   * @throws what became of it, with `executed`
+   * @throws the error that it ended with; its `executed` says whether it may have been executed
    */
   byLetter?:
     | ((outgoing: Outgoing, instance: string | undefined, signal: AbortSignal) => Promise<Body>)
     | undefined
-  /** In bytes. */
+  /** The largest body of a command or an answer, in bytes. */
   maxBody?: number | undefined
-  /** When what is idempotent is sent to a second instance too, in ms. */
+  /** After what time an idempotent command is sent to a second instance as well, in ms. */
   hedgeAfter?: number | undefined
 }
 
 const HEDGE_AFTER_MS = 250
-/** What says that no link could be made. */
+/** Codes that mean that no link could be made. */
 const NO_LINK = new Set(['NO_INSTANCE', 'LINK_LOST', 'OPEN_TIMEOUT'])
 
 /** Sends commands to the instances of a role. */
@@ -57,14 +60,14 @@ export class Sender {
   /**
    * Sends a command, and resolves with its answer.
    *
-   * @throws what became of it; `executed` of it says whether it may have been executed
+   * @throws the error that it ended with; its `executed` says whether the command may have been executed
    */
   send(
     command: string | CommandContract,
     data?: unknown,
     options: SendOptions = {}
   ): Promise<unknown> {
-    // One promise for all of it: each further one would cost as much as the rest.
+    // There is one promise for all of it, because each further one would cost as much as the rest.
     return new Promise((resolve, reject) => {
       const limits = new Limits(options)
       const { name, input, output } = termsOf(command)
@@ -116,10 +119,10 @@ export class Sender {
   }
 
   /**
-   * Sends a command whose answer comes in items, each as soon as there is one. Who does not read them holds up
-   * nothing else. Leaving the loop ends the handler. Without a timeout it may take as long as it likes.
+   * Sends a command whose answer comes in items, and yields each as soon as it arrives. A reader that is slow holds up
+   * nothing else. Leaving the loop ends the handler. Without a timeout the command may take as long as it likes.
    *
-   * @throws what became of it; nothing is tried again once an item has come
+   * @throws the error that it ended with; nothing is tried again once an item has come
    */
   async *stream(
     command: string | CommandContract,

@@ -10,7 +10,7 @@ import { DEADLINES, type Waiting } from './deadlines.js'
 import { MAX_FRAME_BYTES, sizeOfCall } from './frames.js'
 import { Turn } from './turn.js'
 
-/** What of a dialer it takes to send commands. */
+/** The part of a dialer that sending commands needs. */
 export type Lender = Pick<Dialer, 'dial' | 'next' | 'statOf'>
 
 export interface SendingOptions {
@@ -19,17 +19,17 @@ export interface SendingOptions {
   /** The only instance to send it to, in hex. */
   instance: string | undefined
   isIdempotent: boolean
-  /** When another instance is asked too, in ms, if it is idempotent. */
+  /** After what time another instance is asked as well if the command is idempotent, in ms. */
   hedgeAfter: number
 }
 
-/** Who is told what became of it: one of these, once. */
+/** Receives the outcome: one of these is called, once. */
 export interface Told {
   onanswer(body: Body): void
   onfailure(error: SeaportError): void
 }
 
-/** What may go well with another instance: older versions have other commands, and other grants. */
+/** Codes with which another instance is tried, because other versions have other commands and other grants. */
 export const WORTH_ANOTHER = new Set([
   'BUSY',
   'REFUSED',
@@ -37,17 +37,20 @@ export const WORTH_ANOTHER = new Set([
   'UNKNOWN_COMMAND',
   'NOT_GRANTED'
 ])
-/** What the caller may have been denied by each instance when it has found none. */
+/**
+ * Codes by which an instance has denied the caller. If each has, the denial is reported, and not that there is no
+ * instance.
+ */
 const DENIALS = new Set(['NOT_GRANTED', 'NOT_ALLOWED'])
-/** Attempts at most, those that were hedged included. */
+/** How many attempts one command has at most, hedged ones included. */
 const MAX_ATTEMPTS = 8
 const RANK: Record<Executed, number> = { no: 0, perhaps: 1, yes: 2 }
 
-/** One instance that is asked, from when it is looked for. */
+/** One attempt at a command, from the search for an instance on. */
 class Attempt implements Answered {
   readonly #sending: Sending
   #turn: Turn | null = null
-  /** Of the call, or the fetching of its answer, that is under way. */
+  /** The conversation with the call under way, or with the FETCH of its answer. */
   #caller: Caller | null = null
   #id = 0
   #abort: Abort | null = null
@@ -57,7 +60,7 @@ class Attempt implements Answered {
     this.#sending = sending
   }
 
-  /** Why it was given up. */
+  /** Why it was given up; null if it was not. */
   get reason(): SeaportError | null {
     return this.#reason
   }
@@ -112,13 +115,13 @@ export class Sending {
   readonly #options: SendingOptions
   readonly #told: Told
   readonly #isLarge: boolean
-  /** That are under way. */
+  /** Attempts that are under way. */
   readonly #attempts: Attempt[] = []
-  /** Who was asked, in hex. */
+  /** Keys of the instances that were asked, in hex. */
   readonly #tried: string[] = []
   #count = 0
   #worst: Executed = 'no'
-  /** What is told if nothing better comes. */
+  /** The error to report if no instance answers. */
   #last: SeaportError | null = null
   #hedge: Waiting | null = null
   #isSettled = false
@@ -138,11 +141,11 @@ export class Sending {
     this.#hedge = DEADLINES.start({ deadline, onlate: () => this.#attempt() })
   }
 
-  /** Ends it. Who was asked is told so. */
+  /** Gives the command up. Instances that were asked are told so. */
   abort(reason: SeaportError) {
     if (this.#isSettled) return
     this.#stopHedge()
-    // Nothing is tried any more.
+    // This keeps further attempts from being made.
     this.#count = MAX_ATTEMPTS
     for (const attempt of [...this.#attempts]) attempt.cancel(reason)
   }
@@ -163,7 +166,7 @@ export class Sending {
     )
   }
 
-  /** A conversation that is there, with the instance whose turn it is. */
+  /** An open conversation with the instance whose turn it is; null if there is none. */
   #takeNow(): Turn | null {
     const { dialer, conversations, instance } = this.#options
     if (instance !== undefined || this.#tried.length > 0 || this.#isLarge) return null
@@ -217,7 +220,7 @@ export class Sending {
       const caller = await conversations.openSingle(turn.stat.key, { signal: attempt.signal })
       attempt.fetch(caller, token, {
         onanswer: (body) => this.answered(attempt, body),
-        // An answer that is too large for us was answered all the same.
+        // The command was executed even if its answer is too large for us.
         onfailure: (error) =>
           this.failed(attempt, error.code === 'TOO_LARGE' ? error : error.of('perhaps'))
       })
@@ -242,7 +245,7 @@ export class Sending {
     const { executed = 'perhaps' } = error
     if (RANK[executed] > RANK[this.#worst]) this.#worst = executed
     if (executed !== 'yes') {
-      // What was said first is said of this command; that nobody else is left to ask adds nothing.
+      // An earlier error is about this command, and that nobody is left to ask would tell less.
       if (this.#last === null || error.code !== 'NO_INSTANCE') this.#last = error
       if (this.#attempts.length > 0) return
       if (this.#mayGoOn(error)) {
@@ -279,7 +282,7 @@ export class Sending {
   }
 }
 
-/** Why there was nobody to ask, as who sends a command is told. */
+/** The error for a sender when there was no instance to ask. */
 export function noInstance(error: unknown): SeaportError {
   if (!(error instanceof SeaportError)) throw error
   const { cause } = error

@@ -11,7 +11,7 @@ import { MAX_FRAME_BYTES } from './frames.js'
 import { ParkedAnswers } from './parked-answers.js'
 import { type Denial, Responder } from './responder.js'
 
-/** Where streams of a purpose come from. */
+/** The acceptor that gives a speaker its streams. */
 export interface Listening {
   handle(purpose: string, handler: PurposeHandler): void
 }
@@ -20,11 +20,11 @@ export interface SpeakerOptions {
   commands: Commands
   /** The largest body of a command or an answer, in bytes. */
   maxBody?: number | undefined
-  /** Counts the large bodies that are handled. Default: those of this process. */
+  /** Counts the large bodies that are being handled. Default: the count of this process. */
   memory?: BodyMemory | undefined
   denialOf: Denial
   events: Pick<Events, 'take' | 'subscribe' | 'leave' | 'recheck'>
-  /** Somebody broke the protocol. */
+  /** Called when somebody broke the protocol. */
   onnotice: (notice: SeaportError) => void
 }
 
@@ -41,7 +41,7 @@ export function maxFrameFor(maxBody: number = MAX_BODY_BYTES): number {
   )
 }
 
-/** Takes the conversations with a service. */
+/** Takes the conversations, calls and subscriptions of those who talk with a service. */
 export class Speaker {
   readonly #options: SpeakerOptions
   readonly #maxFrame: number
@@ -67,14 +67,14 @@ export class Speaker {
     return this.#responders.size
   }
 
-  /** Tells all that no further calls are taken. Conversations end with the calls that are under way. */
+  /** Tells all callers that no further calls are taken. Conversations end when the calls under way have ended. */
   leave() {
     this.#isLeaving = true
     for (const responder of this.#responders) responder.leave()
     this.#options.events.leave()
   }
 
-  /** Rights have changed. */
+  /** Called when rights have changed. */
   recheck() {
     for (const responder of this.#responders) responder.recheck()
     this.#options.events.recheck()

@@ -9,11 +9,11 @@ import { Passed } from './run.js'
 export interface StdioProgramOptions {
   /** The program and its arguments. */
   command: readonly string[]
-  /** It tells something to all who listen. Throws for what is no event. */
+  /** The program emits an event. Throws if it is not a valid one. */
   onevent: (type: string, data: unknown) => void
-  /** It writes the service's state; undefined deletes. Rejects with what was wrong. */
+  /** The program writes the service's state; undefined deletes the name. Rejects if it could not be written. */
   onstate: (name: string, value: unknown) => Promise<unknown>
-  /** What was wrong with a line of it, or how it ended. It goes on. */
+  /** Called when a line of the program was wrong, or when it has ended and is started again. */
   onnotice: (notice: SeaportError) => void
   /** How long to wait before it is started again, in ms, by how often it ended too early. */
   backoffs?: readonly number[] | undefined
@@ -27,10 +27,10 @@ interface Asked {
 }
 
 const BACKOFFS_MS = [100, 500, 1000, 2000, 5000, 10_000]
-/** A program that ran so long has started well. */
+/** After a program has run for so long, its next end counts as the first one again, in ms. */
 const STEADY_MS = 10_000
 const GRACE_MS = 5000
-/** What JSON-RPC says where there is no such method. */
+/** The code of JSON-RPC for an unknown method. */
 const METHOD_NOT_FOUND = -32601
 const INVALID_PARAMS = -32602
 
@@ -44,7 +44,7 @@ const INVALID_PARAMS = -32602
  *                 {"jsonrpc":"2.0","method":"state.set","params":{"name":"mode","value":…}}
  *                 {"jsonrpc":"2.0","method":"state.delete","params":{"name":"mode"}}
  *
- * It is kept running. Who waits for an answer when it ends is told so.
+ * It is kept running. When it ends, commands without an answer fail.
  */
 export class StdioProgram {
   readonly stats = { starts: 0, exits: 0 }
@@ -92,9 +92,9 @@ export class StdioProgram {
   }
 
   /**
-   * Has it execute a command.
+   * Lets the program execute a command.
    *
-   * @throws what it answered, or REFUSED while it does not run
+   * @throws the error that it answered with, or REFUSED while it does not run
    */
   ask(name: string, data: unknown, { peer, principal, signal, deadline }: CallContext) {
     const child = this.#child
@@ -159,7 +159,7 @@ export class StdioProgram {
     const asked = typeof message.id === 'number' ? this.#asked.get(message.id) : undefined
     if (asked && 'result' in message) asked.resolve(message.result ?? undefined)
     else if (asked && 'error' in message) asked.reject(errorOf(message.error))
-    // An answer to what was cancelled meanwhile is no mistake.
+    // An answer to a command that was cancelled meanwhile is no mistake.
     else if (!('id' in message) || Number(message.id) > this.#lastId || message.method) {
       this.#complain('it wrote a line that answers nothing, and is no event')
     }
@@ -206,7 +206,7 @@ export class StdioProgram {
   }
 }
 
-/** What it said went wrong, as a handler would have thrown it. */
+/** The error for an error of the program, as if a handler had thrown it. */
 function errorOf(error: unknown): Error {
   const { code, message } = (error ?? {}) as { [field: string]: unknown }
   const text = String(message ?? 'it did not say why')

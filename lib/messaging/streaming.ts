@@ -6,10 +6,13 @@ import { SINGLE_CALL } from './conversation.js'
 import { noInstance, type SendingOptions, WORTH_ANOTHER } from './sending.js'
 import { Turn } from './turn.js'
 
-/** Items that wait for their reader; a few, so that it does not wait for the network each time. */
+/**
+ * How many items may wait for their reader. There are a few, so that the reader need not wait for the network each
+ * time.
+ */
 const MAX_WAITING_ITEMS = 16
 
-/** What came and was not read. */
+/** Items that came and were not read yet. */
 class Items {
   readonly #waiting: Body[] = []
   #end: SeaportError | null | undefined
@@ -24,7 +27,7 @@ class Items {
     this.#onchange?.()
   }
 
-  /** @param error null if all has come */
+  /** @param error null if all items have come */
   end(error: SeaportError | null) {
     this.#end = error
     this.#onchange?.()
@@ -43,7 +46,7 @@ class Items {
   }
 }
 
-/** One command on its way whose answer comes in items, on a stream of its own. */
+/** One command whose answer comes in items, on a stream of its own. */
 export class Streaming {
   readonly #outgoing: Outgoing
   readonly #options: Omit<SendingOptions, 'hedgeAfter'>
@@ -59,7 +62,7 @@ export class Streaming {
     this.#abort.abort(reason)
   }
 
-  /** @throws what became of it, with `executed` */
+  /** @throws the error that it ended with, with `executed` */
   async *run(): AsyncGenerator<Body, void, void> {
     let last: SeaportError | null = null
     for (;;) {

@@ -9,17 +9,17 @@ export interface SubscriberOptions {
   /** Hex. */
   peer: string
   ring: EventRing
-  /** Why it may not hear events of a type, or null if it may. */
+  /** The error if it may not hear events of a type, or null if it may. */
   denialOf: (type: string) => SeaportError | null
   onclose: (reason: SeaportError | null) => void
 }
 
 const ANY_TYPE = '*'
-/** What waits for who does not read, beyond what its credit lets leave. */
+/** How many events may wait for a subscriber that does not read, beyond those that its stream has taken. */
 const MAX_WAITING_EVENTS = 1000
 const MAX_WAITING_BYTES = 256 * 1024
 
-/** Somebody who hears the events of this instance. Who does not read loses the oldest, and is told how many. */
+/** A subscriber to the events of this instance. If it does not read it loses the oldest, and is told how many. */
 export class Subscriber {
   readonly peer: string
   readonly #options: SubscriberOptions
@@ -61,12 +61,12 @@ export class Subscriber {
     else this.#wait(event)
   }
 
-  /** Says what it may not hear any more, if that is so. */
+  /** Called when rights have changed. Ends the subscription if it may not hear the events any more. */
   recheck() {
     if (this.#types) this.#want([...this.#types])
   }
 
-  /** It is to go elsewhere: what waits is sent. */
+  /** Ends the subscription, after the events that wait were sent. */
   leave() {
     this.#isEnding = true
     if (this.#waiting.length === 0) this.#conversation.end()
@@ -88,7 +88,7 @@ export class Subscriber {
     for (const event of events) this.send(event)
   }
 
-  /** @returns whether it may hear anything */
+  /** @returns whether it may hear any of these types */
   #want(types: readonly string[]): boolean {
     const { denialOf } = this.#options
     let denial = types.length === 0 ? denialOf(ANY_TYPE) : null

@@ -5,11 +5,11 @@ import type { Body } from './body.js'
 import { Conversation, EVENTS } from './conversation.js'
 import { type Cursor, EVENT, FAILURE, type Frame, MISSED, SUBSCRIBE, SUBSCRIBED } from './frames.js'
 
-/** An event as it came. */
+/** An event as it was received. */
 export interface HeardEvent extends Cursor {
   name: string
   body: Body
-  /** How many that were wanted were lost before it. */
+  /** How many events of wanted types were lost before it. */
   missed: number
 }
 
@@ -19,13 +19,15 @@ export interface SubscriptionOptions
   after: Cursor | null
   types: () => string[]
   onevent: (event: HeardEvent) => void
-  /** It is being listened from now on. */
+  /** The instance delivers events from now on. */
   onsubscribed: () => void
-  /** The instance does not let us hear its events; it is asked again later. */
+  /** The instance does not let us hear its events. It is asked again later. */
   ondenied: (reason: SeaportError) => void
 }
 
-/** The events of one instance, over all the links and paths that lead to it in turn: nothing twice, and in order. */
+/**
+ * The events of one instance, in order and none twice, over whichever links and paths lead to it in the course of time.
+ */
 export class Subscription {
   readonly #options: SubscriptionOptions
   readonly #lasting: LastingStream
@@ -53,12 +55,12 @@ export class Subscription {
     this.#lasting.open()
   }
 
-  /** Other types are wanted from now on. */
+  /** Asks for the types that are wanted now. */
   update() {
     this.#conversation?.send({ type: SUBSCRIBE, after: null, types: this.#options.types() })
   }
 
-  /** The instance leaves: hears what it says yet, and no more. */
+  /** Called when the instance leaves. Listens until it has ended, and not again. */
   finish(onended: () => void, timeout?: number) {
     this.#lasting.once('lost', onended)
     this.#lasting.finish(onended, timeout)
@@ -88,8 +90,8 @@ export class Subscription {
       case SUBSCRIBED:
         return isCurrent ? this.#onsubscribed(frame) : undefined
       case MISSED:
-        // What was lost on a stream that was left was asked for anew on the next one.
-        // What an instance has forgotten before it was first heard was not lost on the way.
+        // Events that were lost on a stream which was left are asked for again on the next one, so they are not
+        // counted. Nor are those that an instance had dropped before it was first heard.
         if (isCurrent && this.#hasHeard) this.#missed += frame.count
         return
       case EVENT:
@@ -108,7 +110,7 @@ export class Subscription {
 
   #onevent({ seq, name, body }: Extract<Frame, { type: typeof EVENT }>, isCurrent: boolean) {
     const cursor = this.#cursor
-    // From the stream that was left only what comes next in a row: the other one brings all the rest.
+    // Events of a stream that was left are dropped: the present stream brings them as well, in order.
     if (!cursor || seq <= cursor.seq || !isCurrent) return
     cursor.seq = seq
     this.#hasHeard = true

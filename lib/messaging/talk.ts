@@ -19,24 +19,24 @@ import { ANY_WHO_MAY_SERVE, MAX_SUCCESSORS } from './state/statements.js'
 import { StdioProgram } from './stdio-program.js'
 
 export interface TalkOptions {
-  /** What the service can be told to do, by name. `service.commands.handle` adds more. */
+  /** The commands of the service by name. `service.commands.handle` adds more. */
   commands?: CommandMap | undefined
   /** The largest body of a command or an answer, in bytes. Default: 16 MiB, and 64 at most. */
   maxBody?: number | undefined
   /**
-   * A program and its arguments that executes the commands: it speaks JSON-RPC by its stdin and stdout, and is kept
+   * A program and its arguments. It executes the commands, speaks JSON-RPC by its stdin and stdout, and is kept
    * running.
    */
   stdio?: readonly string[] | undefined
   /** How many events are kept for those who come back. Default: 1 024, of 1 MiB and 60 s at most. */
   events?: Pick<EventRingOptions, 'maxEvents' | 'maxBytes' | 'maxAge'> | undefined
-  /** What is kept for browsers that come back: 16 MiB and 60 s at most, unless it is said otherwise. */
+  /** How much is kept for browsers that come back. Default: 16 MiB and 60 s at most. */
   clients?: ClientsOptions | undefined
-  /** Process keys of those who may write the state beside the service itself. */
+  /** The process keys that may write the state, beside the service itself. */
   writers?: readonly (Buffer | string)[] | undefined
   /**
-   * Who may take the state over: keys of services, or of processes all of whose services may; `serve` for all who may
-   * serve this role. The own process key always is one.
+   * Who may take the state over: keys of services, or of processes, whose services all may; or `serve` for all who may
+   * serve this role. The service's own process key is always among them.
    */
   successors?: readonly (Buffer | string)[] | typeof ANY_WHO_MAY_SERVE | undefined
 }
@@ -44,19 +44,19 @@ export interface TalkOptions {
 export interface TalkParts extends TalkOptions {
   registry: Buffer
   role: ServiceRole
-  /** Whether it takes over from another instance, and so has something to talk about. */
+  /** Whether the service takes over from another instance. It has a state to talk about then. */
   isNewcomer: boolean
   overseer: Pick<HandOverOptions, 'mayServe' | 'isRegistered'> &
     Pick<ClientsParts, 'instances' | 'isInstance'>
-  /** Another instance goes on, by its key in hex. */
+  /** Called with the key, in hex, of the instance that has taken over. */
   onmoved: (key: string) => void
   denialOf: Denial
   onnotice: (notice: SeaportError) => void
-  /** There is something to talk about. */
+  /** Called when the service first has a command, an event or a state. */
   onfirst: () => void
 }
 
-/** All that a service can be talked to about. It takes no conversations until there is something. */
+/** The commands, events, state and clients of a service. It takes no conversations until one of these is used. */
 export class Talk {
   readonly commands: Commands
   readonly #clients: Clients
@@ -139,7 +139,7 @@ export class Talk {
   }
 
   /**
-   * Reads the state that the folder has.
+   * Reads the state in the service's folder.
    *
    * @param processKey whose services may take over
    * @throws STORAGE_FAILED, STORAGE_LOCKED
@@ -160,23 +160,23 @@ export class Talk {
     await this.#program?.start()
   }
 
-  /** Browsers are taken from when somebody has them in hand. */
+  /** The clients. Once somebody reads this, browsers are taken. */
   get clients(): Clients {
     return this.#clients.wanted()
   }
 
-  /** Whoever has them in hand talks. */
+  /** The events. Once somebody reads this, conversations are taken. */
   get events(): Events {
     this.#onwanted()
     return this.#events
   }
 
-  /** As it is, whoever has it in hand or not. */
+  /** The state, without the effect that reading `state` has. */
   get ownState(): State {
     return this.#state
   }
 
-  /** The same for state. */
+  /** The state. Once somebody reads this, conversations are taken. */
   get state(): State {
     this.#onwanted()
     return this.#state
@@ -194,7 +194,7 @@ export class Talk {
     return program
   }
 
-  /** What it can be told to do, and what it tells. */
+  /** The answer to `$describe`: the commands and the types of events. */
   #describe({ role, version }: ServiceRole) {
     const types = this.#events.types()
     const { size, head } = this.#state
@@ -202,7 +202,7 @@ export class Talk {
     return { role, version, commands: this.commands.describe(), events: Object.keys(types), state }
   }
 
-  /** What was counted. */
+  /** The counters. */
   getStats() {
     return {
       commands: this.commands.getStats(),
@@ -237,7 +237,7 @@ export class Talk {
     )
   }
 
-  /** @returns whether it takes conversations from now on, and did not before */
+  /** @returns whether it takes conversations from now on and did not before */
   listen(listening: Listening): boolean {
     const takesClients = this.#clients.listen(listening)
     if (!this.#isWanted || this.#isListening) return takesClients
@@ -250,13 +250,13 @@ export class Talk {
     return true
   }
 
-  /** Tells all who talk with it that no further calls are taken. */
+  /** Tells everybody who talks with it that no further calls are taken. */
   leave() {
     this.#speaker.leave()
     this.#clients.leave()
   }
 
-  /** Rights have changed. */
+  /** Called when rights have changed. */
   recheck() {
     this.#speaker.recheck()
   }
@@ -278,7 +278,7 @@ function denialIn(may: boolean | SeaportError): SeaportError | null {
 /** @throws BAD_KEY, USAGE */
 function successorsOf(given: NonNullable<TalkOptions['successors']>): string[] {
   if (given === ANY_WHO_MAY_SERVE) return [ANY_WHO_MAY_SERVE]
-  // Beside these there is room for the process key.
+  // The limit leaves room for the process key beside these.
   if (Array.isArray(given) && given.length < MAX_SUCCESSORS) {
     return given.map((key) => toHex(parseKey(key, 'key of a successor')))
   }

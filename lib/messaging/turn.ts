@@ -1,7 +1,7 @@
 import type { DialedInstance } from '../dialing/instance-stats.js'
 import type { Caller } from './caller.js'
 
-/** One call's share of a conversation, as a dialer lends it. */
+/** One call on a conversation, as a dialer lends it. */
 export class Turn {
   readonly caller: Caller
   readonly stat: DialedInstance
@@ -14,14 +14,14 @@ export class Turn {
     this.stat = stat
   }
 
-  /** It was not dialed, and so is not counted yet. */
+  /** Begins to count a call for which nothing was dialed. */
   begin() {
     this.#isCounted = true
     this.stat.load.inFlight++
     this.stat.ejection.begin()
   }
 
-  /** A dialer's word that another one was quicker. */
+  /** Called by the dialer when another attempt was quicker. */
   destroy() {
     this.#release()
   }
@@ -30,19 +30,19 @@ export class Turn {
     this.#onunused = callback
   }
 
-  /** It is answered, by whatever. */
+  /** The call was answered, be it with an error. */
   succeeded() {
     this.stat.ejection.succeeded()
     this.#release()
   }
 
-  /** The link was lost, or nothing was heard of the instance meanwhile. */
+  /** The link was lost, or nothing was heard from the instance meanwhile. */
   failed() {
     this.stat.ejection.failed()
     this.#release()
   }
 
-  /** Whoever sent it gave up, and the instance is not to blame. */
+  /** The sender gave up, which is no fault of the instance. */
   abandoned() {
     if (this.caller.hasHeardSince(this.#beganAt)) this.stat.ejection.abandoned()
     else this.stat.ejection.failed()

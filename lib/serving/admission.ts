@@ -12,7 +12,7 @@ export interface AdmissionOptions {
   allow?: readonly string[] | undefined
 }
 
-/** Of a right to call: whatever command there may be. */
+/** Stands for every command in a right to call. */
 const ANY_COMMAND = '*'
 
 /** The right to bring browsers to a service. Nothing implies it: not every consumer may pose as a gateway. */
@@ -47,14 +47,14 @@ export class Admission {
     return this.#denial(consumer, 'call', `${textOf(role)}#${command}`)
   }
 
-  /** Who may have one command executed may talk; each command is asked for by itself then. */
+  /** Whoever may execute any command at all may open a conversation. Each command is then checked by itself. */
   #denialOfTalk(consumer: string): SeaportError | null {
     const { grants, role } = this.#options
     if (grants.allows(consumer, { kind: 'call', ...role, command: ANY_COMMAND })) return null
     return this.#denial(consumer, 'consume', textOf(role))
   }
 
-  /** Whoever is granted anything at all may write; each letter is judged by itself then. */
+  /** Whoever has any grant may open a stream for letters. Each letter is then checked by itself. */
   #denialOfMail(consumer: string): SeaportError | null {
     const { grants } = this.#options
     if (grants.allows(consumer, { kind: 'read' })) return null
@@ -65,8 +65,8 @@ export class Admission {
   }
 
   /**
-   * Who takes over is asked on the stream: it shows whose word it has, and may be a key that was granted nothing. Who
-   * has lost what he was granted has no link any more, not for this either.
+   * A newcomer may have a key without a grant, so it is let in here, and shows on the stream by whose word it takes
+   * over. A key whose grants have ended is refused.
    */
   #denialOfTakeOver(consumer: string): SeaportError | null {
     const { grants } = this.#options
@@ -89,7 +89,10 @@ function textOf({ role, version }: ServiceRole): string {
   return `${role}@${version}`
 }
 
-/** Until then anybody might be a stranger. Who is refused goes elsewhere, and may come again. */
+/**
+ * The error for everybody as long as it is not known whether the registry is private. Consumers try another instance,
+ * and may come again.
+ */
 function unheardOf(): SeaportError {
   return SeaportError.REGISTRY_NOT_FOUND(
     'the service has not heard of its registry yet, which says who may connect; try again in a moment'

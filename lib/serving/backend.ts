@@ -13,8 +13,8 @@ export interface Backend {
 }
 
 /**
- * A port of this machine. What listens on `localhost` may be on ::1 alone, where that comes first in /etc/hosts, as on
- * Debian and macOS.
+ * A port of this machine. It is looked for on ::1 too, because a server that listens on `localhost` may be there alone,
+ * where ::1 comes first in /etc/hosts (as on Debian and macOS).
  */
 export function localBackend(port: number): Backend {
   return { host: LOOPBACK, port, otherwise: LOOPBACK_6 }
@@ -26,7 +26,7 @@ export interface ConnectBackendOptions {
   signal?: Signal
 }
 
-/** Less than an opener waits, so that it hears why and does not have to guess. */
+/** It is shorter than the timeout of who opens the stream, so that they are told why it failed. */
 const CONNECT_TIMEOUT_MS = 1500
 
 /**
@@ -112,7 +112,7 @@ function connectTo(
   })
 }
 
-/** Whether nothing listens there. */
+/** Whether an error says that nothing listens there. */
 function isRefusal(error: unknown): boolean {
   const { cause } = error as { cause?: NodeJS.ErrnoException }
   return cause?.code === 'ECONNREFUSED'

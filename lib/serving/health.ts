@@ -33,16 +33,16 @@ export interface HealthCheckOptions extends CheckOptions {
 }
 
 interface HealthEvents {
-  /** It changed; with what was wrong, if it is failing now. */
+  /** The health has changed; `reason` says what is wrong if it is failing now. */
   change: [health: Health, reason: SeaportError | null]
 }
 
 const CHECK = 'tcp'
 const CHECK_HOST = 'localhost'
-/** A name or address, and perhaps a port. */
+/** A name or an address, with or without a port. */
 const HOST = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i
 const INTERVAL_MS = 5000
-/** Rarer checks are of no use. The limit also catches a number of seconds that was given in ms. */
+/** Checks that are rarer are of no use. */
 const MAX_INTERVAL_MS = 600_000
 const FAILURES = 2
 const PASSES = 2
@@ -96,7 +96,7 @@ export class HealthCheck extends EventEmitter<HealthEvents> {
   readonly #interval: number
   readonly #thresholds: Record<Health, number>
   #health: Health = 'passing'
-  /** Outcomes in a row that contradict it. */
+  /** How many outcomes in a row have contradicted the known health. */
   #contradictions = 0
   #run: AbortController | null = null
   #timer: NodeJS.Timeout | undefined
@@ -177,7 +177,7 @@ export class HealthCheck extends EventEmitter<HealthEvents> {
     if (isChanged) this.emit('change', found, reason)
   }
 
-  /** What is wrong with the backend, if anything. Never rejects. */
+  /** Checks the backend once. Resolves with what is wrong, or null. Never rejects. */
   async #look(stop: AbortSignal): Promise<SeaportError | null> {
     const timeout = Math.min(this.#interval * CHECK_TIMEOUT, MAX_CHECK_TIMEOUT_MS)
     const late = SeaportError.CHECK_FAILED(`the backend did not answer within ${timeout} ms`)

@@ -22,8 +22,8 @@ export function serve(server: StreamServer, stream: SocketDuplex, remotePublicKe
 }
 
 /**
- * A socket that is destroyed without an error says goodbye: its peer reads to the end, as an idle client
- * should. A stream would be reset.
+ * Makes a stream close as a socket does. A socket that is destroyed without an error sends FIN, and its peer reads to
+ * the end. A stream would be reset.
  */
 function closeAsSocketsDo(stream: Duplex) {
   const { destroy } = stream
@@ -32,7 +32,7 @@ function closeAsSocketsDo(stream: Duplex) {
     const isOver = stream.readableEnded && stream.writableFinished
     if (error || isOver || isLeaving) return destroy.call(stream, error)
     isLeaving = true
-    // What still comes is for nobody.
+    // Nobody reads what still arrives.
     stream.removeAllListeners('data')
     leave(stream)
     return stream

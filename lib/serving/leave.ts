@@ -4,8 +4,8 @@ import type { Duplex } from 'node:stream'
 const LINGER_MS = 1000
 
 /**
- * Ends a connection that was only made to see who is there. A server that greets us, and finds us gone,
- * would get a reset; one that does not expect that dies of our curiosity.
+ * Ends a connection that was only made to see whether somebody listens. It ends with FIN, because a server that greets
+ * whoever connects would be reset otherwise, and some crash on that.
  */
 export function leave(stream: Duplex) {
   if (stream.destroyed) return

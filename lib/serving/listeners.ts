@@ -6,13 +6,13 @@ import { type DirectReach, directHosts } from '../link/direct/address.js'
 import { DirectListener } from '../link/direct/listener.js'
 
 export interface ListenersOptions extends Omit<AcceptorOptions, 'dht'> {
-  /** Open, and closed by whoever opened it. */
+  /** The DHT node to listen with. It is open already, and its opener closes it. */
   network: Network
-  /** From where consumers may come by TCP. */
+  /** From which addresses consumers may connect by TCP. */
   reach: DirectReach
-  /** TCP port for that. Default: free ones. */
+  /** The TCP port to listen on. Default: free ones. */
   directPort: number | undefined
-  /** Who takes streams of other purposes than the backend's. */
+  /** Handlers of streams by purpose, beside those for the backend. */
   purposes?: Readonly<Record<string, PurposeHandler>> | undefined
 }
 
@@ -40,7 +40,7 @@ export class Listeners extends ReadyResource {
     this.#network = network
   }
 
-  /** Where consumers may come by TCP, as `host:port`. */
+  /** The addresses that take TCP connections, as `host:port`. */
   get addresses(): string[] {
     return this.#listener.addresses
   }
@@ -51,7 +51,7 @@ export class Listeners extends ReadyResource {
   }
 
   /**
-   * Gives the streams of a purpose to who takes them, as the acceptor does.
+   * Registers the handler for streams of a purpose.
    *
    * @throws USAGE
    */

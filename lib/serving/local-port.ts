@@ -15,7 +15,8 @@ export async function isListening(port: number): Promise<boolean> {
 }
 
 /**
- * Makes sure that a port of this machine is free, or finds one if it is 0. Another may still be quicker.
+ * Makes sure that a port of this machine is free, or finds a free one for 0. Another process may still take it before
+ * its user does.
  *
  * @throws PORT_IN_USE
  */
@@ -24,7 +25,7 @@ export async function freePort(wanted: number): Promise<number> {
   try {
     return await probeTcpPort(port, LOOPBACK_6)
   } catch (error) {
-    // Many machines have no IPv6.
+    // Any other error means that this machine has no IPv6, as is common.
     if ((error as SeaportError).code !== 'PORT_IN_USE') return port
     if (wanted === 0) return freePort(0)
     throw error

@@ -40,7 +40,7 @@ export interface TargetOrigin {
 export interface CommandOrigin {
   /** A program and its arguments, to be kept running. It finds its port in `PORT`. */
   command: readonly string[]
-  /** Where the command is to listen. Default: 0, for a free port. */
+  /** The port that the command is to listen on. Default: 0, which finds a free one. */
   port?: number | undefined
   /** Where the command's output goes. Default: `ignore`. */
   output?: 'inherit' | 'ignore' | undefined
@@ -89,20 +89,20 @@ export interface ProgramOrigin {
 
 /** What stands behind a service. */
 export interface Origin {
-  /** Tells it from others on this machine: a service keeps one key for each. */
+  /** Distinguishes it from others on this machine: a service keeps one key for each name. */
   readonly name: string
-  /** Keeps it running, if that is ours to do. */
+  /** Keeps the backend running; null if it is not ours to run. */
   readonly supervisor: Supervisor | null
   /** Whether it takes streams of bytes. */
   readonly hasBackend: boolean
   /** @throws BACKEND_UNREACHABLE, or the signal's reason */
   connect(options?: { signal?: Signal }): Promise<Duplex>
-  /** Takes streams itself; nothing is connected to then. */
+  /** Takes streams within this process; null if they are connected to a backend. */
   readonly take: StreamTaker | null
 }
 
 /**
- * Makes of the options what they mean.
+ * The origin that options describe.
  *
  * @throws USAGE
  */
@@ -160,7 +160,7 @@ function serverOrigin(server: StreamServer): Origin {
   }
 }
 
-/** There is no backend: all that the service does it does by commands and events. */
+/** An origin without a backend: the service speaks by commands and events alone. */
 function speakingOrigin(program: readonly string[] = ['commands']): Origin {
   return {
     name: program.join(' '),

@@ -3,7 +3,7 @@ import { SeaportError } from '../core/errors.js'
 import type { HyperDHT } from '../core/holepunch.js'
 import { toHex } from '../core/keys.js'
 
-/** How long another process under a key has to pick up before we take it for dead. */
+/** How long another process that serves a key may take to answer before it counts as dead. */
 const PROBE_TIMEOUT_MS = 1000
 
 /**

@@ -9,23 +9,23 @@ export type ProxyProtocol = (typeof PROXY_PROTOCOLS)[number]
 
 const SIGNATURE = Buffer.from('\r\n\r\n\0\r\nQUIT\n')
 const VERSION = 0x20
-/** A connection that the proxy makes for itself, as to see whether the backend is well. */
+/** The command LOCAL: the proxy connects for itself, as for a health check. */
 const LOCAL = VERSION | 0x00
 const PROXIED = VERSION | 0x01
 const TCP_OVER_IPV6 = 0x21
 const ADDRESSES_BYTES = 36
-/** The first of the types that are free for applications. */
+/** The type of the field with the consumer's key: the first type that is free for applications. */
 const KEY_TYPE = 0xe0
 const TYPE_AND_LENGTH_BYTES = 3
-/** Of the unique local addresses, RFC 4193. */
+/** The prefix of unique local addresses (RFC 4193). */
 const UNIQUE_LOCAL = 0xfd
 const MAX_PORT = 65535
 
-/** What begins a connection that no consumer has asked for. */
+/** The header of a connection that no consumer has asked for. */
 export const LOCAL_HEADER = Buffer.concat([SIGNATURE, Buffer.from([LOCAL, 0, 0, 0])])
 
 /**
- * Reads what was asked for.
+ * Reads a version of the protocol, as an option names it.
  *
  * @throws USAGE
  */
@@ -38,8 +38,8 @@ export function parseProxyProtocol(text: string): ProxyProtocol {
 }
 
 /**
- * The address that stands for a key: `fd` and its first 15 bytes. A whole one says as much as the key does. A part of one
- * says nothing, since whoever makes keys can choose how they begin.
+ * The IPv6 address that stands for a key: `fd` and the key's first 15 bytes. Compare whole addresses only: whoever
+ * makes keys can choose how they begin, so a prefix says nothing.
  */
 export function addressOf(publicKey: Buffer): Buffer {
   return Buffer.concat([Buffer.from([UNIQUE_LOCAL]), publicKey.subarray(0, 15)])
@@ -72,17 +72,19 @@ export function proxyHeader({ client, service }: Ends): Buffer {
 
 export interface Introduction {
   signal?: Signal
-  /** Whose stream it is for. Default: nobody's, the service looks for itself. */
+  /** The key of the consumer whose stream it is for. Default: none, as the service connects for itself. */
   client?: Buffer
 }
 
 export type Connect = (options?: Introduction) => Promise<Duplex>
 
-/** Connects to a backend that is told by the PROXY protocol who comes. */
+/** Connects to a backend, and tells it by the PROXY protocol who the consumer is. */
 export class Introducer {
   readonly #connect: (options: { signal?: Signal }) => Promise<Duplex>
   readonly #servicePublicKey: () => Buffer
-  /** Each stream has another one, so that a backend's log tells them apart. */
+  /**
+   * The source port that the last header named. Each stream has another one, so that a backend's log tells them apart.
+   */
   #port = 0
 
   constructor(
@@ -111,7 +113,7 @@ export class Introducer {
 }
 
 /**
- * How a backend is connected to: told who comes, if a version of the protocol was asked for.
+ * The function that connects to a backend. With a version of the protocol it tells the backend who comes.
  *
  * @param serviceKey of the service; null if its backend is in this process
  * @throws USAGE

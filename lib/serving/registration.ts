@@ -23,7 +23,7 @@ interface RegistrationEvents {
   /** A registrar confirmed it. */
   registered: [record: ServiceRecord]
   denied: [reason: SeaportError]
-  /** No registrar holds it any more; it goes on trying. */
+  /** No registrar holds it any more; it is registered again as soon as possible. */
   lost: []
   /** What the record says of the backend from now on, and what was wrong. */
   health: [health: Health, reason: SeaportError | null]
@@ -44,7 +44,7 @@ export class Registration extends EventEmitter<RegistrationEvents> {
   /** Whether it is to be registered once all queued tasks are done. */
   #isWanted = false
   #isOver = false
-  /** Appearances and disappearances follow each other, however fast they come. */
+  /** Runs registrations and withdrawals one after the other, however fast they are asked for. */
   readonly #queue = new SerialQueue()
 
   constructor({ replica, keyPair, fields, health, supervisor }: RegistrationOptions) {
@@ -115,7 +115,7 @@ export class Registration extends EventEmitter<RegistrationEvents> {
   }
 
   /**
-   * Resolves when a registrar first confirms it. To be called before `start`.
+   * Resolves when a registrar first confirms it. Call it before `start`.
    *
    * @throws KEY_IN_USE
    */
@@ -124,18 +124,18 @@ export class Registration extends EventEmitter<RegistrationEvents> {
       this.on('registered', () => resolve())
       this.on('denied', (error) => (error.code === 'KEY_IN_USE' ? reject(error) : null))
     })
-    // Whoever waits is not there yet when it is denied at once.
+    // It may reject before anybody awaits it, which would count as unhandled.
     confirmed.catch(() => {})
     return confirmed
   }
 
-  /** Asks consumers to go elsewhere if they can. Nobody is cut or refused for it. */
+  /** Marks the record as draining, so that consumers prefer other instances. It cuts and refuses nobody. */
   drain() {
     this.#isDraining = true
     this.update({ status: 'draining' })
   }
 
-  /** Signs other fields. */
+  /** Changes fields of the record, and signs it anew. */
   update(fields: Partial<LeaseFields>) {
     this.#fields = { ...this.#fields, ...fields }
     this.#lease?.update(fields)
@@ -154,12 +154,15 @@ export class Registration extends EventEmitter<RegistrationEvents> {
   }
 }
 
-/** What everybody may know: a check that failed, but not where the backend is. */
+/** The reason as the public record tells it: it must not say where the backend is. */
 function toldOf({ code, message }: SeaportError): string {
   return code === 'CHECK_FAILED' ? message : code
 }
 
-/** Why a service was not registered in time: of what it could do for that itself. */
+/**
+ * The error for a service that was not registered in time. It names what the service itself lacks, if that is the
+ * cause.
+ */
 export function notRegistered(
   supervisor: Supervisor | null,
   fault: SeaportError | null | undefined

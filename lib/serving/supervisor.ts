@@ -28,19 +28,19 @@ export interface Exit {
 }
 
 interface SupervisorEvents {
-  /** It listens, on this port. */
+  /** The command listens on this port. */
   up: [port: number]
-  /** It listens no more. */
+  /** The command listens no more. */
   down: []
   exit: [Exit]
-  /** It could not be started; it is tried again. */
+  /** The command could not be started. It is tried again. */
   notice: [SeaportError]
 }
 
 const BACKOFFS_MS = [100, 500, 1000, 2000, 5000, 10_000, 30_000]
-/** Each wait is up to so much longer, so that commands that ended together do not start together. */
+/** Each wait is longer by up to this part, so that commands that ended together do not start together. */
 const JITTER = 0.2
-/** After a command has listened for so long, its next end counts as the first one again. */
+/** After a command has listened for so long, its next end counts as the first one again, in ms. */
 const STEADY_MS = 10_000
 const GRACE_MS = 10_000
 const POLL_MS = 50
@@ -106,7 +106,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   /**
-   * Starts the command; from then on events tell.
+   * Starts the command. From then on events tell what becomes of it.
    *
    * @throws COMMAND_FAILED if there is no such program, PORT_IN_USE
    */
@@ -126,7 +126,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     try {
       process.kill(hasGroups ? -pid : pid, signal)
     } catch {
-      // It ended just now.
+      // The process ended in the meantime.
     }
   }
 
@@ -163,7 +163,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#isUp = await this.#listens(exited)
     if (this.#isUp) this.emit('up', this.#port)
     const { code, signal } = await exited
-    // Processes that it started and left behind would hold the port, or run on without a use.
+    // The command may have left processes behind, which would hold the port or run on without a use.
     this.signal('SIGKILL')
     this.#child = null
     this.stats.exits++
@@ -231,7 +231,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return this.#abort.signal.aborted
   }
 
-  /** Ends early when stopped. */
+  /** Waits, and resolves early when the supervisor is stopped. */
   #wait(ms: number): Promise<void> {
     const { signal } = this.#abort
     return new Promise((resolve) => {

@@ -7,15 +7,15 @@ import type { Browser } from './browser.js'
 import type { Feed } from './feed.js'
 
 export interface AudienceOptions {
-  /** The feed of an instance, which is to be released. */
+  /** Gives the feed of an instance. Whoever takes it has to release it. */
   take: (key: string, isNewcomer: boolean) => Feed
   release: (feed: Feed) => void
 }
 
-/** How far a browser has heard each instance, by what it calls that. */
+/** How far a browser has heard each instance, by the name that browsers know the instance by. */
 export type Places = Record<string, [epoch: number, seq: number]>
 
-/** How long one instance that cannot be reached may keep a browser waiting that others could let in, in ms. */
+/** How long to wait for an instance that cannot be reached while others could admit the browser, in ms. */
 const OTHERS_TIMEOUT_MS = 1000
 const READY_TIMEOUT_MS = 10_000
 
@@ -37,12 +37,12 @@ export class Audience {
     return this.#browsers.size
   }
 
-  /** The instances that can be asked now. */
+  /** Keys of the instances whose feeds are open. */
   get openKeys(): string[] {
     return [...this.#feeds.values()].filter(({ isOpen }) => isOpen).map(({ key }) => key)
   }
 
-  /** Hears the instances that have come, and those no more that have gone. */
+  /** Takes feeds of instances that have come, and releases those of instances that have gone. */
   refresh() {
     const keys = new Set(
       this.upstream
@@ -69,7 +69,9 @@ export class Audience {
     this.#isBegun = true
   }
 
-  /** Resolves when all instances are heard, or some are and the others cannot be reached so soon, or none after all. */
+  /**
+   * Resolves when all feeds are open, or some are and the others took too long. It also resolves if none opens in time.
+   */
   async ready(): Promise<void> {
     const beganAt = performance.now()
     for (;;) {
@@ -90,7 +92,7 @@ export class Audience {
     }
   }
 
-  /** A feed, perhaps one of ours, is open. */
+  /** Called when any feed of the gateway has opened; it may be one of ours. */
   onopen(feed: Feed) {
     if (this.#feeds.get(feed.key) !== feed) return
     for (const done of [...this.#waiting]) done()
@@ -114,7 +116,7 @@ export class Audience {
     for (const feed of this.#feeds.values()) feed.detach(browser, how)
   }
 
-  /** Says again that it is here: what is known of it has changed. */
+  /** Tells the instances again that a browser is here, because what is known of it has changed. */
   announce(browser: Browser) {
     for (const feed of this.#feeds.values()) feed.announce(browser)
   }
@@ -128,7 +130,7 @@ export class Audience {
     return places
   }
 
-  /** Who is responsible for a client, of those who can be asked. */
+  /** The feed of the instance that is responsible for a client, among those that are open. */
   homeOf(id: string): Feed | null {
     const [key = ''] = byRendezvous(id, this.openKeys)
     return this.#feeds.get(key) ?? null
@@ -140,7 +142,7 @@ export class Audience {
   }
 }
 
-/** Of an instance that it has not heard before, all that there is was missed. */
+/** If it has not heard the instance before, it missed all that the instance has. */
 function placeIn(places: Places, name: string): Place {
   const [epoch, seq] = places[name] ?? []
   return epoch === undefined || seq === undefined ? FROM_START : { epoch, seq }

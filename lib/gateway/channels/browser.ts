@@ -11,34 +11,34 @@ import type { Ticket } from '../../messaging/clients/ticket.js'
 import { isName } from '../../messaging/names.js'
 import { CLOSE, decodeWire, encodeWire, type WireFrame, type WireMessage } from './wire.js'
 
-/** The instance that a client belongs to. */
+/** The instance that a client's messages go to. */
 export interface Home {
   send(head: ChannelHead, body?: Body): void
 }
 
-/** What a browser does, for who brings it to where it wants to go. */
+/** What a browser is made with. */
 export interface BrowserOptions {
   socket: WebSocket
-  /** The address that it counts for. */
+  /** The client address that its limits count for. */
   client: string
   onconnect: (browser: Browser, frame: WireFrame) => void
-  /** Where what it says goes; null if there is nobody now. */
+  /** Finds the instance for what it says; null if there is none now. */
   homeOf: (browser: Browser) => Home | null
-  /** Has a command executed. */
+  /** Executes a command for it. */
   call: (browser: Browser, command: string, body: Body) => Promise<Body>
   onrooms: (browser: Browser) => void
   onclose: (browser: Browser, how: 'bye' | 'lost' | null) => void
   limits: BrowserLimits
 }
 
-/** What a browser may take. */
+/** Limits of one browser. */
 export interface BrowserLimits {
-  /** How long it may be silent at first, in ms. */
+  /** How long it may take to send its first frame, in ms. */
   helloTimeout: number
-  /** Messages a second, and at once. */
+  /** Messages a second, and how many at once. */
   rate: number
   burst: number
-  /** What it may leave unread. */
+  /** How much it may leave unread before it is cut. */
   unreadBytes: number
   unreadMessages: number
 }
@@ -64,7 +64,7 @@ export class Browser {
   readonly client: string
   session = ''
   id = ''
-  /** What an instance has signed of it. */
+  /** The ticket by which an instance admitted it. */
   ticket = ''
   readonly rooms = new Set<string>()
   lastHeard = performance.now()
@@ -97,7 +97,7 @@ export class Browser {
     return this.#state === 'closed'
   }
 
-  /** It is in. */
+  /** Called when it was admitted. */
   begin(text: string, { session, id, data }: Ticket, rooms: unknown) {
     this.#state = 'connected'
     this.ticket = text
@@ -133,7 +133,7 @@ export class Browser {
     this.deliver(encodeWire(head, body))
   }
 
-  /** @param count undefined where nobody knows it */
+  /** @param count undefined if nobody knows how many */
   tellMissed(count?: number) {
     this.tell({ t: 'missed', count: count ?? null })
   }
@@ -151,7 +151,7 @@ export class Browser {
     this.#tellAnswer(n, code === undefined ? null : { code, text: text ?? '' }, body)
   }
 
-  /** The service has sent it away, or its session goes on elsewhere: it does not come back by itself. */
+  /** Ends it for good, with the code of the service. */
   sendAway(code: number) {
     this.#how = null
     this.close(code >= 4000 && code < 5000 ? code : 4000)
@@ -163,7 +163,9 @@ export class Browser {
     this.#options.onrooms(this)
   }
 
-  /** Says again what is not answered yet, to who is responsible now: an instance knows what it has handled. */
+  /**
+   * Sends what is not answered yet to the instance that is responsible now. An instance recognizes what it has handled.
+   */
   repeat(lost: Home) {
     for (const asked of this.#unanswered.values()) {
       if (asked.feed === lost || asked.feed === null) this.#pass(asked)
@@ -174,17 +176,17 @@ export class Browser {
     if (this.#state === 'closed') return
     this.#socket.close(code)
     this.#onclose()
-    // Who does not read does not answer either.
+    // A page that does not read does not answer the close frame either.
     setTimeout(() => this.#socket.terminate(), CLOSE_TIMEOUT_MS).unref()
   }
 
-  /** It has said nothing for too long. */
+  /** Cuts it, because it was silent for too long. */
   cut() {
     this.#socket.terminate()
     this.#onclose()
   }
 
-  /** Its session goes on by another connection. */
+  /** Ends this connection, because its session goes on by another one. */
   replace() {
     this.sendAway(REPLACED)
   }
@@ -226,7 +228,7 @@ export class Browser {
         this.#how = 'bye'
         return this.close(1000)
       default:
-        // Of a later version, or a pong.
+        // A pong, or a frame of a later version.
         return
     }
   }

@@ -16,11 +16,11 @@ import { BROWSER_LIMITS, Browser, type BrowserLimits } from './browser.js'
 import { Feed } from './feed.js'
 import { CLOSE, MAX_WIRE_BYTES, SUBPROTOCOL, type WireFrame } from './wire.js'
 
-/** What browsers may take of a gateway. */
+/** Limits of all browsers at a gateway. */
 export interface ChannelLimits extends BrowserLimits {
   sessions: number
   sessionsPerAddress: number
-  /** How often browsers are asked whether they are there, and how long they may not answer, in ms. */
+  /** How often browsers are pinged, and how long they may be silent, in ms. */
   pingInterval: number
   silence: number
 }
@@ -29,21 +29,21 @@ export interface ChannelsOptions {
   pool: LastingStreamOptions['pool']
   directory: Directory
   views: InstanceViews
-  /** Has a command of a service executed. */
+  /** Executes a command of a service. */
   call: (upstream: Upstream, command: string, body: Body, principal: Principal) => Promise<Body>
   limits?: Partial<ChannelLimits> | undefined
 }
 
-/** A page that wants a channel. */
+/** A page that asks for a channel. */
 export interface Visit {
   request: IncomingMessage
   socket: Duplex
-  /** The address that it counts for. */
+  /** The client address that its limits count for. */
   client: string
   /**
-   * Where it goes, once it has said who it is.
+   * Resolves its target, once the page has said who it is.
    *
-   * @throws why it may not
+   * @throws an error if it may not go there
    */
   enter: (access: string | undefined) => Promise<{ upstream: Upstream; principal: Principal }>
 }
@@ -62,7 +62,7 @@ export const CHANNEL_LIMITS: ChannelLimits = {
 }
 const NAME_BYTES = 16
 const SESSION_BYTES = 16
-/** How often it is looked who has to be asked, as a part of how often each is asked. */
+/** How many sweeps there are in one ping interval. */
 const SWEEPS_PER_PING = 5
 
 /** The pages that have a WebSocket to this gateway, each with the services that it is connected to. */
@@ -93,7 +93,7 @@ export class Channels {
   }
 
   /**
-   * Takes a page. Resolves when it has left.
+   * Takes the WebSocket of a page. Resolves when the page has left.
    *
    * @throws BAD_REQUEST for what is no WebSocket of this protocol
    */
@@ -109,13 +109,13 @@ export class Channels {
     await closed
   }
 
-  /** Sends all away: they come back elsewhere. */
+  /** Ends all channels with a code after which pages connect to another gateway. */
   close() {
     this.#isClosed = true
     for (const browser of [...this.#visitors]) browser.close(CLOSE.LEAVING)
   }
 
-  /** Called when all have left. */
+  /** Gives up what is left. Call it when all pages have left. */
   destroy() {
     if (this.#sweeper) clearInterval(this.#sweeper)
     this.#stopWatching()
@@ -148,7 +148,7 @@ export class Channels {
     } else this.#watch()
   }
 
-  /** Lets a page in, or sends it away. Never rejects. */
+  /** Asks instances to admit a page, or ends its connection. Never rejects. */
   async #admit(
     browser: Browser,
     { head }: WireFrame,
@@ -204,7 +204,7 @@ export class Channels {
     browser.tell({
       ...{ t: 'connected', id, session, ticket: text, secret, resumed: isResumed, at: known }
     })
-    // What it was sent before is not known any more.
+    // Its earlier session is not known any more, so nobody can tell what it missed.
     if (resume && !isResumed) browser.tellMissed()
     audience.add(browser, at)
   }
@@ -279,7 +279,9 @@ export class Channels {
     })
   }
 
-  /** Asks those who were not asked for a while, with how far they are, and cuts those who do not answer. */
+  /**
+   * Pings the browsers whose ping is due, with how far they have heard, and cuts those that were silent for too long.
+   */
   #sweep() {
     const now = performance.now()
     const { pingInterval, silence } = this.#limits
@@ -290,7 +292,7 @@ export class Channels {
   }
 }
 
-/** What a page shows that comes back. */
+/** What a page presents when it comes back. */
 interface Resume {
   ticket: string
   secret: string
@@ -299,7 +301,7 @@ interface Resume {
 
 const MAX_PLACES = 1024
 
-/** Reads what a page says of where it was; anything else is as if it came for the first time. */
+/** Reads how far a page had heard. If that cannot be read, the page counts as a new one. */
 function readResume(value: unknown): Resume | null {
   const { ticket, secret, at } = (value ?? {}) as Record<string, unknown>
   if (typeof ticket !== 'string' || typeof secret !== 'string') return null

@@ -5,7 +5,10 @@ import type { Page } from '../request-handler.js'
 /** As `npm run build` leaves it. */
 const FILE = new URL('../../client/browser.js', import.meta.url)
 
-/** The client that pages connect with, for pages of any origin: what it may do is asked when it connects. */
+/**
+ * Serves the script that pages connect with. Pages of any origin may load it, because rights are checked when they
+ * connect.
+ */
 export const clientPage: Page = async (request, response) => {
   const bytes = await readFile(FILE).catch(() => {
     throw SeaportError.NOT_FOUND('the client was not built; run `npm run build`')

@@ -23,17 +23,17 @@ export type AdmittedHead = Extract<ChannelHead, { t: 'admitted' }>
 
 export interface FeedOptions {
   pool: LastingStreamOptions['pool']
-  /** The instance's, in hex. */
+  /** The key of the instance, in hex. */
   key: string
-  /** What browsers know the instance by. */
+  /** The name that browsers know the instance by. */
   name: string
   /** The name of this run of the gateway. */
   gateway: string
-  /** Whether the instance came while others were heard already: then nothing of it is to be lost. */
+  /** Whether the instance came while others were heard already. Then the feed begins with its first message. */
   isNewcomer: boolean
   /** The browser that has a session, if it is still here. */
   browserOf: (session: string) => Browser | undefined
-  /** It is heard from now on, or again. */
+  /** The instance is heard from now on, or again. */
   onopen: (feed: Feed) => void
 }
 
@@ -41,24 +41,24 @@ export interface FeedOptions {
 const CONNECT_TIMEOUT_MS = 10_000
 
 /**
- * What one instance tells browsers at this gateway: heard once, whoever hears it. A browser that comes back hears what
- * it missed first, and from then on what all hear.
+ * The messages of one instance for the browsers at this gateway. They cross the link once, however many browsers hear
+ * them. A browser that comes back first gets what it missed, and then what all get.
  */
 export class Feed {
   readonly key: string
   readonly name: string
   readonly #options: FeedOptions
   readonly #lasting: LastingStream
-  /** Those who hear what comes, and the number after which that is new to them. */
+  /** Browsers that are up to date, with the number after which messages are new to them. */
   readonly #listening = new Map<Browser, number>()
-  /** Those who are being told what they missed, and how far they are. */
+  /** Browsers that are being told what they missed, and how far they are. */
   readonly #behind = new Map<Browser, Place>()
   readonly #asking = new Map<number, (head: AdmittedHead | 'refused' | null) => void>()
   #asked = 0
   #stream: LinkStream | null = null
   #place: Place | null = null
   #isOpen = false
-  /** It said that it leaves, and all that it said before was heard. */
+  /** The instance has said that it leaves, and all its messages before that were received. */
   #hasLeft = false
   /** How many groups of browsers need it. */
   users = 0
@@ -82,12 +82,12 @@ export class Feed {
     return this.#isOpen
   }
 
-  /** How far a browser has heard it; null as long as it has not. */
+  /** How far a browser has heard it; null if it has heard nothing. */
   placeOf(browser: Browser): Place | null {
     return this.#behind.get(browser) ?? this.#place
   }
 
-  /** Begins to tell a browser what comes, after what came since a place. */
+  /** Begins to deliver messages to a browser: first those since a place, if one is given, then those that come. */
   attach(browser: Browser, place: Place | null) {
     if (place) this.#behind.set(browser, place)
     else this.#listening.set(browser, this.#place?.seq ?? 0)
@@ -96,19 +96,19 @@ export class Feed {
     if (place) this.send({ t: 'resume', session: browser.session, ...place })
   }
 
-  /** Says that a browser is here. */
+  /** Tells the instance that a browser is here. */
   announce({ ticket, rooms }: Browser) {
     this.send({ t: 'here', ticket, rooms: [...rooms] })
   }
 
-  /** @param how null says nothing: its session goes on by another connection */
+  /** @param how null tells the instance nothing, because the session goes on by another connection */
   detach(browser: Browser, how: 'bye' | 'lost' | null) {
     this.#listening.delete(browser)
     this.#behind.delete(browser)
     if (how) this.send({ t: 'gone', session: browser.session, how })
   }
 
-  /** Asks to let somebody in. Null: it could not be asked. Never rejects. */
+  /** Asks the instance to admit a page. Resolves with null if it could not be asked. Never rejects. */
   connect(head: Omit<ConnectHead, 't' | 'n'>): Promise<AdmittedHead | 'refused' | null> {
     const n = ++this.#asked
     return new Promise((resolve) => {
@@ -128,7 +128,7 @@ export class Feed {
     this.#stream.write(encodeChannelFrame(head, body))
   }
 
-  /** The instance is gone. Those who heard it may have missed its last words, unless it took its leave. */
+  /** Called when the instance is gone. Browsers may have missed its last messages, unless it said that it leaves. */
   close() {
     this.#lasting.close()
     this.#onlost()
@@ -258,7 +258,11 @@ export class Feed {
     for (const browser of this.#listening.keys()) browser.tellMissed(count)
   }
 
-  /** As all browsers are sent it. @throws BAD_MESSAGE for what is no JSON, since it becomes a part of one */
+  /**
+   * Encodes a message once for all browsers.
+   *
+   * @throws BAD_MESSAGE if its data is not valid JSON, since it becomes part of a JSON text
+   */
   #encode({ kind, type, seq }: EventHead, body: Body): WireMessage {
     if (body.kind === 'json') decodeBody(body)
     return encodeWire({ t: kind, i: this.name, e: this.#place?.epoch, s: seq, type }, body)

@@ -6,19 +6,19 @@ import type { GatewayRules } from '../rules.js'
 
 export interface OpenedBy {
   request: RequestHead
-  /** Whom the request's own fields name. */
+  /** The principal that the request's own fields name. */
   principal: Principal
-  /** The name that the page asked for. */
+  /** The hostname that the page asked for. */
   host: string
-  /** The address that it counts for. */
+  /** The client address that its guesses count for. */
   client: string
 }
 
 /**
- * Who has opened a channel. What a browser sends by itself does not count for a page of another origin, which has to
- * know a token of its own.
+ * Identifies who has opened a channel. Credentials that a browser adds by itself do not count for a page of another
+ * origin; such a page has to present a token.
  *
- * @param token what the page has said
+ * @param token the token that the page has sent
  * @throws UNAUTHORIZED
  */
 export async function principalOnChannel(

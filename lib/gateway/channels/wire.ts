@@ -8,35 +8,38 @@ export interface WireMessage {
   isBinary: boolean
 }
 
-/** What a page says. */
+/** A frame of a page. */
 export interface WireFrame {
   head: Record<string, unknown> & { t: string }
-  /** What it carries, as it came. */
+  /** Its data, as it came. */
   body: Body
 }
 
-/** What a page is told, by its code, when its connection is ended. */
+/** Codes with which a page's connection is closed. */
 export const CLOSE = {
   /** The gateway leaves. */
   LEAVING: 4001,
-  /** What it said is not of this protocol. */
+  /** The page broke the protocol. */
   PROTOCOL: 4002,
-  /** Unknown, or not allowed: nobody is told which. */
+  /** The target is unknown, or the page may not go there. The page is not told which. */
   REFUSED: 4003,
-  /** It did not read. It comes back, and goes on from the ring. */
+  /** The page did not read. It comes back, and gets what it missed. */
   UNREAD: 4008,
-  /** Nobody is there, or too many are. */
+  /** No instance is there, or there are too many pages. */
   TRY_LATER: 4013
 } as const
 
 export const SUBPROTOCOL = 'hyperseaport.channel.1'
 const HEAD_LENGTH_BYTES = 2
 const MAX_HEAD_BYTES = 64 * 1024 - 1
-/** Of a message, its head included. */
+/** The largest frame with a message, its head included. */
 export const MAX_WIRE_BYTES = MAX_MESSAGE_BYTES + MAX_HEAD_BYTES + HEAD_LENGTH_BYTES
 const NO_BODY: Body = { kind: 'none', bytes: Buffer.alloc(0) }
 
-/** JSON, with what it carries as `data`; or, for bytes, the length of the JSON in two bytes, the JSON and the bytes. */
+/**
+ * Encodes a frame: as JSON with its data in `data`, or for bytes the length of the JSON in two bytes, the JSON, and the
+ * bytes.
+ */
 export function encodeWire(head: object, body: Body = NO_BODY): WireMessage {
   const text = JSON.stringify(head)
   if (body.kind === 'none') return { bytes: Buffer.from(text), isBinary: false }

@@ -1,14 +1,14 @@
 import { trailersOf } from '../../http/headers.js'
 import { fieldLines, readFields } from '../../http/message-head.js'
 
-/** Finds where the body of an answer ends, and what of the bytes that come is body. */
+/** Reads the body of an answer out of the bytes that come, and finds its end. */
 export interface AnswerBody {
   readonly isOver: boolean
   /** Whether it goes on until the stream ends. */
   readonly isUntilEnd: boolean
-  /** Of the bytes that were taken last, how many came after its end. */
+  /** How many of the bytes taken last came after its end. */
   readonly excess: number
-  /** Lines of fields after it. */
+  /** The trailers, as lines of fields. */
   readonly trailers: string
   /**
    * Takes bytes as they come, and hands on those of the body.
@@ -18,7 +18,7 @@ export interface AnswerBody {
   take(bytes: Buffer, ondata: (bytes: Buffer) => void): void
 }
 
-/** As many bytes as were announced. */
+/** A body with an announced length. */
 export class SizedBody implements AnswerBody {
   isOver: boolean
   readonly isUntilEnd = false
@@ -40,7 +40,7 @@ export class SizedBody implements AnswerBody {
   }
 }
 
-/** Whatever comes until the stream ends, which is for others to see. */
+/** A body that goes on until the stream ends. Its user has to notice that end. */
 export class EndlessBody implements AnswerBody {
   readonly isOver = false
   readonly isUntilEnd = true
@@ -52,7 +52,7 @@ export class EndlessBody implements AnswerBody {
   }
 }
 
-/** In lines before and after the bytes of a chunk. */
+/** What the next bytes belong to; `data end` is the line end after the bytes of a chunk. */
 type ChunkedState = 'size' | 'data' | 'data end' | 'trailers'
 
 const MAX_SIZE_LINE = 4096
@@ -60,7 +60,7 @@ const MAX_TRAILERS = 64 * 1024
 const LINE_END = '\r\n'
 const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
 const QUOTED = '"(?:[\\t \\x21\\x23-\\x5b\\x5d-\\x7e\\x80-\\xff]|\\\\[\\t\\x20-\\x7e\\x80-\\xff])*"'
-/** Its size; extensions are for the hop that they came over (RFC 9112 §7.1.1). */
+/** The size of a chunk. Its extensions are for one connection only, so they are dropped (RFC 9112 §7.1.1). */
 const SIZE_LINE = new RegExp(`^([0-9a-fA-F]{1,12})(?:;${TOKEN}(?:=(?:${TOKEN}|${QUOTED}))?)*$`)
 
 /** The chunked transfer coding (RFC 9112 §7.1), to the letter. */
@@ -70,11 +70,11 @@ export class ChunkedBody implements AnswerBody {
   excess = 0
   trailers = ''
   #state: ChunkedState = 'size'
-  /** Of a chunk. */
+  /** Bytes of the present chunk that are still to come. */
   #left = 0
-  /** The beginning of a line. */
+  /** The beginning of a line that is not complete yet. */
   #line = ''
-  /** In trailers, those included that are not passed on. */
+  /** Bytes of all trailers, including those that are not passed on. */
   #trailerBytes = 0
 
   take(bytes: Buffer, ondata: (bytes: Buffer) => void) {
@@ -93,7 +93,7 @@ export class ChunkedBody implements AnswerBody {
     this.excess = bytes.byteLength - at
   }
 
-  /** Reads on to the end of a line. Returns where it went to. */
+  /** Reads to the end of a line. Returns the position after what was read. */
   #takeLine(bytes: Buffer, at: number): number {
     const lf = bytes.indexOf(0x0a, at)
     const end = lf === -1 ? bytes.byteLength : lf + 1
@@ -124,7 +124,7 @@ export class ChunkedBody implements AnswerBody {
   #ontrailer(line: string) {
     const fields = readFields(line)
     this.#trailerBytes += line.length
-    // A length after chunks contradicts them, as node:http says, too.
+    // A Content-Length after chunks contradicts them; node:http refuses it as well.
     if (fields === null || 'content-length' in fields.byName || this.#trailerBytes > MAX_TRAILERS) {
       throw new SyntaxError('what follows the last chunk is no field')
     }

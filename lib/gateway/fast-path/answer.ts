@@ -23,15 +23,15 @@ export interface FastAnswerOptions {
   amend: Amend | null
 }
 
-/** How a body ends: after so many bytes, as its chunks say, or with the stream. */
+/** How a body ends: after that many bytes, as its chunks say, or with the stream. */
 type Framing = number | 'chunked' | 'until the end'
 
 const STATUS_LENGTH = 'HTTP/1.1 200'.length
 const CHUNKED = 'Transfer-Encoding: chunked\r\n'
 
 /**
- * The head of an answer, and what it says about the body. Instances often send the same head again and again, so a stream
- * keeps its last one: as long as the next is equal, nothing is read anew.
+ * The head of an answer, and what it says about the body. Instances often send the same head again, so a stream keeps
+ * its last one, and an equal one is not parsed again.
  */
 export class FastAnswerHead {
   readonly head: PlainAnswer
@@ -41,7 +41,7 @@ export class FastAnswerHead {
   readonly isLast: boolean
   /** Status 204 and 304 have no body, whatever the fields say. */
   readonly isBodiless: boolean
-  /** Whether its body, if it has one, goes on in chunks. */
+  /** Whether its body, if it has one, is passed on in chunks. */
   readonly #saysChunked: boolean
   readonly #hasDate: boolean
   /** The head that was sent to a client last, and what it depended on. */
@@ -80,7 +80,7 @@ export class FastAnswerHead {
     return text
   }
 
-  /** Whether its body goes on in chunks, to a request with this method. */
+  /** Whether its body is passed on in chunks when the request had this method. */
   isChunkedFor(method: string): boolean {
     return this.#saysChunked && method !== 'HEAD'
   }
@@ -89,7 +89,7 @@ export class FastAnswerHead {
 /** One answer that is passed on: the head that the client gets, and where the body ends. */
 export class FastAnswer {
   readonly body: AnswerBody
-  /** Whether its body goes on in chunks, since nobody knows how long it is. */
+  /** Whether its body is passed on in chunks, because its length is not known. */
   readonly isChunked: boolean
   /** Whether the stream may have another exchange. */
   readonly isKept: boolean
@@ -105,7 +105,7 @@ export class FastAnswer {
     this.isKept = !head.isLast && !this.body.isUntilEnd
   }
 
-  /** Whether so many bytes are all of its body, and end with it. */
+  /** Whether that many bytes are exactly its whole body. */
   isWhole(byteLength: number): boolean {
     return this.body.isOver ? byteLength === 0 : this.#head.framing === byteLength
   }
@@ -117,7 +117,7 @@ export class FastAnswer {
 }
 
 /**
- * Looks at the fields of a head that came so far: what contradicts itself is no answer, whatever follows.
+ * Checks the fields of an incomplete head, so that one that contradicts itself is refused before the rest comes.
  *
  * @throws SyntaxError
  */
@@ -130,7 +130,7 @@ export function checkBeginning(text: string) {
   if (head) framingOf(head)
 }
 
-/** RFC 9112 §6.3, for an answer to a request that may have a body. */
+/** How the body ends (RFC 9112 §6.3), for an answer that may have one. */
 function framingOf({ httpVersion, fields }: PlainAnswer): Framing {
   const { 'transfer-encoding': coding, 'content-length': length } = fields.byName
   if (coding !== undefined) {

@@ -17,7 +17,7 @@ import { FastExchange, type FastPathClient, type FastPathContext } from './excha
 /** Longer heads are read by node:http, which knows how long they may be. */
 const MAX_HEAD_BYTES = 8192
 const METHODS = new Set(['GET', 'HEAD', 'DELETE'])
-/** Fields that ask for more than passing on. */
+/** Requests with one of these fields need more than to be passed on, so node:http reads them. */
 const DEMANDING = [
   'content-length',
   'transfer-encoding',
@@ -68,7 +68,7 @@ interface Prepared {
 
 export interface FastConnectionOptions {
   /**
-   * Something came that is not plain: whoever is called reads on from there.
+   * Called when something came that is not plain. The callee reads on from there.
    *
    * @param beginning what came, if it is the first
    */
@@ -90,7 +90,7 @@ export class FastConnection implements FastPathClient {
   #known: Known | null = null
   #prepared: Prepared | null = null
   #hasServed = false
-  /** When it was seen without a request first, in ms; null while it was not. */
+  /** When it was first seen without a request, in ms; null while it has one. */
   #idleSince: number | null = performance.now()
 
   constructor(context: FastPathContext, socket: Socket, options: FastConnectionOptions) {
@@ -148,13 +148,13 @@ export class FastConnection implements FastPathClient {
     if (this.isIdle) this.#socket.end()
   }
 
-  /** Cuts it, after what was written. */
+  /** Ends it abruptly, after what was written has been handed to the system. */
   destroy() {
     while (this.#socket.writableCorked > 0) this.#socket.uncork()
     this.#socket.destroy()
   }
 
-  /** Looks at the time: what takes too long, or is left unused for too long, is ended. */
+  /** Ends what takes too long or was unused for too long. Called from time to time. */
   tick(now: number, isSilent: (key: string) => boolean) {
     if (this.#exchange) {
       if (this.#halfOpen.hasLeft(now)) this.destroy()
@@ -166,7 +166,7 @@ export class FastConnection implements FastPathClient {
     if (now - this.#idleSince > patience) this.destroy()
   }
 
-  /** Whatever goes wrong in it ends the connection, and no more. */
+  /** Takes bytes. An exception ends this connection, and nothing else. */
   #takeSafely(bytes: Buffer) {
     try {
       this.#take(bytes)
@@ -194,7 +194,10 @@ export class FastConnection implements FastPathClient {
     this.#exchange.begin()
   }
 
-  /** What the fields tell; null if that takes time, or there is more to them than passing on. */
+  /**
+   * Reads what the fields say. Returns null if that takes time (as to check a password), or if they need more than to
+   * be passed on.
+   */
   #know(request: FastRequest, fields: Fields): Known | null {
     const { router } = this.#context
     const { rules } = router
@@ -215,7 +218,7 @@ export class FastConnection implements FastPathClient {
     return this.#known
   }
 
-  /** Where it goes, if that is an instance; everything else is node:http's to answer. */
+  /** The route of a request to an instance. Null for everything else, which node:http answers. */
   #routeOf(url: string, caller: Caller): ForwardRoute | null {
     try {
       const route = this.#context.router.lead(url, caller)
@@ -260,8 +263,8 @@ export class FastConnection implements FastPathClient {
   }
 
   /**
-   * Leaves what came too early in the socket, for the next one who reads. A socket ends when all of it was read, so until
-   * then a FIN of the client is not seen; a reset is.
+   * Puts bytes that came too early back into the socket, for whoever reads next. Until they are read, a FIN of the
+   * client is not noticed, but a reset is.
    */
   #putBack(bytes: Buffer) {
     this.#socket.pause()
@@ -274,7 +277,7 @@ export class FastConnection implements FastPathClient {
   }
 
   readonly #ondata = (bytes: Buffer) => {
-    // Who does not read its answers has to wait with further requests.
+    // A client that does not read its answers gets no further requests served.
     if (this.#exchange || this.#socket.writableNeedDrain) this.#putBack(bytes)
     else this.#takeSafely(bytes)
   }
@@ -284,7 +287,7 @@ export class FastConnection implements FastPathClient {
     else this.#goOn()
   }
 
-  /** A client may say that it asks for no more, and still read. */
+  /** A client that sends a FIN may still read, so the connection is ended only when it is idle. */
   readonly #onend = () => {
     if (this.isIdle) this.#socket.end()
   }
@@ -297,7 +300,7 @@ export class FastConnection implements FastPathClient {
   }
 }
 
-/** Whether there is nothing about the fields but to pass them on. */
+/** Whether the fields only have to be passed on. */
 function isPlain({ byName, hasDuplicates }: Fields): boolean {
   const { host, connection } = byName
   if (hasDuplicates || host === undefined) return false

@@ -30,9 +30,9 @@ export interface FastPathContext {
   headersTimeout: number
 }
 
-/** Where an answer goes to. */
+/** The client that an answer goes to. */
 export interface FastPathClient {
-  /** Whether it may ask for more. */
+  /** Whether it may send another request. */
   readonly isKept: boolean
   /** False if no more should be written until `ondrain` is called. */
   write(bytes: Buffer | string): boolean
@@ -45,7 +45,7 @@ export interface FastPathClient {
   destroy(): void
 }
 
-/** Not more than this is passed on as a text, with its head, in bytes. */
+/** Answers up to this size are written as one text together with their head, in bytes. */
 const SMALL_ANSWER_BYTES = 8192
 const NO_ONE: ReadonlySet<string> = new Set()
 const LAST_CHUNK = '0\r\n'
@@ -200,13 +200,13 @@ export class FastExchange implements StreamSink, UnderWay {
     if (statusCode === 101) throw new SyntaxError('a switch that nobody asked for')
     this.#interim ??= new InterimAnswers()
     const isAdmitted = this.#interim.admit(this.#entry.attempts)
-    // 100 is for whoever waits for it, which node:http sees to.
+    // 100 is only for clients that wait for it, and their requests are left to node:http.
     if (statusCode === 100 || !isAdmitted) return
     const lines = fieldLines(interimHeaders(rawHeaders))
     this.#client.write(`HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines}\r\n`)
   }
 
-  /** @param text as much of the bytes as may be its beginning */
+  /** @param text the same bytes as a text, as far as they may be the head */
   #onanswer(read: FastAnswerHead, bytes: Buffer, text: string) {
     const { pseudonym, router } = this.#context
     const cors = router.corsOf(this.#request, this.#route.upstream)
@@ -291,7 +291,7 @@ export class FastExchange implements StreamSink, UnderWay {
     return this.#isReused && this.#beginning === null && this.#interim === null
   }
 
-  /** There is no answer to pass on; or it has begun, and cannot go on. */
+  /** Ends the exchange with an error: there is no answer to pass on, or it has begun and cannot go on. */
   #refuse(error: unknown) {
     if (this.#isOver) return
     const hasBegun = this.#answer !== null

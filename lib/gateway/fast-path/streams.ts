@@ -14,7 +14,7 @@ export type StreamSink = Pick<Sink, 'ondata' | 'onend' | 'onclose'>
 
 /** A stream to an instance, for one exchange after the other. */
 export class FastStream implements Sink, Lendable {
-  /** Where it leads to, hex. */
+  /** The key of the instance, hex. */
   readonly key: string
   /** The beginning of the last answer: the next one's is often the same. */
   answered: FastAnswerHead | null = null
@@ -25,7 +25,7 @@ export class FastStream implements Sink, Lendable {
   #onunused: (() => void) | null = null
   #isOver = false
 
-  /** @param onuseless something came that was not asked for: it cannot be used again */
+  /** @param onuseless called when something came that was not asked for, so that the stream cannot be used again */
   constructor(stream: LinkStream, key: string, onuseless: (stream: FastStream) => void) {
     this.key = key
     this.#stream = stream
@@ -66,7 +66,7 @@ export class FastStream implements Sink, Lendable {
     this.#stream.write(Buffer.from(text, 'latin1'))
   }
 
-  /** Sends no more; what still comes is for nobody. */
+  /** Ends it. What still comes is dropped. */
   end() {
     this.#isOver = true
     this.giveBack()
@@ -137,7 +137,7 @@ export class FastStreams {
     return this.#idle.size
   }
 
-  /** To be told of changes of the directory. */
+  /** The function to call on each change of the directory. */
   get forget(): IdleStreams<FastStream>['forget'] {
     return this.#idle.forget
   }

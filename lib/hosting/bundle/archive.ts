@@ -10,7 +10,7 @@ const FILE_MODE = 0o644
 const EXECUTABLE_MODE = 0o755
 const TYPES = { file: 'file', link: 'symlink', folder: 'directory' } as const
 const BLOCK_BYTES = 512
-/** Nothing in an archive depends on when or by whom it was made. */
+/** The same files have to give the same archive, so nothing in it depends on when or by whom it was made. */
 const NOBODYS = { mtime: new Date(0), uid: 0, gid: 0, uname: '', gname: '' }
 const READ_BYTES = 256 * 1024
 
@@ -18,9 +18,9 @@ const READ_BYTES = 256 * 1024
 export const END_OF_ARCHIVE = Buffer.alloc(2 * BLOCK_BYTES)
 
 /**
- * The bytes of one entry in a tar archive: its header, its content, and what fills its last block.
+ * The bytes of one entry in a tar archive: its header, its content, and the padding of its last block.
  *
- * @throws STORAGE_FAILED if the file cannot be read, or is not as long as it was
+ * @throws STORAGE_FAILED if the file cannot be read, or its length has changed
  */
 export async function* bytesOfEntry(root: string, entry: BundleEntry): AsyncGenerator<Buffer> {
   const archive = pack()
@@ -38,7 +38,8 @@ export async function* bytesOfEntry(root: string, entry: BundleEntry): AsyncGene
     )
   }
   await feeding
-  // The archive's own end comes as one piece, and the bundle has one end only.
+  // Each entry is made as an archive of its own, whose end is dropped because the bundle has only one. It comes as one
+  // piece.
   if (last?.byteLength !== END_OF_ARCHIVE.byteLength) throw new Error('an archive without an end')
 }
 

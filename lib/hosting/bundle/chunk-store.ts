@@ -12,8 +12,8 @@ const MIN_FREE = 0.1
 const PERCENT = 100
 
 /**
- * Chunks on a disk, each in a file of its hash. A chunk is there whole or not at all, and what the disk has made of
- * it is checked whenever it is read; so it needs no index, and a process may end at any time.
+ * Chunks on a disk, each in a file named by its hash. A chunk is there whole or not at all, and its hash is checked
+ * whenever it is read. So the store needs no index, and a process may end at any time.
  */
 export class ChunkStore {
   readonly stats = { written: 0, writtenBytes: 0, broken: 0, deleted: 0 }
@@ -23,7 +23,7 @@ export class ChunkStore {
   readonly #holds = new Set<Set<string>>()
   #files = 0
 
-  /** @param folder which is made if it is not there. Nothing else may be in it. */
+  /** @param folder is made if it does not exist. Nothing else may be in it. */
   constructor(folder: string, { minFree = MIN_FREE }: ChunkStoreOptions = {}) {
     if (!(minFree >= 0 && minFree < 1)) {
       throw SeaportError.USAGE('minFree is a part of the disk, from 0 to less than 1')
@@ -32,7 +32,7 @@ export class ChunkStore {
     this.#minFree = minFree
   }
 
-  /** Whether there is such a chunk; it may turn out to be broken when it is read. */
+  /** Whether there is such a chunk. It may still turn out to be damaged when it is read. */
   async has(hash: string): Promise<boolean> {
     return access(this.#pathOf(hash)).then(
       () => true,
@@ -41,7 +41,7 @@ export class ChunkStore {
   }
 
   /**
-   * @returns null if there is none, or it is not any more what its hash says; such a file is deleted
+   * @returns null if there is none, or it does not match its hash; such a file is deleted
    * @throws STORAGE_FAILED
    */
   async read(hash: string): Promise<Buffer | null> {
@@ -109,7 +109,7 @@ export class ChunkStore {
     return bytes === null ? null : decodeChunkList(bytes)
   }
 
-  /** Which chunks of a list are not there, each once. */
+  /** The chunks of a list that are not there, each once. */
   async missing(entries: readonly ChunkEntry[]): Promise<ChunkEntry[]> {
     const each = [...new Map(entries.map((entry) => [entry.hash, entry])).values()]
     const isThere = await inTurn(each, ({ hash }) => this.has(hash))
@@ -131,7 +131,7 @@ export class ChunkStore {
     }
   }
 
-  /** What is written from now on is deleted by nobody until `release`, whatever `retain` is told. */
+  /** Protects chunks that are added to it from `retain` until `release` is called. */
   hold(): { add(hash: string): void; release(): void } {
     const hashes = new Set<string>()
     this.#holds.add(hashes)
@@ -139,7 +139,7 @@ export class ChunkStore {
   }
 
   /**
-   * Deletes what no bundle of these needs.
+   * Deletes all chunks that none of these bundles needs.
    *
    * @param lists the hashes of their lists
    * @throws STORAGE_FAILED
@@ -209,7 +209,7 @@ async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-/** One after the other, so that a large bundle does not open thousands of files at a time. */
+/** Asks for one item after the other, so that a large bundle does not open thousands of files at a time. */
 async function inTurn<T, R>(items: readonly T[], ask: (item: T) => Promise<R>): Promise<R[]> {
   const answers: R[] = []
   for (const item of items) answers.push(await ask(item))

@@ -1,7 +1,7 @@
 import { SeaportError } from '../../core/errors.js'
 import { crypto } from '../../core/holepunch.js'
 
-/** What a bundle is cut into. Each chunk is known by its BLAKE2b-256. */
+/** A piece of a bundle. It is known by its BLAKE2b-256 hash. */
 export interface ChunkEntry {
   /** Hex. */
   hash: string
@@ -9,13 +9,13 @@ export interface ChunkEntry {
 }
 
 export const MAX_CHUNK_BYTES = 2 ** 20
-/** Bytes of all files of one bundle, with what the archive puts around them. */
+/** The largest bundle in bytes, with what the archive adds to its files. */
 export const MAX_BUNDLE_BYTES = 4 * 2 ** 30
 
 const VERSION = 1
 const HASH_BYTES = 32
 const ENTRY_BYTES = HASH_BYTES + 4
-/** As many as a list has that is one chunk itself. */
+/** How many chunks a list may have so that it is not larger than a chunk itself. */
 export const MAX_CHUNKS = Math.floor((MAX_CHUNK_BYTES - 1) / ENTRY_BYTES)
 
 /** Hex. */
@@ -73,7 +73,7 @@ export function decodeChunkList(list: Buffer): ChunkEntry[] {
   return entries
 }
 
-/** Bytes of all of them, as often as each is named. */
+/** The size of all chunks in bytes. A chunk that is listed twice counts twice. */
 export function sizeOf(entries: readonly ChunkEntry[]): number {
   return entries.reduce((sum, { size }) => sum + size, 0)
 }

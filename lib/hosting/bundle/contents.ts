@@ -7,20 +7,20 @@ import { IgnoreRules, neverOf, neverOfHead } from './left-out.js'
 import { staysInside } from './link-target.js'
 import { NATIVE_HEAD_BYTES, platformsOfHead } from './native.js'
 
-/** A part of a bundle. Folders are listed only if nothing is in them; the others follow from their files. */
+/** An entry of a bundle. Only empty folders are listed; the others follow from the paths of their files. */
 export interface BundleEntry {
   /** With slashes, relative to the root. */
   path: string
   kind: 'file' | 'link' | 'folder'
   size: number
   isExecutable: boolean
-  /** Of a link. */
+  /** The target of a link. */
   target: string
-  /** The file as it was seen: it changes when the file does. */
+  /** Identifies the file's state: it changes when the file does. */
   mark: string
 }
 
-/** What is not in the bundle, and why. A folder stands for all that is in it. */
+/** Something that is not in the bundle, and why. A folder stands for everything in it. */
 export interface LeftOut {
   path: string
   why: string
@@ -30,36 +30,37 @@ export interface Contents {
   /** Sorted by their paths. */
   entries: BundleEntry[]
   leftOut: LeftOut[]
-  /** Bytes of the files. */
+  /** The size of the files in bytes. */
   size: number
-  /** Beginnings of the files that run on some platforms only. */
+  /** The beginnings of native files, which run on some platforms only. */
   natives: { path: string; head: Buffer }[]
 }
 
-/** What was found in a file at an earlier time, by its path; taken over while its mark is the same. */
+/** What an earlier run found in a file. It is used as long as the file's mark is the same. */
 export interface Seen {
   headOf(entry: BundleEntry): SeenHead | undefined
 }
 
 export interface SeenHead {
-  /** Why it is left out. */
+  /** Why the file is left out, null if it is not. */
   never: string | null
-  /** Its beginning, of a native one. */
+  /** The beginning of a native file; null if it is not native. */
   native: Buffer | null
 }
 
 export const MAX_ENTRIES = 100_000
-/** Bytes of a file's beginning in which a private key is looked for: a chain of certificates may come before it. */
+/** How many bytes of a file's beginning are searched for a private key. A chain of certificates may come before it. */
 const HEAD_BYTES = 16_384
-/** Of a path, in bytes, and of a name in it. */
+/** The longest path, and the longest name in it, in bytes. */
 export const MAX_PATH_BYTES = 2048
 const MAX_NAME_BYTES = 255
 const EXECUTABLE = 0o111
 const IGNORED = 'an ignore file names it'
 
 /**
- * Finds what belongs into the bundle of a folder: all that `.seaportignore`, else `.gitignore`, leaves, and never
- * what may be secret or leads out. What a bundle contains does not depend on times, owners or the order on the disk.
+ * Finds the entries of a folder's bundle: everything that `.seaportignore`, or else `.gitignore`, does not exclude,
+ * without files that may be secret and links that lead outside. They do not depend on times, owners or the order on the
+ * disk.
  *
  * @param onhead told what a file's beginning is, to be asked for it the next time
  * @throws BAD_BUNDLE if there are too many files, or too large ones; STORAGE_FAILED
@@ -113,7 +114,7 @@ class Walk {
       } else await this.#take(path)
     }
     const isEmpty = at !== '' && this.#contents.entries.length === before
-    // One from which everything was left out is not made either, unless it was empty before.
+    // A folder is listed if it was empty. One from which everything was left out is not.
     if (isEmpty && names.length === 0) this.#add(anEntry(at.slice(0, -1), 'folder'))
   }
 
@@ -127,7 +128,7 @@ class Walk {
 
   async #take(path: string) {
     const full = join(this.#root, path)
-    // To wait for each of ten thousand files takes ten times as long as to ask at once.
+    // This is synchronous because awaiting each of ten thousand files would take ten times as long.
     const stat = lstatSync(full, { bigint: true })
     if (stat.isSymbolicLink()) {
       const target = await readlink(full)
@@ -187,7 +188,7 @@ function anEntry(
   return { path, kind, size: 0, isExecutable: false, target: '', mark: '', ...fields }
 }
 
-/** By code units, as every machine does, whatever its language. */
+/** Compares paths by code units, which gives the same order in every locale. */
 function byPath(a: { path: string }, b: { path: string }): number {
   return a.path < b.path ? -1 : a.path > b.path ? 1 : 0
 }

@@ -2,7 +2,7 @@ import { SeaportError } from '../../core/errors.js'
 import { MAX_ENTRIES, MAX_PATH_BYTES } from './contents.js'
 import { staysInside } from './link-target.js'
 
-/** What the header of an entry in an archive says. Nothing of it is believed. */
+/** The header of an entry in an archive, as it came. Nothing in it is trusted. */
 export interface EntryHeader {
   name: string
   type: string | null
@@ -18,17 +18,17 @@ const SPECIAL_BITS = 0o7000
 const MAX_NAME_BYTES = 255
 
 /**
- * What an archive has brought so far, and the rules that each entry has to keep: it may not lead out of its folder, on
- * any kind of disk, nor bring anything but files, folders and links.
+ * Checks each entry of an archive against the rules and against earlier entries. On no kind of disk may an entry lead
+ * out of the folder, and it may only be a file, a folder or a link.
  */
 export class EntryTable {
   readonly #maxBytes: number
-  /** By their path in lower case, as a disk may have it that takes both cases for one. */
+  /** Entries by their normalized path, because a disk may not distinguish case. */
   readonly #known = new Map<string, { path: string; kind: EntryKind }>()
   #entries = 0
   #bytes = 0
 
-  /** @param maxBytes of all files */
+  /** @param maxBytes the largest size of all files together */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes
   }
@@ -58,7 +58,7 @@ export class EntryTable {
     return { path, kind }
   }
 
-  /** Whatever an entry is in is a folder, and not a link that leads elsewhere. */
+  /** Checks that every parent of an entry is a folder, and not a link that leads elsewhere. */
   #takeFolders(path: string) {
     for (let end = path.indexOf('/'); end >= 0; end = path.indexOf('/', end + 1)) {
       const folder = path.slice(0, end)
@@ -93,7 +93,7 @@ function checkPath(path: string) {
   if (/[\0\ufffd]/.test(path)) throw bad(`${path} is no name of a file`)
 }
 
-/** As a disk that takes no notice of case, or of how accents are composed, has it. */
+/** A path as a disk sees it that ignores case and how accents are composed. */
 function nameOf(path: string): string {
   return path.normalize('NFC').toLowerCase()
 }

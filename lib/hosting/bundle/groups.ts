@@ -1,14 +1,14 @@
 import { crypto } from '../../core/holepunch.js'
 import type { BundleEntry } from './contents.js'
 
-/** One of so many files begins a group. */
+/** One of this many files begins a group, on average. */
 const FILES_PER_GROUP = 8
-/** Files that are as large are a group each: what comes before them may not move where they are cut. */
+/** Files of this size and above are a group each, so that a change before one does not move where it is cut. */
 const LARGE_BYTES = 256 * 1024
 
 /**
  * Where a bundle is cut: before each file that the hash of its path chooses, and around large ones. So a file that
- * changes, comes or goes changes the chunks of its own group, and all others are what they were.
+ * changes, comes or goes only changes the chunks of its own group.
  */
 export function groupsOf(entries: readonly BundleEntry[]): BundleEntry[][] {
   const groups: BundleEntry[][] = []

@@ -1,9 +1,9 @@
 /**
- * Whether a symbolic link stays inside the folder that it is in, whatever other links like it are there: it goes up
- * by leading `..` only, at most to the root, and down from there. One that steps up again after a name might do so
- * from where another link has led.
+ * Whether a symbolic link stays inside the root, whatever other such links there are. `..` may only stand at the
+ * beginning of its target, and may lead at most to the root. After a name, `..` might step up from wherever another
+ * link has led.
  *
- * @param path of the link, relative to the root
+ * @param path the path of the link, relative to the root
  */
 export function staysInside(path: string, target: string): boolean {
   if (target === '' || target.startsWith('/') || target.includes('\0')) return false

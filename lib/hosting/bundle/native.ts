@@ -1,8 +1,8 @@
-/** Bytes of a file's beginning that tell where it runs. */
+/** How many bytes of a file's beginning are needed to tell its platform. */
 export const NATIVE_HEAD_BYTES = 512
 
 const ELF = 0x7f454c46
-/** `e_machine`, by Node's names. */
+/** Node's names of architectures by the field `e_machine`. */
 const ELF_MACHINES: Record<number, string> = {
   3: 'ia32',
   21: 'ppc64',
@@ -13,17 +13,20 @@ const ELF_MACHINES: Record<number, string> = {
   243: 'riscv64',
   258: 'loong64'
 }
-/** `e_type` of programs and shared libraries; objects that are not linked yet run nowhere. */
+/** The field `e_type` of programs and shared libraries. Objects that are not linked yet run nowhere. */
 const ELF_RUNS = [2, 3]
 const ELF_FREEBSD = 9
 const MACH_64 = 0xcffaedfe
 const MACH_FAT = 0xcafebabe
-/** Classes of Java begin as fat binaries do, with their version, which is higher than this, instead of a count. */
+/**
+ * The most parts of a fat binary. Java classes begin with the same magic number, but have their version in place of the
+ * count, and that is higher.
+ */
 const MAX_FAT_PARTS = 20
 const FAT_HEADER_BYTES = 8
 const FAT_PART_BYTES = 20
 const MACH_MACHINES: Record<number, string> = { 16777223: 'x64', 16777228: 'arm64' }
-/** As in `prebuilds/linux-x64/…` and `prebuilds/darwin-x64+arm64/…`: what is there is for choice. */
+/** A folder of prebuilt libraries for one platform, as in `prebuilds/linux-x64/…` or `prebuilds/darwin-x64+arm64/…`. */
 const PREBUILD = /(?:^|\/)prebuilds\/([a-z0-9]+)-([a-z0-9+]+)\//
 
 /** The platforms that a program or library runs on, as `linux-x64`; empty if the file is neither. */
@@ -47,8 +50,8 @@ export function platformsOfHead(head: Buffer): string[] {
 }
 
 /**
- * The platforms of a bundle with these native files; null if it has none, and runs everywhere. Files in a folder
- * `prebuilds` are a choice of which the program takes one; all others are needed, so where there are any, they say.
+ * The platforms of a bundle with these native files; null if it has none, and so runs everywhere. Of the files in a
+ * folder `prebuilds` the program loads one that fits. All others are needed, so they decide if there are any.
  */
 export function platformsOf(files: readonly { path: string; head: Buffer }[]): string[] | null {
   const needed = new Set<string>()

@@ -4,27 +4,30 @@ import type { BundleEntry, Seen, SeenHead } from './contents.js'
 
 interface Kept {
   version: number
-  /** By path. */
+  /** The beginnings of files, by path. */
   heads: Record<string, { mark: string; never: string | null; native: string | null }>
-  /** Chunks by what the files of their group were. */
+  /** The chunks of each group, by the marks of the group's files. */
   groups: Record<string, ChunkEntry[]>
 }
 
 const VERSION = 1
-/** A file that changes again within the tick of the disk's clock looks the same; so what is as young is read again. */
+/**
+ * A file that changes again within one tick of the disk's clock has the same times. So a file that is younger than this
+ * is read again.
+ */
 const RACY_MS = 2000
 const MS_PER_NS = 1e-6
 
 /**
- * What packing a folder found, for the next time: files that have not changed since, by size, times and number on the
- * disk, are not read again. If it is lost or broken, all are.
+ * Remembers what packing a folder found. Files that have not changed since (by size, times and inode) are not read
+ * again. If it is lost or damaged, all files are read.
  */
 export class PackMemory implements Seen {
   readonly #path: string
   readonly #now: () => number
   readonly #heads: Map<string, Kept['heads'][string]>
   readonly #groups: Map<string, ChunkEntry[]>
-  /** What was asked for or set since: only that is kept. */
+  /** What was asked for or set since it was opened. Only that is saved. */
   readonly #next: Kept = { version: VERSION, heads: {}, groups: {} }
   #since: number
 
@@ -69,7 +72,7 @@ export class PackMemory implements Seen {
     if (group.every((entry) => this.#isSettled(entry))) this.#next.groups[nameOf(group)] = chunks
   }
 
-  /** Keeps it for the next time. That it cannot is no failure: then all is read again. */
+  /** Saves it for the next time. That this fails is no error: everything is read again then. */
   async save() {
     const temporary = `${this.#path}.${process.pid}.part`
     try {

@@ -6,29 +6,29 @@ import { groupsOf } from './groups.js'
 import { platformsOf } from './native.js'
 import type { PackMemory } from './pack-memory.js'
 
-/** A folder as it can be fetched: all chunks are in the store. */
+/** A packed folder. All its chunks are in the store. */
 export interface Bundle {
-  /** The hash of the list of chunks: what the bundle is known by. */
+  /** The hash of the list of chunks, which identifies the bundle. */
   list: string
   chunks: ChunkEntry[]
-  /** Where it runs, as `linux-x64`; null for everywhere. */
+  /** The platforms that it runs on, as in `linux-x64`; null for all. */
   platforms: string[] | null
   leftOut: LeftOut[]
   files: number
-  /** Bytes of its files. */
+  /** The size of its files in bytes. */
   size: number
 }
 
 export interface PackOptions {
-  /** Where the chunks go. */
+  /** The store that the chunks are written to. */
   store: ChunkStore
-  /** What is known of an earlier time, so that files that are the same are not read again. */
+  /** What earlier packing found, so that files which have not changed are not read again. */
   memory?: PackMemory | undefined
 }
 
 /**
- * Packs a folder. The same files make the same bundle, on every machine and at any time, and one file more or less
- * changes few of its chunks. No more than a chunk of it is in memory at a time.
+ * Packs a folder. The same files give the same bundle on every machine and at any time, and one file more or less
+ * changes few of its chunks. No more than about one chunk is in memory at a time.
  *
  * @throws BAD_BUNDLE if the folder is too large; DISK_FULL, STORAGE_FAILED
  */
@@ -68,7 +68,7 @@ async function* bytesOf(root: string, group: readonly BundleEntry[]): AsyncGener
   for (const entry of group) yield* bytesOfEntry(root, entry)
 }
 
-/** Pieces of the greatest size, and a last one that is as large as it comes. */
+/** Cuts bytes into pieces of the largest size of a chunk. The last piece may be smaller. */
 async function* cut(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const piece = Buffer.allocUnsafe(MAX_CHUNK_BYTES)
   let filled = 0

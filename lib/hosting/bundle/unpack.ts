@@ -16,15 +16,15 @@ const EXECUTABLE = 0o111
 /** Files up to this size are written in one step, which is four times as quick for the many small ones. */
 const SMALL_BYTES = 256 * 1024
 const WRITABLE = 0o222
-/** The owner's bits of a folder. */
+/** The owner's mode bits of a folder. */
 const OWNERS = 0o700
 
 /**
- * Unpacks a bundle that came from others. The folder is there with all of it, or not at all, and nothing is written
- * elsewhere. Everybody may read it; `seal` takes away that its owner may write.
+ * Unpacks a bundle that came from others. Afterwards the folder has all of it, or does not exist, and nothing was
+ * written elsewhere. Everybody may read it. `seal` removes the owner's right to write.
  *
  * @param source the bytes of the archive
- * @param folder which is not there yet
+ * @param folder must not exist yet
  * @throws BAD_BUNDLE, and what the source throws; DISK_FULL, STORAGE_FAILED
  */
 export async function unpack(
@@ -43,7 +43,7 @@ export async function unpack(
 }
 
 /**
- * Takes away the right to write from all that is in a folder, and from the folder.
+ * Removes the right to write to a folder and to everything in it.
  *
  * @throws STORAGE_FAILED
  */
@@ -77,7 +77,7 @@ async function unpackInto(
     const content = entry as unknown as Readable
     if (kind === 'file') {
       await writeNew(join(folder, path), content, header.size)
-      // What the process masks out of modes is part of no bundle.
+      // The mode is set explicitly, because the umask of this process must not change it.
       await chmod(join(folder, path), mode)
     } else content.resume()
   }
@@ -105,7 +105,7 @@ async function feed(
   archive.end(undefined)
 }
 
-/** Until it takes more, or is over. */
+/** Resolves when the archive takes more, or has ended. */
 async function drained(archive: ReturnType<typeof extract>) {
   const settled = new AbortController()
   const { signal } = settled
@@ -151,6 +151,7 @@ function failure(error: unknown): SeaportError {
   if (code !== undefined) {
     return SeaportError.STORAGE_FAILED(`a bundle cannot be unpacked: ${message}`, error)
   }
-  // What has no code is the archive's own: a header that cannot be read, or an end that comes too early.
+  // An error without a code comes from the archive itself: a header that cannot be read, or an end that comes too
+  // early.
   return SeaportError.BAD_BUNDLE(`the bundle is no archive that can be read: ${message}`, error)
 }

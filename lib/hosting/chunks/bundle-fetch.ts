@@ -4,13 +4,13 @@ import { crypto } from '../../core/holepunch.js'
 import { type ChunkEntry, decodeChunkList, hashOf } from '../bundle/chunk.js'
 import type { ChunkStore } from '../bundle/chunk-store.js'
 
-/** Who may be asked for the chunks of a bundle. Keys are hex; our own among them is passed over. */
+/** The keys that may be asked for the chunks of a bundle, in hex. Our own key among them is ignored. */
 export interface ChunkSources {
-  /** Who has all of it: hosts. */
+  /** Hosts that have all of it. */
   seeders?: readonly string[]
-  /** Who has all of it, on a line that is to carry each chunk once: the deployer. */
+  /** The deployer. It has all of it, but its line should carry each chunk only once. */
   pusher?: string | undefined
-  /** The hosts that fetch it at the same time, ourselves included. All are to be told the same. */
+  /** All hosts that fetch it at the same time, including this one. Each of them has to be given the same ones. */
   peers?: readonly string[]
 }
 
@@ -23,40 +23,40 @@ export interface BundleFetchOptions {
   sources: ChunkSources
   /** Asks a key for a chunk. */
   ask: (key: string, hash: string, signal: Signal) => Promise<Buffer>
-  /** Whichever is aborted ends it. */
+  /** Signals that end the fetch. */
   signals: readonly Signal[]
-  /** How long somebody is left alone who was lost or sent nothing, in ms. */
+  /** How long a source that was lost or sent nothing is not asked, in ms. */
   pause?: number | undefined
-  /** What somebody sent is not what was asked for. */
+  /** Called when a source sent something else than it was asked for. */
   onnotice: (error: SeaportError) => void
-  /** A chunk is there, or is to come from somebody else than before; without a hash: any of them. */
+  /** Called when a chunk has come, or is now expected from another source. Without a hash that holds for any chunk. */
   onchange: (hash?: string) => void
 }
 
 export interface FetchProgress {
   chunks: number
   bytes: number
-  /** Of all that were missing when it began. */
+  /** The number of chunks that were missing when the fetch began. */
   allChunks: number
   allBytes: number
 }
 
-/** How many chunks one key is asked for at a time. */
+/** How many chunks one source is asked for at a time. */
 const ASKED_AT_A_TIME = 4
-/** Who was lost, or sent nothing, is asked again so often in a row: on a busy machine that passes. */
+/** How many failures in a row exclude a source that was lost or sent nothing. On a busy machine such failures pass. */
 const MAX_STRIKES = 3
 const STRIKE_PAUSE_MS = 1000
 const PASSING: readonly string[] = ['OPEN_TIMEOUT', 'LINK_LOST', 'STREAM_RESET']
 
-/** A chunk that is missing, and who was asked for it. */
+/** A missing chunk, and the sources that were asked for it. */
 interface Missing extends ChunkEntry {
   tried: Set<string>
 }
 
 /**
- * Fetches what is missing of one bundle. Each chunk leaves the deployer once: the host that comes first in the
- * chunk's rendezvous order asks the deployer for it, and the others ask that host. Who does not answer, or answers
- * with something else, is not asked again, and the next is.
+ * Fetches what is missing of one bundle. Each chunk leaves the deployer once: the host that comes first in the chunk's
+ * rendezvous order asks the deployer for it, and the others ask that host. A source that keeps failing, or sends
+ * something else, is not asked again, and the next one is.
  */
 export class BundleFetch {
   readonly list: string
@@ -65,14 +65,14 @@ export class BundleFetch {
   readonly #options: BundleFetchOptions
   readonly #store: ChunkStore
   readonly #abort = new Abort()
-  /** What waits for a key to be asked. */
+  /** Chunks that wait to be asked for, by source. */
   readonly #queues = new Map<string, Missing[]>()
   readonly #asking = new Map<string, number>()
   readonly #out = new Set<string>()
-  /** Failures in a row that may pass, by key; and the keys that are left alone for a moment after one. */
+  /** Passing failures in a row, by source; and the timers of sources that are not asked for a moment. */
   readonly #strikes = new Map<string, number>()
   readonly #pauses = new Map<string, NodeJS.Timeout>()
-  /** Chunks that are to come, by hash, with who is asked or will be. */
+  /** The source from which each chunk is expected, by the chunk's hash. */
   readonly #coming = new Map<string, string>()
   #sources: ChunkSources
   /** Whether it is known which chunks are missing. */
@@ -86,22 +86,22 @@ export class BundleFetch {
     this.#sources = options.sources
   }
 
-  /** Whether somebody has all of it. What comes from them is progress for those who wait for us. */
+  /** Whether a source has all of it. What comes from such a source is progress for those who wait for us. */
   isGiver(key: string): boolean {
     const { pusher, seeders = [] } = this.#sources
     return key === pusher || seeders.includes(key)
   }
 
   /**
-   * Whether others may wait for a chunk here: it is to come from somebody who has it, so no two wait for each other.
-   * Before the list is here, any chunk may be one of those.
+   * Whether others may wait here for a chunk. They may if it is expected from a source that has all of it, so that no
+   * two hosts wait for each other. Before the list is here, that may be so for any chunk.
    */
   willHave(hash: string): boolean {
     const from = this.#coming.get(hash)
     return from === undefined ? !this.#isPlanned : this.isGiver(from)
   }
 
-  /** Takes over who has been found since. Those who were out may be asked again. */
+  /** Adds sources that were found since. Those that were excluded may be asked again. */
   add({ seeders = [], pusher = this.#sources.pusher, peers = [] }: ChunkSources) {
     const { seeders: former = [], peers: formerPeers = [] } = this.#sources
     this.#sources = {
@@ -114,10 +114,10 @@ export class BundleFetch {
   }
 
   /**
-   * Fetches.
+   * Fetches the bundle.
    *
    * @returns the chunks of the bundle, all of which are in the store
-   * @throws what the last that was asked has said; DISK_FULL, BAD_BUNDLE, or the signal's reason
+   * @throws the error of the last source that was asked; DISK_FULL, BAD_BUNDLE, or the signal's reason
    */
   async run(): Promise<ChunkEntry[]> {
     const stops = this.#options.signals.map((signal) => {
@@ -145,7 +145,7 @@ export class BundleFetch {
     }
   }
 
-  /** @throws the reason of whoever has ended it */
+  /** @throws the reason of the signal that has ended it */
   #check() {
     if (this.#abort.aborted) throw this.#abort.reason
   }
@@ -153,7 +153,7 @@ export class BundleFetch {
   async #fetchList(): Promise<ChunkEntry[]> {
     let reason = unreachable(this.list)
     const { pusher, seeders = [], peers = [] } = this.#sources
-    // It is small, and nobody can plan without it, so each host asks who has it.
+    // The list is small and needed first, so each host asks for it itself, the deployer included.
     const sources = new Set([...seeders, ...(pusher ? [pusher] : []), ...peers])
     sources.delete(this.#options.key)
     for (const key of sources) {
@@ -192,7 +192,7 @@ export class BundleFetch {
     })
   }
 
-  /** Has the next source asked; with what the one before said. */
+  /** Queues a chunk at its next source. If there is none, the fetch fails with the error of the one before. */
   #enqueue(missing: Missing, reason: SeaportError) {
     const key = this.#nextFor(missing)
     if (key === undefined) return this.#onsettled?.(reason)
@@ -241,10 +241,10 @@ export class BundleFetch {
     if (error.code === 'DISK_FULL' || error.code === 'STORAGE_FAILED') return this.#onsettled(error)
     const turned = [missing]
     if (PASSING.includes(error.code) && this.#strike(key)) {
-      // If nobody else has it, this one is asked again.
+      // If there is no other source, this one is asked again.
       if (this.#nextFor(missing) === undefined) missing.tried.delete(key)
     } else if (error.code !== 'NOT_FOUND') {
-      // Somebody who only lacks this chunk may have the others.
+      // The source is excluded. One that only lacks this chunk (NOT_FOUND) is not, since it may have the others.
       this.#out.add(key)
       turned.push(...(this.#queues.get(key)?.splice(0) ?? []))
     }
@@ -255,7 +255,10 @@ export class BundleFetch {
     for (const other of [...this.#queues.keys()]) if (other !== key) this.#pump(other)
   }
 
-  /** Leaves a key alone for a moment. False if that was done too often. Several failures at once are one. */
+  /**
+   * Pauses a source after a passing failure. Returns false if it failed too often in a row. Failures during a pause do
+   * not count.
+   */
   #strike(key: string): boolean {
     if (this.#pauses.has(key)) return true
     const strikes = (this.#strikes.get(key) ?? 0) + 1
@@ -270,7 +273,7 @@ export class BundleFetch {
     return true
   }
 
-  /** @throws BAD_BUNDLE if what comes is something else */
+  /** @throws BAD_BUNDLE if the source sends something else */
   async #ask(key: string, hash: string): Promise<Buffer> {
     const chunk = await this.#options.ask(key, hash, this.#abort)
     if (hashOf(chunk) === hash) return chunk
@@ -279,7 +282,7 @@ export class BundleFetch {
     throw error
   }
 
-  /** Whom to ask for a chunk, in this order. */
+  /** The sources to ask for a chunk, in this order. */
   #sourcesOf(hash: string): string[] {
     const { key } = this.#options
     const { pusher, peers = [] } = this.#sources
@@ -292,7 +295,7 @@ export class BundleFetch {
   }
 }
 
-/** What is said of a key that has sent something else than it was asked for. */
+/** The error for a source that has sent something else than it was asked for. */
 export function badChunk(key: string, hash: string): SeaportError {
   return SeaportError.BAD_BUNDLE(
     `${key} sent a chunk that is not ${hash.slice(0, 8)}…; it is fetched elsewhere`

@@ -10,17 +10,19 @@ import { ChunkPeer, type Want } from './chunk-peer.js'
 
 export interface ChunkExchangeOptions {
   store: ChunkStore
-  /** Our own key, hex, as the others know it. */
+  /** Our own key, hex, as other peers know it. */
   key: string
   /** Opens a stream of the purpose `CHUNKS` to a key, as a `LinkPool` does. */
   connect: (key: Buffer, signal: Signal) => Promise<LinkStream>
-  /** Whether a key, hex, may have a bundle, by the hash of its list; an error says why not. Asked for each chunk. */
+  /**
+   * Whether a key, hex, may have a bundle, by the hash of its list; an error says why not. It is called for each chunk.
+   */
   authorize: (key: string, list: string) => boolean | SeaportError
-  /** How long it waits for a byte while it has asked for something, in ms. */
+  /** How long the other side may send nothing while it was asked for something, in ms. */
   stallTimeout?: number | undefined
-  /** How long somebody is left alone who was lost or sent nothing, in ms. */
+  /** How long a source that was lost or sent nothing is not asked, in ms. */
   pause?: number | undefined
-  /** How often those who wait are told of progress, in ms. */
+  /** How often peers that wait are told of progress, in ms. */
   progressInterval?: number | undefined
 }
 
@@ -35,26 +37,26 @@ export interface FetchOptions {
 }
 
 const PROGRESS_INTERVAL_MS = 500
-/** Streams of one key at a time. */
+/** How many streams one key may have at a time. */
 const MAX_STREAMS = 4
-/** Bundles whose chunks are remembered, so that a list is not read again for each of them. */
+/** Of how many bundles the lists are remembered, so that they are not read again for each chunk. */
 const MAX_LISTS = 16
 
 /**
- * Gives chunks to those who may have them, and fetches bundles. One for each process: a host has one beside its
- * store, and so has who pushes. Give streams of the purpose `CHUNKS` to `accept`.
+ * Gives chunks to those who may have them, and fetches bundles. Each host has one, and so has each deployer. Give
+ * streams of the purpose `CHUNKS` to `accept`.
  */
 export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
-  /** Of streams that are over. */
+  /** The counters of streams that have ended. */
   readonly #stats = { sent: 0, sentBytes: 0, refused: 0, bad: 0 }
   readonly #options: ChunkExchangeOptions
   readonly #store: ChunkStore
   readonly #peers = new Map<string, Set<ChunkPeer>>()
-  /** Those that were opened here to fetch something, and end with that. */
+  /** Streams that were opened here to fetch something, and end when that is done. */
   readonly #lent = new Set<ChunkPeer>()
   readonly #connecting = new Map<string, Promise<ChunkPeer>>()
   readonly #fetches = new Map<string, { fetch: BundleFetch; done: Promise<ChunkEntry[]> }>()
-  /** Who waits for a chunk that is to come here, or for a bundle that nobody has told us of yet. */
+  /** Peers that wait for a chunk that we expect, or for a bundle that we have not been told of yet. */
   readonly #waiting = new Map<ChunkPeer, Set<Want>>()
   readonly #lists = new Map<string, ReadonlySet<string>>()
   readonly #abort = new Abort()
@@ -66,7 +68,7 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
     this.#store = options.store
   }
 
-  /** Chunks that were sent, wants that were refused, and chunks that came and were something else. */
+  /** Counts chunks that were sent, questions that were refused, and chunks that did not match their hash. */
   get stats() {
     const stats = { ...this.#stats }
     for (const peer of [...this.#peers.values()].flatMap((peers) => [...peers])) {
@@ -76,7 +78,7 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
     return stats
   }
 
-  /** Takes a stream that somebody has opened to us. */
+  /** Takes a stream that another peer has opened to us. */
   accept(stream: LinkStream, remotePublicKey: Buffer) {
     const key = toHex(remotePublicKey)
     if (this.#abort.aborted || (this.#peers.get(key)?.size ?? 0) >= MAX_STREAMS) {
@@ -88,9 +90,9 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
   }
 
   /**
-   * Has a stream to a key, so that who is there can ask us for chunks: a deployer cannot be called.
+   * Opens a stream to a key by which that side can ask us for chunks. A deployer does so, as hosts cannot call it.
    *
-   * @returns a promise of when that stream is over, and why
+   * @returns a promise that resolves with the reason when that stream has ended
    * @throws what opening a stream throws
    */
   async join(key: string): Promise<{ closed: Promise<SeaportError> }> {
@@ -101,12 +103,13 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
   }
 
   /**
-   * Fetches what is missing of a bundle. If that is under way already, the sources are added to those that it has. What
-   * has come stays when it fails, and is not fetched again by the next call.
+   * Fetches what is missing of a bundle. If that is under way already, the sources are added to those that it has.
+   * Chunks that have come are kept if it fails, and the next call does not fetch them again.
    *
    * @param list the hash of its list
    * @returns the chunks of the bundle, all of which are in the store
-   * @throws NO_INSTANCE or what the last that was asked has said, DISK_FULL, BAD_BUNDLE, CLOSED, the signal's reason
+   * @throws NO_INSTANCE or the error of the last source that was asked, DISK_FULL, BAD_BUNDLE, CLOSED, or the signal's
+   *   reason
    */
   fetch(list: string, { sources, signal }: FetchOptions): Promise<ChunkEntry[]> {
     const running = this.#fetches.get(list)
@@ -137,8 +140,8 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
   }
 
   /**
-   * Fetches one document that is known by its hash, and no larger than a chunk, as a release is. It is stored as chunks
-   * are, and asked for as a bundle would be that has its hash.
+   * Fetches one document by its hash, such as a release. It is no larger than a chunk, is stored like one, and is asked
+   * for as if it were the list of a bundle.
    *
    * @throws as `fetch` does
    */
@@ -183,7 +186,7 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
     for (const peers of this.#peers.values()) for (const peer of peers) peer.end()
   }
 
-  /** What ended in order before it was answered is asked again, on a stream that is opened for it. */
+  /** Asks a key for a chunk. If the stream ended in order before the answer, it asks again on a new stream. */
   async #ask(key: string, list: string, hash: string, signal: Signal): Promise<Buffer> {
     const isThere = this.#peers.has(key)
     try {
@@ -238,7 +241,7 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
     return peer
   }
 
-  /** Answers one want: now, later, or not. Never rejects. */
+  /** Answers a question for a chunk: at once, when the chunk has come, or with a refusal. Never rejects. */
   async #onwant(peer: ChunkPeer, want: Want) {
     try {
       const { list, hash } = want
@@ -254,7 +257,7 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
         this.#waiting.set(peer, (this.#waiting.get(peer) ?? new Set()).add(want))
         return
       }
-      // It may have come while we looked.
+      // The chunk may have come while we looked.
       if (await this.#has(list, hash)) return give()
       throw SeaportError.NOT_FOUND('the chunk is not here')
     } catch (error) {
@@ -263,7 +266,7 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
     }
   }
 
-  /** Whether a chunk is here, and belongs to this bundle: who may have one bundle learns nothing of another. */
+  /** Whether a chunk is here and belongs to this bundle. Whoever may have one bundle must learn nothing of others. */
   async #has(list: string, hash: string): Promise<boolean> {
     if (hash === list) return this.#store.has(list)
     const hashes = this.#lists.get(list) ?? (await this.#readList(list))
@@ -280,7 +283,7 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
     return hashes
   }
 
-  /** Looks again at what others wait for. */
+  /** Answers those who wait, if that is possible now. */
   #answerWaiting(list: string, hash?: string) {
     const again: [peer: ChunkPeer, want: Want][] = []
     for (const [peer, wants] of this.#waiting) {
@@ -294,7 +297,7 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
     for (const [peer, want] of again) void this.#onwant(peer, want)
   }
 
-  /** Tells who waits that something comes, if it comes from somebody who has it. */
+  /** Tells peers that wait of progress, if it comes from a source that has the whole bundle. */
   #tellProgress(key: string) {
     const { progressInterval = PROGRESS_INTERVAL_MS } = this.#options
     if (this.#waiting.size === 0 || performance.now() - this.#toldAt < progressInterval) return
@@ -306,7 +309,7 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
     }
   }
 
-  /** Streams that nobody uses keep links open. Those that others have opened are theirs to end. */
+  /** Ends the streams that were opened here and are not used, because they keep links open. */
   #endIdle() {
     if (this.#fetches.size > 0) return
     for (const peer of this.#lent) if (peer.isIdle) peer.end()

@@ -3,8 +3,8 @@ import { LENGTH_BYTES } from '../../messaging/frames.js'
 import { MAX_CHUNK_BYTES } from '../bundle/chunk.js'
 
 /**
- * Chunks of bundles on a stream between two keys, `hyperseaport/chunks/1`. Both sides may ask and answer, whoever has
- * opened it, so that a host asks a deployer that nobody can call.
+ * The frames of a stream for chunks of bundles, `hyperseaport/chunks/1`. Both sides may ask and answer, whoever has
+ * opened it, so that a host can ask a deployer that cannot be called.
  *
  *     who asks                              who answers
  *       ── want (id, list, hash) ────────────▶   at once, or when it has it
@@ -12,7 +12,7 @@ import { MAX_CHUNK_BYTES } from '../bundle/chunk.js'
  *       ◀──────────────────────── chunk (id) ──   or: no (id, code, text)
  *       ── cancel (id) ──────────────────────▶   it was had elsewhere
  *
- * A frame is a length (4 bytes, little-endian), a type and a body. Frames of unknown types are passed by.
+ * A frame is a length (4 bytes, little-endian), a type and a body. Frames of unknown types are ignored.
  */
 export const CHUNKS = 'hyperseaport/chunks/1'
 
@@ -33,10 +33,10 @@ const ID_BYTES = 4
 const HASH_BYTES = 32
 const MAX_CODE = 40
 const MAX_TEXT = 400
-/** Of a type, and the longest body: a chunk and its number. */
+/** The largest frame: a type, and a chunk with the number of its question. */
 export const MAX_FRAME_BYTES = 1 + ID_BYTES + MAX_CHUNK_BYTES
 
-/** A frame in pieces to be written one after the other: the chunk is not copied. */
+/** Encodes a frame as pieces to be written one after the other, so that the chunk is not copied. */
 export function encodeChunkFrame(frame: ChunkFrame): Buffer[] {
   if (frame.type === PROGRESS) return [head(PROGRESS, 0)]
   const id = Buffer.alloc(ID_BYTES)

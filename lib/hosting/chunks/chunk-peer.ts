@@ -16,11 +16,11 @@ import {
   WANT
 } from './chunk-frames.js'
 
-/** A chunk that the other side wants. It is answered once. */
+/** A question of the other side for a chunk. It is answered once. */
 export interface Want {
   list: string
   hash: string
-  /** Sends a chunk, when its turn comes and the other side takes it. */
+  /** Sends the chunk when its turn comes and the other side takes more. */
   give(read: () => Promise<Buffer | null>): void
   refuse(error: SeaportError): void
   /** Whether it was answered, or is not wanted any more. */
@@ -29,9 +29,9 @@ export interface Want {
 
 export interface ChunkPeerOptions {
   stream: LinkStream
-  /** Of the other side, hex. */
+  /** The key of the other side, hex. */
   key: string
-  /** How long it waits for a byte while it has asked for something, in ms. */
+  /** How long the other side may send nothing while it was asked for something, in ms. */
   stallTimeout?: number | undefined
 }
 
@@ -48,10 +48,10 @@ interface Asked {
 }
 
 const STALL_TIMEOUT_MS = 10_000
-/** As many as one side may ask for at a time. */
+/** How many chunks one side may ask for at a time. */
 const MAX_WANTS = 64
 
-/** One stream of chunks, with who is at its other end. */
+/** One stream of chunks, and the peer at its other end. */
 export class ChunkPeer extends EventEmitter<ChunkPeerEvents> implements Sink {
   readonly key: string
   readonly stats = { sent: 0, sentBytes: 0, received: 0, receivedBytes: 0 }
@@ -61,7 +61,7 @@ export class ChunkPeer extends EventEmitter<ChunkPeerEvents> implements Sink {
   readonly #reader: FrameReader<ChunkFrame>
   readonly #asked = new Map<number, Asked>()
   readonly #wants = new Map<number, { isOver: boolean }>()
-  /** Chunks are read from the disk one by one, as the other side takes them. */
+  /** The chain of chunks that are being sent. They are read from the disk one by one, as the other side takes them. */
   #giving: Promise<void> = Promise.resolve()
   #lastId = 0
   #stall: NodeJS.Timeout | null = null
@@ -89,17 +89,16 @@ export class ChunkPeer extends EventEmitter<ChunkPeerEvents> implements Sink {
     return this.#asked.size + this.#wants.size === 0
   }
 
-  /** Begins to read. Whoever listens to `want` does so by now. */
+  /** Begins to read. Listeners to `want` have to be there before. */
   open() {
     this.#stream.attach(this)
     this.#stream.resume()
   }
 
   /**
-   * Asks for a chunk. What comes is not compared with its hash yet.
+   * Asks for a chunk. The bytes that come are not compared with the hash here.
    *
-   * @throws what the other side refused with, OPEN_TIMEOUT if nothing comes of anything that was asked for, LINK_LOST,
-   *   or the signal's reason
+   * @throws the other side's refusal, OPEN_TIMEOUT if it sends nothing for too long, LINK_LOST, or the signal's reason
    */
   ask(list: string, hash: string, signal: Signal): Promise<Buffer> {
     return new Promise((resolve, reject) => {
@@ -132,12 +131,12 @@ export class ChunkPeer extends EventEmitter<ChunkPeerEvents> implements Sink {
     })
   }
 
-  /** Says that what the other side waits for is on its way to here. */
+  /** Tells the other side that what it waits for is on its way to us. */
   progress() {
     this.#send({ type: PROGRESS })
   }
 
-  /** Ends it in order: what was asked for is not answered. */
+  /** Ends the stream in order. Open questions are not answered. */
   end() {
     if (this.#closed) return
     this.#stream.end()
@@ -149,7 +148,7 @@ export class ChunkPeer extends EventEmitter<ChunkPeerEvents> implements Sink {
     this.#onover(error)
   }
 
-  // What the stream brings.
+  // The following methods take what the stream brings.
 
   ondata(bytes: Buffer): boolean {
     if (this.#closed) return true
@@ -185,7 +184,7 @@ export class ChunkPeer extends EventEmitter<ChunkPeerEvents> implements Sink {
         return this.#onwant(frame.id, frame.list, frame.hash)
       case CHUNK:
         this.stats.received++
-        // What comes after a cancel was under way.
+        // A chunk for a question that was cancelled was already under way, and is ignored.
         return this.#asked.get(frame.id)?.resolve(Buffer.from(frame.bytes))
       case NO:
         return this.#asked.get(frame.id)?.reject(SeaportError.remote(frame.code, frame.text))

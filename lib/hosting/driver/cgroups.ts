@@ -3,13 +3,13 @@ import { join } from 'node:path'
 import { signalTo } from './proc.js'
 
 export interface Limits {
-  /** Bytes; 0 for none. */
+  /** The limit of memory in bytes; 0 for none. */
   memory: number
   cpu: number | null
   pids: number
 }
 
-/** The controllers that are used, each of which version 1 has a tree of its own for. */
+/** The controllers that are used. In version 1 of cgroups each has a tree of its own. */
 const CONTROLLERS = ['memory', 'pids', 'cpu'] as const
 type Controller = (typeof CONTROLLERS)[number]
 
@@ -19,17 +19,17 @@ const CPU_PERIOD_US = 100_000
 const KILL_ROUNDS = 200
 const KILL_PAUSE_MS = 10
 
-/** A tree of groups that this process may make groups in. */
+/** A tree of cgroups in which this process may make groups. */
 interface Tree {
-  /** Where ours are. */
+  /** The path of our groups. */
   path: string
   version: 1 | 2
   controllers: readonly Controller[]
 }
 
 /**
- * Groups of processes with limits, as the kernel has them: version 1, 2, or both at once. In each tree ours are below the
- * group of this process, so that what limits us limits them.
+ * Groups of processes with limits: the kernel's cgroups of version 1, 2, or both at once. In each tree our groups are
+ * below the group of this process, so that its limits hold for them as well.
  */
 export class Cgroups {
   readonly #trees: readonly Tree[]
@@ -38,7 +38,7 @@ export class Cgroups {
     this.#trees = trees
   }
 
-  /** Finds out what can be made here: nothing, for one who is not root and was given no group. */
+  /** Finds out which groups can be made here. A process that is not root and was given no group can make none. */
   static async find(): Promise<Cgroups> {
     const own = await ownGroups()
     const trees: Tree[] = []
@@ -72,7 +72,7 @@ export class Cgroups {
     const groups: string[] = []
     for (const { path, version, controllers } of this.#trees) {
       const group = join(path, name)
-      // A host that was killed in the wrong moment may have left something that it knew nothing of.
+      // A host that was killed at the wrong moment may have left processes that it had not recorded.
       await endGroup(group)
       await mkdir(group, { recursive: true })
       groups.push(group)
@@ -86,9 +86,9 @@ export class Cgroups {
   }
 }
 
-/** Ends all that is in a group. Resolves when it is empty and gone, or cannot be emptied. */
+/** Kills all processes in a group. Resolves when the group is removed, or cannot be emptied. */
 export async function endGroup(group: string) {
-  // Version 2 can do so at once.
+  // In version 2 one write kills them all.
   await writeFile(join(group, 'cgroup.kill'), '1').catch(() => {})
   for (let round = 0; round < KILL_ROUNDS; round++) {
     const pids = await pidsIn(group)
@@ -129,7 +129,7 @@ function settings(
 ): [file: string, value: string][] {
   if (controller === 'pids') return [['pids.max', String(pids)]]
   if (controller === 'memory' && memory > 0) {
-    // What is swapped out is used all the same. Version 1 takes that limit only after the other.
+    // Swap has to count as well. Version 1 accepts the limit of memory and swap only after that of memory.
     return version === 1
       ? [
           ['memory.limit_in_bytes', String(memory)],
@@ -147,7 +147,7 @@ function settings(
     : [['cpu.max', `${quota} ${CPU_PERIOD_US}`]]
 }
 
-/** The groups of this process, by controller; that of version 2 has no name. */
+/** The groups of this process by controller. The name is '' for version 2. */
 async function ownGroups(): Promise<Map<string, string>> {
   const text = await readFile('/proc/self/cgroup', 'utf8').catch(() => '')
   const groups = new Map<string, string>()
@@ -173,7 +173,10 @@ async function makeTree(
   }
 }
 
-/** Version 2 lets no group have both processes and groups with limits, so controllers that it has go to ours if they can. */
+/**
+ * Makes the tree of version 2. There a group may not have both processes and child groups with limits, so a controller
+ * is used only if it can be enabled for ours.
+ */
 async function makeUnified(parent: string): Promise<Tree | null> {
   const tree = await makeTree(parent, 2, [])
   if (!tree) return null

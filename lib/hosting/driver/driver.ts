@@ -1,14 +1,14 @@
 /** What one instance of an app is run with. */
 export interface StartTerms {
-  /** Unique on this host, of `a-z 0-9 -`: names what is made for it. */
+  /** A name of `a-z 0-9 -` that is unique on this host. It is used for what is made for the instance. */
   name: string
   /** The program and its arguments. */
   command: readonly string[]
-  /** Where it begins: the folder of its bundle. */
+  /** Its working folder: that of its bundle. */
   folder: string
-  /** Its own data: its HOME, and where it may write. */
+  /** The folder of its own data: its HOME, where it may write. */
   data: string
-  /** All that it finds in its environment, but for PATH and HOME where they are not named. */
+  /** Its whole environment. PATH and HOME are added if they are not in it. */
   env: Readonly<Record<string, string>>
   /** Its output is appended here. */
   log: string
@@ -18,17 +18,20 @@ export interface StartTerms {
   cpu?: number | null
   /** Processes and threads that it may have. */
   pids?: number
-  /** Whom it runs as, where the host is root. */
+  /** The user that it runs as, if the host is root. */
   uid?: number | null
 }
 
-/** What finds a running instance again, as JSON, after the host's own process was restarted. */
+/** What is stored, as JSON, to find a running instance again after the host's own process was restarted. */
 export interface Kept {
   pid: number
-  /** When the process was started, in the kernel's ticks since boot, so that a stranger who has the pid now is told from it. */
+  /**
+   * When the process was started, in the kernel's ticks since boot. It tells the process from another one that has the
+   * pid now.
+   */
   ticks: string
   boot: string
-  /** Its groups of processes with limits. */
+  /** Its cgroups. */
   cgroups: string[]
 }
 
@@ -42,9 +45,9 @@ export interface Ending {
 }
 
 export interface Usage {
-  /** Bytes. */
+  /** The memory in bytes. */
   memory: number
-  /** Of a CPU, in ms since it was started. */
+  /** The CPU time since it was started, in ms. */
   cpu: number
 }
 
@@ -53,9 +56,9 @@ export interface Running {
   readonly kept: Kept
   /** Resolves when it has ended, and nothing that it has started is left. */
   readonly ended: Promise<Ending>
-  /** Asks the program, and what it has started, to end, as with SIGTERM. */
+  /** Sends a signal to the program and to what it has started. */
   signal(signal: NodeJS.Signals): void
-  /** Ends it, and all that it has started, at once. */
+  /** Kills it and everything that it has started. */
   kill(): Promise<void>
   /** Null if it has ended. */
   usage(): Promise<Usage | null>
@@ -63,13 +66,16 @@ export interface Running {
 
 /** What a driver can do on this host, for `hosts` to show. */
 export interface Abilities {
-  /** `memory`, `pids`, `cpu`: limits of a whole instance. Without `memory` each of its processes has the limit. */
+  /**
+   * The limits that hold for a whole instance: `memory`, `pids`, `cpu`. Without `memory` the limit of memory holds for
+   * each of its processes.
+   */
   limits: string[]
   /** Whether each instance can run as a user of its own. */
   users: boolean
 }
 
-/** Runs instances in one way. It has no state: what it needs to find them again is in `kept`. */
+/** A way to run instances. It has no state of its own: what it needs to find them again is in `kept`. */
 export interface Driver {
   readonly name: string
   /** @throws UNSUPPORTED_DEPENDENCY if it cannot run anything here */
@@ -79,7 +85,7 @@ export interface Driver {
   /**
    * Finds an instance again that was started by an earlier process.
    *
-   * @returns null if it has ended; what it left is ended too
+   * @returns null if it has ended; what it left behind is ended as well
    */
   adopt(kept: Kept): Promise<Running | null>
 }

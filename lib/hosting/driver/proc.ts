@@ -1,13 +1,13 @@
 import { readFile } from 'node:fs/promises'
 
 const BOOT_ID = '/proc/sys/kernel/random/boot_id'
-/** Fields of /proc/PID/stat, counted after the name, which may have anything in it. */
+/** Fields of /proc/PID/stat. They are counted after the name, which may contain any characters. */
 const STATE = 0
 const USER_TICKS = 11
 const SYSTEM_TICKS = 12
 const START_TICKS = 19
 const RESIDENT_PAGES = 21
-/** Of every Linux that Node runs on. */
+/** It is 100 ticks a second on every Linux that Node runs on. */
 const MS_PER_TICK = 10
 const PAGE_BYTES = 4096
 
@@ -16,11 +16,11 @@ export interface ProcessStat {
   ticks: string
   /** Resident memory, in bytes. */
   memory: number
-  /** Of a CPU, in ms. */
+  /** The CPU time, in ms. */
   cpu: number
 }
 
-/** What the kernel says of a process; null if there is none, or it has ended and nobody has asked how. */
+/** What the kernel says of a process; null if there is none, or it is a zombie. */
 export async function statOf(pid: number): Promise<ProcessStat | null> {
   const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => null)
   if (stat === null) return null
@@ -34,12 +34,12 @@ export async function statOf(pid: number): Promise<ProcessStat | null> {
   }
 }
 
-/** Names the time since this machine was started: what was kept before that is gone. */
+/** The id of this boot of the machine. Processes that were recorded in another boot are gone. */
 export async function bootId(): Promise<string> {
   return (await readFile(BOOT_ID, 'utf8')).trim()
 }
 
-/** Sends a signal to a process, or with a negative pid to its group. One that there is no more hears nothing. */
+/** Sends a signal to a process, or with a negative pid to its group. If it has ended, nothing happens. */
 export function signalTo(pid: number, signal: NodeJS.Signals) {
   try {
     process.kill(pid, signal)

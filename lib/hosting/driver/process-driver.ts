@@ -9,14 +9,14 @@ import { bootId, signalTo, statOf } from './proc.js'
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const PIDS = 512
 const LOG_MODE = 0o640
-/** How often one that we did not start is looked at: the kernel tells only its parent that it has ended. */
+/** How often a process that we did not start is polled, in ms: the kernel tells only a parent that it has ended. */
 const POLL_MS = 200
 const KIB = 1024
 
 /**
- * Becomes the program, once it is in its groups: nothing of it runs outside of them. The limit of its data holds for each
- * process by itself, and is for where there are no groups. (The limit of the address space would be one that Node does not
- * start with.)
+ * A shell script that joins the cgroups and then becomes the program, so that nothing of it runs outside of them. Where
+ * there are no groups it limits the data of each process instead. (With a limit of the address space Node would not
+ * start.)
  */
 const WRAPPER = `
 groups=$1; data=$2; shift 2
@@ -26,9 +26,9 @@ exec "$@"
 `
 
 /**
- * Runs instances as processes of this machine. They do not depend on this one: each leads a group of its own, and writes its
- * output to a file itself. So the host can be stopped and started again, and finds them by their pids, and by when they
- * were started, since a pid may be somebody else's by then.
+ * Runs instances as processes of this machine. They do not depend on this process: each leads a process group of its
+ * own, and writes its output to a file by itself. So the host can be stopped and started again. It finds them by pid
+ * and start time, since the pid may be another process's by then.
  */
 export class ProcessDriver implements Driver {
   readonly name = 'process'
@@ -84,7 +84,7 @@ export class ProcessDriver implements Driver {
 
   async adopt(kept: Kept): Promise<Running | null> {
     if (await isAlive(kept)) return new RunningProcess(kept, null)
-    // Another boot has other groups, and maybe another's of the same names.
+    // After another boot these groups are gone, and others may have the same names.
     if (kept.boot === (await bootId())) await Promise.all(kept.cgroups.map(endGroup))
     return null
   }
@@ -128,7 +128,8 @@ class RunningProcess implements Running {
   async #end(child: ChildProcess | null): Promise<Ending> {
     const { code, signal } = child ? await exitOf(child) : await this.#endOfStranger()
     const isOutOfMemory = (await Promise.all(this.kept.cgroups.map(hasRunOut))).includes(true)
-    // What it has started and left behind ends with it. Where somebody has the pid by now, nothing was left.
+    // Processes that it has started and left behind end with it. If another process has the pid by now, there were
+    // none: a pid is not reused while a group has its number.
     if ((await statOf(this.kept.pid)) === null) signalTo(-this.kept.pid, 'SIGKILL')
     await Promise.all(this.kept.cgroups.map(endGroup))
     return { code, signal, isOutOfMemory }
@@ -141,7 +142,7 @@ class RunningProcess implements Running {
   }
 }
 
-/** Whether the process that was started then still runs. */
+/** Whether the recorded process still runs. */
 async function isAlive({ pid, ticks, boot }: Kept): Promise<boolean> {
   return (await statOf(pid))?.ticks === ticks && boot === (await bootId())
 }

@@ -10,35 +10,35 @@ export interface ChannelFrame {
 
 /** How far the messages of an instance were heard. */
 export interface Place {
-  /** When the instance was started: it counts from 1 then. */
+  /** When the instance was started. It counts its messages from 1 then. */
   epoch: number
   seq: number
 }
 
-/** What a message to browsers is, and whom of them it is for. */
+/** The head of a message to browsers, with those whom it is for. */
 export interface EventHead {
   seq: number
   kind: EventKind
   type: string
-  /** Of a direct message: whom it is for. */
+  /** The id of the client that a direct message is for. */
   id?: string | undefined
-  /** Only those whose admitted data has these fields. */
+  /** Only for clients whose data, as `connect` returned it, has these fields. */
   filter?: unknown
-  /** Only those in this room. */
+  /** Only for clients in this room. */
   room?: string | undefined
 }
 
 export type EventKind = 'broadcast' | 'direct' | 'presence'
 
 export type ChannelHead =
-  // From the gateway.
+  // Sent by the gateway.
   | ({ t: 'hello'; gateway: string } & Place)
   | ConnectHead
   | { t: 'here'; ticket: string; rooms?: unknown }
   | { t: 'gone'; session: string; how: string }
   | ({ t: 'resume'; session: string } & Place)
   | MessageHead
-  // From the instance.
+  // Sent by the instance.
   | ({ t: 'welcome' } & Place)
   | { t: 'admitted'; n: number; ticket: string; secret: string; resumed: number; rooms?: unknown }
   | { t: 'refused'; n: number }
@@ -52,7 +52,7 @@ export type ChannelHead =
   | { t: 'close'; session: string; code: number }
   | { t: 'room'; session: string; name: string; isIn: number }
 
-/** Somebody wants to come in. */
+/** A page asks to be admitted. */
 export interface ConnectHead {
   t: 'connect'
   n: number
@@ -64,14 +64,14 @@ export interface ConnectHead {
   secret?: string | undefined
 }
 
-/** What a browser says. */
+/** A message of a browser. */
 export interface MessageHead {
   t: 'message'
   session: string
   n: number
-  /** It has answers to all that it sent before this one. */
+  /** The browser has the answers to all its messages up to this number. */
   answered: number
-  /** Whom it is for: the service, or other browsers. */
+  /** Whom it is for: `service`, `all` or `one`. */
   to: string
   type: string
   id?: string | undefined
@@ -97,7 +97,7 @@ const EVENT: Fields = {
   filter: 'json',
   room: 'text?'
 }
-/** What each frame has. Anything else in it is passed by. */
+/** The fields of each frame. Others are ignored. */
 const FRAMES: Record<ChannelHead['t'], Fields> = {
   hello: { gateway: 'text', ...PLACE },
   connect: {
@@ -125,7 +125,7 @@ const FRAMES: Record<ChannelHead['t'], Fields> = {
   room: { session: 'text', name: 'text', isIn: 'count' }
 }
 
-/** The largest message of a browser, or to one. */
+/** The largest message from or to a browser, in bytes. */
 export const MAX_MESSAGE_BYTES = 1024 * 1024
 const MAX_HEAD_BYTES = 64 * 1024 - 1
 export const MAX_CHANNEL_FRAME_BYTES = MAX_MESSAGE_BYTES + MAX_HEAD_BYTES + 8
@@ -134,7 +134,7 @@ const KIND_BYTES = 1
 const KINDS: readonly Body['kind'][] = ['none', 'json', 'bytes']
 const NO_BODY: Body = { kind: 'none', bytes: Buffer.alloc(0) }
 
-/** @throws TOO_LARGE for a head that does not fit */
+/** @throws TOO_LARGE if the head is too large */
 export function encodeChannelFrame(head: ChannelHead, body: Body = NO_BODY): Buffer {
   const text = Buffer.from(JSON.stringify(head))
   if (text.byteLength > MAX_HEAD_BYTES) {
@@ -152,7 +152,7 @@ export function encodeChannelFrame(head: ChannelHead, body: Body = NO_BODY): Buf
 }
 
 /**
- * Reads a frame without its length; null if it is of a kind that a later version may know.
+ * Reads a frame without its length. Returns null if its type is unknown, as a later version may have others.
  *
  * @throws BAD_MESSAGE
  */
@@ -175,7 +175,7 @@ export function decodeChannelFrame(bytes: Buffer): ChannelFrame | null {
   for (const [name, is] of Object.entries(fields)) {
     if (!isOfKind((head as Record<string, unknown>)[name], is)) throw bad(`a bad ${name} of ${t}`)
   }
-  // A copy: what it was a piece of would stay in memory with it.
+  // The body is copied, because it is part of a larger buffer, which would stay in memory with it.
   return { head: head as ChannelHead, body: { kind, bytes: Buffer.from(bytes.subarray(end)) } }
 }
 

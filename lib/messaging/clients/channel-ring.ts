@@ -1,11 +1,11 @@
 import type { Body } from '../body.js'
 import { type EventHead, encodeChannelFrame, type Place } from './channel-frames.js'
 
-/** A message to browsers as it is kept. */
+/** A message to browsers that is kept. */
 export interface KeptMessage {
   head: EventHead
   body: Body
-  /** As all gateways are sent it. */
+  /** The encoded frame, the same for all gateways. */
   frame: Buffer
   /** By `performance.now()`. */
   at: number
@@ -15,28 +15,31 @@ export interface ChannelRingOptions {
   maxBytes?: number | undefined
   /** In ms. */
   maxAge?: number | undefined
-  /** By which restarts are told apart; greater in each. */
+  /** Distinguishes runs of the service: it is greater in each. */
   epoch?: number | undefined
   now?: (() => number) | undefined
 }
 
 const MAX_BYTES = 16 * 1024 * 1024
 const MAX_AGE_MS = 60_000
-/** What an entry takes beside its frame. */
+/** The memory that an entry takes beside its frame. */
 const ENTRY_BYTES = 256
 
-/** The latest messages of an instance to browsers, for those who come back through whatever gateway. */
+/** The latest messages of an instance to browsers, for browsers that come back through whichever gateway. */
 export class ChannelRing {
   readonly epoch: number
   readonly #maxBytes: number
   readonly #maxAge: number
   readonly #now: () => number
   #kept: KeptMessage[] = []
-  /** How many at the beginning of these are gone. */
+  /** How many at the beginning of the list have been dropped. */
   #gone = 0
   #bytes = 0
   #seq = 0
-  /** The last that is gone and was not for everybody: of what is gone after it, the number is known. */
+  /**
+   * The number of the last dropped message that was not for everybody. All that were dropped after it were for
+   * everybody, so a browser missed exactly those.
+   */
   #lastTargetedGone = 0
 
   constructor({
@@ -82,8 +85,8 @@ export class ChannelRing {
   }
 
   /**
-   * How many messages after a place are gone: 0 if none is, and undefined if some are and nobody knows how many of
-   * them were for a certain browser.
+   * How many messages after a place were dropped. Undefined if some of them were not for everybody, so that nobody
+   * knows how many a certain browser missed.
    */
   missedAfter({ epoch, seq }: Place): number | undefined {
     if (epoch !== this.epoch || seq > this.#seq) return undefined

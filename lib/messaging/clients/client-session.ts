@@ -4,11 +4,11 @@ import type { AnswerHead, MessageHead } from './channel-frames.js'
 import type { GatewayStream } from './gateway-stream.js'
 import type { Ticket } from './ticket.js'
 
-/** One connected page: a client may have several of them open. */
+/** One session of a client, that is one connected page. A client may have several of them. */
 export interface Client {
   id: string
   session: string
-  /** What the service said of it when it connected. */
+  /** The data that the `connect` handler returned for it. */
   data: unknown
   /** The rooms that it is in. */
   readonly rooms: ReadonlySet<string>
@@ -17,7 +17,7 @@ export interface Client {
 }
 
 export interface ClientSessionOptions {
-  /** Executes what the client says. What it throws, the client is told. */
+  /** Handles what the client says. The client is told what it throws. */
   handle: (head: MessageHead, data: unknown, client: Client) => unknown
   onrooms: (session: ClientSession, name: string, isIn: boolean) => void
 }
@@ -27,28 +27,28 @@ interface Answer {
   body: Body
 }
 
-/** Answers that are kept for a client that has not said that it has them. */
+/** How many answers are kept for a client that has not acknowledged them. */
 const MAX_ANSWERS = 1000
 const MAX_ANSWER_BYTES = 1024 * 1024
 const MAX_ROOMS = 100
 const MAX_ROOM_LENGTH = 128
 const NO_BODY: Body = { kind: 'none', bytes: Buffer.alloc(0) }
 
-/** A session of a client as an instance knows it. What has a number that was handled is not handled again. */
+/** A session of a client, at an instance. It handles each numbered message once. */
 export class ClientSession implements Client {
   readonly session: string
   readonly id: string
   ticket: Ticket
-  /** The gateway through which it is here; null while it is away. */
+  /** The stream of the gateway that it is connected to; null while it is away. */
   stream: GatewayStream | null = null
-  /** Ends it for good if it does not come back. */
+  /** Ends the session if it does not come back in time. */
   timer: NodeJS.Timeout | null = null
   readonly rooms = new Set<string>()
   readonly #options: ClientSessionOptions
-  /** By number: what was answered, or will be. */
+  /** The answers by number; null while the handler runs. */
   readonly #answers = new Map<number, Answer | null>()
   #answerBytes = 0
-  /** The client has the answers to all up to this one. */
+  /** The client has acknowledged the answers up to this number. */
   #answered = 0
 
   constructor(ticket: Ticket, options: ClientSessionOptions) {
@@ -62,7 +62,7 @@ export class ClientSession implements Client {
     return this.ticket.data
   }
 
-  /** @throws USAGE for what cannot be a room, LIMIT_REACHED */
+  /** @throws USAGE if the name is not valid, LIMIT_REACHED */
   join(room: string) {
     if (typeof room !== 'string' || room.length < 1 || room.length > MAX_ROOM_LENGTH) {
       throw SeaportError.USAGE(`a room has a name of 1 to ${MAX_ROOM_LENGTH} characters`)
@@ -79,7 +79,7 @@ export class ClientSession implements Client {
     if (this.rooms.delete(room)) this.#options.onrooms(this, room, false)
   }
 
-  /** Takes what the client says, once. Never throws. */
+  /** Handles a message of the client, once. Never throws. */
   take(head: MessageHead, body: Body) {
     const { n } = head
     this.#forget(head.answered)

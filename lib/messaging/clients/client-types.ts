@@ -1,16 +1,16 @@
 import type { Client } from './client-session.js'
 
-/** What is known of a browser that wants to come in. */
+/** What is known of a page that asks to be admitted. */
 export interface Arrival {
-  /** What the page gave as its token. */
+  /** The token that the page has sent. */
   token: unknown
-  /** Whom the gateway knows it as, by its own access rules; undefined for anybody. */
+  /** The name that the gateway knows it by, from its access rules; undefined if it is anonymous. */
   viewer: string | undefined
-  /** The page's origin, as the browser says. */
+  /** The page's origin, as its browser states it. */
   origin: string | undefined
 }
 
-/** Who it is, and what else is known of it. */
+/** The client's id, and data about it. */
 export interface Admitted {
   id: string
   data?: unknown
@@ -20,7 +20,7 @@ export interface Admitted {
 export type MessageHandler = (data: any, client: Client, type: string) => unknown
 export type ConnectHandler = (arrival: Arrival) => Admitted | Promise<Admitted>
 
-/** How many sessions of a client are here now, and how many of those that are away may come back. */
+/** How many sessions of a client are connected, and how many are away and may come back. */
 export interface Presence {
   id: string
   sessions: number
@@ -32,15 +32,15 @@ export interface ClientView extends Presence {
 }
 
 export interface ClientsListeners {
-  /** Somebody wants to come in: says who it is, or throws. There is one of these. */
+  /** A page asks to be admitted. The handler returns who it is, or throws. There is only one such handler. */
   connect: ConnectHandler
-  /** A client says something, and is answered with what this returns. There is one of these. */
+  /** A client says something. What the handler returns is the answer. There is only one such handler. */
   message: MessageHandler
-  /** A session is over: it said so, or did not come back. Heard by one instance. */
+  /** A session has ended: the page closed it, or did not come back. One instance emits this. */
   disconnect: (client: Client) => void
-  /** More or fewer sessions of a client are here. Heard by every instance. */
+  /** The number of sessions of a client has changed. Every instance emits this. */
   presence: (presence: Presence) => void
 }
 
-/** What a client may do to others, where it is allowed. */
+/** What clients may do to each other if the service allows it. */
 export type ClientAct = 'broadcast' | 'direct' | 'presence'

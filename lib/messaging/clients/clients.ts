@@ -32,29 +32,29 @@ export interface ClientsOptions extends ChannelRingOptions {
 
 export interface ClientsParts extends ClientsOptions {
   scope: TicketScope
-  /** The keys, in hex, of instances of the role; those that are gone count for `isInstance` only. */
+  /** The keys, in hex, of the instances of the role that are there. */
   instances: () => string[]
   isInstance: (key: string) => boolean
   onnotice: (notice: SeaportError) => void
-  /** There is something to talk about. */
+  /** Called when clients are first used. */
   onwanted: () => void
 }
 
 export interface BroadcastOptions {
-  /** Only clients whose data has these fields with these values. */
+  /** Only for clients whose data has these fields with these values. */
   filter?: Record<string, unknown> | undefined
-  /** Only those in this room. */
+  /** Only for clients in this room. */
   room?: string | undefined
 }
 
 const WINDOW_MS = 60_000
 const MAX_SESSIONS_PER_ID = 100
-/** What a connection is told whose session goes on by another one. */
+/** The close code for a connection whose session goes on by another one. */
 const REPLACED = 4009
-/** What a client that was sent away is told, unless the service has a code of its own. */
+/** The close code for a client that was sent away, unless the service gives one of its own. */
 export const SENT_AWAY = 4000
 
-/** The browsers that are connected to a service, through whatever gateway. */
+/** The browsers that are connected to a service, through whichever gateways. */
 export class Clients {
   readonly stats = { gateways: 0, sessions: 0, connected: 0, refused: 0, messages: 0, sent: 0 }
   readonly #parts: ClientsParts
@@ -75,7 +75,7 @@ export class Clients {
     this.#ring = new ChannelRing(parts)
   }
 
-  /** @internal The same, from when somebody has it in hand. */
+  /** @internal Marks the clients as used, and returns them. */
   wanted(): this {
     if (this.#isWanted) return this
     this.#isWanted = true
@@ -83,7 +83,7 @@ export class Clients {
     return this
   }
 
-  /** @throws USAGE for a second handler of `connect` or `message` */
+  /** @throws USAGE if `connect` or `message` has a handler already */
   on<E extends keyof ClientsListeners>(event: E, listener: ClientsListeners[E]): this {
     const listeners = this.#listenersOf(event)
     if ((event === 'connect' || event === 'message') && listeners.length > 0) {
@@ -94,9 +94,10 @@ export class Clients {
   }
 
   /**
-   * Lets clients do something to others: broadcast, write to an id, hear of presence. Nobody may unless it is said.
+   * Lets clients do something to others: broadcast, write to an id, or hear of presence. By default they may do none of
+   * these.
    *
-   * @param may whether a client may; default: all
+   * @param may decides whether a client may; default: all may
    */
   allow(act: ClientAct, may: (client: Client) => boolean = () => true): this {
     this.#allowed.set(act, may)
@@ -104,7 +105,7 @@ export class Clients {
   }
 
   /**
-   * Tells all clients, those who come back soon, too. Waits for nobody.
+   * Sends a message to all clients, including those who come back soon. It waits for nobody.
    *
    * @param data JSON or bytes, of at most 1 MiB
    * @throws USAGE, BAD_OUTPUT, TOO_LARGE
@@ -114,9 +115,9 @@ export class Clients {
   }
 
   /**
-   * Tells all sessions of one client, those who come back soon, too.
+   * Sends a message to all sessions of one client, including those who come back soon.
    *
-   * @returns how many sessions are here now
+   * @returns how many sessions are connected now
    * @throws USAGE, BAD_OUTPUT, TOO_LARGE
    */
   direct(id: string, type: string, data?: unknown): number {
@@ -132,7 +133,7 @@ export class Clients {
     }
   }
 
-  /** Who is here, or away and may come back. */
+  /** All clients that are connected, or away and may come back. */
   list(): ClientView[] {
     return [...this.#byId].map(([id, sessions]) => {
       const [first] = sessions
@@ -145,7 +146,7 @@ export class Clients {
     this.#keyPair = keyPair
   }
 
-  /** @internal @returns whether it takes streams from now on, and did not before */
+  /** @internal @returns whether it takes streams from now on and did not before */
   listen(listening: Listening): boolean {
     if (!this.#isWanted || this.#isListening) return false
     this.#isListening = true
@@ -188,7 +189,7 @@ export class Clients {
   #onclosed(gateway: GatewayStream, reason: SeaportError | null) {
     this.#gateways.delete(gateway)
     this.stats.gateways--
-    // One that came by a better path keeps its sessions.
+    // If the gateway has another stream, over a better path, its sessions go on there.
     const next = [...this.#gateways].find((other) => other.gateway === gateway.gateway)
     for (const session of this.#sessions.values()) {
       if (session.stream !== gateway) continue
@@ -220,7 +221,7 @@ export class Clients {
     }
   }
 
-  /** Lets somebody in, or does not. Never rejects. */
+  /** Asks the service whether to admit a page, and answers the gateway. Never rejects. */
   async #connect(head: ConnectHead, gateway: GatewayStream) {
     const { n, token, viewer, origin } = head
     try {
@@ -240,13 +241,13 @@ export class Clients {
       gateway.send({ t: 'admitted', n, ticket, secret, resumed: isSame ? 1 : 0, rooms })
       this.stats.connected++
     } catch {
-      // Why is the service's own to log: who is refused learns one code, and no more.
+      // The page is told only that it was refused. The service may log why.
       this.stats.refused++
       gateway.send({ t: 'refused', n })
     }
   }
 
-  /** The session that somebody goes on with, if it can show that it is its own. */
+  /** The ticket of the session that a page goes on with, if the page can prove that it is its own. */
   #before({ ticket, secret }: ConnectHead) {
     if (ticket === undefined || secret === undefined) return null
     const before = this.#verify(ticket)
@@ -259,7 +260,7 @@ export class Clients {
     return verifyTicket(ticket, scope, (key) => key === own || isInstance(key))
   }
 
-  /** A gateway has a session. Only what an instance has admitted counts. */
+  /** Called when a gateway announces a session. It counts only with a ticket that an instance has signed. */
   #arrive(text: string, rooms: unknown, gateway: GatewayStream) {
     const ticket = this.#verify(text)
     if (ticket?.gateway !== gateway.gateway) return
@@ -295,7 +296,7 @@ export class Clients {
     return session
   }
 
-  /** It is away at once, and over if it does not come back. */
+  /** Marks a session as away. It ends if it does not come back in time. */
   #lose(session: ClientSession) {
     session.stream = null
     session.timer = setTimeout(() => this.#end(session), this.#parts.window ?? WINDOW_MS)
@@ -333,14 +334,14 @@ export class Clients {
     return { id, sessions, away: all.length - sessions }
   }
 
-  /** What has to be done once is done by one instance: the same, as all of them see it. */
+  /** Whether this instance does what has to be done once for a client. All instances agree on which one that is. */
   #isResponsibleFor(id: string): boolean {
     const own = this.#keyPair ? toHex(this.#keyPair.publicKey) : ''
     const keys = new Set([own, ...this.#parts.instances()])
     return byRendezvous(id, [...keys])[0] === own
   }
 
-  /** What a client says is for the service, or for others if it may. */
+  /** Handles what a client says: to the service, or to other clients if it may. */
   #handle({ to, type, id = '' }: MessageHead, data: unknown, client: Client): unknown {
     checkName(type, 'a message')
     if (to === 'service') {

@@ -16,28 +16,30 @@ import type { ChannelRing, KeptMessage } from './channel-ring.js'
 
 export interface GatewayStreamOptions {
   ring: ChannelRing
-  /** Whether a gateway has somebody to whom a message is of interest. */
+  /** Whether a gateway has a client that a message may be for. */
   concerns: (message: KeptMessage, gateway: GatewayStream) => boolean
-  /** The id of a session that this gateway has; null if it has none of that name. */
+  /** The client id of a session at this gateway; null if the gateway does not have that session. */
   idOf: (session: string, gateway: GatewayStream) => string | null
   onhello: (gateway: GatewayStream) => void
   onframe: (frame: ChannelFrame, gateway: GatewayStream) => void
   onclose: (gateway: GatewayStream, reason: SeaportError | null) => void
 }
 
-/** What a session missed, on its way to it. */
+/** The replay of what a session missed. */
 interface Replay {
   session: string
   id: string
-  /** The number that comes next; 0 if it was not begun. */
+  /** The number of the next message; 0 if the replay was not begun. */
   next: number
   place: Place
 }
 
-/** What may be under way to a gateway: beyond, it waits in the ring. */
+/** How much may be under way to a gateway. Further messages wait in the ring. */
 const MAX_UNSENT_BYTES = 4 * 1024 * 1024
 const MAX_REPLAYS = 65_536
-/** How often a gateway is told how far it is, if that has changed without a message for it, in ms. */
+/**
+ * How often a gateway is told the number of the last message, if there were messages of which none was for it, in ms.
+ */
 const TELL_INTERVAL_MS = 5000
 /** A place that means "from now on", and one that means "all that there is". */
 export const FROM_NOW: Place = { epoch: 0, seq: 0 }
@@ -48,14 +50,14 @@ export const FROM_START: Place = { epoch: 1, seq: 0 }
  * gateway reads. Whoever comes back to it is sent what it missed before anything new.
  */
 export class GatewayStream implements Sink {
-  /** Its key, and a name of this run of it. Empty until it has said hello. */
+  /** The gateway's key and the name of its run. Empty until it has said hello. */
   gateway = ''
   readonly #key: string
   readonly #stream: LinkStream
   readonly #options: GatewayStreamOptions
   readonly #reader: FrameReader<ChannelFrame>
   readonly #replays: Replay[] = []
-  /** The last message that was sent, or that was not for anybody there. */
+  /** The number of the last message that was sent, or was for nobody there. */
   #seq = 0
   #toldSeq = 0
   #ticker: NodeJS.Timeout | null = null
@@ -82,7 +84,7 @@ export class GatewayStream implements Sink {
     this.#write(encodeChannelFrame(head, body))
   }
 
-  /** Sends what there is to be sent and may be. */
+  /** Sends messages as long as there are some and the limit allows it. */
   pump() {
     if (this.gateway === '' || this.#isEnding) return
     while (this.#stream.unsent < MAX_UNSENT_BYTES && !this.#isClosed) {
@@ -93,7 +95,7 @@ export class GatewayStream implements Sink {
     }
   }
 
-  /** It is to go elsewhere. What was written before arrives. */
+  /** Tells the gateway that this instance leaves. What was written before arrives. */
   leave() {
     if (this.#isEnding || this.#isClosed) return
     this.pump()
@@ -172,7 +174,8 @@ export class GatewayStream implements Sink {
     const { session, place } = replay
     if (replay.next === 0) {
       const isKnown = place.epoch === ring.epoch && place.seq <= ring.seq
-      // Of another life of ours all that there is was missed, and more, which nobody can count.
+      // The place is from an earlier run of ours: the session missed all messages of this run, and some of the earlier
+      // one that nobody can count.
       const count = place.epoch === FROM_START.epoch ? 0 : ring.missedAfter(place)
       if (count !== 0) this.send({ t: 'missed', session, count })
       replay.next = Math.max(isKnown ? place.seq + 1 : 1, ring.first)
@@ -184,7 +187,7 @@ export class GatewayStream implements Sink {
     }
     const message = ring.at(replay.next)
     if (!message) {
-      // It fell out of the ring while those before it were sent.
+      // The message was dropped from the ring while those before it were sent.
       this.send({ t: 'missed', session })
       replay.next = Math.max(replay.next + 1, ring.first)
       return
@@ -209,7 +212,10 @@ export class GatewayStream implements Sink {
     this.#write(message.frame)
   }
 
-  /** So that whoever comes back later does not ask for what was never for it. */
+  /**
+   * Tells the gateway the number of the last message, so that a browser that comes back does not ask for messages that
+   * were never for it.
+   */
   #tellPlace() {
     if (this.#toldSeq === this.#seq || this.#replays.length > 0) return
     this.#toldSeq = this.#seq

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 
 /**
- * Keys in the order in which they are responsible for a client: whoever asks comes to the same one, and few clients
- * move when an instance comes or goes.
+ * Keys in the order in which they are responsible for a client (rendezvous hashing). Everybody computes the same order,
+ * and few clients move when an instance comes or goes.
  */
 export function byRendezvous(name: string, keys: readonly string[]): string[] {
   const weights = new Map(

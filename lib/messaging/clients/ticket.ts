@@ -3,23 +3,23 @@ import { SeaportError } from '../../core/errors.js'
 import { crypto } from '../../core/holepunch.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 
-/** What an instance says of a browser that it has admitted. */
+/** What an instance signs about a browser that it has admitted. */
 export interface Ticket {
   session: string
   id: string
-  /** The gateway through which it comes. */
+  /** The gateway that it is connected to. */
   gateway: string
-  /** What the service said that is known of it: broadcasts are filtered by this. */
+  /** The data that the service returned for it. Broadcasts are filtered by it. */
   data: unknown
   /** Ms since 1970. */
   expires: number
-  /** Whoever knows what this is the hash of may go on with the session. */
+  /** The hash of a secret. Whoever knows the secret may go on with the session. */
   secretHash: string
   /** The instance that admitted it, in hex. */
   by: string
 }
 
-/** The role that it holds for. */
+/** The registry and role that a ticket is valid for. */
 export interface TicketScope {
   registry: string
   role: string
@@ -31,7 +31,7 @@ const LIFETIME_MS = 7 * 24 * 60 * 60_000
 export const MAX_DATA_BYTES = 4096
 const MAX_ID_LENGTH = 256
 
-/** Signs that somebody is admitted. The secret is for who is, and nobody else. */
+/** Signs a ticket. The secret is for the admitted page alone. */
 export function signTicket(
   keyPair: KeyPair,
   scope: TicketScope,
@@ -49,13 +49,13 @@ export function signTicket(
   return { ticket: `${bytes.toString('base64url')}.${signature.toString('base64url')}`, secret }
 }
 
-/** Reads a ticket without looking at its signature, as a gateway does that was just handed it. */
+/** Reads a ticket without checking its signature, for a gateway that has it from the instance itself. */
 export function readTicket(text: string): Ticket {
   try {
     const ticket = JSON.parse(Buffer.from(text.split('.')[0] ?? '', 'base64url').toString())
     if (isTicket(ticket)) return ticket
   } catch {
-    // It is none.
+    // It is no ticket.
   }
   throw SeaportError.BAD_MESSAGE('this is no ticket of a channel')
 }
@@ -63,7 +63,7 @@ export function readTicket(text: string): Ticket {
 /**
  * Reads a ticket that an instance of the role has signed; null if it is none, or has expired.
  *
- * @param isInstance whether a key, in hex, is one of an instance of the role
+ * @param isInstance whether a key, in hex, is or was that of an instance of the role
  */
 export function verifyTicket(
   text: string,
@@ -88,7 +88,7 @@ export function isSecretOf({ secretHash }: Ticket, secret: string): boolean {
   return timingSafeEqual(Buffer.from(hashOf(secret)), Buffer.from(secretHash))
 }
 
-/** @throws BAD_OUTPUT for an id or data that a service may not give */
+/** @throws BAD_OUTPUT if the id or the data is not valid */
 export function checkAdmitted(id: unknown, data: unknown) {
   if (typeof id !== 'string' || id.length < 1 || id.length > MAX_ID_LENGTH) {
     throw SeaportError.BAD_OUTPUT(`who connects gets an id of 1 to ${MAX_ID_LENGTH} characters`)

@@ -6,7 +6,7 @@ import { parseMeta } from '../meta.js'
 import { isName } from '../names.js'
 import { MAX_LETTER_BODY_BYTES } from './letter.js'
 
-/** What letters are called that carry a command, or what became of one. */
+/** The types of letters that carry a command, or the answer to one. */
 export const CALL_LETTER = '$call'
 export const ANSWER_LETTER = '$answer'
 
@@ -17,11 +17,11 @@ export interface LetterCall {
   body: Body
 }
 
-/** What became of one. */
+/** The outcome of a command, as a letter carries it. */
 export interface LetterAnswer {
-  /** Of the letter that carried the command. */
+  /** The id of the letter that carried the command. */
   id: string
-  /** What it was answered, or null if it failed. */
+  /** The answer; null if the command failed. */
   body: Body | null
   error: SeaportError | null
 }
@@ -67,7 +67,7 @@ export function decodeAnswer(letter: Body): LetterAnswer {
   return { id, body: null, error: error.of(executedOf(executed), nameOf(handlerCode)) }
 }
 
-/** The length of the head (4 bytes, little-endian), the head as JSON, and the body. */
+/** Encodes the length of the head (4 bytes, little-endian), the head as JSON, and the body. */
 function encode(head: object, { bytes }: Body): Body {
   const json = Buffer.from(JSON.stringify(head))
   const length = Buffer.alloc(4)

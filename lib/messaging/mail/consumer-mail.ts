@@ -9,7 +9,7 @@ export type ConsumerMailOptions = Pick<
   'participant' | 'dir' | 'verb' | 'direct' | 'links' | 'onnotice'
 >
 
-/** Letters of a consumer's own key, which carry commands where no link can be made. Nothing is opened before the first. */
+/** Sends a consumer's commands as letters where no link can be made. Nothing is opened before the first one. */
 export class ConsumerMail {
   readonly #options: ConsumerMailOptions
   #mail: Mail | null = null
@@ -21,7 +21,7 @@ export class ConsumerMail {
   /**
    * Sends a command to one key, and resolves with its answer.
    *
-   * @throws what became of it; `executed` of it says whether it may have been executed
+   * @throws the error that it ended with; its `executed` says whether it may have been executed
    */
   async call(to: string, outgoing: Outgoing, signal: AbortSignal): Promise<Body> {
     this.#mail ??= new Mail({ ...this.#options, onwanted() {}, onprekey() {} }).wanted()

@@ -13,20 +13,20 @@ import {
 import { decodeReceipt, encodeReceipt, isReceiptSigned, type Receipt } from './receipt.js'
 import { Recent } from './recent.js'
 
-/** Another member, on a connection that is there anyway. */
+/** Another member that we have a registry connection to. */
 export interface Neighbour {
   /** Its swarm key, hex. */
   key: string
-  /** False if it takes nothing just now. */
+  /** Sends a frame. Returns false if the neighbour takes none now. */
   send(frame: Buffer): boolean
 }
 
-/** Somebody in this process who takes letters. */
+/** A key in this process that takes letters. */
 export interface Resident {
   take: TakeLetter
-  /** A receipt for a letter of his, whose signature is not checked yet. */
+  /** Called with a receipt for a letter that this key wrote. Its signature is not checked yet. */
   onreceipt: (receipt: Receipt) => void
-  /** A receipt that passed, for a letter of whomever. Its signature is not checked yet. */
+  /** Called with any receipt that is passed on here. Its signature is not checked yet. */
   onpassing?: (receipt: Receipt) => void
 }
 
@@ -42,13 +42,13 @@ export interface ForwarderOptions {
   /** How long a neighbour may take to say that a letter was taken, in ms, and so much longer for each further hop. */
   takenTimeout?: number | undefined
   hopTimeout?: number | undefined
-  /** How long to wait for somebody who knows the way, in ms. */
+  /** How long to wait for an answer to the question for a way, in ms. */
   seekTimeout?: number | undefined
 }
 
-/** What one process passes on. */
+/** Limits of what one process passes on. */
 export interface ForwardLimits {
-  /** Letters a second of one writer, and at once. */
+  /** Letters a second of one writer, and how many at once. */
   senderRate: number
   senderBurst: number
   /** Bytes a second of one writer. */
@@ -66,12 +66,12 @@ export const FORWARD_LIMITS: ForwardLimits = {
   neighbourRate: 100,
   seekRate: 50
 }
-/** How far letters go if nobody says otherwise. */
+/** How many hops letters go by default. */
 export const HOPS = 4
-/** A question of ours that is under way. */
+/** A question of ours for a way to a key. */
 interface Search {
   to: string
-  /** Whose answer does not help. */
+  /** A neighbour whose answer is ignored, because its way failed before. */
   not: string | undefined
   found: (way: string | null) => void
 }
@@ -81,38 +81,38 @@ const HOP_TIMEOUT_MS = 500
 const SEEK_TIMEOUT_MS = 1000
 const WAY_TTL_MS = 60_000
 const BACK_TTL_MS = 10 * 60_000
-/** The same letter within this time has gone in a circle. Its writer repeats it later than that. */
+/** A letter that comes again within this time has gone in a circle. Its writer repeats it later than that. */
 const CIRCLE_MS = 1500
 const MAX_REMEMBERED = 10_000
-/** Limits without a burst of their own are for a second, with so much more at once. */
+/** Limits without a burst of their own allow this many times the rate of a second at once. */
 const BURST = 2
 
 /**
- * Passes letters on, over the connections that members have anyway: to the neighbour whose process serves the receiver, or to
- * one who was told the way. Nothing is kept here: a letter counts as taken when the receiver has it on disk, and that is
- * said back from hop to hop.
+ * Passes letters on over the connections that members have to each other anyway: to the neighbour whose process serves
+ * the receiver, or to one that knows a way. Nothing is stored here. A letter counts as taken when the receiver has it
+ * on disk, which is reported back from hop to hop.
  */
 export class Forwarder {
   readonly stats = { sent: 0, passed: 0, noWay: 0, seeks: 0, receipts: 0, limited: 0, dropped: 0 }
 
-  /** Whether others' letters are passed on. */
+  /** Whether letters between others are passed on. */
   forwards = true
 
   readonly #options: ForwarderOptions
   readonly #limits: ForwardLimits
   readonly #now: () => number
   readonly #residents = new Map<string, Resident>()
-  /** The neighbour on the way to a key. */
+  /** The neighbour on the way to each key. */
   readonly #ways = new Recent<string>({ max: MAX_REMEMBERED, ttl: WAY_TTL_MS })
-  /** From whom letters came: their receipts go there. */
+  /** The neighbour that each letter came from, by its id. Its receipt goes back there. */
   readonly #back = new Recent<string>({ max: MAX_REMEMBERED, ttl: BACK_TTL_MS })
-  /** Which way a letter of ours went last. */
+  /** The neighbour that each letter of ours was given to last, by its id. */
   readonly #last = new Recent<string>({ max: MAX_REMEMBERED, ttl: BACK_TTL_MS })
   readonly #passing = new Recent<true>({ max: MAX_REMEMBERED, ttl: CIRCLE_MS })
-  /** Who asked what. */
+  /** The neighbour that asked each question. */
   readonly #asked = new Recent<string>({ max: MAX_REMEMBERED, ttl: WAY_TTL_MS })
   readonly #seeking = new Map<string, Search>()
-  /** Letters that a neighbour was given and has not answered. */
+  /** Called when a neighbour says whether a letter that it was given was taken. */
   readonly #given = new Map<string, (isTaken: boolean) => void>()
   readonly #senders: RateLimiter
   readonly #bytes: RateLimiter
@@ -130,7 +130,7 @@ export class Forwarder {
     this.#seeks = new RateLimiter({ rate: seekRate, burst: seekRate * BURST })
   }
 
-  /** Takes letters to a key, in hex, until the returned function is called. */
+  /** Delivers letters for a key, in hex, to a resident, until the returned function is called. */
   attach(key: string, resident: Resident): () => void {
     this.#residents.set(key, resident)
     return () => {
@@ -139,14 +139,14 @@ export class Forwarder {
   }
 
   /**
-   * Sends a letter of ours by others. Resolves when the receiver has it on disk, as far as the neighbours say; its
-   * receipt comes to whoever is attached for its writer.
+   * Sends a letter of ours by way of others. Resolves when the receiver has it on disk, by the word of the neighbours.
+   * The receipt comes to the resident of its writer.
    *
    * @throws LINK_LOST if there is no way
    */
   async send(bytes: Buffer, hops = HOPS): Promise<void> {
     const { id, to } = decodeLetter(bytes)
-    // What went there before and was not answered tries another way.
+    // If the letter was given to a neighbour before and no receipt came, another way is tried.
     const last = this.#last.get(id)
     if (last && this.#ways.get(to) === last) this.#ways.delete(to)
     this.stats.sent++
@@ -159,16 +159,16 @@ export class Forwarder {
     throw SeaportError.LINK_LOST(`no member in reach knows a way to ${to}`)
   }
 
-  /** Whether somebody was heard of in the last minute who leads to a key. */
+  /** Whether a way to a key was heard of in the last minute. */
   knowsWayTo(to: string): boolean {
     const way = this.#ways.get(to)
     return way !== undefined && this.#neighbour(way) !== null
   }
 
   /**
-   * Takes a frame of a neighbour. What is wrong with it is counted, and answered by nothing.
+   * Takes a frame of a neighbour. Refused frames are counted and not answered.
    *
-   * @throws BAD_MESSAGE for what is no frame
+   * @throws BAD_MESSAGE for a malformed frame
    */
   receive(from: Neighbour, bytes: Buffer) {
     const frame = decodeMemberFrame(bytes)
@@ -188,7 +188,7 @@ export class Forwarder {
     }
   }
 
-  /** Gives a letter to one neighbour after the other, until one says that it was taken; returns which. */
+  /** Gives a letter to one neighbour after the other until one says that it was taken. Returns that one. */
   async #bring(
     { id, to, bytes, hops }: { id: string; to: string; bytes: Buffer; hops: number },
     { except, later }: { except?: string | undefined; later?: string | undefined } = {}
@@ -227,7 +227,7 @@ export class Forwarder {
     })
   }
 
-  /** Asks the neighbours for a way to a key. The first one that knows one is it. */
+  /** Asks the neighbours for a way to a key. The first answer counts. */
   #seek(
     to: string,
     hops: number,
@@ -249,7 +249,7 @@ export class Forwarder {
     })
   }
 
-  /** Asks all neighbours but one. Tells whether there are any. */
+  /** Sends a question to all neighbours but one. Returns whether there are any. */
   #ask(frame: MemberFrame, except: string | undefined): boolean {
     let isAsked = false
     for (const neighbour of this.#options.neighbours()) {
@@ -270,7 +270,7 @@ export class Forwarder {
     }
   }
 
-  /** How far a key is, if that is known at once. */
+  /** The distance to a key; null if it is not known without asking. */
   #distanceOf(to: string, except: string): number | null {
     if (this.#residents.has(to)) return 0
     const holder = this.#options.holderOf(to)
@@ -281,7 +281,7 @@ export class Forwarder {
   #onhere(from: Neighbour, { question, to, distance }: MemberFrame & { type: 'here' }) {
     const seeking = this.#seeking.get(question)
     const asker = this.#asked.get(question)
-    // What nobody asked for is no way.
+    // An answer to a question that nobody asked is ignored.
     if (asker === undefined || distance >= MAX_HOPS || (seeking && seeking.to !== to)) return
     if (seeking?.not === from.key) return
     if (this.#ways.get(to) === undefined) this.#ways.set(to, from.key)
@@ -296,7 +296,7 @@ export class Forwarder {
   /** Never rejects. */
   async #onletter(from: Neighbour, bytes: Buffer, hops: number) {
     try {
-      // Of the neighbour first: a forged name spends nothing of who has it.
+      // The neighbour's limit comes first: a letter with a forged writer must not use up the limit of the real one.
       if (this.#letters.spend(from.key) > 0) return void this.stats.limited++
       const letter = decodeLetter(bytes)
       const resident = this.#residents.get(letter.to)
@@ -309,7 +309,7 @@ export class Forwarder {
     }
   }
 
-  /** @throws what is wrong with the letter */
+  /** @throws an error if the letter is refused */
   async #deliver(
     from: Neighbour,
     { take }: Resident,
@@ -348,7 +348,7 @@ export class Forwarder {
     return way !== null
   }
 
-  /** Who brings a letter that its writer has signed leads back to that one. */
+  /** Remembers a neighbour that brought a letter as a way to its writer, who has signed it. */
   #learn(sender: string, from: Neighbour) {
     if (this.#ways.get(sender) === undefined) this.#ways.set(sender, from.key)
   }

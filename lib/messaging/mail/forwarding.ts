@@ -8,7 +8,7 @@ type Peer = NonNullable<ReturnType<Replica['peering']['peers']['get']>>
 const forwarders = new WeakMap<Replica, Forwarder>()
 
 /**
- * What passes letters on over a member's connections: one for each replica, whoever asks.
+ * The forwarder of a replica. All who ask for one replica share it.
  *
  * @param forwards false if it is not to pass on others' letters
  */

@@ -22,21 +22,21 @@ import type { Prekeys } from './prekeys.js'
 import { decodeReceipt, encodeReceipt, type Receipt, signReceipt } from './receipt.js'
 import type { SeenIds } from './seen-ids.js'
 
-/** A letter as its receiver reads it. */
+/** A letter as it is given to its receiver. */
 export interface MailMessage {
   /** Hex. */
   id: string
   /** Who wrote it, hex. */
   from: string
-  /** What its writer called it; '' if it was not called anything. */
+  /** The type that its writer gave it; '' if none. */
   type: string
   body: unknown
   sentAt: Date
-  /** Whether it was written to a role, and this instance has it. */
+  /** Whether it was written to a role, of which this instance got it. */
   toRole: boolean
 }
 
-/** A letter of hyperseaport's own, which no user reads. */
+/** A letter of one of hyperseaport's own types, which no user reads. */
 export interface OwnLetter {
   id: string
   from: string
@@ -62,19 +62,22 @@ export interface InboxOptions {
   box: LetterBox<InboxSlip>
   seen: SeenIds
   prekeys: Pick<Prekeys, 'all'>
-  /** Why somebody may not write to us, or null. */
+  /** The code with which somebody's letters are refused; null if they may write. */
   denialOf: (from: string) => SeaportErrorCode | null
-  /** Hands a letter over, and resolves once it was handled. Null as long as nobody takes letters. */
+  /** The function that handles a letter; null as long as there is none. */
   handler: () => ((message: MailMessage) => Promise<unknown>) | null
-  /** A receipt for a letter of ours, which came as a letter. Its signature is not checked yet. */
+  /** Called with a receipt that came as a letter, for a letter of ours. Its signature is not checked yet. */
   onreceipt?: (receipt: Receipt) => void
-  /** Tells a writer of a receipt by a letter, as nobody else does. */
+  /** Sends a receipt to its writer as a letter, because no other way leads back. */
   tellByLetter?: (receipt: Receipt, expiresAt: number) => void
-  /** Who takes letters of hyperseaport's own, by what they are called; null if nobody does. */
+  /** The handler of one of hyperseaport's own types of letters; null if there is none. */
   ownHandler?: (type: string) => ((letter: OwnLetter) => void) | null
   onnotice: (notice: SeaportError) => void
   now: () => number
-  /** When a letter whose handler threw is handed over again, in ms; so often and once more. */
+  /**
+   * Waits before a letter whose handler threw is handed over again, in ms. It is handed over once more than there are
+   * waits.
+   */
   retries?: readonly number[] | undefined
 }
 
@@ -82,8 +85,9 @@ const MAX_WAITING = 8
 const RETRIES_MS = [1000, 5000, 20_000, 60_000]
 
 /**
- * Letters to one key. Each is on disk before anybody is told that it was taken, and is handed over until its handler
- * is done, five times at most; one after the other of each writer. One that comes again is answered as before.
+ * Letters to one key. Each is on disk before anybody is told that it was taken. It is given to the handler until that
+ * succeeds, five times by default, and the letters of one writer are handled one after the other. A letter that comes
+ * again is answered as before.
  */
 export class Inbox {
   readonly stats = { taken: 0, repeated: 0, refused: 0, handled: 0, failed: 0, dropped: 0 }
@@ -91,12 +95,12 @@ export class Inbox {
   readonly #options: InboxOptions
   readonly #key: string
   readonly #retries: readonly number[]
-  /** Letters that are being judged. */
+  /** Letters that are being checked and written. */
   readonly #taking = new Map<string, Promise<Receipt | null>>()
-  /** Who waits for the receipt of which letter. */
+  /** Who waits for the receipt of each letter. */
   readonly #waiting = new Map<string, Set<TellReceipt>>()
   readonly #queue = new KeyedQueue()
-  /** Letters that are being handed over, or wait for that. */
+  /** Letters that the handler has, or that wait for it. */
   readonly #handing = new Set<string>()
   readonly #timers = new Set<NodeJS.Timeout>()
   #isClosed = false
@@ -108,10 +112,10 @@ export class Inbox {
   }
 
   /**
-   * Takes a letter, as somebody brought it.
+   * Takes a letter that somebody has brought.
    *
-   * @param isToldWriter whether its writer hears of a receipt that is returned
-   * @returns its receipt; null if it is on disk and was not handled yet
+   * @param isToldWriter whether the returned receipt reaches the letter's writer
+   * @returns its receipt; null if it is on disk and not handled yet
    * @throws BAD_MESSAGE, BAD_SIGNATURE, BAD_DATE
    */
   receive(bytes: Buffer, onreceipt: TellReceipt, isToldWriter = true): Promise<Receipt | null> {
@@ -128,20 +132,21 @@ export class Inbox {
       this.#take(letter, isToldWriter).finally(() => this.#taking.delete(id))
     this.#taking.set(id, taking)
     return taking.then((receipt) => {
-      // It may have been handled while it was written.
+      // The handler may have been done with it while it was written.
       if (receipt || !this.#options.box.has(id)) return receipt ?? this.#receiptOf(id)
       this.#wait(id, onreceipt)
       return null
     })
   }
 
-  /** Hands over what waits: there is somebody who takes it. */
+  /** Hands over the letters that wait. Call it when there is a handler. */
   wake() {
     for (const [id] of this.#options.box.list()) this.#handOver(id)
   }
 
   /**
-   * What waits, in the order in which it came. A letter counts as read when the next one is asked for.
+   * Yields the letters that wait, in the order in which they came. A letter counts as read when the next one is asked
+   * for.
    */
   async *read(): AsyncGenerator<MailMessage, void, undefined> {
     for (const [id, slip] of this.#options.box.list()) {
@@ -161,7 +166,10 @@ export class Inbox {
     await this.#queue.idle()
   }
 
-  /** Those who came last are told: whoever repeats a letter has given up on its earlier streams. */
+  /**
+   * Remembers who waits for a receipt. Only the latest few are kept, because a writer that repeats a letter has given
+   * up its earlier streams.
+   */
   #wait(id: string, onreceipt: TellReceipt) {
     const waiting = this.#waiting.get(id) ?? new Set()
     this.#waiting.set(id, waiting.add(onreceipt))
@@ -221,7 +229,7 @@ export class Inbox {
     return receipt
   }
 
-  /** It is handled once: its id is on disk before that, whatever becomes of it then. */
+  /** Handles a letter of hyperseaport's own, at most once: its id is on disk before the handler is called. */
   async #takeOwn(letter: Letter, { type, body }: Content): Promise<Receipt> {
     const { seen, ownHandler } = this.#options
     const { id, from, expiresAt } = letter
@@ -235,7 +243,7 @@ export class Inbox {
     return receipt
   }
 
-  /** @throws BAD_MESSAGE for what cannot be read once it is open */
+  /** @throws BAD_MESSAGE if the content cannot be decoded */
   #open(letter: Letter, keys: BoxKeyPair[]): Content | null {
     try {
       const content = openLetter(letter, keys)
@@ -247,7 +255,7 @@ export class Inbox {
     }
   }
 
-  /** Not remembered: a refusal costs the receiver no disk. */
+  /** Signs a refusal. It is not remembered, so that refused letters cost no disk. */
   #refuse({ id, from }: Letter, code: SeaportErrorCode): Receipt {
     this.stats.refused++
     return this.#sign(id, from, 'refused', code)
@@ -308,7 +316,7 @@ export class Inbox {
     this.#timers.add(timer)
   }
 
-  /** Gives its receipt, if it has none, and takes it out of the box unless it was refused. */
+  /** Signs the receipt of a letter that has none yet, and removes the letter from the box unless it was refused. */
   async #answer(id: string, slip: InboxSlip, status: Receipt['status'], code: string) {
     const { box, seen } = this.#options
     const receipt = slip.isAnswered ? null : this.#sign(id, slip.from, status, code)

@@ -1,4 +1,4 @@
-/** What is known in memory of a letter that is kept for somebody who is away. */
+/** What is held in memory of a letter that is kept for somebody who is away. */
 export interface Kept {
   /** Hex, as the keys. */
   id: string
@@ -6,7 +6,7 @@ export interface Kept {
   to: string
   sentAt: number
   expiresAt: number
-  /** What it takes on disk. */
+  /** Its size on disk. */
   bytes: number
 }
 
@@ -16,7 +16,7 @@ interface Share {
   bytes: number
 }
 
-/** Letters that are kept, with what each writer and each receiver has of them. */
+/** The index of kept letters, with how much each writer and each receiver has. */
 export class KeptLetters {
   readonly #letters = new Map<string, Kept>()
   readonly #senders = new Map<string, Share>()
@@ -57,12 +57,12 @@ export class KeptLetters {
     discount(this.#receivers, letter.to, letter)
   }
 
-  /** How much one writer has here. */
+  /** How much of one writer is kept here. */
   of(from: string): { letters: number; bytes: number } {
     return sum(this.#senders.get(from))
   }
 
-  /** How much is here for one receiver. */
+  /** How much is kept here for one receiver. */
   countTo(to: string): { letters: number; bytes: number } {
     return sum(this.#receivers.get(to))
   }
@@ -74,10 +74,10 @@ export class KeptLetters {
   }
 
   /**
-   * The last letter of whoever has most here, so that it makes room for one of somebody who has less.
+   * The last letter of the writer that has most here. It makes room for a letter of a writer that has less.
    *
-   * @param to only of what is for this key
-   * @returns null if nobody has more than that writer would have
+   * @param to count only letters for the same receiver
+   * @returns null if no writer has more than that of the new letter would have
    */
   lastOfLargest({ from, to, bytes }: Kept, { ofReceiver }: { ofReceiver: boolean }): Kept | null {
     const shares = ofReceiver ? this.#sendersTo(to) : this.#senders

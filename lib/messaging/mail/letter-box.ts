@@ -4,7 +4,7 @@ import type { Change, MailStore } from './mail-store.js'
 /** What a box may hold. */
 export interface BoxLimits {
   maxLetters: number
-  /** Of their bodies and what is kept beside them, in bytes. */
+  /** The size of their bodies and of what is kept beside them, in bytes. */
   maxBytes: number
 }
 
@@ -14,11 +14,11 @@ export interface Slip {
   order: number
 }
 
-/** Where the 10 000 letters or 256 MiB end that a box may hold. */
+/** The default limits of a box. */
 export const BOX_LIMITS: BoxLimits = { maxLetters: 10_000, maxBytes: 256 * 1024 * 1024 }
 const KINDS: readonly Body['kind'][] = ['none', 'json', 'bytes']
 
-/** Letters on disk, with what is needed to find them in memory. */
+/** Letters on disk. Their slips are held in memory, and their bodies are not. */
 export class LetterBox<S extends Slip> {
   readonly #store: MailStore
   readonly #table: 'outbox' | 'inbox'
@@ -50,7 +50,7 @@ export class LetterBox<S extends Slip> {
     }
   }
 
-  /** The place of what comes next, after all that is there. */
+  /** The order of the next letter, after all that are there. */
   nextOrder(now: number): number {
     this.#lastOrder = Math.max(now, this.#lastOrder + 1)
     return this.#lastOrder
@@ -64,12 +64,12 @@ export class LetterBox<S extends Slip> {
     return this.#slips.get(id)?.slip ?? null
   }
 
-  /** In the order in which they came. */
+  /** All slips, in the order in which the letters came. */
   list(): [id: string, slip: S][] {
     return [...this.#slips].map(([id, { slip }]) => [id, slip])
   }
 
-  /** Whether so many bytes more fit. */
+  /** Whether there is room for one more letter of this many bytes. */
   hasRoom(bytes: number): boolean {
     const { maxLetters, maxBytes } = this.#limits
     return this.#slips.size < maxLetters && this.#bytes + bytes <= maxBytes
@@ -79,7 +79,7 @@ export class LetterBox<S extends Slip> {
   async put(id: string, slip: S, body: Body, others: readonly Change[] = []) {
     const value = encode(slip, body)
     this.#forget(id)
-    // Counted before it is written, so that those who come meanwhile find the room taken.
+    // It is counted before it is written, so that letters that come meanwhile find the room taken.
     this.#slips.set(id, { slip, bytes: value.byteLength })
     this.#bytes += value.byteLength
     try {
@@ -93,7 +93,7 @@ export class LetterBox<S extends Slip> {
   /** Changes what is kept beside a letter's body. */
   async change(id: string, slip: S, others: readonly Change[] = []) {
     const body = await this.body(id)
-    // It may have been taken out meanwhile.
+    // The letter may have been removed meanwhile.
     if (body && this.has(id)) await this.put(id, slip, body, others)
   }
 

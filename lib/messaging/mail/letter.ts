@@ -5,14 +5,14 @@ import { type BoxKeyPair, SEAL_BYTES, seal, unseal } from '../../core/sealed-box
 import { type Body, encodeBody } from '../body.js'
 import { isName } from '../names.js'
 
-/** A letter as it travels: everybody who passes it on can check who wrote it, and only its receiver can read it. */
+/** A letter as it travels. Everybody who passes it on can check who wrote it, and only its receiver can read it. */
 export interface Letter {
   /** 32 random bytes, hex; the same however often it is sent. */
   id: string
-  /** The keys of who wrote it and who is to have it, hex. */
+  /** The keys of its writer and its receiver, hex. */
   from: string
   to: string
-  /** When it was written and until when it is of use, in ms since 1970. */
+  /** When it was written and when it expires, in ms since 1970. */
   sentAt: number
   expiresAt: number
   flags: number
@@ -21,7 +21,7 @@ export interface Letter {
   signature: Buffer
 }
 
-/** What only the receiver reads. */
+/** The content, which only the receiver can read. */
 export interface Content {
   type: string
   body: Body
@@ -29,11 +29,11 @@ export interface Content {
 
 export interface LetterTerms extends Content, Pick<Letter, 'id' | 'to' | 'sentAt' | 'expiresAt'> {
   registry: Buffer
-  /** Of who writes it. */
+  /** The writer's key pair. */
   keyPair: KeyPair
-  /** What it is sealed to (X25519): a prekey of the receiver, or what its own key stands for. */
+  /** The X25519 key to seal it to: a prekey of the receiver, or the one that is derived from its own key. */
   sealTo: Buffer
-  /** Whether it was written to a role, and this receiver has it as one instance. */
+  /** Whether it was written to a role, and goes to this receiver as an instance of it. */
   isToRole?: boolean | undefined
   /** Whether its body is a receipt for a letter that went the other way. */
   isReceipt?: boolean | undefined
@@ -45,7 +45,7 @@ export const MAX_LETTER_BODY_BYTES = 60 * 1024
 const MAX_PADDED_BYTES = 64 * 1024
 const MIN_PADDED_BYTES = 256
 export const MAX_TTL_MS = 30 * 24 * 60 * 60 * 1000
-/** Clocks may differ by so much. */
+/** How much clocks may differ, in ms. */
 export const CLOCK_MS = 5 * 60 * 1000
 const TO_ROLE = 1
 const IS_RECEIPT = 2
@@ -76,7 +76,7 @@ export function writeLetter({
   return { ...unsigned, signature: crypto.sign(signedHash(registry, unsigned), keyPair.secretKey) }
 }
 
-/** Whether who is named as its writer signed it, for this registry. Takes about 50 µs. */
+/** Whether its named writer has signed it, for this registry. This takes about 50 µs. */
 export function isLetterSigned(registry: Buffer, letter: Letter): boolean {
   const { from, signature } = letter
   return crypto.verify(signedHash(registry, letter), signature, Buffer.from(from, 'hex'))
@@ -93,7 +93,7 @@ export function isReceiptLetter({ flags }: Letter): boolean {
 }
 
 /**
- * Refuses what is dated so that ids would have to be remembered for too long.
+ * Checks the dates of a letter. Its id is remembered until it expires, so that must not be too far ahead.
  *
  * @throws BAD_DATE
  */
@@ -106,15 +106,16 @@ export function checkLetterDates({ sentAt, expiresAt }: Letter, now: number) {
   }
 }
 
-/** Whether it is of use no more, on whatever clock. */
+/** Whether it has expired by any clock that is not wrong by more than `CLOCK_MS`. */
 export function isLetterExpired({ expiresAt }: Pick<Letter, 'expiresAt'>, now: number): boolean {
   return now > expiresAt + CLOCK_MS
 }
 
 /**
- * Opens a letter whose signature was verified. Null if none of the keys does.
+ * Opens a letter whose signature was verified. Returns null if none of the keys opens it.
  *
- * @throws BAD_MESSAGE if its inside is not what its outside says: somebody signed another's sealed words
+ * @throws BAD_MESSAGE if the content names another letter, writer or receiver than the outside. Somebody has then
+ *   signed what another had sealed
  */
 export function openLetter(letter: Letter, keys: Iterable<BoxKeyPair>): Content | null {
   for (const key of keys) {
@@ -125,7 +126,7 @@ export function openLetter(letter: Letter, keys: Iterable<BoxKeyPair>): Content 
 }
 
 /**
- * Makes a letter's body of what somebody sends.
+ * Encodes the body of a letter.
  *
  * @throws TOO_LARGE, USAGE
  */
@@ -181,7 +182,7 @@ export function decodeLetter(bytes: Buffer): Letter {
   }
 }
 
-/** Whether bytes that may be a letter name a key as its writer. */
+/** Whether the bytes of a letter, not checked yet, name a key as its writer. */
 export function isLetterOf(bytes: Buffer, key: Buffer): boolean {
   return bytes.subarray(34, 66).equals(key)
 }
@@ -226,7 +227,9 @@ function decodeContent(bytes: Buffer, { id, from, to }: Letter): Content {
   return { type, body: { kind, bytes: Buffer.from(body) } }
 }
 
-/** Says how long it is, and becomes 256 bytes long, or twice that, and so on: its length says little to others. */
+/**
+ * Pads content to 256 bytes times a power of two, after its length, so that the size of a letter tells others little.
+ */
 function pad(content: Buffer): Buffer {
   let length = MIN_PADDED_BYTES
   while (length < content.byteLength + 4) length *= 2

@@ -18,11 +18,11 @@ import type { Outbox } from './outbox.js'
 export interface IncomingCall extends LetterCall {
   /** Who wrote it, hex. */
   from: string
-  /** How long it is of use, in ms. */
+  /** How long the caller still waits, in ms. */
   timeLeft: number
 }
 
-/** Told of the end of a command once, by one of these. */
+/** Receives the outcome of a command: one of these is called, once. */
 export interface CallReplies {
   answer(body: Body): void
   fail(error: SeaportError): void
@@ -33,7 +33,7 @@ export type OnCall = (call: IncomingCall, replies: CallReplies) => void
 
 export interface MailCallsOptions {
   outbox: () => Pick<Outbox, 'sendOwn' | 'recall'>
-  /** Who executes what comes; null if nobody does. */
+  /** The function that executes commands that come; null if there is none. */
   oncall: () => OnCall | null
   onnotice: (notice: SeaportError) => void
   now: () => number
@@ -45,13 +45,13 @@ interface Pending {
   reject: (error: SeaportError) => void
 }
 
-/** Answers are of use for so long at least, in ms: clocks differ. */
+/** Letters with answers expire after this time at the earliest, in ms, because clocks differ. */
 const MIN_ANSWER_TTL_MS = 10_000
 
-/** Commands that go as letters, where no link can be made, and their answers. */
+/** Sends commands as letters where no link can be made, and executes those that come as letters. */
 export class MailCalls {
   readonly #options: MailCallsOptions
-  /** Commands whose answer has not come, by the id of their letter. */
+  /** Commands that wait for their answer, by the id of their letter. */
   readonly #pending = new Map<string, Pending>()
 
   constructor(options: MailCallsOptions) {
@@ -61,7 +61,7 @@ export class MailCalls {
   /**
    * Sends a command to one key, and resolves with its answer.
    *
-   * @throws what became of it; `executed` of it says whether it may have been executed
+   * @throws the error that it ended with; its `executed` says whether it may have been executed
    */
   async call(to: string, outgoing: Outgoing, signal: AbortSignal): Promise<Body> {
     const outbox = this.#options.outbox()
@@ -74,7 +74,8 @@ export class MailCalls {
       return await new Promise<Body>((resolve, reject) => {
         this.#pending.set(letter.id, { to, resolve, reject })
         letter.delivered.catch((error: SeaportError) => {
-          // A refusal is signed before anything is executed; what was not heard of may have been.
+          // A receiver refuses a letter before it executes anything. If the letter ended in any other way, the command
+          // may have been executed.
           reject(error.of(letter.status === 'refused' ? 'no' : 'perhaps'))
         })
         const onabort = () => reject((signal.reason as SeaportError).of('perhaps'))
@@ -87,7 +88,7 @@ export class MailCalls {
     }
   }
 
-  /** Who takes letters of hyperseaport's own; null if nobody does. What is returned never throws. */
+  /** The handler of one of hyperseaport's own types of letters; null if there is none. It never throws. */
   handlerOf(type: string): ((letter: OwnLetter) => void) | null {
     if (type === ANSWER_LETTER) return (letter) => this.#onanswer(letter)
     const oncall = type === CALL_LETTER ? this.#options.oncall() : null
@@ -135,7 +136,7 @@ export class MailCalls {
   }
 }
 
-/** @throws what it throws, which was not executed */
+/** @throws what `act` throws, marked as not executed */
 function unsent<T>(act: () => T): T {
   try {
     return act()

@@ -3,32 +3,32 @@ import type { SinkSource } from '../../link/sink.js'
 import { MAX_LETTER_BYTES } from './letter.js'
 
 /**
- * What streams of mail and of mailboxes carry. A frame is its length (4 bytes, little-endian, of what follows), its type
- * (1 byte), and its content. Frames of other types are passed by.
+ * The types of the frames on streams of mail and of mailboxes. A frame is its length (4 bytes, little-endian, of what
+ * follows), its type (1 byte), and its content. Frames of other types are ignored.
  */
 export const FRAME = {
   /** A letter. */
   letter: 1,
-  /** Nothing: a letter is on the receiver's disk. */
+  /** No content. The letter is on the receiver's disk. */
   taken: 2,
-  /** What became of a letter, signed. */
+  /** A signed receipt. */
   receipt: 3,
-  /** Nothing: all letters to us, please. */
+  /** No content. Asks for all letters to the asker. */
   fetch: 4,
   /** The id of a letter that its writer takes back. */
   recall: 5,
-  /** Nothing: that was all. */
+  /** No content. Nothing more follows. */
   done: 6,
   /** Ids of letters that another mailbox keeps. */
   has: 7,
-  /** Those of them that are kept here, too. */
+  /** Those of these ids that the answering mailbox keeps as well. */
   had: 8
 } as const
 
 const HEAD_BYTES = 5
 const MAX_FRAME_BYTES = MAX_LETTER_BYTES + 1
 
-/** A frame, as it is sent. */
+/** Encodes a frame. */
 export function frame(type: number, body: Buffer = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(HEAD_BYTES)
   head.writeUInt32LE(body.byteLength + 1, 0)
@@ -37,12 +37,12 @@ export function frame(type: number, body: Buffer = Buffer.alloc(0)): Buffer {
 }
 
 interface Reader {
-  /** What it throws cuts the stream. */
+  /** Takes a frame. What it throws cuts the stream. */
   onframe: (type: number, body: Buffer) => void
   onclose: (reason: SeaportError | null) => void
 }
 
-/** Puts frames together, and holds no more than one. */
+/** Reads frames of a stream, and holds no more than one. */
 export function readFrames(stream: SinkSource, { onframe, onclose }: Reader) {
   let waiting: Buffer = Buffer.alloc(0)
   const read = (bytes: Buffer) => {
@@ -75,9 +75,9 @@ export function readFrames(stream: SinkSource, { onframe, onclose }: Reader) {
   stream.resume()
 }
 
-/** What the asking side does with the frames that come. */
+/** How the asking side handles the frames that come. */
 interface Exchange<T> {
-  /** How long the other side may say nothing, in ms. */
+  /** How long the other side may be silent, in ms. */
   timeout: number
   /**
    * Takes a frame. What it throws cuts the stream.

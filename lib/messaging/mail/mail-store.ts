@@ -2,7 +2,7 @@ import { SeaportError } from '../../core/errors.js'
 import { type Rocks, rocksIn } from '../../core/rocks.js'
 import { makeFolder } from '../../registry/log/storage.js'
 
-/** What a store keeps apart. */
+/** The tables of a store. */
 export type Table =
   | 'outbox'
   | 'inbox'
@@ -31,7 +31,9 @@ const PREFIXES: Record<Table, number> = {
   kept: 7,
   keptIndex: 8
 }
-/** RocksDB has no codes. Reworded, it is any failure to open. */
+/**
+ * RocksDB gives no error codes, so its text is searched. If that was reworded, the failure counts as STORAGE_FAILED.
+ */
 const LOCKED = /lock/i
 
 /**
@@ -84,18 +86,18 @@ export class MailStore {
   }
 
   /**
-   * Writes all of it, or nothing, and after what was given before.
+   * Writes all of these changes or none, after those of earlier calls.
    *
    * @throws CLOSED, STORAGE_FAILED
    */
   apply(changes: readonly Change[]): Promise<void> {
-    // One after the other: there may be more than fit on the stack.
+    // They are pushed one by one, because more of them than fit on the stack could not be spread as arguments.
     for (const change of changes) this.#waiting.push(change)
     this.#next ??= this.#flushing.then(() => this.#flush())
     return this.#next
   }
 
-  /** What came while something else was being written leaves together. */
+  /** Writes what waits. Changes that come meanwhile are written together afterwards. */
   #flush(): Promise<void> {
     const changes = this.#waiting.splice(0)
     this.#next = null
@@ -120,7 +122,7 @@ export class MailStore {
   }
 
   /**
-   * All of a table, in the order of its keys.
+   * All entries of a table, in the order of their keys.
    *
    * @param below keys from this one on are left out
    * @throws CLOSED, STORAGE_FAILED
@@ -134,7 +136,7 @@ export class MailStore {
     }
   }
 
-  /** Gives back to the disk what was removed from a table. */
+  /** Frees the disk space of what was removed from a table. */
   async compact(table: Table) {
     const prefix = PREFIXES[table]
     await this.#try((rocks) => rocks.compactRange(Buffer.from([prefix]), Buffer.from([prefix + 1])))

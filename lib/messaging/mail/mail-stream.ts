@@ -17,21 +17,21 @@ const TAKEN_TIMEOUT_MS = 5000
 const RECEIPT_TIMEOUT_MS = 60_000
 
 /**
- * Tells whoever brought a letter of its receipt. Returns false if its writer will not hear of it by that.
+ * Gives the receipt of a letter to whoever brought it. Returns false if it will not reach the letter's writer that way.
  */
 export type TellReceipt = (receipt: Receipt) => boolean
 
 /**
- * What judges a letter that came.
+ * Takes a letter that came.
  *
  * @param onreceipt told of the receipt, if there is none yet
  * @returns the receipt, or null if the letter is on disk and has none yet
- * @throws SeaportError for what is no letter to us
+ * @throws SeaportError if it is not a valid letter to us
  */
 export type TakeLetter = (letter: Buffer, onreceipt: TellReceipt) => Promise<Receipt | null>
 
 export interface SendLetterOptions {
-  /** Told of a receipt that comes later than `taken`. */
+  /** Called with a receipt that comes after `taken`. */
   onreceipt: (receipt: Receipt) => void
   takenTimeout?: number
 }

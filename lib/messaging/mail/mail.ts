@@ -20,17 +20,20 @@ import type { Receiver } from './outbox-slip.js'
 import type { LetterReceipt, SentLetter } from './sent-letter.js'
 
 export interface MailEvents {
-  /** A letter. It counts as handled when what the listener returns resolves, and comes again if that rejects. */
+  /**
+   * A letter has come. It counts as handled when the promise that the listener returns resolves, and is handed over
+   * again if it rejects.
+   */
   message: [message: MailMessage]
-  /** What became of a letter that was sent, in this run or an earlier one. */
+  /** The status of a letter that was sent, in this run or an earlier one. */
   receipt: [receipt: LetterReceipt]
 }
 
-/** Somebody who takes letters, as `peers` shows it. */
+/** A peer, as `peers` lists it. */
 export interface MailPeer {
   /** Hex. */
   key: string
-  /** As it calls itself; '' if it does not. */
+  /** The name that it gave itself; '' if none. */
   name: string
   /** Whether a registrar holds its lease. */
   live: boolean
@@ -38,8 +41,8 @@ export interface MailPeer {
 
 const NAME_TAG = 'name='
 /**
- * Letters of one key: what it writes is on disk until its receiver has signed that it came, and what it is written is
- * on disk until it was read.
+ * The letters of one key. Those that it writes are on disk until the receiver has signed for them, and those that it
+ * gets are on disk until they were read.
  */
 export class Mail extends EventEmitter<MailEvents> {
   readonly #parts: MailParts
@@ -57,12 +60,12 @@ export class Mail extends EventEmitter<MailEvents> {
     super()
     this.#parts = parts
     this.#accepted = checkMail(parts)
-    // From the beginning, whether or not mail is wanted: letters of others pass here.
+    // Letters between others are passed on from the beginning, whether or not this key uses mail.
     forwarderOf(parts.participant.replica, parts.forward)
     this.handBy(this as EventEmitter)
   }
 
-  /** The same, which is opened as soon as it can be: somebody has it in hand. */
+  /** Marks mail as used, so that it is opened as soon as possible, and returns it. */
   wanted(): this {
     if (this.#isWanted) return this
     this.#isWanted = true
@@ -70,13 +73,13 @@ export class Mail extends EventEmitter<MailEvents> {
     return this
   }
 
-  /** What letters to us are sealed to, for our record; undefined as long as there is no mail. */
+  /** The prekey for our record, which letters to us are sealed to; undefined as long as mail is not open. */
   get prekey(): string | undefined {
     return this.#opened?.prekeys.current
   }
 
   /**
-   * Writes a letter to a key, or to one instance of a role. Resolves when it is safe on this disk.
+   * Writes a letter to a key, or to one instance of a role. Resolves when it is on this disk.
    *
    * @param to a key, or `role@range`
    * @param body JSON or bytes, up to 60 KiB
@@ -92,7 +95,7 @@ export class Mail extends EventEmitter<MailEvents> {
    * Sends a command to one key by letter, and resolves with its answer.
    *
    * @internal
-   * @throws what became of it; `executed` of it says whether it may have been executed
+   * @throws the error that it ended with; its `executed` says whether it may have been executed
    */
   async call(to: string, outgoing: Outgoing, signal: AbortSignal): Promise<Body> {
     const { calls } = await this.#office()
@@ -100,7 +103,8 @@ export class Mail extends EventEmitter<MailEvents> {
   }
 
   /**
-   * What waits to be read, in the order in which it came. A letter counts as read when the next one is asked for.
+   * Yields the letters that wait, in the order in which they came. A letter counts as read when the next one is asked
+   * for.
    *
    * @throws CLOSED, STORAGE_FAILED
    */
@@ -109,18 +113,21 @@ export class Mail extends EventEmitter<MailEvents> {
     yield* inbox.read()
   }
 
-  /** Letters that were written and have no final receipt. */
+  /** Lists the letters that were written and have no final receipt. */
   async outbox() {
     return (await this.#office()).outbox.list()
   }
 
-  /** Takes back a letter that has no final receipt. It may have been read. Tells whether there was one. */
+  /**
+   * Takes back a letter that has no final receipt. It may have been read already. Resolves with whether there was such
+   * a letter.
+   */
   async recall(id: string): Promise<boolean> {
     return (await this.#office()).recall(id)
   }
 
   /**
-   * Takes no letters of a key any more, also after a restart.
+   * Refuses all letters of a key from now on, also after a restart.
    *
    * @throws BAD_KEY
    */
@@ -131,7 +138,7 @@ export class Mail extends EventEmitter<MailEvents> {
     blocked.add(hex)
   }
 
-  /** Takes its letters again. */
+  /** Takes letters of a blocked key again. */
   async unblock(key: Buffer | string) {
     const hex = toHex(parseKey(key))
     const { store, blocked } = await this.#office()
@@ -139,7 +146,7 @@ export class Mail extends EventEmitter<MailEvents> {
     blocked.delete(hex)
   }
 
-  /** All of the role `peer`, but for ourselves. */
+  /** All instances of the role `peer` except ourselves. */
   peers(): MailPeer[] {
     const { directory } = this.#parts.participant.replica
     const own = this.#keyPair && toHex(this.#keyPair.publicKey)
@@ -154,16 +161,16 @@ export class Mail extends EventEmitter<MailEvents> {
   }
 
   /**
-   * Links with a key, and tells on which path.
+   * Makes a link to a key, and resolves with its path.
    *
-   * @param address where it takes links by TCP, as `host:port`, if its record does not say so
+   * @param address a TCP address of it, as `host:port`, if its record has none
    * @throws LINK_LOST, CLOSED, BAD_KEY
    */
   async reach(key: Buffer | string, address?: string): Promise<PathView> {
     return (await this.#office()).reach(parseKey(key), address)
   }
 
-  /** Letters that wait, and what was counted. */
+  /** How many letters wait, and the counters. */
   getStats() {
     const { outbox, inbox, boxes, seen, mailbox } = this.#opened ?? {}
     return {
@@ -174,7 +181,7 @@ export class Mail extends EventEmitter<MailEvents> {
   }
 
   /**
-   * Opens what is on disk, if mail is wanted. For its service alone, as what follows.
+   * Opens what is on disk, if mail is used. This and the methods after it are for its service alone.
    *
    * @throws KEY_IN_USE, STORAGE_FAILED
    */
@@ -183,16 +190,16 @@ export class Mail extends EventEmitter<MailEvents> {
     if (this.#isWanted) await this.#office()
   }
 
-  /** Has another's listeners for `message` handle letters as well. */
+  /** Lets the listeners of another emitter for `message` handle letters as well. */
   handBy(source: EventEmitter) {
     this.#sources.push(source)
     source.on('newListener', (event) => {
-      // It is among the listeners soon.
+      // The event comes just before the listener is added.
       if (event === 'message') setImmediate(() => this.#opened?.inbox.wake())
     })
   }
 
-  /** Takes letters from now on, if mail is wanted. Tells whether it did not before. */
+  /** Takes letters from now on, if mail is used. Returns whether it did not before. */
   listen(listening: Listening): boolean {
     if (!this.#opened || this.#isListening) return false
     this.#isListening = true
@@ -203,7 +210,7 @@ export class Mail extends EventEmitter<MailEvents> {
     }
     listening.handle(MAIL, (stream, key) =>
       receiveLetter(stream, (letter, tell) => {
-        // Mailboxes bring what others wrote, and do not tell them.
+        // A mailbox brings letters that others wrote, and does not pass receipts on to them.
         const isWriter = isLetterOf(letter, key)
         return inbox.receive(letter, (receipt) => tell(receipt) && isWriter, isWriter)
       })
@@ -211,7 +218,7 @@ export class Mail extends EventEmitter<MailEvents> {
     return true
   }
 
-  /** Brings no more letters, while those that came are handled to their end. */
+  /** Stops sending letters. Those that came are still handled to their end. */
   async rest() {
     this.#isClosed = true
     const office = await this.#opening?.catch(() => null)
@@ -243,7 +250,7 @@ export class Mail extends EventEmitter<MailEvents> {
     await office.open()
     office.outbox.on('receipt', (receipt) => this.emit('receipt', receipt))
     this.#opened = office
-    // Its purpose is taken on once it can be kept.
+    // The service takes streams of mail only once letters can be stored.
     this.#parts.onwanted()
     return office
   }
@@ -271,7 +278,7 @@ export class Mail extends EventEmitter<MailEvents> {
   }
 }
 
-/** Who may write, where not all may. */
+/** The keys and roles that may write, if not all may. */
 interface Accepted {
   keys: ReadonlySet<string>
   patterns: readonly RolePattern[]

@@ -4,24 +4,24 @@ import type { Mailbox } from './mailbox.js'
 import { decodeReceipt, encodeReceipt, type Receipt } from './receipt.js'
 
 /*
- * What a mailbox is asked, one thing on each stream:
+ * The questions to a mailbox, one on each stream:
  *
  *     ── letter ──▶     ◀── receipt ──         keep this; it is kept, signed
  *     ── recall id ──▶  ◀── done ──            by its writer
  *     ── fetch ──▶      ◀── letter … done ──   by the receiver, who answers each letter with its receipt, or taken
  *     ── has ids ──▶    ◀── had ids ──         by another mailbox
  *
- * Who asks is the key that the link was made with.
+ * The asker is known by the key that the link was made with.
  */
 
 const ID_BYTES = 32
-/** As many ids as are asked for at once. */
+/** How many ids one question may have. */
 export const MAX_ASKED_IDS = 1000
 const TIMEOUT_MS = 10_000
-/** How long a mailbox may wait for the answer to a letter, in ms: there may be a handler at work. */
+/** How long a mailbox waits for the receiver's answer to a letter, in ms. A handler may be at work. */
 const GIVING_TIMEOUT_MS = 60_000
 
-/** Answers what somebody asks of a mailbox. Never throws: what is wrong cuts the stream. */
+/** Answers a question to a mailbox. Never throws: an error cuts the stream. */
 export function serveMailbox(stream: SinkSource, key: string, mailbox: Mailbox) {
   let isAsked = false
   let isOpen = true
@@ -69,7 +69,7 @@ export function serveMailbox(stream: SinkSource, key: string, mailbox: Mailbox) 
 }
 
 /**
- * Has a letter kept.
+ * Asks a mailbox to keep a letter.
  *
  * @returns the receipt, whose signature is not checked yet
  * @throws LINK_LOST, OPEN_TIMEOUT, and what the mailbox refuses it with
@@ -86,7 +86,7 @@ export function keepLetter(stream: SinkSource, letter: Buffer): Promise<Receipt>
 }
 
 /**
- * Takes a letter back.
+ * Takes a letter back from a mailbox.
  *
  * @throws LINK_LOST, OPEN_TIMEOUT
  */
@@ -119,7 +119,7 @@ export function askKept(stream: SinkSource, ids: readonly string[]): Promise<str
 }
 
 /**
- * Fetches what a mailbox keeps for us, one after the other.
+ * Fetches the letters that a mailbox keeps for us, one after the other.
  *
  * @param take resolves with the receipt of a letter, or null if there is none yet
  * @throws LINK_LOST, OPEN_TIMEOUT, and what the mailbox cut the stream with
@@ -154,7 +154,7 @@ function encodeIds(ids: readonly string[]): Buffer {
   return Buffer.from(ids.join(''), 'hex')
 }
 
-/** Those that are whole, and no more than may be asked for. */
+/** Reads ids. Incomplete ones, and those beyond the limit, are ignored. */
 function decodeIds(bytes: Buffer): string[] {
   const count = Math.min(Math.floor(bytes.byteLength / ID_BYTES), MAX_ASKED_IDS)
   return Array.from({ length: count }, (_, i) =>

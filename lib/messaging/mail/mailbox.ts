@@ -14,20 +14,20 @@ import { Recent } from './recent.js'
 
 export interface MailboxOptions {
   registry: Buffer
-  /** Signs that letters are kept. */
+  /** The key pair that signs that letters are kept. */
   keyPair: KeyPair
   store: MailStore
-  /** All that is kept, in bytes. */
+  /** The largest size of all letters together, in bytes. */
   maxBytes: number
   /** Whether a key may write letters at all. */
   mayWrite: (from: string) => boolean
-  /** A letter is kept that was not before. */
+  /** Called with each letter that is newly kept. */
   onkept?: (letter: Kept) => void
   now?: () => number
   limits?: Partial<MailboxLimits> | undefined
 }
 
-/** What is kept for one receiver, and of one writer. */
+/** How much is kept for one receiver, and of one writer. */
 export interface MailboxLimits {
   receiverLetters: number
   receiverBytes: number
@@ -42,14 +42,17 @@ export const MAILBOX_LIMITS: MailboxLimits = {
   senderLetters: 500,
   senderBytes: 8 * MIB
 }
-/** What a letter takes on disk beside itself. */
+/** The disk space that a letter takes beside its own bytes. */
 const OVERHEAD_BYTES = 200
-/** Ids of letters that were taken back or signed for are known for so long, so that nobody hands them over again. */
+/**
+ * How long ids of letters that were taken back or signed for are remembered, so that no other mailbox hands them over
+ * again.
+ */
 const ENDED_MS = 60 * 60_000
 const MAX_ENDED = 10_000
 const INDEX_BYTES = 80
 
-/** Letters that are kept for others who are away. They are sealed, so nothing in them can be read here. */
+/** Keeps letters for receivers that are away. They are sealed, so their content cannot be read here. */
 export class Mailbox {
   readonly #options: MailboxOptions
   readonly #limits: MailboxLimits
@@ -66,7 +69,7 @@ export class Mailbox {
   }
   /** Letters that are being written, until they are on disk. */
   readonly #writing = new Map<string, Promise<void>>()
-  /** By id, who ended it: its writer or its receiver. */
+  /** The writers of letters that have ended, by the letter's id. */
   readonly #ended = new Recent<string>({ max: MAX_ENDED, ttl: ENDED_MS })
 
   constructor(options: MailboxOptions) {
@@ -79,7 +82,7 @@ export class Mailbox {
     return { ...this.#counts, letters: this.#letters.size, bytes: this.#letters.bytes }
   }
 
-  /** Reads what is on disk, but for the letters themselves. */
+  /** Reads the index on disk, without the letters themselves. */
   async load() {
     for await (const { key, value } of this.#options.store.entries('keptIndex')) {
       if (value.byteLength === INDEX_BYTES) this.#letters.add(decodeIndex(key, value))
@@ -87,7 +90,7 @@ export class Mailbox {
   }
 
   /**
-   * Keeps a letter, and signs that. Resolves when it is on disk.
+   * Keeps a letter. Resolves with a signed receipt when it is on disk.
    *
    * @throws BAD_MESSAGE, BAD_DATE, BAD_SIGNATURE, EXPIRED, RECALLED, LIMIT_REACHED, STORAGE_FAILED
    */
@@ -114,7 +117,7 @@ export class Mailbox {
     return this.#letters.get(id) !== undefined
   }
 
-  /** All that is kept, as it was when this was asked. */
+  /** All kept letters, as of now. */
   list(): Kept[] {
     return [...this.#letters]
   }
@@ -132,18 +135,18 @@ export class Mailbox {
     }
   }
 
-  /** Drops a letter whose receiver has signed what became of it. What others signed is passed by. */
+  /** Drops a letter for which its receiver has signed. Receipts of others are ignored. */
   async settle(receipt: Receipt) {
     const letter = this.#letters.get(receipt.id)
     const isFinal = receipt.status !== 'queued' && letter?.to === receipt.from
     if (!letter || !isFinal || !isReceiptSigned(this.#options.registry, receipt)) return
     this.#counts.given++
-    // What could not be read comes again, sealed to another key.
+    // A letter that could not be read comes again under the same id, sealed to another key.
     if (receipt.code !== 'UNREADABLE') this.#ended.set(letter.id, letter.from)
     await this.#drop([receipt.id])
   }
 
-  /** Drops a letter that its writer takes back, or does not take it when somebody brings it. */
+  /** Drops a letter that its writer takes back. If it is not here yet, it is refused when somebody brings it. */
   async recall(id: string, from: string) {
     const letter = this.#letters.get(id)
     if (letter && letter.from !== from) return
@@ -153,13 +156,13 @@ export class Mailbox {
     await this.#drop([id])
   }
 
-  /** Drops a letter that others keep, who are to. */
+  /** Drops a letter that other mailboxes are responsible for, and keep. */
   async giveAway(id: string) {
     this.#counts.moved++
     await this.#drop([id])
   }
 
-  /** Drops what is of use no more, and what keys have written or are to have that were put out. */
+  /** Drops letters that have expired, and those from or to keys whose rights have ended. */
   async sweep() {
     const { mayWrite, store } = this.#options
     const isOver = (letter: Kept) =>
@@ -193,7 +196,7 @@ export class Mailbox {
   async #put({ id, from, to, sentAt, expiresAt }: Letter, bytes: Buffer) {
     const kept = { id, from, to, sentAt, expiresAt, bytes: bytes.byteLength + OVERHEAD_BYTES }
     const dropped = this.#makeRoom(kept)
-    // Counted before it is written, so that those who come meanwhile find the room taken.
+    // It is counted before it is written, so that letters that come meanwhile find the room taken.
     this.#letters.add(kept)
     const writing = this.#options.store.apply([
       ...removals(dropped.map(({ id }) => id)),
@@ -214,7 +217,7 @@ export class Mailbox {
   }
 
   /**
-   * Makes room for a letter at the cost of whoever has most where it is full, and returns what goes.
+   * Makes room for a letter if there is too little: the writer that has most loses its last letters. Returns these.
    *
    * @throws LIMIT_REACHED
    */

@@ -18,12 +18,14 @@ export interface MailboxesOptions {
   open: (mailbox: string) => Promise<LinkStream>
 }
 
-/** A letter is kept in so many places. */
+/** How many mailboxes keep each letter. */
 const COPIES = 3
-/** How long a mailbox waits for the receipt of a letter that is being handled, in ms; it keeps it if there is none. */
+/**
+ * How long a mailbox that brought us a letter waits for its receipt, in ms. Without one it goes on keeping the letter.
+ */
 const HANDLING_MS = 30_000
 
-/** Those who keep letters for others, as who writes and who reads letters uses them. */
+/** The mailboxes of a registry, for writers and receivers of letters. */
 export class Mailboxes {
   readonly #options: MailboxesOptions
   readonly #fetching = new Set<string>()
@@ -32,24 +34,24 @@ export class Mailboxes {
     this.#options = options
   }
 
-  /** Has a letter kept by those who are to, and do not keep it yet. Never rejects. */
+  /** Asks the mailboxes that are responsible for a letter, and do not keep it yet, to keep it. Never rejects. */
   async keep(to: string, letter: Buffer) {
     const { outbox, open } = this.#options
     const { id } = decodeLetter(letter)
     const kept = outbox().keptBy(id)
     if (kept === null) return
     const wanted = this.#chosenFor(to, this.#all()).filter((mailbox) => !kept.includes(mailbox))
-    // One after the other, as each is written down with the letter.
+    // This goes one by one, because each mailbox that keeps the letter is noted on disk beside it.
     for (const mailbox of wanted) {
       try {
         await outbox().takeKept(await keepLetter(await open(mailbox), letter), mailbox)
       } catch {
-        // It is tried again when the letter is.
+        // It is asked again when the letter is tried again.
       }
     }
   }
 
-  /** Takes a letter back, wherever it was handed on to. Never rejects. */
+  /** Takes a letter back from all mailboxes, since they may have handed it on. Never rejects. */
   async recall(id: string) {
     const recalls = this.#all().map(async (mailbox) => {
       await recallLetter(await this.#options.open(mailbox), id)
@@ -58,7 +60,8 @@ export class Mailboxes {
   }
 
   /**
-   * Has what we keep kept by all who are to now, and gives away what others are to keep in our place. Never rejects.
+   * Hands the letters that we keep to all mailboxes that are responsible for them now, and drops those for which we are
+   * not responsible any more once all of these keep them. Never rejects.
    */
   async handOver(own: Mailbox) {
     const { key } = this.#options
@@ -103,31 +106,31 @@ export class Mailboxes {
         }
       }
     } catch {
-      // The rest is for the next time: it went, or it is full.
+      // The mailbox went away or is full. The rest is tried the next time.
     }
     return kept
   }
 
-  /** Fetches what is kept for us anywhere. Never rejects. */
+  /** Fetches the letters that any mailbox keeps for us. Never rejects. */
   async fetchAll() {
     await Promise.all(this.#all().map((mailbox) => this.fetch(mailbox)))
   }
 
-  /** Fetches what one keeps for us, if it is a mailbox. Never rejects. */
+  /** Fetches the letters that a key keeps for us, if it is a mailbox. Never rejects. */
   async fetch(mailbox: string) {
     if (this.#fetching.has(mailbox) || !this.#all().includes(mailbox)) return
     this.#fetching.add(mailbox)
     try {
       await fetchLetters(await this.#options.open(mailbox), (letter) => this.#take(letter))
     } catch {
-      // It is asked again when it is back, and from time to time.
+      // The mailbox is asked again when it is back, and from time to time.
     } finally {
       this.#fetching.delete(mailbox)
     }
   }
 
   /**
-   * Has a mailbox keep a letter, and tells whether it does.
+   * Asks a mailbox to keep a letter, and resolves with whether it does.
    *
    * @throws LINK_LOST
    */
@@ -139,12 +142,12 @@ export class Mailboxes {
     )
   }
 
-  /** @throws what is wrong with the letter */
+  /** @throws an error if the letter is refused */
   async #take(letter: Buffer): Promise<Receipt | null> {
     let told: (receipt: Receipt | null) => void = () => {}
     const tell = (receipt: Receipt) => {
       told(receipt)
-      // The mailbox hears of it, and the writer does not.
+      // The mailbox gets the receipt, but does not pass it on to the writer.
       return false
     }
     const later = new Promise<Receipt | null>((resolve) => {
@@ -157,7 +160,10 @@ export class Mailboxes {
     return later.finally(() => clearTimeout(timer))
   }
 
-  /** By rendezvous: whoever asks comes to the same ones, and few letters move when one comes or goes. */
+  /**
+   * The mailboxes that are responsible for a receiver, by rendezvous hashing: everybody computes the same ones, and few
+   * letters move when a mailbox comes or goes.
+   */
   #chosenFor(to: string, mailboxes: readonly string[]): string[] {
     const weight = (mailbox: string) =>
       crypto.hash([Buffer.from(to, 'hex'), Buffer.from(mailbox, 'hex')]).toString('hex')

@@ -1,8 +1,8 @@
 import { SeaportError } from '../../core/errors.js'
 
 /**
- * What members say to each other of letters that are not for them, on the connections that they have anyway. A frame is its
- * type (1 byte) and its fields; types that are not known are passed by.
+ * The frames by which members pass letters on, over the connections that they have to each other anyway. A frame is its
+ * type (1 byte) and its fields. Unknown types are ignored.
  */
 export type MemberFrame =
   | { type: 'seek'; question: string; to: string; hops: number }
@@ -12,7 +12,7 @@ export type MemberFrame =
   | { type: 'receipt'; receipt: Buffer }
   | { type: 'no way'; id: string }
 
-/** How far a letter or question goes at most. */
+/** How many hops a letter or question goes at most. */
 export const MAX_HOPS = 8
 const TYPES = ['', 'seek', 'here', 'letter', 'taken', 'receipt', 'no way'] as const
 export const QUESTION_BYTES = 8
@@ -35,7 +35,7 @@ export function encodeMemberFrame(frame: MemberFrame): Buffer {
 }
 
 /**
- * Reads a frame. Null for one of a type that is not known.
+ * Reads a frame. Returns null if its type is unknown.
  *
  * @throws BAD_MESSAGE
  */

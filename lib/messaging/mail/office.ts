@@ -27,25 +27,25 @@ import { Recent } from './recent.js'
 import { SeenIds } from './seen-ids.js'
 
 export interface MailOptions {
-  /** Keys and roles of the only ones who may write. Default: all; in a private registry, who has a grant. */
+  /** The keys and roles that may write, and no others. Default: all; in a private registry all that have a grant. */
   accept?: readonly (Buffer | string)[] | undefined
-  /** How long letters are of use that do not say so, in ms. Default: 7 days; 30 at most. */
+  /** The time after which letters expire by default, in ms. Default: 7 days; 30 at most. */
   ttl?: number | undefined
-  /** What the outbox may hold. Default: 10 000 letters or 256 MiB. */
+  /** How much the outbox may hold. Default: 10 000 letters or 256 MiB. */
   outbox?: Partial<BoxLimits> | undefined
-  /** The same of the inbox. */
+  /** How much the inbox may hold. Default: 10 000 letters or 256 MiB. */
   inbox?: Partial<BoxLimits> | undefined
-  /** Letters that are kept for others who are away, in bytes in all. Default: none are. */
+  /** How much is kept for receivers that are away, in bytes. Default: nothing. */
   store?: number | undefined
   /** How many hops others may pass our letters on. Default: 4; 8 at most, and 0 for none. */
   hops?: number | undefined
-  /** Whether links to receivers are made. If not, letters go by others alone. Default: true. */
+  /** Whether links to receivers are made. If not, letters only go by way of others. Default: true. */
   links?: boolean | undefined
-  /** How long after mailboxes came or went what they are to keep is handed over, in ms. Default: 10 s. */
+  /** How long after mailboxes came or went letters are handed over between them, in ms. Default: 10 s. */
   handover?: number | undefined
-  /** When a letter that was not delivered is tried again, in ms; the last one repeats. */
+  /** Waits before a letter that was not delivered is tried again, in ms. The last one repeats. */
   backoffs?: readonly number[] | undefined
-  /** When a letter whose handler threw is handed over again, in ms. Default: four times. */
+  /** Waits before a letter whose handler threw is handed over again, in ms. Default: four of them, from 1 s to 60 s. */
   retries?: readonly number[] | undefined
 }
 
@@ -61,24 +61,24 @@ export interface MailParts extends MailOptions {
   /** Executes commands that come as letters. */
   oncall?: OnCall | undefined
   onnotice: (notice: SeaportError) => void
-  /** There is somebody who wants mail. */
+  /** Called when mail is first used. */
   onwanted: () => void
-  /** Letters are sealed to another key from now on. */
+  /** Called when letters are to be sealed to another key from now on. */
   onprekey: () => void
 }
 
 const FOLDER = 'mail'
 const KEY_NAME_LENGTH = 32
-/** How long a link to the receiver may take, in ms: a hole that is punched by chance takes that. */
+/** How long a link to the receiver may take, in ms. Random hole punching may need that long. */
 const LINK_TIMEOUT_MS = 10_000
-/** How long a link alone is waited for, in ms. */
+/** How long a link is waited for before other ways are tried, in ms. */
 const LINK_HEAD_START_MS = 1000
-/** How long letters go by others without trying a link first, where that was of no use, in ms. */
+/** How long letters to a receiver go by way of others at once after a link was of no use, in ms. */
 const DETOUR_MS = 60_000
-/** What a link is told that would be told by any other way, too. */
+/** Codes by which the receiver itself refuses letters. Any other way would end with the same. */
 const FINAL = ['REFUSED', 'NOT_GRANTED', 'NOT_ALLOWED', 'CLOSED']
 const UPKEEP_MS = 10 * 60_000
-/** How long mailboxes may be away before what they kept is kept elsewhere, too, in ms. */
+/** How long mailboxes may be away before their letters are handed to others, in ms. */
 const HANDOVER_MS = 10_000
 
 export interface OfficeParts {
@@ -99,22 +99,22 @@ export class Office {
   readonly calls: MailCalls
   readonly pool: LinkPool
   readonly blocked = new Set<string>()
-  /** What a user said of where a key takes links. */
+  /** TCP addresses of keys that a user has given. */
   readonly #addresses = new Map<string, readonly string[]>()
   readonly #parts: MailParts
   readonly #key: string
   readonly #abort = new AbortController()
   readonly #forwarder: Forwarder
   readonly #mailboxes: Mailboxes
-  /** What we keep for others. */
+  /** The mailbox in which we keep letters for others; null if we keep none. */
   readonly mailbox: Mailbox | null
-  /** Receivers to whom a link was of no use. */
+  /** Receivers to which a link was of no use. */
   readonly #detours = new Recent<true>({ max: 10_000, ttl: DETOUR_MS })
   #stopWatching = () => {}
   #detach = () => {}
   #upkeep: NodeJS.Timeout | null = null
   #handingOver: NodeJS.Timeout | null = null
-  /** Receivers to whom letters are brought that we keep. */
+  /** Receivers that are just being brought letters which we keep. */
   readonly #bringing = new Set<string>()
 
   constructor(parts: MailParts, { keyPair, denialOf, handler }: OfficeParts) {
@@ -219,7 +219,7 @@ export class Office {
     void this.#mailboxes.fetchAll()
   }
 
-  /** Links with a key, and looks for it at an address, too. */
+  /** Makes a link to a key, at an address as well if one is given. */
   async reach(key: Buffer, address?: string): Promise<PathView> {
     if (address !== undefined) this.#addresses.set(toHex(key), [address])
     const view = await this.pool.reach(key, this.#abort.signal)
@@ -227,7 +227,7 @@ export class Office {
     return view
   }
 
-  /** Takes back a letter that has no final receipt, here and where it is kept. */
+  /** Takes back a letter that has no final receipt, here and in mailboxes. */
   async recall(id: string): Promise<boolean> {
     const isKept = (this.outbox.keptBy(id) ?? []).length > 0
     const wasThere = await this.outbox.recall(id)
@@ -235,7 +235,7 @@ export class Office {
     return wasThere
   }
 
-  /** Sends no more. Links are given back, which may have to tell the DHT. */
+  /** Stops sending, and closes links while the DHT can still be told. */
   async rest() {
     this.#abort.abort(SeaportError.CLOSED('the mail was closed'))
     this.#stopWatching()
@@ -268,7 +268,7 @@ export class Office {
     }
   }
 
-  /** Hands over letters that we keep, once mailboxes have stopped coming and going for a while. */
+  /** Hands over letters that we keep, once no mailbox has come or gone for a while. */
   #handOverSoon() {
     const { mailbox } = this
     if (!mailbox || this.#abort.signal.aborted) return
@@ -280,7 +280,7 @@ export class Office {
   }
 
   /**
-   * Brings what we keep for somebody who is there after all: its writer found no way to it, and we may. Never rejects.
+   * Brings letters that we keep to a receiver that is there. Its writer found no way to it, but we may. Never rejects.
    */
   async #bringKept(to: string) {
     const { mailbox } = this
@@ -293,7 +293,7 @@ export class Office {
         if (receipt) await mailbox.settle(receipt)
       }
     } catch {
-      // It fetches them, or is tried again.
+      // The receiver fetches them, or is tried again.
     } finally {
       this.#bringing.delete(to)
     }
@@ -305,7 +305,10 @@ export class Office {
     })
   }
 
-  /** By a link to the receiver that is there within a second, or else by others, or by a link that is there later. */
+  /**
+   * Delivers a letter: over a link if there is one within a second, else by way of others, and else over a link that
+   * comes later.
+   */
   async #deliver(
     to: string,
     letter: Buffer,
@@ -319,7 +322,7 @@ export class Office {
     }
     const { links = true, hops = HOPS } = this.#parts
     if (!links) return this.#byOthers(to, letter, hops)
-    // Who has no record takes no links, but may have been heard of a moment ago.
+    // A receiver without a record takes no links, but a way to it may have been heard of a moment ago.
     const { directory } = this.#parts.participant.replica
     const isOnlyHeardOf = directory.get(to) === null && this.#forwarder.knowsWayTo(to)
     const isDetour = (this.#detours.get(to) || isOnlyHeardOf) && this.pool.pathOf(to) === null
@@ -344,7 +347,7 @@ export class Office {
     } catch {
       return sendLetter(await linking, letter, { onreceipt })
     }
-    // The letter went one way, so it goes no other.
+    // The letter was delivered by way of others, so the link is not needed.
     linking.then(
       (stream) => stream.destroy(),
       () => {}

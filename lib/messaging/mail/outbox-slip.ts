@@ -1,22 +1,24 @@
 import { OWN_PREFIX } from '../names.js'
 import type { Slip } from './letter-box.js'
 
-/** To whom a letter is: one key, or one instance of a role. */
+/** The receiver of a letter: a key, or one instance of a role. */
 export type Receiver = { key: string } | { role: string }
 
-/** What is kept of a letter that was written beside its body. */
+/** What is kept of a written letter beside its body. */
 export interface OutboxSlip extends Slip {
   receiver: Receiver
   type: string
   sentAt: number
   expiresAt: number
-  /** Of a letter to a role: the instance that it was sealed to, hex. */
+  /** The instance that a letter to a role was sealed to, hex. */
   instance?: string | undefined
-  /** Mailboxes that have signed that they keep it, hex. */
+  /** The mailboxes that have signed that they keep it, hex. */
   kept?: string[]
-  /** Whether the receiver could not open it sealed to a prekey. */
+  /**
+   * Whether it is sealed to the receiver's lasting key, because it could not be opened when it was sealed to a prekey.
+   */
   isStatic?: boolean
-  /** Whether it is a receipt for a letter that came to us. */
+  /** Whether its body is a receipt for a letter that came to us. */
   isReceipt?: boolean
 }
 
@@ -30,7 +32,7 @@ export function isCall({ type }: OutboxSlip): boolean {
   return type.startsWith(OWN_PREFIX)
 }
 
-/** Whether it is hyperseaport's own, of which users are told nothing. */
+/** Whether it is one of hyperseaport's own letters, of which users are told nothing. */
 export function isOwn(slip: OutboxSlip): boolean {
   return slip.isReceipt === true || isCall(slip)
 }

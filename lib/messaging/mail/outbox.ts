@@ -13,9 +13,9 @@ import { Routes } from './routes.js'
 import { type FinalStatus, type LetterReceipt, SentLetter, shown } from './sent-letter.js'
 
 export interface SendMailOptions {
-  /** How long it is of use, in ms. Default: 7 days; 30 at most. */
+  /** After what time it expires, in ms. Default: 7 days; 30 at most. */
   ttl?: number | undefined
-  /** What it is called, as in `invoice`: a name as of commands. */
+  /** Its type, as in `invoice`. The same names are valid as for commands. */
   type?: string | undefined
 }
 
@@ -23,7 +23,7 @@ export interface OutboxOptions {
   registry: Buffer
   keyPair: KeyPair
   box: LetterBox<OutboxSlip>
-  /** What letters to a key are sealed to, hex; null if it says nothing of that. */
+  /** The prekey of a key, hex; null if its record has none. */
   prekeyOf: (key: string) => string | null
   /** The instances of a role that take letters, hex. */
   instances: (role: string) => readonly string[]
@@ -37,31 +37,31 @@ export interface OutboxOptions {
     letter: Buffer,
     onreceipt: (receipt: Receipt) => void
   ) => Promise<Receipt | null>
-  /** Has a letter kept by others until its receiver is there. Never rejects. */
+  /** Asks mailboxes to keep a letter until its receiver is there. Never rejects. */
   keep?: ((to: string, letter: Buffer) => Promise<void>) | undefined
-  /** Whether a key is not there now, as far as is known. */
+  /** Whether a key is away, as far as is known. */
   isAway?: ((key: string) => boolean) | undefined
   now: () => number
   ttl?: number | undefined
-  /** When what was not delivered is tried again, in ms; the last one repeats. */
+  /** Waits before a letter that was not delivered is tried again, in ms. The last one repeats. */
   backoffs?: readonly number[] | undefined
   random?: () => number
 }
 
 interface OutboxEvents {
   receipt: [receipt: LetterReceipt]
-  /** A letter could not be brought just now. */
+  /** A letter could not be delivered now. */
   failed: [reason: SeaportError]
 }
 
 const TTL_MS = 7 * 24 * 60 * 60 * 1000
-/** A receiver that is there is called unreachable when so many tries in a row were of no use. */
+/** After this many failed tries in a row a receiver that is there counts as unreachable. */
 const MISSES = 2
 const EXPIRY_CHECK_MS = 1000
 
 /**
- * Letters that were written and have no final receipt. To each receiver they go one after the other, and again until
- * the receiver has signed what became of them, or they are of use no more.
+ * Letters that were written and have no final receipt. Those to one receiver are sent one after the other, and each
+ * again and again until the receiver has signed for it, or it has expired.
  */
 export class Outbox extends EventEmitter<OutboxEvents> {
   readonly stats = {
@@ -77,7 +77,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   readonly #options: OutboxOptions
   readonly #routes: Routes
   readonly #letters = new Map<string, SentLetter>()
-  /** Letters whose receiver is there, though nothing leads to it. */
+  /** Letters whose receiver is there but cannot be reached. */
   readonly #unreachable = new Set<string>()
   #expiry: NodeJS.Timeout | null = null
   #isClosed = false
@@ -121,7 +121,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     return this.sendOwn(receiver, type, letterBody(data), ttl)
   }
 
-  /** The same with a body as it is, and any name. */
+  /** Takes a letter with an encoded body, and a type that may be one of hyperseaport's own. */
   async sendOwn(receiver: Receiver, type: string, body: Body, ttl: number): Promise<SentLetter> {
     const letter = new SentLetter(toHex(randomBytes(32)))
     await this.#put(letter.id, { receiver, type }, body, ttl)
@@ -132,7 +132,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     return letter
   }
 
-  /** Sends a receipt as a letter: the way that its letter came on does not lead back any more. Never rejects. */
+  /** Sends a receipt as a letter, because the way on which its letter came is gone. Never rejects. */
   async sendReceipt(receipt: Receipt, expiresAt: number) {
     const receiver = { key: receipt.to }
     const ttl = Math.min(expiresAt - this.#options.now(), MAX_TTL_MS)
@@ -147,27 +147,30 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     }
   }
 
-  /** Takes a letter back that has no final receipt yet. It may have been read. Tells whether there was one. */
+  /**
+   * Takes back a letter that has no final receipt. It may have been read already. Resolves with whether there was such
+   * a letter.
+   */
   async recall(id: string): Promise<boolean> {
     if (!this.#options.box.has(id)) return false
     await this.#end({ id, status: 'recalled', code: '', by: null, at: this.#today })
     return true
   }
 
-  /** Takes a receipt that came by others. Never rejects. */
+  /** Takes a receipt that came by way of others. Never rejects. */
   async receive(receipt: Receipt) {
     const slip = this.#options.box.slip(receipt.id)
     const to = slip && ('key' in slip.receiver ? slip.receiver.key : slip.instance)
     if (to) await this.#take(receipt.id, to, receipt)
   }
 
-  /** The mailboxes that keep a letter to a key; null for one to a role, which goes to another instance. */
+  /** The mailboxes that keep a letter; null for one to a role, which mailboxes do not keep. */
   keptBy(id: string): readonly string[] | null {
     const slip = this.#options.box.slip(id)
     return slip && 'key' in slip.receiver ? (slip.kept ?? []) : null
   }
 
-  /** Takes the word of a mailbox that it keeps a letter. */
+  /** Takes the receipt of a mailbox that keeps a letter. */
   async takeKept(receipt: Receipt, mailbox: string) {
     const { registry, box } = this.#options
     const { id, status, from } = receipt
@@ -182,7 +185,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     this.emit('receipt', shown(receipt))
   }
 
-  /** What is under way, in order. */
+  /** All letters that are under way, in order. */
   list() {
     const letters = this.#options.box.list().filter(([, slip]) => !isOwn(slip))
     return letters.map(([id, { receiver, sentAt, expiresAt }]) => ({
@@ -193,7 +196,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     }))
   }
 
-  /** Some key may be reached now, or other instances serve a role. */
+  /** Called when a key may be reachable again, or other instances serve a role. */
   wake(key: string) {
     for (const target of this.#routes.targets()) {
       if (target === key || target.includes('@')) this.#routes.run(target)
@@ -226,7 +229,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
         'too many letters wait to be sent; take some back, or wait until some are delivered'
       )
     }
-    // No two have the same, so that whoever keeps them can put them in order.
+    // Each letter gets a time of its own, by which mailboxes can order them.
     const sentAt = box.nextOrder(now())
     const expiresAt = Math.round(sentAt + ttl)
     await box.put(id, { ...slip, order: sentAt, sentAt, expiresAt }, body)
@@ -238,7 +241,10 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     if ('key' in receiver && this.#options.isAway?.(receiver.key)) void this.#keep(id)
   }
 
-  /** Has others keep what cannot be brought. What nobody keeps, though its receiver is there, is unreachable. */
+  /**
+   * Asks mailboxes to keep letters that could not be delivered. If none keeps a letter although its receiver is there,
+   * the letter is unreachable.
+   */
   #onfailed(ids: readonly string[], reason: SeaportError, misses: number) {
     this.stats.failed++
     this.emit('failed', reason)
@@ -259,7 +265,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     return slip !== null && !this.#unreachable.has(id) && (slip.kept ?? []).length === 0
   }
 
-  /** Tells what is known here alone, and not final. */
+  /** Reports a status that is not final, and that nobody else knows. */
   #tell(id: string, status: 'queued' | 'unreachable', code = '') {
     const slip = this.#options.box.slip(id)
     if (status === 'unreachable') this.#unreachable.add(id)
@@ -271,7 +277,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   }
 
   /**
-   * Brings one letter to its receiver.
+   * Delivers one letter.
    *
    * @returns whether it has a final receipt now
    * @throws NO_INSTANCE, and what `deliver` does
@@ -289,13 +295,13 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     return receipt ? this.#take(id, to, receipt) : false
   }
 
-  /** Has a letter to a key kept by others. Never rejects. */
+  /** Asks mailboxes to keep a letter to a key. Never rejects. */
   async #keep(id: string) {
     try {
       const { box, keep } = this.#options
       const body = keep ? await box.body(id) : null
       const slip = box.slip(id)
-      // A command is of use now or never, and so is its answer.
+      // Letters with a command or an answer are not kept, because they are of use only now.
       if (!body || !slip || !keep || !('key' in slip.receiver) || isCall(slip)) return
       const { key } = slip.receiver
       await keep(key, this.#seal(id, slip, body, key))
@@ -304,7 +310,10 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     }
   }
 
-  /** Whom a letter goes to. An instance that has gone without a receipt gives way to another. */
+  /**
+   * The key that a letter goes to. For a role that is one instance; if it went without a receipt, another one is
+   * chosen.
+   */
   async #choose(id: string, { ...slip }: OutboxSlip): Promise<string> {
     const { receiver } = slip
     if ('key' in receiver) return receiver.key
@@ -340,7 +349,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     )
   }
 
-  /** Takes what somebody says became of a letter that went to a key. Tells whether that is final. Never rejects. */
+  /** Takes a receipt for a letter that went to a key. Resolves with whether it is final. Never rejects. */
   async #take(id: string, to: string, receipt: Receipt): Promise<boolean> {
     const { registry, box } = this.#options
     const slip = box.slip(id)

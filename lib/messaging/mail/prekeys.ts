@@ -4,18 +4,19 @@ import { CLOCK_MS, MAX_TTL_MS } from './letter.js'
 import type { Change, MailStore } from './mail-store.js'
 
 export const PREKEY_MS = 24 * 60 * 60 * 1000
-/** A letter may have been sealed a day after the key was made, and come as late as a letter can. */
+/** A letter may have been sealed a day after the key was made, and may arrive as late as it can before it expires. */
 const KEPT_MS = PREKEY_MS + MAX_TTL_MS + CLOCK_MS
 const TIME_BYTES = 6
 
 /**
- * What letters to one key are sealed to: a pair that is new every day. Old ones are kept as long as a letter may be
- * under way, and then forgotten, so that a key that is stolen later opens nothing that was read before.
+ * The prekeys of one key, which letters to it are sealed to. There is a new one every day. Old ones are kept as long as
+ * a letter may be under way and are then forgotten, so that a key that is stolen later does not open letters that were
+ * read before (forward secrecy).
  */
 export class Prekeys {
   readonly #store: MailStore
   readonly #own: BoxKeyPair
-  /** The newest first. */
+  /** All prekeys, the newest first. */
   #pairs: { pair: BoxKeyPair; madeAt: number }[] = []
 
   constructor(store: MailStore, keyPair: KeyPair) {
@@ -23,12 +24,14 @@ export class Prekeys {
     this.#own = boxKeyPairOf(keyPair)
   }
 
-  /** All that may open a letter: the newest first, and last what the key itself stands for. */
+  /**
+   * All key pairs that may open a letter: the prekeys, the newest first, and last the one derived from the lasting key.
+   */
   get all(): BoxKeyPair[] {
     return [...this.#pairs.map(({ pair }) => pair), this.#own]
   }
 
-  /** The one that the record names, hex. */
+  /** The public prekey for the record, hex. */
   get current(): string {
     return toHex((this.#pairs[0]?.pair ?? this.#own).publicKey)
   }
@@ -45,7 +48,9 @@ export class Prekeys {
     await this.renew(now)
   }
 
-  /** Makes a new pair where the newest one is a day old, and forgets the oldest. Tells whether there is a new one. */
+  /**
+   * Makes a new pair if the newest one is a day old, and forgets the oldest. Resolves with whether there is a new one.
+   */
   async renew(now: number): Promise<boolean> {
     const changes: Change[] = []
     const isOld = ({ madeAt }: { madeAt: number }) => now - madeAt > KEPT_MS
@@ -62,7 +67,7 @@ export class Prekeys {
       changes.push({ table: 'prekeys', key: toHex(next.publicKey), value })
     }
     if (changes.length > 0) await this.#store.apply(changes)
-    // Nobody may seal to it before it is on disk.
+    // It is used only once it is on disk: letters that were sealed to a lost key could not be opened.
     if (next) this.#pairs.unshift({ pair: next, madeAt: now })
     return next !== null
   }

@@ -2,13 +2,13 @@ import { SeaportError } from '../../core/errors.js'
 import { crypto } from '../../core/holepunch.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 
-/** What became of a letter, as somebody signed it. */
+/** A signed statement of what became of a letter. */
 export interface Receipt {
-  /** Of the letter, hex. */
+  /** The id of the letter, hex. */
   id: string
-  /** Who says so: the letter's receiver, hex. */
+  /** The key that signed it, hex: the letter's receiver, or a mailbox. */
   from: string
-  /** Who wrote the letter, hex. */
+  /** The letter's writer, hex. */
   to: string
   status: ReceiptStatus
   /** Why it was refused; '' otherwise. */
@@ -18,7 +18,7 @@ export interface Receipt {
   signature: Buffer
 }
 
-/** `queued` says that who signed it keeps the letter; the others are the receiver's last word. */
+/** `queued` says that a mailbox keeps the letter. The others are final, and signed by the receiver. */
 export type ReceiptStatus = 'queued' | 'delivered' | 'refused'
 
 const STATUSES: readonly ReceiptStatus[] = ['queued', 'delivered', 'refused']
@@ -40,7 +40,7 @@ export function signReceipt(
   return { ...unsigned, signature: crypto.sign(signedHash(registry, unsigned), keyPair.secretKey) }
 }
 
-/** Whether who is named in it signed it, for this registry. */
+/** Whether its named signer has signed it, for this registry. */
 export function isReceiptSigned(registry: Buffer, receipt: Receipt): boolean {
   const { from, signature } = receipt
   return crypto.verify(signedHash(registry, receipt), signature, Buffer.from(from, 'hex'))

@@ -1,12 +1,12 @@
 export interface RecentOptions {
-  /** The oldest beyond so many are forgotten. */
+  /** How many entries are kept. The oldest are forgotten first. */
   max: number
-  /** How long something is remembered, in ms. */
+  /** How long an entry is kept, in ms. */
   ttl: number
   now?: () => number
 }
 
-/** What was remembered of late, and no more than so much of it. */
+/** A map whose entries expire, and whose size is bounded. */
 export class Recent<V> {
   readonly #options: Required<RecentOptions>
   readonly #entries = new Map<string, { value: V; until: number }>()

@@ -2,42 +2,42 @@ import type { SeaportError } from '../../core/errors.js'
 
 export interface RoutesOptions {
   /**
-   * Brings one letter, and tells whether that was its end.
+   * Delivers one letter. Resolves with whether it has a final receipt.
    *
-   * @throws SeaportError if nothing can be brought there just now
+   * @throws SeaportError if nothing can be delivered there now
    */
   bring: (id: string) => Promise<boolean>
-  /** Whether somebody is where letters go, as far as is known. */
+  /** Whether a target has anybody who takes letters, as far as is known. */
   isThere: (target: string) => boolean
   /**
-   * Nothing could be brought to where these go. Never throws.
+   * Called when a target could not be reached, with its letters. It must not throw.
    *
-   * @param misses how often in a row that was so though somebody is there
+   * @param misses how often in a row that was so although somebody is there
    */
   onfailed: (ids: readonly string[], reason: SeaportError, misses: number) => void
-  /** When it is tried again, in ms; the last one repeats. */
+  /** Waits before it is tried again, in ms. The last one repeats. */
   backoffs?: readonly number[] | undefined
   random?: (() => number) | undefined
 }
 
-/** What goes to one key or role, in order. */
+/** The letters to one key or role, in order. */
 interface Route {
   ids: Set<string>
-  /** Rounds in a row in which nothing was brought. */
+  /** How many rounds in a row brought no letter to its end. */
   failures: number
-  /** The same, while somebody was there. */
+  /** How many tries in a row failed although somebody was there. */
   misses: number
   timer: NodeJS.Timeout | null
   isRunning: boolean
-  /** Whether something changed while it ran. */
+  /** Whether `run` was called while a round was under way, so that another one follows at once. */
   isStale: boolean
 }
 
 const BACKOFFS_MS = [2000, 4000, 8000, 16_000, 32_000, 60_000, 300_000]
-/** Each wait is up to so much longer, so that what was lost together does not come back together. */
+/** Each wait is longer by up to this part, so that routes which failed together are not tried together. */
 const JITTER = 0.1
 
-/** Brings letters to each receiver one after the other, and again until they have come to an end. */
+/** Delivers letters to each target one after the other, and again until each has a final receipt. */
 export class Routes {
   readonly #options: RoutesOptions
   readonly #backoffs: readonly number[]
@@ -51,7 +51,7 @@ export class Routes {
     this.#random = options.random ?? Math.random
   }
 
-  /** Those to whom something goes. */
+  /** The targets that have letters. */
   targets(): string[] {
     return [...this.#routes.keys()]
   }
@@ -73,7 +73,7 @@ export class Routes {
     this.#routes.get(target)?.ids.delete(id)
   }
 
-  /** Brings what goes to one receiver, now. Never throws. */
+  /** Begins a round for one target now. Never throws. */
   run(target: string) {
     const route = this.#routes.get(target)
     if (!route || this.#isClosed) return
@@ -98,7 +98,7 @@ export class Routes {
     for (const { timer } of this.#routes.values()) if (timer) clearTimeout(timer)
   }
 
-  /** Brings what it can, in order, and tells whether that was anything. Never rejects. */
+  /** Delivers letters in order until one fails. Resolves with whether any came to its end. Never rejects. */
   async #runOnce(target: string, route: Route): Promise<boolean> {
     const { bring, isThere, onfailed } = this.#options
     let hasMoved = false

@@ -1,13 +1,13 @@
 import { CLOCK_MS } from './letter.js'
 import type { Change, MailStore } from './mail-store.js'
 
-/** So many ids are remembered; whoever sends more is told that the inbox is full. */
+/** How many ids are remembered. Beyond that, letters are refused as if the inbox was full. */
 const MAX_SEEN = 1_000_000
 const TIME_BYTES = 6
 
 /**
- * The ids of letters that were taken, with the receipt that was given, until the letters are of use no more: so one
- * that comes again is answered as before, and handed over once.
+ * The ids of letters that were taken, with their receipts, until the letters expire. By them a letter that comes again
+ * is answered as before, and not handled twice.
  */
 export class SeenIds {
   readonly #store: MailStore
@@ -31,12 +31,12 @@ export class SeenIds {
     for await (const _ of this.#store.entries('expiry')) this.#size++
   }
 
-  /** The receipt that was given for a letter: empty as long as there is none, null if it was never seen. */
+  /** The receipt of a letter: empty if there is none yet, null if the letter was never seen. */
   get(id: string): Promise<Buffer | null> {
     return this.#store.get('seen', id)
   }
 
-  /** What has to be written for a letter that is seen for the first time. */
+  /** The changes to write for a letter that is seen for the first time. */
   adding(id: string, expiresAt: number, receipt: Buffer = Buffer.alloc(0)): Change[] {
     this.#size++
     return [
@@ -45,17 +45,17 @@ export class SeenIds {
     ]
   }
 
-  /** Writes down one that is seen for the first time, with its receipt. */
+  /** Writes the id and the receipt of a letter that is seen for the first time. */
   async remember(id: string, expiresAt: number, receipt: Buffer) {
     await this.#store.apply(this.adding(id, expiresAt, receipt))
   }
 
-  /** What has to be written for the receipt of one that was seen. */
+  /** The changes to write for the receipt of a letter that was seen before. */
   answering(id: string, receipt: Buffer): Change[] {
     return [{ table: 'seen', key: id, value: receipt }]
   }
 
-  /** Forgets those that are of use no more on anybody's clock, and returns their ids. */
+  /** Forgets letters that have expired by anybody's clock, and resolves with their ids. */
   async sweep(now: number): Promise<string[]> {
     const ids: string[] = []
     const changes: Change[] = []

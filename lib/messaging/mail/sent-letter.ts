@@ -2,19 +2,18 @@ import { EventEmitter } from 'node:events'
 import { SeaportError } from '../../core/errors.js'
 import type { Receipt } from './receipt.js'
 
-/** What becomes of a letter in the end. */
+/** The final status of a letter. */
 export type FinalStatus = 'delivered' | 'refused' | 'expired' | 'recalled'
 
 /**
- * What is known of a letter that was sent. `queued`: it waits here, or where somebody keeps it. `unreachable`: its
- * receiver is there, but no link and no other way leads to it, and nobody keeps it; it is tried again. The others are
- * final.
+ * The status of a letter that was sent. `queued`: it waits here or in a mailbox. `unreachable`: its receiver is there,
+ * but no link and no other way leads to it, and no mailbox keeps it; it is tried again. The others are final.
  */
 export type LetterStatus = 'queued' | 'unreachable' | FinalStatus
 
-/** What somebody signed of a letter, or its writer knows by itself. */
+/** A status of a letter, as somebody has signed it or as its writer knows it by itself. */
 export interface LetterReceipt {
-  /** Of the letter, hex. */
+  /** The id of the letter, hex. */
   id: string
   status: LetterStatus
   /** Why it was refused, or what the last try ended with; '' otherwise. */
@@ -28,7 +27,7 @@ export interface SentLetterEvents {
   receipt: [receipt: LetterReceipt]
 }
 
-/** A letter that is safe on disk, and what becomes of it. */
+/** A letter that is on disk, and what becomes of it. */
 export class SentLetter extends EventEmitter<SentLetterEvents> {
   /** Hex; the same however often the letter is sent. */
   readonly id: string
@@ -48,7 +47,7 @@ export class SentLetter extends EventEmitter<SentLetterEvents> {
       this.#settle = (outcome) =>
         outcome instanceof SeaportError ? reject(outcome) : resolve(outcome)
     })
-    // Nobody has to wait for it.
+    // Nobody has to await it, so its rejection must not count as unhandled.
     this.delivered.catch(() => {})
   }
 
@@ -56,7 +55,7 @@ export class SentLetter extends EventEmitter<SentLetterEvents> {
     return this.#status
   }
 
-  /** Tells what became of it. For its outbox alone. */
+  /** Takes a receipt. For its outbox alone. */
   take(receipt: LetterReceipt) {
     this.#status = receipt.status
     this.emit('receipt', receipt)
@@ -64,7 +63,7 @@ export class SentLetter extends EventEmitter<SentLetterEvents> {
     else if (isFinal(receipt.status)) this.#settle(errorOf(receipt))
   }
 
-  /** Nothing more will be heard of it here. For its outbox alone. */
+  /** Ends it without a final status, because the process stops waiting. For its outbox alone. */
   giveUp() {
     this.#settle(
       SeaportError.CLOSED('the mail was closed; the letter is sent when it is opened again')
@@ -76,7 +75,7 @@ function isFinal(status: LetterStatus): status is FinalStatus {
   return status !== 'queued' && status !== 'unreachable'
 }
 
-/** How a receipt is shown to callers. */
+/** A receipt as callers see it. */
 export function shown({ id, status, code, from, at }: Receipt): LetterReceipt {
   return { id, status, code, by: from, at: new Date(at) }
 }

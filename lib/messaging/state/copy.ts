@@ -14,20 +14,20 @@ import {
   verifyHead
 } from './statements.js'
 
-/** A name whose value is another now. */
+/** A name whose value has changed. */
 export interface CopyChange {
   name: string
   entry: SignedEntry | null
 }
 
-/** What an owner that never wrote anything would say. */
+/** The term and revision of an owner that never wrote anything. */
 const NOTHING = { term: 1, rev: 0 }
-/** Entries that are verified before others have their turn. */
+/** How many entries are verified before other work gets a turn. */
 const VERIFIED_AT_ONCE = 64
 
 /**
- * Somebody's copy of an owner's map. All in it was verified, and it is whole: as one head of the owner's says. It never
- * goes back to an earlier head.
+ * A watcher's copy of an owner's map. Everything in it was verified, and it is complete according to one head of the
+ * owner. It never goes back to an earlier head.
  */
 export class StateCopy {
   readonly #scope: Scope
@@ -51,7 +51,7 @@ export class StateCopy {
     return this.#succession
   }
 
-  /** Whether the owner may say that it follows on another one. If not, its term does not count. */
+  /** Whether the owner has rightfully succeeded another one. If not, its term does not count. */
   get isRightful(): boolean {
     return this.#isRightful
   }
@@ -73,9 +73,9 @@ export class StateCopy {
   }
 
   /**
-   * Takes a whole map. What is as late as what is there, or earlier, changes nothing.
+   * Takes a whole map. One that is not later than the copy changes nothing.
    *
-   * @returns what is another now
+   * @returns what has changed
    * @throws BAD_MESSAGE, BAD_SIGNATURE, LIMIT_REACHED, CONFLICT for a head that contradicts one that was signed before
    */
   async takeSnapshot(value: unknown): Promise<CopyChange[]> {
@@ -94,7 +94,7 @@ export class StateCopy {
       rightful =
         succession.former.term < head.term && isRightful(this.#scope, this.#owner, succession)
     }
-    // Changes may have come meanwhile.
+    // Single changes may have made the copy later meanwhile.
     if (this.#head && compareHeads(head, this.#head) <= 0) return []
     const before = this.#map
     this.#map = map
@@ -107,12 +107,12 @@ export class StateCopy {
   /**
    * Takes one change.
    *
-   * @returns what is another now; `known` if it was there already, `gap` if changes before it are missing
+   * @returns what has changed; `known` if it was there already, `gap` if changes before it are missing
    * @throws as `takeSnapshot` does
    */
   takeChange(value: unknown): CopyChange | 'known' | 'gap' {
     const { entry: rawEntry, head: rawHead } = (value ?? {}) as { [field: string]: unknown }
-    // The owner says that all is signed anew.
+    // A head without an entry says that the owner has signed everything anew.
     if (rawEntry === undefined && rawHead !== undefined) return 'gap'
     const [entry, head] = [parseEntry(rawEntry), parseHead(rawHead)]
     this.#checkHead(head)

@@ -10,22 +10,22 @@ import { Offering } from './offering.js'
 import type { StateEntry, WriteOptions } from './state.js'
 import { compareHeads, type Scope, type SignedEntry } from './statements.js'
 
-/** An entry as a consumer has it. */
+/** An entry of a copy. */
 export interface CopiedEntry extends StateEntry {
-  /** Whether its owner is gone, so that this is the last that was seen of it. */
+  /** Whether its owner is gone, so that this is its last known value. */
   stale: boolean
 }
 
-/** An entry that is another now. */
+/** An entry that has changed. */
 export interface StateChange extends CopiedEntry {
-  /** Its value is undefined then. */
+  /** Whether the name was deleted. The value is undefined then. */
   deleted: boolean
 }
 
 export type StateChangeListener = (change: StateChange) => void
 
 export interface ReadOptions {
-  /** The only instance whose state counts: its key. Default: of several the latest entry. */
+  /** The key of the only instance whose state is read. Default: all instances, of which the latest entry counts. */
   instance?: string | undefined
 }
 
@@ -39,7 +39,7 @@ export interface SetOptions extends WriteOptions, ReadOptions {
 export interface Watched {
   servicePublicKey: string
   speaks?: readonly string[]
-  /** It looks for the state of the one before it. */
+  /** Whether the instance still looks for the state of an earlier one. */
   joining?: boolean
 }
 
@@ -52,12 +52,12 @@ export interface EntryStateOptions {
   onnotice: (notice: SeaportError) => void
 }
 
-/** Owners whose state is followed at a time, and those that are gone whose last state is kept. */
+/** How many owners are followed at a time, and of how many that are gone the last state is kept. */
 const MAX_FOLLOWED = 1024
 const MAX_STALE = 64
-/** How long a write waits to hear which instance has its name, in ms. */
+/** How long a write waits for copies, to find out which instance has its name, in ms. */
 const OTHERS_WAIT_MS = 1000
-/** Of all copies together. */
+/** The largest size of all copies together. */
 const MAX_BYTES = 64 * 1024 * 1024
 
 interface Owner {
@@ -66,7 +66,7 @@ interface Owner {
   isStale: boolean
 }
 
-/** The states of all instances of a role, as verified copies: who is gone leaves its last one. */
+/** Verified copies of the states of all instances of a role. The last state of an instance that is gone is kept. */
 export class EntryState {
   readonly #options: EntryStateOptions
   readonly #owners = new Map<string, Owner>()
@@ -83,8 +83,8 @@ export class EntryState {
   }
 
   /**
-   * The value of a name; undefined if there is none. The first question fetches all there is, later ones are answered
-   * from the copies.
+   * The value of a name; undefined if there is none. The first call fetches all states; later ones are answered from
+   * the copies.
    *
    * @throws NOT_GRANTED if no instance lets us read its state, CLOSED
    */
@@ -94,7 +94,7 @@ export class EntryState {
   }
 
   /**
-   * The same with its owner, its revision, and whether it is stale.
+   * The entry of a name, with its owner, its revision, and whether it is stale.
    *
    * @throws as `get` does
    */
@@ -106,7 +106,7 @@ export class EntryState {
   }
 
   /**
-   * All entries: of several instances that have a name, the latest.
+   * All entries. If several instances have a name, the latest one.
    *
    * @throws as `get` does
    */
@@ -127,7 +127,7 @@ export class EntryState {
   }
 
   /**
-   * Hears what changes, at all instances: first what there is already.
+   * Listens to changes at all instances. It is first called for the entries that there are already.
    *
    * @throws CLOSED
    */
@@ -160,10 +160,10 @@ export class EntryState {
   }
 
   /**
-   * Writes a value where the latest entry of that name is, or at the first instance. Its owner has to have named us as
-   * a writer. Resolves with its revision when it is on the disk there.
+   * Writes a value at the instance that has the latest entry of the name, or else at any. That instance has to name our
+   * process key as a writer. Resolves with the revision when the value is on its disk.
    *
-   * @throws NOT_ALLOWED, NOT_GRANTED, CONFLICT if `if` does not hold, and as `send` does, with `executed`
+   * @throws NOT_ALLOWED, NOT_GRANTED, CONFLICT if `if` does not hold, and the errors of `send`, with `executed`
    */
   async set(name: string, value: unknown, options: SetOptions = {}): Promise<number> {
     if (value === undefined) throw SeaportError.BAD_INPUT(`${name} has no value to be set to`)
@@ -171,7 +171,7 @@ export class EntryState {
   }
 
   /**
-   * Takes a name out where the latest entry of it is.
+   * Deletes a name at the instance that has the latest entry of it.
    *
    * @throws as `set` does
    */
@@ -199,18 +199,18 @@ export class EntryState {
     return written
   }
 
-  /** Who has a name, of those that are there; else any instance on whose state no other one goes on. */
+  /** The instance to write a name at: the one that has it, or else any that was not succeeded by another one. */
   async #instanceFor(name: string): Promise<string | undefined> {
     const speaking = this.#speaking()
     if (speaking.length < 2) return speaking[0]
-    // One that is dead may be listed yet: what the others have is enough then.
+    // A dead instance may still be listed. Then the copies of the others have to do.
     await Promise.race([this.ready(), sleep(OTHERS_WAIT_MS, undefined, { ref: false })])
     const found = this.#newest(name, {}, ({ isStale }) => !isStale)
     const [first] = found ? [found.owner.copy.head?.owner] : this.#ownersThere(speaking)
     return first ?? speaking[0]
   }
 
-  /** But those that are followed by another one. */
+  /** The owners that are there, without those that were succeeded by another one. */
   #ownersThere(speaking: readonly string[]): string[] {
     const owners = new Set<Owner>(this.#ownersOf({}))
     return speaking.filter((key) => {
@@ -244,7 +244,7 @@ export class EntryState {
     })
   }
 
-  /** Who speaks, of the instances that are there. */
+  /** Keys of the instances that have a state to read. */
   #speaking(): string[] {
     return this.#options
       .instances()
@@ -309,7 +309,7 @@ export class EntryState {
     this.#owners.delete(key)
   }
 
-  /** Those that are there, and have not told us yet what they have. */
+  /** Instances whose state was not read yet. */
   #pending(): string[] {
     const speaking = new Set(this.#speaking())
     return [...this.#owners]
@@ -317,7 +317,7 @@ export class EntryState {
       .map(([key]) => key)
   }
 
-  /** But those on whose state another one goes on. */
+  /** The owners to read, without those that were succeeded by another one. */
   *#ownersOf({ instance }: ReadOptions): Iterable<Owner> {
     const followed = new Map<string, number>()
     for (const { copy } of this.#owners.values()) {
@@ -375,7 +375,7 @@ function view(
   return { owner, name, term, rev, value, stale: isStale }
 }
 
-/** A term that its owner may not have is none. */
+/** Whether an entry is later than another. A term that its owner has no right to does not count. */
 function isLater(
   a: { owner: Owner; entry: SignedEntry },
   b: { owner: Owner; entry: SignedEntry }

@@ -5,26 +5,32 @@ import type { Head } from './statements.js'
 
 export interface FollowerOptions {
   copy: StateCopy
-  /** Asks the owner for all, unless we have it. */
+  /** Asks the owner for its whole state, unless it still has the head that we have. */
   read: (have: Head | null, timeout: number) => Promise<unknown>
   onchange: (change: CopyChange) => void
-  /** There is an answer of the owner's: its state, or why there is none. */
+  /** Called when the owner has answered, with its state or a denial. */
   onsettled: () => void
   onnotice: (notice: SeaportError) => void
-  /** When an owner that gave no answer, or a bad one, is asked again, in ms. */
+  /** After what time an owner that gave no answer, or a bad one, is asked again, in ms. */
   retry?: number | undefined
 }
 
 const RETRY_MS = 2000
-/** For an answer, by how often none came: a large state takes its time on a slow link, and a new link may be a dead one. */
+/**
+ * Timeouts for an answer, by how often none came. The first is short, because a new link may be dead; the others are
+ * long, because a large state takes its time on a slow link.
+ */
 const TIMEOUTS_MS = [3000, 10_000, 60_000]
-/** Changes that wait while all is being read; beyond, it is read again. */
+/** How many changes may wait while the whole state is read. If there are more, it is read again. */
 const MAX_WAITING = 1024
 const DENIALS = new Set<string>(['NOT_GRANTED', 'NOT_ALLOWED'])
-/** What the owner itself has done wrong. */
+/** Codes of errors that are the owner's own fault. */
 const OFFENCES = new Set<string>(['BAD_SIGNATURE', 'BAD_MESSAGE', 'CONFLICT', 'LIMIT_REACHED'])
 
-/** Keeps a copy of one owner's state up to date: all of it first, then its changes, and all again where some are missing. */
+/**
+ * Keeps a copy of one owner's state up to date. It reads all of it first and then applies changes; if some are missing,
+ * it reads all again.
+ */
 export class Follower {
   readonly #options: FollowerOptions
   readonly #turns = new SerialQueue()
@@ -44,17 +50,17 @@ export class Follower {
     return this.#isSettled
   }
 
-  /** Why it does not let us read. */
+  /** Why the owner does not let us read; null if it does. */
   get denial(): SeaportError | null {
     return this.#denial
   }
 
-  /** Its changes are heard from now on, so this is the moment to ask for what came before. */
+  /** Reads the whole state. Called when the owner's changes are heard from now on, so that nothing falls in between. */
   sync() {
     this.#isPaused = false
     if (this.#timer) clearTimeout(this.#timer)
     this.#timer = null
-    // One that is under way began before these changes were heard.
+    // A read that is under way began before these changes were heard, so it does not count.
     this.#waiting = []
     void this.#turns.run(() => this.#read())
   }
@@ -72,7 +78,7 @@ export class Follower {
     this.#settle()
   }
 
-  /** The owner is gone. */
+  /** Called when the owner is gone. */
   pause() {
     this.#isPaused = true
     if (this.#timer) clearTimeout(this.#timer)
@@ -100,7 +106,7 @@ export class Follower {
       this.#settle()
       const waiting = this.#waiting ?? []
       this.#waiting = null
-      // Some were thrown away, as there were too many.
+      // If changes are missing because too many were waiting, the state is read again.
       if (!waiting.every((change) => this.#apply(change))) this.#syncLater()
     } catch (error) {
       this.#onfailed(error as SeaportError)
@@ -123,7 +129,7 @@ export class Follower {
   #onfailed(error: SeaportError) {
     this.#failures++
     if (DENIALS.has(error.code)) return this.deny(error)
-    // An older build has no state.
+    // An instance of an older build has no state.
     if (error.code === 'UNKNOWN_COMMAND') return this.#settle()
     if (OFFENCES.has(error.code)) {
       this.#options.onnotice(error)

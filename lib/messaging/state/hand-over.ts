@@ -29,10 +29,10 @@ export interface HandOverOptions {
   mayServe: (key: string, version: string) => boolean
   /** Whether a live registrar shows a record of a key; null if there is no live registrar. */
   isRegistered: (key: string) => boolean | null
-  /** Another instance goes on, by its key in hex. */
+  /** Called with the key, in hex, of the instance that goes on with the state. */
   onmoved: (key: string) => void
   onnotice: (notice: SeaportError) => void
-  /** How long writes wait, and after what time it is taken back, in ms. */
+  /** How long writes wait before they are refused, and after what time an unfinished hand-over is taken back, in ms. */
   writeWait?: number | undefined
   takeBackAfter?: number | undefined
 }
@@ -40,20 +40,21 @@ export interface HandOverOptions {
 const WRITE_WAIT_MS = 1000
 const TAKE_BACK_AFTER_MS = 10_000
 const RETRY_MS = 1000
-/** Streams of newcomers at a time. */
+/** How many streams newcomers may have at a time. */
 const MAX_STREAMS = 8
 const IDLE_MS = 30_000
 
 interface Current {
   peer: string
-  /** From when on nothing is written here any more. */
+  /** Our word that the newcomer goes on; null before that. Nothing is written here once it is given. */
   over: Claim | null
   isTaken: boolean
 }
 
 /**
- * The running side of a hot swap: it gives a newcomer its state, stops writing, and is told when the newcomer is
- * registered. Until then it may take back. Each stream may say the same again, so that a link that is lost costs nothing.
+ * The running side of a hot swap. It gives a newcomer its state, stops writing, and is told when the newcomer is
+ * registered. Until then it may take the state back. Each question may be repeated on another stream, so a lost link
+ * costs nothing.
  */
 export class HandOver {
   readonly #options: HandOverOptions
@@ -61,7 +62,7 @@ export class HandOver {
   readonly #parked = new ParkedAnswers()
   readonly #streams = new Map<LinkStream, string>()
   #current: Current | null = null
-  /** Who did not take over what it was given, in hex: it may come yet. */
+  /** The key, in hex, of a newcomer from which the state was taken back. It may still try to go on. */
   #takenBackFrom: string | null = null
   #writeTimer: NodeJS.Timeout | null = null
   #takeBackTimer: NodeJS.Timeout | null = null
@@ -75,7 +76,7 @@ export class HandOver {
       .handle('yield', (data, context) => this.#passing(() => this.#yield(data, context)))
   }
 
-  /** Takes a stream of a newcomer, who has proven its key. */
+  /** Takes a stream of a newcomer that has proven its key. */
   take(stream: LinkStream, key: Buffer) {
     if (this.#streams.size >= MAX_STREAMS && !this.#displace()) {
       return stream.destroy(SeaportError.LIMIT_REACHED('it is being taken over already'))
@@ -110,7 +111,10 @@ export class HandOver {
     }
   }
 
-  /** So that strangers who only hold streams keep nobody out: the oldest of theirs makes room. */
+  /**
+   * Ends the oldest stream that is not of the present newcomer, so that strangers who only hold streams keep nobody
+   * out.
+   */
   #displace(): boolean {
     for (const [stream, peer] of this.#streams) {
       if (peer === this.#current?.peer) continue
@@ -120,7 +124,7 @@ export class HandOver {
     return false
   }
 
-  /** Failures keep their codes. */
+  /** Runs a step so that its errors reach the newcomer with their own codes. */
   async #passing<T>(act: () => Promise<T>): Promise<T> {
     try {
       return await act()
@@ -169,9 +173,9 @@ export class HandOver {
   }
 
   /**
-   * Another one goes on with our state, since we were not heard of: its term is the later one.
+   * Yields to an instance that went on with our state while we were silent, if its term is later.
    *
-   * @returns names that we wrote and it does not have
+   * @returns the names that we wrote meanwhile and it does not have
    */
   async #yield(data: unknown, { peer }: CallContext): Promise<{ lost: string[] }> {
     const { scope, state, keyPair, onnotice } = this.#options
@@ -184,7 +188,7 @@ export class HandOver {
     if (!former || head.owner !== peer || former.owner !== own || head.term <= former.term) {
       throw SeaportError.BAD_INPUT('this is no succession to our state')
     }
-    // What we have is not what it goes on with: it was given away before.
+    // It did not go on with our present state, which is from a later term or was handed over before.
     if (!ours || ours.term > former.term || this.#current?.isTaken) return { lost: [] }
     verifyHead(scope, head)
     verifyHead(scope, former)
@@ -260,7 +264,7 @@ export class HandOver {
     if (!current || current.isTaken) return
     const isThere = isRegistered(current.peer)
     if (isThere === true) return this.#end(current)
-    // Nobody can say whether the newcomer goes on.
+    // Without a live registrar nobody can tell whether the newcomer goes on.
     if (isThere === null) return this.#takeBackLater(RETRY_MS)
     try {
       if (this.#writeTimer) clearTimeout(this.#writeTimer)

@@ -2,29 +2,29 @@ import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 
-/** A file that nobody else writes. */
+/** A file that is locked for this process. */
 export interface JournalFile {
   path: string
-  /** Lets others have it. */
+  /** Unlocks the file. */
   release(): void
 }
 
 const NEWLINE = 0x0a
-/** The CRC of what follows it, in hex, and a space. */
+/** Each line begins with the CRC of the rest, in hex, and a space. */
 const CHECK_LENGTH = 9
 const ONLY_FOR_US = 0o600
-/** Far above what one that is compacted grows to. A file that is larger is none of ours. */
+/** It is far above the size that a compacted journal reaches. A larger file is not one of ours. */
 const MAX_FILE_BYTES = 256 * 1024 * 1024
 
 /**
- * Lines of JSON in a file, each with a checksum. What `append` took is on the disk when it resolves. A line that was
- * being written when the machine or the process stopped is thrown away, and so is all behind one that is damaged.
+ * Lines of JSON in a file, each with a checksum. When `append` resolves, its lines are on the disk. A line that was
+ * being written when the machine or the process stopped is dropped, and so is everything after a damaged one.
  */
 export class Journal {
   readonly #file: JournalFile
   #handle: FileHandle | null = null
   #size = 0
-  /** The last write failed, and what is there of it could not be taken back. */
+  /** Whether the last write failed and left something that could not be removed. */
   #isTorn = false
 
   private constructor(file: JournalFile) {
@@ -32,14 +32,14 @@ export class Journal {
   }
 
   /**
-   * @returns the journal, what its lines say, and whether lines that were written well came after one that is damaged
+   * @returns the journal, the values of its lines, and whether intact lines came after a damaged one
    * @throws an error of the file system
    */
   static async open(
     file: JournalFile
   ): Promise<{ journal: Journal; lines: unknown[]; isDamaged: boolean }> {
     const journal = new Journal(file)
-    // A compaction that was not finished.
+    // This is left of a compaction that was not finished.
     await rm(draftOf(file), { force: true })
     const handle = await open(file.path, 'a+', ONLY_FOR_US)
     await handle.close()
@@ -52,7 +52,7 @@ export class Journal {
   }
 
   /**
-   * What is in a journal that is not ours to write.
+   * Reads a journal that is not ours to write.
    *
    * @throws an error of the file system
    */
@@ -76,7 +76,7 @@ export class Journal {
   }
 
   /**
-   * Adds lines, and resolves when they are on the disk. If it fails, none of them is there.
+   * Appends lines, and resolves when they are on the disk. If it fails, none of them was written.
    *
    * @throws an error of the file system
    */
@@ -101,7 +101,7 @@ export class Journal {
   }
 
   /**
-   * Puts lines in place of all that is there. A crash leaves the old ones or the new ones.
+   * Replaces all lines. A crash leaves either the old ones or the new ones.
    *
    * @throws an error of the file system
    */
@@ -128,7 +128,7 @@ export class Journal {
   }
 
   /**
-   * Begins anew, and keeps what is there in a file beside it.
+   * Begins an empty journal, and keeps the present one in a file beside it.
    *
    * @throws an error of the file system
    */
@@ -171,13 +171,13 @@ async function write(handle: FileHandle, bytes: Buffer, from: number) {
 interface Read {
   bytes: Buffer
   lines: unknown[]
-  /** Of the last line that is as it was written. */
+  /** The end of the last intact line. */
   end: number
   isDamaged: boolean
 }
 
 /**
- * Reads lines up to the first that is not as it was written.
+ * Reads lines up to the first damaged one.
  *
  * @throws an error of the file system
  */
@@ -204,7 +204,7 @@ async function readLines(handle: FileHandle): Promise<Read> {
   }
 }
 
-/** @returns undefined for one that is damaged */
+/** @returns undefined if the line is damaged */
 function readLine(bytes: Buffer): unknown {
   const body = bytes.subarray(CHECK_LENGTH)
   if (bytes.subarray(0, CHECK_LENGTH).toString() !== `${checkOf(body)} `) return undefined
@@ -215,7 +215,10 @@ function readLine(bytes: Buffer): unknown {
   }
 }
 
-/** So that a rename outlives a power cut. Not every file system lets folders be synced. */
+/**
+ * Syncs the folder of a file, so that a rename outlives a power cut. Not every file system can do that, so errors are
+ * ignored.
+ */
 async function syncFolder(path: string) {
   try {
     const handle = await open(path, 'r')

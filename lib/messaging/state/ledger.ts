@@ -19,37 +19,37 @@ export interface LedgerOptions {
   onnotice: (notice: SeaportError) => void
 }
 
-/** A change as it is asked for. */
+/** A change to be made. */
 export interface Change {
   name: string
-  /** null deletes. */
+  /** The value as JSON; null deletes the name. */
   json: string | null
-  /** Only if the entry has this revision, 0 for none. */
+  /** Makes the change only if the entry has this revision, or does not exist for 0. */
   if: number | undefined
 }
 
-/** A journal is compacted when it is so many times as large as what it says. */
+/** A journal is compacted when it is this many times as large as its content. */
 const COMPACT_FACTOR = 4
 const MIN_COMPACTED_BYTES = 64 * 1024
-/** What a line of a map takes beside its name and value, about. */
+/** About how much a line takes beside its name and value. */
 const LINE_BYTES = 300
 const FIRST_TERM = 1
 
 /**
- * An owner's map and its journal. What is prepared is seen by those who read it only when it is on the disk. Whoever
- * changes it does one thing at a time.
+ * An owner's map and its journal. Readers see a prepared change only once it is on the disk. Callers may make only one
+ * change at a time.
  */
 export class Ledger {
   readonly #options: LedgerOptions
   readonly #journal: Journal
   #map = new StateMap()
-  /** Of what is on the disk. */
+  /** The head of what is on the disk. */
   #head: Head | null = null
   #succession: Succession | null = null
-  /** Of what is prepared, too. */
+  /** The head that includes prepared changes. */
   #nextHead: Head | null = null
   #term = FIRST_TERM
-  /** Names that are prepared, with what they are on the disk. */
+  /** Entries as they are on the disk, for names with prepared changes. */
   readonly #before = new Map<string, SignedEntry | undefined>()
   #lines: string[] = []
 
@@ -92,7 +92,7 @@ export class Ledger {
     return this.#before.has(name) ? this.#before.get(name) : this.#map.get(name)
   }
 
-  /** Those on the disk. */
+  /** The entries on the disk. */
   *entries(): Iterable<SignedEntry> {
     for (const entry of this.#map.entries()) if (!this.#before.has(entry.name)) yield entry
     for (const entry of this.#before.values()) if (entry) yield entry
@@ -126,7 +126,7 @@ export class Ledger {
   }
 
   /**
-   * Writes what was prepared. If it fails, nothing of that is there.
+   * Writes the prepared changes. If it fails, none of them was made.
    *
    * @throws STORAGE_FAILED
    */
@@ -150,9 +150,9 @@ export class Ledger {
   }
 
   /**
-   * Signs all anew: in a later term, or what another owner had.
+   * Signs a whole map anew: our own in a later term, or that of another owner.
    *
-   * @throws STORAGE_FAILED, LIMIT_REACHED; it is as before then
+   * @throws STORAGE_FAILED, LIMIT_REACHED; nothing was changed then
    */
   async renew({
     term,
@@ -185,7 +185,7 @@ export class Ledger {
   }
 
   /**
-   * Notes that the map is another owner's from now on.
+   * Notes that another owner has the map from now on.
    *
    * @throws STORAGE_FAILED
    */
@@ -213,7 +213,7 @@ export class Ledger {
     return this.#head ? [...mapLines(map, this.#head, this.#succession)] : []
   }
 
-  /** One that cannot be made shorter goes on as it is. */
+  /** Compacts the journal if it has grown too large. If that fails, it is used as it is. */
   async #compactMaybe() {
     if (!this.#head) return
     const needed = this.#map.bytes + this.#map.size * LINE_BYTES
@@ -231,7 +231,7 @@ export class Ledger {
     if (!stored || stored.head.owner !== toHex(keyPair.publicKey)) return
     const { map, head, succession, over } = stored
     if (over !== null) {
-      // Another owner goes on with it. Ours begins anew, and later than what we handed over.
+      // Another owner has this map. Ours begins anew, in a later term than the one that was handed over.
       return this.renew({ term: head.term + 1, rev: head.rev, entries: [], succession: null })
     }
     this.#map = map
@@ -247,7 +247,7 @@ export class Ledger {
     }
   }
 
-  /** What is not ours, or not as it was signed, is set aside. */
+  /** Reads a journal. One that is not ours, or whose signatures are wrong, is set aside. */
   async #read(lines: readonly unknown[]): Promise<Stored | null> {
     try {
       return readStored(lines, this.#options.scope)

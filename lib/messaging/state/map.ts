@@ -3,7 +3,7 @@ import { crypto } from '../../core/holepunch.js'
 import { toHex } from '../../core/keys.js'
 import { MAX_ENTRIES, type SignedEntry } from './statements.js'
 
-/** Of all names and values together. */
+/** The largest size of all names and values together, in bytes. */
 export const MAX_MAP_BYTES = 1024 * 1024
 
 interface Kept {
@@ -12,10 +12,12 @@ interface Kept {
   digest: Buffer
 }
 
-/** A map as it is signed: bounded, and with a hash over all of it. It keeps no trace of what was deleted. */
+/**
+ * A map of signed entries. Its size is bounded, and it has a hash over all of it. It keeps no trace of deleted names.
+ */
 export class StateMap {
   readonly #kept = new Map<string, Kept>()
-  /** Names in order, as the hash takes them. */
+  /** Names in the order in which they are hashed. */
   readonly #names: string[] = []
   #bytes = 0
 
@@ -23,7 +25,7 @@ export class StateMap {
     return this.#kept.size
   }
 
-  /** Of all names and values, in bytes. */
+  /** The size of all names and values, in bytes. */
   get bytes(): number {
     return this.#bytes
   }
@@ -32,13 +34,13 @@ export class StateMap {
     return this.#kept.get(name)?.entry
   }
 
-  /** By name. */
+  /** All entries, in the order of their names. */
   *entries(): Iterable<SignedEntry> {
     for (const name of this.#names) yield (this.#kept.get(name) as Kept).entry
   }
 
   /**
-   * Takes an entry: one that is deleted takes its name out.
+   * Takes an entry. A deleted one removes its name.
    *
    * @throws LIMIT_REACHED
    */
@@ -70,13 +72,13 @@ export class StateMap {
     this.#names.splice(this.#placeOf(name), 1)
   }
 
-  /** Over all names with their values and revisions, in hex. Takes 0.2 ms for 4 096. */
+  /** The hash over all names with their values and revisions, in hex. It takes 0.2 ms for 4 096 names. */
   hash(): string {
     const digests = this.#names.map((name) => (this.#kept.get(name) as Kept).digest)
     return toHex(crypto.hash(Buffer.concat(digests)))
   }
 
-  /** Where a name is, or would be. */
+  /** The index of a name, or the one that it would have. */
   #placeOf(name: string): number {
     let [from, to] = [0, this.#names.length]
     while (from < to) {

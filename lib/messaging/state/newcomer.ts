@@ -8,7 +8,7 @@ import type { Head } from './statements.js'
 import { overLine, readStored } from './stored.js'
 import { claimBy, TakeOver, type TakeOverOptions } from './take-over.js'
 
-/** A journal of another instance, which no running process holds. */
+/** The journal of another instance, which no running process had locked. */
 export interface OtherJournal extends JournalFile {
   /** Hex. */
   key: string
@@ -16,32 +16,32 @@ export interface OtherJournal extends JournalFile {
 
 export interface NewcomerOptions extends TakeOverOptions {
   state: State
-  /** The only instance to take over from, in hex; null for whichever runs, or ran. */
+  /** The key of the only instance to take over from, in hex; null for any that runs or ran. */
   only: string | null
-  /** Instances of the role that are there, in hex. */
+  /** Keys of the instances of the role that are there, in hex. */
   running: () => readonly string[]
-  /** Journals of others in our folder. Whoever takes one releases it. */
+  /** Journals of other instances in our folder. The caller has to release them. */
   journals: () => Iterable<OtherJournal>
-  /** That of one instance, if it is in our folder and no running process holds it. */
+  /** The journal of one instance, if it is in our folder and no running process has it locked. */
   journal: (key: string) => OtherJournal | null
-  /** Where that of one instance is, if it is in our folder, whoever holds it. */
+  /** The path of the journal of one instance if it is in our folder, even if it is locked. */
   journalPath: (key: string) => string | null
-  /** Instances whose journal is in our folder, and held by a running process: keys in hex. */
+  /** Keys, in hex, of instances whose journal is in our folder and locked by a running process. */
   heldJournals: () => readonly string[]
   /** Whether a key is or was an instance of this role. */
   isKnown: (owner: string) => boolean
   onnotice: (notice: SeaportError) => void
-  /** How long watchers have to offer what they have, in ms. */
+  /** How long watchers may take to offer their copies, in ms. */
   searchTime?: number | undefined
 }
 
 const SEARCH_MS = 2000
 const UNLOCKED_WITHIN_MS = 500
 const LOCK_INTERVAL_MS = 20
-/** How often it is looked whether who is asked has died. */
+/** How often to check whether the instance that was asked has died, in ms. */
 const DEATH_INTERVAL_MS = 50
 
-/** A newcomer that takes over from the running instance, or goes on with what one that died has left. */
+/** A newcomer that takes over from the running instance, or goes on with the state of one that died. */
 export class Newcomer {
   readonly #options: NewcomerOptions
   readonly #recovery: Recovery
@@ -60,7 +60,7 @@ export class Newcomer {
   }
 
   /**
-   * Takes over from who runs. To be called when all is ready to be registered.
+   * Takes over from the running instance. Call it when everything is ready to be registered.
    *
    * @returns whether nothing was found, so that watchers are to be asked, by `search`
    * @throws NOT_ALLOWED, BUSY, REFUSED; STORAGE_FAILED, STORAGE_LOCKED
@@ -81,7 +81,7 @@ export class Newcomer {
     return true
   }
 
-  /** Goes on with the latest that a watcher has offered. To be called when we are registered as joining. */
+  /** Goes on with the latest copy that a watcher has offered. Call it when we are registered as joining. */
   async search(signal: AbortSignal) {
     const { state, searchTime = SEARCH_MS } = this.#options
     await sleep(searchTime, undefined, { signal }).catch(() => {})
@@ -91,13 +91,13 @@ export class Newcomer {
   }
 
   /**
-   * We are registered: who ran before leaves.
+   * Tells the former instance that we are registered, so that it leaves.
    *
-   * @throws CONFLICT if that one has taken its state back, as we came too late
+   * @throws CONFLICT if it has taken its state back, because we came too late
    */
   async finish() {
     await this.#takeOver?.finish()
-    // It may have died before it heard of us.
+    // The former instance may have died before it was told of us.
     const { state } = this.#options
     if (state.succession) await this.#noteOver(state.succession.former)
   }
@@ -128,7 +128,7 @@ export class Newcomer {
       }
     }
     if (refusal && !this.#recovery.best && !isLost) throw refusal
-    // It may have died while we asked. Its links go a moment before the lock of its journal does.
+    // It may have died while we asked. Its links end a moment before its journal is unlocked.
     const until = performance.now() + (isLost ? UNLOCKED_WITHIN_MS : 0)
     while (!(await this.#fromJournals())) {
       if (performance.now() >= until) {
@@ -146,7 +146,10 @@ export class Newcomer {
     return true
   }
 
-  /** Has it hand over; but who is dead lets go of its journal long before links to it are given up. */
+  /**
+   * Asks an instance to hand over. Meanwhile it watches the lock of its journal: a dead process loses that long before
+   * links to it are given up.
+   */
   async #begin(key: string, takeOver: TakeOver) {
     const death = new AbortController()
     const timer = setInterval(() => {
@@ -161,7 +164,7 @@ export class Newcomer {
     }
   }
 
-  /** Those that hold their journals in our folder, are not in the directory any more, and cannot be reached. */
+  /** Instances that have their journal in our folder locked, but are not listed any more and cannot be reached. */
   async #unlisted(listed: readonly string[]): Promise<string[]> {
     const { only, heldJournals, keyPair } = this.#options
     if (only !== null) return []
@@ -173,8 +176,8 @@ export class Newcomer {
   }
 
   /**
-   * Reads what those have on our disk that neither answer nor have died: they are frozen, or cut off. When one returns
-   * it is told that we go on.
+   * Reads the journals of instances that neither answer nor have died, because they are frozen or cut off. When one
+   * returns it is told that we go on.
    */
   async #fromSilent(keys: readonly string[]): Promise<boolean> {
     const { state, journalPath } = this.#options
@@ -190,9 +193,9 @@ export class Newcomer {
   }
 
   /**
-   * Reads what instances in our folder have left that do not run.
+   * Reads the journals of instances in our folder that do not run.
    *
-   * @returns whether the one that we are to take over from is among them
+   * @returns whether the instance that we are to take over from is among them
    */
   async #fromJournals(): Promise<boolean> {
     const { journals, only, running } = this.#options
@@ -201,7 +204,8 @@ export class Newcomer {
     for (const { key, path, release } of journals()) {
       try {
         if (only !== null && key !== only) continue
-        // Whoever is in the directory and holds no lock has died just now. Others died long ago.
+        // An instance that is listed and holds no lock has died just now. If there is one, those that died long ago do
+        // not count.
         if (only === null && !runs.has(key) && runs.size > 0) continue
         if (await this.#readJournal(key, path)) hasDied = true
       } finally {
@@ -212,9 +216,9 @@ export class Newcomer {
   }
 
   /**
-   * Reads what an instance has left, or has.
+   * Reads the journal of an instance.
    *
-   * @returns whether it has a state that nobody goes on with. Never rejects.
+   * @returns whether it has a state that nobody else goes on with. Never rejects
    */
   async #readJournal(key: string, path: string): Promise<boolean> {
     const { scope, onnotice } = this.#options
@@ -231,7 +235,7 @@ export class Newcomer {
     }
   }
 
-  /** So that its owner, should it come back, does not go on with what is ours. */
+  /** Notes in the former owner's journal that we have its state, so that it does not go on with it if it comes back. */
   async #noteOver({ owner, term }: Head) {
     const { journal: take, keyPair, scope, onnotice } = this.#options
     const file = take(owner)
@@ -239,7 +243,7 @@ export class Newcomer {
     try {
       const { journal, lines } = await Journal.open(file)
       const stored = readStored(lines, scope)
-      // It may have begun anew since, with a state that is its own.
+      // It may have begun anew since then, with a state of its own.
       const isOurs = stored && stored.over === null && stored.head.term <= term
       if (isOurs) await journal.append([overLine(toHex(keyPair.publicKey))])
       await journal.close()

@@ -4,27 +4,29 @@ import type { Sender } from '../sender.js'
 import type { StateCopy } from './copy.js'
 import { compareHeads, type Head, snapshotToJson } from './statements.js'
 
-/** An instance that may look for the state of the one before it. */
+/** An instance that may look for the state of an earlier one. */
 export interface Joining {
   servicePublicKey: string
   joining?: boolean
 }
 
-/** Copies that a newcomer is offered, the latest first. */
+/** How many copies a newcomer is offered at most, the latest first. */
 const MAX_OFFERED = 16
 const TIMEOUT_MS = 2000
 
-/** Offers newcomers the copies of a watcher: of instances that died, it may have the last there is. */
+/**
+ * Offers a watcher's copies to newcomers. After an instance has died, a watcher may have the only copy of its state.
+ */
 export class Offering {
   readonly #sender: Pick<Sender, 'send'>
-  /** Newcomers that were offered what we have. */
+  /** Newcomers that were offered our copies. */
   readonly #offered = new Set<string>()
 
   constructor(sender: Pick<Sender, 'send'>) {
     this.#sender = sender
   }
 
-  /** To be called whenever there may be a newcomer. */
+  /** Call it whenever there may be a newcomer. */
   offer(instances: readonly Joining[], copies: readonly StateCopy[]) {
     const joining = instances.filter((one) => one.joining)
     const keys = new Set(joining.map(({ servicePublicKey }) => servicePublicKey))
@@ -36,7 +38,7 @@ export class Offering {
     }
   }
 
-  /** Never rejects: a newcomer that does not hear us does without. */
+  /** Offers copies to one newcomer. If it does not answer it goes on without them. Never rejects. */
   async #offerTo(instance: string, copies: readonly StateCopy[]) {
     const options = { instance, idempotent: true, timeout: TIMEOUT_MS }
     const latest = copies

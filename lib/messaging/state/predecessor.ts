@@ -6,24 +6,24 @@ export interface PredecessorOptions extends TakeOverOptions {
   state: State
   /** Whether an instance can be told, by its key in hex. */
   isThere: (key: string) => boolean
-  /** Calls back whenever that may have changed; returns how to stop. */
+  /** Calls the listener whenever that may have changed. Returns a function that stops it. */
   watch: (listener: () => void) => () => void
   onnotice: (notice: SeaportError) => void
-  /** When one that gave no answer is told again, in ms. */
+  /** After what time an instance that gave no answer is told again, in ms. */
   retry?: number | undefined
 }
 
 const RETRY_MS = 1000
 
 /**
- * Tells the instance whose state this one goes on with that it does so, whenever that one is there: one that was frozen,
- * or cut off, or is started again from its folder does not know.
+ * Tells the instance whose state this one has taken over that it has, whenever that instance is there. It cannot know
+ * if it was frozen, cut off or started again from its folder.
  */
 export class Predecessor {
   readonly #options: PredecessorOptions
   readonly #stop: () => void
   #timer: NodeJS.Timeout | null = null
-  /** Who was told since it came, in hex. */
+  /** The key of the instance that was told since it last came, in hex. */
   #told: string | null = null
   #isTelling = false
   #isClosed = false

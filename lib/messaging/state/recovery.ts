@@ -11,13 +11,13 @@ import {
 
 export interface RecoveryOptions {
   scope: Scope
-  /** Whether a key is, or was, an instance of this role: whatever else somebody made up. */
+  /** Whether a key is or was an instance of this role. A state of any other key may be made up. */
   isKnown: (owner: string) => boolean
-  /** Our word that we follow on an owner. */
+  /** Our signed word that we take over from an owner. */
   claimOf: (owner: string) => Claim
 }
 
-/** Finds the latest state of those that are had of instances which are gone: of a folder, or of watchers. */
+/** Finds the latest state of instances that are gone, among those in our folder and those that watchers offer. */
 export class Recovery implements Offers {
   readonly #options: RecoveryOptions
   #best: Heritage | null = null
@@ -26,7 +26,7 @@ export class Recovery implements Offers {
     this.#options = options
   }
 
-  /** The latest that came until now. */
+  /** The latest state so far; null if there is none. */
   get best(): Heritage | null {
     return this.#best
   }
@@ -35,7 +35,7 @@ export class Recovery implements Offers {
     if (!this.#best || compareHeads(heritage.head, this.#best.head) > 0) this.#best = heritage
   }
 
-  /** Whether a watcher's copy would be the latest. */
+  /** Whether a watcher's copy would be later than the best so far. */
   isWanted(head: Head): boolean {
     if (!this.#options.isKnown(head.owner)) return false
     if (this.#best && compareHeads(head, this.#best.head) <= 0) return false

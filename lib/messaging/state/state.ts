@@ -25,12 +25,12 @@ export type { WriteOptions } from './write-queue.js'
 
 /** An entry of a service's state. */
 export interface StateEntry {
-  /** The service key of the instance whose it is, in hex. */
+  /** The service key of the instance that owns it, in hex. */
   owner: string
   name: string
-  /** Greater by one with each owner that took the state over from another. */
+  /** The term: greater by one with each owner that has taken the state over from another. */
   term: number
-  /** Greater in every later change of the owner's. */
+  /** The revision: greater in each later change by the owner. */
   rev: number
   // biome-ignore lint/suspicious/noExplicitAny: who reads it knows what is written
   value: any
@@ -42,12 +42,12 @@ export interface StateOptions {
   successors: readonly string[]
   /** Process keys, in hex, that may write beside the owner. */
   writers: readonly string[]
-  /** Tells those who watch: JSON. */
+  /** Sends a change, as JSON, to those who watch. */
   onchange: (change: JsonText) => void
   onnotice: (notice: SeaportError) => void
 }
 
-/** Where an owner's journal is. */
+/** The file of an owner's journal. */
 export interface StateFiles {
   /** Whether there is one. */
   exists(): boolean
@@ -55,14 +55,14 @@ export interface StateFiles {
   take(): Promise<JournalFile>
 }
 
-/** What a newcomer goes on with. */
+/** A state that a newcomer goes on with. */
 export interface Heritage {
   head: Head
   entries: readonly SignedEntry[]
   claim: Claim | null
 }
 
-/** Hears of states that watchers have. */
+/** Takes offers of states that watchers have. */
 export interface Offers {
   isWanted(head: Head): boolean
   /** Takes a snapshot. */
@@ -70,8 +70,8 @@ export interface Offers {
 }
 
 /**
- * A small map that a service shares: it signs each entry, and the map as a whole, and keeps it in its folder. Those who
- * watch have copies of it.
+ * A small map that a service shares. The service signs each entry and the map as a whole, and keeps it in its folder.
+ * Watchers have copies of it.
  */
 export class State {
   readonly #options: StateOptions
@@ -81,7 +81,7 @@ export class State {
   #keyPair: KeyPair | null = null
   #processKey: Buffer | null = null
   #ledger: Ledger | null = null
-  /** Names that were taken out since somebody began to take over. */
+  /** Names that were deleted since a newcomer began to take over; null while none does. */
   #removed: Set<string> | null = null
   #offers: Offers | null = null
 
@@ -131,8 +131,7 @@ export class State {
   }
 
   /**
-   * Writes a value: JSON of at most 60 KiB. Resolves with its revision when it is on the disk; those who watch hear of
-   * it then.
+   * Writes a value: JSON of at most 60 KiB. Resolves with its revision when it is on the disk. Watchers are told then.
    *
    * @throws USAGE for a name that cannot be one, BAD_INPUT, TOO_LARGE, LIMIT_REACHED beyond 4 096 names or 1 MiB,
    * CONFLICT if `if` does not hold, STORAGE_FAILED, STORAGE_LOCKED, REFUSED, CLOSED. Nothing was written then.
@@ -142,7 +141,7 @@ export class State {
   }
 
   /**
-   * Takes a name out. Resolves with the revision of that.
+   * Deletes a name. Resolves with the revision of the deletion.
    *
    * @throws as `set` does
    */
@@ -156,9 +155,9 @@ export class State {
   }
 
   /**
-   * Reads what is in the service's folder.
+   * Opens the journal in the service's folder.
    *
-   * @param processKey all whose services may take over
+   * @param processKey a key whose services may all take over
    * @internal
    * @throws STORAGE_FAILED, STORAGE_LOCKED
    */
@@ -178,7 +177,7 @@ export class State {
   }
 
   /**
-   * The command with which others read it: all, unless they have it.
+   * Executes the command that reads the state. It answers with all of it, unless the caller has it already.
    *
    * @internal
    */
@@ -198,7 +197,7 @@ export class State {
   }
 
   /**
-   * The command with which writers write it.
+   * Executes the command by which writers write the state.
    *
    * @internal
    */
@@ -241,7 +240,7 @@ export class State {
     return own ? [...this.#options.successors, toHex(own)] : [...this.#options.successors]
   }
 
-  /** @internal Remembers what is taken out, until `untrack`. */
+  /** @internal Remembers which names are deleted, until `untrack`. */
   track() {
     this.#removed = new Set()
   }
@@ -251,7 +250,7 @@ export class State {
     this.#removed = null
   }
 
-  /** @internal All there is. */
+  /** @internal The whole map, as JSON. */
   async snapshot(): Promise<unknown> {
     return this.#turns.run(async () => {
       const { head, succession, entries } = this.#view()
@@ -265,12 +264,15 @@ export class State {
     await this.#turns.idle()
   }
 
-  /** @internal What waits is refused, and so is what comes. */
+  /** @internal Refuses the writes that wait and all later ones. */
   refuse(reason: SeaportError) {
     this.#writes.end(reason)
   }
 
-  /** @internal What changed after a revision, while it is paused: for whom it is handed over to. */
+  /**
+   * @internal The changes after a revision, for the newcomer that it is handed over to. Call it while writes are
+   *   paused.
+   */
   changesSince(rev: number, over: Claim): JsonText {
     const { head, entries } = this.#view()
     const changed = entries.filter((entry) => entry.rev > rev).map(entryToJson)
@@ -280,7 +282,7 @@ export class State {
   }
 
   /**
-   * Notes that another instance goes on with it.
+   * Notes that another instance goes on with the state.
    *
    * @internal
    * @throws STORAGE_FAILED
@@ -291,7 +293,7 @@ export class State {
   }
 
   /**
-   * Goes on after a hand-over that was not completed, later than what was handed over could be.
+   * Goes on after a hand-over that was not completed, in a term above the newcomer's.
    *
    * @internal
    * @throws STORAGE_FAILED
@@ -309,7 +311,7 @@ export class State {
   }
 
   /**
-   * Goes on with another owner's state, or with an earlier one of ours.
+   * Goes on with the state of another owner, or with an earlier one of ours.
    *
    * @internal
    * @throws STORAGE_FAILED, STORAGE_LOCKED
@@ -328,7 +330,7 @@ export class State {
     })
   }
 
-  /** @internal Who hears what watchers offer; null for nobody. */
+  /** @internal Sets who takes offers of watchers; null for nobody. */
   heedOffers(offers: Offers | null) {
     this.#offers = offers
   }
@@ -338,7 +340,7 @@ export class State {
     return { head, succession, entries: [...(this.#ledger?.entries() ?? [])] }
   }
 
-  /** Has those who watch read all of it again. */
+  /** Tells watchers to read the whole map again. */
   #tellAll({ head }: Ledger) {
     this.#options.onchange(new JsonText(JSON.stringify({ head })))
   }
@@ -355,8 +357,8 @@ export class State {
   }
 
   /**
-   * Somebody shows a head that we signed and do not remember: our disk was lost, or put back to an earlier day. We go on
-   * in a later term then, so that what we write now counts everywhere.
+   * Takes a head of ours that a watcher shows. If we do not remember it, our disk was lost or put back to an earlier
+   * day. Then we go on in a later term, so that what we write from now on counts everywhere.
    */
   async #hear(theirs: Head) {
     const keyPair = this.#keyPair

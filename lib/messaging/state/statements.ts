@@ -3,7 +3,7 @@ import { crypto } from '../../core/holepunch.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { isName } from '../names.js'
 
-/** Whose state it is: nothing that is signed for one registry and role counts in another. */
+/** The registry and role of a state. What is signed for one of them does not count in another. */
 export interface Scope {
   /** Public key of the registry, in hex. */
   registry: string
@@ -11,41 +11,49 @@ export interface Scope {
   role: string
 }
 
-/** One entry of an owner's map, as the owner signed it. Owner and term are those of the head that it comes with. */
+/** An entry of an owner's map, as the owner signed it. Owner and term are those of the head that comes with it. */
 export interface SignedEntry {
   name: string
-  /** Of the map when it was written: each change has the next one. */
+  /** The revision of the map in which it was written. Each change has the next one. */
   rev: number
   /** The value as JSON; null if it was deleted. */
   json: string | null
   signature: string
 }
 
-/** What an owner says of its map as a whole, with each change: nobody can hide a name, or pass off an older map. */
+/**
+ * What an owner signs about its map as a whole, with each change. By it nobody can hide a name, or pass an older map
+ * off as the present one.
+ */
 export interface Head {
   /** Service key, in hex. */
   owner: string
-  /** Greater by one with each owner that takes over. */
+  /** The term: greater by one with each owner that takes over. */
   term: number
   rev: number
-  /** Of the map, as `StateMap` makes it. */
+  /** The hash of the map, as `StateMap` computes it. */
   hash: string
-  /** Keys, in hex, that may take over; or whose owner may say who does. `serve` stands for all who may serve the role. */
+  /**
+   * Keys, in hex, that may take over, or may sign a claim for another key that does. `serve` stands for all who may
+   * serve the role.
+   */
   successors: readonly string[]
   signature: string
 }
 
-/** Somebody's word that a key takes over from an owner: of the owner itself, or of one that it named. */
+/**
+ * A signed word that a key takes over from an owner. It counts if the owner signed it, or a key that the owner named.
+ */
 export interface Claim {
-  /** Who takes over, in hex. */
+  /** The key that takes over, in hex. */
   key: string
-  /** From whom. */
+  /** The owner that it takes over from, in hex. */
   from: string
   signer: string
   signature: string
 }
 
-/** How an owner came to a map that was another's before. */
+/** The proof of how an owner came to a map that another one had before. */
 export interface Succession {
   former: Head
   claim: Claim | null
@@ -58,14 +66,17 @@ export interface Snapshot {
   succession: Succession | null
 }
 
-/** Of a value as JSON: with its entry and head it fits the frame of an event. */
+/** The largest value as JSON, in bytes. It fits the frame of an event together with its entry and head. */
 export const MAX_VALUE_BYTES = 60 * 1024
 export const MAX_ENTRIES = 4096
-/** A whole map as JSON is never larger. */
+/** The largest size of a whole map as JSON, in bytes. */
 export const MAX_SNAPSHOT_BYTES = 4 * 1024 * 1024
 export const MAX_SUCCESSORS = 8
 export const ANY_WHO_MAY_SERVE = 'serve'
-/** Leaves room above, so that nobody has the last word for good. */
+/**
+ * The largest term or revision that is accepted. It leaves room above, so that nobody can make a head that can never be
+ * exceeded.
+ */
 const MAX_COUNT = 2 ** 52
 const ENTRY_TYPE = 'hyperseaport/state/1'
 const HEAD_TYPE = 'hyperseaport/state-head/1'
@@ -75,7 +86,7 @@ const HEX_SIGNATURE = /^[0-9a-f]{128}$/
 
 type Fields<T> = Omit<T, 'signature'>
 
-/** Signs an entry. Takes about 20 µs, and more for a large value. */
+/** Signs an entry. This takes about 20 µs, and more for a large value. */
 export function signEntry(
   scope: Scope,
   { term }: Pick<Head, 'term'>,
@@ -121,7 +132,7 @@ export function verifyClaim(scope: Scope, claim: Claim) {
 }
 
 /**
- * Whether a key took over from an owner as that one's head lets it.
+ * Whether an owner has taken over from the former one in a way that the head of that one allows.
  *
  * @throws BAD_SIGNATURE
  */
@@ -134,7 +145,7 @@ export function isRightful(scope: Scope, owner: string, { former, claim }: Succe
   return claim.signer === former.owner || successors.includes(claim.signer)
 }
 
-/** Which of two heads is the later one; the owner decides where both are as late. */
+/** Compares two heads by term, revision and, if these are equal, owner. */
 export function compareHeads(
   a: Pick<Head, 'term' | 'rev' | 'owner'>,
   b: Pick<Head, 'term' | 'rev' | 'owner'>
@@ -142,7 +153,7 @@ export function compareHeads(
   return a.term - b.term || a.rev - b.rev || (a.owner < b.owner ? -1 : a.owner > b.owner ? 1 : 0)
 }
 
-/** An entry as JSON, its value as it stands. */
+/** An entry as JSON, which contains the value unchanged. */
 export function entryToJson({ name, rev, json, signature }: SignedEntry): string {
   const value = json === null ? '"deleted":true' : `"value":${json}`
   return `{"name":${JSON.stringify(name)},"rev":${rev},${value},"signature":"${signature}"}`
@@ -154,7 +165,7 @@ export function snapshotToJson({ head, entries, succession }: Snapshot): string 
 }
 
 /**
- * Reads an entry from outside. Its signature is for `verifyEntry`.
+ * Reads an entry from outside. Its signature is not checked here, but by `verifyEntry`.
  *
  * @throws BAD_MESSAGE
  */
@@ -228,7 +239,9 @@ function claimBytes({ registry, role }: Scope, { key, from, signer }: Fields<Cla
   return bytesOf([CLAIM_TYPE, registry, role, key, from, signer])
 }
 
-/** The type comes first, so that nothing that was signed as one thing can be read as another. */
+/**
+ * The bytes to sign. The kind of statement comes first, so that what was signed as one kind cannot be used as another.
+ */
 function bytesOf(fields: readonly unknown[]): Buffer {
   return Buffer.from(JSON.stringify(fields))
 }

@@ -12,12 +12,12 @@ import {
   verifyHead
 } from './statements.js'
 
-/** What an owner's journal says. */
+/** The content of an owner's journal. */
 export interface Stored {
   map: StateMap
   head: Head
   succession: Succession | null
-  /** To whom the map was handed over, in hex. */
+  /** The key that the map was handed over to, in hex; null if it was not. */
   over: string | null
 }
 
@@ -26,7 +26,7 @@ export function changeLine(entry: SignedEntry, head: Head): string {
   return `{"entry":${entryToJson(entry)},"head":${JSON.stringify(head)}}`
 }
 
-/** Says that the map is another owner's from now on. */
+/** The line that says that another owner has the map from now on. */
 export function overLine(over: string): string {
   return JSON.stringify({ over })
 }
@@ -43,10 +43,10 @@ export function* mapLines(
 }
 
 /**
- * Makes the map that the lines of a journal tell.
+ * Reads the map out of the lines of a journal.
  *
- * @returns null if they tell of none
- * @throws BAD_MESSAGE, BAD_SIGNATURE, LIMIT_REACHED for one that was not written by its owner
+ * @returns null if they contain none
+ * @throws BAD_MESSAGE, BAD_SIGNATURE, LIMIT_REACHED if it was not written by its owner
  */
 export function readStored(lines: readonly unknown[], scope: Scope): Stored | null {
   let map = new StateMap()

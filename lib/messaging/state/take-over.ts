@@ -22,27 +22,27 @@ import {
 
 export interface TakeOverOptions {
   scope: Scope
-  /** Exact, of the newcomer. */
+  /** The newcomer's exact version. */
   version: string
-  /** The newcomer's own. */
+  /** The newcomer's service key pair. */
   keyPair: KeyPair
-  /** Of its process: an owner lets the services of its own process key take over. */
+  /** The key pair of its process. An owner lets the services of its own process key take over. */
   processKeyPair: KeyPair
-  /** A stream to an instance, in the newcomer's name. */
+  /** Opens a stream to an instance, with the newcomer's key. */
   open: (key: Buffer, signal: AbortSignal) => Promise<LinkStream>
-  /** How long the other one may take for each step, in ms. */
+  /** How long the running instance may take for each step, in ms. */
   timeout?: number | undefined
 }
 
 const TIMEOUT_MS = 2500
 const FINISH_MS = 1000
-/** For a link that is made once more: the first one was there, so the way is known. */
+/** The timeout for a second link. The first one was made, so the way is known and the timeout short. */
 const AGAIN_MS = 1000
-/** A link that is lost is made once more. */
+/** How often a link is made: one that is lost is made once more. */
 const ATTEMPTS = 2
-/** Names that are told of those which were not taken over. */
+/** How many names are listed, of those that were not taken over. */
 export const MAX_LOST_NAMES = 16
-/** The other one is dead, or as good as. Who did not answer in time is not asked again. */
+/** Codes that mean that the running instance is dead or silent. It is not asked again then. */
 const SILENT = new Set<string>(['OPEN_TIMEOUT', 'DEADLINE'])
 const LOST = new Set<string>(['LINK_LOST', 'OPEN_TIMEOUT', 'DEADLINE', 'STREAM_RESET', 'CANCELLED'])
 
@@ -51,16 +51,16 @@ export class TakeOver {
   readonly #options: TakeOverOptions
   readonly #from: string
   #caller: Caller | null = null
-  /** As far as it is known. */
+  /** The copy of its state, as far as it is known. */
   #copy: StateCopy | null = null
 
-  /** @param from the running instance, in hex */
+  /** @param from the key of the running instance, in hex */
   constructor(from: string, options: TakeOverOptions) {
     this.#from = from
     this.#options = options
   }
 
-  /** What was had of its state when it was lost. */
+  /** The state as far as it was received before the instance was lost. */
   get partial(): Heritage | null {
     const { head } = this.#copy ?? {}
     if (!this.#copy || !head) return null
@@ -68,10 +68,10 @@ export class TakeOver {
   }
 
   /**
-   * Has the running instance stop writing.
+   * Asks the running instance for its state, and to stop writing it.
    *
-   * @param death aborted when it is known to be dead
-   * @returns its state, which nobody but us writes now; null if it has none; `lost` if it is dead
+   * @param death aborted when the instance is known to be dead
+   * @returns its state, which nobody but us writes now; null if it has none; `lost` if the instance is dead
    * @throws NOT_ALLOWED, BUSY, REFUSED
    */
   async begin(death?: AbortSignal): Promise<Heritage | null | 'lost'> {
@@ -95,8 +95,8 @@ export class TakeOver {
   }
 
   /**
-   * Tells it that we are registered. It goes on to leave. Never waits long: if this is lost, it sees our record, or is
-   * dead.
+   * Tells it that we are registered, and it leaves. This never waits long: if the message is lost, the instance sees
+   * our record, or is dead.
    *
    * @throws CONFLICT if we came so late that it has taken the state back
    */
@@ -108,7 +108,7 @@ export class TakeOver {
     })
   }
 
-  /** Whether it cannot be reached. One that is about to start, or to end, can. */
+  /** Whether it cannot be reached. An instance that refuses, because it starts or ends, was reached. */
   async isSilent(): Promise<boolean> {
     try {
       await this.#connect()
@@ -121,10 +121,10 @@ export class TakeOver {
   }
 
   /**
-   * Tells it that we go on with its state, as it was when it was last seen.
+   * Tells it that we go on with its state, as it was last seen.
    *
-   * @returns whether it has heard that
-   * @throws CONFLICT with what it wrote that we do not have
+   * @returns whether it has answered
+   * @throws CONFLICT with the names that it wrote and we do not have
    */
   async tellSuccession({ head, succession }: { head: Head; succession: Succession }) {
     try {
@@ -255,7 +255,7 @@ function notTakenOver(owner: string, lost: readonly unknown[]): SeaportError {
   )
 }
 
-/** The word of the newcomer's process that it takes over: it counts where an owner names that process key. */
+/** A claim of the newcomer, signed by its process. It counts if the owner names that process key. */
 export function claimBy(
   { scope, keyPair, processKeyPair }: Pick<TakeOverOptions, 'scope' | 'keyPair' | 'processKeyPair'>,
   from: string

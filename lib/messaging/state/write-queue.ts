@@ -5,22 +5,22 @@ import type { Ledger } from './ledger.js'
 import { type Head, MAX_VALUE_BYTES, type SignedEntry } from './statements.js'
 
 export interface WriteOptions {
-  /** Only if the entry has this revision; 0 if there is to be none. Else CONFLICT. */
+  /** Writes only if the entry has this revision, or does not exist for 0. Otherwise it fails with CONFLICT. */
   if?: number | undefined
 }
 
 export interface WriteQueueOptions {
-  /** What else is done with the ledger waits there, too. */
+  /** The queue in which everything that uses the ledger takes turns. */
   turns: SerialQueue
   /** @throws STORAGE_FAILED, STORAGE_LOCKED */
   open: () => Promise<Ledger>
-  /** It is on the disk. */
+  /** Called when a change is on the disk. */
   onwritten: (entry: SignedEntry, head: Head) => void
 }
 
 interface Write {
   name: string
-  /** null deletes. */
+  /** The value as JSON; null deletes the name. */
   json: string | null
   if: number | undefined
   resolve: (rev: number) => void
@@ -30,10 +30,10 @@ interface Write {
 const MAX_WAITING = 10_000
 const MAX_WAITING_BYTES = 16 * 1024 * 1024
 const MAX_BATCH = 256
-/** Wrapped in its entry and its change, it is no deeper than any body may be. */
+/** How deep a value may be. Wrapped in its entry and its change, it is then no deeper than any body may be. */
 const MAX_DEPTH = 240
 
-/** Writes of a state that wait: those that come while the disk is busy go there together. */
+/** Queues the writes of a state. Those that come while the disk is busy are written together. */
 export class WriteQueue {
   readonly stats = { written: 0, failed: 0 }
   readonly #options: WriteQueueOptions
@@ -41,26 +41,26 @@ export class WriteQueue {
   #waitingBytes = 0
   #isScheduled = false
   #isPaused = false
-  /** Why nothing is written. */
+  /** Why writes are refused; null if they are not. */
   #over: SeaportError | null = SeaportError.CLOSED('the service has no key yet: set it up first')
 
   constructor(options: WriteQueueOptions) {
     this.#options = options
   }
 
-  /** Writes from now on. */
+  /** Begins to write. */
   begin() {
     this.#over = null
     this.#isPaused = false
     this.#schedule()
   }
 
-  /** What comes waits from now on. */
+  /** Lets writes wait from now on. */
   pause() {
     this.#isPaused = true
   }
 
-  /** Nothing is written from now on. What waits is told so. */
+  /** Refuses writes from now on, and fails those that wait. */
   end(reason: SeaportError) {
     this.#over = reason
     this.#waitingBytes = 0
@@ -68,7 +68,7 @@ export class WriteQueue {
   }
 
   /**
-   * Writes a value as JSON, or takes a name out. Resolves with the revision when it is on the disk.
+   * Writes a value as JSON, or deletes a name. Resolves with the revision when it is on the disk.
    *
    * @throws as `State.set` does
    */
