@@ -33,7 +33,7 @@ export interface ConnectOptions {
 export interface Message {
   kind: 'broadcast' | 'direct'
   type: string
-  // biome-ignore lint/suspicious/noExplicitAny: who listens knows what is sent
+  // biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
   data: any
 }
 
@@ -68,7 +68,7 @@ const CHECK_INTERVAL_MS = 5000
 const RETRIED = new Set([4001, 4002, 4008, 4013])
 const OPEN = 1
 
-// biome-ignore lint/suspicious/noExplicitAny: who listens knows what is sent
+// biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
 type Listener = (data: any, message?: Message) => void
 
 /** A page's channel to a service. When its connection is lost it connects again, through whichever gateway answers. */
@@ -120,13 +120,13 @@ export class Client {
    *
    * @throws ChannelError: QUEUE_FULL, CLOSED, or what the service answered with
    */
-  // biome-ignore lint/suspicious/noExplicitAny: who asks knows what is answered
+  // biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
   send(type: string, data?: unknown): Promise<any> {
     return this.#outbox.add({ t: 'message', type }, data, this.isConnected)
   }
 
-  /** Has a command of the service executed. It is not repeated if the connection is lost meanwhile. */
-  // biome-ignore lint/suspicious/noExplicitAny: who asks knows what is answered
+  /** Calls a command of the service. It is not repeated if the connection is lost meanwhile. */
+  // biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
   call(command: string, data?: unknown): Promise<any> {
     return this.#outbox.add({ t: 'call', type: command }, data, this.isConnected)
   }

@@ -25,7 +25,7 @@ export class Outbox {
     this.#write = write
   }
 
-  // biome-ignore lint/suspicious/noExplicitAny: who asks knows what is answered
+  // biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
   add(head: WireHead, data: unknown, isConnected: boolean): Promise<any> {
     if (this.#ended) return Promise.reject(this.#ended)
     if (this.#said.size >= MAX_WAITING) {

@@ -25,7 +25,7 @@ export interface Candidate extends Balanced {
 }
 
 export interface DialerOptions {
-  /** What is dialed, `role@range`, as it is called in errors. */
+  /** The name of what is dialed in errors, as in `role@range`. */
   role: string
   /** The instances that match now, the best first. Must be quick: it is asked for every dial. */
   resolve: () => readonly Candidate[]
@@ -82,7 +82,7 @@ interface AttemptOptions<S extends Dialed> {
   purpose: string
   signal: Signal
   open: Open<S> | undefined
-  /** There is no other candidate. */
+  /** Whether there is no other candidate. */
   isAlone: boolean
 }
 
@@ -92,9 +92,9 @@ interface Failure {
   error: SeaportError
 }
 
-/** Long enough to find two unreachable keys on the DHT, and go on. */
+/** It is long enough to find out that two keys cannot be reached on the DHT, and to go on. */
 const DIAL_TIMEOUT_MS = 10_000
-/** A little more than a round trip around the world takes. */
+/** It is a little more than a round trip around the world takes. */
 const HEDGE_AFTER_MS = 250
 /** How long a dial waits for a successor, in ms: far longer than a registrar's news takes to reach a consumer. */
 const SUCCESSION_MS = 1000
@@ -188,7 +188,7 @@ export class Dialer {
     return this.#instanceStats.of(first.servicePublicKey)
   }
 
-  /** What is known of an instance, for whoever counts what becomes of its streams. */
+  /** The measurements of an instance, for callers that report what becomes of its streams. */
   statOf(servicePublicKey: string): DialedInstance {
     return this.#instanceStats.of(servicePublicKey)
   }
@@ -280,7 +280,7 @@ export class Dialer {
       purpose,
       timeout: this.#openTimeout,
       signal,
-      // Where there is nobody else, a link that turns out to be dead may be the only thing wrong.
+      // With no other candidate it is worth asking again over a new link, because a dead link may be all that is wrong.
       insist: isAlone
     })
     return opening.then(

@@ -5,7 +5,7 @@ import { DirectConnector } from '../link/direct/connector.js'
 import { LinkPool } from '../link/pool.js'
 import type { MemberOptions, Participant } from '../registry/replica/participant.js'
 
-/** Options of whatever calls services: consumers and gateways. */
+/** Options of consumers and gateways, which call services. */
 export interface CallerOptions extends MemberOptions {
   /**
    * Which addresses of services may be connected to by TCP, beside the DHT: none, those of this machine

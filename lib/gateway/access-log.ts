@@ -17,11 +17,11 @@ export class AccessEntry {
   error: string | undefined
   bytesIn = 0
   bytesOut = 0
-  /** Until the answer began, in ms. */
+  /** The time until the answer began, in ms. */
   firstByteMs = 0
-  /** Until all was over, in ms. */
+  /** The time until the request was over, in ms. */
   ms = 0
-  /** By the process's own clock, in ms. */
+  /** When the request came, by the process's monotonic clock, in ms. */
   readonly startedAt = performance.now()
 
   readonly #request: RequestHead

@@ -4,7 +4,7 @@ import { SeaportError } from '../core/errors.js'
 import { parseRolePattern, type RolePattern } from '../core/role-pattern.js'
 import { PasswordChecks } from './password-checks.js'
 
-/** Whoever sends a request. */
+/** Who sends a request, as far as access rules go. */
 export interface Principal {
   name: string
   isAnonymous: boolean
@@ -52,8 +52,8 @@ const MAX_REMEMBERED = 1024
 const MAX_NAME_LENGTH = 64
 
 /**
- * Who may reach what. An access file has a line for each credential, `kind:name:hash:roles`; tokens are
- * random and need no more than SHA-256, passwords are hashed with scrypt.
+ * The access rules: who may reach which roles. An access file has a line `kind:name:hash:roles` for each credential.
+ * Tokens are random, so SHA-256 is enough for them; passwords are hashed with scrypt.
  */
 export class AccessList {
   /** Whether there are no rules, so that everybody may reach all. */

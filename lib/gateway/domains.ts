@@ -27,11 +27,11 @@ export interface AppDomainOptions {
   app?: string | undefined
 }
 
-/** What a domain stands for. */
+/** A rule that says where a hostname leads. */
 export type DomainRule =
   /** All instances of a role. */
   | { pattern: string; role: RoleRange }
-  /** Those of these instances that claim the hostname by the tag `hostname=<name>`. */
+  /** The instances, among these, that claim the hostname by the tag `hostname=<name>`. */
   | { pattern: string; keys: ReadonlySet<string> }
   /** The app that claims the hostname; with `only`, no other app may. */
   | { pattern: string; apps: AppHostnames; only: string | null }

@@ -23,7 +23,7 @@ import { inform, invalidAnswer, relay } from './relay.js'
 import type { RetryBudget } from './retry-budget.js'
 import type { Upstream } from './upstream.js'
 
-/** What all requests share. */
+/** The parts that all requests share. */
 export interface ForwardingContext {
   agent: StreamAgent
   kept: KeptStreams
@@ -49,7 +49,7 @@ export interface ForwardingOptions {
   request: IncomingMessage
   response: ServerResponse
   upstream: Upstream
-  /** What the instance is asked for, with the query. */
+  /** The path that the instance is asked for, with the query. */
   path: string
   forwarded: Forwarded
   /** How long the answer may take to begin after the last piece of the request came, in ms. */
@@ -73,7 +73,7 @@ export class Forwarding implements UnderWay {
     attempts: 0,
     bytesIn: 0,
     bytesOut: 0,
-    /** Until the answer began, in ms. */
+    /** The time until the answer began, in ms. */
     firstByteMs: 0
   }
 

@@ -16,9 +16,9 @@ export interface GatewayServerOptions {
   /** Serves HTTPS with this, HTTP/2 included. */
   certificate?: CertificateSource | undefined
   maxHeaderBytes: number
-  /** For the header section of a request, in ms; not more than for all of it. */
+  /** How long the header section of a request may take, in ms; not more than `requestTimeout`. */
   headersTimeout: number
-  /** For a request as a whole, in ms. */
+  /** How long a whole request may take, in ms. */
   requestTimeout: number
 }
 
@@ -89,7 +89,7 @@ function settingsFor(maxHeaderBytes: number) {
   return { maxHeaderListSize: maxHeaderBytes, maxConcurrentStreams: MAX_CONCURRENT_STREAMS }
 }
 
-/** Has a server read requests from a connection, as it does from those that it accepts. */
+/** Makes a server read requests from a connection, as it does from those that it accepts. */
 export function readFrom(
   server: Server | Http2Server | Http2SecureServer
 ): (connection: Duplex) => void {

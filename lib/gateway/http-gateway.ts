@@ -54,9 +54,9 @@ export interface HttpGatewayOptions {
   timeout?: number | undefined
   maxBodyBytes?: number | undefined
   maxHeaderBytes?: number | undefined
-  /** For the header section of a request, in ms. */
+  /** How long the header section of a request may take, in ms. */
   headersTimeout?: number | undefined
-  /** For a request as a whole, in ms. */
+  /** How long a whole request may take, in ms. */
   requestTimeout?: number | undefined
   /** Addresses of proxies in front, whose X-Forwarded-* are kept. Those on loopback always are. */
   trustedProxies?: readonly string[] | undefined

@@ -46,7 +46,7 @@ export class InstanceViews {
     return { ...shown, id: this.idOf(servicePublicKey) }
   }
 
-  /** What a principal knows an instance by: its key, or its id. */
+  /** The name by which a principal knows an instance: its key, or its id. */
   nameOf(key: string, principal: Principal): string {
     return principal.mayReachAll ? key : this.idOf(key)
   }

@@ -26,7 +26,7 @@ const MAX_PAIRS = 4096
 interface Pair {
   failures: number
   underWay: number
-  /** By the process's own clock, in ms. */
+  /** Until when the pair has to wait, by the process's monotonic clock, in ms. */
   waitsUntil: number
 }
 

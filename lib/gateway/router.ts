@@ -31,7 +31,7 @@ export type Route =
 export interface ForwardRoute {
   kind: 'forward'
   upstream: Upstream
-  /** What the instance is asked for, with the query. */
+  /** The path that the instance is asked for, with the query. */
   path: string
   prefix: string
   /** The name that the client asked for, as it came. */
@@ -74,7 +74,7 @@ const HTTP2_TAG = 'protocol=h2'
 /** gRPC needs HTTP/2. gRPC-Web does not: it is made for HTTP/1.1. */
 const GRPC = /^application\/grpc(?!-web)/i
 
-/** Reads where requests go, and whether whoever sent them may go there. */
+/** Finds where requests go, and checks that their senders may go there. */
 export class Router {
   rules: GatewayRules
   readonly #upstreams: Upstreams
@@ -124,7 +124,8 @@ export class Router {
   }
 
   /**
-   * The caller of a request. For equal fields it is the same until the rules change.
+   * The caller of a request. Requests with equal fields have the same caller until the rules change, unless the target
+   * of one is a whole URL.
    *
    * @throws BAD_REQUEST, NOT_IMPLEMENTED, LOOP, UNAUTHORIZED, FORBIDDEN, NOT_FOUND
    */
@@ -200,7 +201,7 @@ export class Router {
   }
 
   /**
-   * What CORS means for a request, null if no rule speaks of its target.
+   * The CORS decision for a request; null if no rule is about its target.
    *
    * @param upstream where it went, if it did: whoever sends it may reach some of the versions only
    */

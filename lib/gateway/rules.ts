@@ -23,8 +23,9 @@ export interface WebRules {
   /** Hosts that lead to the apps which claim them: `{ host: '*.example.com' }`, or for one app `{ host, app: 'shop' }`. */
   apps?: AppDomainOptions[] | undefined
   /**
-   * What else the gateway may be called where neither `access` nor `open` says who may reach what:
-   * `gateway.example.com`, `*.example.com` or `*`. Others are taken for a stranger's page that had its name lead here.
+   * Further names of the gateway, for when neither `access` nor `open` says who may reach what: `gateway.example.com`,
+   * `*.example.com` or `*`. Requests for other names are refused, because they may come from a stranger's page whose
+   * name was made to lead here.
    */
   allowedHosts?: string[] | undefined
   /** The text of an access file. Without it, and without `open`, whoever connects may reach all. */
@@ -40,7 +41,7 @@ export interface WebRules {
 }
 
 export interface DeadlineOptions {
-  /** As in `api@1.x`, `@team/*` or `*`. */
+  /** The roles that it is for, as in `api@1.x`, `@team/*` or `*`. */
   role: string
   ms: number
 }

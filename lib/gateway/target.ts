@@ -3,7 +3,7 @@ import { parseKey, toHex } from '../core/keys.js'
 import { parseRoleRange, type RoleRange } from '../core/role.js'
 import { isInstanceId } from './instance-views.js'
 
-/** What a request is for. */
+/** The target of a request. */
 export type Target =
   | RoleTarget
   | InstanceTarget

@@ -8,7 +8,7 @@ export interface Exchange {
   instance: string
   role: string
   status: number
-  /** Until the answer began, in ms. */
+  /** The time until the answer began, in ms. */
   ms: number
   bytesIn: number
   bytesOut: number

@@ -101,7 +101,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     return this.#earlyEnds >= CRASH_LOOP
   }
 
-  /** Where it listens; null for nowhere, and 0 before it was started. */
+  /** The port that it listens on; null for none, and 0 before it was started. */
   get port(): number | null {
     return this.#port
   }
@@ -139,7 +139,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     await this.#living
   }
 
-  /** What it uses; null if it does not run. */
+  /** The memory and CPU time that it uses; null if it does not run. */
   async usage(): Promise<Usage | null> {
     return (await this.#running?.usage()) ?? null
   }

@@ -4,7 +4,7 @@ export interface HostView {
   host: string
   /** Labels as in `region=eu`. */
   labels: ReadonlySet<string>
-  /** As in `linux-x64`: Node's `process.platform` and `process.arch`. */
+  /** Its platform, as in `linux-x64`: Node's `process.platform` and `process.arch`. */
   platform: string
   drivers: ReadonlySet<string>
   /** The memory that it gives to apps, in bytes; `Infinity` if it is not limited. */

@@ -12,7 +12,7 @@ export interface StreamClientOptions {
   dialer: Dialer
   pool: Pick<LinkPool, 'open'>
   directory: Pick<Directory, 'watch' | 'statusOf'>
-  /** What goes into Host where a caller gives only a path. */
+  /** The Host field of requests for which a caller gives only a path. */
   host: string
 }
 

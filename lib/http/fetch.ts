@@ -27,7 +27,7 @@ const MAX_REDIRECTS = 20
  * name").
  */
 const OF_BODY = ['content-encoding', 'content-language', 'content-location', 'content-type']
-/** What Node's own fetch says where the caller says nothing. */
+/** Fields that Node's own fetch sends if the caller does not set them. */
 const DEFAULTS: [name: string, value: string][] = [
   ['accept', '*/*'],
   ['accept-language', '*'],

@@ -13,13 +13,13 @@ export interface Forwarded {
   isTrusted: boolean
 }
 
-/** What a proxy in front says of the request that it got. */
+/** What a proxy in front says of the request that it received. */
 interface Said {
   /** Addresses, the client's first. */
   addresses: string[]
   host: string | undefined
   proto: string | undefined
-  /** The same as elements of Forwarded. */
+  /** The same addresses, as elements of a Forwarded field. */
   elements: string[]
 }
 

@@ -23,7 +23,7 @@ class IdleStream {
     for (const event of EVENTS) stream.on(event, onevent)
   }
 
-  /** Stops watching it. */
+  /** Stops watching the stream, and returns it. */
   release(): SocketDuplex {
     for (const event of EVENTS) this.stream.off(event, this.#onevent)
     return this.stream
@@ -48,9 +48,9 @@ export class KeptStreams {
 
   readonly #pool: KeptStreamsOptions['pool']
   readonly #idle: IdleStreams<IdleStream>
-  /** Which instance each stream of this store leads to. */
+  /** The key of the instance that each stream leads to. */
   readonly #keys = new WeakMap<Duplex, string>()
-  /** Those that had an exchange before. */
+  /** Streams that had an exchange before. */
   readonly #used = new WeakSet<Duplex>()
 
   constructor({ pool, ...options }: KeptStreamsOptions) {

@@ -27,7 +27,7 @@ const BACKSLASH = 0x5c
 const QUOTE = 0x22
 
 /**
- * Makes a body of what somebody sends.
+ * Encodes a value as a body.
  *
  * @throws TypeError for a value that JSON cannot express, such as a cycle or a BigInt
  */

@@ -112,7 +112,7 @@ export class Caller {
     return this.#pending.size
   }
 
-  /** For how long nothing was asked, in ms. */
+  /** How long the conversation has been idle, in ms. */
   get idleFor(): number {
     return this.#pending.size > 0 ? 0 : performance.now() - this.#idleSince
   }

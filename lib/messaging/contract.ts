@@ -36,7 +36,7 @@ export interface CommandContract<I = unknown, O = unknown> extends CommandTerms<
 type Made<S> = S extends StandardSchema<infer _, infer O> ? O : unknown
 
 /** Commands by their names. */
-// biome-ignore lint/suspicious/noExplicitAny: of any types, which `Contract` then finds out
+// biome-ignore lint/suspicious/noExplicitAny: they may have any types, which `Contract` infers
 export type Terms = Record<string, CommandTerms<any, any>>
 
 export type Contract<T extends Terms> = {

@@ -10,7 +10,7 @@ import { CONVERSATION, SINGLE_CALL } from './conversation.js'
 
 export interface ConversationsOptions {
   pool: Pick<LinkPool, 'open' | 'follow' | 'isSuspect'>
-  /** Ends a conversation in which nothing was asked for so many ms. */
+  /** After what idle time a conversation is ended, in ms. */
   idleTimeout?: number | undefined
   /** The largest frame of a call on a stream of its own, in bytes. */
   maxFrame: number

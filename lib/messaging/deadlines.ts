@@ -3,7 +3,7 @@ import { inherited } from './call-context.js'
 
 /** Something that ends at a deadline. */
 export interface Timed {
-  /** By `performance.now()`. */
+  /** When its time is over, by `performance.now()`. */
   readonly deadline: number
   /** Called when the deadline has passed, never early. */
   onlate(): void

@@ -18,7 +18,7 @@ export interface EventOrigin {
   missed: number
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: who listens knows what is emitted
+// biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
 export type EventListener = (data: any, origin: EventOrigin) => void
 
 /** How far the events of each instance were heard, by the instance's key. */

@@ -7,7 +7,7 @@ export interface KeptEvent {
   name: string
   /** Its encoded frame. */
   bytes: Buffer
-  /** By `performance.now()`. */
+  /** When it was emitted, by `performance.now()`. */
   at: number
 }
 

@@ -15,7 +15,7 @@ export interface EmittedBy {
 }
 
 /** A listener to what consumers emit to a service. */
-// biome-ignore lint/suspicious/noExplicitAny: who hears it knows what is emitted
+// biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
 export type EmittedListener = (data: any, by: EmittedBy) => void
 
 export interface EventsOptions extends EventRingOptions {

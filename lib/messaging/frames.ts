@@ -101,7 +101,7 @@ export const MAX_ID = 2 ** 32 - 1
 const MAX_META_BYTES = 4096
 const MAX_CODE_BYTES = 64
 const MAX_TEXT_BYTES = 2048
-/** What a call takes beside its name, its meta and its body. */
+/** The bytes that a call takes beside its name, its meta and its body. */
 const CALL_OVERHEAD_BYTES = 17
 
 const JSON_FLAG = 1

@@ -48,7 +48,7 @@ export interface ResponderOptions {
 const LEAVE_TIMEOUT_MS = 5000
 /** From this many unsent bytes on, nothing more is read of a caller that does not read its answers. */
 const MAX_UNSENT_BYTES = 1024 * 1024
-/** What an answer takes beside its body. */
+/** The bytes that an answer takes beside its body. */
 const ANSWER_OVERHEAD_BYTES = 6
 /** The command whose right to call is the right to emit events to a service. */
 export const EMIT_RIGHT = '$emit'
@@ -161,7 +161,7 @@ export class Responder implements Replies {
     return denial
   }
 
-  // What becomes of a call.
+  // The following methods report what becomes of a call.
 
   answer(id: number, body: Body) {
     this.#answer(id, body)

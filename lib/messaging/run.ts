@@ -10,7 +10,7 @@ import type { Meta } from './meta.js'
 
 /** Executes a command, and returns its answer. To answer in items it returns an async iterable. */
 export type Handler<I = unknown, O = unknown> = (
-  // biome-ignore lint/suspicious/noExplicitAny: who has no contract knows what it is sent
+  // biome-ignore lint/suspicious/noExplicitAny: without a contract only the handler knows the type
   data: any extends I ? any : I,
   context: CallContext
 ) => O | Promise<O> | AsyncIterable<O>

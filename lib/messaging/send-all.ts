@@ -2,7 +2,7 @@ import type { SeaportError } from '../core/errors.js'
 import type { CommandContract } from './contract.js'
 import type { Sender, SendOptions } from './sender.js'
 
-/** What became of a command at one instance. */
+/** The outcome of a command at one instance. */
 export type Answer =
   | { instance: string; value: unknown; error?: undefined }
   | { instance: string; error: SeaportError; value?: undefined }

@@ -211,7 +211,7 @@ export class Sending {
     if (this.#isLarge) turn.caller.retire()
   }
 
-  // What becomes of an attempt.
+  // The following methods take the outcome of an attempt.
 
   /** Gets an answer that is too large for the conversation. Never rejects. */
   async parked(attempt: Attempt, turn: Turn, token: Buffer) {

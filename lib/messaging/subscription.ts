@@ -46,7 +46,7 @@ export class Subscription {
     this.#lasting.on('failed', (reason) => this.#onfailed(reason))
   }
 
-  /** How far it was heard. */
+  /** How far the instance was heard; null if it was not. */
   get cursor(): Cursor | null {
     return this.#cursor
   }

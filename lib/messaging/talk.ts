@@ -52,7 +52,7 @@ export interface TalkParts extends TalkOptions {
   onmoved: (key: string) => void
   denialOf: Denial
   onnotice: (notice: SeaportError) => void
-  /** Called when the service first has a command, an event or a state. */
+  /** Called when the service's commands, events, state or clients are first used. */
   onfirst: () => void
 }
 

@@ -5,19 +5,19 @@ import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
 import { leave } from './leave.js'
 
-/** How a service looks whether its backend is well. */
+/** How a service checks its backend. */
 export type Check = { kind: 'tcp' } | { kind: 'http'; path: string } | { kind: 'none' }
 
-/** What a service's record says of its backend. */
+/** The health of a backend, as the service's record states it. */
 export type Health = 'passing' | 'failing'
 
 export interface CheckOptions {
   /**
-   * How to see whether the backend is well: `tcp` (it takes connections), `http:/path` (it answers with
-   * 2xx or 3xx) or `none`. What fails is tried last, and listed as failing. Default: `tcp`.
+   * How to check the backend: `tcp` (it has to take connections), `http:/path` (it has to answer with 2xx or 3xx) or
+   * `none`. An instance that fails is listed as failing and tried last. Default: `tcp`.
    */
   check?: string | undefined
-  /** What `http:/path` names as its host, where the backend serves several. Default: `localhost`. */
+  /** The Host field of `http:/path` checks, for a backend that serves several hosts. Default: `localhost`. */
   checkHost?: string | undefined
   /** Between two checks, in ms. */
   checkInterval?: number | undefined
@@ -28,7 +28,7 @@ export interface CheckOptions {
 }
 
 export interface HealthCheckOptions extends CheckOptions {
-  /** Connects to the backend, as a stream of a consumer would be. */
+  /** Connects to the backend in the same way as for a consumer's stream. */
   connect: (options: { signal: Signal }) => Promise<Duplex>
 }
 
@@ -47,9 +47,9 @@ const MAX_INTERVAL_MS = 600_000
 const FAILURES = 2
 const PASSES = 2
 /**
- * A check that contradicts what is known is repeated after this part of the interval, and each may take
- * no longer than the other part: even if every check hangs until its timeout, the default thresholds
- * are reached, and the news is out, within two intervals of what happened.
+ * `CONFIRM_AFTER` is the part of the interval after which a check that contradicts the known health is repeated. The
+ * constant below it is the part that one check may take. So even if every check hangs until its timeout, the default
+ * thresholds are reached within two intervals.
  */
 const CONFIRM_AFTER = 1 / 10
 const CHECK_TIMEOUT = 2 / 5

@@ -68,12 +68,12 @@ export class Listeners extends ReadyResource {
     return this.#acceptor.stats
   }
 
-  /** Asks anew who may open streams, and ends those of whoever may not. */
+  /** Checks again who may open streams, and ends streams of those who may not. */
   recheck() {
     this.#acceptor.recheck()
   }
 
-  /** Refuses new streams, and waits for the end of those that are open, at most so many ms. */
+  /** Refuses new streams, and waits until the open ones have ended, for at most `timeout` ms. */
   drain(timeout: number): Promise<void> {
     return this.#acceptor.drain(timeout)
   }

@@ -7,7 +7,7 @@ import { type Backend, connectBackend, localBackend, parseBackend } from './back
 import { type StreamServer, serve } from './in-process.js'
 import { Supervisor } from './supervisor.js'
 
-/** What stands behind a service: one of these. */
+/** The options for what stands behind a service: one of these kinds. */
 export type OriginOptions =
   | PortOrigin
   | TargetOrigin
@@ -51,11 +51,11 @@ export interface CommandOrigin {
 /** A server in this process. */
 export interface ServerOrigin {
   /**
-   * An `http.Server`, or whatever takes streams by `connection`, in this process. It needs no port, and
-   * need not listen. Its health is its own affair.
+   * An `http.Server`, or another server that takes streams by the event `connection`, in this process. It need not
+   * listen on a port. Its health is not checked.
    */
   server: StreamServer
-  /** Such a server is not checked. */
+  /** A server in this process is not checked. */
   check?: 'none' | undefined
   port?: undefined
   target?: undefined

@@ -15,7 +15,7 @@ export interface RegistrationOptions {
   keyPair: KeyPair
   fields: Omit<LeaseFields, 'status'>
   health: HealthCheck
-  /** What keeps the backend running, if we do. */
+  /** The supervisor that keeps the backend running; null if it is not ours to run. */
   supervisor: Supervisor | null
 }
 
@@ -25,7 +25,7 @@ interface RegistrationEvents {
   denied: [reason: SeaportError]
   /** No registrar holds it any more; it is registered again as soon as possible. */
   lost: []
-  /** What the record says of the backend from now on, and what was wrong. */
+  /** The health that the record states from now on, and what is wrong if it is failing. */
   health: [health: Health, reason: SeaportError | null]
 }
 

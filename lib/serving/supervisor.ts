@@ -6,7 +6,7 @@ import { freePort, isListening } from './local-port.js'
 export interface SupervisorOptions {
   /** The program and its arguments. */
   command: readonly string[]
-  /** Where it is to listen; it finds it in `PORT`. 0 for a free one, which is another at each start. */
+  /** The port that it is to listen on, which it finds in `PORT`. 0 finds a free one, another at each start. */
   port?: number | undefined
   /** Where its output goes. Default: nowhere. */
   output?: 'inherit' | 'ignore' | undefined
@@ -91,7 +91,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return this.#isUp
   }
 
-  /** Where it listens, or is to listen. */
+  /** The port that it listens on, or is to listen on. */
   get port(): number {
     return this.#port
   }

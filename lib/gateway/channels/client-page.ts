@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { SeaportError } from '../../core/errors.js'
 import type { Page } from '../request-handler.js'
 
-/** As `npm run build` leaves it. */
+/** The bundled client, which `npm run build` writes. */
 const FILE = new URL('../../client/browser.js', import.meta.url)
 
 /**

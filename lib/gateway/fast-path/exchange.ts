@@ -68,7 +68,7 @@ export class FastExchange implements StreamSink, UnderWay {
   #interim: InterimAnswers | null = null
   /** Whether the stream was kept: then the instance may have closed it just as it is used again. */
   #isReused = false
-  /** Of the attempts, those over a kept stream that the instance had closed. */
+  /** How many attempts failed because the instance had already closed the kept stream. */
   #staleAttempts = 0
   /** Whether reading from the instance is paused, since the client does not read fast enough. */
   #isHeld = false

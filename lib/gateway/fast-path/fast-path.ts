@@ -45,7 +45,7 @@ export class FastPath {
     this.#leave = leave
   }
 
-  /** Of the streams to instances: those that wait for an exchange now, and how exchanges came to theirs. */
+  /** Counts the streams that wait for an exchange, and how many exchanges reused one or opened one. */
   get stats() {
     return { idle: this.#streams.idle, ...this.#streams.stats }
   }

@@ -79,7 +79,7 @@ export class ChunkStore {
   }
 
   /**
-   * Makes sure that so many bytes can be written.
+   * Makes sure that this many bytes can be written.
    *
    * @throws DISK_FULL, STORAGE_FAILED
    */

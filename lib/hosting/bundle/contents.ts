@@ -9,7 +9,7 @@ import { NATIVE_HEAD_BYTES, platformsOfHead } from './native.js'
 
 /** An entry of a bundle. Only empty folders are listed; the others follow from the paths of their files. */
 export interface BundleEntry {
-  /** With slashes, relative to the root. */
+  /** The path, with slashes, relative to the root. */
   path: string
   kind: 'file' | 'link' | 'folder'
   size: number

@@ -7,7 +7,7 @@ export interface KeptMessage {
   body: Body
   /** The encoded frame, the same for all gateways. */
   frame: Buffer
-  /** By `performance.now()`. */
+  /** When it was sent, by `performance.now()`. */
   at: number
 }
 

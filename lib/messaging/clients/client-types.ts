@@ -16,7 +16,7 @@ export interface Admitted {
   data?: unknown
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: who hears it knows what browsers send
+// biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
 export type MessageHandler = (data: any, client: Client, type: string) => unknown
 export type ConnectHandler = (arrival: Arrival) => Admitted | Promise<Admitted>
 

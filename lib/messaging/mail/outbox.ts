@@ -301,7 +301,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
       const { box, keep } = this.#options
       const body = keep ? await box.body(id) : null
       const slip = box.slip(id)
-      // Letters with a command or an answer are not kept, because they are of use only now.
+      // Letters with a command or an answer are not kept, because nobody waits for them later.
       if (!body || !slip || !keep || !('key' in slip.receiver) || isCall(slip)) return
       const { key } = slip.receiver
       await keep(key, this.#seal(id, slip, body, key))

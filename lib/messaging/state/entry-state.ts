@@ -88,7 +88,7 @@ export class EntryState {
    *
    * @throws NOT_GRANTED if no instance lets us read its state, CLOSED
    */
-  // biome-ignore lint/suspicious/noExplicitAny: who reads it knows what is written
+  // biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
   async get(name: string, options: ReadOptions = {}): Promise<any> {
     return (await this.entry(name, options))?.value
   }

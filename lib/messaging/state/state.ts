@@ -32,7 +32,7 @@ export interface StateEntry {
   term: number
   /** The revision: greater in each later change by the owner. */
   rev: number
-  // biome-ignore lint/suspicious/noExplicitAny: who reads it knows what is written
+  // biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
   value: any
 }
 
@@ -110,7 +110,7 @@ export class State {
   }
 
   /** The value of a name; undefined if there is none. */
-  // biome-ignore lint/suspicious/noExplicitAny: who reads it knows what is written
+  // biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
   get(name: string): any {
     const json = this.#ledger?.get(name)?.json
     return typeof json === 'string' ? JSON.parse(json) : undefined
