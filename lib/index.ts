@@ -39,6 +39,7 @@ export type { Client } from './messaging/clients/client-session.js'
 export type {
   Admitted,
   Arrival,
+  BroadcastOptions,
   ClientAct,
   ClientsListeners,
   ClientView,
@@ -46,7 +47,7 @@ export type {
   MessageHandler,
   Presence
 } from './messaging/clients/client-types.js'
-export type { BroadcastOptions, Clients, ClientsOptions } from './messaging/clients/clients.js'
+export type { Clients, ClientsOptions } from './messaging/clients/clients.js'
 export type { CommandMap, Commands, HandleOptions } from './messaging/commands.js'
 export {
   type CommandContract,

@@ -7,6 +7,7 @@ import type {
   EventHead,
   MessageHead
 } from '../../messaging/clients/channel-frames.js'
+import { isFinalCode, REPLACED, SENT_AWAY } from '../../messaging/clients/close-codes.js'
 import type { Ticket } from '../../messaging/clients/ticket.js'
 import { isName } from '../../messaging/names.js'
 import { CLOSE, decodeWire, encodeWire, type WireFrame, type WireMessage } from './wire.js'
@@ -154,7 +155,7 @@ export class Browser {
   /** Ends it for good, with the code of the service. */
   sendAway(code: number) {
     this.#how = null
-    this.close(code >= 4000 && code < 5000 ? code : 4000)
+    this.close(isFinalCode(code) ? code : SENT_AWAY)
   }
 
   setRoom(name: string, isIn: boolean) {
@@ -290,7 +291,6 @@ export class Browser {
 }
 
 const CLOSE_TIMEOUT_MS = 2000
-const REPLACED = 4009
 
 function hasFields(data: unknown, filter: object): boolean {
   if (typeof data !== 'object' || data === null) return false

@@ -16,6 +16,13 @@ export interface Admitted {
   data?: unknown
 }
 
+export interface BroadcastOptions {
+  /** Only for clients whose data has these fields with these values. */
+  filter?: Record<string, unknown> | undefined
+  /** Only for clients in this room. */
+  room?: string | undefined
+}
+
 // biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
 export type MessageHandler = (data: any, client: Client, type: string) => unknown
 export type ConnectHandler = (arrival: Arrival) => Admitted | Promise<Admitted>

@@ -15,12 +15,14 @@ import {
 import { ChannelRing, type ChannelRingOptions, type KeptMessage } from './channel-ring.js'
 import { type Client, ClientSession } from './client-session.js'
 import type {
+  BroadcastOptions,
   ClientAct,
   ClientsListeners,
   ClientView,
   ConnectHandler,
   Presence
 } from './client-types.js'
+import { checkFinalCode, REPLACED, SENT_AWAY } from './close-codes.js'
 import { GatewayStream } from './gateway-stream.js'
 import { byRendezvous } from './rendezvous.js'
 import { checkAdmitted, isSecretOf, signTicket, type TicketScope, verifyTicket } from './ticket.js'
@@ -40,19 +42,8 @@ export interface ClientsParts extends ClientsOptions {
   onwanted: () => void
 }
 
-export interface BroadcastOptions {
-  /** Only for clients whose data has these fields with these values. */
-  filter?: Record<string, unknown> | undefined
-  /** Only for clients in this room. */
-  room?: string | undefined
-}
-
 const WINDOW_MS = 60_000
 const MAX_SESSIONS_PER_ID = 100
-/** The close code for a connection whose session goes on by another one. */
-const REPLACED = 4009
-/** The close code for a client that was sent away, unless the service gives one of its own. */
-export const SENT_AWAY = 4000
 
 /** The browsers that are connected to a service, through whichever gateways. */
 export class Clients {
@@ -125,8 +116,13 @@ export class Clients {
     return this.#presenceOf(id).sessions
   }
 
-  /** Ends all sessions of a client; its page does not come back by itself. */
+  /**
+   * Ends all sessions of a client; its page does not come back by itself.
+   *
+   * @throws USAGE for a code that is neither 4000 nor from 4100 to 4999
+   */
   disconnect(id: string, code = SENT_AWAY) {
+    checkFinalCode(code)
     for (const session of [...(this.#byId.get(id) ?? [])]) {
       session.stream?.send({ t: 'close', session: session.session, code })
       this.#end(session)

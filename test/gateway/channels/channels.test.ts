@@ -70,6 +70,7 @@ t.test('who may not come in learns one code, whatever the reason', async (t) => 
   const page = new RawPage(web)
   await page.connect({ token: 'ada' })
   while (service.clients.list().length < 1) await new Promise(setImmediate)
+  t.throws(() => service.clients.disconnect('ada', 4001), { code: 'USAGE' })
   service.clients.disconnect('ada', 4100)
   t.equal(await page.closed, 4100)
   t.same(service.clients.list(), [])
