@@ -1,15 +1,18 @@
-/** Published HTTP clients: each does with `entry.agent`, or a stream, what it does with Node's own agent. */
+/** Published clients of HTTP and gRPC: each does with `entry.agent`, or a stream, what it does with Node's own agent. */
+import { EventEmitter } from 'node:events'
 import { Agent, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { buffer, text } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
+import { credentials, Client as GrpcClient, ServerCredentials } from '@grpc/grpc-js'
 import axios, { type AxiosError } from 'axios'
 import got from 'got'
 import supertest from 'supertest'
 import t, { type Test } from 'tap'
 import { Client } from 'undici'
 import { WebSocket, WebSocketServer } from 'ws'
-import { Consumer } from '../../lib/index.js'
+import { Consumer, Service } from '../../lib/index.js'
+import { converse, echoServer, portOfEcho } from '../echo-grpc.js'
 import { Harbor, portOf } from '../gateway/harbor.js'
 
 const LARGE = Buffer.alloc(2 * 1024 * 1024, 'large')
@@ -267,4 +270,27 @@ t.test('ws', async (t) => {
       return over
     }
   })
+})
+
+// Its client takes a port alone; its server takes streams as well.
+t.test('@grpc/grpc-js', async (t) => {
+  const harbor = await Harbor.make(t)
+  const server = echoServer(t)
+  const { injectConnection } = server.createConnectionInjector(ServerCredentials.createInsecure())
+  const taking = new EventEmitter().on('connection', injectConnection)
+  const dir = await harbor.testbed.dir()
+  const inProcess = Service({ ...harbor.options, role: 'streamed@1.0.0', server: taking, dir })
+  t.teardown(() => inProcess.destroy())
+  await inProcess.setup()
+  await harbor.service('bound@1.0.0', await portOfEcho(server))
+  const roles = ['bound', 'streamed']
+  const consumer = Consumer(roles, { ...harbor.options, dir: await harbor.testbed.dir() })
+  t.teardown(() => consumer.destroy())
+  for (const { port, role } of await consumer.setup()) {
+    await t.test(`a server that is ${role}`, async (t) => {
+      const client = new GrpcClient(`127.0.0.1:${port}`, credentials.createInsecure())
+      t.teardown(() => client.close())
+      await converse(t, client)
+    })
+  }
 })
