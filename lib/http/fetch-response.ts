@@ -53,6 +53,14 @@ export function responseOf(answer: IncomingMessage, asked: Asked): Response {
 function dress(response: Response, asked: Asked): Response {
   const url = new URL(asked.url)
   url.hash = ''
+  const value = () => {
+    throw new TypeError('the headers of an answer cannot be changed')
+  }
+  Object.defineProperties(response.headers, {
+    append: { value },
+    delete: { value },
+    set: { value }
+  })
   return Object.defineProperties(response, {
     url: { value: url.href },
     redirected: { value: asked.redirects > 0 },

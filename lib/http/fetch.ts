@@ -6,7 +6,7 @@ import { responseOf } from './fetch-response.js'
 interface Payload {
   /** In bytes; null if it is not known beforehand. */
   length: number | null
-  bytes: Uint8Array | ReadableStream
+  bytes: Uint8Array | Blob | ReadableStream
 }
 
 /** One request of those that a fetch makes while it follows redirects. */
@@ -46,13 +46,17 @@ export function fetchOver(agent: Agent, host: string): Fetch {
     const given = typeof input === 'string' ? new URL(input, `http://${host}/`) : input
     const request = new Request(given, init)
     const { signal, redirect } = request
-    signal.throwIfAborted()
+    if (signal.aborted) {
+      request.body?.cancel(signal.reason).catch(() => {})
+      throw signal.reason
+    }
     const headers = new Headers(request.headers)
     for (const [name, value] of DEFAULTS) if (!headers.has(name)) headers.set(name, value)
     if (!headers.has('accept-encoding')) {
       // A part of compressed bytes is of no use, so with a range no compression is asked for.
       headers.set('accept-encoding', headers.has('range') ? 'identity' : CODINGS)
     }
+    headers.set('sec-fetch-mode', request.mode)
     const url = new URL(request.url)
     if (!/^https?:$/.test(url.protocol)) throw new TypeError(`${url.protocol} cannot be fetched`)
     const payload = await payloadOf(request, init?.body)
@@ -93,30 +97,86 @@ function ask(agent: Agent, { url, method, headers, payload, signal }: Exchange) 
     asking.on('response', resolve)
     const fail = (error: unknown) => reject(signal.aborted ? signal.reason : failed(error))
     asking.on('error', fail)
-    if (!(payload?.bytes instanceof ReadableStream)) asking.end(payload?.bytes)
+    // It may be a large file, so it is streamed.
+    const body = payload?.bytes instanceof Blob ? payload.bytes.stream() : payload?.bytes
+    if (!(body instanceof ReadableStream)) return void asking.end(body)
+    const reader = body.getReader()
+    // The source of the body is told that no more is needed, even while a piece of it is awaited.
+    asking.once('close', () => reader.cancel(signal.reason).catch(() => {}))
     // A failed pipeline destroys the request without an error, so the error is passed on here.
-    else pipeline(chunksOf(payload.bytes), asking).catch(fail)
+    pipeline(chunksOf(reader), asking).catch(fail)
   })
 }
 
 async function payloadOf(request: Request, body: unknown): Promise<Payload | null> {
   if (request.body === null) return null
-  // It may be a large file, so it is streamed.
-  if (body instanceof Blob) return { length: body.size, bytes: request.body }
-  const isStream = body === undefined || body === null || isIterable(body)
-  if (isStream || body instanceof FormData) return { length: null, bytes: request.body }
+  if (body instanceof Blob) return { length: body.size, bytes: body }
+  if (body === undefined || body === null) return payloadAtOnce(request.body)
+  if (isIterable(body)) return { length: null, bytes: request.body }
+  if (body instanceof FormData) {
+    const length = await encodedLength(body, request.headers.get('content-type'))
+    return { length, bytes: request.body }
+  }
   const bytes = new Uint8Array(await request.arrayBuffer())
   return { length: bytes.byteLength, bytes }
+}
+
+/**
+ * The length of an encoded form, in bytes: that of the same form with empty files, and the sizes of the files. No file is
+ * read for it. It is null if the boundary between the parts is not as long in both.
+ *
+ * @param type the content type of the form, which has its boundary
+ */
+async function encodedLength(form: FormData, type: string | null): Promise<number | null> {
+  const empty = new FormData()
+  let ofFiles = 0
+  for (const [name, value] of form) {
+    if (typeof value === 'string') empty.append(name, value)
+    else {
+      empty.append(name, new File([], value.name, { type: value.type }))
+      ofFiles += value.size
+    }
+  }
+  const encoded = new Response(empty)
+  if (encoded.headers.get('content-type')?.length !== type?.length) return null
+  return ofFiles + (await encoded.arrayBuffer()).byteLength
+}
+
+/**
+ * The body of a Request, which does not tell what it was made of. Text and bytes come at once and in one piece, so they are
+ * recognized by that and are sent with their length; all else is streamed.
+ */
+async function payloadAtOnce(body: ReadableStream): Promise<Payload> {
+  const reader = body.getReader()
+  const reads: ReturnType<typeof reader.read>[] = []
+  const turn = new Promise<null>((resolve) => setImmediate(resolve, null))
+  const next = () => {
+    const read = reader.read()
+    reads.push(read)
+    return Promise.race([read, turn]).catch(() => null)
+  }
+  const value = (await next())?.value
+  if (value instanceof Uint8Array && (await next())?.done) {
+    return { length: value.byteLength, bytes: value }
+  }
+  const pull = async (controller: ReadableStreamDefaultController) => {
+    const { done, value } = await (reads.shift() ?? reader.read())
+    if (done) controller.close()
+    else controller.enqueue(value)
+  }
+  return { length: null, bytes: new ReadableStream({ pull, cancel: (why) => reader.cancel(why) }) }
 }
 
 function isIterable(body: unknown): boolean {
   return body instanceof ReadableStream || Symbol.asyncIterator in Object(body)
 }
 
-async function* chunksOf(body: ReadableStream): AsyncGenerator<Uint8Array> {
-  for await (const chunk of body) {
-    if (!(chunk instanceof Uint8Array)) throw new TypeError('a chunk of the body is no Uint8Array')
-    yield chunk
+async function* chunksOf(body: ReadableStreamDefaultReader): AsyncGenerator<Uint8Array> {
+  for (;;) {
+    const { done, value } = await body.read()
+    if (done) return
+    if (!(value instanceof Uint8Array)) throw new TypeError('a chunk of the body is no Uint8Array')
+    yield value
   }
 }
 

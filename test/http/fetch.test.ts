@@ -100,6 +100,30 @@ t.test('a request body is sent with its length, and one that fails rejects', asy
   }
 })
 
+t.test(
+  'whoever makes a body hears that it is of no use, also while more of it is waited for',
+  async (t) => {
+    const [, [, ask]] = (await both(t, (request) => request.resume())) as [unknown, [string, Ask]]
+    const ending = new AbortController()
+    const reason = await new Promise((cancel) => {
+      const body = new ReadableStream({
+        pull(controller) {
+          controller.enqueue(new Uint8Array(10))
+          setImmediate(() => ending.abort())
+          return new Promise<void>(() => {})
+        },
+        cancel
+      })
+      const post = { method: 'POST', duplex: 'half', body, signal: ending.signal } as RequestInit
+      t.rejects(ask('/', post), { name: 'AbortError' })
+    })
+    t.equal(reason, ending.signal.reason)
+    const body = new ReadableStream({ start: (controller) => controller.enqueue('no bytes') })
+    const post = { method: 'POST', duplex: 'half', body } as RequestInit
+    await t.rejects(ask('/', post), { name: 'TypeError' })
+  }
+)
+
 t.test('what breaks is a TypeError with the cause', async (t) => {
   const ways = await both(t, ({ url, socket }, response) => {
     if (url === '/cut') return void socket.destroy()
