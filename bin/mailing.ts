@@ -34,12 +34,14 @@ export const MAILING_FLAGS = {
   ...COMMON_FLAGS
 } satisfies Record<string, Flag>
 
-/** What the wizard of `peer` has asked for, in place of settings. */
+/** What the verb `peer` says of its peer: the wizard's answers, in place of settings, and more. */
 export interface PeerAnswers {
   registryPublicKey?: Buffer
   name?: string
   /** In bytes. */
   store?: number | undefined
+  /** Whether it says what may need a person's attention; else only with --verbose. */
+  isLasting?: boolean
 }
 
 /**
@@ -49,7 +51,12 @@ export interface PeerAnswers {
 export async function openPeer(
   settings: Settings,
   lifetime: Lifetime,
-  { registryPublicKey = settings.key('registryPublicKey'), name, store }: PeerAnswers = {}
+  {
+    registryPublicKey = settings.key('registryPublicKey'),
+    name,
+    store,
+    isLasting = false
+  }: PeerAnswers = {}
 ): Promise<Peer> {
   const seed = settings.key('seed', undefined)
   const { Peer } = await import('../lib/peer.js')
@@ -68,7 +75,7 @@ export async function openPeer(
   )
   peer.on('denied', ({ message }) => say(message))
   peer.on('notice', ({ message }) => {
-    if (settings.on('verbose')) say(message)
+    if (isLasting || settings.on('verbose')) say(message)
   })
   const failed = new Promise<never>((_, reject) => {
     peer.setup().catch((error) => {

@@ -55,7 +55,8 @@ export const peer: Command = {
     const port = settings.listenPort('control', undefined)
     const answers = isAtTerminal ? await ask(settings) : {}
     const name = answers.name ?? settings.text('name', undefined)
-    const peer = await openPeer(settings, lifetime, { ...answers, ...(name && { name }), store })
+    const options = { ...answers, ...(name && { name }), store, isLasting: true }
+    const peer = await openPeer(settings, lifetime, options)
     if (lifetime.stopped) return
     if (!isAtTerminal) say(`peer ${peer.key}`)
     const prompt = new PeerPrompt(peer)

@@ -66,7 +66,7 @@ const TRIALS: Record<string, Trial> = {
 const NODE_MAJOR = Number(process.versions.node.split('.')[0])
 
 t.test('when the machine fails, each verb says and does what the table says', async (t) => {
-  t.equal(ROWS.length, 13)
+  t.equal(ROWS.length, 15)
   t.equal(new Set(ROWS.map(({ happened }) => happened)).size, 6)
   for (const { happened, verbs, printed, then } of ROWS) {
     // Later Nodes keep fewer files open, and 64 are enough for them.
@@ -92,6 +92,26 @@ t.test(
       rmSync(dir, { recursive: true })
       t.match(await running.kill('SIGTERM'), { code: 0 }, verb)
     }
+  }
+)
+
+t.test(
+  'a letter to a peer whose disk is full comes once it has room and was started again',
+  async (t) => {
+    if (!canBeFilled) return
+    const { cli } = await islandOf(t)
+    const start = () => cli.start(['peer', '--json', '--dir', cli.path('data')])
+    const full = start()
+    await full.waitForMatch(/^registered as peer /)
+    const [, key = ''] = /^peer (\w+)$/m.exec(full.lines.stderr.join('\n')) ?? []
+    limitWriting(full.pid, '1')
+    const sent = await cli.run(['send', key, 'hello', '--dir', cli.path('writer')])
+    t.match(sent, { code: 0, stdout: /^unreachable / })
+    t.match(await full.kill('SIGTERM'), { code: 0, stdout: '' })
+    const roomy = start()
+    await roomy.waitForMatch(/^registered as peer /)
+    cli.start(['peer', '--dir', cli.path('writer')])
+    await roomy.waitForMatch(/"hello"/)
   }
 )
 
