@@ -16,7 +16,7 @@ import { untilNothing } from './until.js'
  * member to forge, and another one lies about logs and denies everybody. The seed is printed; the same one makes the same choices.
  * `SOAK_SECONDS=3600 SOAK_SEED=7 npx tap --timeout=4000 …` runs it by hand.
  */
-const SECONDS = Number(process.env.SOAK_SECONDS ?? 600)
+const SECONDS = Number(process.env.SOAK_SECONDS ?? 60)
 const SEED = Number(process.env.SOAK_SEED ?? Date.now() % 1_000_000)
 /** No process needs more, however long it runs; most of it is the runtime and the storage engine. */
 const MAX_MIB = 300
@@ -74,7 +74,10 @@ t.test(`every directory tells the truth through ${SECONDS} s of chaos`, async (t
   const settled = await untilNothing(async () => {
     look()
     return unsettled(world)
-  }, SETTLE_MS)
+  }, SETTLE_MS).catch((error) => {
+    t.comment(lastWords(world))
+    throw error
+  })
   t.comment(`all at one ${Math.round(settled)} ms after the last was up`)
   t.comment(figures(world, judge, memory))
   t.same(faults, [], `nothing was violated; SOAK_SEED=${SEED}`)
@@ -102,6 +105,17 @@ function unsettled({ watchers, services }: World): string | null {
     }
   }
   return null
+}
+
+/** What all that run have printed last. */
+function lastWords({ running }: World): string {
+  return running
+    .flatMap(([name, { lines }]) =>
+      [...lines.stdout.slice(-3), ...lines.stderr.slice(-8)].map(
+        (line) => `${name}: ${line.slice(0, 300)}`
+      )
+    )
+    .join('\n')
 }
 
 function figures({ actors, watchers, outlaws, clock }: World, judge: Judge, memory: Memory) {
