@@ -1,7 +1,7 @@
 import { SeaportError } from '../core/errors.js'
 import type { Sink } from '../link/sink.js'
 import type { LinkStream } from '../link/stream.js'
-import { FrameReader, type FrameReaderOptions } from './frame-reader.js'
+import { FrameReader, type FrameReaderOptions, reasonOf } from './frame-reader.js'
 import { decodeFrame, encodeFrame, type Frame, HELLO, MAX_FRAME_BYTES, VERSION } from './frames.js'
 
 /**
@@ -109,10 +109,7 @@ export class Conversation implements Sink {
       this.#reader.push(bytes)
     } catch (error) {
       this.#reader.stop()
-      const reason =
-        error instanceof SeaportError
-          ? error
-          : SeaportError.BAD_MESSAGE('what was said could not be taken', error)
+      const reason = reasonOf(error)
       const { onoverflow } = this.#options
       if (OVERFLOWS.has(reason.code) && onoverflow) onoverflow(reason)
       else this.destroy(reason)

@@ -14,6 +14,12 @@ export interface FrameReaderOptions<F = Frame> {
   hold?: ((bytes: number) => void) | undefined
 }
 
+/** Says why to cut a stream, from what reading it has thrown. */
+export function reasonOf(error: unknown): SeaportError {
+  if (error instanceof SeaportError) return error
+  return SeaportError.BAD_MESSAGE('what was said could not be taken', error)
+}
+
 /** Pieces below this size are copied if they are kept, because they may be part of a much larger buffer. */
 const COPY_BELOW_BYTES = 32 * 1024
 

@@ -94,6 +94,16 @@ function ticking(t: Test, { events }: Apart): () => number {
   }
 }
 
+/** Waits for the last event, and sees that each came once, in order. */
+async function heardAll(t: Test, heard: Apart['heard'], count: number) {
+  await until(() => heard.at(-1)?.n === count)
+  t.same(
+    heard.map(({ n }) => n),
+    upTo(count)
+  )
+  t.ok(heard.every(({ missed }) => missed === 0))
+}
+
 async function until(condition: () => boolean) {
   while (!condition()) await setTimeout(POLL_MS)
 }
@@ -112,12 +122,7 @@ t.test('a link that is cut for 5 s costs no event, and none comes twice', async 
   await until(() => heard.length > before)
   await setTimeout(500)
   const count = stop()
-  await until(() => heard.at(-1)?.n === count)
-  t.same(
-    heard.map(({ n }) => n),
-    upTo(count)
-  )
-  t.ok(heard.every(({ missed }) => missed === 0))
+  await heardAll(t, heard, count)
   t.comment(`${count} events, ${count - before} of them after the cut; ${pool.stats.made} links`)
 })
 
@@ -172,12 +177,7 @@ t.test(
       await until(() => heard.length > back + 20)
     }
     const count = stop()
-    await until(() => heard.at(-1)?.n === count)
-    t.same(
-      heard.map(({ n }) => n),
-      upTo(count)
-    )
-    t.ok(heard.every(({ missed }) => missed === 0))
+    await heardAll(t, heard, count)
   }
 )
 

@@ -57,6 +57,8 @@ export const BROWSER_LIMITS: BrowserLimits = {
   unreadBytes: 1024 * 1024,
   unreadMessages: 1000
 }
+/** How long a page may take to answer a close frame, in ms. */
+const CLOSE_TIMEOUT_MS = 2000
 const MAX_UNANSWERED = 1000
 const MAX_UNANSWERED_BYTES = 4 * 1024 * 1024
 
@@ -289,8 +291,6 @@ export class Browser {
     return true
   }
 }
-
-const CLOSE_TIMEOUT_MS = 2000
 
 function hasFields(data: unknown, filter: object): boolean {
   if (typeof data !== 'object' || data === null) return false

@@ -15,7 +15,7 @@ import {
   type Place
 } from '../../messaging/clients/channel-frames.js'
 import { FROM_NOW, FROM_START } from '../../messaging/clients/gateway-stream.js'
-import { FrameReader } from '../../messaging/frame-reader.js'
+import { FrameReader, reasonOf } from '../../messaging/frame-reader.js'
 import type { Browser } from './browser.js'
 import { encodeWire, type WireMessage } from './wire.js'
 
@@ -150,11 +150,7 @@ export class Feed {
           reader.push(bytes)
         } catch (error) {
           reader.stop()
-          stream.destroy(
-            error instanceof SeaportError
-              ? error
-              : SeaportError.BAD_MESSAGE('what an instance said could not be taken', error)
-          )
+          stream.destroy(reasonOf(error))
         }
         return true
       },

@@ -3,7 +3,7 @@ import type { Signal } from '../../core/abort.js'
 import { SeaportError } from '../../core/errors.js'
 import type { Sink } from '../../link/sink.js'
 import type { LinkStream } from '../../link/stream.js'
-import { FrameReader } from '../../messaging/frame-reader.js'
+import { FrameReader, reasonOf } from '../../messaging/frame-reader.js'
 import {
   CANCEL,
   CHUNK,
@@ -158,9 +158,7 @@ export class ChunkPeer extends EventEmitter<ChunkPeerEvents> implements Sink {
     try {
       this.#reader.push(bytes)
     } catch (error) {
-      this.destroy(
-        error instanceof SeaportError ? error : SeaportError.BAD_MESSAGE('chunks cannot be read')
-      )
+      this.destroy(reasonOf(error))
     }
     return true
   }

@@ -3,7 +3,7 @@ import { toHex } from '../../core/keys.js'
 import type { Sink } from '../../link/sink.js'
 import type { LinkStream } from '../../link/stream.js'
 import type { Body } from '../body.js'
-import { FrameReader } from '../frame-reader.js'
+import { FrameReader, reasonOf } from '../frame-reader.js'
 import {
   type ChannelFrame,
   type ChannelHead,
@@ -113,11 +113,7 @@ export class GatewayStream implements Sink {
       this.#reader.push(bytes)
     } catch (error) {
       this.#reader.stop()
-      this.#stream.destroy(
-        error instanceof SeaportError
-          ? error
-          : SeaportError.BAD_MESSAGE('what a gateway said could not be taken', error)
-      )
+      this.#stream.destroy(reasonOf(error))
     }
     return true
   }

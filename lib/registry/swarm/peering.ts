@@ -84,7 +84,7 @@ export class Peering extends ReadyResource {
   /** Relays that registrars offer who are connected. */
   readonly #relays = new Map<Peer, RelayOffer>()
   readonly #callBackoff = new CallBackoff()
-  /** When our own calls began, ms since 1970. */
+  /** When our own calls began, by `performance.now()`. */
   readonly #attempts = new WeakMap<SecretStream, number>()
   readonly #reports = new Reports({ onreport: (notice) => this.emit('notice', notice) })
   readonly #gate: ConnectionGate
