@@ -1,5 +1,7 @@
 import { Lifetime } from './lifetime.js'
+import { isFull, notWritten } from './output.js'
 import { Program } from './program.js'
+import { say } from './talk.js'
 
 const EXIT_BY_SIGNAL = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }
 
@@ -11,8 +13,9 @@ let stoppedBy: keyof typeof EXIT_BY_SIGNAL | null = null
 process.on('uncaughtException', fail)
 // Whoever read our output has left, as `head` does: not a failure, but nobody to go on for.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE' && error.code !== 'EIO') fail(error)
-  else lifetime.stop().catch(fail)
+  if (error.code === 'EPIPE' || error.code === 'EIO') lifetime.stop().catch(fail)
+  else if (program.isLasting && isFull(error)) say(notWritten(error).message)
+  else fail(isFull(error) ? notWritten(error) : error)
 })
 // Talk that nobody hears is no reason to end.
 process.stderr.on('error', () => {})
@@ -32,6 +35,8 @@ try {
   if (!lifetime.stopped) fail(error)
   else if (stoppedBy && program.isShort) process.exitCode = EXIT_BY_SIGNAL[stoppedBy]
 }
+// A last line that could not be written is told of a moment later.
+await new Promise(setImmediate)
 process.exit()
 
 function fail(error: unknown): never {

@@ -1,7 +1,9 @@
 import type { Writable } from 'node:stream'
+import { SeaportError } from '../lib/identity.js'
 
 /** What may wait for who reads our output, in bytes. */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024
+const FULL = ['ENOSPC', 'EDQUOT', 'EFBIG']
 
 /**
  * Prints lines for as long as somebody reads them. Node keeps what is not read in memory, without a bound, so beyond
@@ -55,4 +57,17 @@ export function printTalk(line: string) {
 
 function notReadInTime(dropped: number): string {
   return `${dropped} ${dropped === 1 ? 'line was' : 'lines were'} dropped, as nobody read them in time`
+}
+
+/** Whether output goes to a file, and that cannot grow now. */
+export function isFull({ code = '' }: NodeJS.ErrnoException): boolean {
+  return FULL.includes(code)
+}
+
+/** What runs is worth more than its log: who runs for long goes on, and prints again when there is room. */
+export function notWritten(cause: Error): SeaportError {
+  return SeaportError.STORAGE_FAILED(
+    `what is printed cannot be written (${cause.message}); make room on its disk`,
+    cause
+  )
 }

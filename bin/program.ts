@@ -26,7 +26,12 @@ export class Program {
 
   /** Whether it answers and ends by itself. */
   get isShort(): boolean {
-    return this.#command !== null && !this.#command.isLasting
+    return this.#command !== null && !this.isLasting
+  }
+
+  /** Whether it runs until it is told to stop. */
+  get isLasting(): boolean {
+    return this.#command?.isLasting === true
   }
 
   async run(line: string[]) {

@@ -11,7 +11,7 @@ const lastSaid = new Map<string, number>()
 
 /** Tells the person at the terminal, on stderr: stdout is for what was asked for. */
 export function say(text: string): void {
-  const now = Date.now()
+  const now = performance.now()
   if (now - (lastSaid.get(text) ?? -Infinity) < REPEAT_AFTER_MS) return
   if (lastSaid.size >= MAX_REMEMBERED) lastSaid.clear()
   lastSaid.set(text, now)
