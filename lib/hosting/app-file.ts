@@ -2,11 +2,12 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseDuration } from '../core/duration.js'
 import { SeaportError } from '../core/errors.js'
-import { isExactVersion, parseRoleRange, parseServiceRole } from '../core/role.js'
+import { isExactVersion, parseServiceRole } from '../core/role.js'
 import { parseSize } from '../core/size.js'
 import { nearest } from '../messaging/nearest.js'
 import { APP_SCHEMA } from './app-schema.js'
 import { fault } from './json-schema.js'
+import { usedRoles } from './used-roles.js'
 
 /** An app as its folder describes it, with every default filled in. Times are in ms, sizes in bytes. */
 export interface AppFile {
@@ -149,7 +150,7 @@ export function parseOldAppFile(text: string, surroundings: Surroundings = {}): 
 
 function complete(written: Written, { version = VERSION, files = [] }: Surroundings): AppFile {
   const { place = {}, update = {}, logs = {}, port = true, uses = [] } = written
-  for (const role of uses) parseRoleRange(role)
+  usedRoles(uses)
   const { instances = INSTANCES } = written
   const single = place.single ?? false
   if (single && instances !== 1) {

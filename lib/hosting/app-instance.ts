@@ -29,6 +29,14 @@ export interface AppInstanceOptions {
 /** `failing`: its check fails, or it has ended and is started again. */
 export type InstanceState = 'starting' | 'passing' | 'failing' | 'ending' | 'ended'
 
+/** What is known only when it is started. */
+export interface StartOptions {
+  /** Variables beside those of its terms. */
+  env?: Readonly<Record<string, string>>
+  /** Whether a program that runs already may go on. Otherwise it is ended, and started anew. Default: true. */
+  adopts?: boolean
+}
+
 interface AppInstanceEvents {
   /** Its state or the reason of that has changed. */
   change: [state: InstanceState]
@@ -70,6 +78,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
   #check: HealthCheck | null = null
   #earlyEnds = 0
   #living: Promise<void> | null = null
+  #startOptions: StartOptions = {}
   #isLeft = false
 
   constructor(options: AppInstanceOptions) {
@@ -111,7 +120,8 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
   }
 
   /** Finds the running program, or starts it. From then on events tell what becomes of it. */
-  start() {
+  start(options: StartOptions = {}) {
+    if (!this.#living) this.#startOptions = options
     this.#living ??= this.#live()
   }
 
@@ -159,6 +169,10 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     const state = await readState(this.#options.stateFile)
     if (!state) return null
     const running = await this.#options.driver.adopt(state.kept)
+    if (this.#startOptions.adopts === false) {
+      await running?.kill()
+      return null
+    }
     if (running) this.#port = state.port
     return running
   }
@@ -169,7 +183,8 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     let running: Running | null = null
     try {
       this.#port = port === null ? null : await freePort(port)
-      const env = this.#port === null ? terms.env : { ...terms.env, PORT: `${this.#port}` }
+      const env = { ...terms.env, ...this.#startOptions.env }
+      if (this.#port !== null) env.PORT = `${this.#port}`
       running = await driver.start({ ...terms, env })
       this.stats.starts++
       await writeState(this.#options.stateFile, { kept: running.kept, port: this.#port })

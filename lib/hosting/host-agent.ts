@@ -240,6 +240,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
       host: keyPair,
       hostName: name,
       member,
+      mayUse: (role, version) => this.#mayUse(app, role, version),
       drainTimeout,
       checkInterval
     })
@@ -278,6 +279,13 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     await folder.prune(
       releases.flatMap(({ hash, release }) => (release ? [{ hash, list: release.bundle }] : []))
     )
+  }
+
+  /** The host dials in its own name, so it has to see to it that nobody gains rights by deploying an app. */
+  #mayUse(app: string, role: string, version: string): boolean {
+    const statement = this.#statementOf(app)
+    const { grants } = this.#options.replica.membership
+    return !statement || grants.allows(statement.issuer, { kind: 'consume', role, version })
   }
 
   #statementOf(app: string): AppStatement | null {

@@ -9,6 +9,7 @@ import { signInstance } from '../registry/trust/instance-proof.js'
 import { Service } from '../service.js'
 import { AppInstance, type InstanceState } from './app-instance.js'
 import { AppLog } from './app-log.js'
+import { AppUses } from './app-uses.js'
 import type { Driver } from './driver/driver.js'
 import type { Release } from './release.js'
 
@@ -35,6 +36,8 @@ export interface HostedInstanceOptions extends Occupancy {
   host: KeyPair
   hostName: string
   member: MemberOptions & { registryPublicKey: Buffer; dir: string }
+  /** Whether whoever deploys the app may consume a role at a version. */
+  mayUse: (role: string, version: string) => boolean
   /** How long open streams may go on when it is stopped, in ms. */
   drainTimeout?: number | undefined
   /** Between two checks, in ms. */
@@ -57,6 +60,7 @@ const LOG_FILE = 'log'
 const OCCUPANCY_FILE = 'occupancy.json'
 const STATE_FILE = 'state.json'
 const KEY_FILE = 'seed'
+const USES_FILE = 'uses.json'
 const DATA_FOLDER = 'data'
 const PRIVATE_FILE = 0o600
 const PRIVATE_FOLDER = 0o700
@@ -74,6 +78,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
   readonly #program: AppInstance
   #keyPair: KeyPair | null = null
   #service: Service | null = null
+  #uses: AppUses | null = null
   /** The port that is registered. */
   #port: number | null = null
   #reason: string | null = null
@@ -153,15 +158,24 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
   /**
    * Finds the running program, or starts it, and keeps it running.
    *
-   * @throws STORAGE_FAILED
+   * @throws STORAGE_FAILED, and what `AppUses.open` throws
    */
   async start() {
-    const { folder } = this.#options
+    const { folder, member, mayUse } = this.#options
     await mkdir(join(folder, DATA_FOLDER), { recursive: true, mode: PRIVATE_FOLDER })
     this.#keyPair = await keepKey(join(folder, KEY_FILE))
     await replaceFile(join(folder, OCCUPANCY_FILE), JSON.stringify(this.occupancy))
     await this.log.open()
-    if (!this.#isEnding) this.#program.start()
+    const uses = await AppUses.open({
+      uses: this.release.uses,
+      file: join(folder, USES_FILE),
+      member,
+      mayUse,
+      ontrouble: (error) => this.#tell(error.message)
+    })
+    this.#uses = uses
+    if (this.#isEnding) return uses.close()
+    this.#program.start({ env: uses.env, adopts: !uses.hasMoved })
   }
 
   /** Withdraws it from the registry, lets its streams end, and ends the program. */
@@ -170,6 +184,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     this.emit('change')
     await this.#service?.destroy()
     await this.#program.stop()
+    await this.#uses?.close()
     await this.log.close()
     await replaceFile(join(this.#options.folder, OCCUPANCY_FILE), 'null')
   }
@@ -179,6 +194,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     this.#isEnding = true
     await this.#service?.destroy()
     await this.#program.leave()
+    await this.#uses?.close()
     await this.log.close()
   }
 
@@ -238,10 +254,14 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     this.#service = service
     service.on('registered', () => this.emit('change'))
     service.setup().catch((error: SeaportError) => {
-      if (error.code === 'CLOSED') return
-      this.#reason = error.message
-      this.emit('change')
+      if (error.code !== 'CLOSED') this.#tell(error.message)
     })
+  }
+
+  #tell(reason: string) {
+    if (reason === this.#reason) return
+    this.#reason = reason
+    this.emit('change')
   }
 }
 
