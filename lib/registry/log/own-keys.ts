@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SeaportError } from '../../core/errors.js'
 import { KeyPair, randomSeed, toHex } from '../../core/keys.js'
@@ -46,7 +46,7 @@ export interface HeldKey {
 export function keepProcessKey(registry: Buffer, dir?: string): Promise<KeyPair> {
   return withKeys(dir ?? registryDir(registry), (folder) => {
     const file = join(folder, PROCESS_KEY)
-    if (existsSync(file)) return readKey(file)
+    if (hasText(file)) return readKey(file)
     const lock = FileLock.take(`${file}.lock`)
     try {
       return keepKey(file)
@@ -201,16 +201,30 @@ async function withKeys<T>(dir: string, act: (folder: string) => T): Promise<T> 
  * holds the file's lock. A crash leaves no key or a whole one, and a predecessor becomes the key of one file only.
  */
 function keepKey(file: string, predecessor?: string): KeyPair {
-  if (existsSync(file)) return readKey(file)
+  if (hasText(file)) return readKey(file)
   if (predecessor !== undefined && tryRename(predecessor, file)) return readKey(file)
   const draft = `${file}.new`
-  writeFileSync(draft, `${toHex(randomSeed())}\n`, { mode: PRIVATE_FILE })
+  writeFileSync(draft, `${toHex(randomSeed())}\n`, { mode: PRIVATE_FILE, flush: true })
   renameSync(draft, file)
   return readKey(file)
 }
 
+/** An empty file is one that a power cut kept from the disk: whose key it was to hold, nobody has seen. */
+function hasText(file: string): boolean {
+  return existsSync(file) && statSync(file).size > 0
+}
+
+/** @throws STORAGE_FAILED */
 function readKey(file: string): KeyPair {
-  return KeyPair(readFileSync(file, 'utf8'))
+  const text = readFileSync(file, 'utf8')
+  try {
+    return KeyPair(text)
+  } catch (cause) {
+    throw SeaportError.STORAGE_FAILED(
+      `${file} holds no key any more, it is damaged; put it back from a backup, or delete it, and a new key is made, which has no grants`,
+      cause
+    )
+  }
 }
 
 function tryRename(from: string, to: string): boolean {

@@ -160,3 +160,39 @@ t.test('a folder that takes no keys is refused with a code', async (t) => {
   await t.rejects(takeServiceKey(REGISTRY, identity, join(dir, 'file')), refusal)
   await t.rejects(keepProcessKey(REGISTRY, join(dir, 'file')), refusal)
 })
+
+t.test('a key that a power cut kept from the disk is made anew', async (t) => {
+  const { dir, take } = await folder(t)
+  const { key, release } = await take('1.0.0')
+  release()
+  await keepProcessKey(REGISTRY, dir)
+  for (const file of await keyFiles(dir)) await writeFile(file, '')
+  const next = await take('1.0.0')
+  t.not(next.key, key)
+  next.release()
+  t.equal((await take('1.0.0')).key, next.key)
+  const process = await keepProcessKey(REGISTRY, dir)
+  t.strictSame(await keepProcessKey(REGISTRY, dir), process)
+})
+
+t.test('a damaged key is not replaced, and the error says which file it is', async (t) => {
+  const { dir, take } = await folder(t)
+  ;(await take('1.0.0')).release()
+  await keepProcessKey(REGISTRY, dir)
+  const files = await keyFiles(dir)
+  t.equal(files.length, 2)
+  for (const file of files) await writeFile(file, 'half a k')
+  for (const attempt of [take('1.0.0'), keepProcessKey(REGISTRY, dir)]) {
+    const error = await attempt.then(
+      () => null,
+      (error: Error) => error
+    )
+    t.match(error, { code: 'STORAGE_FAILED', message: /is damaged/ })
+    t.ok(files.some((file) => error?.message.includes(file)))
+  }
+})
+
+async function keyFiles(dir: string): Promise<string[]> {
+  const names = await readdir(join(dir, 'keys'))
+  return names.filter((name) => !name.includes('.')).map((name) => join(dir, 'keys', name))
+}
