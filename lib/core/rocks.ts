@@ -10,7 +10,15 @@ export interface Rocks {
   /** One that is not destroyed keeps `close` waiting for ever. */
   write(): RocksBatch
   iterator(range: { gte: Buffer; lt: Buffer }): AsyncIterable<{ key: Buffer; value: Buffer }>
-  compactRange(start: Buffer, end: Buffer): Promise<void>
+  /**
+   * Rewrites what is between two keys, given as texts: rocksdb-native 3.18.1 takes a Buffer in the second place for
+   * options. Without `FORCED` it may only move files, with all that was removed still in them.
+   */
+  compactRange(
+    start: string,
+    end: string,
+    options: { bottommostLevelCompaction: number }
+  ): Promise<void>
 }
 
 export interface RocksBatch {
@@ -21,6 +29,8 @@ export interface RocksBatch {
   destroy(): void
 }
 
+/** RocksDB's word for a compaction that rewrites the last level as well. */
+export const FORCED = { bottommostLevelCompaction: 2 }
 /** What is written to one file before it is sorted into others: the disk takes that much at once. */
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024
 const BACKGROUND_JOBS = 2

@@ -1,5 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
-import { type Rocks, rocksIn } from '../../core/rocks.js'
+import { FORCED, type Rocks, rocksIn } from '../../core/rocks.js'
 import { makeFolder } from '../../registry/log/storage.js'
 
 /** The tables of a store. */
@@ -139,7 +139,8 @@ export class MailStore {
   /** Frees the disk space of what was removed from a table. */
   async compact(table: Table) {
     const prefix = PREFIXES[table]
-    await this.#try((rocks) => rocks.compactRange(Buffer.from([prefix]), Buffer.from([prefix + 1])))
+    const [start, end] = [String.fromCharCode(prefix), String.fromCharCode(prefix + 1)]
+    await this.#try((rocks) => rocks.compactRange(start, end, FORCED))
   }
 
   get #opened(): Rocks {

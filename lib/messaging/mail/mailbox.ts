@@ -51,6 +51,8 @@ const OVERHEAD_BYTES = 200
 const ENDED_MS = 60 * 60_000
 const MAX_ENDED = 10_000
 const INDEX_BYTES = 80
+/** The disk is rewritten once what was removed is so much of what is kept. */
+const REMOVED_PART = 0.1
 
 /** Keeps letters for receivers that are away. They are sealed, so their content cannot be read here. */
 export class Mailbox {
@@ -67,6 +69,8 @@ export class Mailbox {
     dropped: 0,
     moved: 0
   }
+  /** Bytes of letters that were removed, and may still be on the disk. */
+  #removed = 0
   /** Letters that are being written, until they are on disk. */
   readonly #writing = new Map<string, Promise<void>>()
   /** The writers of letters that have ended, by the letter's id. */
@@ -170,9 +174,10 @@ export class Mailbox {
     const ids = this.list()
       .filter(isOver)
       .map(({ id }) => id)
-    if (ids.length === 0) return
     this.#counts.expired += ids.length
-    await this.#drop(ids)
+    if (ids.length > 0) await this.#drop(ids)
+    if (this.#removed === 0 || this.#removed < this.#letters.bytes * REMOVED_PART) return
+    this.#removed = 0
     await store.compact('kept')
     await store.compact('keptIndex')
   }
@@ -249,11 +254,15 @@ export class Mailbox {
       }
     }
     this.#counts.dropped += dropped.length
+    this.#removed += dropped.reduce((sum, last) => sum + last.bytes, 0)
     return dropped
   }
 
   async #drop(ids: readonly string[]) {
-    for (const id of ids) this.#letters.delete(id)
+    for (const id of ids) {
+      this.#removed += this.#letters.get(id)?.bytes ?? 0
+      this.#letters.delete(id)
+    }
     await this.#options.store.apply(removals(ids))
   }
 }

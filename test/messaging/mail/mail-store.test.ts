@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -146,3 +148,21 @@ t.test(
     t.notOk(opens(again), 'and then no more')
   }
 )
+
+t.test('what was removed leaves the disk when its table is compacted', async (t) => {
+  const dir = await folder(t)
+  const value = randomBytes(1000)
+  const isOnDisk = () =>
+    readdirSync(dir).some((name) => readFileSync(join(dir, name)).includes(value))
+  const first = new MailStore(dir)
+  await first.open()
+  await first.apply([{ table: 'kept', key: 'ff', value }])
+  await first.close()
+  t.ok(isOnDisk())
+  const store = new MailStore(dir)
+  await store.open()
+  await store.apply([{ table: 'kept', key: 'ff', value: null }])
+  await store.compact('kept')
+  await store.close()
+  t.notOk(isOnDisk())
+})
