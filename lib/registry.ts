@@ -154,6 +154,7 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
       peers: replica.peering.peers.size,
       instances: replica.directory.size,
       logs: replica.logs(),
+      forwarding: { ...forwarderOf(replica).stats },
       ...(this.#relay && { relay: { ...this.#relay.stats } })
     }
   }

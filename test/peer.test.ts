@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import t from 'tap'
+import { measuresOf } from '../lib/core/metrics.js'
 import { Admin, KeyPair, Peer, type SeaportError, Service } from '../lib/index.js'
 import { collect, mailHarbor, receiptsOf } from './messaging/mail/harbor.js'
 
@@ -308,4 +309,15 @@ t.test('without links a letter goes by other members, and so does its receipt', 
   )
   await (await bob.send(alice.key, Buffer.alloc(60 * 1024))).delivered
   t.equal(alice.getStats().links, 0)
+})
+
+t.test('each number of mail has a meaning in the metrics', async (t) => {
+  const { peer, registry } = await mailHarbor(t)
+  const keeper = await peer({ store: 1024 * 1024 })
+  const measures = [...keeper.measures(), ...measuresOf('registry', registry.getStats())]
+  const ofMail = measures.filter(({ name }) => /_(mail|forwarding)_/.test(name))
+  t.ok(ofMail.some(({ name }) => name === 'hyperseaport_registry_forwarding_passed'))
+  for (const { name, help } of ofMail) {
+    t.not(help, name.slice('hyperseaport_'.length).replaceAll('_', ' '))
+  }
 })

@@ -20,8 +20,10 @@ export type Measure = {
 /** Reads the numbers, for one scrape. */
 export type Measures = () => Iterable<Measure>
 
+type Meanings = Record<string, [type: 'counter' | 'gauge', help: string]>
+
 /** What a number in a `stats` object means, by its component and path. What is not here is a gauge. */
-const MEANINGS: Record<string, [type: 'counter' | 'gauge', help: string]> = {
+const MEANINGS: Meanings = {
   registry_leases: ['gauge', 'Services whose lease this registrar holds'],
   registry_granted: ['counter', 'Lease requests that were granted'],
   registry_denied: ['counter', 'Lease requests that were denied'],
@@ -29,6 +31,7 @@ const MEANINGS: Record<string, [type: 'counter' | 'gauge', help: string]> = {
   registry_stale: ['gauge', 'Instances that are kept although their leases vanished'],
   registry_peers: ['gauge', 'Connections to other participants'],
   registry_instances: ['gauge', 'Instances in the directory'],
+  ...forwardingOf('registry_forwarding'),
   registry_relay_pairs: ['gauge', 'Pairs that the relay passes on between'],
   registry_relay_paired: ['counter', 'Pairs that the relay has passed on between'],
   registry_relay_refused: [
@@ -53,10 +56,16 @@ const MEANINGS: Record<string, [type: 'counter' | 'gauge', help: string]> = {
   service_mail_outbox_attempts: ['counter', 'Times that a letter was sent'],
   service_mail_outbox_failed: ['counter', 'Times that no way to a receiver was found'],
   service_mail_outbox_waiting_letters: ['gauge', 'Letters without a final receipt'],
+  service_mail_outbox_waiting_bytes: ['gauge', 'Bytes of letters without a final receipt'],
   service_mail_mailbox_kept: ['counter', 'Letters that were taken to be kept for others'],
   service_mail_mailbox_given: ['counter', 'Letters whose receiver has signed for them'],
   service_mail_mailbox_letters: ['gauge', 'Letters that are kept for others'],
   service_mail_mailbox_bytes: ['gauge', 'Bytes of them'],
+  service_mail_mailbox_recalled: ['counter', 'Kept letters that their writers took back'],
+  service_mail_mailbox_expired: ['counter', 'Kept letters whose time was over'],
+  service_mail_mailbox_refused: ['counter', 'Letters that were not kept, as there was too much'],
+  service_mail_mailbox_dropped: ['counter', 'Kept letters that gave way to those of others'],
+  service_mail_mailbox_moved: ['counter', 'Kept letters that other mailboxes took over'],
   service_mail_inbox_taken: ['counter', 'Letters that came'],
   service_mail_inbox_repeated: ['counter', 'Letters that had come before'],
   service_mail_inbox_refused: ['counter', 'Letters that were refused with a code'],
@@ -64,6 +73,9 @@ const MEANINGS: Record<string, [type: 'counter' | 'gauge', help: string]> = {
   service_mail_inbox_failed: ['counter', 'Times that a handler threw'],
   service_mail_inbox_dropped: ['counter', 'What was no letter, or not signed'],
   service_mail_inbox_waiting_letters: ['gauge', 'Letters in the inbox'],
+  service_mail_inbox_waiting_bytes: ['gauge', 'Bytes of letters in the inbox'],
+  service_mail_inbox_seen: ['gauge', 'Letters that are remembered, so as to be handled once'],
+  ...forwardingOf('service_mail_forwarding'),
   service_command_starts: ['counter', 'Starts of the supervised command'],
   service_command_exits: ['counter', 'Ends of the supervised command'],
   proxy_instances: ['gauge', 'Instances that match'],
@@ -103,6 +115,19 @@ const MEANINGS: Record<string, [type: 'counter' | 'gauge', help: string]> = {
   web_gateway_errors: ['counter', 'Requests for services that were answered with 5xx'],
   web_gateway_bytes_in: ['counter', 'Bytes of request bodies'],
   web_gateway_bytes_out: ['counter', 'Bytes of answer bodies']
+}
+
+/** What the numbers of letters mean that a member passes on. */
+function forwardingOf(path: string): Meanings {
+  return {
+    [`${path}_sent`]: ['counter', 'Letters of our own that were given to others to pass on'],
+    [`${path}_passed`]: ['counter', 'Letters of others that were passed on'],
+    [`${path}_no_way`]: ['counter', 'Letters to whose receiver no way was found'],
+    [`${path}_seeks`]: ['counter', 'Times that neighbours were asked for a way'],
+    [`${path}_receipts`]: ['counter', 'Receipts of others that were passed on'],
+    [`${path}_limited`]: ['counter', 'Letters, receipts and questions beyond what one may send'],
+    [`${path}_dropped`]: ['counter', 'What was forged, expired, or no letter']
+  }
 }
 
 /** The numbers of a `stats` object, those of nested objects by their path. Lists are left out. */

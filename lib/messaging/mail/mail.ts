@@ -170,13 +170,14 @@ export class Mail extends EventEmitter<MailEvents> {
     return (await this.#office()).reach(parseKey(key), address)
   }
 
-  /** How many letters wait, and the counters. */
+  /** How many letters wait, and the counters, those of letters that are passed on for others as well. */
   getStats() {
     const { outbox, inbox, boxes, seen, mailbox } = this.#opened ?? {}
     return {
       outbox: { ...outbox?.stats, waiting: boxes?.outbox.stats },
       inbox: { ...inbox?.stats, waiting: boxes?.inbox.stats, seen: seen?.size ?? 0 },
-      mailbox: mailbox?.stats
+      mailbox: mailbox?.stats,
+      forwarding: { ...forwarderOf(this.#parts.participant.replica).stats }
     }
   }
 
