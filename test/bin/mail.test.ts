@@ -1,34 +1,18 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { KeyPair, toHex } from '../../lib/core/keys.js'
-import { Watchdog } from '../watchdog.js'
-import { Cli, PROGRAM } from './cli.js'
+import { Cli } from './cli.js'
+import { peersOf } from './peers.js'
 
 /** Each call is a process of its own. */
-
-async function harbor(t: Test) {
-  const cli = new Cli(t)
-  const bootstrap = await cli.island()
-  const { registryPublicKey } = cli.seed()
-  const registry = cli.start(['registry', '--dir', cli.path('registry')])
-  await registry.waitForLine('registryPublicKey=')
-  const peer = async (name: string, ...flags: string[]) => {
-    const running = cli.start(['peer', '--name', name, '--dir', cli.path(name), ...flags])
-    const key = await running.waitForTalk('peer ')
-    await running.waitForTalk('registered as peer ')
-    return { running, key }
-  }
-  return { cli, bootstrap, registryPublicKey, registry, peer }
-}
 
 t.test(
   'a peer without a terminal prints what comes, and send prints the status it has',
   async (t) => {
-    const { cli, peer } = await harbor(t)
+    const { cli, peer } = await peersOf(t)
     const { running, key } = await peer('ada')
     const sent = await cli.run(['send', key, 'hello \u001b[2J', '--wait', 'delivered'])
     t.match(sent, { code: 0, stdout: /^delivered [0-9a-f]{64}\n$/ })
@@ -52,7 +36,7 @@ t.test(
 )
 
 t.test('what is not delivered waits on disk, and send fails if it was to wait', async (t) => {
-  const { cli, peer } = await harbor(t)
+  const { cli, peer } = await peersOf(t)
   const keyPair = KeyPair()
   const away = toHex(keyPair.publicKey)
   const late = await cli.ask(['send', away, 'x', '--wait', 'delivered', '--ttl', '1s'])
@@ -70,7 +54,7 @@ t.test('what is not delivered waits on disk, and send fails if it was to wait', 
 })
 
 t.test('inbox prints what came, once', async (t) => {
-  const { cli, peer } = await harbor(t)
+  const { cli, peer } = await peersOf(t)
   const { running } = await peer('ada', '--control', '0')
   const inbox = cli.start(['inbox', '--follow'])
   const key = await inbox.waitForTalk('letters to ')
@@ -98,7 +82,7 @@ t.test('what is no receiver, and what is missing, is said before anything is ope
 t.test(
   'a prompt in another terminal commands a peer, and only who can read the secret may',
   async (t) => {
-    const { cli, peer } = await harbor(t)
+    const { cli, peer } = await peersOf(t)
     const { running, key } = await peer('ada', '--control', '0')
     const port = await running.waitForLine('control on port ')
     const { key: bea } = await peer('bea')
@@ -134,62 +118,3 @@ t.test(
     t.equal(key.length, 64)
   }
 )
-
-/** Types lines at a pseudo terminal, each once what it answers was seen. */
-async function atTerminal(t: Test, cli: Cli, bootstrap: string, args: string[], steps: string[][]) {
-  const line = [process.execPath, PROGRAM, ...args].map((word) => `'${word}'`).join(' ')
-  const { NODE_OPTIONS: _, ...env } = process.env
-  const child = spawn('script', ['-qec', line, '/dev/null'], {
-    cwd: cli.home,
-    env: { ...env, HOME: cli.home, HYPERSEAPORT_BOOTSTRAP: bootstrap, XDG_DATA_HOME: '' },
-    stdio: ['pipe', 'pipe', 'inherit']
-  })
-  t.teardown(() => child.kill('SIGKILL'))
-  let output = ''
-  let seen = 0
-  const watchdog = new Watchdog(30_000)
-  t.teardown(() => watchdog.stop())
-  child.stdout.on('data', (bytes) => {
-    output += bytes
-    child.emit('output')
-  })
-  const ended = once(child, 'close')
-  for (const [expected = '', typed = ''] of steps) {
-    while (!output.slice(seen).includes(expected)) {
-      await once(child, 'output', { signal: watchdog.signal }).catch(() => {
-        throw new Error(`${JSON.stringify(expected)} was not printed: ${JSON.stringify(output)}`)
-      })
-    }
-    seen = output.indexOf(expected, seen) + expected.length
-    child.stdin.write(`${typed}\n`)
-  }
-  const [code] = await ended
-  return { output, code }
-}
-
-t.test('at a terminal a peer asks for what its config file lacks, and has a prompt', async (t) => {
-  const { cli, bootstrap, registryPublicKey, peer } = await harbor(t)
-  const { running, key } = await peer('bea')
-  const config = cli.write('elsewhere.conf', 'direct=lan')
-  const args = ['peer', '--config', config, '--dir', cli.path('ada')]
-  const first = await atTerminal(t, cli, bootstrap, args, [
-    ['registryPublicKey: ', 'nonsense'],
-    ['registryPublicKey: ', registryPublicKey],
-    ['(may be empty): ', 'ada'],
-    ['registered as peer ', `connect ${key}`],
-    [`connected to ${key}`, 'discover'],
-    [`${key} bea`, `send ${key} hello from a terminal`],
-    ['delivered ', 'detach'],
-    ['exit ends it', 'exit']
-  ])
-  t.equal(first.code, 0)
-  t.match(first.output, /@> /)
-  t.equal(
-    readFileSync(config, 'utf8'),
-    `direct=lan\nregistryPublicKey=${registryPublicKey}\nname=ada\n`
-  )
-  t.match(await running.waitForLine('20'), / hello from a terminal$/)
-  const second = await atTerminal(t, cli, bootstrap, args, [['@> ', 'exit']])
-  t.equal(second.code, 0)
-  t.notMatch(second.output, 'registryPublicKey: ', 'it asks once')
-})

@@ -1,71 +1,12 @@
 import { resolve } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
-import t, { type Test } from 'tap'
-import type { Cli } from './cli.js'
+import t from 'tap'
 import { islandOf } from './island.js'
+import { EXAMPLES, play } from './time-agent.js'
 
 /** Each call is a process of its own. */
 
-const EXAMPLES = resolve(import.meta.dirname, '../../../examples')
-
-async function harbor(t: Test) {
+t.test('an agent is used by call and listen, and inspect shows what it is', async (t) => {
   const { cli, registryPublicKey } = await islandOf(t)
-  return { cli, registryPublicKey }
-}
-
-/** Plays the seed's example by the command line alone: the first call is made by the binary itself. */
-async function play(t: Test, cli: Cli) {
-  const run = (args: string[]) => cli.ask(args)
-  const fetched = await cli.run(['call', 'agent@1.x', 'fetch'])
-  t.match(fetched, { code: 0, stderr: '' })
-  t.match(JSON.parse(fetched.stdout), { type: 'FETCHED_TIME', payload: Number })
-
-  const listen = cli.start(['listen', 'agent@1.x', 'FETCHED_TIME', '--json'])
-  await listen.waitForTalk('listening to agent@1.x')
-  t.match(await run(['call', 'agent@1.x', 'start']), { code: 0, stdout: '' })
-  await listen.waitForLine('{')
-  const stopped = run(['call', 'agent@1.x', 'stop'])
-  t.match(await stopped, { code: 0, stdout: '' })
-  // What was sent before the stop may still be under way; an agent that goes on sends one each second.
-  await setTimeout(500)
-  const heard = listen.lines.stdout.length
-  await setTimeout(1500)
-  t.equal(listen.lines.stdout.length, heard, 'none comes after it was stopped')
-  const events = listen.lines.stdout.map((line) => JSON.parse(line))
-  t.same(
-    events.map(({ seq, missed }) => [seq, missed]),
-    events.map((_, i) => [i + 1, 0])
-  )
-  t.match(events[0], { type: 'FETCHED_TIME', data: Number, version: '1.0.0' })
-  t.match(await listen.kill('SIGINT'), { code: 0 })
-
-  const unknown = await run(['call', 'agent@1.x', 'fetsh'])
-  t.match(unknown, { code: 1, stdout: '', stderr: /^UNKNOWN_COMMAND: /m })
-  const all = await run(['call', 'agent@1.x', 'fetch', '--all'])
-  t.match(JSON.parse(all.stdout), { instance: /^[0-9a-f]{64}$/, value: { type: 'FETCHED_TIME' } })
-}
-
-t.test(
-  'the example of the seed does what it says: it fetches, starts, hears and stops',
-  async (t) => {
-    const { cli, registryPublicKey } = await harbor(t)
-    const program = (name: string) => ({ program: resolve(EXAMPLES, 'time-agent', name) })
-    const server = cli.start([registryPublicKey], program('server.js'))
-    await server.waitForLine('agent@1.0.0 is registered as ')
-    const client = await cli.run([registryPublicKey], program('client.js'))
-    t.match(client, { code: 0, stderr: '' })
-    const lines = client.stdout.trim().split('\n')
-    t.match(lines[0], /^fetchCommand \{ type: 'FETCHED_TIME', payload: \d+ \}$/)
-    t.match(lines[1], 'sendCommand undefined')
-    const heard = lines.filter((line) => /^FETCHED_TIME \d+$/.test(line)).length
-    t.ok(heard > 0, 'it hears some of the events, one a second, in its five seconds')
-    t.equal(lines.at(-1), 'stopCommand undefined')
-    t.match(await server.kill('SIGTERM'), { code: 0 })
-  }
-)
-
-t.test('the same by call and listen, and what the agent is, by inspect', async (t) => {
-  const { cli, registryPublicKey } = await harbor(t)
   const program = resolve(EXAMPLES, 'time-agent/server.js')
   const server = cli.start([registryPublicKey], { program })
   const key = await server.waitForLine('agent@1.0.0 is registered as ')
@@ -88,17 +29,8 @@ t.test('the same by call and listen, and what the agent is, by inspect', async (
   t.match(shown.stdout, /^agent +1\.0\.0 +passing +[0-9a-f]{64} .*start stop fetch +FETCHED_TIME/m)
 })
 
-t.test('the same with an agent in Python, by its stdin and stdout', async (t) => {
-  const { cli } = await harbor(t)
-  const agent = resolve(EXAMPLES, 'agent.py')
-  const service = cli.start(['service', '-r', 'agent@1.0.0', '--stdio', '--', 'python3', agent])
-  await service.waitForLine('registered service')
-  await play(t, cli)
-  t.match(await service.kill('SIGTERM'), { code: 0 })
-})
-
 t.test('what is sent is JSON, a file or stdin', async (t) => {
-  const { cli } = await harbor(t)
+  const { cli } = await islandOf(t)
   const echo = cli.write(
     'echo.mjs',
     `import { createInterface } from 'node:readline'

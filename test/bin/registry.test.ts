@@ -1,7 +1,5 @@
-import { once } from 'node:events'
 import t from 'tap'
 import { KeyPair } from '../../lib/core/keys.js'
-import { Watchdog } from '../watchdog.js'
 import { islandOf, list, registryOf } from './island.js'
 
 t.test('a service that is told to stop is gone from every list within a second', async (t) => {
@@ -14,27 +12,6 @@ t.test('a service that is told to stop is gone from every list within a second',
   t.strictSame(await list(cli), [])
 })
 
-t.test(
-  'a service that is killed is gone within five seconds, and listed once when it is back',
-  async (t) => {
-    const { start, registry } = await islandOf(t)
-    const seed = '07'.repeat(32)
-    const service = await start.service('a@1.0.0', '--seed', seed)
-    const watchdog = new Watchdog(5000)
-    const gone = once(registry, 'gone', { signal: watchdog.signal })
-    await service.kill('SIGKILL')
-    await gone
-    watchdog.stop()
-    t.strictSame(registry.list(), [])
-
-    const second = await start.service('a@1.0.1', '--seed', seed)
-    t.match(registry.list(), [{ version: '1.0.1' }])
-    await second.kill('SIGKILL')
-    await start.service('a@1.0.2', '--seed', seed)
-    t.match(registry.list(), [{ version: '1.0.2' }], 'back before anybody missed it')
-  }
-)
-
 t.test('two services under one key: the second is told so, and the first goes on', async (t) => {
   const { cli, start, registry } = await islandOf(t)
   const seed = '08'.repeat(32)
@@ -46,7 +23,7 @@ t.test('two services under one key: the second is told so, and the first goes on
 
 t.test('a registry takes no more of others than its flags say, which they are told', async (t) => {
   const { cli, start } = await registryOf(t, '--maxReplicas', '1', '--maxConnections', '2')
-  await start.service('a@1.0.0')
+  await start.instance('a@1.0.0')
   const second = await start.service('b@1.0.0')
   await second.waitForTalk('LIMIT_REACHED: ')
   const third = cli.start(['service', '-p', `${start.port}`, '-r', 'c@1.0.0', '--dir', 'third'])

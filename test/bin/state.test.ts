@@ -1,13 +1,10 @@
 import t from 'tap'
-import { Cli } from './cli.js'
+import { islandOf } from './island.js'
 
 /** Each call is a process of its own. */
 
 t.test('a program shares its state: others read, watch and write it', async (t) => {
-  const cli = new Cli(t)
-  await cli.island()
-  cli.seed()
-  await cli.start([]).waitForLine('registryPublicKey=')
+  const { cli } = await islandOf(t)
   const { stdout } = await cli.ask(['key', '--json'])
   const { processPublicKey } = JSON.parse(stdout)
   const program = cli.write(

@@ -1,14 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { Cli } from '../bin/cli.js'
+import { islandOf } from '../bin/island.js'
 import { blocksOf, HOUSE } from './pages.js'
 
 t.test('the programs of README and guide run', async (t) => {
-  const cli = new Cli(t)
-  await cli.island()
-  const { registryPublicKey } = cli.seed()
-  await cli.start([]).waitForLine('registryPublicKey=')
+  const { cli, registryPublicKey } = await islandOf(t)
   // A file of this package imports it by its name, as one of its users does.
   const folder = mkdtempSync(join(HOUSE, 'dist', 'examples-'))
   t.teardown(() => rmSync(folder, { recursive: true }))

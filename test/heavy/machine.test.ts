@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Running } from '../bin/cli.js'
-import { CLOCKS, clockOf } from '../bin/clocks.js'
 import { answered, islandOf, list, registryOf } from '../bin/island.js'
 import { textOf } from '../docs/pages.js'
+import { CLOCKS, clockOf } from './fixtures/clocks.js'
 
 /** A line of the table in docs/guide/troubleshooting.md. */
 interface Row {

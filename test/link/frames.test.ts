@@ -22,6 +22,7 @@ import {
   readPacket,
   sizeOf
 } from '../../lib/link/frames.js'
+import { RUNS } from '../runs.js'
 
 const id = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
 const credit = fc.integer({ min: 0, max: MAX_CREDIT })
@@ -78,7 +79,7 @@ t.test('a packet that was cut off is a bad message, and nothing else', async () 
 t.test('any bytes at all are frames or a bad message, and nothing else', async () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => read(Buffer.from(bytes))),
-    { numRuns: 5000 }
+    { numRuns: RUNS }
   )
 })
 

@@ -24,16 +24,20 @@ async function hanging(t: Test, caller?: KeyPair) {
 
 t.test(`on a link ${MAX_IN_FLIGHT} calls are in flight; the next is refused here`, async (t) => {
   const { sender, running } = await hanging(t)
-  const over = new AbortController()
-  setMaxListeners(0, over.signal)
-  const options = { signal: over.signal, timeout: 600_000 }
-  const first = sender.send('hang', null, options)
+  // To leave a signal takes as long as it has listeners, so there are many.
+  const over = Array.from({ length: 256 }, () => new AbortController())
+  for (const { signal } of over) setMaxListeners(0, signal)
+  const optionsOf = (i: number) => {
+    const { signal } = over[i % over.length] as AbortController
+    return { signal, timeout: 600_000 }
+  }
+  const first = sender.send('hang', null, optionsOf(0))
   while (running() === 0) await new Promise(setImmediate)
-  const send = () => sender.send('hang', null, options)
+  const send = (_: unknown, i: number) => sender.send('hang', null, optionsOf(i))
   const calls = [first, ...Array.from({ length: MAX_IN_FLIGHT - 1 }, send)]
-  await t.rejects(sender.send('hang', null, options), { code: 'BUSY', executed: 'no' })
+  await t.rejects(sender.send('hang', null, optionsOf(0)), { code: 'BUSY', executed: 'no' })
   while (running() < MAX_IN_FLIGHT) await new Promise(setImmediate)
-  over.abort()
+  for (const one of over) one.abort()
   const outcomes = await Promise.allSettled(calls)
   t.ok(outcomes.every(({ status }) => status === 'rejected'))
   t.equal(running(), MAX_IN_FLIGHT)

@@ -21,8 +21,7 @@ export const ROOMS: Record<string, string[]> = {
   'bad-network': ['link/bad-network'],
   log: ['registry/log/', 'registry/replica/'],
   hosting: ['hosting/'],
-  registrar: ['registry/registrar/'],
-  swarm: ['registry/swarm/'],
+  registrar: ['registry/registrar/', 'registry/swarm/'],
   gateway: ['gateway/'],
   'fast-path': ['gateway/fast-path/', 'gateway/channels/', 'gateway/foreign-answers'],
   private: ['access-table', 'private'],
@@ -30,13 +29,11 @@ export const ROOMS: Record<string, string[]> = {
   fuzz: ['fuzz'],
   usage: ['bin/'],
   registry: ['bin/registry', 'bin/bootstrap'],
-  outages: ['bin/outages'],
-  grants: ['bin/grants', 'bin/instances'],
+  grants: ['bin/grants', 'bin/instances', 'bin/supervision'],
   services: ['bin/services'],
   web: ['bin/web.', 'bin/web-access'],
   mail: ['bin/mail'],
-  messages: ['bin/messages', 'bin/state'],
-  supervision: ['bin/supervision', 'bin/direct']
+  messages: ['bin/messages', 'bin/state']
 }
 
 /** Runs a room's tests in this process, one file after the other. */

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { CLOCKS, clockOf } from './clocks.js'
-import { islandOf, type Listed } from './island.js'
+import { islandOf, type Listed } from '../bin/island.js'
+import { CLOCKS, clockOf } from './fixtures/clocks.js'
 
 for (const [name, offset] of Object.entries(CLOCKS)) {
   t.test(`who has a clock that is ${name} reads and connects like all others`, async (t) => {

@@ -5,7 +5,8 @@ import { Network } from '../../lib/core/network.js'
 import { Storage } from '../../lib/registry/log/storage.js'
 import { Lease } from '../../lib/registry/replica/lease.js'
 import { Replica } from '../../lib/registry/replica/replica.js'
-import { list, registryOf } from './island.js'
+import { islandOf, list, registryOf } from '../bin/island.js'
+import { Watchdog } from '../watchdog.js'
 
 t.test(
   'a registry that comes back on its folder keeps its records, and is leased from again',
@@ -63,3 +64,24 @@ t.test('list shows services as stale whose leases vanished all at once', async (
   t.match(stdout, /^b +1\.0\.0 +passing /m)
   await start.registry.waitForTalk('gone a@1.0.0')
 })
+
+t.test(
+  'a service that is killed is gone within five seconds, and listed once when it is back',
+  async (t) => {
+    const { start, registry } = await islandOf(t)
+    const seed = '07'.repeat(32)
+    const service = await start.service('a@1.0.0', '--seed', seed)
+    const watchdog = new Watchdog(5000)
+    const gone = once(registry, 'gone', { signal: watchdog.signal })
+    await service.kill('SIGKILL')
+    await gone
+    watchdog.stop()
+    t.strictSame(registry.list(), [])
+
+    const second = await start.service('a@1.0.1', '--seed', seed)
+    t.match(registry.list(), [{ version: '1.0.1' }])
+    await second.kill('SIGKILL')
+    await start.service('a@1.0.2', '--seed', seed)
+    t.match(registry.list(), [{ version: '1.0.2' }], 'back before anybody missed it')
+  }
+)
