@@ -1,10 +1,13 @@
-import { toHex } from '../lib/identity.js'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { KeyPair, toHex } from '../lib/identity.js'
 
 const SHOWN_LENGTH = 4
 
 /**
  * A registry's public key where it is printed as a whole. What is no public key may be the seed, given by mistake, and is
- * not repeated. One seed in sixteen cannot be told from a public key, so everywhere else a key is shortened.
+ * not repeated. One seed in sixteen passes for a public key, and is known where its registry was used before; so
+ * everywhere else a key is shortened.
  */
 export async function wholeKey(registryPublicKey: Buffer): Promise<string> {
   return (await isPublic(registryPublicKey))
@@ -26,5 +29,16 @@ export function withoutKeys(text: string): string {
 
 async function isPublic(registryPublicKey: Buffer): Promise<boolean> {
   const { isPublicKey } = await import('../lib/public-key.js')
-  return isPublicKey(registryPublicKey)
+  return isPublicKey(registryPublicKey) && !(await isSeedOfOurs(registryPublicKey))
+}
+
+/** Whether this user has a folder of the registry whose seed this would be. */
+async function isSeedOfOurs(bytes: Buffer): Promise<boolean> {
+  const { userDir } = await import('../lib/folders.js')
+  try {
+    return existsSync(join(userDir(), toHex(KeyPair(bytes).publicKey)))
+  } catch {
+    // This user has no folder at all.
+    return false
+  }
 }

@@ -1,10 +1,12 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { parseArguments } from '../../bin/arguments.js'
 import { helpOf } from '../../bin/help.js'
 import { Lifetime } from '../../bin/lifetime.js'
 import { Settings } from '../../bin/settings.js'
 import { loadVerb } from '../../bin/verbs.js'
-import { randomSeed } from '../../lib/core/keys.js'
+import { KeyPair, randomSeed, toHex } from '../../lib/core/keys.js'
 import { BALANCE_MODES } from '../../lib/dialing/balancer.js'
 import { SeaportError } from '../../lib/identity.js'
 import { isPublicKey } from '../../lib/public-key.js'
@@ -148,6 +150,20 @@ t.test('a key that nobody answers for is shortened, since it may be the seed', a
   t.equal(said, `${key.slice(0, 4)}…`)
   const { stdout, stderr } = await list.kill('SIGINT')
   t.notMatch(stdout + stderr, key.slice(0, 8))
+})
+
+t.test('a seed that passes for a public key is known where its registry was used', async (t) => {
+  const cli = new Cli(t)
+  await cli.island()
+  const [passing = Buffer.alloc(32)] = Array.from({ length: 1000 }, randomSeed).filter(isPublicKey)
+  const { publicKey } = KeyPair(passing)
+  const data = cli.path('data')
+  mkdirSync(join(data, 'hyperseaport', toHex(publicKey)), { recursive: true })
+  const line = ['proxy', '-p', '0', '-r', 'a', '--registryPublicKey', toHex(passing)]
+  const proxy = cli.start(line, { env: { XDG_DATA_HOME: data } })
+  t.match(await proxy.waitForLine('connecting to registry '), /is it the seed\?$/)
+  const { stdout, stderr } = await proxy.kill('SIGINT')
+  t.notMatch(stdout + stderr, toHex(passing).slice(0, 8))
 })
 
 /** What the program does with a command line, without a process for each: the error that it ends with. */
