@@ -131,7 +131,7 @@ t.test(
     await reached(first.follower, log.length)
     line.cut()
     const [one] = keyPairs
-    await source.write(3000)
+    await source.write(1500)
     if (one) await log.put(gone(record({ seq: 5000 }, one)))
     connect(t, source, first)
     first.follower.offer(log.length, source.held())

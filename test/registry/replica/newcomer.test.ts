@@ -8,7 +8,7 @@ import { Testbed } from '../../testbed.js'
 import { registerCrowd } from '../crowd.js'
 
 /** More than a newcomer should have to read block by block. */
-const CROWD = 1500
+const CROWD = 1100
 
 function certificateOf({ keyPair }: Testbed, { logKey, registrarKey }: LogView) {
   const now = Date.now()
