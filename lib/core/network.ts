@@ -46,8 +46,11 @@ const MAX_PEERS = 4096
  * 70 KB per connection, which a crowd that comes and goes turns into hundreds of megabytes.
  */
 export const HANDSHAKE_MEMORY_MS = 2000
-/** Hyperswarm's default is 3, which queues a newcomer behind dead peers. */
-const MAX_PARALLEL = 24
+/**
+ * Calls at a time. One at a peer that is dead and still announced takes 8 s, and Hyperswarm repeats it before it makes
+ * a first call: with its 3, or with 24, a newcomer among a hundred dead peers did not come to the live ones for a minute.
+ */
+const MAX_PARALLEL = 128
 /** Retries of a known peer, in ms, by how often it failed. */
 const RECONNECT_BACKOFFS_MS = [500, 1000, 2000, 2000]
 const RECONNECT_JITTER_MS = 250

@@ -14,6 +14,8 @@ import { inTime } from '../watchdog.js'
 const TOO_LONG_MS = 2500
 /** Three lookouts, a search and a lease, on a busy machine. */
 const LATE_MS = 12_000
+/** As many as registrars and replicas that crash again and again leave on the DHT, for twenty minutes. */
+const MANY_DEAD = 100
 
 t.test('a key that moved to another process is found there at once', async (t) => {
   const testbed = await Testbed.make(t)
@@ -223,6 +225,36 @@ t.test('goodbyes to a DHT that has died are cut short', async (t) => {
   await network.release(() => swarm.destroy())
   t.ok(inTime(performance.now() - leftAt, TOO_LONG_MS))
 })
+
+t.test(
+  'a peer that lives is met among many that are dead before one of those is given up',
+  async (t) => {
+    const testbed = await Testbed.make(t)
+    const dying = new Network({ bootstrap: testbed.bootstrap })
+    await dying.ready()
+    const dead = Array.from({ length: MANY_DEAD }, () => KeyPair())
+    await Promise.all(dead.map((keyPair) => dying.dht.createServer({}).listen(keyPair)))
+    // As with kill -9: nobody tells the DHT.
+    await dying.dht.destroy({ force: true })
+    await dying.release()
+    const living = KeyPair()
+    const far = await testbed.network()
+    const server = await far.dht
+      .createServer({}, (connection) => connection.on('error', () => {}))
+      .listen(living)
+    testbed.teardown(() => server.close())
+
+    const near = await testbed.network()
+    const swarm = near.swarm(KeyPair())
+    testbed.teardown(() => swarm.destroy())
+    const met = once(swarm, 'connection')
+    for (const { publicKey } of [...dead, living]) swarm.joinPeer(publicKey)
+    const [connection] = (await met) as [SecretStream]
+    connection.on('error', () => {})
+    t.strictSame(connection.remotePublicKey, living.publicKey)
+    t.equal(swarm.connecting, MANY_DEAD, 'all the others are being called at yet')
+  }
+)
 
 t.test('a swarm leaves nothing behind on the node that it was lent', async (t) => {
   const network = await (await Testbed.make(t)).network()
