@@ -276,8 +276,11 @@ export class Registrar extends ReadyResource {
     // It has left even if that cannot be written now.
     if (!isPresent(record)) this.#leases.delete(key)
     await this.#writeRecord(record)
-    if (isPresent(record)) this.#leases.set(key, { peer, record, id })
+    const isHeld = isPresent(record) && !peer.closed
+    if (isHeld) this.#leases.set(key, { peer, record, id })
     this.#leaseExpiry?.end(key, true)
+    // Its holder left while that was written, and nobody would notice any more.
+    if (isPresent(record) && !isHeld) this.#leaseExpiry?.begin(key, peer.silent)
     this.emit(isPresent(record) ? 'registered' : 'withdrawn', record)
   }
 

@@ -113,6 +113,31 @@ t.test(
   }
 )
 
+t.test('who leaves while its leases are being written holds none of them', async (t) => {
+  const testbed = await Testbed.make(t)
+  const registrar = await testbed.registrar()
+  const owner = await testbed.replica()
+  const [peer = (await once(owner, 'registrar'))[0]] = owner.registrars
+  // Some are verified while others are written.
+  const asked = keyPairs(60).map((keyPair, i) => {
+    const said = { role: 'couchdb', version: '3.2.2', tags: [], direct: [] }
+    const signed = { ...said, status: 'passing', holder: owner.key, seq: i + 1 } as const
+    return peer.lease(signRecord(testbed.keyPair.publicKey, keyPair, signed))
+  })
+  const back = once(owner, 'registrar')
+  const { directory, peering } = registrar.replica
+  const stop = directory.watch(() => {
+    stop()
+    peering.peers.get(owner.key)?.destroy()
+  })
+  await Promise.allSettled(asked)
+  await back
+  // Written after all of them.
+  await testbed.lease(owner)
+  t.equal(registrar.stats.leases, 1, 'those of who is there')
+  await shows(directory, (all) => (statuses(all).passing ?? 0) <= 1)
+})
+
 t.test('few leases, or a few of many, just end', async (t) => {
   const testbed = await Testbed.make(t)
   const registrar = await testbed.registrar()
