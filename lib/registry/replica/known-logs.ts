@@ -31,6 +31,8 @@ export interface KnownLogsOptions {
 export const MAX_LOGS = 64
 /** How long a registrar looks for the rest of a log of its own that went on elsewhere, in ms. */
 const LEFTOVER_MS = 60_000
+/** How long a registrar that we heard of may take to come back and renew its certificate, in ms. */
+const RETURN_MS = 10 * 60 * 1000
 
 /** The logs that we know of: who writes each, what we and others have of it, and whether it is of any use. */
 export class KnownLogs {
@@ -177,9 +179,13 @@ export class KnownLogs {
     return this.isOwn(logKey) || this.#options.live.get(registrarKey)?.logKey === logKey
   }
 
-  /** By the registry's own time, and never the newest: where all registrars are gone their logs are all there is. */
+  /**
+   * By the registry's own time, and never the newest: where all registrars are gone their logs are all there is. Nor that
+   * of a registrar that may just restart: one whose clock is years ahead would end all others' in that moment.
+   */
   #isEnded(certificate: Certificate): boolean {
-    const { endsAt, logKey } = certificate
+    const { endsAt, logKey, registrarKey } = certificate
+    if (this.#options.live.wasHeardWithin(RETURN_MS, registrarKey)) return false
     return endsAt < this.#options.dates.newest && this.certificates.newest?.logKey !== logKey
   }
 

@@ -6,6 +6,8 @@ import type { Statement } from '../trust/statement.js'
 export class LiveRegistrars {
   readonly #live = new Map<string, { peer: Peer; logKey: string }>()
   readonly #heardAt = new Map<string, number>()
+  /** The same by `performance.now()`. */
+  readonly #heardSince = new Map<string, number>()
 
   get size(): number {
     return this.#live.size
@@ -25,9 +27,15 @@ export class LiveRegistrars {
     return this.#heardAt.get(registrarKey) ?? null
   }
 
+  /** Whether it pinged in the last `ms`, whatever became of the clock. */
+  wasHeardWithin(ms: number, registrarKey: string): boolean {
+    return performance.now() - (this.#heardSince.get(registrarKey) ?? -Infinity) < ms
+  }
+
   /** Takes a ping of a registrar. */
   hear(peer: Peer, logKey: string) {
     this.#heardAt.set(peer.key, Date.now())
+    this.#heardSince.set(peer.key, performance.now())
     this.#live.set(peer.key, { peer, logKey })
   }
 

@@ -108,17 +108,21 @@ t.test('of six hundred certificates of a crash loop few are followed', async (t)
 t.test('a log that alone holds a grant is kept although its certificate has ended', async (t) => {
   const testbed = await Testbed.make(t)
   const first = await testbed.registrar()
-  const reader = await testbed.replica()
-  await reader.synced()
+  const dir = await testbed.dir()
+  const heard = await testbed.replica({ dir })
+  await heard.synced()
   const grantee = KeyPair().publicKey
   const terms = { serve: ['*'], consume: [], admin: false, expiresAt: 0 }
   const grant = signGrant(testbed.keyPair.publicKey, testbed.keyPair, grantee, terms)
-  await reader.put(grant)
-  while (reader.logs()[0]?.behind !== 0 || reader.logs()[0]?.applied === 0) {
-    await once(reader, 'applied')
+  await heard.put(grant)
+  while (heard.logs()[0]?.behind !== 0 || heard.logs()[0]?.applied === 0) {
+    await once(heard, 'applied')
   }
   const lost = first.replica.logs()[0]?.logKey
   await testbed.close(first)
+  await testbed.close(heard)
+  // In this run its registrar was not heard of.
+  const reader = await testbed.replica({ dir })
   const later = Date.now() + 2 * LOG_MS
   const certificate = signCertificate(testbed.keyPair, {
     registrarKey: key(),
@@ -130,6 +134,26 @@ t.test('a log that alone holds a grant is kept although its certificate has ende
   t.ok(reader.logs().some(({ logKey }) => logKey === lost))
   t.ok(reader.statements.currentFor(grant))
 })
+
+t.test(
+  'one registrar whose clock is years ahead ends no log of another that just restarts',
+  async (t) => {
+    const testbed = await Testbed.make(t)
+    const registrar = await testbed.registrar()
+    const [owner, reader] = await Promise.all([testbed.replica(), testbed.replica()])
+    await testbed.lease(owner)
+    await shows(reader.directory, (all) => all.length === 1)
+    const [log] = registrar.replica.logs() as [LogView]
+    await testbed.close(registrar)
+    await shows(reader.directory, ([instance]) => instance?.live === false)
+    const ahead = Date.now() + 10 * 12 * LOG_MS
+    const fields = { registrarKey: key(), logKey: key(), startedAt: ahead, renewedAt: ahead }
+    await reader.addCertificate(signCertificate(testbed.keyPair, fields))
+    t.equal(reader.logs().length, 2)
+    t.ok(reader.logs().some(({ logKey }) => logKey === log.logKey))
+    t.equal(reader.directory.size, 1, 'what it said is known as before')
+  }
+)
 
 t.test('a newcomer gives up what a signed head proves and its holder keeps', async (t) => {
   const testbed = await Testbed.make(t)
