@@ -75,7 +75,7 @@ export class Harbor {
 }
 
 /** Resolves when a gateway lists so many instances. */
-export async function lists(web: Web, count: number): Promise<void> {
+export async function lists(web: { url: string }, count: number): Promise<void> {
   while (((await (await fetch(`${web.url}list/`)).json()) as unknown[]).length !== count) {
     await new Promise((resolve) => setImmediate(resolve))
   }

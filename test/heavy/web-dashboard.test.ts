@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { type Browser, chromium, type Page } from 'playwright-core'
@@ -13,35 +12,13 @@ import { Directory } from '../../lib/registry/replica/directory.js'
 import { signRecord } from '../../lib/registry/trust/record.js'
 import { Harbor } from '../gateway/harbor.js'
 import { slowness } from '../watchdog.js'
+import { executablePath, FLAGS, noChromium } from './chromium.js'
 
 /** A frame that takes longer than this is seen to take long. */
 const JANK_MS = 200
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync'
-]
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const executablePath = findChromium()
-const skip = executablePath === null ? 'chromium is not installed' : false
-
-function findChromium(): string | null {
-  try {
-    return execFileSync('which', ['chromium'], { encoding: 'utf8' }).trim()
-  } catch {
-    return null
-  }
-}
-
 async function open(t: Test, url: string): Promise<Page> {
-  const browser: Browser = await chromium.launch({
-    executablePath: executablePath ?? '',
-    args: FLAGS
-  })
+  const browser: Browser = await chromium.launch({ executablePath, args: FLAGS })
   t.teardown(() => browser.close())
   // axe is put into the page, which its own policy would not let in.
   const page = await browser.newPage({ viewport: { width: 1320, height: 900 }, bypassCSP: true })
@@ -80,7 +57,7 @@ async function violations(page: Page): Promise<string[]> {
 
 t.test(
   'the dashboard shows services come, roll over and go, within a second',
-  { skip },
+  { skip: noChromium },
   async (t) => {
     const harbor = await Harbor.make(t)
     const web = await harbor.web()
@@ -127,59 +104,63 @@ t.test(
   }
 )
 
-t.test('the page of a service calls its commands and shows its state', { skip }, async (t) => {
-  const harbor = await Harbor.make(t)
-  const web = await harbor.web()
-  const terms: ServiceOptions = {
-    ...harbor.options,
-    role: 'agent@1.0.0',
-    dir: await harbor.testbed.dir(),
-    commands: {
-      greet: {
-        input: schemaOf({ type: 'object', required: ['name'] }),
-        idempotent: true,
-        handler: async ({ name }: { name: string }) => {
-          await service.state.set('greeted', { name: `<b>${name}</b>` })
-          return `hello ${name}`
+t.test(
+  'the page of a service calls its commands and shows its state',
+  { skip: noChromium },
+  async (t) => {
+    const harbor = await Harbor.make(t)
+    const web = await harbor.web()
+    const terms: ServiceOptions = {
+      ...harbor.options,
+      role: 'agent@1.0.0',
+      dir: await harbor.testbed.dir(),
+      commands: {
+        greet: {
+          input: schemaOf({ type: 'object', required: ['name'] }),
+          idempotent: true,
+          handler: async ({ name }: { name: string }) => {
+            await service.state.set('greeted', { name: `<b>${name}</b>` })
+            return `hello ${name}`
+          }
+        },
+        fail: () => {
+          throw Object.assign(new Error('it cannot'), { code: 'ECANNOT' })
         }
-      },
-      fail: () => {
-        throw Object.assign(new Error('it cannot'), { code: 'ECANNOT' })
       }
     }
-  }
-  const service = Service(terms)
-  t.teardown(() => service.destroy())
-  await service.setup()
-  service.events.emit('TICK', 1)
-  const page = await open(t, web.url)
-  await page.getByRole('link', { name: 'agent' }).click()
-  await page.getByText('It has no entries.').waitFor()
-  await page.getByText('TICK', { exact: true }).waitFor()
-  await page.getByText('may be called twice').waitFor()
-  await page.getByText('greet takes').click()
-  await page.getByText('"required"').waitFor()
+    const service = Service(terms)
+    t.teardown(() => service.destroy())
+    await service.setup()
+    service.events.emit('TICK', 1)
+    const page = await open(t, web.url)
+    await page.getByRole('link', { name: 'agent' }).click()
+    await page.getByText('It has no entries.').waitFor()
+    await page.getByText('TICK', { exact: true }).waitFor()
+    await page.getByText('may be called twice').waitFor()
+    await page.getByText('greet takes').click()
+    await page.getByText('"required"').waitFor()
 
-  await page.getByLabel('JSON for greet').fill('{"name":"Ann"}')
-  await page.getByRole('button', { name: 'Call greet' }).click()
-  await page.getByText('hello Ann').waitFor()
-  await page.getByText('<b>Ann</b>').waitFor()
-  await page.getByText('1 entry of').waitFor()
-  await page.getByLabel('JSON for greet').fill('{"name":')
-  await page.getByRole('button', { name: 'Call greet' }).click()
-  await page.getByText(/BAD_INPUT: .*executed: no/).waitFor()
-  await page.getByRole('button', { name: 'Call fail' }).click()
-  await page.getByText(/COMMAND_FAILED \(ECANNOT\).*it cannot.*executed: yes/).waitFor()
-  await service.state.delete('greeted')
-  await page.getByRole('button', { name: 'Read the state again' }).click()
-  await page.getByText('It has no entries.').waitFor()
-  for (const colorScheme of ['light', 'dark'] as const) {
-    await page.emulateMedia({ colorScheme })
-    t.strictSame(await violations(page), [], `axe, ${colorScheme}`)
+    await page.getByLabel('JSON for greet').fill('{"name":"Ann"}')
+    await page.getByRole('button', { name: 'Call greet' }).click()
+    await page.getByText('hello Ann').waitFor()
+    await page.getByText('<b>Ann</b>').waitFor()
+    await page.getByText('1 entry of').waitFor()
+    await page.getByLabel('JSON for greet').fill('{"name":')
+    await page.getByRole('button', { name: 'Call greet' }).click()
+    await page.getByText(/BAD_INPUT: .*executed: no/).waitFor()
+    await page.getByRole('button', { name: 'Call fail' }).click()
+    await page.getByText(/COMMAND_FAILED \(ECANNOT\).*it cannot.*executed: yes/).waitFor()
+    await service.state.delete('greeted')
+    await page.getByRole('button', { name: 'Read the state again' }).click()
+    await page.getByText('It has no entries.').waitFor()
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme })
+      t.strictSame(await violations(page), [], `axe, ${colorScheme}`)
+    }
   }
-})
+)
 
-t.test('a phone shows long names without moving sideways', { skip }, async (t) => {
+t.test('a phone shows long names without moving sideways', { skip: noChromium }, async (t) => {
   const harbor = await Harbor.make(t)
   const web = await harbor.web()
   const role = `@${'a-team-whose-name-is-long'}/${'and-a-service-that-says-all-it-does'.repeat(2)}`
@@ -197,7 +178,7 @@ t.test('a phone shows long names without moving sideways', { skip }, async (t) =
   t.same(await violations(page), [])
 })
 
-t.test('a thousand instances come and go without jank', { skip }, async (t) => {
+t.test('a thousand instances come and go without jank', { skip: noChromium }, async (t) => {
   const registry = KeyPair().publicKey
   const directory = new Directory()
   const key = 'ab'.repeat(32)

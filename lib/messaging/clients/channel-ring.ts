@@ -115,5 +115,5 @@ function costOf({ frame }: KeptMessage): number {
 }
 
 function isTargeted({ head: { kind, filter, room } }: KeptMessage): boolean {
-  return kind !== 'broadcast' || filter !== undefined || room !== undefined
+  return kind === 'direct' || filter !== undefined || room !== undefined
 }

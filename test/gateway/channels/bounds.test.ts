@@ -5,6 +5,7 @@ import {
   decodeChannelFrame,
   encodeChannelFrame
 } from '../../../lib/messaging/clients/channel-frames.js'
+import { ChannelRing } from '../../../lib/messaging/clients/channel-ring.js'
 import { readTicket, verifyTicket } from '../../../lib/messaging/clients/ticket.js'
 import { RUNS } from '../../runs.js'
 import { pier, RawPage } from './pier.js'
@@ -77,6 +78,18 @@ t.test('a ticket counts only as an instance of the role signed it', async (t) =>
     null
   )
   t.throws(() => readTicket('e30.AAAA'), { code: 'BAD_MESSAGE' })
+})
+
+t.test('how many were missed is known as long as all of them were for everybody', async (t) => {
+  const ring = new ChannelRing({ maxBytes: 2000, epoch: 5 })
+  const body = { kind: 'json' as const, bytes: Buffer.from('[1]') }
+  const begin = { epoch: 5, seq: 0 }
+  for (let i = 0; i < 20; i++) ring.add({ kind: 'presence', type: 'presence', id: 'ada' }, body)
+  t.ok(ring.first > 1, 'some were dropped')
+  t.equal(ring.missedAfter(begin), ring.first - 1)
+  ring.add({ kind: 'direct', type: 'note', id: 'ada' }, body)
+  for (let i = 0; i < 20; i++) ring.add({ kind: 'broadcast', type: 'news' }, body)
+  t.equal(ring.missedAfter(begin), undefined)
 })
 
 t.test('decoders throw nothing but what they say', async (t) => {
