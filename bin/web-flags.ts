@@ -79,6 +79,10 @@ export const WEB_FLAGS = {
       'Addresses of proxies in front, as in 10.0.0.7 or 10.0.0.0/8, whose X-Forwarded-* are kept',
     otherwise: 'those on loopback'
   },
+  sessionsPerAddress: {
+    describe: 'How many pages of one client address may be on channels',
+    otherwise: '1000'
+  },
   noDashboard: { kind: 'switch', describe: 'Serve no dashboard at /' },
   noFastPath: {
     kind: 'switch',
@@ -142,6 +146,9 @@ export function webOptions(settings: Settings): Omit<WebOptions, 'registryPublic
     drainTimeout: settings.delay('drainTimeout', undefined),
     fastPath: !settings.on('noFastPath'),
     trustedProxies: settings.list('trustProxy'),
+    channels: optional(settings.text('sessionsPerAddress', undefined), (text) => ({
+      sessionsPerAddress: count('sessionsPerAddress', text)
+    })),
     dashboard: !settings.on('noDashboard'),
     ...webRules(settings)
   }
@@ -197,6 +204,11 @@ function seconds(name: string, text: string): number {
     throw SeaportError.USAGE(`--${name} must be a number of seconds, not ${JSON.stringify(text)}`)
   }
   return Number(text) * 1000
+}
+
+function count(name: string, text: string): number {
+  if (/^[1-9]\d*$/.test(text)) return Number(text)
+  throw SeaportError.USAGE(`--${name} must be a whole number above 0, not ${JSON.stringify(text)}`)
 }
 
 /** A number of bytes. */

@@ -113,4 +113,12 @@ export type {
   TargetOrigin
 } from './serving/origin.js'
 export type { Exit } from './serving/supervisor.js'
-export { type AccessEntry, Web, type WebEvents, type WebOptions, type WebRules } from './web.js'
+export {
+  type AccessEntry,
+  type BrowserLimits,
+  type ChannelLimits,
+  Web,
+  type WebEvents,
+  type WebOptions,
+  type WebRules
+} from './web.js'

@@ -18,6 +18,7 @@ import { type CallerOptions, checkCaller, linksOf } from './dialing/links.js'
 import { denied } from './gateway/access.js'
 import type { AccessEntry } from './gateway/access-log.js'
 import { AppHostnames } from './gateway/app-hostnames.js'
+import { type ChannelLimits, checkChannelLimits } from './gateway/channels/channels.js'
 import { clientPage } from './gateway/channels/client-page.js'
 import { HttpGateway } from './gateway/http-gateway.js'
 import { InstanceViews } from './gateway/instance-views.js'
@@ -30,6 +31,8 @@ import { forwarderOf } from './messaging/mail/forwarding.js'
 import { Participant } from './registry/replica/participant.js'
 
 export { type AccessEntry, toJson, toLine } from './gateway/access-log.js'
+export type { BrowserLimits } from './gateway/channels/browser.js'
+export type { ChannelLimits } from './gateway/channels/channels.js'
 export type { WebRules } from './gateway/rules.js'
 
 /** What a gateway is told. */
@@ -56,6 +59,8 @@ export interface WebOptions extends CallerOptions, WebRules {
   fastPath?: boolean | undefined
   /** Addresses of proxies in front, whose X-Forwarded-* are kept. Those on loopback always are. */
   trustedProxies?: string[] | undefined
+  /** Limits of pages on channels, as in `{ sessionsPerAddress: 50 }`. */
+  channels?: Partial<ChannelLimits> | undefined
   /** Whom it is in the registry, and to the services. Default: this process's own key. */
   keyPair?: KeyPair | undefined
   /** How long `setup()` waits for the registry, in ms; Infinity to wait on. */
@@ -105,6 +110,7 @@ class WebFace extends EventEmitter<WebEvents> {
     const certificate = tls && ('certFile' in tls ? new FileCertificate(tls) : tls)
     this.#timeout = options.timeout ?? SETUP_TIMEOUT_MS
     checkCaller(options)
+    checkChannelLimits(options.channels)
     this.#participant = Participant.acquire({
       registry,
       bootstrap,
@@ -145,7 +151,8 @@ class WebFace extends EventEmitter<WebEvents> {
       requestTimeout: options.requestTimeout,
       drainTimeout: options.drainTimeout,
       trustedProxies: options.trustedProxies,
-      fastPath: options.fastPath
+      fastPath: options.fastPath,
+      channels: options.channels
     })
     this.#gateway.on('access', (entry: AccessEntry) => this.emit('access', entry))
     this.#gateway.on('failed', (error: Error, entry: AccessEntry) => {

@@ -118,7 +118,7 @@ export class Client {
   /**
    * Says something to the service, and resolves with its answer. Without a connection the message waits here.
    *
-   * @throws ChannelError: QUEUE_FULL, CLOSED, or what the service answered with
+   * @throws ChannelError: QUEUE_FULL, TOO_LARGE, CLOSED, or what the service answered with
    */
   // biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
   send(type: string, data?: unknown): Promise<any> {

@@ -1,20 +1,39 @@
+import { ChannelError } from './channel-error.js'
+
 /** The head of a frame: all of it but its data. */
 export type WireHead = Record<string, unknown> & { t: string }
 
 const HEAD_LENGTH_BYTES = 2
+/** What a gateway takes. It would end the connection because of a larger one, whenever that is sent. */
+const MAX_DATA_BYTES = 1024 * 1024
+const MAX_BYTES_OF_CHARACTER = 3
 
-/** Encodes a frame as JSON. With bytes it is binary: the length of the JSON in two bytes, the JSON, and the bytes. */
+/**
+ * Encodes a frame as JSON. With bytes it is binary: the length of the JSON in two bytes, the JSON, and the bytes.
+ *
+ * @throws ChannelError: TOO_LARGE
+ */
 export function encodeFrame(head: WireHead, data?: unknown): string | Uint8Array {
   if (!(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
-    return JSON.stringify({ ...head, data })
+    const text = JSON.stringify({ ...head, data })
+    if (text.length * MAX_BYTES_OF_CHARACTER > MAX_DATA_BYTES) {
+      checkSize(new TextEncoder().encode(JSON.stringify(data)).byteLength)
+    }
+    return text
   }
   const body = new Uint8Array(data as ArrayBuffer)
+  checkSize(body.byteLength)
   const text = new TextEncoder().encode(JSON.stringify(head))
   const frame = new Uint8Array(HEAD_LENGTH_BYTES + text.byteLength + body.byteLength)
   new DataView(frame.buffer).setUint16(0, text.byteLength)
   frame.set(text, HEAD_LENGTH_BYTES)
   frame.set(body, HEAD_LENGTH_BYTES + text.byteLength)
   return frame
+}
+
+function checkSize(bytes: number) {
+  if (bytes <= MAX_DATA_BYTES) return
+  throw new ChannelError('TOO_LARGE', `a message has at most ${MAX_DATA_BYTES} bytes`)
 }
 
 /** Reads a frame, and puts its data into the head as `data`. Returns null if it cannot be read. */

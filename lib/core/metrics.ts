@@ -76,6 +76,12 @@ const MEANINGS: Meanings = {
   service_mail_inbox_waiting_bytes: ['gauge', 'Bytes of letters in the inbox'],
   service_mail_inbox_seen: ['gauge', 'Letters that are remembered, so as to be handled once'],
   ...forwardingOf('service_mail_forwarding'),
+  service_clients_gateways: ['gauge', 'Gateways that bring clients'],
+  service_clients_sessions: ['gauge', 'Sessions of clients, those that are away included'],
+  service_clients_connected: ['counter', 'Pages that were admitted here'],
+  service_clients_refused: ['counter', 'Pages that were refused here'],
+  service_clients_messages: ['counter', 'Messages of clients'],
+  service_clients_sent: ['counter', 'Messages to clients: broadcasts, directs and presence'],
   service_command_starts: ['counter', 'Starts of the supervised command'],
   service_command_exits: ['counter', 'Ends of the supervised command'],
   proxy_instances: ['gauge', 'Instances that match'],
@@ -113,6 +119,10 @@ const MEANINGS: Meanings = {
   web_gateway_retries_denied: ['counter', 'Retries that the budget did not allow'],
   web_gateway_requests: ['counter', 'Requests for services'],
   web_gateway_errors: ['counter', 'Requests for services that were answered with 5xx'],
+  web_gateway_channels_sessions: ['gauge', 'Pages that are on a channel'],
+  web_gateway_channels_refused: ['counter', 'Pages that were not let onto a channel'],
+  web_gateway_channels_unread: ['counter', 'Pages that were cut, as they did not read'],
+  web_gateway_channels_silent: ['counter', 'Pages that were cut, as they were silent'],
   web_gateway_bytes_in: ['counter', 'Bytes of request bodies'],
   web_gateway_bytes_out: ['counter', 'Bytes of answer bodies']
 }

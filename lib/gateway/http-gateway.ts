@@ -14,6 +14,7 @@ import { welcomedBy } from '../http/idle-streams.js'
 import { KeptStreams } from '../http/kept-streams.js'
 import type { LinkPool } from '../link/pool.js'
 import type { Directory } from '../registry/replica/directory.js'
+import type { ChannelLimits } from './channels/channels.js'
 import { FastPath } from './fast-path/fast-path.js'
 import type { ForwardingContext } from './forwarding.js'
 import { KEEP_ALIVE_TIMEOUT_MS, makeHttp2Server, makeServer, readFrom } from './gateway-server.js'
@@ -58,6 +59,8 @@ export interface HttpGatewayOptions {
   headersTimeout?: number | undefined
   /** How long a whole request may take, in ms. */
   requestTimeout?: number | undefined
+  /** Limits of pages on channels. */
+  channels?: Partial<ChannelLimits> | undefined
   /** Addresses of proxies in front, whose X-Forwarded-* are kept. Those on loopback always are. */
   trustedProxies?: readonly string[] | undefined
   /** Whether plain requests go past node:http. Default: true. */
@@ -141,7 +144,9 @@ export class HttpGateway extends ReadyResource {
     this.#ledger = new Ledger(this.traffic)
     forward(this.#ledger, this, ['access'])
     this.#ledger.on('failed', (error, entry) => this.emit('failed', error, entry))
-    this.#messages = new Messages({ pool, directory, views: this.#views, context: this.#context })
+    const { channels: channelLimits } = options
+    const views = this.#views
+    this.#messages = new Messages({ pool, directory, views, context: this.#context, channelLimits })
     this.#handler = new RequestHandler({
       router: this.#router,
       upstreams,
@@ -211,7 +216,8 @@ export class HttpGateway extends ReadyResource {
         reused: kept.stats.reused + fast.reused,
         opened: kept.stats.opened + fast.opened
       },
-      retries: { ...budget.stats }
+      retries: { ...budget.stats },
+      channels: { ...this.#messages.channels.stats }
     }
   }
 
@@ -273,7 +279,7 @@ export class HttpGateway extends ReadyResource {
     for (const response of this.#responses) response.shouldKeepAlive = false
     for (const session of this.#sessions) session.close()
     this.#messages.close()
-    await this.#drained(this.#options.drainTimeout ?? DRAIN_TIMEOUT_MS)
+    await this.#ledger.drained(this.#options.drainTimeout ?? DRAIN_TIMEOUT_MS)
     if (this.traffic.active === 0) await this.#flushed()
     for (const socket of this.#sockets.values()) socket.destroy()
     this.#messages.destroy()
@@ -385,16 +391,5 @@ export class HttpGateway extends ReadyResource {
     }
     for (const request of this.#context.underWay) request.tick(now, isSilent)
     this.#fastPath?.tick(now, isSilent)
-  }
-
-  #drained(timeout: number): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.traffic.active === 0) return resolve()
-      const timer = setTimeout(resolve, timeout)
-      this.#ledger.once('idle', () => {
-        clearTimeout(timer)
-        resolve()
-      })
-    })
   }
 }

@@ -29,6 +29,18 @@ export class Ledger extends EventEmitter<LedgerEvents> {
     return new AccessEntry(request)
   }
 
+  /** Resolves when no request is under way, or when so many ms are over. */
+  drained(timeout: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#traffic.active === 0) return resolve()
+      const timer = setTimeout(resolve, timeout)
+      this.once('idle', () => {
+        clearTimeout(timer)
+        resolve()
+      })
+    })
+  }
+
   /** Notes why a request got no answer from an instance. */
   fail(entry: AccessEntry, error: unknown) {
     entry.error = error instanceof SeaportError ? error.code : 'INTERNAL'

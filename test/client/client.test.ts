@@ -29,6 +29,12 @@ t.test('a client says something, calls a command, and hears by type what comes',
   t.equal(Buffer.from((await bytes) as Uint8Array).toString(), 'a:b')
   await t.rejects(client.call('nothing'), { code: 'UNKNOWN_COMMAND' })
   await t.rejects(client.broadcast('news'), { code: 'NOT_ALLOWED' })
+  const connections: unknown[] = []
+  client.on('connected', (event) => connections.push(event))
+  await t.rejects(client.send('no valid name'), { code: 'USAGE' })
+  await t.rejects(client.send('much', new Uint8Array(1024 * 1024 + 1)), { code: 'TOO_LARGE' })
+  await t.rejects(client.send('much', 'é'.repeat(512 * 1024)), { code: 'TOO_LARGE' })
+  t.same(connections, [], 'none of these ends the connection')
   t.match(await client.send('bytes', new Uint8Array([1, 2])), { data: { type: 'Buffer' } })
 })
 

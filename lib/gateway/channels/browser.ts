@@ -27,6 +27,8 @@ export interface BrowserOptions {
   homeOf: (browser: Browser) => Home | null
   /** Executes a command for it. */
   call: (browser: Browser, command: string, body: Body) => Promise<Body>
+  /** It is cut, because it did not read. */
+  onunread: () => void
   onrooms: (browser: Browser) => void
   onclose: (browser: Browser, how: 'bye' | 'lost' | null) => void
   limits: BrowserLimits
@@ -34,13 +36,15 @@ export interface BrowserOptions {
 
 /** Limits of one browser. */
 export interface BrowserLimits {
-  /** How long it may take to send its first frame, in ms. */
+  /** How long it may take to send its first frame, in ms. Default: 5 s. */
   helloTimeout: number
-  /** Messages a second, and how many at once. */
+  /** How many things it may say a second. Default: 100. */
   rate: number
+  /** How many things it may say at once. Default: 200. */
   burst: number
-  /** How much it may leave unread before it is cut. */
+  /** How many bytes it may leave unread before it is cut. Default: 1 MiB. */
   unreadBytes: number
+  /** How many messages it may leave unread before it is cut. Default: 1 000. */
   unreadMessages: number
 }
 
@@ -122,6 +126,7 @@ export class Browser {
     if (this.#state === 'closed' || socket.readyState !== socket.OPEN) return
     const { unreadBytes, unreadMessages } = this.#options.limits
     if (socket.bufferedAmount > unreadBytes || this.#unread >= unreadMessages) {
+      this.#options.onunread()
       return this.close(CLOSE.UNREAD)
     }
     this.#unread++
@@ -238,9 +243,11 @@ export class Browser {
 
   #say(head: WireFrame['head'], body: Body) {
     const { t, n, type, to = 'service', id, answered = 0 } = head
-    if (!isCount(n) || !isCount(answered) || !isName(type)) {
+    if (!isCount(n) || !isCount(answered) || typeof type !== 'string') {
       throw SeaportError.BAD_MESSAGE('a message without a number or a type')
     }
+    // Its connection stays: a page that came back would say the same again.
+    if (!isName(type)) return this.#tellAnswer(n, SeaportError.USAGE('its type is no valid name'))
     if (!this.#mayGo()) {
       const { rate } = this.#options.limits
       return this.#tellAnswer(n, SeaportError.BUSY(`a page may say ${rate} things a second`))

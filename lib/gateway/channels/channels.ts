@@ -18,10 +18,13 @@ import { CLOSE, MAX_WIRE_BYTES, SUBPROTOCOL, type WireFrame } from './wire.js'
 
 /** Limits of all browsers at a gateway. */
 export interface ChannelLimits extends BrowserLimits {
+  /** How many pages there may be at the gateway. Default: 65 000. */
   sessions: number
+  /** How many of them may come from one client address, or from one IPv6 network (/64). Default: 1 000. */
   sessionsPerAddress: number
-  /** How often browsers are pinged, and how long they may be silent, in ms. */
+  /** How often browsers are pinged, in ms. Default: 25 s. */
   pingInterval: number
+  /** How long browsers may be silent, in ms. Default: 40 s. */
   silence: number
 }
 
@@ -67,7 +70,7 @@ const SWEEPS_PER_PING = 5
 
 /** The pages that have a WebSocket to this gateway, each with the services that it is connected to. */
 export class Channels {
-  readonly stats = { sessions: 0, refused: 0, unread: 0 }
+  readonly stats = { sessions: 0, refused: 0, unread: 0, silent: 0 }
   readonly #options: ChannelsOptions
   readonly #limits: ChannelLimits
   readonly #gateway = randomBytes(NAME_BYTES).toString('hex')
@@ -135,6 +138,7 @@ export class Channels {
         const { audience, principal } = this.#places.get(browser) as Place
         return this.#options.call(audience.upstream, command, body, principal)
       },
+      onunread: () => this.stats.unread++,
       onrooms: (browser) => this.#places.get(browser)?.audience.announce(browser),
       onclose: (browser, how) => this.#onclose(browser, how)
     })
@@ -286,9 +290,19 @@ export class Channels {
     const now = performance.now()
     const { pingInterval, silence } = this.#limits
     for (const [browser, { audience }] of this.#places) {
-      if (now - browser.lastHeard > silence) browser.cut()
-      else if (now - browser.lastPing >= pingInterval) browser.ping(audience.placesOf(browser))
+      if (now - browser.lastHeard > silence) {
+        this.stats.silent++
+        browser.cut()
+      } else if (now - browser.lastPing >= pingInterval) browser.ping(audience.placesOf(browser))
     }
+  }
+}
+
+/** @throws USAGE */
+export function checkChannelLimits(limits: Partial<ChannelLimits> = {}) {
+  for (const [name, limit] of Object.entries(limits)) {
+    if (limit > 0) continue
+    throw SeaportError.USAGE(`the limit ${name} is a number above 0, not ${limit}`)
   }
 }
 

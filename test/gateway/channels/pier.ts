@@ -23,7 +23,11 @@ export async function pier(t: Test, options: Partial<WebOptions> = {}): Promise<
       if (typeof token !== 'string') throw new Error('no token')
       return { id: token, data: { name: token } }
     })
-    service.clients.on('message', (data, { id }, type) => ({ type, id, data }))
+    service.clients.on('message', (data, client, type) => {
+      if (type === 'join') client.join(data)
+      if (type === 'leave') client.leave(data)
+      return { type, id: client.id, data }
+    })
     t.teardown(() => service.destroy())
     await service.setup()
     return service

@@ -1,0 +1,101 @@
+import t from 'tap'
+import { connect } from '../../../lib/client/node.js'
+import { Metrics } from '../../../lib/core/metrics.js'
+import { pier, RawPage } from './pier.js'
+
+t.test('an address has as many sessions as it may, and one more when one has left', async (t) => {
+  const { web } = await pier(t, { channels: { sessionsPerAddress: 2 } })
+  const [first, second, third] = [new RawPage(web), new RawPage(web), new RawPage(web)]
+  await first.connect({ token: 'ada' })
+  await second.opened()
+  t.equal(await third.closed, 4013, 'it may come back later')
+  first.send({ t: 'bye' })
+  t.equal(await first.closed, 1000)
+  t.match(await new RawPage(web).connect({ token: 'bob' }), { id: 'bob' })
+  const { text } = await new Metrics(() => web.measures()).render(undefined)
+  t.match(text, /^hyperseaport_web_gateway_channels_sessions 2$/m)
+})
+
+t.test('limits of channels are numbers above 0', async (t) => {
+  await t.rejects(pier(t, { channels: { sessionsPerAddress: 0 } }), { code: 'USAGE' })
+})
+
+t.test('a client has at most a hundred sessions', async (t) => {
+  const { service, web } = await pier(t)
+  const pages = Array.from({ length: 101 }, () => new RawPage(web))
+  const last = pages.pop()
+  for (const page of pages) await page.connect({ token: 'ada' })
+  await last?.opened()
+  last?.send({ t: 'connect', token: 'ada' })
+  t.equal(await last?.closed, 4003)
+  t.equal(service.clients.list()[0]?.sessions, 100)
+  t.equal(service.getStats().clients.refused, 1)
+})
+
+t.test('a page that is silent for too long is cut, and one that answers is not', async (t) => {
+  const channels = { pingInterval: 300, silence: 3000 }
+  const { service, web } = await pier(t, { channels })
+  const silent = new RawPage(web)
+  await silent.connect({ token: 'silent' })
+  const client = connect(`${web.url}channel/chat@1.x`, { token: 'ada' })
+  t.teardown(() => client.close())
+  let connections = 0
+  client.on('connected', () => connections++)
+  t.equal(await silent.closed, 1006)
+  await client.send('still')
+  t.equal(connections, 1)
+  const isAway = ({ id, away }: { id: string; away: number }) => id === 'silent' && away === 1
+  while (!service.clients.list().some(isAway)) await new Promise(setImmediate)
+  t.equal(web.getStats().gateway.channels.silent, 1)
+})
+
+t.test('who has joined a room hears what is for it, after coming back as well', async (t) => {
+  const { service, web } = await pier(t)
+  const [ada, bob] = [new RawPage(web), new RawPage(web)]
+  const { ticket, secret, at } = await ada.connect({ token: 'ada' })
+  await bob.connect({ token: 'bob' })
+  const say = async (page: RawPage, n: number, type: string, data: string) => {
+    page.send({ t: 'message', n, type, data })
+    await page.next('answer')
+  }
+  await say(ada, 1, 'join', 'red')
+  const tell = () => {
+    service.clients.broadcast('room', 1, { room: 'red' })
+    service.clients.broadcast('all', 2)
+  }
+  tell()
+  t.match(await ada.next('broadcast'), { type: 'room', data: 1 })
+  t.match(await ada.next('broadcast'), { type: 'all' })
+  t.match(await bob.next('broadcast'), { type: 'all' })
+
+  ada.socket.terminate()
+  await ada.closed
+  const again = new RawPage(web)
+  const resume = { ticket, secret, at }
+  t.match(await again.connect({ token: 'ada', resume }), { resumed: true })
+  t.match(await again.next('broadcast'), { type: 'room' }, 'what it had not heard')
+  t.match(await again.next('broadcast'), { type: 'all' })
+  tell()
+  t.match(await again.next('broadcast'), { type: 'room' })
+  t.match(await again.next('broadcast'), { type: 'all' })
+  await say(again, 2, 'leave', 'red')
+  tell()
+  t.match(await again.next('broadcast'), { type: 'all' })
+})
+
+t.test(
+  'rooms have names that are not too long, and a session is in a hundred at most',
+  async (t) => {
+    const { web } = await pier(t)
+    const page = new RawPage(web)
+    await page.connect({ token: 'ada' })
+    page.send({ t: 'message', n: 1, type: 'join', data: 'x'.repeat(129) })
+    t.match(await page.next('failed'), { n: 1, code: 'USAGE' })
+    for (let n = 2; n <= 101; n++) {
+      page.send({ t: 'message', n, type: 'join', data: `room ${n}` })
+      await page.next('answer')
+    }
+    page.send({ t: 'message', n: 102, type: 'join', data: 'one more' })
+    t.match(await page.next('failed'), { n: 102, code: 'LIMIT_REACHED' })
+  }
+)
