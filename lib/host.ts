@@ -3,13 +3,15 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { Admin } from './admin.js'
 import { type Callable, callable } from './core/callable.js'
-import type { SeaportError } from './core/errors.js'
+import { SeaportError } from './core/errors.js'
 import { KeyPair, parseKey, toHex } from './core/keys.js'
 import { parseLabel } from './core/label.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import { linksOf } from './dialing/links.js'
 import { ChunkExchange } from './hosting/chunks/chunk-exchange.js'
 import { CHUNKS } from './hosting/chunks/chunk-frames.js'
+import { AppUsers } from './hosting/driver/app-users.js'
+import type { Abilities } from './hosting/driver/driver.js'
 import { ProcessDriver } from './hosting/driver/process-driver.js'
 import { tagsOf } from './hosting/fleet.js'
 import { HostAgent } from './hosting/host-agent.js'
@@ -38,6 +40,11 @@ export interface HostOptions extends Omit<MemberOptions, 'registryPublicKey'> {
   memory?: number | undefined
   /** Part of the disk that stays free, from 0 to 1. */
   minFree?: number | undefined
+  /**
+   * Users for apps, as in `61000-61999`: each app has one of its own, and reads nothing of the others or of the host.
+   * The host has to be root. Default: all run as the host does.
+   */
+  uids?: string | undefined
   /** Whether apps end with the host. Default: they go on, and its next process finds them. */
   stopApps?: boolean | undefined
   /** How long open streams may go on when an instance is stopped, in ms. */
@@ -75,7 +82,9 @@ class HostFace extends EventEmitter<HostEvents> {
   readonly #labels: string[]
   readonly #dir: string
   readonly #participant: Participant
+  readonly #users: AppUsers | null
   #keyPair: KeyPair | null = null
+  #abilities: string[] = []
   #pool: LinkPool | null = null
   #exchange: ChunkExchange | null = null
   #agent: HostAgent | null = null
@@ -92,6 +101,7 @@ class HostFace extends EventEmitter<HostEvents> {
     this.#labels = labels.slice(0, MAX_LABELS)
     for (const label of labels) parseLabel(label)
     this.#dir = options.dir ?? defaultDir(this.#registry, VERB)
+    this.#users = options.uids === undefined ? null : new AppUsers(this.#dir, options.uids)
     // Its instances are services in the same folder, and share this one.
     this.#participant = Participant.acquire({
       registry: this.#registry,
@@ -112,6 +122,11 @@ class HostFace extends EventEmitter<HostEvents> {
     return this.#agent?.instances ?? []
   }
 
+  /** What it can do for apps: limit their `memory`, `pids` and `cpu`, and have each run as one of its own `users`. */
+  get abilities(): readonly string[] {
+    return this.#abilities
+  }
+
   /** Why nothing is decided here yet, null if it is. */
   get waitsFor(): string | null {
     return this.#agent?.waitsFor ?? null
@@ -120,7 +135,7 @@ class HostFace extends EventEmitter<HostEvents> {
   /**
    * Resolves when what ran before was found again. The registry may come later.
    *
-   * @throws STORAGE_FAILED, UNSUPPORTED_DEPENDENCY, CLOSED
+   * @throws STORAGE_FAILED, UNSUPPORTED_DEPENDENCY, BAD_CONFIG, USAGE, CLOSED
    */
   async setup(options: SetupOptions = {}): Promise<this> {
     void options
@@ -140,8 +155,8 @@ class HostFace extends EventEmitter<HostEvents> {
 
   async #start() {
     const { name = hostname(), memory = 0, minFree, drainTimeout } = this.#options
-    const driver = new ProcessDriver()
-    await driver.available()
+    const driver = new ProcessDriver({ needsUser: this.#users !== null })
+    this.#abilities = abilitiesOf(await driver.available(), this.#users !== null)
     const keyPair = await keepProcessKey(this.#registry, this.#dir)
     this.#keyPair = keyPair
     this.emit('listening', this.key)
@@ -149,6 +164,7 @@ class HostFace extends EventEmitter<HostEvents> {
     this.#participant.on('denied', this.#ondenied)
     if (this.#seed) await this.#lifecycle.unlessDestroyed(this.#grantItself())
     await this.#lifecycle.unlessDestroyed(this.#participant.ready())
+    await this.#users?.prepare()
     const { replica, membership } = this.#participant
     const { grants } = membership
     const folder = new HostFolder(this.#dir, minFree === undefined ? {} : { minFree })
@@ -170,6 +186,7 @@ class HostFace extends EventEmitter<HostEvents> {
     }
     const agent = new HostAgent({
       ...{ keyPair, name, replica, folder, exchange, driver, member, drainTimeout },
+      users: this.#users,
       timings: this.#options.timings,
       checkInterval: this.#options.checkInterval
     })
@@ -181,7 +198,8 @@ class HostFace extends EventEmitter<HostEvents> {
       labels: this.#labels,
       platform: `${process.platform}-${process.arch}`,
       memory,
-      drivers: [driver.name]
+      drivers: [driver.name],
+      abilities: this.#abilities
     }
     const control = Service({
       ...member,
@@ -230,6 +248,13 @@ class HostFace extends EventEmitter<HostEvents> {
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
   readonly #ondenied = (reason: SeaportError) => this.emit('denied', reason)
+}
+
+function abilitiesOf({ limits, users }: Abilities, wantsUsers: boolean): string[] {
+  if (wantsUsers && !users) {
+    throw SeaportError.USAGE('only root, where there is setpriv, runs apps as other users (--uids)')
+  }
+  return wantsUsers ? [...limits, 'users'] : limits
 }
 
 export interface Host extends HostFace {}

@@ -10,7 +10,7 @@ const TIMINGS = { sameOthers: 200, lost: 500, quiet: 500 }
 /** Apps outlive their hosts; those of a test that was cut off end by themselves. */
 export const MORTAL = `
   setInterval(() => {
-    try { process.kill(${process.pid}, 0) } catch { process.exit() }
+    try { process.kill(${process.pid}, 0) } catch (error) { if (error.code === 'ESRCH') process.exit() }
   }, 500).unref()
 `
 const SERVER = `
@@ -48,12 +48,12 @@ export class Fleet {
   }
 
   /** The same name has the same folder. */
-  async host(name = 'one'): Promise<Host> {
+  async host(name = 'one', more: { uids?: string } = {}): Promise<Host> {
     const dir = this.#dirs.get(name) ?? (await this.testbed.dir())
     this.#dirs.set(name, dir)
     const { bootstrap } = this.testbed
     const host = Host({
-      ...{ seed: this.#seed, name, dir, bootstrap },
+      ...{ seed: this.#seed, name, dir, bootstrap, ...more },
       minFree: 0,
       drainTimeout: 500,
       timings: TIMINGS,

@@ -78,6 +78,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/prepare-bundle',
     'hosting/spread-release'
   ],
+  'test/heavy/app-users.test.ts': ['hosting/driver/app-users'],
   'test/heavy/uses.test.ts': ['hosting/app-uses'],
   'test/heavy/updates.test.ts': ['hosting/host-judge', 'hosting/verdicts'],
   'test/messaging/frames.test.ts': ['messaging/body', 'messaging/frame-reader', 'messaging/meta'],

@@ -3,6 +3,14 @@ import type { Command } from '../command.js'
 import { networkOptions } from '../flags.js'
 import { say } from '../talk.js'
 
+/** What is said where a host cannot do it. */
+const CAN = [
+  ['users', 'apps run as this user, and can read its keys and each other: see --uids'],
+  ['memory', 'no cgroup: the limit of memory holds for each process of an app'],
+  ['pids', 'no cgroup: the number of processes of an app is not limited'],
+  ['cpu', 'no cgroup: the share of cores of an app is not limited']
+] as const
+
 /** Runs apps on this machine. */
 export const host: Command = {
   verb: 'host',
@@ -16,6 +24,10 @@ export const host: Command = {
       otherwise: 'it is not counted'
     },
     minFree: { describe: 'Percent of the disk that stay free', otherwise: '10' },
+    uids: {
+      describe: 'Users for apps, one for each, as in 61000-61999; only for root',
+      otherwise: 'all run as this user, and can read what it can'
+    },
     stopApps: {
       kind: 'switch',
       describe: 'End the apps with this process; they go on otherwise, and its next run finds them'
@@ -49,6 +61,7 @@ export const host: Command = {
         labels: settings.list('label'),
         memory: memory === undefined ? undefined : parseSize(memory),
         minFree: minFree === undefined ? undefined : Number(minFree.replace('%', '')) / 100,
+        uids: settings.text('uids', undefined),
         stopApps: settings.on('stopApps'),
         drainTimeout: settings.delay('drainTimeout', undefined),
         dir: settings.path('dir', undefined),
@@ -66,6 +79,8 @@ export const host: Command = {
       last = line
     })
     await host.setup()
+    const missing = CAN.filter(([ability]) => !host.abilities.includes(ability))
+    for (const [, text] of missing) say(text)
     await lifetime.untilStopped()
   }
 }

@@ -5,7 +5,7 @@ import { openApps } from '../deploying.js'
 import { table } from '../table.js'
 import { say } from '../talk.js'
 
-const COLUMNS = ['HOST', 'NAME', 'STATE', 'LABELS', 'MEMORY', 'PLATFORM', 'DRIVERS']
+const COLUMNS = ['HOST', 'NAME', 'STATE', 'LABELS', 'MEMORY', 'PLATFORM', 'DRIVERS', 'CAN']
 
 /** Lists the machines that run apps. */
 export const hosts: Command = {
@@ -19,15 +19,18 @@ export const hosts: Command = {
 
   async run(settings, lifetime) {
     const apps = await openApps(settings, lifetime)
-    const rows = apps.hosts().map(({ host, name, labels, memory, platform, drivers, ...rest }) => ({
-      host,
-      name,
-      state: rest.isStale ? 'stale' : rest.isDraining ? 'draining' : 'ready',
-      labels: [...labels],
-      memory: Number.isFinite(memory) ? memory : null,
-      platform,
-      drivers: [...drivers]
-    }))
+    const rows = apps
+      .hosts()
+      .map(({ host, name, labels, memory, platform, drivers, abilities, ...rest }) => ({
+        host,
+        name,
+        state: rest.isStale ? 'stale' : rest.isDraining ? 'draining' : 'ready',
+        labels: [...labels],
+        memory: Number.isFinite(memory) ? memory : null,
+        platform,
+        drivers: [...drivers],
+        abilities: [...abilities]
+      }))
     if (settings.on('json')) return console.log(printableJson(rows, 2))
     if (rows.length === 0) return say('no host may run apps yet: hyperseaport host --help')
     const lines = rows.map((row) => [
@@ -37,7 +40,8 @@ export const hosts: Command = {
       row.labels.join(' ') || '-',
       row.memory === null ? '-' : `${Math.round(row.memory / 2 ** 20)} MiB`,
       row.platform,
-      row.drivers.join(' ')
+      row.drivers.join(' '),
+      row.abilities.join(' ') || '-'
     ])
     console.log(table([COLUMNS, ...lines]))
   }

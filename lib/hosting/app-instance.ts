@@ -35,6 +35,8 @@ export interface StartOptions {
   env?: Readonly<Record<string, string>>
   /** Whether a program that runs already may go on. Otherwise it is ended, and started anew. Default: true. */
   adopts?: boolean
+  /** The user that it runs as. Default: that of the host. */
+  uid?: number | null
 }
 
 interface AppInstanceEvents {
@@ -185,7 +187,8 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
       this.#port = port === null ? null : await freePort(port)
       const env = { ...terms.env, ...this.#startOptions.env }
       if (this.#port !== null) env.PORT = `${this.#port}`
-      running = await driver.start({ ...terms, env })
+      const { uid = null } = this.#startOptions
+      running = await driver.start({ ...terms, env, uid })
       this.stats.starts++
       await writeState(this.#options.stateFile, { kept: running.kept, port: this.#port })
       return running

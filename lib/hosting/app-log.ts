@@ -1,5 +1,15 @@
 import { EventEmitter } from 'node:events'
-import { appendFile, open, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  writeFile
+} from 'node:fs/promises'
 import { join } from 'node:path'
 import { SerialQueue } from '../core/serial-queue.js'
 
@@ -42,6 +52,7 @@ const MAX_LINE_BYTES = 16 * 1024
 const RAW_BYTES = 2 ** 20
 const MAX_COUNT = 10_000
 const NEWLINE = 10
+const LINES_FILE = 'lines'
 /** The latest that a Date has. */
 const MAX_TIME_MS = 8.64e15
 
@@ -66,7 +77,7 @@ export class AppLog extends EventEmitter<AppLogEvents> {
     super()
     this.#options = options
     this.#now = options.now ?? Date.now
-    this.#path = join(options.folder, 'lines')
+    this.#path = join(options.folder, LINES_FILE)
   }
 
   /** Goes on where an earlier process has left off, and reads from then on. */
@@ -203,6 +214,14 @@ export class AppLog extends EventEmitter<AppLogEvents> {
   get #offsetFile(): string {
     return `${this.#path}.offset`
   }
+}
+
+/** Deletes what is kept of an instance's output. */
+export async function removeLog(raw: string, folder: string) {
+  const names = await readdir(folder).catch(() => [])
+  const isLines = (name: string) => name === LINES_FILE || name.startsWith(`${LINES_FILE}.`)
+  const paths = names.filter(isLines).map((name) => join(folder, name))
+  for (const path of [raw, ...paths]) await rm(path, { force: true })
 }
 
 /** Whether what another host sent is a line. */

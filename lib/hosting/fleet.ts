@@ -13,6 +13,8 @@ import { verdictsOn } from './verdicts.js'
 /** A host, as its record describes it. */
 export interface KnownHost extends HostView {
   name: string
+  /** `memory`, `pids` and `cpu`: what it limits for each instance; `users`: each app has one of its own. */
+  abilities: readonly string[]
   instance: Instance
 }
 
@@ -33,16 +35,25 @@ export interface HostTraits {
   /** The memory for apps in bytes; 0 if it is not limited. */
   memory: number
   drivers: readonly string[]
+  abilities: readonly string[]
 }
 
 const ALL = '*'
 
-export function tagsOf({ name, labels, platform, memory, drivers }: HostTraits): string[] {
+export function tagsOf({
+  name,
+  labels,
+  platform,
+  memory,
+  drivers,
+  abilities
+}: HostTraits): string[] {
   return [
     `name=${name}`,
     `platform=${platform}`,
     `memory=${memory}`,
     ...drivers.map((driver) => `driver=${driver}`),
+    ...(abilities.length > 0 ? [`can=${abilities.join()}`] : []),
     ...labels.map((label) => `label:${label}`)
   ]
 }
@@ -67,6 +78,7 @@ export function hostsOf({ directory, statements, membership }: Replica): KnownHo
         name: valuesOf('name=')[0] ?? host.slice(0, 8),
         labels,
         platform: valuesOf('platform=')[0] ?? '',
+        abilities: valuesOf('can=')[0]?.split(',') ?? [],
         drivers: new Set(valuesOf('driver=')),
         memory: Number(valuesOf('memory=')[0]) || Infinity,
         isDraining: status === 'draining' || statements.get(DRAIN, host)?.isDraining === true,

@@ -6,6 +6,7 @@ import type { MemberOptions } from '../registry/replica/participant.js'
 import type { Replica } from '../registry/replica/replica.js'
 import { APP, type AppStatement } from '../registry/trust/app-statement.js'
 import type { ChunkExchange } from './chunks/chunk-exchange.js'
+import type { AppUsers } from './driver/app-users.js'
 import type { Driver } from './driver/driver.js'
 import { fleetOf, hostsOf, type KnownInstance } from './fleet.js'
 import type { HostFolder } from './host-folder.js'
@@ -23,6 +24,8 @@ export interface HostAgentOptions {
   folder: HostFolder
   exchange: ChunkExchange
   driver: Driver
+  /** Null if all apps run as the host's own user. */
+  users: AppUsers | null
   member: MemberOptions & { registryPublicKey: Buffer; dir: string }
   timings?: Partial<PlacerTimings> | undefined
   drainTimeout?: number | undefined
@@ -40,6 +43,8 @@ interface HostAgentEvents {
 const PAUSE_MS = 50
 /** After what time something that could not be fetched or started is tried again, in ms. */
 const RETRY_MS = 2000
+/** How often logs are looked for that are kept no longer, in ms. */
+const EXPIRY_MS = 3_600_000
 
 /**
  * Does this host's part of what placement decides. It starts instances that are missing here, and stops those that are
@@ -95,6 +100,10 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     for (const occupancy of await folder.kept()) {
       await this.#begin(occupancy).catch((error) => this.emit('notice', error as SeaportError))
     }
+    const expire = () => void folder.expireLogs().catch((error) => this.emit('notice', error))
+    const expiry = setInterval(expire, EXPIRY_MS).unref()
+    this.#stops.push(() => clearInterval(expiry))
+    expire()
     const look = () => this.look()
     const { directory, statements, membership } = replica
     this.#stops.push(
@@ -222,7 +231,8 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   }
 
   async #begin(occupancy: Occupancy) {
-    const { keyPair, name, folder, driver, member, drainTimeout, checkInterval } = this.#options
+    const { keyPair, name, folder, driver, users, member, drainTimeout, checkInterval } =
+      this.#options
     const { app, slot, hash } = occupancy
     const release = this.#releases.get(hash) ?? (await folder.release(hash))
     const entries = release && (await folder.store.list(release.bundle))
@@ -237,6 +247,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
       folder: folder.instanceFolder(app, slot),
       memory: this.#statementOf(app)?.place.memory ?? 0,
       driver,
+      users,
       host: keyPair,
       hostName: name,
       member,

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { type ChunkEntry, hashOf } from './bundle/chunk.js'
 import { ChunkStore, type ChunkStoreOptions } from './bundle/chunk-store.js'
 import { removeSealed, seal, unpack } from './bundle/unpack.js'
-import { type Occupancy, occupancyOf } from './hosted-instance.js'
+import { expireLog, type Occupancy, occupancyOf } from './hosted-instance.js'
 import { decodeRelease, type Release } from './release.js'
 
 /** The folder of a host: chunks and releases, unpacked bundles, and a folder for each instance. */
@@ -23,13 +23,22 @@ export class HostFolder {
 
   /** The instances that ran when the host ended. */
   async kept(): Promise<Occupancy[]> {
+    const all = await Promise.all((await this.#instanceFolders()).map(occupancyOf))
+    return all.filter((kept) => kept !== null)
+  }
+
+  /** Deletes logs of instances that have ended, once the times for which they are kept are over. */
+  async expireLogs(now = Date.now()) {
+    for (const folder of await this.#instanceFolders()) await expireLog(folder, now)
+  }
+
+  async #instanceFolders(): Promise<string[]> {
     const root = join(this.#dir, 'instances')
     const folders: string[] = []
     for (const app of await readdir(root).catch(() => [])) {
       for (const slot of await readdir(join(root, app))) folders.push(join(root, app, slot))
     }
-    const all = await Promise.all(folders.map(occupancyOf))
-    return all.filter((kept) => kept !== null)
+    return folders
   }
 
   /** A release that is stored here; null if it is not. */

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, chown, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import type { SeaportError } from '../core/errors.js'
 import { KeyPair, randomSeed, toHex } from '../core/keys.js'
 import { printable } from '../core/printable.js'
@@ -8,8 +8,9 @@ import type { MemberOptions } from '../registry/replica/participant.js'
 import { signInstance } from '../registry/trust/instance-proof.js'
 import { Service } from '../service.js'
 import { AppInstance, type InstanceState } from './app-instance.js'
-import { AppLog } from './app-log.js'
+import { AppLog, removeLog } from './app-log.js'
 import { AppUses } from './app-uses.js'
+import type { AppUsers } from './driver/app-users.js'
 import type { Driver } from './driver/driver.js'
 import type { Release } from './release.js'
 
@@ -32,6 +33,8 @@ export interface HostedInstanceOptions extends Occupancy {
   /** The memory that it may use, in bytes; 0 for no limit. */
   memory: number
   driver: Driver
+  /** Null if all run as the host's own user. */
+  users: AppUsers | null
   /** The key pair of the host, which signs that it is an instance of the app. */
   host: KeyPair
   hostName: string
@@ -64,6 +67,8 @@ const USES_FILE = 'uses.json'
 const DATA_FOLDER = 'data'
 const PRIVATE_FILE = 0o600
 const PRIVATE_FOLDER = 0o700
+/** A folder in which others reach what they know the name of. */
+const UNLISTED_FOLDER = 0o711
 const LAST_LINES = 5
 
 /** One instance of an app on this host: its program, and its place in the registry under a key of its own. */
@@ -163,6 +168,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
   async start() {
     const { folder, member, mayUse } = this.#options
     await mkdir(join(folder, DATA_FOLDER), { recursive: true, mode: PRIVATE_FOLDER })
+    const uid = await this.#userOf(folder)
     this.#keyPair = await keepKey(join(folder, KEY_FILE))
     await replaceFile(join(folder, OCCUPANCY_FILE), JSON.stringify(this.occupancy))
     await this.log.open()
@@ -175,7 +181,17 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     })
     this.#uses = uses
     if (this.#isEnding) return uses.close()
-    this.#program.start({ env: uses.env, adopts: !uses.hasMoved })
+    this.#program.start({ env: uses.env, adopts: !uses.hasMoved, uid })
+  }
+
+  /** The user that it runs as, whose its data is, and nothing else in its folder; null for the host's own. */
+  async #userOf(folder: string): Promise<number | null> {
+    const { users, app } = this.#options
+    if (!users) return null
+    const uid = await users.uidOf(app)
+    for (const path of [dirname(folder), folder]) await chmod(path, UNLISTED_FOLDER)
+    await chown(join(folder, DATA_FOLDER), uid, uid)
+    return uid
   }
 
   /** Withdraws it from the registry, lets its streams end, and ends the program. */
@@ -186,7 +202,9 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     await this.#program.stop()
     await this.#uses?.close()
     await this.log.close()
-    await replaceFile(join(this.#options.folder, OCCUPANCY_FILE), 'null')
+    const { keep } = this.release.logs
+    const left: Leftover = { endedAt: Date.now(), keep }
+    await replaceFile(join(this.#options.folder, OCCUPANCY_FILE), JSON.stringify(left))
   }
 
   /** Withdraws it from the registry, and lets the program run. The host's next process finds it. */
@@ -263,6 +281,20 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     this.#reason = reason
     this.emit('change')
   }
+}
+
+/** What is stored in the place of an instance that has ended: when that was, and how long its log is kept, in ms. */
+interface Leftover {
+  endedAt: number
+  keep: number
+}
+
+/** Deletes the log in the folder of an instance that has ended, once the time for which it is kept is over. */
+export async function expireLog(folder: string, now: number) {
+  const text = await readFile(join(folder, OCCUPANCY_FILE), 'utf8').catch(() => 'null')
+  const { endedAt, keep } = Object(JSON.parse(text)) as Partial<Leftover>
+  if (endedAt === undefined || keep === undefined || now < endedAt + keep) return
+  await removeLog(join(folder, LOG_FILE), folder)
 }
 
 /** The instance that ran in a folder when the host ended; null if none did. */

@@ -1,7 +1,8 @@
-import { appendFile, readFile, stat, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { AppLog, type AppLogOptions, type LogLine, mergeLines } from '../../lib/hosting/app-log.js'
+import { HostFolder } from '../../lib/hosting/host-folder.js'
 import { aFolder } from './bundle/folders.js'
 
 // What looks at a log keeps nobody alive.
@@ -139,3 +140,26 @@ async function aLog(t: Test, fields: Partial<AppLogOptions> = {}) {
 function texts(lines: readonly LogLine[]): string[] {
   return lines.map(({ text }) => text)
 }
+
+t.test(
+  'the log of an instance that has ended is kept for as long as its release says',
+  async (t) => {
+    const root = await aFolder(t)
+    const folder = join(root, 'instances', 'shop', '0')
+    await mkdir(join(folder, 'data'), { recursive: true })
+    const names = ['log', 'lines', 'lines.1', 'lines.offset']
+    for (const name of [...names, 'seed']) await writeFile(join(folder, name), 'x')
+    await writeFile(join(folder, 'occupancy.json'), JSON.stringify({ endedAt: 1000, keep: 500 }))
+    const hostFolder = new HostFolder(root)
+    const left = async () => (await readdir(folder)).sort()
+    await hostFolder.expireLogs(1499)
+    t.same(await left(), ['data', ...names, 'occupancy.json', 'seed'].sort())
+    await hostFolder.expireLogs(1500)
+    t.same(await left(), ['data', 'occupancy.json', 'seed'], 'its data and its key stay')
+
+    await writeFile(join(folder, 'lines'), 'x')
+    await writeFile(join(folder, 'occupancy.json'), JSON.stringify({ app: 'shop', slot: 0 }))
+    await hostFolder.expireLogs(1e15)
+    t.ok((await left()).includes('lines'), 'that of one that runs is not touched')
+  }
+)

@@ -32,7 +32,13 @@ exec "$@"
  */
 export class ProcessDriver implements Driver {
   readonly name = 'process'
+  readonly #needsUser: boolean
   #cgroups: Promise<Cgroups> | null = null
+
+  /** @param needsUser whether nothing is run as the host's own user */
+  constructor({ needsUser = false }: { needsUser?: boolean } = {}) {
+    this.#needsUser = needsUser
+  }
 
   async available(): Promise<Abilities> {
     if (process.platform !== 'linux') {
@@ -57,6 +63,9 @@ export class ProcessDriver implements Driver {
     if (!command[0] || !/^[a-z0-9][a-z0-9-]{0,100}$/.test(name)) {
       throw SeaportError.USAGE('which command is to be run, under which name?')
     }
+    if (this.#needsUser && uid === null) {
+      throw SeaportError.COMMAND_FAILED('it has no user of its own, and nothing runs as the host')
+    }
     const groups = await this.#groups()
     const cgroups = await groups.make(name, { memory, cpu, pids })
     const limit = memory > 0 && !groups.controllers.includes('memory') ? Math.ceil(memory / KIB) : 0
@@ -65,6 +74,8 @@ export class ProcessDriver implements Driver {
       throw SeaportError.STORAGE_FAILED(`its output cannot be written: ${error.message}`, error)
     })
     try {
+      // So that it may open its own output by its name, too, as in /dev/stdout.
+      if (uid !== null) await file.chown(uid, uid)
       const args = ['-c', WRAPPER, 'sh', cgroups.length, limit, ...cgroups, ...words].map(String)
       const child = spawn('/bin/sh', args, {
         cwd: folder,

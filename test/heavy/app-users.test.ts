@@ -1,0 +1,92 @@
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { Fleet } from '../fleet.js'
+
+const skip =
+  (process.platform !== 'linux' && 'processes of apps are run on Linux only') ||
+  (process.getuid?.() !== 0 && 'only root runs programs as other users')
+/** Tries to read each path that it is asked for, and says who it is. */
+const READS = `
+  const fs = require('node:fs')
+  const tried = (read) => { try { return String(read()) } catch (error) { return error.code } }
+  fs.writeFileSync(process.env.HOME + '/secret', 'mine')
+  require('node:http').createServer((request, response) => {
+    const path = decodeURIComponent(request.url)
+    const said = tried(() => fs.statSync(path).isDirectory() ? fs.readdirSync(path) : fs.readFileSync(path))
+    const { APP_VERSION, HOME } = process.env
+    response.end(JSON.stringify({ pid: process.pid, uid: process.getuid(), HOME, said, APP_VERSION }))
+  }).listen(process.env.PORT, '127.0.0.1')`
+
+t.test(
+  'where the host is root, each app has a user of its own, and reads nothing of others or of the host',
+  { skip },
+  async (t) => {
+    const fleet = await Fleet.make(t)
+    const host = await fleet.host('one', { uids: '61000-61001' })
+    t.ok(host.abilities.includes('users'))
+    const apps = await fleet.apps()
+    for (const name of ['one', 'two']) {
+      const hostnames = [`${name}.test`]
+      await apps.run(await fleet.app({ name, version: '1.0.0', hostnames }, undefined, READS))
+      await fleet.settled(apps, name)
+    }
+    t.match(apps.hosts(), [{ abilities: host.abilities }], 'hosts shows it')
+    const ports = new Map<string, number>()
+    for (const name of ['one', 'two']) {
+      const { instances } = await apps.status(name)
+      ports.set(name, await portOf(instances[0]?.pid ?? 0))
+    }
+    const [one, two] = [await ask('one', '/'), await ask('two', '/')]
+    t.same([one.uid, two.uid].sort(), [61_000, 61_001])
+    t.equal((await ask('one', `${one.HOME}/secret`)).said, 'mine')
+    t.equal((await ask('two', `${one.HOME}/secret`)).said, 'EACCES')
+    t.equal((await stat(`${one.HOME}/secret`)).uid, one.uid)
+
+    const dir = join(one.HOME, '../../../..')
+    for (const path of await filesOf(dir)) {
+      const isOwn = path.startsWith(one.HOME) || path.includes('/bundles/')
+      const isLog = path === join(one.HOME, '../log')
+      if (!isOwn && !isLog) t.equal((await ask('one', path)).said, 'EACCES', path)
+    }
+    for (const folder of [dir, join(dir, 'instances'), join(dir, 'bundles')]) {
+      t.equal((await ask('one', folder)).said, 'EACCES', 'nothing is listed')
+    }
+
+    await host.destroy()
+    await fleet.host('one', { uids: '61000-61001' })
+    await fleet.settled(apps, 'one')
+    t.equal((await ask('one', '/')).pid, one.pid)
+    await apps.restart('one')
+    await fleet.settled(apps, 'one')
+    const { instances } = await apps.status('one')
+    ports.set('one', await portOf(instances[0]?.pid ?? 0))
+    t.equal((await ask('one', '/')).uid, one.uid, 'it is the same user after a restart')
+
+    async function ask(name: string, path: string) {
+      const url = `http://127.0.0.1:${ports.get(name)}/`
+      const { pathname } = new URL(url)
+      const answer = await fetch(`${url.slice(0, -pathname.length)}${encodeURI(path)}`)
+      return (await answer.json()) as { pid: number; uid: number; HOME: string; said: string }
+    }
+  }
+)
+
+t.test('users that make no sense are refused', { skip }, async (t) => {
+  const fleet = await Fleet.make(t)
+  for (const uids of ['0-10', '61001-61000', 'all', '61000']) {
+    await t.rejects(fleet.host('one', { uids }), { code: 'USAGE' }, uids)
+  }
+})
+
+/** The port that a process was told. */
+async function portOf(pid: number): Promise<number> {
+  const { readFile } = await import('node:fs/promises')
+  const environment = await readFile(`/proc/${pid}/environ`, 'utf8')
+  return Number(/(?:^|\0)PORT=(\d+)/.exec(environment)?.[1])
+}
+
+async function filesOf(folder: string): Promise<string[]> {
+  const all = await readdir(folder, { recursive: true, withFileTypes: true })
+  return all.filter((one) => one.isFile()).map((one) => join(one.parentPath, one.name))
+}
