@@ -90,9 +90,9 @@ export async function openPeer(
 }
 
 /** A letter on one line. */
-export function lineOf({ from, body, sentAt }: MailMessage): string {
+export function lineOf({ from, body, sentAt, revoked }: MailMessage): string {
   const text = typeof body === 'string' ? printable(body) : printableJson(shown(body))
-  return `${sentAt.toISOString()} ${from} ${text}`
+  return `${sentAt.toISOString()} ${from}${revoked ? ' (put out since)' : ''} ${text}`
 }
 
 /** The same as JSON. */

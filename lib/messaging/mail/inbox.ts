@@ -34,6 +34,8 @@ export interface MailMessage {
   sentAt: Date
   /** Whether it was written to a role, of which this instance got it. */
   toRole: boolean
+  /** Whether its writer was put out of the registry since, and may be somebody who stole the key. */
+  revoked: boolean
 }
 
 /** A letter of one of hyperseaport's own types, which no user reads. */
@@ -62,8 +64,14 @@ export interface InboxOptions {
   box: LetterBox<InboxSlip>
   seen: SeenIds
   prekeys: Pick<Prekeys, 'all'>
-  /** The code with which somebody's letters are refused; null if they may write. */
-  denialOf: (from: string) => SeaportErrorCode | null
+  /**
+   * The code with which somebody's letters are refused; null if they may write.
+   *
+   * @param keptSince when the letter was written, if a mailbox has kept it since
+   */
+  denialOf: (from: string, keptSince?: number) => SeaportErrorCode | null
+  /** Whether a key was put out of the registry. */
+  isRevoked?: (from: string) => boolean
   /** The function that handles a letter; null as long as there is none. */
   handler: () => ((message: MailMessage) => Promise<unknown>) | null
   /** Called with a receipt that came as a letter, for a letter of ours. Its signature is not checked yet. */
@@ -197,7 +205,7 @@ export class Inbox {
       return known.byteLength > 0 ? decodeReceipt(known) : null
     }
     if (isLetterExpired(letter, now())) return this.#refuse(letter, 'EXPIRED')
-    const denial = denialOf(from)
+    const denial = isToldWriter ? denialOf(from) : denialOf(from, letter.sentAt)
     if (denial) return this.#refuse(letter, denial)
     const content = this.#open(letter, prekeys.all)
     if (!content) return this.#refuse(letter, 'UNREADABLE')
@@ -206,7 +214,10 @@ export class Inbox {
       this.#options.onreceipt?.(decodeReceipt(body.bytes))
       return this.#sign(id, from, 'delivered', '')
     }
-    if (type.startsWith(OWN_PREFIX)) return this.#takeOwn(letter, content)
+    const isOwn = type.startsWith(OWN_PREFIX)
+    // Commands are not kept, so none of a key that was put out has been under way.
+    if (isOwn && this.#options.isRevoked?.(from)) return this.#refuse(letter, 'NOT_GRANTED')
+    if (isOwn) return this.#takeOwn(letter, content)
     if (!box.hasRoom(body.bytes.byteLength) || seen.isFull)
       return this.#refuse(letter, 'INBOX_FULL')
     const hasHandler = this.#options.handler() !== null
@@ -332,6 +343,7 @@ export class Inbox {
     const body = await this.#options.box.body(id)
     if (!body) return null
     const { from, type, sentAt, toRole } = slip
-    return { id, from, type, body: decodeBody(body), sentAt: new Date(sentAt), toRole }
+    const revoked = this.#options.isRevoked?.(from) ?? false
+    return { id, from, type, body: decodeBody(body), sentAt: new Date(sentAt), toRole, revoked }
   }
 }

@@ -245,7 +245,7 @@ export class Mail extends EventEmitter<MailEvents> {
   async #open(keyPair: KeyPair): Promise<Office> {
     const office = new Office(this.#parts, {
       keyPair,
-      denialOf: (from, blocked) => this.#denialOf(from, blocked),
+      denialOf: (from, blocked, keptSince) => this.#denialOf(from, blocked, keptSince),
       handler: () => this.#handler()
     })
     await office.open()
@@ -263,10 +263,17 @@ export class Mail extends EventEmitter<MailEvents> {
       Promise.all(listeners.map(async (listener) => listener.call(this, message)))
   }
 
-  #denialOf(from: string, blocked: ReadonlySet<string>): SeaportErrorCode | null {
+  #denialOf(
+    from: string,
+    blocked: ReadonlySet<string>,
+    keptSince = Infinity
+  ): SeaportErrorCode | null {
     if (blocked.has(from)) return 'NOT_ALLOWED'
     const { grants } = this.#parts.participant.membership
-    if (!grants.allows(from, { kind: 'read' })) return 'NOT_GRANTED'
+    // What a key wrote before it was put out counts, if a mailbox has kept it since.
+    const mayWrite =
+      grants.allows(from, { kind: 'read' }) || keptSince < (grants.revokedAt(from) ?? 0)
+    if (!mayWrite) return 'NOT_GRANTED'
     return this.#accepts(from) ? null : 'NOT_ALLOWED'
   }
 

@@ -166,11 +166,13 @@ export class Mailbox {
     await this.#drop([id])
   }
 
-  /** Drops letters that have expired, and those from or to keys whose rights have ended. */
+  /**
+   * Drops letters that have expired, and those to keys whose rights have ended. Their writers had theirs when the letters
+   * came, and the receiver decides what they are worth.
+   */
   async sweep() {
     const { mayWrite, store } = this.#options
-    const isOver = (letter: Kept) =>
-      isLetterExpired(letter, this.#now()) || !mayWrite(letter.from) || !mayWrite(letter.to)
+    const isOver = (letter: Kept) => isLetterExpired(letter, this.#now()) || !mayWrite(letter.to)
     const ids = this.list()
       .filter(isOver)
       .map(({ id }) => id)

@@ -83,7 +83,11 @@ const HANDOVER_MS = 10_000
 
 export interface OfficeParts {
   keyPair: KeyPair
-  denialOf: (from: string, blocked: ReadonlySet<string>) => SeaportErrorCode | null
+  denialOf: (
+    from: string,
+    blocked: ReadonlySet<string>,
+    keptSince?: number
+  ) => SeaportErrorCode | null
   handler: () => ((message: MailMessage) => Promise<unknown>) | null
 }
 
@@ -164,7 +168,8 @@ export class Office {
       box: this.boxes.inbox,
       seen: this.seen,
       prekeys: this.prekeys,
-      denialOf: (from) => denialOf(from, this.blocked),
+      denialOf: (from, keptSince) => denialOf(from, this.blocked, keptSince),
+      isRevoked: (from) => participant.membership.grants.isRevoked(from),
       handler,
       ownHandler: (type) => this.calls.handlerOf(type),
       onreceipt: (receipt) => void this.outbox.receive(receipt),

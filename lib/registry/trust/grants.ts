@@ -101,6 +101,13 @@ export class Grants implements Rights {
     return this.#validGrants(subject).length === 0
   }
 
+  /** When a key was first put out of a private registry, in ms since 1970; null if it is not out. */
+  revokedAt(subject: string): number | null {
+    if (!this.isRevoked(subject)) return null
+    const all = [...(this.#revocations.get(subject)?.values() ?? [])]
+    return Math.min(...all.map(({ issuedAt }) => issuedAt))
+  }
+
   /** The grants in force, and the keys that were revoked, each with the last time. */
   list(): { grants: Grant[]; revoked: Revocation[] } {
     const grants = [...this.#grants.keys()].flatMap((subject) => this.#validGrants(subject))

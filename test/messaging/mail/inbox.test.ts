@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { KeyPair, toHex } from '../../../lib/core/keys.js'
 import { boxKeyOf } from '../../../lib/core/sealed-box.js'
 import { encodeBody } from '../../../lib/messaging/body.js'
+import { CALL_LETTER } from '../../../lib/messaging/mail/call-letters.js'
 import { Inbox, type InboxOptions, type MailMessage } from '../../../lib/messaging/mail/inbox.js'
 import {
   encodeLetter,
@@ -248,5 +249,24 @@ t.test(
       ['UNREADABLE', '']
     )
     t.equal(letters.length, 2)
+  }
+)
+
+t.test(
+  'of a key that was put out only what mailboxes have kept is taken, with a mark, and no command',
+  async (t) => {
+    const revokedAt = NOW - 1000
+    const { inbox, handled, bring } = await inboxOf(t, {
+      denialOf: (_, keptSince = Infinity) => (keptSince < revokedAt ? null : 'NOT_GRANTED'),
+      isRevoked: () => true
+    })
+    const [before, later] = [write({ sentAt: NOW - 2000 }), write()]
+    t.match(await bring(before), { status: 'refused', code: 'NOT_GRANTED' }, 'its own word')
+    t.match(await inbox.receive(later, () => false, false), { code: 'NOT_GRANTED' })
+    const call = write({ sentAt: NOW - 2000, type: CALL_LETTER })
+    t.match(await inbox.receive(call, () => false, false), { code: 'NOT_GRANTED' })
+    t.equal(await inbox.receive(before, () => false, false), null)
+    while (handled.length === 0) await new Promise(setImmediate)
+    t.match(handled, [{ body: 'hello', revoked: true }])
   }
 )

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { KeyPair, toHex } from '../../../lib/core/keys.js'
 import { boxKeyOf } from '../../../lib/core/sealed-box.js'
-import { type LetterReceipt, Peer } from '../../../lib/index.js'
+import { Admin, type LetterReceipt, Peer } from '../../../lib/index.js'
 import { encodeBody } from '../../../lib/messaging/body.js'
 import {
   decodeLetter,
@@ -318,3 +318,32 @@ t.test('a letter that is taken back is kept nowhere', async (t) => {
   while (keeper.getStats().mail.mailbox?.letters !== 0) await new Promise(setImmediate)
   t.equal(keeper.getStats().mail.mailbox?.recalled, 1)
 })
+
+t.test(
+  'what a key wrote before it was put out is delivered with a mark, and nothing that it writes later',
+  async (t) => {
+    const { seed, peer, options, testbed } = await mailHarbor(t, { isPrivate: true })
+    const admin = Admin({ seed, bootstrap: testbed.bootstrap, dir: await testbed.dir() })
+    t.teardown(() => admin.destroy())
+    await admin.setup()
+    const [one, two, three] = [KeyPair(), KeyPair(), KeyPair()]
+    for (const { publicKey } of [one, two, three]) {
+      await admin.grant(publicKey, { consume: ['couchdb'] })
+    }
+    const mailbox = await peer({ keyPair: one, store: MIB })
+    const writer = await peer({ keyPair: two })
+    while (writer.peers().length < 1) await new Promise(setImmediate)
+    const letter = await writer.send(three.publicKey, 'before')
+    const receipts = receiptsOf(letter)
+    while (receipts.length < 1) await new Promise(setImmediate)
+    await writer.destroy()
+    await admin.revoke(two.publicKey)
+    const reader = Peer({ ...(await options()), keyPair: three })
+    t.teardown(() => reader.destroy())
+    const { messages, count } = collect(reader)
+    await reader.setup()
+    await count(1)
+    t.match(messages, [{ body: 'before', from: writer.key, revoked: true }])
+    while (mailbox.getStats().mail.mailbox?.letters !== 0) await new Promise(setImmediate)
+  }
+)
