@@ -28,18 +28,21 @@ export async function settle(apps: Apps, name: string, settings: Settings, done:
   }
   for (;;) {
     const status = await apps.status(name)
-    const { passing, wanted, instances, statement, current, failures } = status
+    const { passing, wanted, instances, statement, current, failures, isPreparing } = status
     const others = instances.filter(
       ({ hash, state }) => hash !== current.release || state === 'ending'
     )
     const isAtRest = passing >= wanted && others.length === 0 && instances.length <= wanted
     const text = `${name}@${current.version}: ${passing} of ${wanted} pass${others.length > 0 ? `, ${others.length} to end` : ''}`
     for (const one of failures) tell(failureOf(statement, one))
+    for (const host of status.preparing) {
+      tell(`${name}@${statement.version}: its command before runs on ${host}`)
+    }
     tell(text)
     if (status.hasFailed && (isAtRest || current.release === statement.release)) {
       throw SeaportError.CHECK_FAILED(verdictOf(status))
     }
-    if (isAtRest || settings.on('noWait')) {
+    if ((isAtRest && !isPreparing) || settings.on('noWait')) {
       if (json) return console.log(printableJson(status, 2))
       return console.log(`${done} ${name}@${statement.version}`)
     }
@@ -64,10 +67,10 @@ function failureOf({ app, version }: AppStatus['statement'], { hostName, why }: 
 }
 
 /** What became of a release that was given up. */
-function verdictOf({ statement, current, failures }: AppStatus): string {
+function verdictOf({ statement, current, failures, mayRun }: AppStatus): string {
   const reasons = failures.map((one) => failureOf(statement, one)).join('. ')
   return current.release === statement.release
-    ? `${reasons}. There is no release before it to go back to, so it is tried on`
+    ? `${reasons}. There is no release before it to go back to, so ${mayRun ? 'it is tried on' : 'nothing runs'}`
     : `${reasons}. All went back to ${statement.app}@${current.version}`
 }
 
@@ -124,7 +127,10 @@ export function textOf(status: AppStatus): string {
   return [
     `${app}@${version} ${state}: ${passing} of ${wanted} pass`,
     ...failures.map((one) => failureOf(statement, one)),
-    ...(status.hasFailed ? [`running instead: ${app}@${status.current.version}`] : []),
+    ...status.preparing.map((host) => `${app}@${version}: its command before runs on ${host}`),
+    ...(status.hasFailed && status.current.version !== version
+      ? [`running instead: ${app}@${status.current.version}`]
+      : []),
     ...(rows.length > 0 ? [table([COLUMNS, ...rows])] : []),
     ...reasons,
     ...missing,

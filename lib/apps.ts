@@ -149,7 +149,7 @@ class AppsFace extends EventEmitter<AppsEvents> {
    */
   async run(folder: string, onprogress: (text: string) => void = () => {}): Promise<AppStatement> {
     const { file, hash, bundle } = await this.push(folder, onprogress)
-    const { name: app, version, instances, hostnames, place } = file
+    const { name: app, version, instances, hostnames, place, before } = file
     return this.#put({
       app,
       state: 'running',
@@ -158,6 +158,7 @@ class AppsFace extends EventEmitter<AppsEvents> {
       instances,
       hostnames,
       restarts: 0,
+      before: before ? true : undefined,
       place: {
         labels: place.labels,
         memory: place.memory,
@@ -199,7 +200,10 @@ class AppsFace extends EventEmitter<AppsEvents> {
     const [, ...former] = this.history(app)
     const kept = former.filter(({ hasFailed }) => !hasFailed)
     const found = version === undefined ? kept[0] : kept.find((one) => one.version === version)
-    if (found) return this.#change(app, { version: found.version, release: found.release })
+    if (found) {
+      const { version, release, before } = found
+      return this.#change(app, { version, release, before })
+    }
     const versions = kept.map((one) => one.version).join(', ') || 'none'
     const failed = former.find((one) => one.version === version)
     if (failed) {
@@ -218,9 +222,11 @@ class AppsFace extends EventEmitter<AppsEvents> {
     const hash = current.release
     const release = await this.#control.release(app, hash)
     const store = new ChunkStore(join(this.#dir, 'chunks'), { minFree: 0 })
-    const next = { ...release, former: hash, madeAt: Date.now() }
+    // The program is the same, so what has to run before it did run.
+    const next = { ...release, before: null, former: hash, madeAt: Date.now() }
     const { version } = release
-    return this.#change(app, { version, release: (await this.#spread(store, next)).hash })
+    const { hash: started } = await this.#spread(store, next)
+    return this.#change(app, { version, release: started, before: undefined })
   }
 
   /** The releases that hosts keep, the wanted one first, and what became of each. @throws NOT_FOUND */
@@ -349,8 +355,9 @@ class AppsFace extends EventEmitter<AppsEvents> {
   }
 
   #change(app: string, more: Partial<AppFields>): Promise<AppStatement> {
-    const { state, version, release, instances, hostnames, place, restarts } = this.#known(app)
-    const fields = { app, state, version, release, instances, place, restarts }
+    const known = this.#known(app)
+    const { state, version, release, before, instances, hostnames, place, restarts } = known
+    const fields = { app, state, version, release, before, instances, place, restarts }
     return this.#put({ ...fields, hostnames: Object.keys(hostnames), ...more })
   }
 

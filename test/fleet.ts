@@ -101,8 +101,9 @@ export class Fleet {
   /** Until an app is as it is wanted. */
   async settled(apps: Apps, app: string) {
     for (;;) {
-      const { current, instances, passing, wanted } = await apps.status(app)
+      const { current, instances, passing, wanted, isPreparing } = await apps.status(app)
       const isDone =
+        !isPreparing &&
         passing === wanted &&
         instances.length === wanted &&
         instances.every(({ hash, state }) => hash === current.release && state === 'passing')

@@ -80,7 +80,12 @@ export const TESTED_BY: Record<string, string[]> = {
   ],
   'test/heavy/app-users.test.ts': ['hosting/driver/app-users'],
   'test/heavy/uses.test.ts': ['hosting/app-uses'],
-  'test/heavy/updates.test.ts': ['hosting/host-judge', 'hosting/verdicts'],
+  'test/heavy/updates.test.ts': [
+    'hosting/app-environment',
+    'hosting/host-judge',
+    'hosting/preparer',
+    'hosting/verdicts'
+  ],
   'test/messaging/frames.test.ts': ['messaging/body', 'messaging/frame-reader', 'messaging/meta'],
   'test/messaging/sender.test.ts': [
     'core/executed',

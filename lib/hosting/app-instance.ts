@@ -222,7 +222,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     if (this.#abort.aborted) return
     await this.#forget()
     const restartIn = this.#backoff()
-    this.#set('failing', textOf(ending))
+    this.#set('failing', endingText(ending))
     this.emit('exit', ending, restartIn)
     await this.#wait(restartIn)
   }
@@ -299,7 +299,8 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
   }
 }
 
-function textOf({ code, signal, isOutOfMemory }: Ending): string {
+/** How a program ended, for people to read. */
+export function endingText({ code, signal, isOutOfMemory }: Ending): string {
   if (isOutOfMemory) return 'it was killed because it used more memory than it may'
   if (signal !== null) return `it was ended by ${signal}`
   return code === null ? 'it has ended' : `it ended with exit code ${code}`

@@ -22,6 +22,12 @@ export interface AppStatus {
   isComplete: boolean
   /** Whether the wanted release was given up because it failed. */
   hasFailed: boolean
+  /** Whether the command `before` of the wanted release has still to end well. */
+  isPreparing: boolean
+  /** Names of hosts that run it. */
+  preparing: string[]
+  /** Whether the current release may run: without its command `before` it may not. */
+  mayRun: boolean
   /** Where the wanted release failed, and why. */
   failures: (Failure & { hostName: string })[]
   instances: AppInstanceView[]
@@ -52,6 +58,12 @@ export function instancesIn(answers: readonly HostAnswer[], app: string): AppIns
   )
 }
 
+/** Names of hosts that run the command `before` of an app. */
+function preparingIn(answers: readonly HostAnswer[], app: string): string[] {
+  const having = answers.filter(({ report }) => report?.preparing?.includes(app))
+  return having.map(({ host }) => host.name)
+}
+
 /** Names of hosts that did not answer in time. */
 export function silentIn(answers: readonly HostAnswer[]): string[] {
   return answers.filter(({ report }) => !report).map(({ host }) => host.name)
@@ -79,12 +91,15 @@ export function statusOf(
     current: { version: current.version, release: current.release },
     isComplete: asked.isComplete,
     hasFailed: asked.hasFailed,
+    isPreparing: outcome.isPreparing,
+    preparing: preparingIn(answers, statement.app),
+    mayRun: outcome.mayRun,
     failures: asked.isComplete
       ? []
       : asked.failures.map((one) => ({ ...one, hostName: nameOf(one.host) })),
     instances,
     passing,
-    wanted: statement.state === 'running' ? wanted : 0,
+    wanted: statement.state === 'running' && outcome.mayRun ? wanted : 0,
     silent: silentIn(answers),
     refusals: Object.fromEntries([...refused].map(([key, why]) => [nameOf(key), why]))
   }

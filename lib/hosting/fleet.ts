@@ -4,7 +4,7 @@ import { APP, type AppStatement } from '../registry/trust/app-statement.js'
 import { DRAIN } from '../registry/trust/drain.js'
 import { recordOf } from '../registry/trust/record.js'
 import { HOST_ROLE, type Rights } from '../registry/trust/rights.js'
-import { type AppOutcome, outcomeOf } from './outcome.js'
+import { type AppOutcome, failedOn, outcomeOf } from './outcome.js'
 import type { AppView, HostView, InstanceView } from './placement-view.js'
 import type { PlacerView } from './placer.js'
 import type { Release } from './release.js'
@@ -107,9 +107,10 @@ export function instancesOf(directory: Directory, app: AppStatement): KnownInsta
  */
 export function appViewOf(
   statement: AppStatement,
-  { current, failedOn }: AppOutcome,
+  outcome: AppOutcome,
   release: Release | undefined
 ): AppView {
+  const { current, wanted } = outcome
   const { app, state, instances, place } = statement
   return {
     app,
@@ -117,10 +118,14 @@ export function appViewOf(
     platforms: place.platforms ?? null,
     driver: place.driver,
     memory: place.memory,
-    instances: state === 'running' ? instances : 0,
+    instances: state === 'running' && outcome.mayRun ? instances : 0,
     release: current.release,
     isComplete: current.isComplete,
-    failedOn,
+    failedOn: outcome.failedOn,
+    ...(state === 'running' &&
+      outcome.isPreparing && {
+        unprepared: { release: wanted.release, failedOn: failedOn(wanted) }
+      }),
     surge: release?.update.surge ?? 1,
     isSingle: place.single === true
   }

@@ -4,7 +4,7 @@ import { KeyedQueue } from '../core/keyed-queue.js'
 import { type KeyPair, toHex } from '../core/keys.js'
 import type { MemberOptions } from '../registry/replica/participant.js'
 import type { Replica } from '../registry/replica/replica.js'
-import { APP, type AppStatement } from '../registry/trust/app-statement.js'
+import { APP } from '../registry/trust/app-statement.js'
 import type { ChunkExchange } from './chunks/chunk-exchange.js'
 import type { AppUsers } from './driver/app-users.js'
 import type { Driver } from './driver/driver.js'
@@ -13,8 +13,9 @@ import type { HostFolder } from './host-folder.js'
 import { HostJudge } from './host-judge.js'
 import { HostedInstance, type InstanceStatus, type Occupancy } from './hosted-instance.js'
 import type { Change } from './placement.js'
-import type { InstanceView } from './placement-view.js'
+import type { InstanceView, PlacementView } from './placement-view.js'
 import { Placer, type PlacerTimings } from './placer.js'
+import { Preparer } from './preparer.js'
 import { decodeRelease, type Release } from './release.js'
 
 export interface HostAgentOptions {
@@ -45,6 +46,8 @@ const PAUSE_MS = 50
 const RETRY_MS = 2000
 /** How often logs are looked for that are kept no longer, in ms. */
 const EXPIRY_MS = 3_600_000
+/** Stands for the slot of an instance where a release is not prepared yet, and has none. */
+const UNPREPARED = -1
 
 /**
  * Does this host's part of what placement decides. It starts instances that are missing here, and stops those that are
@@ -55,6 +58,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   readonly #key: string
   readonly #placer: Placer
   readonly #judge: HostJudge
+  readonly #preparer: Preparer
   readonly #instances = new Map<string, HostedInstance>()
   readonly #releases = new Map<string, Release>()
   /** Passing instances of other hosts, with the time at which we first saw that. */
@@ -74,15 +78,35 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     this.#options = options
     this.#key = toHex(options.keyPair.publicKey)
     this.#placer = new Placer({ host: this.#key, timings: options.timings ?? {} })
-    const { keyPair, replica, member } = options
+    const { keyPair, replica, member, name, folder, driver } = options
     this.#judge = new HostJudge({ keyPair, replica, registry: member.registryPublicKey })
     this.#judge.on('done', () => this.look())
     this.#judge.on('notice', (notice) => this.emit('notice', notice))
+    this.#preparer = new Preparer({
+      ...{ host: this.#key, hostName: name, folder, driver },
+      memoryOf: (app) => this.#memoryOf(app),
+      fetch: (hash) => this.fetch(hash),
+      bundleOf: (hash, release) => this.#bundleOf(hash, release),
+      prepared: (app, hash, why) => {
+        this.#judge.started({ app, slot: UNPREPARED })
+        return this.#judge.prepared(app, hash, why)
+      },
+      troubled: (app, release, error) => {
+        this.#judge.troubled({ app, slot: UNPREPARED, release }, error)
+        this.emit('notice', error as SeaportError)
+        this.look()
+      }
+    })
   }
 
   /** Why nothing is decided here yet; null if it is. */
   get waitsFor(): string | null {
     return this.#waitsFor
+  }
+
+  /** The apps whose command `before` runs here. */
+  get preparing(): string[] {
+    return this.#preparer.preparing
   }
 
   get instances(): InstanceStatus[] {
@@ -122,6 +146,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   async close(stopApps = false) {
     this.#isClosed = true
     this.#judge.close()
+    this.#preparer.close(stopApps)
     for (const stop of this.#stops) stop()
     if (this.#timer) clearTimeout(this.#timer)
     await this.#queue.idle()
@@ -149,7 +174,8 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     const sources = { pusher, peers: hosts }
     const release = decodeRelease(await exchange.fetchDocument(hash, { sources }))
     await exchange.fetch(release.bundle, { sources })
-    await folder.bundle(release.bundle, (await folder.store.list(release.bundle)) ?? [])
+    // It is unpacked at once, so that whoever pushes it hears of what is wrong with it.
+    await folder.bundle(release, (await folder.store.list(release.bundle)) ?? [])
     this.#releases.set(hash, release)
     return release
   }
@@ -164,6 +190,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     this.#waitsFor = decision.waitsFor
     for (const change of decision.changes) this.#do(change)
     if (decision.waitsFor === null) {
+      if (view.apps.some(({ unprepared }) => unprepared)) this.#prepare(view)
       this.#judge.look(view, [...this.#instances.values()], this.#releases)
     }
     if (decision.again !== null) this.look(decision.again + 1)
@@ -178,6 +205,13 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     // and again.
     if (view.apps.some(({ failedOn }) => failedOn?.has(this.#key))) this.look(RETRY_MS)
     void this.#prune()
+  }
+
+  /** Others may see other hosts for a moment after a change, and one host alone is to prepare a release. */
+  #prepare(view: PlacementView) {
+    const left = this.#placer.unrest(performance.now())
+    if (left <= 0) this.#preparer.look(view)
+    this.look(Math.max(left + 1, RETRY_MS))
   }
 
   /**
@@ -235,17 +269,15 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
       this.#options
     const { app, slot, hash } = occupancy
     const release = this.#releases.get(hash) ?? (await folder.release(hash))
-    const entries = release && (await folder.store.list(release.bundle))
-    if (!release || !entries) {
-      throw SeaportError.NOT_FOUND(`the release ${hash.slice(0, 8)}… of ${app} is not here`)
-    }
+    if (!release) throw notHere(hash)
+    const bundle = await this.#bundleOf(hash, release)
     this.#releases.set(hash, release)
     const instance = new HostedInstance({
       ...occupancy,
       release,
-      bundle: await folder.bundle(release.bundle, entries),
+      bundle,
       folder: folder.instanceFolder(app, slot),
-      memory: this.#statementOf(app)?.place.memory ?? 0,
+      memory: this.#memoryOf(app),
       driver,
       users,
       host: keyPair,
@@ -261,6 +293,16 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
       this.look()
     })
     await instance.start()
+  }
+
+  /** The folder of a bundle that is here, unpacked and set up. */
+  async #bundleOf(hash: string, release: Release): Promise<string> {
+    const { folder } = this.#options
+    const entries = await folder.store.list(release.bundle)
+    if (!entries) throw notHere(hash)
+    return folder.bundle(release, entries, (at, name) =>
+      this.#preparer.setUp(hash, release, at, name)
+    )
   }
 
   async #stop(change: Change) {
@@ -288,19 +330,20 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
       [...wanted].map(async (hash) => ({ hash, release: await folder.release(hash) }))
     )
     await folder.prune(
-      releases.flatMap(({ hash, release }) => (release ? [{ hash, list: release.bundle }] : []))
+      releases.flatMap(({ hash, release }) => (release ? [{ hash, release }] : []))
     )
   }
 
   /** The host dials in its own name, so it has to see to it that nobody gains rights by deploying an app. */
   #mayUse(app: string, role: string, version: string): boolean {
-    const statement = this.#statementOf(app)
-    const { grants } = this.#options.replica.membership
-    return !statement || grants.allows(statement.issuer, { kind: 'consume', role, version })
+    const { statements, membership } = this.#options.replica
+    const statement = statements.get(APP, app)
+    return !statement || membership.grants.allows(statement.issuer, { kind: 'consume', role, version })
   }
 
-  #statementOf(app: string): AppStatement | null {
-    return this.#options.replica.statements.get(APP, app)
+  /** The memory that an instance of an app may use, in bytes; 0 for no limit. */
+  #memoryOf(app: string): number {
+    return this.#options.replica.statements.get(APP, app)?.place.memory ?? 0
   }
 
   #viewOf({ occupancy, state, passingFor, release }: HostedInstance): InstanceView {
@@ -327,6 +370,10 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     if (left > 0) this.look(left + 1)
     return left <= 0
   }
+}
+
+function notHere(hash: string): SeaportError {
+  return SeaportError.NOT_FOUND(`the release ${hash.slice(0, 8)}… is not here, or not all of it`)
 }
 
 function idOf({ app, slot }: { app: string; slot: number }): string {

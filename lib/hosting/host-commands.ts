@@ -13,6 +13,8 @@ import type { Release } from './release.js'
 export interface HostReport {
   waitsFor: string | null
   instances: InstanceStatus[]
+  /** The apps whose command `before` runs here. */
+  preparing: string[]
 }
 
 /**
@@ -25,10 +27,12 @@ export function hostCommands(
   rights: Rights,
   labels: ReadonlySet<string>
 ): CommandMap {
+  const mayDeploy = (peer: string, app: string) =>
+    rights.allows(peer, { kind: 'deploy', app, labels })
   const check = (data: unknown, { peer }: CallContext): string => {
     const { app } = Object(data)
     if (!isRoleName(app)) throw SeaportError.USAGE('which app?')
-    if (rights.allows(peer, { kind: 'deploy', app, labels })) return app
+    if (mayDeploy(peer, app)) return app
     throw SeaportError.NOT_GRANTED(
       `${peer} may not deploy ${app} here; whoever runs the registry can have it so: hyperseaport grant ${peer} --deploy ${app}`
     )
@@ -46,9 +50,8 @@ export function hostCommands(
       idempotent: true,
       handler: (_data, { peer }): HostReport => ({
         waitsFor: agent.waitsFor,
-        instances: agent.instances.filter(({ app }) =>
-          rights.allows(peer, { kind: 'deploy', app, labels })
-        )
+        instances: agent.instances.filter(({ app }) => mayDeploy(peer, app)),
+        preparing: agent.preparing.filter((app) => mayDeploy(peer, app))
       })
     },
     release: {

@@ -1,10 +1,18 @@
-import { mkdir, readdir, stat } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ChunkEntry, hashOf } from './bundle/chunk.js'
 import { ChunkStore, type ChunkStoreOptions } from './bundle/chunk-store.js'
 import { removeSealed, seal, unpack } from './bundle/unpack.js'
 import { expireLog, type Occupancy, occupancyOf } from './hosted-instance.js'
+import { isJobBegun } from './job.js'
 import { decodeRelease, type Release } from './release.js'
+
+const RAW = '.raw'
+
+type Bundled = Pick<Release, 'bundle' | 'setup' | 'env'>
+
+/** Runs the command `setup` of a release in the folder of its bundle. `name` is the bundle's, for this command. */
+export type SetUp = (folder: string, name: string) => Promise<void>
 
 /** The folder of a host: chunks and releases, unpacked bundles, and a folder for each instance. */
 export class HostFolder {
@@ -47,31 +55,78 @@ export class HostFolder {
     return bytes && hashOf(bytes) === hash ? decodeRelease(bytes) : null
   }
 
-  /**
-   * The folder of an unpacked bundle, all chunks of which have to be here. It is unpacked once for all its instances.
-   */
-  bundle(list: string, entries: readonly ChunkEntry[]): Promise<string> {
-    const unpacking = this.#unpacking.get(list) ?? this.#unpack(list, entries)
-    this.#unpacking.set(list, unpacking)
-    return unpacking.finally(() => this.#unpacking.delete(list))
+  /** The folder of a command that runs to its end here. */
+  jobFolder(name: string): string {
+    return join(this.#dir, 'jobs', name)
   }
 
-  async #unpack(list: string, entries: readonly ChunkEntry[]): Promise<string> {
-    const folder = join(this.#dir, 'bundles', list)
-    if (await stat(folder).catch(() => null)) return folder
-    await mkdir(join(this.#dir, 'bundles'), { recursive: true })
-    await unpack(this.store.bytesOf(entries), folder)
+  /**
+   * The folder of an unpacked bundle, all chunks of which have to be here. It is unpacked and set up once for all its
+   * instances.
+   *
+   * @param setUp left out if it is not to be set up yet
+   */
+  bundle(release: Bundled, entries: readonly ChunkEntry[], setUp?: SetUp): Promise<string> {
+    const name = nameOf(release)
+    const former = this.#unpacking.get(name) ?? Promise.resolve('')
+    const unpacking = former
+      .catch(() => {})
+      .then(() => this.#unpack(name, entries, release.setup === null ? null : setUp))
+    this.#unpacking.set(name, unpacking)
+    return unpacking.finally(() => {
+      if (this.#unpacking.get(name) === unpacking) this.#unpacking.delete(name)
+    })
+  }
+
+  /** @param setUp null if there is nothing to set up, undefined if it is done later */
+  async #unpack(
+    name: string,
+    entries: readonly ChunkEntry[],
+    setUp: SetUp | null | undefined
+  ): Promise<string> {
+    const folder = join(this.#dir, 'bundles', name)
+    const raw = `${folder}${RAW}`
+    const exists = (path: string) => stat(path).catch(() => null)
+    const isUnpacked = (await exists(folder)) !== null
+    if (isUnpacked && !(await exists(raw))) return folder
+    if (!isUnpacked) {
+      await mkdir(join(this.#dir, 'bundles'), { recursive: true })
+      // The file is there until the bundle is set up, so that it is never taken for a whole one.
+      if (setUp !== null) await writeFile(raw, '')
+      await unpack(this.store.bytesOf(entries), folder)
+    }
+    if (setUp === undefined) return folder
+    try {
+      await setUp?.(folder, name)
+    } catch (error) {
+      // A command that goes on while the host ends is waited for by the next process.
+      if (!(await isJobBegun(this.jobFolder(setupJobOf(name))))) await removeSealed(folder)
+      throw error
+    }
     await seal(folder)
+    await rm(raw, { force: true })
     return folder
   }
 
-  /** Deletes bundles and chunks that none of these releases needs. `list` is the hash of a bundle's list. */
-  async prune(releases: readonly { hash: string; list: string }[]) {
-    const lists = new Set(releases.map(({ list }) => list))
+  /** Deletes bundles and chunks that none of these releases needs. */
+  async prune(releases: readonly { hash: string; release: Bundled }[]) {
+    const lists = releases.map(({ release }) => release.bundle)
     await this.store.retain([...lists, ...releases.map(({ hash }) => hash)])
+    const kept = new Set(releases.map(({ release }) => nameOf(release)))
     const folder = join(this.#dir, 'bundles')
-    for (const name of await readdir(folder).catch(() => [])) {
-      if (!lists.has(name) && !this.#unpacking.has(name)) await removeSealed(join(folder, name))
+    for (const file of await readdir(folder).catch(() => [])) {
+      const name = file.replace(RAW, '')
+      if (!kept.has(name) && !this.#unpacking.has(name)) await removeSealed(join(folder, file))
     }
   }
+}
+
+/** The job that sets up a bundle. */
+export function setupJobOf(name: string): string {
+  return `setup-${name}`
+}
+
+/** The name of a bundle's folder. Whatever sets it up differently has another one. */
+function nameOf({ bundle, setup, env }: Bundled): string {
+  return setup === null ? bundle : hashOf(Buffer.from(JSON.stringify([bundle, setup, env])))
 }

@@ -29,10 +29,14 @@ interface Trouble {
   since: number
   last: number
   why: string
+  /** Whether it makes no sense to try it again. */
+  isFinal: boolean
 }
 
 /** After what time a verdict that could not be written is tried again, in ms. */
 const RETRY_MS = 2000
+/** Of releases that are not here. */
+const DEADLINE_MS = 120_000
 
 /** Signs verdicts on what becomes of releases on this host. */
 export class HostJudge extends EventEmitter<HostJudgeEvents> {
@@ -54,7 +58,9 @@ export class HostJudge extends EventEmitter<HostJudgeEvents> {
     const known = this.#troubles.get(`${app} ${slot}`)
     const last = performance.now()
     const since = known?.release === release ? known.since : last
-    this.#troubles.set(`${app} ${slot}`, { app, release, since, last, why: error.message })
+    const { code, text: why = error.message } = error as SeaportError
+    const isFinal = code === 'COMMAND_FAILED'
+    this.#troubles.set(`${app} ${slot}`, { app, release, since, last, why, isFinal })
   }
 
   /** Called when an instance was started. */
@@ -67,16 +73,32 @@ export class HostJudge extends EventEmitter<HostJudgeEvents> {
     instances: readonly HostedInstance[],
     releases: ReadonlyMap<string, Release>
   ) {
-    for (const app of view.apps) {
-      const deadline = releases.get(app.release)?.update.deadline
-      if (deadline === undefined || this.#underWay.has(app.app)) continue
+    for (const app of view.apps.flatMap(withUnprepared)) {
+      if (this.#underWay.has(app.app)) continue
+      // A release that cannot be fetched has no terms that are known here.
+      const deadline = releases.get(app.release)?.update.deadline ?? DEADLINE_MS
       const own = instances.filter(({ occupancy }) => occupancy.app === app.app)
       const attempts = [...own.map(attemptOf), ...this.#attemptsOf(app.app)]
       const said = saidOf(this.#options.replica, { host: this.#key, ...app })
       const terms = { host: this.#key, app, view, attempts, deadline, said, now: Date.now() }
       const judgement = judge(terms)
-      if (judgement) void this.#say(app.app, judgement, said ? [] : own)
+      const isNew = said?.outcome !== 'failed'
+      if (judgement) void this.#judged(app.app, judgement, isNew ? own : [])
     }
+  }
+
+  /**
+   * Signs what became of the command `before` of a release.
+   *
+   * @param why why it failed; null if it ended well
+   * @returns whether it was written
+   */
+  prepared(app: string, release: string, why: string | null): Promise<boolean> {
+    const outcome = why === null ? 'prepared' : 'unprepared'
+    return this.#say(app, {
+      ...{ release, outcome, isLast: why !== null, at: Date.now() },
+      why: why === null ? '' : `before: ${why}`.slice(0, MAX_WHY)
+    })
   }
 
   close() {
@@ -84,31 +106,42 @@ export class HostJudge extends EventEmitter<HostJudgeEvents> {
   }
 
   /** Never rejects. */
-  async #say(app: string, judgement: Judgement, own: readonly HostedInstance[]) {
+  async #judged(app: string, judgement: Judgement, own: readonly HostedInstance[]) {
+    this.#underWay.add(app)
+    const failed = own.find((one) => one.occupancy.hash === judgement.release && one.failingFor > 0)
+    const hasLines = judgement.outcome === 'failed' && failed
+    const lines = hasLines ? await failed.explain().catch(() => judgement.why) : judgement.why
+    await this.#say(app, { ...judgement, why: lines.slice(0, MAX_WHY) })
+  }
+
+  /** Never rejects. Returns whether it was written. */
+  async #say(app: string, judgement: Judgement): Promise<boolean> {
     const { replica, registry, keyPair } = this.#options
     this.#underWay.add(app)
     try {
-      const failed = own.find(
-        (one) => one.occupancy.hash === judgement.release && one.failingFor > 0
-      )
-      const hasLines = judgement.outcome === 'failed' && failed
-      const why = hasLines ? (await failed.explain()).slice(0, MAX_WHY) : judgement.why
-      await say(replica, registry, keyPair, app, { ...judgement, why })
+      await say(replica, registry, keyPair, app, judgement)
+      return true
     } catch (error) {
       if (!this.#isClosed) this.emit('notice', error as SeaportError)
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
+      return false
     } finally {
       this.#underWay.delete(app)
+      if (!this.#isClosed) this.emit('done')
     }
-    if (!this.#isClosed) this.emit('done')
   }
 
   #attemptsOf(app: string): Attempt[] {
     const troubles = [...this.#troubles.values()].filter((one) => one.app === app)
-    return troubles.map(({ release, since, last, why }) => {
-      return { release, failingFor: last - since, isCrashLooping: false, why }
+    return troubles.map(({ release, since, last, why, isFinal }) => {
+      return { release, failingFor: last - since, isCrashLooping: isFinal, why }
     })
   }
+}
+
+/** An app, and itself with the release that is not prepared yet: that one may fail before it runs. */
+function withUnprepared(app: AppView): AppView[] {
+  return app.unprepared ? [app, { ...app, ...app.unprepared, isComplete: false }] : [app]
 }
 
 function attemptOf({ occupancy, failingFor, isCrashLooping, status }: HostedInstance): Attempt {

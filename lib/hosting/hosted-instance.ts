@@ -7,6 +7,7 @@ import { printable } from '../core/printable.js'
 import type { MemberOptions } from '../registry/replica/participant.js'
 import { signInstance } from '../registry/trust/instance-proof.js'
 import { Service } from '../service.js'
+import { environmentOf } from './app-environment.js'
 import { AppInstance, type InstanceState } from './app-instance.js'
 import { AppLog, removeLog } from './app-log.js'
 import { AppUses } from './app-uses.js'
@@ -108,11 +109,8 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
         log: join(folder, LOG_FILE),
         memory,
         env: {
-          ...release.env,
-          APP_NAME: app,
-          APP_VERSION: release.version,
-          APP_INSTANCE: `${slot}`,
-          APP_HOST: hostName
+          ...environmentOf(release, hostName),
+          APP_INSTANCE: `${slot}`
         }
       },
       port: release.port,

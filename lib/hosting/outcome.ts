@@ -15,54 +15,75 @@ export interface ReleaseOutcome extends AppRelease {
   /** Whether as many instances as were wanted once passed. After that a failure does not count against the release. */
   isComplete: boolean
   failures: Failure[]
-  /** Whether no host tries it any more, because it failed on two hosts or on the only one that could run it. */
+  /** Whether its command `before` has ended well, or it has none. */
+  isPrepared: boolean
+  /**
+   * Whether no host tries it any more, because its command `before` failed, or it failed on two hosts or on the only one
+   * that could run it.
+   */
   hasFailed: boolean
 }
 
 /** What hosts run of an app. */
 export interface AppOutcome {
-  /** The wanted release, or an earlier one if that has failed. */
+  /** The wanted release, or an earlier one if that has failed or is not prepared yet. */
   current: ReleaseOutcome
   wanted: ReleaseOutcome
   /** Hosts on which the current release failed. Others may still try it. */
   failedOn: ReadonlySet<string>
+  /** Whether the current release may run. It may not if it is not prepared, and there is none before it. */
+  mayRun: boolean
+  /** Whether the command `before` of the wanted release is to run now. */
+  isPreparing: boolean
 }
 
 /**
  * The outcome of an update, which all hosts compute alike from the same verdicts. A release that failed on two hosts,
  * or on the only one that could run it, is given up. The latest release before it that did not fail runs in its place.
- * If there is none, the wanted one is still tried.
+ * If there is none, the wanted one is still tried. The one before also runs until the wanted one is prepared.
  *
  * @param verdicts the verdicts of hosts that may run this app
  */
 export function outcomeOf(app: AppStatement, verdicts: readonly Verdict[]): AppOutcome {
   const [wanted, ...kept] = releasesWithOutcomes(app, verdicts)
   if (!wanted) throw new TypeError('an app has a release')
-  const current = [wanted, ...kept].find(({ hasFailed }) => !hasFailed)
-  if (!current) return { current: wanted, wanted, failedOn: new Set() }
-  const failures = current.isComplete ? [] : current.failures
-  return { current, wanted, failedOn: new Set(failures.map(({ host }) => host)) }
+  const isPreparing = !wanted.isPrepared && !wanted.hasFailed
+  const current = [wanted, ...kept].find(({ hasFailed, isPrepared }) => isPrepared && !hasFailed)
+  if (!current) {
+    const { isPrepared: mayRun } = wanted
+    return { current: wanted, wanted, failedOn: new Set(), mayRun, isPreparing }
+  }
+  return { current, wanted, failedOn: failedOn(current), mayRun: true, isPreparing }
+}
+
+/** Hosts on which a release failed, and which get no more of it. */
+export function failedOn({ isComplete, failures }: ReleaseOutcome): ReadonlySet<string> {
+  return new Set(isComplete ? [] : failures.map(({ host }) => host))
 }
 
 /** The wanted release and those that are kept, the latest first. */
 export function releasesWithOutcomes(
-  { version, release, kept }: AppStatement,
+  { version, release, before, kept }: AppStatement,
   verdicts: readonly Verdict[]
 ): ReleaseOutcome[] {
-  return [{ version, release }, ...kept].map((one) => outcomeIn(one, verdicts))
+  const wanted = { version, release, ...(before && { before }) }
+  return [wanted, ...kept].map((one) => outcomeIn(one, verdicts))
 }
 
-function outcomeIn({ version, release }: AppRelease, verdicts: readonly Verdict[]): ReleaseOutcome {
+function outcomeIn(one: AppRelease, verdicts: readonly Verdict[]): ReleaseOutcome {
+  const { release, before } = one
   const found = verdicts.flatMap(({ host, judged }) =>
     judged.filter((one) => one.release === release).map((one) => ({ ...one, host }))
   )
   const isComplete = found.some(({ outcome }) => outcome === 'complete')
-  const failed = found.filter(({ outcome }) => outcome === 'failed')
-  const isGivenUp = failed.length > 1 || failed.some(({ isLast }) => isLast)
+  const failed = found.filter(({ outcome }) => outcome === 'failed' || outcome === 'unprepared')
+  // A command `before` runs once, so no other host tries it.
+  const isOver = failed.some(({ outcome, isLast }) => isLast || outcome === 'unprepared')
+  const isGivenUp = failed.length > 1 || isOver
   return {
-    version,
-    release,
+    ...one,
     isComplete,
+    isPrepared: !before || isComplete || found.some(({ isPrepared }) => isPrepared),
     failures: failed.map(({ host, at, why }) => ({ host, at, why })),
     hasFailed: !isComplete && isGivenUp
   }

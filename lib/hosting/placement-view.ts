@@ -40,6 +40,8 @@ export interface AppView extends AppNeeds {
   instances: number | 'all'
   /** The hash of the release that is to run. */
   release: string
+  /** The release whose command `before` is to run now, and the hosts that cannot run it; absent if there is none. */
+  unprepared?: { release: string; failedOn: ReadonlySet<string> }
   /** Whether as many instances of the release as are wanted once passed. */
   isComplete?: boolean
   /** How many more than `instances` may run while some are replaced. Default: 1. */

@@ -106,6 +106,11 @@ export class Placer {
     this.#failures.delete(app)
   }
 
+  /** How long until the same hosts were seen for long enough, in ms; 0 or less if they were. */
+  unrest(now: number): number {
+    return this.#left('fleet', this.#timings.sameOthers, now)
+  }
+
   /** @param now in ms, of a clock that only goes forward */
   look(view: PlacerView, now: number): Decision {
     const waitsFor = this.#waitsFor(view, now)

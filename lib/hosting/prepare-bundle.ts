@@ -11,7 +11,7 @@ import { PackMemory } from './bundle/pack-memory.js'
 /**
  * Fields of the app file that hosts of this build do not support yet. They are refused, so that nobody relies on them.
  */
-const LATER = ['setup', 'before', 'sandbox'] as const
+const LATER = ['sandbox'] as const
 
 /** The largest output of a build, in bytes. */
 const MAX_OUTPUT = 64 * 2 ** 20

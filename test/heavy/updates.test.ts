@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t from 'tap'
 import { Fleet } from '../fleet.js'
 
@@ -74,6 +76,80 @@ t.test(
         const [wanted] = apps.history('hello')
         return wanted?.version === version && wanted.hasFailed
       })
+    }
+  }
+)
+
+t.test(
+  'what has to run first runs: setup once on each host, before once for each release',
+  { skip },
+  async (t) => {
+    const fleet = await Fleet.make(t)
+    await fleet.host('one')
+    await fleet.host('two')
+    const apps = await fleet.apps()
+    const notes = await fleet.testbed.dir()
+    const read = (name: string) => readFile(join(notes, name), 'utf8').catch(() => '')
+    const note = (name: string) => `echo "$APP_HOST $APP_VERSION" >> ${notes}/${name}`
+    const setup = `${note('setup')}; echo ready > made`
+    // The program ends at once if what has to be there is not.
+    const server = `require('node:fs').readFileSync('made'); require('node:fs').readFileSync('${notes}/before')
+      require('node:http').createServer((_, answer) => answer.end('{}')).listen(process.env.PORT, '127.0.0.1')`
+    const first = { version: '1.0.0', update, setup, before: note('before'), instances: 2 }
+    const folder = await fleet.app(first, undefined, server)
+    await apps.run(folder)
+    await fleet.settled(apps, 'hello')
+    t.match(await apps.status('hello'), { isPreparing: false, failures: [], passing: 2 })
+    t.same((await read('setup')).trim().split('\n').sort(), ['one 1.0.0', 'two 1.0.0'])
+    t.match(await read('before'), /^(one|two) 1\.0\.0\n$/)
+    const { instances } = await apps.status('hello')
+
+    // A command before that fails: nothing of its release ever starts, and all stays as it was.
+    await fleet.app(
+      { ...first, version: '2.0.0', before: `${note('before')}; echo no table; exit 5` },
+      folder,
+      server
+    )
+    await apps.run(folder)
+    await until(() => apps.history('hello')[0]?.hasFailed === true)
+    const status = await apps.status('hello')
+    t.match(status, {
+      hasFailed: true,
+      isPreparing: false,
+      current: { version: '1.0.0' },
+      failures: [{ hostName: /one|two/, why: 'before: it ended with exit code 5\nno table' }]
+    })
+    t.same(
+      status.instances.map(({ pid }) => pid).sort(),
+      instances.map(({ pid }) => pid).sort(),
+      'no instance was touched'
+    )
+    t.match(await read('before'), /^.* 1\.0\.0\n.* 2\.0\.0\n$/, 'it was tried once')
+
+    // A restart runs the same program, and neither command again.
+    const [setups, befores] = [await read('setup'), await read('before')]
+    await apps.restart('hello')
+    await fleet.settled(apps, 'hello')
+    t.same([await read('setup'), await read('before')], [setups, befores])
+
+    await fleet.app(
+      { ...first, version: '3.0.0', setup: 'echo no network; exit 6' },
+      folder,
+      server
+    )
+    await apps.run(folder)
+    await until(() => apps.history('hello')[0]?.hasFailed === true)
+    t.match((await apps.status('hello')).failures[0]?.why, /^setup: .* 6\nno network$/)
+
+    await fleet.app({ ...first, version: '4.0.0' }, folder, server)
+    await apps.run(folder)
+    await until(() => apps.history('hello')[0]?.isComplete === true)
+    await fleet.settled(apps, 'hello')
+    t.match(await read('before'), / 4\.0\.0\n$/)
+    await apps.remove('hello')
+
+    async function until(isDone: () => boolean) {
+      while (!isDone()) await new Promise((resolve) => setTimeout(resolve, 50))
     }
   }
 )

@@ -57,3 +57,21 @@ function complete(release: string): Judgement {
 function aVerdict(host: string, ...judged: Judgement[]): Verdict {
   return { app: 'shop', host, judged } as unknown as Verdict
 }
+
+t.test('a release with a command before runs once that has ended well somewhere', async (t) => {
+  const withBefore = { ...app, before: true } as AppStatement
+  t.match(outcomeOf(withBefore, []), { current: { version: '2.0.0' }, isPreparing: true })
+  const prepared = [aVerdict('one', { ...complete(R3), outcome: 'prepared', isPrepared: true })]
+  t.match(outcomeOf(withBefore, prepared), { current: { version: '3.0.0' }, isPreparing: false })
+  const later = [aVerdict('one', { ...failed(R3), isPrepared: true })]
+  t.match(outcomeOf(withBefore, later), { current: { version: '3.0.0' }, isPreparing: false })
+  const unprepared = [aVerdict('one', { ...failed(R3), outcome: 'unprepared' })]
+  t.match(outcomeOf(withBefore, unprepared), {
+    current: { version: '2.0.0' },
+    wanted: { hasFailed: true, failures: [{ host: 'one' }] },
+    isPreparing: false
+  })
+  const first = { ...withBefore, kept: [] }
+  t.match(outcomeOf(first, []), { mayRun: false, isPreparing: true })
+  t.match(outcomeOf(first, unprepared), { mayRun: false, isPreparing: false })
+})

@@ -28,6 +28,8 @@ export interface AppStatement extends Statement {
   version: string
   /** The hash of the release, hex. */
   release: string
+  /** Whether a command has to run before any instance of the release. */
+  before?: true
   /** What it was before, the latest first: hosts keep these releases, and instances of them still count. */
   kept: AppRelease[]
   instances: number | 'all'
@@ -42,6 +44,8 @@ export interface AppStatement extends Statement {
 export interface AppRelease {
   version: string
   release: string
+  /** Whether a command has to run before any instance of it. */
+  before?: true
 }
 
 /** What an app needs of a host, as its release says. */
@@ -61,7 +65,7 @@ export interface AppPlace {
 export type AppFields = Pick<
   AppStatement,
   'app' | 'state' | 'version' | 'release' | 'instances' | 'place' | 'restarts'
-> & { hostnames: readonly string[] }
+> & { before?: true | undefined; hostnames: readonly string[] }
 
 /** So many apps a registry has, removed ones apart. */
 export const MAX_APPS = 1000
@@ -97,6 +101,7 @@ export const APP: StatementKind<AppStatement> = {
     if (!STATES.has(value.state)) throw bad('state')
     if (!isExactVersion(value.version)) throw bad('version')
     if (!isHex(value.release, 32)) throw bad('release')
+    if (!isFlag(value.before)) throw bad('before')
     if (!areReleases(value.kept)) throw bad('kept')
     if (!isCount(value.instances)) throw bad('instances')
     if (!areClaims(value.hostnames)) throw bad('hostnames')
@@ -134,7 +139,7 @@ export const APP: StatementKind<AppStatement> = {
 export function signApp(
   registry: Buffer,
   issuer: KeyPair,
-  { hostnames, ...fields }: AppFields,
+  { hostnames, before: hasBefore, ...fields }: AppFields,
   before: AppStatement | null,
   issuedAt = Date.now()
 ): AppStatement {
@@ -143,6 +148,7 @@ export function signApp(
   const statement = signStatement(
     {
       ...fields,
+      ...(hasBefore && { before: hasBefore }),
       kept: isLive(before) ? releasesOf(before, fields.release) : [],
       hostnames: Object.fromEntries(claims),
       type: APP_TYPE,
@@ -158,8 +164,9 @@ export function signApp(
 }
 
 /** The releases that a host keeps: the wanted one and those before it, but for one. */
-export function releasesOf({ version, release, kept }: AppStatement, but = ''): AppRelease[] {
-  return [{ version, release }, ...kept]
+export function releasesOf(statement: AppStatement, but = ''): AppRelease[] {
+  const { version, release, before, kept } = statement
+  return [{ version, release, ...(before && { before }) }, ...kept]
     .filter((one) => one.release !== but)
     .slice(0, MAX_KEPT_RELEASES)
 }
@@ -246,8 +253,15 @@ function areReleases(value: unknown): boolean {
   return (
     Array.isArray(value) &&
     value.length <= MAX_KEPT_RELEASES &&
-    value.every((one) => isObject(one) && isExactVersion(one.version) && isHex(one.release, 32))
+    value.every(
+      (one) =>
+        isObject(one) && isExactVersion(one.version) && isHex(one.release, 32) && isFlag(one.before)
+    )
   )
+}
+
+function isFlag(value: unknown): boolean {
+  return value === undefined || value === true
 }
 
 function isPlace(value: unknown): boolean {
@@ -261,7 +275,7 @@ function isPlace(value: unknown): boolean {
       (areTexts(platforms, MAX_PLATFORMS) && platforms.every((one) => WORD.test(one)))) &&
     typeof driver === 'string' &&
     WORD.test(driver) &&
-    (single === undefined || single === true)
+    isFlag(single)
   )
 }
 

@@ -24,11 +24,16 @@ export interface Verdict extends Statement {
   judged: Judgement[]
 }
 
-/** `complete`: as many instances as wanted have passed. `failed`: one on this host did not in time. */
+/**
+ * `prepared`: its command `before` has ended well on this host. `unprepared`: it has not. `complete`: as many instances as
+ * wanted have passed. `failed`: one on this host did not in time.
+ */
 export interface Judgement {
   /** The hash of the release. */
   release: string
-  outcome: 'complete' | 'failed'
+  outcome: (typeof OUTCOMES)[number]
+  /** Whether this host has said before that it is prepared. */
+  isPrepared?: true
   /** Whether the host knew of no other that could try it. */
   isLast: boolean
   /** When it was judged, in ms since 1970. */
@@ -37,6 +42,7 @@ export interface Judgement {
   why: string
 }
 
+const OUTCOMES = ['prepared', 'unprepared', 'complete', 'failed'] as const
 const VERDICT_TYPE = 'hyperseaport/verdict/1'
 const MAX_VERDICT_BYTES = 8192
 /** Characters. */
@@ -83,8 +89,12 @@ export function signVerdict(
   judgement: Judgement,
   before: Verdict | null
 ): Verdict {
-  const others = (before?.judged ?? []).filter(({ release }) => release !== judgement.release)
-  const judged = [judgement, ...others]
+  const isSame = ({ release }: Judgement) => release === judgement.release
+  const said = before?.judged.find(isSame)
+  const isPrepared = judgement.outcome === 'prepared' || said?.isPrepared === true
+  const next = isPrepared ? { ...judgement, isPrepared } : judgement
+  const others = (before?.judged ?? []).filter((one) => !isSame(one))
+  const judged = [next, ...others]
     .slice(0, MAX_JUDGED)
     .map((one, i) => ({ ...one, why: i < EXPLAINED ? one.why.slice(0, MAX_WHY) : '' }))
   const issuedAt = Math.max(judgement.at, (before?.issuedAt ?? 0) + 1)
@@ -108,10 +118,11 @@ function areJudgements(value: unknown): boolean {
 
 function isJudgement(value: unknown): boolean {
   if (!isObject(value)) return false
-  const { release, outcome, isLast, at, why } = value
+  const { release, outcome, isPrepared, isLast, at, why } = value
   return (
     isHex(release, 32) &&
-    (outcome === 'complete' || outcome === 'failed') &&
+    OUTCOMES.some((one) => one === outcome) &&
+    (isPrepared === undefined || isPrepared === true) &&
     typeof isLast === 'boolean' &&
     isWhole(at) &&
     typeof why === 'string' &&

@@ -1,0 +1,123 @@
+import { lstat, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Signal, unlessAborted } from '../core/abort.js'
+import { printable } from '../core/printable.js'
+import { endingText } from './app-instance.js'
+import type { Driver, Ending, Kept, Running, StartTerms } from './driver/driver.js'
+
+export interface JobOptions {
+  driver: Driver
+  terms: Omit<StartTerms, 'log' | 'data'>
+  /** A folder of its own. Whoever has read the result removes it: until then it is the same when asked for again. */
+  folder: string
+  /** After what time it is killed, in ms. */
+  timeout: number
+  /** Once this is aborted the job is not waited for any more. */
+  signal: Signal
+  /** Whether it is killed then. Otherwise it goes on. */
+  isKilled: () => boolean
+}
+
+const PRIVATE = 0o700
+const STATE_FILE = 'state.json'
+const LOG_FILE = 'log'
+const DATA_FOLDER = 'data'
+const CODE_FILE = 'code'
+const MAX_CODE_BYTES = 8
+const TAIL_BYTES = 8192
+const LAST_LINES = 5
+/** Runs a command, and leaves its exit code in a file, for a host that was started again in between. */
+const WRAPPER =
+  'file=$1; shift; "$@"; code=$?; echo "$code" > "$file.new" && mv "$file.new" "$file"; exit "$code"'
+
+/**
+ * Runs a command to its end. It outlives the host's process, as instances do: the next process finds it again, or learns
+ * how it has ended. Only one that ended unseen, as when the machine was switched off, is run anew.
+ *
+ * @returns why it failed, with the last lines of its output; null if it ended well
+ * @throws COMMAND_FAILED, STORAGE_FAILED, and the reason of the signal
+ */
+export async function runJob(options: JobOptions): Promise<string | null> {
+  const { folder } = options
+  const data = join(folder, DATA_FOLDER)
+  const running = (await found(options)) ?? (await begun(options, data))
+  const why = typeof running === 'number' ? textOfCode(running) : await endOf(running, options)
+  const lines = why === null ? [] : await lastLines(join(folder, LOG_FILE))
+  return why === null ? null : [why, ...lines].join('\n')
+}
+
+/** Whether a job was begun in a folder, and not seen to end. */
+export async function isJobBegun(folder: string): Promise<boolean> {
+  return (await lstat(join(folder, STATE_FILE)).catch(() => null)) !== null
+}
+
+/** The job that an earlier process of the host has begun, or its exit code; null if there is none. */
+async function found({ driver, folder }: JobOptions): Promise<Running | number | null> {
+  const text = await readFile(join(folder, STATE_FILE), 'utf8').catch(() => null)
+  if (text === null) return null
+  const kept = JSON.parse(text) as Kept
+  return (await driver.adopt(kept)) ?? (await codeIn(join(folder, DATA_FOLDER)))
+}
+
+async function begun({ driver, terms, folder }: JobOptions, data: string): Promise<Running> {
+  await rm(folder, { recursive: true, force: true })
+  await mkdir(data, { recursive: true, mode: PRIVATE })
+  const command = ['/bin/sh', '-c', WRAPPER, 'sh', join(data, CODE_FILE), ...terms.command]
+  const running = await driver.start({ ...terms, command, data, log: join(folder, LOG_FILE) })
+  const file = join(folder, STATE_FILE)
+  await writeFile(`${file}.new`, JSON.stringify(running.kept))
+  await rename(`${file}.new`, file)
+  return running
+}
+
+async function endOf(running: Running, options: JobOptions): Promise<string | null> {
+  const { folder, timeout, signal } = options
+  let isLate = false
+  const timer = setTimeout(() => {
+    isLate = true
+    void running.kill()
+  }, timeout)
+  const ending = await unlessAborted(running.ended, signal)
+    .catch(async (reason) => {
+      if (options.isKilled()) await running.kill()
+      throw reason
+    })
+    .finally(() => clearTimeout(timer))
+  if (isLate) return `it took longer than ${timeout / 1000} s`
+  return textOf(ending, await codeIn(join(folder, DATA_FOLDER)))
+}
+
+function textOf(ending: Ending, kept: number | null): string | null {
+  const code = ending.code ?? kept
+  return code !== null && !ending.isOutOfMemory ? textOfCode(code) : endingText(ending)
+}
+
+function textOfCode(code: number): string | null {
+  return code === 0 ? null : `it ended with exit code ${code}`
+}
+
+/** What the job has left in its own folder, which may be anything. */
+async function codeIn(data: string): Promise<number | null> {
+  const file = join(data, CODE_FILE)
+  const stat = await lstat(file).catch(() => null)
+  if (!stat?.isFile() || stat.size > MAX_CODE_BYTES) return null
+  const text = (await readFile(file, 'utf8')).trim()
+  return /^\d+$/.test(text) ? Number(text) : null
+}
+
+async function lastLines(log: string): Promise<string[]> {
+  const file = await open(log).catch(() => null)
+  if (!file) return []
+  try {
+    const { size } = await file.stat()
+    const bytes = Buffer.alloc(Math.min(size, TAIL_BYTES))
+    await file.read(bytes, 0, bytes.byteLength, size - bytes.byteLength)
+    const lines = bytes
+      .toString('utf8')
+      .split('\n')
+      .filter((line) => line.trim() !== '')
+    return lines.slice(-LAST_LINES).map(printable)
+  } finally {
+    await file.close()
+  }
+}

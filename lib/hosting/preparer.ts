@@ -1,0 +1,147 @@
+import { rm } from 'node:fs/promises'
+import { Abort } from '../core/abort.js'
+import { SeaportError } from '../core/errors.js'
+import { environmentOf } from './app-environment.js'
+import type { Driver } from './driver/driver.js'
+import { refusalOf } from './eligibility.js'
+import { type HostFolder, setupJobOf } from './host-folder.js'
+import { runJob } from './job.js'
+import type { AppView, PlacementView } from './placement-view.js'
+import { Ranks } from './ranks.js'
+import type { Release } from './release.js'
+
+export interface PreparerOptions {
+  /** The host's key, hex. */
+  host: string
+  hostName: string
+  folder: HostFolder
+  driver: Driver
+  /** The memory that an instance of an app may use, in bytes; 0 for no limit. */
+  memoryOf: (app: string) => number
+  /** Has a release here: its document, and its bundle. */
+  fetch: (hash: string) => Promise<Release>
+  /** The folder of a bundle that is set up. */
+  bundleOf: (hash: string, release: Release) => Promise<string>
+  /**
+   * Called when a command `before` has ended: well, or why not.
+   *
+   * @returns whether others know of it now
+   */
+  prepared: (app: string, hash: string, why: string | null) => Promise<boolean>
+  /** Called when a release could not be fetched or set up here. */
+  troubled: (app: string, hash: string, error: Error) => void
+}
+
+/** After what time something that could not be fetched is tried again, in ms. */
+const RETRY_MS = 2000
+/** How long a bundle is not set up again, by how often that has failed for a release, in ms. */
+const BACKOFFS_MS = [2000, 30_000, 60_000, 120_000, 300_000, 600_000]
+
+/** Runs commands of releases that have to end before instances start: `setup` on each host, and `before` on one. */
+export class Preparer {
+  readonly #options: PreparerOptions
+  readonly #abort = new Abort()
+  /** The apps whose command `before` runs here. */
+  readonly #underWay = new Set<string>()
+  /** Releases that could not be set up, by hash. */
+  readonly #failures = new Map<string, { count: number; until: number; error: SeaportError }>()
+
+  #isStopping = false
+
+  constructor(options: PreparerOptions) {
+    this.#options = options
+  }
+
+  /** The apps whose command `before` runs here. */
+  get preparing(): string[] {
+    return [...this.#underWay]
+  }
+
+  /** Runs the commands `before` that are due, if this host is the best-ranked one of those that may. */
+  look(view: PlacementView) {
+    for (const app of view.apps) {
+      const { unprepared } = app
+      if (!unprepared || this.#underWay.has(app.app) || this.#abort.aborted) continue
+      if (bestHost(view, { ...app, failedOn: unprepared.failedOn }) !== this.#options.host) continue
+      this.#underWay.add(app.app)
+      void this.#prepare(app.app, unprepared.release)
+    }
+  }
+
+  /**
+   * Runs the command `setup` of a release in its folder.
+   *
+   * @throws COMMAND_FAILED, and that again at once for some time
+   */
+  async setUp(hash: string, release: Release, folder: string, name: string) {
+    const known = this.#failures.get(hash)
+    if (known && performance.now() < known.until) throw known.error
+    const job = setupJobOf(name)
+    const why = await this.#run(job, release.setup ?? [], release, folder)
+    await this.#forget(job)
+    if (why === null) {
+      this.#failures.delete(hash)
+      return
+    }
+    const count = (known?.count ?? 0) + 1
+    const wait = BACKOFFS_MS[Math.min(count, BACKOFFS_MS.length) - 1] ?? 0
+    const error = SeaportError.COMMAND_FAILED(`setup: ${why}`)
+    this.#failures.set(hash, { count, until: performance.now() + wait, error })
+    throw error
+  }
+
+  /** @param isStopping whether commands that run are ended; otherwise they go on, and the host's next process finds them */
+  close(isStopping: boolean) {
+    this.#isStopping = isStopping
+    this.#abort.abort(SeaportError.CLOSED('the host is closing'))
+  }
+
+  /** Never rejects. */
+  async #prepare(app: string, hash: string) {
+    const { fetch, bundleOf, prepared, troubled } = this.#options
+    const job = `before-${hash}`
+    try {
+      const release = await fetch(hash)
+      const folder = await bundleOf(hash, release)
+      const why = release.before ? await this.#run(job, release.before, release, folder) : null
+      while (!(await prepared(app, hash, why))) if (this.#abort.aborted) return
+      await this.#forget(job)
+    } catch (error) {
+      if (this.#abort.aborted) return
+      troubled(app, hash, error as Error)
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
+    } finally {
+      this.#underWay.delete(app)
+    }
+  }
+
+  #run(job: string, command: string[], release: Release, folder: string): Promise<string | null> {
+    const { host, hostName, driver, memoryOf } = this.#options
+    const { app, update } = release
+    return runJob({
+      driver,
+      terms: {
+        // Names of cgroups are at most 101 characters long.
+        name: `${host.slice(0, 16)}-${job.slice(0, 48)}`,
+        command,
+        folder,
+        memory: memoryOf(app),
+        env: environmentOf(release, hostName)
+      },
+      folder: this.#options.folder.jobFolder(job),
+      timeout: update.deadline,
+      signal: this.#abort,
+      isKilled: () => this.#isStopping
+    })
+  }
+
+  async #forget(job: string) {
+    await rm(this.#options.folder.jobFolder(job), { recursive: true, force: true })
+  }
+}
+
+/** The best-ranked host of those that may have an app, whatever memory is free; undefined if none may. */
+function bestHost({ hosts }: PlacementView, app: AppView): string | undefined {
+  const fit = hosts.filter((host) => refusalOf(host, app) === null)
+  return new Ranks(fit.map(({ host }) => host)).of(app.app)[0]?.host
+}
