@@ -163,6 +163,7 @@ class AppsFace extends EventEmitter<AppsEvents> {
         labels: place.labels,
         memory: place.memory,
         driver: 'process',
+        ...(place.cpu !== null && { cpu: place.cpu }),
         ...(bundle.platforms && { platforms: bundle.platforms })
       }
     })

@@ -47,6 +47,7 @@ export const registry: Command = {
     },
     maxRate: { describe: 'Messages a second that one key may send', otherwise: '5000' },
     maxServices: { describe: 'Services that one participant may register', otherwise: '10000' },
+    maxApps: { describe: 'Apps that may be deployed, removed ones apart', otherwise: '1000' },
     maxConnections: { describe: 'Connections taken from one address', otherwise: '1024' },
     maxReplicas: { describe: 'Connections on which the log is copied', otherwise: '2048' },
     relay: {
@@ -134,12 +135,13 @@ function* measures(
 }
 
 function limitsOf(settings: Settings): Partial<Limits> {
-  const { messageRate, leasesPerKey, connectionsPerAddress, replications } = DEFAULT_LIMITS
+  const { messageRate, leasesPerKey, apps, connectionsPerAddress, replications } = DEFAULT_LIMITS
   const rate = settings.count('maxRate', messageRate)
   return {
     messageRate: rate,
     messageBurst: rate * BURST_SECONDS,
     leasesPerKey: settings.count('maxServices', leasesPerKey),
+    apps: settings.count('maxApps', apps),
     connectionsPerAddress: settings.count('maxConnections', connectionsPerAddress),
     replications: settings.count('maxReplicas', replications)
   }

@@ -84,7 +84,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     this.#judge.on('notice', (notice) => this.emit('notice', notice))
     this.#preparer = new Preparer({
       ...{ host: this.#key, hostName: name, folder, driver },
-      memoryOf: (app) => this.#memoryOf(app),
+      limitsOf: (app) => this.#limitsOf(app),
       fetch: (hash) => this.fetch(hash),
       bundleOf: (hash, release) => this.#bundleOf(hash, release),
       prepared: (app, hash, why) => {
@@ -277,7 +277,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
       release,
       bundle,
       folder: folder.instanceFolder(app, slot),
-      memory: this.#memoryOf(app),
+      ...this.#limitsOf(app),
       driver,
       users,
       host: keyPair,
@@ -341,9 +341,10 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     return !statement || membership.grants.allows(statement.issuer, { kind: 'consume', role, version })
   }
 
-  /** The memory that an instance of an app may use, in bytes; 0 for no limit. */
-  #memoryOf(app: string): number {
-    return this.#options.replica.statements.get(APP, app)?.place.memory ?? 0
+  /** What an instance of an app may use: memory in bytes, 0 for no limit, and cores, null for all. */
+  #limitsOf(app: string): { memory: number; cpu: number | null } {
+    const { memory = 0, cpu = null } = this.#options.replica.statements.get(APP, app)?.place ?? {}
+    return { memory, cpu }
   }
 
   #viewOf({ occupancy, state, passingFor, release }: HostedInstance): InstanceView {

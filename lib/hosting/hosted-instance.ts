@@ -33,6 +33,8 @@ export interface HostedInstanceOptions extends Occupancy {
   folder: string
   /** The memory that it may use, in bytes; 0 for no limit. */
   memory: number
+  /** Cores that it may use; null for all. */
+  cpu: number | null
   driver: Driver
   /** Null if all run as the host's own user. */
   users: AppUsers | null
@@ -92,8 +94,8 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
 
   constructor(options: HostedInstanceOptions) {
     super()
-    const { app, slot, hash, createdAt, release, bundle, folder, memory, driver, hostName } =
-      options
+    const { app, slot, hash, createdAt, release, bundle, folder, driver, hostName } = options
+    const { memory, cpu } = options
     this.#options = options
     this.occupancy = { app, slot, hash, createdAt }
     this.release = release
@@ -108,6 +110,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
         data: join(folder, DATA_FOLDER),
         log: join(folder, LOG_FILE),
         memory,
+        cpu,
         env: {
           ...environmentOf(release, hostName),
           APP_INSTANCE: `${slot}`

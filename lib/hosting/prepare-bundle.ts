@@ -37,7 +37,6 @@ export async function prepareBundle(
     if (isSet) throw notYet(field)
   }
   if (file.place.single) throw notYet('place.single')
-  if (file.place.cpu !== null) throw notYet('place.cpu')
   await buildApp(folder, file, onprogress)
   await mkdir(dir, { recursive: true })
   const store = new ChunkStore(join(dir, 'chunks'), { minFree: 0 })

@@ -16,8 +16,8 @@ export interface PreparerOptions {
   hostName: string
   folder: HostFolder
   driver: Driver
-  /** The memory that an instance of an app may use, in bytes; 0 for no limit. */
-  memoryOf: (app: string) => number
+  /** What a program of an app may use: memory in bytes, 0 for no limit, and cores, null for all. */
+  limitsOf: (app: string) => { memory: number; cpu: number | null }
   /** Has a release here: its document, and its bundle. */
   fetch: (hash: string) => Promise<Release>
   /** The folder of a bundle that is set up. */
@@ -116,7 +116,7 @@ export class Preparer {
   }
 
   #run(job: string, command: string[], release: Release, folder: string): Promise<string | null> {
-    const { host, hostName, driver, memoryOf } = this.#options
+    const { host, hostName, driver, limitsOf } = this.#options
     const { app, update } = release
     return runJob({
       driver,
@@ -125,7 +125,7 @@ export class Preparer {
         name: `${host.slice(0, 16)}-${job.slice(0, 48)}`,
         command,
         folder,
-        memory: memoryOf(app),
+        ...limitsOf(app),
         env: environmentOf(release, hostName)
       },
       folder: this.#options.folder.jobFolder(job),

@@ -319,7 +319,7 @@ export class Registrar extends ReadyResource {
   async #takeStatement(json: string) {
     const { statements } = this.#membership
     const statement = statements.kinds.parse(json, this.#keyPair.publicKey)
-    statements.admit(statement)
+    statements.admit(statement, this.replica.peering.limits.apps)
     await this.#write(statement)
   }
 

@@ -1,3 +1,5 @@
+import { MAX_APPS } from '../trust/app-statement.js'
+
 export { RateLimiter } from './rate-limiter.js'
 
 /** What one participant takes of others. What is more is slowed down, or denied with a code. */
@@ -12,6 +14,8 @@ export interface Limits {
   connectionsPerAddress: number
   /** Connections on which logs are replicated. */
   replications: number
+  /** Apps of the registry, removed ones apart. */
+  apps: number
   /** How long impostors are remembered, in ms. */
   memory: number
 }
@@ -22,5 +26,6 @@ export const DEFAULT_LIMITS: Limits = {
   leasesPerKey: 10_000,
   connectionsPerAddress: 1024,
   replications: 2048,
+  apps: MAX_APPS,
   memory: 10 * 60 * 1000
 }

@@ -54,6 +54,8 @@ export interface AppPlace {
   labels: string[]
   /** Bytes that an instance reserves. */
   memory: number
+  /** Cores that an instance may use; absent for all. */
+  cpu?: number
   /** As in `linux-x64`; absent for everywhere. */
   platforms?: string[]
   driver: string
@@ -67,7 +69,7 @@ export type AppFields = Pick<
   'app' | 'state' | 'version' | 'release' | 'instances' | 'place' | 'restarts'
 > & { before?: true | undefined; hostnames: readonly string[] }
 
-/** So many apps a registry has, removed ones apart. */
+/** How many apps a registry takes by default, removed ones apart. */
 export const MAX_APPS = 1000
 
 const APP_TYPE = 'hyperseaport/app/1'
@@ -78,6 +80,7 @@ const MAX_HOSTNAMES = 16
 export const MAX_KEPT_RELEASES = 10
 const MAX_LABELS = 24
 const MAX_PLATFORMS = 16
+const MAX_CORES = 1024
 /** A claim to a hostname is dated so near to the clock of the registrar that writes it, in ms. */
 const MAX_CLAIM_SKEW_MS = 60 * 60 * 1000
 const STATES = new Set<unknown>(['running', 'stopped', 'removed'])
@@ -118,13 +121,13 @@ export const APP: StatementKind<AppStatement> = {
     if (ofKnown !== ofNext) return ofNext ? next : known
     return hashOf(next) > hashOf(known) ? next : known
   },
-  checkNext(next, known, { list, now }) {
+  checkNext(next, known, { list, now, maxApps }) {
     if (known) checkFollows(next, known)
     const others = list().filter(({ app, state }) => app !== next.app && state !== 'removed')
     if (next.state === 'removed') return
-    if (!isLive(known) && others.length >= MAX_APPS) {
+    if (!isLive(known) && others.length >= maxApps) {
       throw SeaportError.LIMIT_REACHED(
-        `there are ${MAX_APPS} apps, as many as a registry has; remove one with 'hyperseaport app remove'`
+        `there are ${maxApps} apps, as many as this registry takes (--maxApps); remove one with 'hyperseaport app remove'`
       )
     }
     checkClaims(next, known, others, now)
@@ -266,17 +269,22 @@ function isFlag(value: unknown): boolean {
 
 function isPlace(value: unknown): boolean {
   if (!isObject(value)) return false
-  const { labels, memory, platforms, driver, single } = value
+  const { labels, memory, cpu, platforms, driver, single } = value
   return (
     areTexts(labels, MAX_LABELS) &&
     labels.every(isLabel) &&
     isWhole(memory) &&
+    (cpu === undefined || isCores(cpu)) &&
     (platforms === undefined ||
       (areTexts(platforms, MAX_PLATFORMS) && platforms.every((one) => WORD.test(one)))) &&
     typeof driver === 'string' &&
     WORD.test(driver) &&
     isFlag(single)
   )
+}
+
+function isCores(value: unknown): boolean {
+  return typeof value === 'number' && value > 0 && value <= MAX_CORES
 }
 
 function areTexts(value: unknown, most: number): value is string[] {

@@ -57,6 +57,8 @@ export interface Known<T extends Statement> {
   list: () => T[]
   /** Ms since 1970. */
   now: number
+  /** How many apps there may be. */
+  maxApps: number
 }
 
 /** Largest statement of any kind, in bytes of JSON. */

@@ -1,4 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
+import { MAX_APPS } from './app-statement.js'
 import type { Rights } from './rights.js'
 import { SignedDates } from './signed-dates.js'
 import type { Statement } from './statement.js'
@@ -105,9 +106,10 @@ export class Statements {
   /**
    * Takes a statement from whoever wants it written.
    *
+   * @param maxApps how many apps there may be
    * @throws NOT_GRANTED if its signer may not issue it, BAD_DATE if it is dated ahead, and what its kind refuses it with
    */
-  admit(statement: Statement) {
+  admit(statement: Statement, maxApps = MAX_APPS) {
     const kind = this.kinds.get(statement.type)
     if (!kind) throw SeaportError.UNKNOWN_KIND(statement.type)
     if (!kind.mayIssue(statement, this.#rights)) {
@@ -123,7 +125,11 @@ export class Statements {
     const known = this.currentFor(statement)
     // Whoever got no answer asks again.
     if (known?.signature === statement.signature) return
-    kind.checkNext?.(statement, known, { list: () => this.list(kind), now: Date.now() })
+    kind.checkNext?.(statement, known, {
+      list: () => this.list(kind),
+      now: Date.now(),
+      maxApps
+    })
     this.add(statement)
   }
 

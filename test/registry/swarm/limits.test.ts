@@ -7,6 +7,7 @@ import type { Registrar } from '../../../lib/registry/registrar/registrar.js'
 import { exchangeHello } from '../../../lib/registry/swarm/hello.js'
 import type { Limits } from '../../../lib/registry/swarm/limits.js'
 import { Peer } from '../../../lib/registry/swarm/peer.js'
+import { signApp } from '../../../lib/registry/trust/app-statement.js'
 import { type ServiceRecord, signRecord } from '../../../lib/registry/trust/record.js'
 import { shows, Testbed } from '../../testbed.js'
 
@@ -125,6 +126,26 @@ t.test(
     t.match(await other.lease(recordFor(testbed, second, third)), { code: '' })
   }
 )
+
+t.test('a registry takes no more apps than it may', async (t) => {
+  const testbed = await Testbed.make(t)
+  const registrar = await testbed.registrar({ limits: { apps: 1 } })
+  const peer = await join(testbed, await dial(testbed, registrar))
+  const registry = testbed.keyPair
+  const app = (name: string) =>
+    signApp(
+      registry.publicKey,
+      registry,
+      {
+        ...{ app: name, state: 'running', version: '1.0.0', release: 'a'.repeat(64) },
+        ...{ instances: 1, hostnames: [], restarts: 0 },
+        place: { labels: [], memory: 0, driver: 'process' }
+      },
+      null
+    )
+  t.match(await peer.put(app('one')), { code: '' })
+  t.match(await peer.put(app('two')), { code: 'LIMIT_REACHED' })
+})
 
 t.test('an address has so many connections, and again when one is closed', async (t) => {
   const testbed = await Testbed.make(t)

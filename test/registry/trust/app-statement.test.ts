@@ -166,6 +166,7 @@ t.test('a registry has so many apps, and removed ones do not count', async (t) =
   for (const app of apps) statements.add(app)
   const more = signApp(publicKey, registry, shop({ hostnames: [] }), null)
   t.throws(() => statements.admit(more), { code: 'LIMIT_REACHED', message: /app remove/ })
+  t.throws(() => statements.admit(more, 7), { code: 'LIMIT_REACHED', message: /are 7 apps/ })
   const [first] = apps as [AppStatement]
   const removed = shop({ app: 'app-0', hostnames: [], state: 'removed' })
   statements.admit(signApp(publicKey, registry, removed, first))

@@ -62,7 +62,7 @@ t.test('each field has its bounds, and a host judges so many apps', async (t) =>
     t.throws(() => VERDICT.checkFields({ ...verdict, ...fields }), { code: 'BAD_MESSAGE' })
   }
   const list = () => Array(1000).fill(verdict)
-  const known = { list, now: Date.now() }
+  const known = { list, now: Date.now(), maxApps: 0 }
   t.throws(() => VERDICT.checkNext?.(verdict, null, known), { code: 'LIMIT_REACHED' })
   t.doesNotThrow(() => VERDICT.checkNext?.(verdict, verdict, known))
 })
