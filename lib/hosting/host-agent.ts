@@ -338,7 +338,9 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   #mayUse(app: string, role: string, version: string): boolean {
     const { statements, membership } = this.#options.replica
     const statement = statements.get(APP, app)
-    return !statement || membership.grants.allows(statement.issuer, { kind: 'consume', role, version })
+    return (
+      !statement || membership.grants.allows(statement.issuer, { kind: 'consume', role, version })
+    )
   }
 
   /** What an instance of an app may use: memory in bytes, 0 for no limit, and cores, null for all. */

@@ -26,8 +26,12 @@ export interface JudgingTerms {
   now: number
 }
 
-/** After this many deadlines another host that could try the release is not waited for any longer. */
+/**
+ * After this many deadlines, and so many ms, another host that could try the release is not waited for any longer: it neither
+ * runs it nor says that it failed.
+ */
 const PATIENCE = 2
+const PATIENCE_MS = 60_000
 
 /**
  * The verdict of this host on the release that is to run; null if it has nothing new to say. The release has failed
@@ -49,7 +53,8 @@ export function judge(terms: JudgingTerms): Judgement | null {
   const outcome = 'failed'
   if (said?.outcome === outcome) {
     const isOverdue =
-      now - said.at > PATIENCE * deadline && !all.some(({ state }) => state === 'passing')
+      now - said.at > Math.max(PATIENCE * deadline, PATIENCE_MS) &&
+      !all.some(({ state }) => state === 'passing')
     const isLast = isOverdue || isOnlyOne(terms)
     return said.isLast || !isLast ? null : { ...said, isLast }
   }
