@@ -46,6 +46,8 @@ const PAUSE_MS = 50
 const RETRY_MS = 2000
 /** How often logs are looked for that are kept no longer, in ms. */
 const EXPIRY_MS = 3_600_000
+/** How long what was pushed is kept for an app statement that names it, in ms. */
+const PUSHED_MS = 600_000
 /** Stands for the slot of an instance where a release is not prepared yet, and has none. */
 const UNPREPARED = -1
 
@@ -61,6 +63,8 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   readonly #preparer: Preparer
   readonly #instances = new Map<string, HostedInstance>()
   readonly #releases = new Map<string, Release>()
+  /** When each release was fetched last, by a monotonic clock: what was pushed may be asked for a moment later only. */
+  readonly #fetchedAt = new Map<string, number>()
   /** Passing instances of other hosts, with the time at which we first saw that. */
   readonly #passing = new Map<string, number>()
   /** Runs the changes of each app one after the other. */
@@ -169,6 +173,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
 
   /** Fetches a release: its document, and its bundle. */
   async fetch(hash: string, pusher?: string): Promise<Release> {
+    this.#fetchedAt.set(hash, performance.now())
     const { replica, exchange, folder } = this.#options
     const hosts = hostsOf(replica).map(({ host }) => host)
     const sources = { pusher, peers: hosts }
@@ -322,6 +327,10 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     for (const { state, release, kept } of replica.statements.list(APP)) {
       if (state === 'removed') continue
       for (const { release: hash } of [{ release }, ...kept]) wanted.add(hash)
+    }
+    for (const [hash, since] of this.#fetchedAt) {
+      if (performance.now() - since < PUSHED_MS) wanted.add(hash)
+      else this.#fetchedAt.delete(hash)
     }
     const known = [...this.#releases].filter(([hash]) => !wanted.has(hash))
     if (known.length === 0) return
