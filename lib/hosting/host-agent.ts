@@ -82,12 +82,12 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     this.#options = options
     this.#key = toHex(options.keyPair.publicKey)
     this.#placer = new Placer({ host: this.#key, timings: options.timings ?? {} })
-    const { keyPair, replica, member, name, folder, driver } = options
+    const { keyPair, replica, member, name, folder, driver, users } = options
     this.#judge = new HostJudge({ keyPair, replica, registry: member.registryPublicKey })
     this.#judge.on('done', () => this.look())
     this.#judge.on('notice', (notice) => this.emit('notice', notice))
     this.#preparer = new Preparer({
-      ...{ host: this.#key, hostName: name, folder, driver },
+      ...{ host: this.#key, hostName: name, folder, driver, users },
       limitsOf: (app) => this.#limitsOf(app),
       fetch: (hash) => this.fetch(hash),
       bundleOf: (hash, release) => this.#bundleOf(hash, release),

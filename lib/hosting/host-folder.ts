@@ -9,7 +9,7 @@ import { decodeRelease, type Release } from './release.js'
 
 const RAW = '.raw'
 
-type Bundled = Pick<Release, 'bundle' | 'setup' | 'env'>
+type Bundled = Pick<Release, 'app' | 'bundle' | 'setup' | 'env'>
 
 /** Runs the command `setup` of a release in the folder of its bundle. `name` is the bundle's, for this command. */
 export type SetUp = (folder: string, name: string) => Promise<void>
@@ -126,7 +126,7 @@ export function setupJobOf(name: string): string {
   return `setup-${name}`
 }
 
-/** The name of a bundle's folder. Whatever sets it up differently has another one. */
-function nameOf({ bundle, setup, env }: Bundled): string {
-  return setup === null ? bundle : hashOf(Buffer.from(JSON.stringify([bundle, setup, env])))
+/** The name of a bundle's folder. Whatever sets it up differently, or for another app, has another one. */
+function nameOf({ app, bundle, setup, env }: Bundled): string {
+  return setup === null ? bundle : hashOf(Buffer.from(JSON.stringify([app, bundle, setup, env])))
 }

@@ -2,6 +2,8 @@ import { rm } from 'node:fs/promises'
 import { Abort } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
 import { environmentOf } from './app-environment.js'
+import { giveTo } from './bundle/unpack.js'
+import type { AppUsers } from './driver/app-users.js'
 import type { Driver } from './driver/driver.js'
 import { refusalOf } from './eligibility.js'
 import { type HostFolder, setupJobOf } from './host-folder.js'
@@ -16,6 +18,8 @@ export interface PreparerOptions {
   hostName: string
   folder: HostFolder
   driver: Driver
+  /** Users of their own for apps; null if what is run is the host's own user. */
+  users: AppUsers | null
   /** What a program of an app may use: memory in bytes, 0 for no limit, and cores, null for all. */
   limitsOf: (app: string) => { memory: number; cpu: number | null }
   /** Has a release here: its document, and its bundle. */
@@ -36,6 +40,9 @@ export interface PreparerOptions {
 const RETRY_MS = 2000
 /** How long a bundle is not set up again, by how often that has failed for a release, in ms. */
 const BACKOFFS_MS = [2000, 30_000, 60_000, 120_000, 300_000, 600_000]
+
+/** Only a host that is root has users for apps. */
+const HOST_UID = 0
 
 /** Runs commands of releases that have to end before instances start: `setup` on each host, and `before` on one. */
 export class Preparer {
@@ -77,7 +84,11 @@ export class Preparer {
     const known = this.#failures.get(hash)
     if (known && performance.now() < known.until) throw known.error
     const job = setupJobOf(name)
+    const uid = await this.#options.users?.uidOf(release.app)
+    if (uid !== undefined) await giveTo(uid, folder)
     const why = await this.#run(job, release.setup ?? [], release, folder)
+    // From here on it is as any other bundle: the app reads it.
+    if (uid !== undefined) await giveTo(HOST_UID, folder)
     await this.#forget(job)
     if (why === null) {
       this.#failures.delete(hash)
@@ -115,8 +126,13 @@ export class Preparer {
     }
   }
 
-  #run(job: string, command: string[], release: Release, folder: string): Promise<string | null> {
-    const { host, hostName, driver, limitsOf } = this.#options
+  async #run(
+    job: string,
+    command: string[],
+    release: Release,
+    folder: string
+  ): Promise<string | null> {
+    const { host, hostName, driver, users, limitsOf } = this.#options
     const { app, update } = release
     return runJob({
       driver,
@@ -126,6 +142,7 @@ export class Preparer {
         command,
         folder,
         ...limitsOf(app),
+        uid: (await users?.uidOf(app)) ?? null,
         env: environmentOf(release, hostName)
       },
       folder: this.#options.folder.jobFolder(job),

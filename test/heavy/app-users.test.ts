@@ -72,6 +72,41 @@ t.test(
   }
 )
 
+t.test(
+  'setup and before are run as the user of the app, which reads what they made and cannot change it',
+  { skip },
+  async (t) => {
+    const fleet = await Fleet.make(t)
+    await fleet.host('one', { uids: '61000-61001' })
+    const apps = await fleet.apps()
+    const made = 'umask 077; id -u > made; mkdir deep; echo deep > deep/file'
+    await apps.run(
+      await fleet.app(
+        {
+          ...{ name: 'one', version: '1.0.0', hostnames: ['one.test'] },
+          setup: ['sh', '-c', made],
+          before: ['sh', '-c', 'test $(id -u) = 61000 && ! touch made 2>/dev/null']
+        },
+        undefined,
+        `
+        const fs = require('node:fs')
+        const tried = (what) => { try { return String(what()) } catch (error) { return error.code } }
+        const told = {
+          made: tried(() => fs.readFileSync('made')),
+          deep: tried(() => fs.readFileSync('deep/file')),
+          written: tried(() => fs.writeFileSync('deep/file', 'changed'))
+        }
+        require('node:http').createServer((request, response) => response.end(JSON.stringify(told)))
+          .listen(process.env.PORT, '127.0.0.1')`
+      )
+    )
+    await fleet.settled(apps, 'one')
+    const { instances } = await apps.status('one')
+    const answer = await fetch(`http://127.0.0.1:${await portOf(instances[0]?.pid ?? 0)}/`)
+    t.same(await answer.json(), { made: '61000\n', deep: 'deep\n', written: 'EACCES' })
+  }
+)
+
 t.test('users that make no sense are refused', { skip }, async (t) => {
   const fleet = await Fleet.make(t)
   for (const uids of ['0-10', '61001-61000', 'all', '61000']) {

@@ -1,6 +1,16 @@
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
-import { chmod, lstat, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  lchown,
+  lstat,
+  mkdir,
+  readdir,
+  rename,
+  rm,
+  symlink,
+  writeFile
+} from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -13,6 +23,7 @@ const FOLDER_MODE = 0o755
 const FILE_MODE = 0o644
 const EXECUTABLE_MODE = 0o755
 const EXECUTABLE = 0o111
+const READABLE = 0o444
 /** Files up to this size are written in one step, which is four times as quick for the many small ones. */
 const SMALL_BYTES = 256 * 1024
 const WRITABLE = 0o222
@@ -43,12 +54,31 @@ export async function unpack(
 }
 
 /**
- * Removes the right to write to a folder and to everything in it.
+ * Removes the right to write to a folder and to everything in it. What its owner could read or run, all can.
  *
  * @throws STORAGE_FAILED
  */
 export async function seal(folder: string) {
-  await changeModes(folder, (mode) => mode & ~WRITABLE)
+  await changeModes(folder, (mode) => {
+    const owners = mode & (READABLE | EXECUTABLE) & OWNERS
+    return (mode & ~WRITABLE) | owners | (owners >> 3) | (owners >> 6)
+  })
+}
+
+/**
+ * Gives a folder and everything in it to a user. Links are given themselves, and not what they lead to.
+ *
+ * @throws STORAGE_FAILED
+ */
+export async function giveTo(uid: number, folder: string) {
+  try {
+    for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+      await lchown(join(entry.parentPath, entry.name), uid, uid)
+    }
+    await lchown(folder, uid, uid)
+  } catch (error) {
+    throw failure(error)
+  }
 }
 
 /** Removes a folder that may be sealed. */

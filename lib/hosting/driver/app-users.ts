@@ -9,7 +9,7 @@ const LEAST_UID = 1000
 const MAX_UID = 2 ** 31
 const FILE = 'uids.json'
 /** What apps reach inside of the host's folder. Its names are not listed for them. */
-const OPEN = ['bundles', 'instances']
+const OPEN = ['bundles', 'instances', 'jobs']
 
 /**
  * A user of its own for each app of a host that is root. The same app has the same one as long as the host keeps its
