@@ -6,6 +6,7 @@ import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import type { NetworkOptions } from './core/network.js'
 import { Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
+import type { StatementKind } from './registry/trust/signed.js'
 import {
   type Grant,
   type GrantTerms,
@@ -13,8 +14,7 @@ import {
   type Revocation,
   signGrant,
   signRevocation
-} from './registry/trust/grant.js'
-import type { StatementKind } from './registry/trust/statement-kind.js'
+} from './registry/trust/signed.js'
 
 /** What an administration is told. */
 export interface AdminOptions extends NetworkOptions {

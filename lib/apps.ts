@@ -29,8 +29,13 @@ import { verdictsOn } from './hosting/verdicts.js'
 import type { LinkPool } from './link/pool.js'
 import { defaultDir } from './registry/log/storage.js'
 import { type MemberOptions, Participant } from './registry/replica/participant.js'
-import { APP, type AppFields, type AppStatement, signApp } from './registry/trust/app-statement.js'
-import { signDrain } from './registry/trust/drain.js'
+import {
+  APP,
+  type AppFields,
+  type AppStatement,
+  signApp,
+  signDrain
+} from './registry/trust/signed.js'
 
 export { readAppFile } from './hosting/app-file.js'
 export type { AppInstanceView, AppStatus } from './hosting/app-status.js'

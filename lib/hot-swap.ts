@@ -8,7 +8,7 @@ import { Newcomer, type NewcomerOptions } from './messaging/state/newcomer.js'
 import { Predecessor } from './messaging/state/predecessor.js'
 import { StateFiles } from './registry/log/own-keys.js'
 import type { Participant } from './registry/replica/participant.js'
-import { recordOf } from './registry/trust/record.js'
+import { recordOf } from './registry/trust/signed.js'
 
 /** What a newcomer is told: whom to take over from, or only that it is to. */
 export type TakeOverFrom = boolean | Buffer | string

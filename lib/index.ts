@@ -97,9 +97,15 @@ export type {
 } from './registry/replica/directory.js'
 export type { LogView } from './registry/replica/known-logs.js'
 export type { Limits } from './registry/swarm/limits.js'
-export type { Deployment, Grant, GrantTerms, Revocation } from './registry/trust/grant.js'
-export type { ServiceRecord, Status } from './registry/trust/record.js'
-export type { StatementKind } from './registry/trust/statement-kind.js'
+export type {
+  Deployment,
+  Grant,
+  GrantTerms,
+  Revocation,
+  ServiceRecord,
+  StatementKind,
+  Status
+} from './registry/trust/signed.js'
 export { Registry, type RegistryEvents, type RegistryOptions } from './registry.js'
 export { Service } from './service.js'
 export type { ServiceEvents, ServiceOptions, ServiceTerms } from './service-options.js'

@@ -14,7 +14,7 @@ import type { SendMailOptions } from './messaging/mail/outbox.js'
 import type { LetterReceipt, SentLetter } from './messaging/mail/sent-letter.js'
 import { keepProcessKey } from './registry/log/own-keys.js'
 import type { MemberOptions } from './registry/replica/participant.js'
-import { PEER, type ServiceRecord } from './registry/trust/record.js'
+import { PEER, type ServiceRecord } from './registry/trust/signed.js'
 import { Service } from './service.js'
 
 /** What a peer is told. */

@@ -11,8 +11,7 @@ import { defaultDir, Storage, temporaryFolder } from './registry/log/storage.js'
 import { Registrar } from './registry/registrar/registrar.js'
 import type { Instance } from './registry/replica/directory.js'
 import type { Limits } from './registry/swarm/limits.js'
-import type { ServiceRecord } from './registry/trust/record.js'
-import type { StatementKind } from './registry/trust/statement-kind.js'
+import type { ServiceRecord, StatementKind } from './registry/trust/signed.js'
 
 export { defaultDir, temporaryFolder }
 

@@ -4,6 +4,7 @@
  */
 export const TESTED_BY: Record<string, string[]> = {
   'test/access-table.test.ts': ['registry/trust/rights'],
+  'test/house.test.ts': ['registry/trust/signed'],
   'test/bin/bootstrap.test.ts': ['core/bootstrap-node'],
   'test/bin/usage.test.ts': ['identity', 'roles', 'options'],
   'test/consumer.test.ts': ['consumer-entry', 'dialing/links', 'registry'],

@@ -1,4 +1,4 @@
-import { APP, type AppStatement, ownersOf } from '../registry/trust/app-statement.js'
+import { APP, type AppStatement, ownersOf } from '../registry/trust/signed.js'
 
 /** The part of the registry's statements that tells of apps. */
 interface KnownApps {

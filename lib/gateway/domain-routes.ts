@@ -1,7 +1,7 @@
 import { SeaportError } from '../core/errors.js'
 import type { RoleRange } from '../core/role.js'
 import type { Directory, Instance } from '../registry/replica/directory.js'
-import type { AppStatement } from '../registry/trust/app-statement.js'
+import type { AppStatement } from '../registry/trust/signed.js'
 import type { Principal } from './access.js'
 import { rangeOf } from './app-hostnames.js'
 import type { CorsTarget } from './cors.js'

@@ -1,5 +1,5 @@
 import type { Directory } from '../registry/replica/directory.js'
-import type { AppRelease, AppStatement } from '../registry/trust/app-statement.js'
+import type { AppRelease, AppStatement } from '../registry/trust/signed.js'
 import { appViewOf, instancesOf, type KnownHost } from './fleet.js'
 import type { HostReport } from './host-commands.js'
 import type { InstanceStatus } from './hosted-instance.js'

@@ -1,4 +1,4 @@
-import { type Judgement, MAX_WHY } from '../registry/trust/verdict.js'
+import { type Judgement, MAX_WHY } from '../registry/trust/signed.js'
 import { refusals } from './placement.js'
 import type { AppView, InstanceView, PlacementView } from './placement-view.js'
 import { Ranks } from './ranks.js'

@@ -1,5 +1,4 @@
-import type { AppRelease, AppStatement } from '../registry/trust/app-statement.js'
-import type { Verdict } from '../registry/trust/verdict.js'
+import type { AppRelease, AppStatement, Verdict } from '../registry/trust/signed.js'
 
 /** The failure of a release on a host. */
 export interface Failure {

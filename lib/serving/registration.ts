@@ -5,7 +5,7 @@ import type { KeyPair } from '../core/keys.js'
 import { SerialQueue } from '../core/serial-queue.js'
 import { Lease, type LeaseFields } from '../registry/replica/lease.js'
 import type { Replica } from '../registry/replica/replica.js'
-import type { ServiceRecord } from '../registry/trust/record.js'
+import type { ServiceRecord } from '../registry/trust/signed.js'
 import type { Health, HealthCheck } from './health.js'
 import type { Supervisor } from './supervisor.js'
 

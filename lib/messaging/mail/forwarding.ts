@@ -1,5 +1,5 @@
 import type { Replica } from '../../registry/replica/replica.js'
-import { recordOf } from '../../registry/trust/record.js'
+import { recordOf } from '../../registry/trust/signed.js'
 import { Forwarder, type Neighbour } from './forwarder.js'
 
 /** Another member on a connection. */

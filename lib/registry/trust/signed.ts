@@ -1,0 +1,25 @@
+/**
+ * What members sign, as the rooms outside of the registry know it: the other files of this room are for the registry.
+ */
+export {
+  APP,
+  type AppFields,
+  type AppRelease,
+  type AppStatement,
+  ownersOf,
+  signApp
+} from './app-statement.js'
+export { DRAIN, signDrain } from './drain.js'
+export {
+  type Deployment,
+  type Grant,
+  type GrantTerms,
+  MAX_OVERRULED,
+  type Revocation,
+  signGrant,
+  signRevocation
+} from './grant.js'
+export { type InstanceProof, signInstance } from './instance-proof.js'
+export { checkTags, PEER, recordOf, type ServiceRecord, type Status } from './record.js'
+export type { StatementKind } from './statement-kind.js'
+export { type Judgement, MAX_WHY, signVerdict, VERDICT, type Verdict } from './verdict.js'
