@@ -3,8 +3,7 @@
  * that each file of lib/ has its namesake in test/ or stands here, and that the test loads it.
  */
 export const TESTED_BY: Record<string, string[]> = {
-  'test/access-table.test.ts': ['registry/trust/rights'],
-  'test/house.test.ts': ['registry/trust/signed'],
+  'test/access-table.test.ts': ['registry/trust/rights', 'registry/trust/signed'],
   'test/bin/bootstrap.test.ts': ['core/bootstrap-node'],
   'test/bin/usage.test.ts': ['identity', 'roles', 'options'],
   'test/consumer.test.ts': ['consumer-entry', 'dialing/links', 'registry'],
