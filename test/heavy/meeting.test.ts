@@ -86,6 +86,24 @@ t.test('a container and a neighbour of its host meet', { skip: noHosts }, async 
   }
 })
 
+t.test('a host with a firewall and its neighbour meet', { skip: noHosts }, async (t) => {
+  const point = await MeetingPoint.make(t)
+  const { hosts } = point
+  const lan = hosts.addRouter('router', '45.45.45.92', '192.168.71')
+  const walled = hosts.add('walled', '192.168.71.2', lan)
+  hosts.addFirewall('walled')
+  const open = hosts.add('open', '192.168.71.3', lan)
+  for (const [from, to, role] of [
+    [open, walled, 'walled@1.0.0'],
+    [walled, open, 'open@1.0.0']
+  ] as const) {
+    const service = await point.service(to, role)
+    await service.ask('registered')
+    const meeting = await meet(await point.consumer(from, [role]))
+    t.ok(meeting.took, `${role}: ${shown(meeting)}`)
+  }
+})
+
 t.test('a member on a phone finds a registry at home', { skip: noHosts }, async (t) => {
   const point = await MeetingPoint.make(t, { registry: 'home' })
   const service = await point.service(point.place('cgnat', 'phone'), roleOf('cgnat'))
