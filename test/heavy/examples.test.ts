@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { resolve } from 'node:path'
 import t from 'tap'
 import { connect } from '../../lib/client/node.js'
@@ -57,8 +57,16 @@ t.test(
   async (t) => {
     const cli = new Cli(t)
     const port = await freePort(0)
+    // What `npm install` makes of its only dependency, which is the folder around it.
+    const folder = cli.path('message-broker')
+    cpSync(resolve(EXAMPLES, 'message-broker'), folder, { recursive: true })
+    const { dependencies } = JSON.parse(readFileSync(resolve(folder, 'package.json'), 'utf8'))
+    t.same(dependencies, { hyperseaport: 'file:../..' })
+    rmSync(resolve(folder, 'node_modules'), { recursive: true, force: true })
+    mkdirSync(resolve(folder, 'node_modules'))
+    symlinkSync(resolve(EXAMPLES, '..'), resolve(folder, 'node_modules/hyperseaport'))
     const broker = cli.start([], {
-      program: resolve(EXAMPLES, 'message-broker/index.js'),
+      program: resolve(folder, 'index.js'),
       env: { DMB_PORT: String(port), REDIS_HOST: 'localhost' }
     })
     await broker.waitForLine('REDIS_HOST is not needed: there is nothing to connect to')
