@@ -50,7 +50,10 @@ t.test('a registrar whose folder is deleted makes it again, and goes on', async 
   const leaving = await testbed.lease(owner, { role: 'b' })
   const again = writtenAgain(registrar)
   await rename(dir, `${dir}-gone`)
-  t.match(await again, [/deleted/, /written again/])
+  // A slow machine may need a second attempt in between, which it says.
+  const said = await again
+  t.match(said[0], /deleted/)
+  t.match(said.at(-1), /written again/)
   await leaving.close()
   await testbed.lease(owner, { role: 'c' })
   const newcomer = await testbed.replica()
