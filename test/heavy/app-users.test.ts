@@ -6,6 +6,8 @@ import { Fleet } from '../fleet.js'
 const skip =
   (process.platform !== 'linux' && 'processes of apps are run on Linux only') ||
   (process.getuid?.() !== 0 && 'only root runs programs as other users')
+/** Without what tap adds to Node's options: files in the folder of the clone, which another user may not reach. */
+const command = ['env', '-u', 'NODE_OPTIONS', 'node', 'server.js']
 /** Tries to read each path that it is asked for, and says who it is. */
 const READS = `
   const fs = require('node:fs')
@@ -28,7 +30,9 @@ t.test(
     const apps = await fleet.apps()
     for (const name of ['one', 'two']) {
       const hostnames = [`${name}.test`]
-      await apps.run(await fleet.app({ name, version: '1.0.0', hostnames }, undefined, READS))
+      await apps.run(
+        await fleet.app({ name, version: '1.0.0', hostnames, command }, undefined, READS)
+      )
       await fleet.settled(apps, name)
     }
     t.match(apps.hosts(), [{ abilities: host.abilities }], 'hosts shows it')
@@ -83,7 +87,7 @@ t.test(
     await apps.run(
       await fleet.app(
         {
-          ...{ name: 'one', version: '1.0.0', hostnames: ['one.test'] },
+          ...{ name: 'one', version: '1.0.0', hostnames: ['one.test'], command },
           setup: ['sh', '-c', made],
           before: ['sh', '-c', 'test $(id -u) = 61000 && ! touch made 2>/dev/null']
         },
