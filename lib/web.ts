@@ -18,7 +18,7 @@ import { type CallerOptions, checkCaller, linksOf } from './dialing/links.js'
 import { denied } from './gateway/access.js'
 import type { AccessEntry } from './gateway/access-log.js'
 import { AppHostnames } from './gateway/app-hostnames.js'
-import { type ChannelLimits, checkChannelLimits } from './gateway/channels/channels.js'
+import { type ChannelLimits, checkChannelLimits } from './gateway/channels/channel-limits.js'
 import { clientPage } from './gateway/channels/client-page.js'
 import { HttpGateway } from './gateway/http-gateway.js'
 import { InstanceViews } from './gateway/instance-views.js'
@@ -31,8 +31,7 @@ import { forwarderOf } from './messaging/mail/forwarding.js'
 import { Participant } from './registry/replica/participant.js'
 
 export { type AccessEntry, toJson, toLine } from './gateway/access-log.js'
-export type { BrowserLimits } from './gateway/channels/browser.js'
-export type { ChannelLimits } from './gateway/channels/channels.js'
+export type { BrowserLimits, ChannelLimits } from './gateway/channels/channel-limits.js'
 export type { WebRules } from './gateway/rules.js'
 
 /** What a gateway is told. */

@@ -36,6 +36,7 @@ export const TESTED_BY: Record<string, string[]> = {
   ],
   'test/gateway/channels/channels.test.ts': [
     'gateway/channels/audience',
+    'gateway/channels/channel-limits',
     'gateway/channels/browser',
     'gateway/channels/feed',
     'gateway/channels/principal',

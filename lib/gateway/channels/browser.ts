@@ -10,6 +10,7 @@ import type {
 import { isFinalCode, REPLACED, SENT_AWAY } from '../../messaging/clients/close-codes.js'
 import type { Ticket } from '../../messaging/clients/ticket.js'
 import { isName } from '../../messaging/names.js'
+import type { BrowserLimits } from './channel-limits.js'
 import { CLOSE, decodeWire, encodeWire, type WireFrame, type WireMessage } from './wire.js'
 
 /** The instance that a client's messages go to. */
@@ -34,33 +35,12 @@ export interface BrowserOptions {
   limits: BrowserLimits
 }
 
-/** Limits of one browser. */
-export interface BrowserLimits {
-  /** How long it may take to send its first frame, in ms. Default: 5 s. */
-  helloTimeout: number
-  /** How many things it may say a second. Default: 100. */
-  rate: number
-  /** How many things it may say at once. Default: 200. */
-  burst: number
-  /** How many bytes it may leave unread before it is cut. Default: 1 MiB. */
-  unreadBytes: number
-  /** How many messages it may leave unread before it is cut. Default: 1 000. */
-  unreadMessages: number
-}
-
 interface Unanswered {
   head: MessageHead
   body: Body
   feed: Home | null
 }
 
-export const BROWSER_LIMITS: BrowserLimits = {
-  helloTimeout: 5000,
-  rate: 100,
-  burst: 200,
-  unreadBytes: 1024 * 1024,
-  unreadMessages: 1000
-}
 /** How long a page may take to answer a close frame, in ms. */
 const CLOSE_TIMEOUT_MS = 2000
 const MAX_UNANSWERED = 1000

@@ -12,21 +12,10 @@ import type { Principal } from '../access.js'
 import type { InstanceViews } from '../instance-views.js'
 import type { Upstream } from '../upstream.js'
 import { Audience } from './audience.js'
-import { BROWSER_LIMITS, Browser, type BrowserLimits } from './browser.js'
+import { Browser } from './browser.js'
+import { CHANNEL_LIMITS, type ChannelLimits } from './channel-limits.js'
 import { Feed } from './feed.js'
 import { CLOSE, MAX_WIRE_BYTES, SUBPROTOCOL, type WireFrame } from './wire.js'
-
-/** Limits of all browsers at a gateway. */
-export interface ChannelLimits extends BrowserLimits {
-  /** How many pages there may be at the gateway. Default: 65 000. */
-  sessions: number
-  /** How many of them may come from one client address, or from one IPv6 network (/64). Default: 1 000. */
-  sessionsPerAddress: number
-  /** How often browsers are pinged, in ms. Default: 25 s. */
-  pingInterval: number
-  /** How long browsers may be silent, in ms. Default: 40 s. */
-  silence: number
-}
 
 export interface ChannelsOptions {
   pool: LastingStreamOptions['pool']
@@ -56,13 +45,6 @@ interface Place {
   principal: Principal
 }
 
-export const CHANNEL_LIMITS: ChannelLimits = {
-  ...BROWSER_LIMITS,
-  sessions: 65_000,
-  sessionsPerAddress: 1000,
-  pingInterval: 25_000,
-  silence: 40_000
-}
 const NAME_BYTES = 16
 const SESSION_BYTES = 16
 /** How many sweeps there are in one ping interval. */
@@ -295,14 +277,6 @@ export class Channels {
         browser.cut()
       } else if (now - browser.lastPing >= pingInterval) browser.ping(audience.placesOf(browser))
     }
-  }
-}
-
-/** @throws USAGE */
-export function checkChannelLimits(limits: Partial<ChannelLimits> = {}) {
-  for (const [name, limit] of Object.entries(limits)) {
-    if (limit > 0) continue
-    throw SeaportError.USAGE(`the limit ${name} is a number above 0, not ${limit}`)
   }
 }
 
