@@ -146,8 +146,8 @@ export function webOptions(settings: Settings): Omit<WebOptions, 'registryPublic
     drainTimeout: settings.delay('drainTimeout', undefined),
     fastPath: !settings.on('noFastPath'),
     trustedProxies: settings.list('trustProxy'),
-    channels: optional(settings.text('sessionsPerAddress', undefined), (text) => ({
-      sessionsPerAddress: count('sessionsPerAddress', text)
+    channels: optional(settings.count('sessionsPerAddress', undefined), (sessionsPerAddress) => ({
+      sessionsPerAddress
     })),
     dashboard: !settings.on('noDashboard'),
     ...webRules(settings)
@@ -194,8 +194,8 @@ function pair(text: string, at: number, example: Example): [before: string, afte
   return [text.slice(0, at).trim(), text.slice(at + 1).trim()]
 }
 
-function optional<T>(text: string | undefined, read: (text: string) => T): T | undefined {
-  return text === undefined ? undefined : read(text)
+function optional<V, T>(value: V | undefined, read: (value: V) => T): T | undefined {
+  return value === undefined ? undefined : read(value)
 }
 
 /** A time in ms. */
@@ -204,11 +204,6 @@ function seconds(name: string, text: string): number {
     throw SeaportError.USAGE(`--${name} must be a number of seconds, not ${JSON.stringify(text)}`)
   }
   return Number(text) * 1000
-}
-
-function count(name: string, text: string): number {
-  if (/^[1-9]\d*$/.test(text)) return Number(text)
-  throw SeaportError.USAGE(`--${name} must be a whole number above 0, not ${JSON.stringify(text)}`)
 }
 
 /** A number of bytes. */

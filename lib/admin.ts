@@ -6,12 +6,12 @@ import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import type { NetworkOptions } from './core/network.js'
 import { Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
-import type { StatementKind } from './registry/trust/signed.js'
 import {
   type Grant,
   type GrantTerms,
   MAX_OVERRULED,
   type Revocation,
+  type StatementKind,
   signGrant,
   signRevocation
 } from './registry/trust/signed.js'

@@ -1,7 +1,12 @@
 import type { KeyPair } from '../core/keys.js'
 import type { Replica } from '../registry/replica/replica.js'
-import type { AppStatement } from '../registry/trust/signed.js'
-import { type Judgement, signVerdict, VERDICT, type Verdict } from '../registry/trust/signed.js'
+import {
+  type AppStatement,
+  type Judgement,
+  signVerdict,
+  VERDICT,
+  type Verdict
+} from '../registry/trust/signed.js'
 import type { HostView } from './placement-view.js'
 
 /**
