@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events'
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { Abort, type Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
+import { replaceFile } from '../core/replace-file.js'
 import { connectBackend, localBackend } from '../serving/backend.js'
 import { HealthCheck } from '../serving/health.js'
 import { freePort } from '../serving/local-port.js'
@@ -318,7 +319,5 @@ async function readState(path: string): Promise<State | null> {
 }
 
 async function writeState(path: string, state: State) {
-  const temporary = `${path}.part`
-  await writeFile(temporary, JSON.stringify(state), { mode: 0o600 })
-  await rename(temporary, path)
+  await replaceFile(path, JSON.stringify(state))
 }

@@ -1,8 +1,9 @@
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import semver from 'semver'
 import { Consumer } from '../consumer.js'
 import { SeaportError } from '../core/errors.js'
 import { LOOPBACK, probeTcpPort } from '../core/listen.js'
+import { replaceFile } from '../core/replace-file.js'
 import type { MemberOptions } from '../registry/replica/participant.js'
 import { type UsedRole, usedRoles, variablesOf } from './used-roles.js'
 
@@ -68,7 +69,8 @@ export class AppUses {
           )
         }
       }
-      await writePorts(file, Object.fromEntries(texts.map((text, i) => [text, ports[i] ?? 0])))
+      const chosen = Object.fromEntries(texts.map((text, i) => [text, ports[i] ?? 0]))
+      await replaceFile(file, JSON.stringify(chosen))
     } catch (error) {
       await consumer.destroy()
       throw error
@@ -114,9 +116,4 @@ async function readPorts(file: string): Promise<Record<string, number> | null> {
   } catch {
     return null
   }
-}
-
-async function writePorts(file: string, ports: Record<string, number>) {
-  await writeFile(`${file}.new`, JSON.stringify(ports), { mode: 0o600 })
-  await rename(`${file}.new`, file)
 }

@@ -1,9 +1,10 @@
 import { EventEmitter } from 'node:events'
-import { chmod, chown, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { SeaportError } from '../core/errors.js'
 import { KeyPair, randomSeed, toHex } from '../core/keys.js'
 import { printable } from '../core/printable.js'
+import { replaceFile } from '../core/replace-file.js'
 import type { MemberOptions } from '../registry/replica/participant.js'
 import { signInstance } from '../registry/trust/signed.js'
 import { Service } from '../service.js'
@@ -11,7 +12,7 @@ import { environmentOf } from './app-environment.js'
 import { AppInstance, type InstanceState } from './app-instance.js'
 import { AppLog, removeLog } from './app-log.js'
 import { AppUses } from './app-uses.js'
-import type { AppUsers } from './driver/app-users.js'
+import { type AppUsers, giveData, UNLISTED } from './driver/app-users.js'
 import type { Driver } from './driver/driver.js'
 import type { Release } from './release.js'
 
@@ -68,10 +69,7 @@ const STATE_FILE = 'state.json'
 const KEY_FILE = 'seed'
 const USES_FILE = 'uses.json'
 const DATA_FOLDER = 'data'
-const PRIVATE_FILE = 0o600
 const PRIVATE_FOLDER = 0o700
-/** A folder in which others reach what they know the name of. */
-const UNLISTED_FOLDER = 0o711
 const LAST_LINES = 5
 
 /** One instance of an app on this host: its program, and its place in the registry under a key of its own. */
@@ -190,8 +188,8 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     const { users, app } = this.#options
     if (!users) return null
     const uid = await users.uidOf(app)
-    for (const path of [dirname(folder), folder]) await chmod(path, UNLISTED_FOLDER)
-    await chown(join(folder, DATA_FOLDER), uid, uid)
+    await chmod(dirname(folder), UNLISTED)
+    await giveData(uid, join(folder, DATA_FOLDER))
     return uid
   }
 
@@ -317,13 +315,6 @@ async function keepKey(file: string): Promise<KeyPair> {
   const seed = toHex(randomSeed())
   await replaceFile(file, seed)
   return KeyPair(seed)
-}
-
-/** Replaces a file so that a crash leaves either the old content or the new one. */
-async function replaceFile(file: string, text: string) {
-  const draft = `${file}.new`
-  await writeFile(draft, text, { mode: PRIVATE_FILE })
-  await rename(draft, file)
 }
 
 /**

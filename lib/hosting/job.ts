@@ -1,8 +1,10 @@
-import { chmod, chown, lstat, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Signal, unlessAborted } from '../core/abort.js'
 import { printable } from '../core/printable.js'
+import { replaceFile } from '../core/replace-file.js'
 import { endingText } from './app-instance.js'
+import { giveData } from './driver/app-users.js'
 import type { Driver, Ending, Kept, Running, StartTerms } from './driver/driver.js'
 
 export interface JobOptions {
@@ -19,8 +21,6 @@ export interface JobOptions {
 }
 
 const PRIVATE = 0o700
-/** Whoever knows the name of something in it can reach that. */
-const UNLISTED = 0o711
 const STATE_FILE = 'state.json'
 const LOG_FILE = 'log'
 const DATA_FOLDER = 'data'
@@ -64,15 +64,10 @@ async function found({ driver, folder }: JobOptions): Promise<Running | number |
 async function begun({ driver, terms, folder }: JobOptions, data: string): Promise<Running> {
   await rm(folder, { recursive: true, force: true })
   await mkdir(data, { recursive: true, mode: PRIVATE })
-  if (typeof terms.uid === 'number') {
-    await chmod(folder, UNLISTED)
-    await chown(data, terms.uid, terms.uid)
-  }
+  if (typeof terms.uid === 'number') await giveData(terms.uid, data)
   const command = ['/bin/sh', '-c', WRAPPER, 'sh', join(data, CODE_FILE), ...terms.command]
   const running = await driver.start({ ...terms, command, data, log: join(folder, LOG_FILE) })
-  const file = join(folder, STATE_FILE)
-  await writeFile(`${file}.new`, JSON.stringify(running.kept))
-  await rename(`${file}.new`, file)
+  await replaceFile(join(folder, STATE_FILE), JSON.stringify(running.kept))
   return running
 }
 

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process'
-import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, chown, mkdir, readdir, readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { SeaportError } from '../../core/errors.js'
+import { replaceFile } from '../../core/replace-file.js'
 import { SerialQueue } from '../../core/serial-queue.js'
 
 /** Users below are of the machine itself. */
@@ -10,6 +11,8 @@ const MAX_UID = 2 ** 31
 const FILE = 'uids.json'
 /** What apps reach inside of the host's folder. Its names are not listed for them. */
 const OPEN = ['bundles', 'instances', 'jobs']
+/** The mode of a folder in which others reach what they know the name of. */
+export const UNLISTED = 0o711
 
 /**
  * A user of its own for each app of a host that is root. The same app has the same one as long as the host keeps its
@@ -46,12 +49,12 @@ export class AppUsers {
   async prepare() {
     for (const name of OPEN) await mkdir(join(this.#dir, name), { recursive: true })
     for (const entry of await readdir(this.#dir, { withFileTypes: true })) {
-      const mode = OPEN.includes(entry.name) ? 0o711 : entry.isDirectory() ? 0o700 : 0o600
+      const mode = OPEN.includes(entry.name) ? UNLISTED : entry.isDirectory() ? 0o700 : 0o600
       if (entry.isDirectory() || entry.isFile()) await chmod(join(this.#dir, entry.name), mode)
     }
-    await chmod(this.#dir, 0o711)
-    const user = [`--reuid=${this.#first}`, `--regid=${this.#first}`, '--clear-groups']
-    const tried = spawnSync('setpriv', [...user, 'test', '-x', this.#dir])
+    await chmod(this.#dir, UNLISTED)
+    const [program = '', ...words] = [...asUser(this.#first), 'test', '-x', this.#dir]
+    const tried = spawnSync(program, words)
     if (tried.status === 0) return
     throw SeaportError.BAD_CONFIG(
       `other users do not reach ${this.#dir}: choose a folder with --dir, as in /var/lib/hyperseaport`
@@ -75,9 +78,20 @@ export class AppUsers {
         )
       }
       users.set(app, uid)
-      await writeFile(`${file}.new`, JSON.stringify(Object.fromEntries(users)), { mode: 0o600 })
-      await rename(`${file}.new`, file)
+      await replaceFile(file, JSON.stringify(Object.fromEntries(users)))
       return uid
     })
   }
+}
+
+/** Gives a folder of data to the user of an app, and lets that user reach it. */
+export async function giveData(uid: number, data: string) {
+  await chmod(dirname(data), UNLISTED)
+  await chown(data, uid, uid)
+}
+
+/** What a command line begins with to run as a user, without rights or a way to gain any. */
+export function asUser(uid: number): string[] {
+  const user = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
+  return ['setpriv', ...user, '--no-new-privs', '--inh-caps=-all', '--bounding-set=-all', '--']
 }

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { SeaportError } from '../../core/errors.js'
+import { asUser } from './app-users.js'
 import { Cgroups, endGroup, hasRunOut, memoryOf } from './cgroups.js'
 import type { Abilities, Driver, Ending, Kept, Running, StartTerms, Usage } from './driver.js'
 import { bootId, signalTo, statOf } from './proc.js'
@@ -69,7 +70,7 @@ export class ProcessDriver implements Driver {
     const groups = await this.#groups()
     const cgroups = await groups.make(name, { memory, cpu, pids })
     const limit = memory > 0 && !groups.controllers.includes('memory') ? Math.ceil(memory / KIB) : 0
-    const words = [...asUser(uid), ...command]
+    const words = [...(uid === null ? [] : asUser(uid)), ...command]
     const file = await open(log, 'a', LOG_MODE).catch((error) => {
       throw SeaportError.STORAGE_FAILED(`its output cannot be written: ${error.message}`, error)
     })
@@ -174,12 +175,6 @@ function exitOf(child: ChildProcess): Promise<{ code: number | null; signal: str
     }
     child.once('exit', (code, signal) => resolve({ code, signal }))
   })
-}
-
-function asUser(uid: number | null): string[] {
-  if (uid === null) return []
-  const user = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
-  return ['setpriv', ...user, '--no-new-privs', '--inh-caps=-all', '--bounding-set=-all', '--']
 }
 
 function mayChangeUser(): boolean {

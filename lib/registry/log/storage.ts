@@ -2,6 +2,7 @@ import { readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SeaportError } from '../../core/errors.js'
 import { ReadyResource } from '../../core/holepunch.js'
+import { replaceFile } from '../../core/replace-file.js'
 import { SerialQueue } from '../../core/serial-queue.js'
 import { makeFolder, PRIVATE_FILE } from './data-folder.js'
 import { type Corestore, lastWrites } from './hypercore.js'
@@ -129,9 +130,7 @@ export class Storage extends ReadyResource {
     const { dir } = this
     try {
       await this.#saves.run(async () => {
-        const file = join(dir, MEMORY_FILE)
-        await writeFile(`${file}.new`, JSON.stringify(this.memory, null, 2), { mode: PRIVATE_FILE })
-        await rename(`${file}.new`, file)
+        await replaceFile(join(dir, MEMORY_FILE), JSON.stringify(this.memory, null, 2))
       })
     } catch (cause) {
       this.#onfault(cause as Error)
