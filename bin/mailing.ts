@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { KeyPair, SeaportError } from '../lib/identity.js'
-import type { MailMessage, Peer } from '../lib/index.js'
+import type { LetterReceipt, MailMessage, Peer } from '../lib/index.js'
 import { DIRECT_REACHES } from '../lib/options.js'
 import { printable, printableJson } from '../lib/printing.js'
 import type { Flag } from './declaration.js'
@@ -87,6 +87,29 @@ export async function openPeer(
   await Promise.race([once(peer, 'connecting'), failed, lifetime.untilStopped()])
   failed.catch((error) => say(`${error.message}`))
   return peer
+}
+
+/**
+ * What a letter that has no final receipt waits for, and what would help.
+ *
+ * @param state the last that was heard of it; null if nothing was
+ * @param isThere whether a registrar has our record
+ */
+export function whyItWaits(state: LetterReceipt | null, isThere: boolean): string {
+  const { status = 'queued', code = '', by = null } = state ?? {}
+  if (status === 'unreachable') {
+    return `its receiver is there, but neither a link nor other members lead to it (${code})`
+  }
+  if (by !== null) return `a mailbox keeps it until its receiver is there: ${by}`
+  if (code === 'NO_INSTANCE') return 'nobody serves this role, so it waits on this disk alone'
+  if (code === 'NO_MAILBOX') {
+    return 'its receiver is away and nobody keeps letters, so it waits on this disk alone; a peer with --store 1GiB would keep it'
+  }
+  if (code !== '') {
+    return `its receiver is away and no mailbox took it (${code}), so it waits on this disk alone`
+  }
+  if (isThere) return 'its receiver has not signed yet that it came'
+  return 'no registrar has answered yet, so it waits on this disk alone'
 }
 
 /** A letter on one line. */

@@ -1,7 +1,7 @@
 import { SeaportError } from '../lib/identity.js'
 import type { MailMessage, MailPeer, Peer } from '../lib/index.js'
 import { printable } from '../lib/printing.js'
-import { lineOf } from './mailing.js'
+import { lineOf, whyItWaits } from './mailing.js'
 
 /** So many letters are shown again by `inbox`. */
 const MAX_SHOWN = 100
@@ -83,8 +83,13 @@ export class PeerPrompt {
     if (text === '') throw SeaportError.USAGE('send needs a key or a role, and what to say')
     const to = first.includes('@') ? first : await this.#keyOf(first)
     const letter = await this.#peer.send(to, text)
-    letter.on('receipt', ({ status, code }) => print(`${status} ${letter.id}${code && ` ${code}`}`))
-    print(`${letter.status} ${letter.id}`)
+    const { id } = letter
+    letter.on('receipt', (receipt) => {
+      const { status, code } = receipt
+      const isWaiting = status === 'queued' || status === 'unreachable'
+      print(`${status} ${id}${isWaiting ? `: ${whyItWaits(receipt, true)}` : code && ` ${code}`}`)
+    })
+    print(`${letter.status} ${id}`)
   }
 
   /** A peer may be given by its name, too, if one alone has it. */

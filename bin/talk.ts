@@ -51,7 +51,7 @@ export async function waitAloud<T>(promise: Promise<T>, waiting: () => string): 
     if (text === said && performance.now() - saidAt < REMINDER_MS) return
     said = text
     saidAt = performance.now()
-    console.error(text)
+    say(text)
   }
   const timer = setInterval(remind, SILENCE_MS)
   try {

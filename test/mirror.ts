@@ -151,6 +151,7 @@ export const TESTED_BY: Record<string, string[]> = {
   ],
   'test/messaging/mail/inbox.test.ts': [
     'messaging/mail/outbox',
+    'messaging/mail/outbox-options',
     'messaging/mail/outbox-slip',
     'messaging/mail/routes',
     'messaging/mail/sent-letter'
@@ -167,6 +168,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/mail/consumer-mail'
   ],
   'test/messaging/mail/mailbox.test.ts': [
+    'messaging/mail/keeping',
     'messaging/mail/kept-letters',
     'messaging/mail/mailbox-stream',
     'messaging/mail/mailboxes'

@@ -295,6 +295,24 @@ t.test(
   }
 )
 
+t.test(
+  'a letter that waits with its writer alone says so, and why, until a mailbox comes',
+  async (t) => {
+    const { peer } = await mailHarbor(t)
+    const alice = await peer()
+    const away = await alice.send(KeyPair().publicKey, 'x')
+    const heard = receiptsOf(away)
+    const roles = receiptsOf(await alice.send('nobody@1.x', 'x'))
+    while (heard.length + roles.length < 2) await new Promise(setImmediate)
+    t.match(heard, [{ id: away.id, status: 'queued', code: 'NO_MAILBOX', by: null }])
+    t.match(roles, [{ status: 'queued', code: 'NO_INSTANCE', by: null }])
+    const keeper = await peer({ store: 1024 * 1024 })
+    while (heard.length < 2) await new Promise(setImmediate)
+    t.match(heard[1], { status: 'queued', code: '', by: keeper.key })
+    t.equal(roles.length, 1, 'it is said once')
+  }
+)
+
 t.test('without links a letter goes by other members, and so does its receipt', async (t) => {
   const { peer } = await mailHarbor(t)
   const [alice, bob] = [await peer({ links: false }), await peer({ links: false })]

@@ -1,15 +1,17 @@
 import { text as readAll } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../../lib/identity.js'
-import type { SentLetter } from '../../lib/index.js'
+import type { LetterReceipt, SentLetter } from '../../lib/index.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
-import { MAILING_FLAGS, openPeer } from '../mailing.js'
+import { MAILING_FLAGS, openPeer, whyItWaits } from '../mailing.js'
 import { printData } from '../output.js'
+import { say, waitAloud } from '../talk.js'
 
 const STDIN = '-'
 /** How long it is tried at once, in ms. After that the letter waits for the next time that a verb has this mail open. */
 const PATIENCE_MS = 5000
+const GOES_ON = 'it is tried again whenever send, inbox or peer runs with this folder'
 const WAITS = ['delivered'] as const
 
 /** Writes a letter, and prints the status that it has. */
@@ -58,18 +60,33 @@ export const send: Command = {
     await checkReceiver(to)
     const text = given === STDIN ? await readAll(process.stdin) : given
     const peer = await openPeer(settings, lifetime)
+    let isThere = false
+    peer.on('registered', () => {
+      isThere = true
+    })
     const letter = await peer.send(to, text, { ttl, type })
+    let state = null as LetterReceipt | null
+    const why = () => whyItWaits(state, isThere)
+    letter.on('receipt', (receipt) => {
+      state = receipt
+      if (isWaiting(letter)) say(why())
+    })
     const patience = new AbortController()
     const late = sleep(isToWait ? 2 ** 31 - 1 : PATIENCE_MS, undefined, {
       signal: patience.signal
     }).catch(() => {})
-    await Promise.race([letter.delivered.catch(() => {}), late, lifetime.untilStopped()])
+    const end = Promise.race([letter.delivered.catch(() => {}), late, lifetime.untilStopped()])
+    await waitAloud(end, why)
     patience.abort()
     show(letter, to, json)
-    const waits = letter.status === 'queued' || letter.status === 'unreachable'
-    if (letter.status === 'delivered' || (waits && !isToWait)) return
-    await letter.delivered
+    if (letter.status === 'delivered') return
+    if (!isWaiting(letter) || isToWait) await letter.delivered
+    else if (!lifetime.stopped) say(GOES_ON)
   }
+}
+
+function isWaiting({ status }: SentLetter): boolean {
+  return status === 'queued' || status === 'unreachable'
 }
 
 function show({ id, status }: SentLetter, to: string, json: boolean) {

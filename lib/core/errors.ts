@@ -277,6 +277,11 @@ export class SeaportError extends Error {
     return new SeaportError('INBOX_FULL', text)
   }
 
+  /** Nobody keeps letters for who is away. */
+  static NO_MAILBOX(text: string) {
+    return new SeaportError('NO_MAILBOX', text)
+  }
+
   /** The receiver cannot open what was sealed to it. */
   static UNREADABLE(text: string) {
     return new SeaportError('UNREADABLE', text)

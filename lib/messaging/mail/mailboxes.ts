@@ -1,3 +1,4 @@
+import type { SeaportError, SeaportErrorCode } from '../../core/errors.js'
 import { crypto } from '../../core/holepunch.js'
 import { MAILBOX } from '../../core/purpose.js'
 import type { LinkStream } from '../../link/stream.js'
@@ -34,21 +35,29 @@ export class Mailboxes {
     this.#options = options
   }
 
-  /** Asks the mailboxes that are responsible for a letter, and do not keep it yet, to keep it. Never rejects. */
-  async keep(to: string, letter: Buffer) {
+  /**
+   * Asks the mailboxes that are responsible for a letter, and do not keep it yet, to keep it. Never rejects.
+   *
+   * @returns the code of why the last one did not; '' if all have kept it
+   */
+  async keep(to: string, letter: Buffer): Promise<SeaportErrorCode | ''> {
     const { outbox, open } = this.#options
     const { id } = decodeLetter(letter)
     const kept = outbox().keptBy(id)
-    if (kept === null) return
+    if (kept === null) return ''
     const wanted = this.#chosenFor(to, this.#all()).filter((mailbox) => !kept.includes(mailbox))
+    if (kept.length === 0 && wanted.length === 0) return 'NO_MAILBOX'
+    let code: SeaportErrorCode | '' = ''
     // This goes one by one, because each mailbox that keeps the letter is noted on disk beside it.
     for (const mailbox of wanted) {
       try {
         await outbox().takeKept(await keepLetter(await open(mailbox), letter), mailbox)
-      } catch {
+      } catch (error) {
         // It is asked again when the letter is tried again.
+        code = (error as SeaportError).code
       }
     }
+    return code
   }
 
   /** Takes a letter back from all mailboxes, since they may have handed it on. Never rejects. */

@@ -189,6 +189,7 @@ export class Office {
       },
       keep: (to, letter) => this.#mailboxes.keep(to, letter),
       isAway: (key) => key !== this.#key && directory.get(key) === null,
+      isSynced: () => participant.replica.isSynced,
       deliver: (to, letter, onreceipt) => this.#deliver(to, letter, onreceipt),
       ttl,
       backoffs
@@ -204,11 +205,13 @@ export class Office {
     await this.boxes.inbox.load()
     await this.mailbox?.load()
     for await (const { key } of this.store.entries('blocked')) this.blocked.add(key)
-    const { directory } = this.#parts.participant.replica
-    this.#stopWatching = directory.watch((change, { servicePublicKey, speaks }) => {
+    const { replica } = this.#parts.participant
+    this.#stopWatching = replica.directory.watch((change, { servicePublicKey, speaks }) => {
       if (change !== 'update') this.outbox.wake(servicePublicKey)
       if (change === 'up') void this.#mailboxes.fetch(servicePublicKey)
-      if (speaks.includes(MAILBOX)) this.#handOverSoon()
+      if (!speaks.includes(MAILBOX)) return
+      this.#handOverSoon()
+      if (change === 'up') this.outbox.review()
     })
     this.#detach = this.#forwarder.attach(this.#key, {
       take: (letter, onreceipt) => this.inbox.receive(letter, onreceipt),
@@ -222,6 +225,7 @@ export class Office {
     this.#upkeep.unref()
     void this.#keepUp()
     void this.#mailboxes.fetchAll()
+    void replica.synced().then(() => this.outbox.review())
   }
 
   /** Makes a link to a key, at an address as well if one is given. */

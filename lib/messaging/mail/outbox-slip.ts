@@ -1,4 +1,8 @@
+import type { KeyPair } from '../../core/keys.js'
+import { boxKeyOf } from '../../core/sealed-box.js'
+import type { Body } from '../body.js'
 import { OWN_PREFIX } from '../names.js'
+import { encodeLetter, writeLetter } from './letter.js'
 import type { Slip } from './letter-box.js'
 
 /** The receiver of a letter: a key, or one instance of a role. */
@@ -35,4 +39,30 @@ export function isCall({ type }: OutboxSlip): boolean {
 /** Whether it is one of hyperseaport's own letters, of which users are told nothing. */
 export function isOwn(slip: OutboxSlip): boolean {
   return slip.isReceipt === true || isCall(slip)
+}
+
+/** Who writes to whom, and the receiver's prekey; null if it has none, or could not open what was sealed to it. */
+export interface Sealing {
+  registry: Buffer
+  keyPair: KeyPair
+  /** The key of the receiver, hex. */
+  to: string
+  prekey: string | null
+}
+
+/** Seals and signs a letter of the outbox. */
+export function sealSlip(
+  id: string,
+  { type, sentAt, expiresAt, isReceipt, receiver }: OutboxSlip,
+  body: Body,
+  { to, prekey, ...signer }: Sealing
+): Buffer {
+  return encodeLetter(
+    writeLetter({
+      ...signer,
+      ...{ id, to, type, body, sentAt, expiresAt, isReceipt },
+      isToRole: 'role' in receiver,
+      sealTo: prekey ? Buffer.from(prekey, 'hex') : boxKeyOf(Buffer.from(to, 'hex'))
+    })
+  )
 }

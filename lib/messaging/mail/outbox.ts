@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { EventEmitter } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../../core/errors.js'
-import { type KeyPair, toHex } from '../../core/keys.js'
-import { boxKeyOf } from '../../core/sealed-box.js'
+import { toHex } from '../../core/keys.js'
 import type { Body } from '../body.js'
 import { checkOwnName, OWN_PREFIX } from '../names.js'
-import { encodeLetter, letterBody, MAX_TTL_MS, writeLetter } from './letter.js'
-import type { LetterBox } from './letter-box.js'
-import { isCall, isOwn, type OutboxSlip, type Receiver, targetOf } from './outbox-slip.js'
+import { Keeping } from './keeping.js'
+import { letterBody, MAX_TTL_MS } from './letter.js'
+import type { OutboxOptions } from './outbox-options.js'
+import { isCall, isOwn, type OutboxSlip, type Receiver, sealSlip, targetOf } from './outbox-slip.js'
 import { encodeReceipt, isReceiptSigned, type Receipt } from './receipt.js'
 import { Routes } from './routes.js'
 import { type FinalStatus, type LetterReceipt, SentLetter, shown } from './sent-letter.js'
@@ -19,35 +20,6 @@ export interface SendMailOptions {
   type?: string | undefined
 }
 
-export interface OutboxOptions {
-  registry: Buffer
-  keyPair: KeyPair
-  box: LetterBox<OutboxSlip>
-  /** The prekey of a key, hex; null if its record has none. */
-  prekeyOf: (key: string) => string | null
-  /** The instances of a role that take letters, hex. */
-  instances: (role: string) => readonly string[]
-  /**
-   * Brings a letter to a key, in hex.
-   *
-   * @returns the receipt, or null if it was taken and has none yet
-   */
-  deliver: (
-    to: string,
-    letter: Buffer,
-    onreceipt: (receipt: Receipt) => void
-  ) => Promise<Receipt | null>
-  /** Asks mailboxes to keep a letter until its receiver is there. Never rejects. */
-  keep?: ((to: string, letter: Buffer) => Promise<void>) | undefined
-  /** Whether a key is away, as far as is known. */
-  isAway?: ((key: string) => boolean) | undefined
-  now: () => number
-  ttl?: number | undefined
-  /** Waits before a letter that was not delivered is tried again, in ms. The last one repeats. */
-  backoffs?: readonly number[] | undefined
-  random?: () => number
-}
-
 interface OutboxEvents {
   receipt: [receipt: LetterReceipt]
   /** A letter could not be delivered now. */
@@ -57,6 +29,8 @@ interface OutboxEvents {
 const TTL_MS = 7 * 24 * 60 * 60 * 1000
 /** After this many failed tries in a row a receiver that is there counts as unreachable. */
 const MISSES = 2
+/** Who was just there may not be known yet, so that a letter of this age is not said to wait alone, in ms. */
+const GRACE_MS = 500
 const EXPIRY_CHECK_MS = 1000
 
 /**
@@ -77,8 +51,9 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   readonly #options: OutboxOptions
   readonly #routes: Routes
   readonly #letters = new Map<string, SentLetter>()
-  /** Letters whose receiver is there but cannot be reached. */
-  readonly #unreachable = new Set<string>()
+  /** What was last said of letters without being signed by anybody, by their ids. Letters that are not in it are queued. */
+  readonly #standing = new Map<string, { status: 'queued' | 'unreachable'; code: string }>()
+  readonly #keeping: Keeping
   #expiry: NodeJS.Timeout | null = null
   #isClosed = false
 
@@ -93,6 +68,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
       isThere: (target) => this.#isThere(target),
       onfailed: (ids, reason, misses) => this.#onfailed(ids, reason, misses)
     })
+    this.#keeping = new Keeping({ ask: (id) => this.#keep(id), away: () => this.#away() })
   }
 
   /** Goes on with what is on disk. */
@@ -179,7 +155,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     if (!isReceiptSigned(registry, receipt)) return
     const others = (slip.kept ?? []).filter((key) => key !== mailbox)
     await box.change(id, { ...slip, kept: [...others, mailbox] })
-    this.#unreachable.delete(id)
+    this.#standing.delete(id)
     if (isOwn(slip)) return
     this.#letters.get(id)?.take(shown(receipt))
     this.emit('receipt', shown(receipt))
@@ -201,6 +177,14 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     for (const target of this.#routes.targets()) {
       if (target === key || target.includes('@')) this.#routes.run(target)
     }
+  }
+
+  /** Looks again at letters whose receivers are away: it has become known who is there, or a mailbox has come. */
+  review() {
+    for (const target of this.#routes.targets()) {
+      if (target.includes('@')) this.#routes.run(target)
+    }
+    void this.#keeping.review()
   }
 
   /** Stops sending. What is on disk stays there. */
@@ -238,7 +222,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   #bringSoon(id: string, receiver: Receiver) {
     this.#routes.add(targetOf(receiver), id)
     this.#routes.run(targetOf(receiver))
-    if ('key' in receiver && this.#options.isAway?.(receiver.key)) void this.#keep(id)
+    if ('key' in receiver && this.#isAway(receiver.key)) void this.#keeping.keep(id)
   }
 
   /**
@@ -249,28 +233,54 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     this.stats.failed++
     this.emit('failed', reason)
     for (const id of ids) {
-      void this.#keep(id).then(() => {
+      void this.#keeping.keep(id).then(() => {
         if (misses >= MISSES && this.#isKeptByNobody(id)) this.#tell(id, 'unreachable', reason.code)
       })
+      if (reason.code === 'NO_INSTANCE') void this.#tellAlone(id, reason.code)
     }
   }
 
   #isThere(target: string): boolean {
-    const { instances, isAway } = this.#options
-    return target.includes('@') ? instances(target).length > 0 : isAway?.(target) === false
+    const { instances } = this.#options
+    return target.includes('@') ? instances(target).length > 0 : !this.#isAway(target)
+  }
+
+  #isAway(key: string): boolean {
+    return this.#options.isAway?.(key) ?? true
+  }
+
+  /** The letters to keys that are away. */
+  #away(): string[] {
+    const letters = this.#isClosed ? [] : this.#options.box.list()
+    return letters
+      .filter(([, { receiver }]) => 'key' in receiver && this.#isAway(receiver.key))
+      .map(([id]) => id)
   }
 
   #isKeptByNobody(id: string): boolean {
     const slip = this.#options.box.slip(id)
-    return slip !== null && !this.#unreachable.has(id) && (slip.kept ?? []).length === 0
+    return slip !== null && (slip.kept ?? []).length === 0
   }
 
-  /** Reports a status that is not final, and that nobody else knows. */
+  /** Reports that a letter waits with us alone, unless its receiver or a mailbox comes in a moment. Never rejects. */
+  async #tellAlone(id: string, code: string) {
+    const { box, now, isSynced } = this.#options
+    const slip = box.slip(id)
+    if (!slip) return
+    const wait = slip.sentAt + GRACE_MS - now()
+    if (wait > 0) await sleep(wait, undefined, { ref: false })
+    // As long as it is not known who is there, nobody is known to be away.
+    const isAlone = !this.#isThere(targetOf(slip.receiver)) && this.#isKeptByNobody(id)
+    if (isAlone && isSynced?.() !== false) this.#tell(id, 'queued', code)
+  }
+
+  /** Reports a status that is not final, and that nobody else knows, unless it was the last one. */
   #tell(id: string, status: 'queued' | 'unreachable', code = '') {
     const slip = this.#options.box.slip(id)
-    if (status === 'unreachable') this.#unreachable.add(id)
-    else if (!this.#unreachable.delete(id)) return
-    if (!slip || isOwn(slip) || this.#isClosed) return
+    const last = this.#standing.get(id) ?? { status: 'queued', code: '' }
+    if (!slip || isOwn(slip) || (last.status === status && last.code === code)) return
+    if (this.#isClosed) return
+    this.#standing.set(id, { status, code })
     const receipt = { id, status, code, by: null, at: this.#today } as const
     this.#letters.get(id)?.take(receipt)
     this.emit('receipt', receipt)
@@ -304,7 +314,8 @@ export class Outbox extends EventEmitter<OutboxEvents> {
       // Letters with a command or an answer are not kept, because nobody waits for them later.
       if (!body || !slip || !keep || !('key' in slip.receiver) || isCall(slip)) return
       const { key } = slip.receiver
-      await keep(key, this.#seal(id, slip, body, key))
+      const code = await keep(key, this.#seal(id, slip, body, key))
+      if (code) void this.#tellAlone(id, code)
     } catch (error) {
       if (!this.#isClosed) this.emit('failed', error as SeaportError)
     }
@@ -330,23 +341,8 @@ export class Outbox extends EventEmitter<OutboxEvents> {
 
   #seal(id: string, slip: OutboxSlip, body: Body, to: string): Buffer {
     const { registry, keyPair, prekeyOf } = this.#options
-    const { type, sentAt, expiresAt, isStatic, isReceipt, receiver } = slip
-    const prekey = isStatic ? null : prekeyOf(to)
-    return encodeLetter(
-      writeLetter({
-        registry,
-        keyPair,
-        id,
-        to,
-        type,
-        body,
-        sentAt,
-        expiresAt,
-        isToRole: 'role' in receiver,
-        isReceipt,
-        sealTo: prekey ? Buffer.from(prekey, 'hex') : boxKeyOf(Buffer.from(to, 'hex'))
-      })
-    )
+    const prekey = slip.isStatic ? null : prekeyOf(to)
+    return sealSlip(id, slip, body, { registry, keyPair, to, prekey })
   }
 
   /** Takes a receipt for a letter that went to a key. Resolves with whether it is final. Never rejects. */
@@ -375,7 +371,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     const slip = box.slip(id)
     if (!slip) return
     this.#routes.remove(targetOf(slip.receiver), id)
-    this.#unreachable.delete(id)
+    this.#standing.delete(id)
     await box.remove(id)
     const letter = this.#letters.get(id)
     this.#letters.delete(id)
