@@ -66,6 +66,13 @@ const CHECK_INTERVAL_MS = 5000
  * After these close codes (leaving, protocol, unread, try later) another gateway may do better, so we connect again.
  */
 const RETRIED = new Set([4001, 4002, 4008, 4013])
+/** The gateway did not understand what we said, or it was too large. */
+const FAULTS = new Set([1009, 4002])
+/** The page is cut for what it does itself, and perhaps soon again. */
+const OWN = new Set([...FAULTS, 4008])
+/** A connection that has lasted so long is a good one, in ms. */
+const SETTLED_MS = 10_000
+const REFUSED = 4003
 const OPEN = 1
 
 // biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
@@ -85,6 +92,7 @@ export class Client {
   #socket: SocketLike | null = null
   #resume: { ticket: string; secret: string } | null = null
   #failures = 0
+  #connectedAt = 0
   #lastHeard = 0
   #retry: ReturnType<typeof setTimeout> | null = null
   #checker: ReturnType<typeof setInterval> | null = null
@@ -171,7 +179,12 @@ export class Client {
     socket.binaryType = 'arraybuffer'
     socket.onopen = () => {
       const resume = this.#resume && { ...this.#resume, at: Object.fromEntries(this.#places) }
-      socket.send(encodeFrame({ t: 'connect', ...who, ...(resume && { resume }) }))
+      try {
+        socket.send(encodeFrame({ t: 'connect', ...who, ...(resume && { resume }) }))
+      } catch {
+        // Its token is no JSON, or too large: no gateway would let it in.
+        this.#end(REFUSED)
+      }
     }
     socket.onmessage = ({ data }: { data: string | ArrayBuffer }) => {
       if (socket === this.#socket) this.#take(data)
@@ -211,7 +224,7 @@ export class Client {
   }
 
   #onconnected({ id, session, ticket, secret, resumed, at }: WireHead) {
-    this.#failures = 0
+    this.#connectedAt = Date.now()
     this.isConnected = true
     this.id = String(id)
     this.session = String(session)
@@ -230,7 +243,7 @@ export class Client {
     const message = { kind: t as Message['kind'], type: String(type), data }
     this.#emit(t, message)
     this.#emit('message', message)
-    if (!OWN.has(message.type)) this.#emit(message.type, data, message)
+    if (!EVENTS.has(message.type)) this.#emit(message.type, data, message)
   }
 
   #goTo(at: unknown) {
@@ -241,10 +254,15 @@ export class Client {
   }
 
   #lost(code: number) {
+    const isFault = FAULTS.has(code)
+    // The first frame would be the same again.
+    const isFinal = isFault ? !this.isConnected : code >= 4000 && !RETRIED.has(code)
+    if (isFinal) return this.#end(code)
+    const isSettled = Date.now() - this.#connectedAt >= SETTLED_MS
+    if (this.isConnected && (isSettled || !OWN.has(code))) this.#failures = 0
     this.#socket = null
     this.isConnected = false
-    if (code >= 4000 && !RETRIED.has(code)) return this.#end(code)
-    this.#outbox.onlost()
+    this.#outbox.onlost(isFault)
     this.#emit('disconnected', { code, isFinal: false })
     this.#connectLater()
   }
@@ -291,7 +309,7 @@ export class Client {
   }
 }
 
-const OWN = new Set([
+const EVENTS = new Set([
   ...['connected', 'message', 'broadcast', 'direct', 'presence', 'missed', 'disconnected']
 ])
 

@@ -6,10 +6,13 @@ interface Said {
   data: unknown
   resolve: (answer: never) => void
   reject: (error: Error) => void
-  isSent?: boolean
+  isSent: boolean
+  /** How often a gateway has closed the connection because of something that was said, perhaps this. */
+  faults: number
 }
 
 const MAX_WAITING = 1000
+const MAX_FAULTS = 2
 
 /**
  * What was said and is not answered yet. Each message has a number, so that an instance handles it once however often
@@ -34,7 +37,7 @@ export class Outbox {
     }
     return new Promise((resolve, reject) => {
       const n = ++this.#last
-      const said = { head: { ...head, n }, data, resolve, reject }
+      const said = { head: { ...head, n }, data, resolve, reject, isSent: false, faults: 0 }
       this.#said.set(n, said)
       if (isConnected) this.#send(said)
     })
@@ -55,13 +58,27 @@ export class Outbox {
 
   /**
    * Fails the commands that were sent: an instance does not remember their numbers, so nobody can tell whether one was
-   * executed.
+   * executed. A message waits to be sent again, unless the gateway has cut us twice since it was sent.
+   *
+   * @param isFault the gateway did not understand something that was said
    */
-  onlost() {
-    for (const [n, { head, isSent }] of [...this.#said]) {
-      if (head.t !== 'call' || !isSent) continue
-      this.settle(n, new ChannelError('LINK_LOST', 'the connection was lost; it may be executed'))
+  onlost(isFault: boolean) {
+    for (const [n, said] of [...this.#said]) {
+      if (!said.isSent) continue
+      if (isFault) said.faults++
+      if (said.head.t === 'call') this.#fail(n, 'LINK_LOST', 'the connection was lost')
+      else if (said.faults >= MAX_FAULTS) {
+        this.#fail(
+          n,
+          'BAD_MESSAGE',
+          'the gateway does not understand this, or what was said with it'
+        )
+      }
     }
+  }
+
+  #fail(n: number, code: string, text: string) {
+    this.settle(n, new ChannelError(code, `${text}; it may be executed`))
   }
 
   end(error: Error) {

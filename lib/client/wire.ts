@@ -6,6 +6,7 @@ export type WireHead = Record<string, unknown> & { t: string }
 const HEAD_LENGTH_BYTES = 2
 /** What a gateway takes. It would end the connection because of a larger one, whenever that is sent. */
 const MAX_DATA_BYTES = 1024 * 1024
+const MAX_HEAD_BYTES = 64 * 1024 - 1
 const MAX_BYTES_OF_CHARACTER = 3
 
 /**
@@ -16,14 +17,15 @@ const MAX_BYTES_OF_CHARACTER = 3
 export function encodeFrame(head: WireHead, data?: unknown): string | Uint8Array {
   if (!(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
     const text = JSON.stringify({ ...head, data })
-    if (text.length * MAX_BYTES_OF_CHARACTER > MAX_DATA_BYTES) {
-      checkSize(new TextEncoder().encode(JSON.stringify(data)).byteLength)
+    if (text.length * MAX_BYTES_OF_CHARACTER > MAX_HEAD_BYTES) {
+      encodeWithin(MAX_DATA_BYTES, JSON.stringify(data))
+      encodeWithin(MAX_HEAD_BYTES, JSON.stringify(head))
     }
     return text
   }
   const body = new Uint8Array(data as ArrayBuffer)
-  checkSize(body.byteLength)
-  const text = new TextEncoder().encode(JSON.stringify(head))
+  checkSize(MAX_DATA_BYTES, body)
+  const text = encodeWithin(MAX_HEAD_BYTES, JSON.stringify(head))
   const frame = new Uint8Array(HEAD_LENGTH_BYTES + text.byteLength + body.byteLength)
   new DataView(frame.buffer).setUint16(0, text.byteLength)
   frame.set(text, HEAD_LENGTH_BYTES)
@@ -31,9 +33,13 @@ export function encodeFrame(head: WireHead, data?: unknown): string | Uint8Array
   return frame
 }
 
-function checkSize(bytes: number) {
-  if (bytes <= MAX_DATA_BYTES) return
-  throw new ChannelError('TOO_LARGE', `a message has at most ${MAX_DATA_BYTES} bytes`)
+function encodeWithin(limit: number, text: string | undefined): Uint8Array {
+  return checkSize(limit, new TextEncoder().encode(text))
+}
+
+function checkSize(limit: number, bytes: Uint8Array): Uint8Array {
+  if (bytes.byteLength <= limit) return bytes
+  throw new ChannelError('TOO_LARGE', `${bytes.byteLength} bytes, of which ${limit} may be`)
 }
 
 /** Reads a frame, and puts its data into the head as `data`. Returns null if it cannot be read. */

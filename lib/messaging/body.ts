@@ -20,7 +20,7 @@ export const MAX_BODY_BYTES = 16 * 1024 * 1024
 /** The most that the option may say. */
 export const MAX_BODY_LIMIT_BYTES = 64 * 1024 * 1024
 /** Deeper JSON is refused, because code that walks through it by recursion would run out of stack. */
-const MAX_DEPTH = 256
+export const MAX_DEPTH = 256
 
 export const NO_BODY: Body = { kind: 'none', bytes: Buffer.alloc(0) }
 const BACKSLASH = 0x5c

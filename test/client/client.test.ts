@@ -1,6 +1,8 @@
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
-import WebSocket from 'ws'
+import WebSocket, { WebSocketServer } from 'ws'
 import { type Client, connect } from '../../lib/client/node.js'
 import type { Web } from '../../lib/index.js'
 import { pier } from '../gateway/channels/pier.js'
@@ -34,8 +36,50 @@ t.test('a client says something, calls a command, and hears by type what comes',
   await t.rejects(client.send('no valid name'), { code: 'USAGE' })
   await t.rejects(client.send('much', new Uint8Array(1024 * 1024 + 1)), { code: 'TOO_LARGE' })
   await t.rejects(client.send('much', 'é'.repeat(512 * 1024)), { code: 'TOO_LARGE' })
+  let deep: unknown = 0
+  for (let depth = 0; depth < 300; depth++) deep = [deep]
+  await t.rejects(client.send('deep', deep), { code: 'BAD_MESSAGE' })
+  await t.rejects(client.call('add', deep), { code: 'BAD_MESSAGE' })
+  await t.rejects(client.direct('x'.repeat(70_000), 'hi'), { code: 'TOO_LARGE' })
+  await t.rejects(client.direct('x'.repeat(257), 'hi'), { code: 'USAGE' })
+  await t.rejects(client.send('x'.repeat(70_000), new Uint8Array(1)), { code: 'TOO_LARGE' })
   t.same(connections, [], 'none of these ends the connection')
   t.match(await client.send('bytes', new Uint8Array([1, 2])), { data: { type: 'Buffer' } })
+})
+
+t.test('a token that no frame can carry refuses the client for good', async (t) => {
+  const { web } = await pier(t)
+  for (const token of [1n, 'x'.repeat(2 * 1024 * 1024)]) {
+    const client = connect(channelOf(web), { token })
+    t.same(await heard(client, 'disconnected'), { code: 4003, isFinal: true })
+  }
+})
+
+t.test('what a gateway does not understand is said twice, and then fails', async (t) => {
+  const gateway = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  t.teardown(() => new Promise((resolve) => gateway.close(resolve)))
+  const heardTypes: string[] = []
+  gateway.on('connection', (socket) => {
+    socket.on('message', (data) => {
+      const { t, type } = JSON.parse(String(data))
+      heardTypes.push(type ?? t)
+      const connected = { t: 'connected', id: 'a', session: 's', ticket: '', secret: '', at: {} }
+      if (t === 'connect') socket.send(JSON.stringify(connected))
+      else socket.close(4002)
+    })
+  })
+  await once(gateway, 'listening')
+  const { port } = gateway.address() as AddressInfo
+  const client = connect(`http://127.0.0.1:${port}`, { backoffs: [0] })
+  t.teardown(() => client.close())
+  await t.rejects(client.send('new'), { code: 'BAD_MESSAGE' })
+  t.same(heardTypes, ['connect', 'new', 'connect', 'new'])
+  await heard(client, 'connected')
+  gateway.removeAllListeners('connection')
+  gateway.on('connection', (socket) => socket.close(1009))
+  for (const socket of gateway.clients) socket.close(1001)
+  await heard(client, 'disconnected')
+  t.match(await heard(client, 'disconnected'), { code: 1009, isFinal: true }, 'not let in at all')
 })
 
 t.test('presence goes from 2 to 1 to 0, and whoever is sent away stays away', async (t) => {

@@ -8,7 +8,7 @@ import type {
   MessageHead
 } from '../../messaging/clients/channel-frames.js'
 import { isFinalCode, REPLACED, SENT_AWAY } from '../../messaging/clients/close-codes.js'
-import type { Ticket } from '../../messaging/clients/ticket.js'
+import { isClientId, type Ticket } from '../../messaging/clients/ticket.js'
 import { isName } from '../../messaging/names.js'
 import type { BrowserLimits } from './channel-limits.js'
 import { CLOSE, decodeWire, encodeWire, type WireFrame, type WireMessage } from './wire.js'
@@ -105,7 +105,9 @@ export class Browser {
     const socket = this.#socket
     if (this.#state === 'closed' || socket.readyState !== socket.OPEN) return
     const { unreadBytes, unreadMessages } = this.#options.limits
-    if (socket.bufferedAmount > unreadBytes || this.#unread >= unreadMessages) {
+    // What the kernel took at once is not unread, though `ws` has not told us yet.
+    const unread = socket.bufferedAmount
+    if (unread > unreadBytes || (unread > 0 && this.#unread >= unreadMessages)) {
       this.#options.onunread()
       return this.close(CLOSE.UNREAD)
     }
@@ -192,16 +194,15 @@ export class Browser {
     this.lastHeard = performance.now()
     try {
       this.#take(decodeWire(data, isBinary))
-    } catch (error) {
-      const isTooLarge = error instanceof SeaportError && error.code === 'TOO_LARGE'
-      this.close(this.#state === 'new' ? CLOSE.REFUSED : isTooLarge ? 1009 : CLOSE.PROTOCOL)
+    } catch {
+      this.close(this.#state === 'new' ? CLOSE.REFUSED : CLOSE.PROTOCOL)
     }
   }
 
   #take(frame: WireFrame) {
-    const { head, body } = frame
+    const { head, fault } = frame
     if (this.#state !== 'connected') {
-      if (head.t !== 'connect' || this.#state !== 'new') {
+      if (head.t !== 'connect' || this.#state !== 'new' || fault) {
         throw SeaportError.BAD_MESSAGE('a page that does not connect first')
       }
       this.#state = 'connecting'
@@ -211,7 +212,7 @@ export class Browser {
     switch (head.t) {
       case 'message':
       case 'call':
-        return this.#say(head, body)
+        return this.#say(frame)
       case 'bye':
         this.#how = 'bye'
         return this.close(1000)
@@ -221,13 +222,14 @@ export class Browser {
     }
   }
 
-  #say(head: WireFrame['head'], body: Body) {
+  #say({ head, body, fault }: WireFrame) {
     const { t, n, type, to = 'service', id, answered = 0 } = head
     if (!isCount(n) || !isCount(answered) || typeof type !== 'string') {
       throw SeaportError.BAD_MESSAGE('a message without a number or a type')
     }
     // Its connection stays: a page that came back would say the same again.
-    if (!isName(type)) return this.#tellAnswer(n, SeaportError.USAGE('its type is no valid name'))
+    const refused = fault ?? checkSaid(head)
+    if (refused) return this.#tellAnswer(n, refused)
     if (!this.#mayGo()) {
       const { rate } = this.#options.limits
       return this.#tellAnswer(n, SeaportError.BUSY(`a page may say ${rate} things a second`))
@@ -279,6 +281,8 @@ export class Browser {
   }
 }
 
+const RECEIVERS: ReadonlySet<unknown> = new Set(['service', 'all', 'one'])
+
 function hasFields(data: unknown, filter: object): boolean {
   if (typeof data !== 'object' || data === null) return false
   const fields = data as Record<string, unknown>
@@ -286,6 +290,13 @@ function hasFields(data: unknown, filter: object): boolean {
     ([name, value]) =>
       Object.hasOwn(fields, name) && JSON.stringify(fields[name]) === JSON.stringify(value)
   )
+}
+
+/** Why what a page says is not passed on; null if it is. */
+function checkSaid({ type, to = 'service', id = '' }: WireFrame['head']): SeaportError | null {
+  if (!isName(type)) return SeaportError.USAGE('its type is no valid name')
+  if (!RECEIVERS.has(to)) return SeaportError.USAGE('it is for service, all or one')
+  return isClientId(id) || to !== 'one' ? null : SeaportError.USAGE('it is for no valid id')
 }
 
 function isCount(value: unknown): value is number {

@@ -1,5 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
-import { type Body, checkDepth } from '../../messaging/body.js'
+import { type Body, checkDepth, MAX_DEPTH, NO_BODY } from '../../messaging/body.js'
 import { MAX_MESSAGE_BYTES } from '../../messaging/clients/channel-frames.js'
 
 /** A message on a WebSocket, ready to be sent to many. */
@@ -13,6 +13,8 @@ export interface WireFrame {
   head: Record<string, unknown> & { t: string }
   /** Its data, as it came. */
   body: Body
+  /** Why its data is not taken. It has none then. */
+  fault?: SeaportError
 }
 
 /** Codes with which a page's connection is closed. */
@@ -34,7 +36,6 @@ const HEAD_LENGTH_BYTES = 2
 const MAX_HEAD_BYTES = 64 * 1024 - 1
 /** The largest frame with a message, its head included. */
 export const MAX_WIRE_BYTES = MAX_MESSAGE_BYTES + MAX_HEAD_BYTES + HEAD_LENGTH_BYTES
-const NO_BODY: Body = { kind: 'none', bytes: Buffer.alloc(0) }
 
 /**
  * Encodes a frame: as JSON with its data in `data`, or for bytes the length of the JSON in two bytes, the JSON, and the
@@ -55,33 +56,43 @@ export function encodeWire(head: object, body: Body = NO_BODY): WireMessage {
 
 const CLOSING = Buffer.from('}')
 
-/** @throws BAD_MESSAGE, TOO_LARGE */
+/**
+ * Reads a frame. What is wrong with its data is part of the result, so that the page can be told which of its messages
+ * it was; a page that is merely cut would come back and say the same again.
+ *
+ * @throws BAD_MESSAGE
+ */
 export function decodeWire(bytes: Buffer, isBinary: boolean): WireFrame {
   if (isBinary) return decodeBinary(bytes)
   const { data, ...head } = parseHead(bytes)
-  const json = data === undefined ? NO_BODY : jsonBody(data)
-  return { head: head as WireFrame['head'], body: json }
+  return frameOf(head as WireFrame['head'], () => {
+    checkDepth(bytes, MAX_DEPTH + 1)
+    return data === undefined ? NO_BODY : { kind: 'json', bytes: Buffer.from(JSON.stringify(data)) }
+  })
 }
 
 function decodeBinary(bytes: Buffer): WireFrame {
   const start = HEAD_LENGTH_BYTES
   const end = bytes.byteLength < start ? Infinity : start + bytes.readUInt16BE(0)
   if (end > bytes.byteLength) throw SeaportError.BAD_MESSAGE('bytes without a whole head')
-  const head = parseHead(bytes.subarray(start, end))
-  return { head, body: checked({ kind: 'bytes', bytes: bytes.subarray(end) }) }
+  const head = bytes.subarray(start, end)
+  return frameOf(parseHead(head), () => {
+    checkDepth(head)
+    return { kind: 'bytes', bytes: bytes.subarray(end) }
+  })
 }
 
-function jsonBody(data: unknown): Body {
-  return checked({ kind: 'json', bytes: Buffer.from(JSON.stringify(data)) })
-}
-
-function checked(body: Body): Body {
-  if (body.bytes.byteLength <= MAX_MESSAGE_BYTES) return body
-  throw SeaportError.TOO_LARGE(`a message has at most ${MAX_MESSAGE_BYTES} bytes`)
+function frameOf(head: WireFrame['head'], readBody: () => Body): WireFrame {
+  try {
+    const body = readBody()
+    if (body.bytes.byteLength <= MAX_MESSAGE_BYTES) return { head, body }
+    throw SeaportError.TOO_LARGE(`a message has at most ${MAX_MESSAGE_BYTES} bytes`)
+  } catch (error) {
+    return { head, body: NO_BODY, fault: error as SeaportError }
+  }
 }
 
 function parseHead(bytes: Buffer): WireFrame['head'] {
-  checkDepth(bytes)
   let head: unknown
   try {
     head = JSON.parse(bytes.toString())

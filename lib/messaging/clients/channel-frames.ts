@@ -1,5 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
-import type { Body } from '../body.js'
+import { type Body, NO_BODY } from '../body.js'
 import { LENGTH_BYTES } from '../frames.js'
 
 /** One frame between a gateway and an instance: a short head in JSON, and a body after it. */
@@ -132,7 +132,6 @@ export const MAX_CHANNEL_FRAME_BYTES = MAX_MESSAGE_BYTES + MAX_HEAD_BYTES + 8
 const HEAD_LENGTH_BYTES = 2
 const KIND_BYTES = 1
 const KINDS: readonly Body['kind'][] = ['none', 'json', 'bytes']
-const NO_BODY: Body = { kind: 'none', bytes: Buffer.alloc(0) }
 
 /** @throws TOO_LARGE if the head is too large */
 export function encodeChannelFrame(head: ChannelHead, body: Body = NO_BODY): Buffer {

@@ -1,5 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
-import { type Body, decodeBody, encodeBody } from '../body.js'
+import { type Body, decodeBody, encodeBody, NO_BODY } from '../body.js'
 import type { AnswerHead, MessageHead } from './channel-frames.js'
 import type { GatewayStream } from './gateway-stream.js'
 import type { Ticket } from './ticket.js'
@@ -31,8 +31,7 @@ interface Answer {
 const MAX_ANSWERS = 1000
 const MAX_ANSWER_BYTES = 1024 * 1024
 const MAX_ROOMS = 100
-const MAX_ROOM_LENGTH = 128
-const NO_BODY: Body = { kind: 'none', bytes: Buffer.alloc(0) }
+const MAX_ROOM_BYTES = 128
 
 /** A session of a client, at an instance. It handles each numbered message once. */
 export class ClientSession implements Client {
@@ -64,8 +63,8 @@ export class ClientSession implements Client {
 
   /** @throws USAGE if the name is not valid, LIMIT_REACHED */
   join(room: string) {
-    if (typeof room !== 'string' || room.length < 1 || room.length > MAX_ROOM_LENGTH) {
-      throw SeaportError.USAGE(`a room has a name of 1 to ${MAX_ROOM_LENGTH} characters`)
+    if (!isRoom(room)) {
+      throw SeaportError.USAGE(`a room has a name of 1 to ${MAX_ROOM_BYTES} bytes`)
     }
     if (this.rooms.has(room)) return
     if (this.rooms.size >= MAX_ROOMS) {
@@ -148,4 +147,10 @@ export class ClientSession implements Client {
       this.#answerBytes -= kept?.body.bytes.byteLength ?? 0
     }
   }
+}
+
+/** Its name counts as it is written in JSON, so that the names of all rooms of a session fit into one frame. */
+function isRoom(name: unknown): boolean {
+  if (typeof name !== 'string' || name === '') return false
+  return Buffer.byteLength(JSON.stringify(name)) - '""'.length <= MAX_ROOM_BYTES
 }

@@ -2,7 +2,7 @@ import { SeaportError } from '../../core/errors.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { CHANNEL } from '../../core/purpose.js'
 import type { LinkStream } from '../../link/stream.js'
-import { type Body, encodeBody } from '../body.js'
+import { type Body, checkDepth, encodeBody } from '../body.js'
 import { checkName } from '../names.js'
 import type { Listening } from '../speaker.js'
 import {
@@ -25,7 +25,15 @@ import type {
 import { checkFinalCode, REPLACED, SENT_AWAY } from './close-codes.js'
 import { GatewayStream } from './gateway-stream.js'
 import { byRendezvous } from './rendezvous.js'
-import { checkAdmitted, isSecretOf, signTicket, type TicketScope, verifyTicket } from './ticket.js'
+import {
+  checkAdmitted,
+  checkFilter,
+  isClientId,
+  isSecretOf,
+  signTicket,
+  type TicketScope,
+  verifyTicket
+} from './ticket.js'
 
 export interface ClientsOptions extends ChannelRingOptions {
   /** How long a session that was lost may come back, in ms. Default: 60 s. */
@@ -102,6 +110,7 @@ export class Clients {
    * @throws USAGE, BAD_OUTPUT, TOO_LARGE
    */
   broadcast(type: string, data?: unknown, { filter, room }: BroadcastOptions = {}) {
+    checkFilter(filter)
     this.#send({ kind: 'broadcast', type: checkName(type, 'a message'), filter, room }, data)
   }
 
@@ -112,6 +121,7 @@ export class Clients {
    * @throws USAGE, BAD_OUTPUT, TOO_LARGE
    */
   direct(id: string, type: string, data?: unknown): number {
+    if (!isClientId(id)) throw SeaportError.USAGE('a client has an id of 1 to 256 characters')
     this.#send({ kind: 'direct', type: checkName(type, 'a message'), id }, data)
     return this.#presenceOf(id).sessions
   }
@@ -385,6 +395,7 @@ function bodyOf(type: string, data: unknown): Body {
   let body: Body
   try {
     body = encodeBody(data)
+    if (body.kind === 'json') checkDepth(body.bytes)
   } catch (error) {
     const text = `the message ${type} cannot be sent: ${(error as Error).message}`
     throw SeaportError.BAD_OUTPUT(text, error)

@@ -88,15 +88,29 @@ export function isSecretOf({ secretHash }: Ticket, secret: string): boolean {
   return timingSafeEqual(Buffer.from(hashOf(secret)), Buffer.from(secretHash))
 }
 
+export function isClientId(id: unknown): id is string {
+  return typeof id === 'string' && id.length >= 1 && id.length <= MAX_ID_LENGTH
+}
+
 /** @throws BAD_OUTPUT if the id or the data is not valid */
 export function checkAdmitted(id: unknown, data: unknown) {
-  if (typeof id !== 'string' || id.length < 1 || id.length > MAX_ID_LENGTH) {
+  if (!isClientId(id)) {
     throw SeaportError.BAD_OUTPUT(`who connects gets an id of 1 to ${MAX_ID_LENGTH} characters`)
   }
   const text = JSON.stringify(data) ?? ''
   if (Buffer.byteLength(text) > MAX_DATA_BYTES) {
     throw SeaportError.BAD_OUTPUT(`the data of who connects has at most ${MAX_DATA_BYTES} bytes`)
   }
+}
+
+/**
+ * A filter that has more than the data of a client may have matches nobody.
+ *
+ * @throws USAGE
+ */
+export function checkFilter(filter: unknown) {
+  if (Buffer.byteLength(JSON.stringify(filter) ?? '') <= MAX_DATA_BYTES) return
+  throw SeaportError.USAGE(`a filter has at most ${MAX_DATA_BYTES} bytes`)
 }
 
 function isTicket(value: unknown): value is Ticket {

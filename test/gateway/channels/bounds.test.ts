@@ -22,17 +22,8 @@ t.test('what is no frame of the protocol ends the connection, and no other', asy
     ['no object', '7', 4002],
     ['no type', '{"t":"message","n":1}', 4002],
     ['a number that is none', '{"t":"message","n":-1,"type":"x"}', 4002],
-    [
-      'too deep',
-      `{"t":"message","n":1,"type":"x","data":${'['.repeat(300)}${']'.repeat(300)}}`,
-      4002
-    ],
     ['half a head', Buffer.from([0, 9, 1]), 4002],
-    [
-      '1 MiB and a byte',
-      Buffer.concat([headOf({ t: 'message', n: 1, type: 'x' }), Buffer.alloc(MIB + 1)]),
-      1009
-    ]
+    ['more than a frame may have', Buffer.alloc(MIB + 65 * 1024), 1009]
   ]
   for (const [name, sent, code] of cases) {
     const page = new RawPage(web)
@@ -42,6 +33,62 @@ t.test('what is no frame of the protocol ends the connection, and no other', asy
   }
   bystander.send({ t: 'message', n: 1, type: 'x', data: '\ud800' })
   t.match(await bystander.next('answer'), { n: 1, data: { data: '\ud800' } }, 'a lone surrogate')
+})
+
+t.test('what is wrong with a message is told to the page, which goes on', async (t) => {
+  const { service, web } = await pier(t)
+  service.commands.handle('echo', (data) => data)
+  service.clients.allow('direct')
+  const page = new RawPage(web)
+  await page.connect({ token: 'ada' })
+  const deep = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`
+  const cases: [string, string | Buffer, string][] = [
+    ['too deep', `{"t":"message","n":1,"type":"x","data":${deep(257)}}`, 'BAD_MESSAGE'],
+    ['far too deep', `{"t":"message","n":1,"type":"x","data":${deep(MIB / 2)}}`, 'BAD_MESSAGE'],
+    ['a call', `{"t":"call","n":1,"type":"echo","data":${deep(257)}}`, 'BAD_MESSAGE'],
+    ['large JSON', JSON.stringify({ ...said(), data: 'x'.repeat(MIB - 1) }), 'TOO_LARGE'],
+    ['large bytes', Buffer.concat([headOf(said()), Buffer.alloc(MIB + 1)]), 'TOO_LARGE'],
+    ['a deep head', headOf({ ...said(), more: JSON.parse(deep(257)) }), 'BAD_MESSAGE'],
+    ['a long type', JSON.stringify({ ...said(), type: 'x'.repeat(MIB) }), 'USAGE'],
+    ['a long id', JSON.stringify({ ...said(), to: 'one', id: 'x'.repeat(70_000) }), 'USAGE'],
+    ['no receiver', JSON.stringify({ ...said(), to: 'some' }), 'USAGE']
+  ]
+  for (const [name, sent, code] of cases) {
+    page.send(sent)
+    t.match(await page.next('failed'), { n: 1, code }, name)
+  }
+  page.send(`{"t":"message","n":1,"type":"x","data":${deep(256)}}`)
+  t.match(await page.next('answer'), { n: 1, data: { data: JSON.parse(deep(256)) } })
+})
+
+t.test('what the service cannot send is told to it, and no page hears of it', async (t) => {
+  const { service, web } = await pier(t)
+  const page = new RawPage(web)
+  await page.connect({ token: 'ada' })
+  while (service.clients.list().length < 1) await new Promise(setImmediate)
+  const deep = JSON.parse(`${'['.repeat(257)}${']'.repeat(257)}`)
+  t.throws(() => service.clients.broadcast('deep', deep), { code: 'BAD_OUTPUT' })
+  t.throws(() => service.clients.direct('ada', 'deep', deep), { code: 'BAD_OUTPUT' })
+  t.throws(() => service.clients.direct('x'.repeat(257), 'long'), { code: 'USAGE' })
+  const filter = { name: 'x'.repeat(4096) }
+  t.throws(() => service.clients.broadcast('all', 1, { filter }), { code: 'USAGE' })
+  service.clients.broadcast('all', 2)
+  t.match(await page.next('broadcast'), { s: 1, data: 2 })
+})
+
+t.test('many messages at once cut nobody who reads', async (t) => {
+  const { service, web } = await pier(t, { channels: { unreadMessages: 100 } })
+  const page = new RawPage(web)
+  await page.connect({ token: 'ada' })
+  while (service.clients.list().length < 1) await new Promise(setImmediate)
+  for (let n = 1; n <= 5000; n++) service.clients.broadcast('much', n)
+  const numbers: unknown[] = []
+  while (numbers.length < 5000) numbers.push((await page.next('broadcast')).data)
+  t.same(
+    numbers,
+    Array.from({ length: 5000 }, (_, i) => i + 1)
+  )
+  t.equal(web.getStats().gateway.channels.unread, 0)
 })
 
 t.test('a page that says too much at once is told BUSY, and goes on', async (t) => {
@@ -122,6 +169,10 @@ function mutated(frame: Buffer): Buffer {
   for (let i = 0; i < 3; i++)
     bytes[Math.floor(Math.random() * bytes.byteLength)] = Math.random() * 256
   return Math.random() < 0.3 ? bytes.subarray(0, Math.random() * bytes.byteLength) : bytes
+}
+
+function said() {
+  return { t: 'message', n: 1, type: 'x' }
 }
 
 function headOf(head: object): Buffer {

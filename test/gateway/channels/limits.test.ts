@@ -91,6 +91,8 @@ t.test(
     await page.connect({ token: 'ada' })
     page.send({ t: 'message', n: 1, type: 'join', data: 'x'.repeat(129) })
     t.match(await page.next('failed'), { n: 1, code: 'USAGE' })
+    page.send({ t: 'message', n: 1, type: 'join', data: '\0'.repeat(22) })
+    t.match(await page.next('failed'), { n: 1, code: 'USAGE' }, 'which JSON writes as 132 bytes')
     for (let n = 2; n <= 101; n++) {
       page.send({ t: 'message', n, type: 'join', data: `room ${n}` })
       await page.next('answer')
