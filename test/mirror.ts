@@ -35,6 +35,9 @@ export const TESTED_BY: Record<string, string[]> = {
     'gateway/channels/client-page'
   ],
   'test/gateway/channels/channels.test.ts': [
+    'messaging/clients/client-handlers',
+    'messaging/clients/message-body',
+    'messaging/clients/session-table',
     'gateway/channels/audience',
     'gateway/channels/channel-limits',
     'gateway/channels/browser',

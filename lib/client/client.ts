@@ -74,6 +74,7 @@ const OWN = new Set([...FAULTS, 4008])
 const SETTLED_MS = 10_000
 const REFUSED = 4003
 const OPEN = 1
+const MAX_GOTTEN = 1000
 
 // biome-ignore lint/suspicious/noExplicitAny: only the caller knows the type
 type Listener = (data: any, message?: Message) => void
@@ -89,6 +90,8 @@ export class Client {
   readonly #listeners = new Map<string, Set<Listener>>()
   readonly #outbox = new Outbox((text) => this.#socket?.send(text))
   readonly #places = new Map<string, [epoch: number, seq: number]>()
+  /** The latest messages that instances had kept. They are sent again until the instance knows that they are here. */
+  readonly #gotten = new Set<string>()
   #socket: SocketLike | null = null
   #resume: { ticket: string; secret: string } | null = null
   #failures = 0
@@ -235,15 +238,35 @@ export class Client {
     this.#emit('connected', { id, session, resumed })
   }
 
-  #onevent({ t, i, e, s, type, data }: WireHead) {
+  #onevent({ t, i, e, s, k, type, data }: WireHead) {
+    if (typeof k === 'string') {
+      this.#socket?.send(encodeFrame({ t: 'got', i, k }))
+      if (!this.#isNew(k)) return
+      return this.#onmessage(t as Message['kind'], String(type), data)
+    }
     const [epoch, seq] = this.#places.get(String(i)) ?? [0, 0]
     if (epoch === e && Number(s) <= seq) return
     this.#places.set(String(i), [Number(e), Number(s)])
     if (t === 'presence') return this.#emit('presence', data)
-    const message = { kind: t as Message['kind'], type: String(type), data }
-    this.#emit(t, message)
+    this.#onmessage(t as Message['kind'], String(type), data)
+  }
+
+  #onmessage(kind: Message['kind'], type: string, data: unknown) {
+    const message = { kind, type, data }
+    this.#emit(kind, message)
     this.#emit('message', message)
-    if (!EVENTS.has(message.type)) this.#emit(message.type, data, message)
+    if (!EVENTS.has(type)) this.#emit(type, data, message)
+  }
+
+  /** Whether a message that an instance has kept was not heard before. */
+  #isNew(key: string): boolean {
+    if (this.#gotten.has(key)) return false
+    this.#gotten.add(key)
+    for (const first of this.#gotten) {
+      if (this.#gotten.size <= MAX_GOTTEN) break
+      this.#gotten.delete(first)
+    }
+    return true
   }
 
   #goTo(at: unknown) {

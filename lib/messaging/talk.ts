@@ -144,9 +144,9 @@ export class Talk {
    * @param processKey whose services may take over
    * @throws STORAGE_FAILED, STORAGE_LOCKED
    */
-  async open(keyPair: KeyPair, processKey: Buffer, files: StateFiles) {
+  async open(keyPair: KeyPair, processKey: Buffer, files: StateFiles & { keptFolder: string }) {
     this.#handOver = new HandOver({ ...this.#handOverOptions, keyPair })
-    this.#clients.open(keyPair)
+    await this.#clients.open(keyPair, files.keptFolder)
     await this.#state.open(keyPair, processKey, files)
     if (this.#state.head) this.#onwanted()
   }
@@ -263,7 +263,7 @@ export class Talk {
 
   async close() {
     this.#speaker.close()
-    this.#clients.close()
+    await this.#clients.close()
     this.#handOver?.close()
     await this.#program?.stop()
     await this.#state.close()

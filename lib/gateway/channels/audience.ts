@@ -1,5 +1,5 @@
 import { CHANNEL } from '../../core/purpose.js'
-import type { Place } from '../../messaging/clients/channel-frames.js'
+import type { ChannelHead, Place } from '../../messaging/clients/channel-frames.js'
 import { FROM_START } from '../../messaging/clients/gateway-stream.js'
 import { byRendezvous } from '../../messaging/clients/rendezvous.js'
 import type { Upstream } from '../upstream.js'
@@ -128,6 +128,11 @@ export class Audience {
       if (place) places[feed.name] = [place.epoch, place.seq]
     }
     return places
+  }
+
+  /** Sends something to the instance that browsers know by a name. */
+  sendTo(name: unknown, head: ChannelHead) {
+    for (const feed of this.#feeds.values()) if (feed.name === name) feed.send(head)
   }
 
   /** The feed of the instance that is responsible for a client, among those that are open. */

@@ -31,6 +31,8 @@ export interface BrowserOptions {
   /** It is cut, because it did not read. */
   onunread: () => void
   onrooms: (browser: Browser) => void
+  /** It has a message that an instance has kept for it. */
+  ongot: (browser: Browser, instance: unknown, key: string) => void
   onclose: (browser: Browser, how: 'bye' | 'lost' | null) => void
   limits: BrowserLimits
 }
@@ -44,6 +46,7 @@ interface Unanswered {
 /** How long a page may take to answer a close frame, in ms. */
 const CLOSE_TIMEOUT_MS = 2000
 const MAX_UNANSWERED = 1000
+const MAX_KEY_LENGTH = 64
 const MAX_UNANSWERED_BYTES = 4 * 1024 * 1024
 
 /** One page on its WebSocket. */
@@ -213,6 +216,11 @@ export class Browser {
       case 'message':
       case 'call':
         return this.#say(frame)
+      case 'got':
+        if (typeof head.k === 'string' && head.k.length <= MAX_KEY_LENGTH && this.#mayGo()) {
+          this.#options.ongot(this, head.i, head.k)
+        }
+        return
       case 'bye':
         this.#how = 'bye'
         return this.close(1000)

@@ -122,6 +122,10 @@ export class Channels {
       },
       onunread: () => this.stats.unread++,
       onrooms: (browser) => this.#places.get(browser)?.audience.announce(browser),
+      ongot: (browser, instance, key) => {
+        const { session } = browser
+        this.#places.get(browser)?.audience.sendTo(instance, { t: 'got', session, key })
+      },
       onclose: (browser, how) => this.#onclose(browser, how)
     })
     this.#visitors.add(browser)

@@ -196,6 +196,8 @@ export class Feed {
         return this.#asking.get(head.n)?.('refused')
       case 'answer':
         return this.#options.browserOf(head.session)?.answer(head, body)
+      case 'kept':
+        return this.#onkept(head, body)
       case 'close':
         return this.#options.browserOf(head.session)?.sendAway(head.code)
       case 'room':
@@ -252,6 +254,12 @@ export class Feed {
   #onmissed(session: string | undefined, count: number | undefined) {
     if (session !== undefined) return this.#options.browserOf(session)?.tellMissed(count)
     for (const browser of this.#listening.keys()) browser.tellMissed(count)
+  }
+
+  /** A message that the instance has kept. The browser says when it has it. */
+  #onkept({ session, key, type }: { session: string; key: string; type: string }, body: Body) {
+    if (body.kind === 'json') decodeBody(body)
+    this.#options.browserOf(session)?.tell({ t: 'direct', i: this.name, k: key, type }, body)
   }
 
   /**

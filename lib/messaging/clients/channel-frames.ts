@@ -38,6 +38,7 @@ export type ChannelHead =
   | { t: 'gone'; session: string; how: string }
   | ({ t: 'resume'; session: string } & Place)
   | MessageHead
+  | { t: 'got'; session: string; key: string }
   // Sent by the instance.
   | ({ t: 'welcome' } & Place)
   | { t: 'admitted'; n: number; ticket: string; secret: string; resumed: number; rooms?: unknown }
@@ -49,6 +50,7 @@ export type ChannelHead =
   | { t: 'at'; seq: number }
   | { t: 'leaving' }
   | AnswerHead
+  | { t: 'kept'; session: string; key: string; type: string }
   | { t: 'close'; session: string; code: number }
   | { t: 'room'; session: string; name: string; isIn: number }
 
@@ -111,6 +113,7 @@ const FRAMES: Record<ChannelHead['t'], Fields> = {
     ...{ session: 'text', n: 'count', answered: 'count', to: 'text', type: 'text' },
     id: 'text?'
   },
+  got: { session: 'text', key: 'text' },
   welcome: PLACE,
   admitted: { n: 'count', ticket: 'text', secret: 'text', resumed: 'count', rooms: 'json' },
   refused: { n: 'count' },
@@ -121,6 +124,7 @@ const FRAMES: Record<ChannelHead['t'], Fields> = {
   at: { seq: 'count' },
   leaving: {},
   answer: { session: 'text', n: 'count', code: 'text?', text: 'text?' },
+  kept: { session: 'text', key: 'text', type: 'text' },
   close: { session: 'text', code: 'count' },
   room: { session: 'text', name: 'text', isIn: 'count' }
 }

@@ -2,33 +2,29 @@ import { SeaportError } from '../../core/errors.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { CHANNEL } from '../../core/purpose.js'
 import type { LinkStream } from '../../link/stream.js'
-import { type Body, checkDepth, encodeBody } from '../body.js'
 import { checkName } from '../names.js'
 import type { Listening } from '../speaker.js'
-import {
-  type ChannelFrame,
-  type ConnectHead,
-  type EventHead,
-  MAX_MESSAGE_BYTES,
-  type MessageHead
-} from './channel-frames.js'
+import type { ChannelFrame, ConnectHead, EventHead, MessageHead } from './channel-frames.js'
 import { ChannelRing, type ChannelRingOptions, type KeptMessage } from './channel-ring.js'
+import { ClientHandlers } from './client-handlers.js'
 import { type Client, ClientSession } from './client-session.js'
 import type {
   BroadcastOptions,
   ClientAct,
   ClientsListeners,
   ClientView,
-  ConnectHandler,
-  Presence
+  ConnectHandler
 } from './client-types.js'
 import { checkFinalCode, REPLACED, SENT_AWAY } from './close-codes.js'
 import { GatewayStream } from './gateway-stream.js'
+import { KeptDirects, type KeptDirectsLimits } from './kept-directs.js'
+import { bodyOf } from './message-body.js'
 import { byRendezvous } from './rendezvous.js'
+import { SessionTable } from './session-table.js'
 import {
   checkAdmitted,
   checkFilter,
-  isClientId,
+  checkId,
   isSecretOf,
   signTicket,
   type TicketScope,
@@ -38,6 +34,8 @@ import {
 export interface ClientsOptions extends ChannelRingOptions {
   /** How long a session that was lost may come back, in ms. Default: 60 s. */
   window?: number | undefined
+  /** How much is kept on disk for clients that are away. */
+  kept?: KeptDirectsLimits | undefined
 }
 
 export interface ClientsParts extends ClientsOptions {
@@ -55,14 +53,14 @@ const MAX_SESSIONS_PER_ID = 100
 
 /** The browsers that are connected to a service, through whichever gateways. */
 export class Clients {
-  readonly stats = { gateways: 0, sessions: 0, connected: 0, refused: 0, messages: 0, sent: 0 }
+  readonly #stats = { gateways: 0, sessions: 0, connected: 0, refused: 0, messages: 0, sent: 0 }
   readonly #parts: ClientsParts
   readonly #ring: ChannelRing
   readonly #gateways = new Set<GatewayStream>()
-  readonly #sessions = new Map<string, ClientSession>()
-  readonly #byId = new Map<string, Set<ClientSession>>()
+  readonly #sessions = new SessionTable()
+  readonly #kept: KeptDirects
   readonly #allowed = new Map<ClientAct, (client: Client) => boolean>()
-  readonly #listeners: { [E in keyof ClientsListeners]?: ClientsListeners[E][] } = {}
+  readonly #handlers: ClientHandlers
   #keyPair: KeyPair | null = null
   #isWanted = false
   #isListening = false
@@ -71,7 +69,23 @@ export class Clients {
   /** @internal */
   constructor(parts: ClientsParts) {
     this.#parts = parts
+    this.#handlers = new ClientHandlers(parts.onnotice)
     this.#ring = new ChannelRing(parts)
+    this.#kept = new KeptDirects({
+      ...parts.kept,
+      deliver: (id, { key, type, body }) => {
+        for (const { session, stream } of this.#sessions.of(id)) {
+          stream?.send({ t: 'kept', session, key, type }, body)
+        }
+      },
+      isHere: (id) => this.#sessions.presenceOf(id).sessions > 0,
+      onnotice: parts.onnotice
+    })
+  }
+
+  /** Counters. */
+  get stats() {
+    return { ...this.#stats, ...this.#kept.stats }
   }
 
   /** @internal Marks the clients as used, and returns them. */
@@ -84,11 +98,7 @@ export class Clients {
 
   /** @throws USAGE if `connect` or `message` has a handler already */
   on<E extends keyof ClientsListeners>(event: E, listener: ClientsListeners[E]): this {
-    const listeners = this.#listenersOf(event)
-    if ((event === 'connect' || event === 'message') && listeners.length > 0) {
-      throw SeaportError.USAGE(`${event} is handled already, and has one answer`)
-    }
-    listeners.push(listener)
+    this.#handlers.add(event, listener)
     return this
   }
 
@@ -117,13 +127,29 @@ export class Clients {
   /**
    * Sends a message to all sessions of one client, including those who come back soon.
    *
+   * With `ttl` it is also kept on disk for a client that is away, for so many ms and 30 days at most, until one of its
+   * pages has it: 100 messages for one client, and 64 MiB in all. It is on disk when the promise resolves.
+   *
    * @returns how many sessions are connected now
-   * @throws USAGE, BAD_OUTPUT, TOO_LARGE
+   * @throws USAGE, BAD_OUTPUT, TOO_LARGE; with `ttl` also LIMIT_REACHED, STORAGE_FAILED, CLOSED
    */
-  direct(id: string, type: string, data?: unknown): number {
-    if (!isClientId(id)) throw SeaportError.USAGE('a client has an id of 1 to 256 characters')
-    this.#send({ kind: 'direct', type: checkName(type, 'a message'), id }, data)
-    return this.#presenceOf(id).sessions
+  direct(id: string, type: string, data?: unknown, options?: { ttl?: undefined }): number
+  direct(id: string, type: string, data: unknown, options: { ttl: number }): Promise<number>
+  direct(
+    id: string,
+    type: string,
+    data?: unknown,
+    { ttl }: { ttl?: number | undefined } = {}
+  ): number | Promise<number> {
+    if (ttl !== undefined) return this.#keep(id, type, data, ttl)
+    this.#send({ kind: 'direct', type: checkName(type, 'a message'), id: checkId(id) }, data)
+    return this.#sessions.presenceOf(id).sessions
+  }
+
+  async #keep(id: string, type: string, data: unknown, ttl: number): Promise<number> {
+    const body = bodyOf(checkName(type, 'a message'), data)
+    await this.#kept.add(checkId(id), type, body, ttl)
+    return this.#sessions.presenceOf(id).sessions
   }
 
   /**
@@ -133,7 +159,7 @@ export class Clients {
    */
   disconnect(id: string, code = SENT_AWAY) {
     checkFinalCode(code)
-    for (const session of [...(this.#byId.get(id) ?? [])]) {
+    for (const session of [...this.#sessions.of(id)]) {
       session.stream?.send({ t: 'close', session: session.session, code })
       this.#end(session)
     }
@@ -141,15 +167,17 @@ export class Clients {
 
   /** All clients that are connected, or away and may come back. */
   list(): ClientView[] {
-    return [...this.#byId].map(([id, sessions]) => {
-      const [first] = sessions
-      return { ...this.#presenceOf(id), data: first?.data }
-    })
+    return this.#sessions.list()
   }
 
-  /** @internal */
-  open(keyPair: KeyPair) {
+  /**
+   * @internal
+   * @param folder for messages that are kept
+   * @throws STORAGE_FAILED
+   */
+  async open(keyPair: KeyPair, folder: string) {
     this.#keyPair = keyPair
+    await this.#kept.open(folder)
   }
 
   /** @internal @returns whether it takes streams from now on and did not before */
@@ -167,10 +195,10 @@ export class Clients {
   }
 
   /** @internal */
-  close() {
-    for (const session of this.#sessions.values()) if (session.timer) clearTimeout(session.timer)
+  async close() {
+    for (const { timer } of this.#sessions) if (timer) clearTimeout(timer)
     this.#sessions.clear()
-    this.#byId.clear()
+    await this.#kept.close()
   }
 
   #accept(stream: LinkStream, key: Buffer) {
@@ -188,16 +216,16 @@ export class Clients {
       onclose: (gateway, reason) => this.#onclosed(gateway, reason)
     })
     this.#gateways.add(gateway)
-    this.stats.gateways++
+    this.#stats.gateways++
     gateway.start()
   }
 
   #onclosed(gateway: GatewayStream, reason: SeaportError | null) {
     this.#gateways.delete(gateway)
-    this.stats.gateways--
+    this.#stats.gateways--
     // If the gateway has another stream, over a better path, its sessions go on there.
     const next = [...this.#gateways].find((other) => other.gateway === gateway.gateway)
-    for (const session of this.#sessions.values()) {
+    for (const session of this.#sessions) {
       if (session.stream !== gateway) continue
       if (next) session.stream = next
       else this.#lose(session)
@@ -219,8 +247,13 @@ export class Clients {
       case 'message': {
         const session = this.#sessions.get(head.session)
         if (session?.stream !== gateway) return
-        this.stats.messages++
+        this.#stats.messages++
         return session.take(head, body)
+      }
+      case 'got': {
+        const session = this.#sessions.get(head.session)
+        if (session?.stream === gateway) this.#kept.ongot(session.id, head.key)
+        return
       }
       default:
         throw SeaportError.BAD_MESSAGE(`a frame ${head.t} from a gateway`)
@@ -232,23 +265,22 @@ export class Clients {
     const { n, token, viewer, origin } = head
     try {
       const before = this.#before(head)
-      const admit: ConnectHandler =
-        this.#listenersOf('connect')[0] ?? (() => ({ id: head.session }))
+      const admit: ConnectHandler = this.#handlers.get('connect') ?? (() => ({ id: head.session }))
       const { id, data } = await admit({ token, viewer, origin })
       checkAdmitted(id, data)
       const isSame = before?.id === id
       const session = isSame ? before.session : head.session
-      if (!isSame && (this.#byId.get(id)?.size ?? 0) >= MAX_SESSIONS_PER_ID) {
+      if (!isSame && this.#sessions.of(id).size >= MAX_SESSIONS_PER_ID) {
         throw SeaportError.LIMIT_REACHED(`${MAX_SESSIONS_PER_ID} sessions of one client`)
       }
       const fields = { session, id, data, gateway: gateway.gateway }
       const { ticket, secret } = signTicket(this.#keyPair as KeyPair, this.#parts.scope, fields)
       const rooms = [...(this.#sessions.get(session)?.rooms ?? [])]
       gateway.send({ t: 'admitted', n, ticket, secret, resumed: isSame ? 1 : 0, rooms })
-      this.stats.connected++
+      this.#stats.connected++
     } catch {
       // The page is told only that it was refused. The service may log why.
-      this.stats.refused++
+      this.#stats.refused++
       gateway.send({ t: 'refused', n })
     }
   }
@@ -286,6 +318,7 @@ export class Clients {
       before.send({ t: 'close', session: session.session, code: REPLACED })
     }
     if (!wasHere) this.#onpresence(session.id)
+    if (before !== gateway) this.#kept.onarrival(session.id)
   }
 
   #begin(ticket: NonNullable<ReturnType<typeof verifyTicket>>): ClientSession {
@@ -295,10 +328,8 @@ export class Clients {
         stream?.send({ t: 'room', session: name, name: room, isIn: isIn ? 1 : 0 })
       }
     })
-    this.#sessions.set(ticket.session, session)
-    const sessions = this.#byId.get(ticket.id) ?? new Set()
-    this.#byId.set(ticket.id, sessions.add(session))
-    this.stats.sessions++
+    this.#sessions.add(session)
+    this.#stats.sessions++
     return session
   }
 
@@ -311,33 +342,22 @@ export class Clients {
   }
 
   #end(session: ClientSession) {
-    if (this.#sessions.get(session.session) !== session) return
+    if (!this.#sessions.has(session)) return
     const wasHere = session.stream !== null
     if (session.timer) clearTimeout(session.timer)
     session.stream = null
-    this.#sessions.delete(session.session)
-    const sessions = this.#byId.get(session.id)
-    sessions?.delete(session)
-    if (sessions?.size === 0) this.#byId.delete(session.id)
-    this.stats.sessions--
+    this.#sessions.delete(session)
+    this.#stats.sessions--
     if (wasHere) this.#onpresence(session.id)
-    if (this.#isResponsibleFor(session.id)) {
-      for (const listener of this.#listenersOf('disconnect')) this.#call(() => listener(session))
-    }
+    if (this.#isResponsibleFor(session.id)) this.#handlers.emit('disconnect', session)
   }
 
   #onpresence(id: string) {
-    const presence = this.#presenceOf(id)
-    for (const listener of this.#listenersOf('presence')) this.#call(() => listener(presence))
+    const presence = this.#sessions.presenceOf(id)
+    this.#handlers.emit('presence', presence)
     if (this.#allowed.has('presence') && this.#isResponsibleFor(id)) {
       this.#send({ kind: 'presence', type: 'presence', id }, presence)
     }
-  }
-
-  #presenceOf(id: string): Presence {
-    const all = [...(this.#byId.get(id) ?? [])]
-    const sessions = all.filter(({ stream }) => stream !== null).length
-    return { id, sessions, away: all.length - sessions }
   }
 
   /** Whether this instance does what has to be done once for a client. All instances agree on which one that is. */
@@ -351,7 +371,7 @@ export class Clients {
   #handle({ to, type, id = '' }: MessageHead, data: unknown, client: Client): unknown {
     checkName(type, 'a message')
     if (to === 'service') {
-      const [handler] = this.#listenersOf('message')
+      const handler = this.#handlers.get('message')
       if (!handler) throw SeaportError.UNKNOWN_COMMAND('this service takes no messages')
       return handler(data, client, type)
     }
@@ -365,43 +385,12 @@ export class Clients {
 
   #send(event: Omit<EventHead, 'seq'>, data: unknown) {
     this.#ring.add(event, bodyOf(event.type, data))
-    this.stats.sent++
+    this.#stats.sent++
     for (const gateway of this.#gateways) gateway.pump()
   }
 
   #concerns({ head }: KeptMessage, gateway: GatewayStream): boolean {
     if (head.kind !== 'direct') return true
-    const sessions = this.#byId.get(head.id ?? '')
-    return sessions !== undefined && [...sessions].some(({ stream }) => stream === gateway)
+    return [...this.#sessions.of(head.id ?? '')].some(({ stream }) => stream === gateway)
   }
-
-  #listenersOf<E extends keyof ClientsListeners>(event: E): ClientsListeners[E][] {
-    const listeners = this.#listeners[event] ?? []
-    Object.assign(this.#listeners, { [event]: listeners })
-    return listeners as ClientsListeners[E][]
-  }
-
-  #call(listener: () => void) {
-    try {
-      listener()
-    } catch (error) {
-      const text = `a listener to clients has thrown: ${(error as Error)?.message}`
-      this.#parts.onnotice(SeaportError.COMMAND_FAILED(text, error))
-    }
-  }
-}
-
-function bodyOf(type: string, data: unknown): Body {
-  let body: Body
-  try {
-    body = encodeBody(data)
-    if (body.kind === 'json') checkDepth(body.bytes)
-  } catch (error) {
-    const text = `the message ${type} cannot be sent: ${(error as Error).message}`
-    throw SeaportError.BAD_OUTPUT(text, error)
-  }
-  if (body.bytes.byteLength <= MAX_MESSAGE_BYTES) return body
-  throw SeaportError.TOO_LARGE(
-    `the message ${type} has ${body.bytes.byteLength} bytes, ${MAX_MESSAGE_BYTES} may be`
-  )
 }

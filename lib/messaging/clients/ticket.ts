@@ -92,6 +92,12 @@ export function isClientId(id: unknown): id is string {
   return typeof id === 'string' && id.length >= 1 && id.length <= MAX_ID_LENGTH
 }
 
+/** @throws USAGE */
+export function checkId(id: string): string {
+  if (isClientId(id)) return id
+  throw SeaportError.USAGE(`a client has an id of 1 to ${MAX_ID_LENGTH} characters`)
+}
+
 /** @throws BAD_OUTPUT if the id or the data is not valid */
 export function checkAdmitted(id: unknown, data: unknown) {
   if (!isClientId(id)) {

@@ -31,6 +31,11 @@ export class StateFiles {
     this.#key = toHex(key)
   }
 
+  /** The folder in which this instance keeps messages for browsers that are away. */
+  get keptFolder(): string {
+    return join(this.#folder, `${this.#key}.kept`)
+  }
+
   /** Whether this instance has one. */
   exists(): boolean {
     return existsSync(this.#pathOf(this.#key))
