@@ -117,9 +117,8 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       onmoved: (key) => this.#onmoved(key),
       onfirst: () => this.#speak()
     })
-    this.#origin.supervisor?.on('up', (port) => this.emit('up', port))
-    this.#origin.supervisor?.on('exit', (exit) => this.emit('exit', exit))
-    this.#origin.supervisor?.on('notice', this.#onnotice)
+    const { supervisor } = this.#origin
+    if (supervisor) forward(supervisor, this, ['up', 'exit', 'notice'])
     const allowed = allow?.map((key) => toHex(parseKey(key, 'allowed key')))
     const member = { registry: this.#registry, bootstrap, host, dir, verb }
     const participant = Participant.acquire(member)
@@ -174,6 +173,11 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   /** The record as it was last signed. */
   get record(): ServiceRecord | null {
     return this.#registration?.record ?? null
+  }
+
+  /** @internal Null before it is set up. */
+  get registration(): Registration | null {
+    return this.#registration
   }
 
   /**
@@ -364,18 +368,13 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   async #appear(keyPair: KeyPair, deadline: number, joining: boolean) {
     const registration = new Registration({
       replica: this.#participant.replica,
-      keyPair,
+      ...{ keyPair, health: this.#health, supervisor: this.#origin.supervisor },
       fields: {
-        ...this.role,
-        tags: this.#tags,
+        ...{ ...this.role, tags: this.#tags, joining, app: this.#terms.app },
         direct: this.#listeners?.addresses ?? [],
         speaks: this.#listeners?.speaks ?? [],
-        prekey: this.#mail.prekey,
-        joining,
-        app: this.#terms.app
-      },
-      health: this.#health,
-      supervisor: this.#origin.supervisor
+        prekey: this.#mail.prekey
+      }
     })
     this.#registration = registration
     const confirmed = registration.confirmed()

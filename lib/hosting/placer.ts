@@ -77,7 +77,7 @@ export class Placer {
   #last: PlacerView | null = null
   /** Whether the same others were seen for long enough, since we are synced and there is a registrar. */
   #isSettled = false
-  /** Since when we are synced and there is a registrar; null if that is not so. */
+  /** Since when we are synced, there is a registrar, and our leases allow what is single; null if that is not so. */
   #informedAt: number | null = null
 
   constructor({ host, timings = {} }: PlacerOptions) {
@@ -131,8 +131,7 @@ export class Placer {
     const mine = placement.changes.filter(({ host }) => host === this.#host)
     const singles = singlesOf(view)
     const changes = mine.filter(({ action, why, app }) => {
-      if (action === 'start' && singles.has(app) && !this.#mayStartSingle(view, app, now))
-        return false
+      if (action === 'start' && singles.has(app) && !this.#mayStartSingle(app, now)) return false
       return why !== 'better' || this.#isQuiet(app, this.#timings.quiet, now)
     })
     return {
@@ -156,7 +155,7 @@ export class Placer {
     if (!view.hosts.some(({ host }) => host === this.#host)) {
       return wait('no registrar lists this host')
     }
-    this.#informedAt ??= now
+    this.#informedAt = view.mayStartSingle ? (this.#informedAt ?? now) : null
     const others = view.hosts.filter(({ isStale }) => !isStale).map(({ host }) => host)
     this.#mark('hosts', others.sort().join(), now)
     if (!this.#isSettled && this.#left('hosts', this.#timings.sameOthers, now) > 0) {
@@ -212,13 +211,13 @@ export class Placer {
 
   /**
    * Whether this host may start a single instance. Two hosts that see different things may each find that it is theirs.
-   * So a host that has just come to know the others waits as long as for a lost host, which it may not have heard of,
-   * and every host waits for news that may be on its way.
+   * So a host that has just come to know the others, or to hold leases, waits as long as for a lost host, which it may
+   * not have heard of, and every host waits for news that may be on its way.
    */
-  #mayStartSingle({ mayStartSingle = false }: PlacerView, app: string, now: number): boolean {
+  #mayStartSingle(app: string, now: number): boolean {
     const { sameOthers, lostSingle } = this.#timings
     const isInformed = this.#informedAt !== null && now - this.#informedAt >= lostSingle
-    return mayStartSingle && isInformed && this.#isQuiet(app, sameOthers, now)
+    return isInformed && this.#isQuiet(app, sameOthers, now)
   }
 
   #isQuiet(app: string, time: number, now: number): boolean {

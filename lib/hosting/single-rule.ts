@@ -1,11 +1,19 @@
-/** A registrar, as its certificate says. */
+/** A registrar, as its certificates say. */
 export interface KnownRegistrar {
   /** Its key, hex. A registrar that began anew on an empty disk has another one. */
-  key: string
+  registrarKey: string
   /** When its certificate was renewed last, in ms since 1970. */
   renewedAt: number
   /** Whether it was struck off by `hyperseaport registrars --forget`. */
   isForgotten: boolean
+}
+
+/** The leases of a host, or of an instance. */
+export interface HeldLeases {
+  /** Keys of the registrars that hold one. */
+  held: ReadonlySet<string>
+  /** When a registrar was last heard of, by the clock of `now`. */
+  heardAt: (registrarKey: string) => number
 }
 
 export interface SingleRuling {
@@ -19,22 +27,38 @@ export interface SingleRuling {
   again: number | null
 }
 
-/** A registrar that has not renewed its certificate for so long is no longer counted. */
+/** A registrar that has not renewed its certificate for so long is no longer counted, if most others were there. */
 const COUNTED_MS = 2 * 3_600_000
 /**
  * For how long single instances run on without the leases, in ms. Other hosts start one 30 s after they saw the leases
  * lost.
  */
 const GRACE_MS = 20_000
+const SHOWN_KEY_LENGTH = 8
 
-/** The registrars that count: a host needs leases at more than half of them. */
+/**
+ * The registrars that count: a host needs leases at more than half of them. One that was away for two hours counts no
+ * longer if more than half of all were there after that. So of a network that is divided for long, only the larger part
+ * forgets the others. Where half or more are gone, somebody has to strike them off.
+ *
+ * @param held keys of those that hold a lease of ours
+ */
 export function countedRegistrars(
   registrars: readonly KnownRegistrar[],
+  held: ReadonlySet<string>,
   today = Date.now()
 ): string[] {
-  return registrars
-    .filter(({ renewedAt, isForgotten }) => !isForgotten && today - renewedAt < COUNTED_MS)
-    .map(({ key }) => key)
+  const counted = registrars
+    .filter(({ isForgotten }) => !isForgotten)
+    .sort((a, b) => a.renewedAt - b.renewedAt)
+  for (let oldest = counted[0]; oldest; oldest = counted[0]) {
+    const end = oldest.renewedAt + COUNTED_MS
+    const survivors = counted.filter(({ renewedAt }) => renewedAt >= end).length
+    const isAway = today >= end && !held.has(oldest.registrarKey)
+    if (!isAway || 2 * survivors <= counted.length) break
+    counted.shift()
+  }
+  return counted.map(({ registrarKey }) => registrarKey)
 }
 
 /**
@@ -44,33 +68,44 @@ export function countedRegistrars(
  */
 export class SingleRule {
   readonly #grace: number
-  /** Since when the host has not had the leases; null while it has them. */
-  #lostAt: number | null = Number.NEGATIVE_INFINITY
+  readonly #since: number
+  /** When each registrar was last known to hold a lease. */
+  readonly #heldAt = new Map<string, number>()
+  #held: ReadonlySet<string> = new Set()
 
-  /** @param grace in ms */
-  constructor({ grace = GRACE_MS } = {}) {
+  /**
+   * @param grace in ms
+   * @param since what runs counts as having had all leases then
+   */
+  constructor({ grace = GRACE_MS, since = Number.NEGATIVE_INFINITY } = {}) {
     this.#grace = grace
+    this.#since = since
   }
 
   /**
    * @param counted keys of the registrars, as `countedRegistrars` says
-   * @param leases keys of those at which this host holds a lease
    * @param now in ms, of a clock that only goes forward
    */
-  look(counted: readonly string[], leases: ReadonlySet<string>, now: number): SingleRuling {
-    const held = counted.filter((key) => leases.has(key)).length
+  look(counted: readonly string[], { held, heardAt }: HeldLeases, now: number): SingleRuling {
+    // The lease was there until the registrar was last heard of: that it is lost is noticed later.
+    for (const key of [...this.#held, ...held]) this.#heldAt.set(key, heardAt(key))
+    this.#held = new Set(held)
     const needed = Math.floor(counted.length / 2) + 1
-    if (held >= needed) {
-      this.#lostAt = null
-      return { mayStart: true, mustStop: false, waitsFor: null, again: null }
-    }
-    this.#lostAt ??= now
-    const left = this.#lostAt + this.#grace - now
+    const missing = counted.filter((key) => !held.has(key))
+    const hasMost = counted.length - missing.length >= needed
+    const times = counted.map((key) => this.#heldAt.get(key) ?? this.#since).sort((a, b) => b - a)
+    const left = (times[needed - 1] ?? Number.NEGATIVE_INFINITY) + this.#grace - now
     return {
-      mayStart: false,
+      mayStart: hasMost && left > 0,
       mustStop: left <= 0,
-      waitsFor: `it holds leases at ${held} of ${counted.length} registrars, and needs ${needed}`,
-      again: left > 0 ? left : null
+      waitsFor: hasMost ? null : textOf(missing, counted.length, needed),
+      again: left > 0 && Number.isFinite(left) ? left : null
     }
   }
+}
+
+function textOf(missing: readonly string[], all: number, needed: number): string {
+  const keys = missing.map((key) => `${key.slice(0, SHOWN_KEY_LENGTH)}…`).join(', ')
+  const which = all === 0 ? '' : `: not at ${keys}`
+  return `it holds leases at ${all - missing.length} of ${all} registrars, and needs ${needed}${which}`
 }

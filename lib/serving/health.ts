@@ -149,8 +149,12 @@ export class HealthCheck extends EventEmitter<HealthEvents> {
 
   /** A stream was refused by the backend. The next check is made at once, to find out why. */
   suspect() {
-    const isNews = this.#health === 'passing' && this.#contradictions === 0
-    if (isNews && !this.#isChecking) this.#lookAfter(0)
+    if (this.#health === 'passing') this.recheck()
+  }
+
+  /** The next check is made at once. */
+  recheck() {
+    if (this.#contradictions === 0 && !this.#isChecking) this.#lookAfter(0)
   }
 
   #lookAfter(delay: number) {

@@ -67,6 +67,11 @@ export class Registration extends EventEmitter<RegistrationEvents> {
     return this.#lease?.registrars ?? 0
   }
 
+  /** Keys of the registrars that hold it. */
+  get holders(): string[] {
+    return this.#lease?.holders ?? []
+  }
+
   /**
    * Registers the service: at once, or as soon as its command listens.
    *
@@ -133,6 +138,11 @@ export class Registration extends EventEmitter<RegistrationEvents> {
   drain() {
     this.#isDraining = true
     this.update({ status: 'draining' })
+  }
+
+  /** Has the backend checked now, as something was seen to change. */
+  recheck() {
+    this.#health.recheck()
   }
 
   /** Changes fields of the record, and signs it anew. */

@@ -33,6 +33,8 @@ class Machine {
   readonly rule = new SingleRule()
   /** Registrars that it has a lease of, and what becomes of that, later. */
   readonly leases = new Set(REGISTRARS)
+  /** When each registrar was last heard of; absent while it is. */
+  readonly silentSince = new Map<string, number>()
   readonly leaseNews: { at: number; key: string; isHeld: boolean }[] = []
 
   constructor(view: HostView, syncedAt: number, timings: Partial<PlacerTimings>) {
@@ -206,6 +208,8 @@ export class History {
     const side = this.#sides.get(machine.view.host)
     for (const [i, key] of REGISTRARS.entries()) {
       const isHeld = this.#registrarSides[i] === side
+      if (isHeld) machine.silentSince.delete(key)
+      else if (!machine.silentSince.has(key)) machine.silentSince.set(key, this.#now)
       machine.leaseNews.push({ at: this.#now + this.#between(DETECTION), key, isHeld })
     }
   }
@@ -272,7 +276,7 @@ export class History {
   }
 
   #look(machine: Machine) {
-    const ruling = machine.rule.look(REGISTRARS, machine.leases, this.#now)
+    const ruling = machine.rule.look(REGISTRARS, this.#leasesOf(machine), this.#now)
     if (this.#isSingle && ruling.mustStop) {
       for (const one of machine.instances) {
         if (one.state !== 'ending') this.#act(machine, { ...one, action: 'stop', why: 'leaving' })
@@ -295,6 +299,10 @@ export class History {
     machine.lookAt = machine.syncedAt > this.#now ? machine.syncedAt : due
     for (const change of changes) this.#act(machine, change)
     if (changes.length > 0) this.#publish(machine)
+  }
+
+  #leasesOf({ leases, silentSince }: Machine) {
+    return { held: leases, heardAt: (key: string) => silentSince.get(key) ?? this.#now }
   }
 
   #act(machine: Machine, { action, app, host, slot, release, why }: Change) {

@@ -83,8 +83,10 @@ t.test(
       hosts: view.hosts.map((host) => ({ ...host, labels: new Set(['a=b']) }))
     }
     t.match(mine.look(more, 40_000), { changes: [], again: 3000 })
-    t.match(mine.look({ ...more, mayStartSingle: false }, 43_000), { changes: [] })
     t.match(mine.look(more, 43_000), { changes: [{ action: 'start' }] })
+    t.match(mine.look({ ...more, mayStartSingle: false }, 44_000), { changes: [] })
+    t.match(mine.look(more, 45_000), { changes: [], again: 30_000 }, 'it had too few leases')
+    t.match(mine.look(more, 75_000), { changes: [{ action: 'start' }] })
   }
 )
 

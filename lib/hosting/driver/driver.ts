@@ -20,6 +20,8 @@ export interface StartTerms {
   pids?: number
   /** The user that it runs as, if the host is root. */
   uid?: number | null
+  /** Whether it ends with the process that starts it, whatever becomes of that. Default: it outlives it. */
+  isBound?: boolean
 }
 
 /** What is stored, as JSON, to find a running instance again after the host's own process was restarted. */

@@ -5,6 +5,7 @@ import { SeaportError } from '../../core/errors.js'
 import { asUser } from './app-users.js'
 import { Cgroups, endGroup, hasRunOut, memoryOf } from './cgroups.js'
 import type { Abilities, Driver, Ending, Kept, Running, StartTerms, Usage } from './driver.js'
+import { guardGroup } from './guard.js'
 import { bootId, signalTo, statOf } from './proc.js'
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -17,10 +18,11 @@ const KIB = 1024
 /**
  * A shell script that joins the cgroups and then becomes the program, so that nothing of it runs outside of them. Where
  * there are no groups it limits the data of each process instead. (With a limit of the address space Node would not
- * start.)
+ * start.) One that is bound to the host waits for its word, so that it never runs without its guard.
  */
 const WRAPPER = `
-groups=$1; data=$2; shift 2
+bound=$1; groups=$2; data=$3; shift 3
+if [ "$bound" = 1 ]; then read -r word || exit 126; exec </dev/null; fi
 while [ "$groups" -gt 0 ]; do echo $$ > "$1/cgroup.procs" || exit 126; shift; groups=$((groups - 1)); done
 [ "$data" = 0 ] || ulimit -d "$data" || exit 126
 exec "$@"
@@ -59,7 +61,8 @@ export class ProcessDriver implements Driver {
       memory,
       cpu = null,
       pids = PIDS,
-      uid = null
+      uid = null,
+      isBound = false
     } = terms
     if (!command[0] || !/^[a-z0-9][a-z0-9-]{0,100}$/.test(name)) {
       throw SeaportError.USAGE('which command is to be run, under which name?')
@@ -77,18 +80,21 @@ export class ProcessDriver implements Driver {
     try {
       // So that it may open its own output by its name, too, as in /dev/stdout.
       if (uid !== null) await file.chown(uid, uid)
-      const args = ['-c', WRAPPER, 'sh', cgroups.length, limit, ...cgroups, ...words].map(String)
+      const numbers = [Number(isBound), cgroups.length, limit].map(String)
+      const args = ['-c', WRAPPER, 'sh', ...numbers, ...cgroups, ...words]
       const child = spawn('/bin/sh', args, {
         cwd: folder,
         env: { PATH: `${PATH}:${dirname(process.execPath)}`, HOME: data, ...env },
-        stdio: ['ignore', file.fd, file.fd],
+        stdio: [isBound ? 'pipe' : 'ignore', file.fd, file.fd],
         detached: true
       })
       await started(child)
       child.unref()
       const pid = child.pid as number
       const ticks = (await statOf(pid))?.ticks ?? ''
-      return new RunningProcess({ pid, ticks, boot: await bootId(), cgroups }, child)
+      const running = new RunningProcess({ pid, ticks, boot: await bootId(), cgroups }, child)
+      if (isBound) await bind(running, child)
+      return running
     } finally {
       await file.close()
     }
@@ -152,6 +158,18 @@ class RunningProcess implements Running {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS).unref())
     return { code: null, signal: null }
   }
+}
+
+/** Lets a program that waits for it run, now that it ends with this process. */
+async function bind(running: Running, child: ChildProcess) {
+  const { pid, cgroups } = running.kept
+  const release = await guardGroup(pid, cgroups, () => void running.kill()).catch(async (error) => {
+    await running.kill()
+    throw SeaportError.COMMAND_FAILED(`it cannot be started: ${error.message}`, error)
+  })
+  void running.ended.then(release)
+  child.stdin?.on('error', () => {})
+  child.stdin?.end('go\n')
 }
 
 /** Whether the recorded process still runs. */

@@ -2,7 +2,8 @@ import type { Log } from '../log/log.js'
 import type { LogNotice } from '../swarm/protocol.js'
 import type { Certificate } from '../trust/certificate.js'
 import { Certificates } from '../trust/certificates.js'
-import type { SignedDates } from '../trust/signed-dates.js'
+import { FORGOTTEN } from '../trust/forgotten.js'
+import type { Statements } from '../trust/statements.js'
 import type { Followers } from './followers.js'
 import type { LiveRegistrars } from './live-registrars.js'
 import type { StatementSources } from './statement-sources.js'
@@ -18,10 +19,26 @@ export interface LogView extends Progress {
   heardAt: number | null
 }
 
+/** A registrar that certificates name. */
+export interface RegistrarView {
+  /** Its swarm key, hex. */
+  registrarKey: string
+  /** When the oldest of its logs that is known here began, in ms since 1970. */
+  since: number
+  /** When it renewed its certificate last, in ms since 1970. */
+  renewedAt: number
+  /** Whether it is heard of now. */
+  live: boolean
+  /** When it last pinged, by `performance.now()`; -Infinity if not in this run. */
+  heardSince: number
+  /** Whether it was struck off as gone for good. */
+  isForgotten: boolean
+}
+
 export interface KnownLogsOptions {
   followers: Followers
   live: LiveRegistrars
-  dates: SignedDates
+  statements: Statements
   sources: StatementSources
   /** Whether there is a connection to a registrar. It may not have pinged yet. */
   isConnected: (registrarKey: string) => boolean
@@ -72,6 +89,23 @@ export class KnownLogs {
         heardAt: live.heardAt(registrarKey)
       }
     })
+  }
+
+  /** All registrars that certificates name, each once. */
+  registrars(): RegistrarView[] {
+    const found = new Map<string, RegistrarView>()
+    for (const { registrarKey, logKey, startedAt, renewedAt } of this.certificates.values()) {
+      const known = found.get(registrarKey)
+      found.set(registrarKey, {
+        registrarKey,
+        since: Math.min(startedAt, known?.since ?? startedAt),
+        renewedAt: Math.max(renewedAt, known?.renewedAt ?? renewedAt),
+        live: this.#isLive(logKey, registrarKey) || known?.live === true,
+        heardSince: this.#options.live.heardSince(registrarKey),
+        isForgotten: this.#options.statements.get(FORGOTTEN, registrarKey) !== null
+      })
+    }
+    return [...found.values()]
   }
 
   isOwn(logKey: string): boolean {
@@ -186,7 +220,9 @@ export class KnownLogs {
   #isEnded(certificate: Certificate): boolean {
     const { endsAt, logKey, registrarKey } = certificate
     if (this.#options.live.wasHeardWithin(RETURN_MS, registrarKey)) return false
-    return endsAt < this.#options.dates.newest && this.certificates.newest?.logKey !== logKey
+    return (
+      endsAt < this.#options.statements.dates.newest && this.certificates.newest?.logKey !== logKey
+    )
   }
 
   /** Whether its registrar has begun another one that we have read. */

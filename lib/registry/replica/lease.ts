@@ -74,6 +74,11 @@ export class Lease extends ReadyResource {
     return this.#confirmed.size
   }
 
+  /** Keys of the registrars that hold the lease. */
+  get holders(): string[] {
+    return [...this.#confirmed.keys()].map(({ key }) => key)
+  }
+
   override async _open() {
     this.#replica.on('registrar', this.#onregistrar)
     for (const peer of this.#replica.registrars) this.#onregistrar(peer)

@@ -27,9 +27,14 @@ export class LiveRegistrars {
     return this.#heardAt.get(registrarKey) ?? null
   }
 
+  /** The same by `performance.now()`; -Infinity if not in this run. */
+  heardSince(registrarKey: string): number {
+    return this.#heardSince.get(registrarKey) ?? Number.NEGATIVE_INFINITY
+  }
+
   /** Whether it pinged in the last `ms`, whatever became of the clock. */
   wasHeardWithin(ms: number, registrarKey: string): boolean {
-    return performance.now() - (this.#heardSince.get(registrarKey) ?? -Infinity) < ms
+    return performance.now() - this.heardSince(registrarKey) < ms
   }
 
   /** Takes a ping of a registrar. */

@@ -20,7 +20,7 @@ import type { Statements } from '../trust/statements.js'
 import { Backup } from './backup.js'
 import { Directory } from './directory.js'
 import { Followers } from './followers.js'
-import { KnownLogs, type LogView } from './known-logs.js'
+import { KnownLogs, type LogView, type RegistrarView } from './known-logs.js'
 import { LiveRegistrars } from './live-registrars.js'
 import { type CheckedLogNotice, checkLogNotice } from './log-notice.js'
 import { OldLogs, type OldLogsOptions } from './old-logs.js'
@@ -133,18 +133,14 @@ export class Replica extends ReadyResource {
     this.#logs = new KnownLogs({
       followers: this.#followers,
       live: this.#live,
-      dates: this.statements.dates,
+      statements: this.statements,
       sources: this.#sources,
       isConnected: (registrarKey) => this.peering.peers.has(registrarKey)
     })
     this.#oldLogs = new OldLogs({
-      logs: this.#logs,
-      sources: this.#sources,
-      followers: this.#followers,
-      peering: this.peering,
-      memory: this.#memory,
-      put: (statement) => this.put(statement),
-      spread
+      ...{ logs: this.#logs, sources: this.#sources, followers: this.#followers },
+      ...{ peering: this.peering, memory: this.#memory, spread },
+      put: (statement) => this.put(statement)
     })
     forward(this.#oldLogs, this, ['notice'])
     forward(this.#followers, this, ['notice', 'entries'])
@@ -161,6 +157,11 @@ export class Replica extends ReadyResource {
   /** Registrars that are connected and heard of within the last beats. */
   get registrars(): Peer[] {
     return this.#live.peers
+  }
+
+  /** All registrars that are known, whether they can be reached or not. */
+  get knownRegistrars(): RegistrarView[] {
+    return this.#logs.registrars()
   }
 
   /** Whether the directory is as good as it gets: a live registrar's, or the best copy in reach. */

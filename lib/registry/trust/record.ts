@@ -33,6 +33,8 @@ export interface ServiceRecord extends Statement {
   app?: InstanceProof
   /** Whether it looks for the state of the one before it: who has a copy offers that. */
   joining?: boolean
+  /** Apps that this host does not take now. */
+  declines?: string[]
   /** Swarm key of the process that may hold the lease: whoever else shows this record gets none. */
   holder: string
   /** Greater in every later record of the same key; usually the ms since 1970 when it was signed. */
@@ -67,7 +69,11 @@ export type RecordFields = Pick<
   | 'joining'
   | 'holder'
   | 'seq'
-> & { prekey?: string | null | undefined; app?: InstanceProof | undefined }
+> & {
+  prekey?: string | null | undefined
+  app?: InstanceProof | undefined
+  declines?: readonly string[] | undefined
+}
 
 /** Largest record, in bytes of JSON. */
 export const MAX_RECORD_BYTES = 4096
@@ -88,6 +94,9 @@ const MAX_TAGS = 16
 const MAX_TAG_LENGTH = 64
 const MAX_DIRECT = 8
 const MAX_REASON_LENGTH = 200
+/** Names of apps that a host declines, and how long they are together, so that its record stays small. */
+const MAX_DECLINES = 16
+const MAX_DECLINES_LENGTH = 1000
 const STATUSES = new Set<unknown>(['passing', 'failing', 'draining', 'withdrawn'])
 
 /** An instance's record is in a log as long as its lease. What became of the lease is written in its place. */
@@ -112,6 +121,7 @@ export const RECORD: StatementKind<ServiceRecord> = {
     if (value.prekey !== undefined && !isHex(value.prekey, 32)) throw bad('prekey')
     if (value.app !== undefined && !isInstanceProof(value.app)) throw bad('app')
     if (value.joining !== undefined && typeof value.joining !== 'boolean') throw bad('joining')
+    if (value.declines !== undefined && !areDeclines(value.declines)) throw bad('declines')
     if (!isHex(value.holder, 32)) throw bad('holder')
     if (!isSeq(value.seq)) throw bad('seq')
   },
@@ -129,7 +139,7 @@ export const RECORD: StatementKind<ServiceRecord> = {
 export function signRecord(
   registry: Buffer,
   keyPair: KeyPair,
-  { reason, speaks, prekey, joining, app, ...fields }: RecordFields
+  { reason, speaks, prekey, joining, app, declines, ...fields }: RecordFields
 ): ServiceRecord {
   const record = signStatement(
     {
@@ -139,6 +149,7 @@ export function signRecord(
       ...(prekey && { prekey }),
       ...(app && { app }),
       ...(joining && { joining }),
+      ...(declines?.length && { declines: short(declines) }),
       type: RECORD_TYPE,
       registry: toHex(registry),
       key: toHex(keyPair.publicKey)
@@ -251,6 +262,19 @@ function areTags(value: unknown): value is string[] {
     MAX_TAGS,
     (tag) => tag.length >= 1 && tag.length <= MAX_TAG_LENGTH && isPrintable(tag)
   )
+}
+
+function areDeclines(value: unknown): boolean {
+  return isListOf(value, MAX_DECLINES, isRoleName)
+}
+
+/** As many of the names as there is room for. */
+function short(names: readonly string[]): string[] {
+  const kept: string[] = []
+  for (const name of names.slice(0, MAX_DECLINES)) {
+    if (kept.join('').length + name.length <= MAX_DECLINES_LENGTH) kept.push(name)
+  }
+  return kept
 }
 
 function isReason(value: unknown): boolean {

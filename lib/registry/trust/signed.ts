@@ -10,6 +10,7 @@ export {
   signApp
 } from './app-statement.js'
 export { DRAIN, signDrain } from './drain.js'
+export { FORGOTTEN, type Forgotten, signForgotten } from './forgotten.js'
 export {
   type Deployment,
   type Grant,

@@ -3,6 +3,7 @@ import { printable } from '../../core/printable.js'
 import { APP } from './app-statement.js'
 import { CERTIFICATE } from './certificate.js'
 import { DRAIN } from './drain.js'
+import { FORGOTTEN } from './forgotten.js'
 import { GRANT, REVOCATION } from './grant.js'
 import { MODE } from './mode.js'
 import { RECORD } from './record.js'
@@ -24,6 +25,7 @@ const BUILT_IN: readonly StatementKind[] = [
   SNAPSHOT,
   APP,
   DRAIN,
+  FORGOTTEN,
   VERDICT
 ]
 

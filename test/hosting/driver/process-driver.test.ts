@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { access, chmod, readFile, writeFile } from 'node:fs/promises'
+import { access, chmod, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { pidsIn } from '../../../lib/hosting/driver/cgroups.js'
 import type { Kept, Running, StartTerms } from '../../../lib/hosting/driver/driver.js'
-import { statOf } from '../../../lib/hosting/driver/proc.js'
+import { signalTo, statOf } from '../../../lib/hosting/driver/proc.js'
 import { ProcessDriver } from '../../../lib/hosting/driver/process-driver.js'
 import { aFolder } from '../bundle/folders.js'
 
@@ -98,6 +98,50 @@ t.test(
     running.signal('SIGTERM')
     t.same(await running.ended, { code: null, signal: null, isOutOfMemory: false })
     t.equal(await driver.adopt(kept), null, 'it has ended')
+  }
+)
+
+t.test(
+  'an instance that is bound to the host ends with it, however that ends, and so does all it has started',
+  { skip },
+  async (t) => {
+    const { terms, output } = await aHost(t)
+    // One child is in the group of processes, and one has left it: that is ended where there are cgroups.
+    const script = 'sleep 1000 & echo $!; setsid sleep 1000 & echo $!; echo $$; wait'
+    const command = ['/bin/sh', '-c', script]
+    const host = `
+    import { ProcessDriver } from ${JSON.stringify(DRIVER)}
+    const { kept } = await new ProcessDriver().start(${JSON.stringify({ ...terms, command, isBound: true })})
+    console.log(JSON.stringify(kept))
+    setInterval(() => {}, 60_000)`
+    for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
+      const first = spawn(process.execPath, ['--input-type=module', '-e', host])
+      const [line] = await once(first.stdout, 'data')
+      const kept: Kept = JSON.parse(line)
+      while (!(await output()).includes(`${kept.pid}\n`)) await pause()
+      const [child = 0, runaway = 0] = (await output()).trim().split('\n').slice(-3).map(Number)
+      t.teardown(() => signalTo(runaway, 'SIGKILL'))
+      t.not(await statOf(child), null, 'it runs')
+      first.kill(signal)
+      const bound = kept.cgroups.length > 0 ? [kept.pid, child, runaway] : [kept.pid, child]
+      for (const pid of bound) await gone(pid)
+    }
+  }
+)
+
+t.test(
+  'an instance that is bound ends by itself as any other, and with its guard',
+  { skip },
+  async (t) => {
+    const { start, output } = await aHost(t)
+    const command = ['/bin/sh', '-c', 'cat; echo read; exit 3']
+    const running = await start({ command, isBound: true })
+    t.match(await running.ended, { code: 3, signal: null })
+    t.match(await output(), /^read$/m, 'its input is empty')
+    const lasting = await start({ command: ['sleep', '1000'], isBound: true })
+    const guard = await guardOf(lasting.kept.pid)
+    process.kill(guard, 'SIGKILL')
+    t.match(await lasting.ended, { signal: 'SIGKILL' }, 'it does not run unguarded')
   }
 )
 
@@ -202,4 +246,13 @@ async function gone(pid: number) {
 
 function pause() {
   return new Promise((resolve) => setTimeout(resolve, 10))
+}
+
+/** The process of ours that guards another one. */
+async function guardOf(pid: number): Promise<number> {
+  for (const one of await readdir('/proc')) {
+    const words = (await readFile(`/proc/${one}/cmdline`, 'utf8').catch(() => '')).split('\0')
+    if (words[2]?.includes('read -r word && exit') && words[4] === `${pid}`) return Number(one)
+  }
+  throw new Error(`nobody guards ${pid}`)
 }
