@@ -24,6 +24,7 @@ const LOADERS: Record<string, () => Promise<Command>> = {
   grant: async () => (await import('./commands/grant.js')).grant,
   revoke: async () => (await import('./commands/revoke.js')).revoke,
   grants: async () => (await import('./commands/grants.js')).grants,
+  registrars: async () => (await import('./commands/registrars.js')).registrars,
   export: async () => (await import('./commands/export.js')).exportRegistry,
   import: async () => (await import('./commands/import.js')).importRegistry,
   access: async () => (await import('./commands/access.js')).access,

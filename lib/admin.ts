@@ -1,17 +1,20 @@
-import { EventEmitter } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
 import { type KeyPair, parseKey, registryKeysOf, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import type { NetworkOptions } from './core/network.js'
+import type { RegistrarView } from './registry/replica/known-logs.js'
 import { Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
 import {
+  type Forgotten,
   type Grant,
   type GrantTerms,
   MAX_OVERRULED,
   type Revocation,
   type StatementKind,
+  signForgotten,
   signGrant,
   signRevocation
 } from './registry/trust/signed.js'
@@ -33,6 +36,10 @@ export interface AdminOptions extends NetworkOptions {
 const TIMEOUT_MS = 10_000
 /** After one registrar denied us: another may know of a newer grant. */
 const DENIAL_TIMEOUT_MS = 1500
+/** How long registrars that are known may take to be heard of. */
+const HEARING_TIMEOUT_MS = 1000
+/** The same before one is struck off. */
+const STRIKING_TIMEOUT_MS = 5000
 const VERB = 'admin'
 
 /** What an administration emits. */
@@ -165,6 +172,44 @@ class AdminFace extends EventEmitter<AdminEvents> {
   }
 
   /**
+   * The registrars that are known, the newest first, and which of them are heard of.
+   *
+   * @param timeout how long those that are not are waited for, in ms
+   */
+  async registrars(timeout = HEARING_TIMEOUT_MS): Promise<RegistrarView[]> {
+    const { replica } = this.#participant
+    await this.#heard(timeout, ({ live, isForgotten }) => live || isForgotten)
+    return replica.knownRegistrars.sort((a, b) => b.since - a.since)
+  }
+
+  /**
+   * Strikes a registrar off that is gone for good. Hosts wait for it no longer before they start what runs once only.
+   *
+   * @param registrar its key, or the first digits of it
+   * @throws NOT_FOUND, CONFLICT if it is heard of, NOT_GRANTED, REGISTRAR_NOT_FOUND
+   */
+  async forget(registrar: string): Promise<Forgotten> {
+    const isMeant = ({ registrarKey }: RegistrarView) => registrarKey.startsWith(registrar)
+    const isNone = (one: RegistrarView) => !isMeant(one) || one.isForgotten
+    await this.#heard(STRIKING_TIMEOUT_MS, (one) => isNone(one) || one.live)
+    const matching = this.#participant.replica.knownRegistrars.filter(isMeant)
+    const [found] = matching
+    if (!found || matching.length > 1) {
+      throw SeaportError.NOT_FOUND(
+        `${found ? 'more than one registrar' : 'no registrar'} has the key ${registrar}; see 'hyperseaport registrars'`
+      )
+    }
+    if (found.live) {
+      throw SeaportError.CONFLICT(
+        `the registrar ${found.registrarKey} is running; stop it for good before it is struck off`
+      )
+    }
+    const statement = signForgotten(this.#registry, this.#issuer, found.registrarKey)
+    await this.#write(statement)
+    return statement
+  }
+
+  /**
    * All that the registry says now, a signed JSON object each: its records, grants, revocations and statements of
    * other kinds. A backup of all but the records, which come back by themselves, with their owners.
    */
@@ -182,6 +227,15 @@ class AdminFace extends EventEmitter<AdminEvents> {
   async import(lines: Iterable<string>): Promise<number> {
     if (this.#participant.replica.registrars.length === 0) throw noRegistrar()
     return this.#participant.replica.backup.import(lines)
+  }
+
+  /** Waits until all registrars are as is expected of them, or the time is over. */
+  async #heard(timeout: number, isSo: (registrar: RegistrarView) => boolean) {
+    const { replica } = this.#participant
+    const signal = AbortSignal.timeout(timeout)
+    while (!replica.knownRegistrars.every(isSo) && !signal.aborted) {
+      await once(replica, 'registrar', { signal }).catch(() => {})
+    }
   }
 
   /**
@@ -240,7 +294,7 @@ class AdminFace extends EventEmitter<AdminEvents> {
     if (byRegistry) this.#lifecycle.hurry(DENIAL_TIMEOUT_MS)
   }
 
-  async #write(statement: Grant | Revocation) {
+  async #write(statement: Grant | Revocation | Forgotten) {
     const { replica } = this.#participant
     if (replica.registrars.length === 0) throw noRegistrar()
     await replica.put(statement)

@@ -95,10 +95,11 @@ export type {
   Instance,
   Versions
 } from './registry/replica/directory.js'
-export type { LogView } from './registry/replica/known-logs.js'
+export type { LogView, RegistrarView } from './registry/replica/known-logs.js'
 export type { Limits } from './registry/swarm/limits.js'
 export type {
   Deployment,
+  Forgotten,
   Grant,
   GrantTerms,
   Revocation,

@@ -212,6 +212,7 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/hosting/driver/process-driver.test.ts': [
     'hosting/driver/cgroups',
     'hosting/driver/driver',
+    'hosting/driver/guard',
     'hosting/driver/proc'
   ],
   'test/hosting/placement.test.ts': [
@@ -286,7 +287,11 @@ export const TESTED_BY: Record<string, string[]> = {
     'registry/trust/certificate',
     'registry/trust/certificates'
   ],
-  'test/registry/trust/app-statement.test.ts': ['core/label', 'registry/trust/drain'],
+  'test/registry/trust/app-statement.test.ts': [
+    'core/label',
+    'registry/trust/drain',
+    'registry/trust/forgotten'
+  ],
   'test/registry/trust/statement-kinds.test.ts': [
     'registry/trust/statement',
     'registry/trust/statement-kind'

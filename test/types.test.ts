@@ -17,8 +17,8 @@ import {
   Admin, BootstrapNode, Consumer, KeyPair, Peer, Registry, SeaportError, Service, Web
 } from 'hyperseaport'
 import type {
-  AccessEntry, AdminEvents, BootstrapNodeEvents, ConsumerEntry, ConsumerEvents, Exit, Grant, Instance, LinkView,
-  MailMessage, PeerEvents, PortlessEntry, RegistryEvents, Revocation, SeaportErrorCode, ServiceEvents, ServiceOptions, ServiceRecord, WebEvents
+  AccessEntry, AdminEvents, BootstrapNodeEvents, ConsumerEntry, ConsumerEvents, Exit, Forgotten, Grant, Instance, LinkView,
+  MailMessage, PeerEvents, PortlessEntry, RegistrarView, RegistryEvents, Revocation, SeaportErrorCode, ServiceEvents, ServiceOptions, ServiceRecord, WebEvents
 } from 'hyperseaport'
 import http from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -114,7 +114,9 @@ export async function main(roles: string[]): Promise<void> {
   const admin: Admin = await Admin({ seed, bootstrap }).setup({ timeout: 1000 })
   const grant: Grant = await admin.grant(KeyPair().publicKey, { serve: ['a@^1'], expiresAt: 0 })
   const revocation: Revocation = await admin.revoke(grant.subject)
-  console.log(revocation.type, admin.list(), admin.export())
+  const registrars: RegistrarView[] = await admin.registrars()
+  const forgotten: Forgotten = await admin.forget(registrars[0]?.registrarKey ?? '')
+  console.log(revocation.type, forgotten.type, admin.list(), admin.export())
 
   const services: Service[] = [
     Service({ ...options, role: 'a@1.0.0', port: 80, name: 'blue', checkInterval: 500 }),

@@ -29,8 +29,6 @@ export interface RegistrarView {
   renewedAt: number
   /** Whether it is heard of now. */
   live: boolean
-  /** When it last pinged, by `performance.now()`; -Infinity if not in this run. */
-  heardSince: number
   /** Whether it was struck off as gone for good. */
   isForgotten: boolean
 }
@@ -101,7 +99,6 @@ export class KnownLogs {
         since: Math.min(startedAt, known?.since ?? startedAt),
         renewedAt: Math.max(renewedAt, known?.renewedAt ?? renewedAt),
         live: this.#isLive(logKey, registrarKey) || known?.live === true,
-        heardSince: this.#options.live.heardSince(registrarKey),
         isForgotten: this.#options.statements.get(FORGOTTEN, registrarKey) !== null
       })
     }

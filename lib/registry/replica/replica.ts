@@ -122,19 +122,14 @@ export class Replica extends ReadyResource {
     forward(this.peering, this, ['denied', 'notice'])
     this.#sources = new StatementSources(this.statements)
     this.#followers = new Followers({
-      storage,
-      registry,
-      directory: this.directory,
+      ...{ storage, registry, directory: this.directory, sources: this.#sources },
       statements: this.statements,
-      sources: this.#sources,
       maxPeers: () => this.peering.limits.replications,
       writerOf: (logKey) => this.#logs.writerOf(logKey)
     })
     this.#logs = new KnownLogs({
-      followers: this.#followers,
-      live: this.#live,
+      ...{ followers: this.#followers, live: this.#live, sources: this.#sources },
       statements: this.statements,
-      sources: this.#sources,
       isConnected: (registrarKey) => this.peering.peers.has(registrarKey)
     })
     this.#oldLogs = new OldLogs({
@@ -162,6 +157,11 @@ export class Replica extends ReadyResource {
   /** All registrars that are known, whether they can be reached or not. */
   get knownRegistrars(): RegistrarView[] {
     return this.#logs.registrars()
+  }
+
+  /** When a registrar last pinged, by `performance.now()`; -Infinity if not in this run. */
+  heardSince(registrarKey: string): number {
+    return this.#live.heardSince(registrarKey)
   }
 
   /** Whether the directory is as good as it gets: a live registrar's, or the best copy in reach. */

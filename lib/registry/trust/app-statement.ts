@@ -109,6 +109,7 @@ export const APP: StatementKind<AppStatement> = {
     if (!isCount(value.instances)) throw bad('instances')
     if (!areClaims(value.hostnames)) throw bad('hostnames')
     if (!isPlace(value.place)) throw bad('place')
+    if (value.place.single && !isOneAtMost(value.instances)) throw bad('instances')
     if (!isWhole(value.restarts)) throw bad('restarts')
   },
   subject: ({ app }) => app,
@@ -267,7 +268,11 @@ function isFlag(value: unknown): boolean {
   return value === undefined || value === true
 }
 
-function isPlace(value: unknown): boolean {
+function isOneAtMost(instances: unknown): boolean {
+  return instances === 0 || instances === 1
+}
+
+function isPlace(value: unknown): value is AppPlace {
   if (!isObject(value)) return false
   const { labels, memory, cpu, platforms, driver, single } = value
   return (

@@ -9,6 +9,7 @@ import {
   signApp
 } from '../../../lib/registry/trust/app-statement.js'
 import { DRAIN, signDrain } from '../../../lib/registry/trust/drain.js'
+import { FORGOTTEN, signForgotten } from '../../../lib/registry/trust/forgotten.js'
 import { signGrant, signRevocation } from '../../../lib/registry/trust/grant.js'
 import { Grants } from '../../../lib/registry/trust/grants.js'
 import { StatementKinds } from '../../../lib/registry/trust/statement-kinds.js'
@@ -194,6 +195,8 @@ t.test('a statement with a bad field is refused', async (t) => {
     { place: { labels: ['eu'], memory: 0, driver: 'process' } },
     { place: { labels: [], memory: -1, driver: 'process' } },
     { place: { labels: [], memory: 0, driver: '../x' } },
+    { place: { labels: [], memory: 0, driver: 'process', single: true }, instances: 2 },
+    { place: { labels: [], memory: 0, driver: 'process', single: true }, instances: 'all' },
     { restarts: 0.5 }
   ]) {
     t.throws(() => parse(fields), { code: 'BAD_MESSAGE' }, JSON.stringify(fields))
@@ -212,4 +215,17 @@ t.test('a host is drained by itself or by an admin, and the later word counts', 
   statements.admit(drain(registry, false, 2000))
   statements.add(drain(host, true, 1500))
   t.match(statements.list(DRAIN), [{ isDraining: false }])
+})
+
+t.test('only an admin says that a registrar is gone for good', async (t) => {
+  const { statements } = board()
+  const key = toHex(KeyPair().publicKey)
+  const forget = (issuer: KeyPair, registrar = key) => signForgotten(publicKey, issuer, registrar)
+  t.throws(() => statements.admit(forget(host)), { code: 'NOT_GRANTED' })
+  statements.admit(forget(registry))
+  t.match(statements.get(FORGOTTEN, key), { registrar: key, issuer: toHex(publicKey) })
+  for (const fields of [{ registrar: 'ab' }, { issuer: 5 }, { issuedAt: -1 }]) {
+    const json = JSON.stringify({ ...forget(registry), ...fields })
+    t.throws(() => new StatementKinds().parse(json, publicKey), { code: 'BAD_MESSAGE' })
+  }
 })
