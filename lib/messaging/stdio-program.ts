@@ -1,4 +1,5 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { EventEmitter, once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
 import { MAX_BODY_LIMIT_BYTES } from './body.js'
@@ -13,6 +14,8 @@ export interface StdioProgramOptions {
   onevent: (type: string, data: unknown) => void
   /** The program writes the service's state; undefined deletes the name. Rejects if it could not be written. */
   onstate: (name: string, value: unknown) => Promise<unknown>
+  /** The program does something with browsers: a method that begins with `clients.`, without that. */
+  onclients: (method: string, params: { [field: string]: unknown }) => Promise<unknown>
   /** Called when a line of the program was wrong, or when it has ended and is started again. */
   onnotice: (notice: SeaportError) => void
   /** How long to wait before it is started again, in ms, by how often it ended too early. */
@@ -26,6 +29,13 @@ interface Asked {
   reject: (error: Error) => void
 }
 
+interface Request {
+  method: string
+  params: unknown
+  meta?: object
+  signal: AbortSignal
+}
+
 const BACKOFFS_MS = [100, 500, 1000, 2000, 5000, 10_000]
 /** After a program has run for so long, its next end counts as the first one again, in ms. */
 const STEADY_MS = 10_000
@@ -33,6 +43,9 @@ const GRACE_MS = 5000
 /** The code of JSON-RPC for an unknown method. */
 const METHOD_NOT_FOUND = -32601
 const INVALID_PARAMS = -32602
+/** The code of JSON-RPC for what a server finds wrong itself. Our own code is in its text. */
+const SERVER_ERROR = -32000
+const OF_CLIENTS = 'clients.'
 
 /**
  * A program in any language that executes commands. It speaks JSON-RPC 2.0 by stdin and stdout, a line each:
@@ -43,13 +56,17 @@ const INVALID_PARAMS = -32602
  *                 {"jsonrpc":"2.0","method":"event","params":{"type":"TICK","data":…}}
  *                 {"jsonrpc":"2.0","method":"state.set","params":{"name":"mode","value":…}}
  *                 {"jsonrpc":"2.0","method":"state.delete","params":{"name":"mode"}}
+ *                 {"jsonrpc":"2.0","id":1,"method":"clients.direct","params":{"id":"ada","type":"note","data":…}}
  *
+ * What it writes with an `id` is answered, and what goes wrong is an error there.
  * It is kept running. When it ends, commands without an answer fail.
  */
 export class StdioProgram {
   readonly stats = { starts: 0, exits: 0 }
   readonly #options: StdioProgramOptions
   readonly #asked = new Map<number, Asked>()
+  /** Emits `start`. */
+  readonly #starts = new EventEmitter()
   #child: ChildProcessByStdio<Writable, Readable, null> | null = null
   #lastId = 0
   #earlyExits = 0
@@ -77,6 +94,7 @@ export class StdioProgram {
       child.once('spawn', () => {
         this.#child = child
         this.stats.starts++
+        this.#starts.emit('start')
         process.once('exit', this.#onprocessexit)
         child.once('exit', (code, signal) => this.#onexit(code, signal, startedAt))
         resolve()
@@ -99,11 +117,50 @@ export class StdioProgram {
   ask(name: string, data: unknown, { peer, principal, signal, deadline }: CallContext) {
     const child = this.#child
     if (!child) throw new Passed(SeaportError.REFUSED('its program does not run just now').of('no'))
-    const id = ++this.#lastId
     const timeLeft = Math.max(0, deadline - Date.now())
     const params = data instanceof Uint8Array ? Buffer.from(data).toString('base64') : data
     const encoding = data instanceof Uint8Array ? { encoding: 'base64' } : {}
-    const meta = { peer, principal, timeLeft, ...encoding }
+    return this.#request({
+      method: name,
+      params,
+      meta: { peer, principal, timeLeft, ...encoding },
+      signal
+    })
+  }
+
+  /**
+   * Asks the program something, once it runs.
+   *
+   * @param attempts how often it is asked if it ends before it has answered
+   * @param timeout in ms
+   * @throws the error that it answered with, LINK_LOST, DEADLINE
+   */
+  async askSoon(
+    method: string,
+    params: object,
+    { attempts, timeout }: { attempts: number; timeout: number }
+  ): Promise<unknown> {
+    const signal = AbortSignal.timeout(timeout)
+    try {
+      if (!this.#child) await once(this.#starts, 'start', { signal })
+      return await this.#request({ method, params, signal })
+    } catch (error) {
+      if (signal.aborted) {
+        throw SeaportError.DEADLINE(`its program did not answer within ${timeout} ms`)
+      }
+      if (!(error instanceof Passed)) throw error
+      if (attempts === 1 || error.reason.code !== 'LINK_LOST') throw error.reason
+      return this.askSoon(method, params, { attempts: attempts - 1, timeout })
+    }
+  }
+
+  /** Tells the program something, if it runs. */
+  notify(method: string, params: object) {
+    this.#write({ jsonrpc: '2.0', method, params })
+  }
+
+  #request({ signal, ...request }: Request): Promise<unknown> {
+    const id = ++this.#lastId
     return new Promise((resolve, reject) => {
       const settle = () => {
         this.#asked.delete(id)
@@ -125,7 +182,7 @@ export class StdioProgram {
           reject(error)
         }
       })
-      this.#write({ jsonrpc: '2.0', id, method: name, params, meta })
+      this.#write({ jsonrpc: '2.0', id, ...request })
     })
   }
 
@@ -156,6 +213,9 @@ export class StdioProgram {
     if (message.method === 'state.set' || message.method === 'state.delete') {
       return void this.#takeState(message.method === 'state.set', message.params)
     }
+    if (typeof message.method === 'string' && message.method.startsWith(OF_CLIENTS)) {
+      return void this.#takeClients(message.method, message)
+    }
     const asked = typeof message.id === 'number' ? this.#asked.get(message.id) : undefined
     if (asked && 'result' in message) asked.resolve(message.result ?? undefined)
     else if (asked && 'error' in message) asked.reject(errorOf(message.error))
@@ -181,6 +241,19 @@ export class StdioProgram {
       await this.#options.onstate(String(name), isSet ? value : undefined)
     } catch (error) {
       this.#complain(`its state cannot be written: ${(error as Error).message}`)
+    }
+  }
+
+  /** Does what the program asks for, and answers if it gave an id. Never rejects. */
+  async #takeClients(method: string, { id, params }: { [member: string]: unknown }) {
+    try {
+      const given = (params ?? {}) as { [field: string]: unknown }
+      const result = await this.#options.onclients(method.slice(OF_CLIENTS.length), given)
+      if (id !== undefined) this.#write({ jsonrpc: '2.0', id, result: result ?? null })
+    } catch (error) {
+      const { message } = error as Error
+      if (id === undefined) return this.#complain(`its ${method} failed: ${message}`)
+      this.#write({ jsonrpc: '2.0', id, error: { code: SERVER_ERROR, message } })
     }
   }
 

@@ -16,6 +16,7 @@ import { Speaker } from './speaker.js'
 import { HandOver, type HandOverOptions } from './state/hand-over.js'
 import { State, type StateFiles } from './state/state.js'
 import { ANY_WHO_MAY_SERVE, MAX_SUCCESSORS } from './state/statements.js'
+import { StdioClients } from './stdio-clients.js'
 import { StdioProgram } from './stdio-program.js'
 
 export interface TalkOptions {
@@ -183,7 +184,9 @@ export class Talk {
   }
 
   #programOf(command: readonly string[], onnotice: (notice: SeaportError) => void): StdioProgram {
-    const program = new StdioProgram({
+    const clients = new StdioClients({ clients: () => this.clients, program: () => program })
+    const program: StdioProgram = new StdioProgram({
+      onclients: (method, params) => clients.take(method, params),
       command,
       onevent: (type, data) => this.#events.emit(type, data),
       onstate: (name, value) =>

@@ -8,7 +8,7 @@ import type {
   MessageHead
 } from '../../messaging/clients/channel-frames.js'
 import { isFinalCode, REPLACED, SENT_AWAY } from '../../messaging/clients/close-codes.js'
-import { isClientId, type Ticket } from '../../messaging/clients/ticket.js'
+import { hasFields, isClientId, type Ticket } from '../../messaging/clients/ticket.js'
 import { isName } from '../../messaging/names.js'
 import type { BrowserLimits } from './channel-limits.js'
 import { CLOSE, decodeWire, encodeWire, type WireFrame, type WireMessage } from './wire.js'
@@ -290,15 +290,6 @@ export class Browser {
 }
 
 const RECEIVERS: ReadonlySet<unknown> = new Set(['service', 'all', 'one'])
-
-function hasFields(data: unknown, filter: object): boolean {
-  if (typeof data !== 'object' || data === null) return false
-  const fields = data as Record<string, unknown>
-  return Object.entries(filter).every(
-    ([name, value]) =>
-      Object.hasOwn(fields, name) && JSON.stringify(fields[name]) === JSON.stringify(value)
-  )
-}
 
 /** Why what a page says is not passed on; null if it is. */
 function checkSaid({ type, to = 'service', id = '' }: WireFrame['head']): SeaportError | null {

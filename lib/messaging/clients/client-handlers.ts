@@ -1,5 +1,6 @@
 import { SeaportError } from '../../core/errors.js'
-import type { ClientsListeners } from './client-types.js'
+import type { Client } from './client-session.js'
+import type { ClientAct, ClientsListeners } from './client-types.js'
 
 /** Events that have one handler, whose result is the answer. */
 const ANSWERED: ReadonlySet<keyof ClientsListeners> = new Set(['connect', 'message'])
@@ -7,6 +8,8 @@ const ANSWERED: ReadonlySet<keyof ClientsListeners> = new Set(['connect', 'messa
 /** Those who handle what browsers do. */
 export class ClientHandlers {
   readonly #onnotice: (notice: SeaportError) => void
+  /** Who may do something to other clients. */
+  readonly #allowed = new Map<ClientAct, (client: Client) => boolean>()
   readonly #listeners: { [E in keyof ClientsListeners]?: ClientsListeners[E][] } = {}
 
   constructor(onnotice: (notice: SeaportError) => void) {
@@ -22,9 +25,30 @@ export class ClientHandlers {
     Object.assign(this.#listeners, { [event]: [...listeners, listener] })
   }
 
-  /** The one that answers. */
-  get<E extends 'connect' | 'message'>(event: E): ClientsListeners[E] | undefined {
-    return this.#of(event)[0]
+  /** Whether a page is admitted, and as whom; undefined if nobody decides that. */
+  get admit(): ClientsListeners['connect'] | undefined {
+    return this.#of('connect')[0]
+  }
+
+  /** @throws UNKNOWN_COMMAND, and what the handler throws */
+  answer(...said: Parameters<ClientsListeners['message']>): unknown {
+    const [handler] = this.#of('message')
+    if (!handler) throw SeaportError.UNKNOWN_COMMAND('this service takes no messages')
+    return handler(...said)
+  }
+
+  allow(act: ClientAct, may: (client: Client) => boolean) {
+    this.#allowed.set(act, may)
+  }
+
+  allows(act: ClientAct): boolean {
+    return this.#allowed.has(act)
+  }
+
+  /** @throws NOT_ALLOWED */
+  checkAllowed(act: ClientAct, client: Client) {
+    if (this.#allowed.get(act)?.(client)) return
+    throw SeaportError.NOT_ALLOWED(`clients of this service may not ${act}`)
   }
 
   /** Tells all listeners. What one throws is a notice, and the others still hear it. */

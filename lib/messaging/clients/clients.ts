@@ -59,7 +59,6 @@ export class Clients {
   readonly #gateways = new Set<GatewayStream>()
   readonly #sessions = new SessionTable()
   readonly #kept: KeptDirects
-  readonly #allowed = new Map<ClientAct, (client: Client) => boolean>()
   readonly #handlers: ClientHandlers
   #keyPair: KeyPair | null = null
   #isWanted = false
@@ -109,7 +108,7 @@ export class Clients {
    * @param may decides whether a client may; default: all may
    */
   allow(act: ClientAct, may: (client: Client) => boolean = () => true): this {
-    this.#allowed.set(act, may)
+    this.#handlers.allow(act, may)
     return this
   }
 
@@ -168,6 +167,11 @@ export class Clients {
   /** All clients that are connected, or away and may come back. */
   list(): ClientView[] {
     return this.#sessions.list()
+  }
+
+  /** @internal */
+  sessionOf(name: string): Client | undefined {
+    return this.#sessions.get(name)
   }
 
   /**
@@ -265,7 +269,7 @@ export class Clients {
     const { n, token, viewer, origin } = head
     try {
       const before = this.#before(head)
-      const admit: ConnectHandler = this.#handlers.get('connect') ?? (() => ({ id: head.session }))
+      const admit: ConnectHandler = this.#handlers.admit ?? (() => ({ id: head.session }))
       const { id, data } = await admit({ token, viewer, origin })
       checkAdmitted(id, data)
       const isSame = before?.id === id
@@ -355,7 +359,7 @@ export class Clients {
   #onpresence(id: string) {
     const presence = this.#sessions.presenceOf(id)
     this.#handlers.emit('presence', presence)
-    if (this.#allowed.has('presence') && this.#isResponsibleFor(id)) {
+    if (this.#handlers.allows('presence') && this.#isResponsibleFor(id)) {
       this.#send({ kind: 'presence', type: 'presence', id }, presence)
     }
   }
@@ -370,15 +374,9 @@ export class Clients {
   /** Handles what a client says: to the service, or to other clients if it may. */
   #handle({ to, type, id = '' }: MessageHead, data: unknown, client: Client): unknown {
     checkName(type, 'a message')
-    if (to === 'service') {
-      const handler = this.#handlers.get('message')
-      if (!handler) throw SeaportError.UNKNOWN_COMMAND('this service takes no messages')
-      return handler(data, client, type)
-    }
+    if (to === 'service') return this.#handlers.answer(data, client, type)
     const act = to === 'all' ? 'broadcast' : 'direct'
-    if (!this.#allowed.get(act)?.(client)) {
-      throw SeaportError.NOT_ALLOWED(`clients of this service may not ${act}`)
-    }
+    this.#handlers.checkAllowed(act, client)
     if (act === 'broadcast') return this.broadcast(type, data)
     return this.direct(id, type, data)
   }

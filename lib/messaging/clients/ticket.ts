@@ -119,6 +119,16 @@ export function checkFilter(filter: unknown) {
   throw SeaportError.USAGE(`a filter has at most ${MAX_DATA_BYTES} bytes`)
 }
 
+/** Whether the data of a client has all fields of a filter, with the same values. */
+export function hasFields(data: unknown, filter: object): boolean {
+  if (typeof data !== 'object' || data === null) return false
+  const fields = data as Record<string, unknown>
+  return Object.entries(filter).every(
+    ([name, value]) =>
+      Object.hasOwn(fields, name) && JSON.stringify(fields[name]) === JSON.stringify(value)
+  )
+}
+
 function isTicket(value: unknown): value is Ticket {
   const { session, id, gateway, expires, secretHash, by } = (value ?? {}) as Partial<Ticket>
   const texts = [session, id, gateway, secretHash, by]
