@@ -55,8 +55,9 @@ export class AccessEntry {
     return text(headers[':authority']) ?? headers.host ?? ''
   }
 
+  /** As it came, but for a user and a password, which are nobody's business. */
   get url(): string {
-    return this.#request.url ?? ''
+    return this.#request.url?.replace(/^(https?:\/\/)[^/?#]*@/i, '$1') ?? ''
   }
 
   get httpVersion(): string {

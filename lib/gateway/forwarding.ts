@@ -15,7 +15,7 @@ import type { IncomingAnswer, OutgoingRequest } from '../http/http2-request.js'
 import { Http2Lease, type Http2Sessions } from '../http/http2-sessions.js'
 import { isIdempotent } from '../http/idempotent.js'
 import type { KeptStreams } from '../http/kept-streams.js'
-import { isReason, type RawHeaders } from '../http/message-head.js'
+import { isOverHttp2, isReason, type RawHeaders } from '../http/message-head.js'
 import { RequestBody } from '../http/request-body.js'
 import { HalfOpen } from './half-open.js'
 import { InterimAnswers } from './interim.js'
@@ -96,7 +96,7 @@ export class Forwarding implements UnderWay {
     this.#options = options
     const { request, maxBodyBytes } = options
     this.#body = new RequestBody(request, { maxBytes: maxBodyBytes })
-    this.#halfOpen = request.httpVersionMajor < 2 ? new HalfOpen(request.socket) : null
+    this.#halfOpen = isOverHttp2(request) ? null : new HalfOpen(request.socket)
   }
 
   /**

@@ -12,6 +12,7 @@ import { StreamAgent } from '../http/agent.js'
 import { Http2Sessions } from '../http/http2-sessions.js'
 import { welcomedBy } from '../http/idle-streams.js'
 import { KeptStreams } from '../http/kept-streams.js'
+import { isOverHttp2 } from '../http/message-head.js'
 import type { LinkPool } from '../link/pool.js'
 import type { Directory } from '../registry/replica/directory.js'
 import type { ChannelLimits } from './channels/channel-limits.js'
@@ -337,7 +338,7 @@ export class HttpGateway extends ReadyResource {
       const refusal = refusalOf(SeaportError.METHOD_NOT_ALLOWED('this is no forward proxy'))
       to.on('error', () => {})
       // Over HTTP/2 there is no socket of its own, so it is answered like any request.
-      if (request.httpVersionMajor >= 2) return refuse(request, to as ServerResponse, refusal)
+      if (isOverHttp2(request)) return refuse(request, to as ServerResponse, refusal)
       this.#inTurn(request, null, async () => void to.end(refusalText(refusal, request)))
     })
   }
@@ -350,7 +351,7 @@ export class HttpGateway extends ReadyResource {
       if (!response.closed) await once(response, 'close')
       this.#responses.delete(response)
     }
-    if (request.httpVersionMajor < 2) return this.#inTurn(request, response, serve)
+    if (!isOverHttp2(request)) return this.#inTurn(request, response, serve)
     serve().catch((error: Error) => {
       this.#responses.delete(response)
       this.#onfault(error)

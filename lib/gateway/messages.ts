@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { SeaportError } from '../core/errors.js'
+import { isOverHttp2 } from '../http/message-head.js'
 import type { LinkPool } from '../link/pool.js'
 import { type Body, decodeBody, encodeBody, MAX_BODY_BYTES } from '../messaging/body.js'
 import { BODY_MEMORY, type HeldBody } from '../messaging/body-memory.js'
@@ -139,7 +140,7 @@ export class Messages {
    * watching.
    */
   #endWithClient(request: IncomingMessage, response: ServerResponse): () => void {
-    if (request.httpVersionMajor >= 2) return () => {}
+    if (isOverHttp2(request)) return () => {}
     const { underWay } = this.#options.context
     const halfOpen = new HalfOpen(request.socket)
     const call: UnderWay = {
@@ -367,7 +368,7 @@ function answerFailure(request: IncomingMessage, response: ServerResponse, error
   const failure = { error: code, status, message, executed, ...(handlerCode && { handlerCode }) }
   const body = `${JSON.stringify(failure)}\n`
   // The rest of the request would be read only to be dropped, so the connection is closed.
-  const isRead = request.complete || request.httpVersionMajor >= 2
+  const isRead = request.complete || isOverHttp2(request)
   response.writeHead(status, {
     ...(!isRead && { Connection: 'close' }),
     'Content-Type': 'application/json; charset=utf-8',

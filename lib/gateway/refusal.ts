@@ -2,7 +2,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import { SeaportError } from '../core/errors.js'
 import { httpDate } from '../http/date.js'
 import { hasBody } from '../http/headers.js'
-import { fieldLines, type RequestHead } from '../http/message-head.js'
+import { fieldLines, isOverHttp2, type RequestHead } from '../http/message-head.js'
 import { connectionLines } from './gateway-server.js'
 
 /** The gateway's own answer, where there is none to pass on. */
@@ -85,10 +85,10 @@ export function refuse(request: IncomingMessage, response: ServerResponse, refus
   // The rest of the request would be read only to be dropped, so the connection is closed.
   const isRead = request.complete || !hasBody(request)
   const isTrusted = isRead && !DISTRUSTED.has(refusal.code)
-  if (request.httpVersionMajor < 2 && !isTrusted) headers.Connection = 'close'
+  if (!isOverHttp2(request) && !isTrusted) headers.Connection = 'close'
   // The response may still have fields and a reason of an answer that could not be passed on.
   for (const name of response.getHeaderNames()) response.removeHeader(name)
-  if (request.httpVersionMajor < 2) response.statusMessage = STATUS_CODES[refusal.status] ?? ''
+  if (!isOverHttp2(request)) response.statusMessage = STATUS_CODES[refusal.status] ?? ''
   response.writeHead(refusal.status, headers)
   response.end(request.method === 'HEAD' ? undefined : body)
 }

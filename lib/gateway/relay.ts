@@ -123,6 +123,10 @@ function writeHead(answer: IncomingAnswer, response: ServerResponse, headers: Ra
     answer.destroy()
     throw invalidAnswer(new SyntaxError(`the transfer coding ${codings}`))
   }
+  if (statusCode === 101) {
+    answer.destroy()
+    throw invalidAnswer(new SyntaxError('it switches protocols, which nobody asked for'))
+  }
   try {
     if (isHttp2(response) && answer.isHeadOnly) setHead(response, statusCode, headers)
     else if (isHttp2(response)) response.writeHead(statusCode, http2Head(statusCode, headers))
@@ -160,11 +164,11 @@ function withoutLoneTrailer(answer: IncomingAnswer, response: ServerResponse, he
 
 /**
  * The fields for node:http2. Content-Length is dropped from an answer without content (RFC 9110 §8.6), because clients
- * of HTTP/2 insist on that.
+ * of HTTP/2 insist on that. Node sends no content with 205 either.
  */
 function http2Head(statusCode: number, headers: RawHeaders) {
   const { 'content-length': length, ...fields } = http2Fields(headers)
-  return statusCode === 204 || length === undefined
+  return statusCode === 204 || statusCode === 205 || length === undefined
     ? fields
     : { ...fields, 'content-length': length }
 }

@@ -2,7 +2,7 @@ import { SeaportError } from '../core/errors.js'
 import { hostnameOf, isOwnName } from '../core/hostname.js'
 import type { Forwarded } from '../http/forwarded.js'
 import { listed } from '../http/headers.js'
-import type { RequestHead } from '../http/message-head.js'
+import { isOverHttp2, type RequestHead } from '../http/message-head.js'
 import type { Directory, Instance } from '../registry/replica/directory.js'
 import type { Principal } from './access.js'
 import { addressOf } from './access-log.js'
@@ -269,12 +269,16 @@ export class Router {
   }
 
   /** Refuses messages that node:http's parser lets through and a gateway must not. */
-  #checkMessage({ rawHeaders, headers, httpVersion, httpVersionMajor }: RequestHead) {
-    if (httpVersionMajor < 1) throw SeaportError.BAD_REQUEST('HTTP before 1.0 is not spoken here')
+  #checkMessage(request: RequestHead) {
+    const { rawHeaders, headers, httpVersion } = request
+    const overHttp2 = isOverHttp2(request)
+    if (!overHttp2 && !/^1\.[01]$/.test(httpVersion)) {
+      throw SeaportError.BAD_REQUEST(`HTTP/${httpVersion} is not spoken on this connection`)
+    }
     if (httpVersion === '1.1' && headers.host === undefined) {
       throw SeaportError.BAD_REQUEST('there is no Host')
     }
-    if (httpVersionMajor < 2 && listed(rawHeaders, 'host').length > 1) {
+    if (!overHttp2 && listed(rawHeaders, 'host').length > 1) {
       throw SeaportError.BAD_REQUEST('there is more than one Host')
     }
     const coding = headers['transfer-encoding']

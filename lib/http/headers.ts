@@ -1,6 +1,6 @@
 import type { Http2ServerRequest } from 'node:http2'
 import { type Forwarded, forwardingHeaders, isForwardingField } from './forwarded.js'
-import type { AnswerHead, RawHeaders, RequestHead } from './message-head.js'
+import { type AnswerHead, isOverHttp2, type RawHeaders, type RequestHead } from './message-head.js'
 
 export interface RequestHeadersOptions {
   forwarded: Forwarded
@@ -44,18 +44,18 @@ export function requestHeaders(
   // Only a chunked body can have trailers, and node:http refuses to announce them for any other.
   if (!frame.includes('Transfer-Encoding')) dropped.add('trailer')
 
-  const isHttp2 = request.httpVersionMajor >= 2
+  const overHttp2 = isOverHttp2(request)
   const headers: RawHeaders = ['Host', forwarded.host]
   copyHeaders(
     request.rawHeaders,
     headers,
     (name) =>
       dropped.has(name) ||
-      (isHttp2 && name === 'cookie') ||
+      (overHttp2 && name === 'cookie') ||
       isForwardingField(name, forwarded.isTrusted)
   )
   // HTTP/2 may split cookies over several fields, HTTP/1.1 may not (RFC 9113 §8.2.3).
-  if (isHttp2 && request.headers.cookie) headers.push('Cookie', request.headers.cookie)
+  if (overHttp2 && request.headers.cookie) headers.push('Cookie', request.headers.cookie)
   headers.push(...frame)
   if (/\btrailers\b/i.test(String(request.headers.te ?? ''))) headers.push('TE', 'trailers')
   if (upgrade !== undefined) headers.push('Connection', 'Upgrade', 'Upgrade', upgrade)
@@ -111,7 +111,7 @@ export function listed(headers: readonly string[], name: string): string[] {
 
 /** Whether a request announces a body. */
 export function hasBody(request: RequestHead): boolean {
-  if (request.httpVersionMajor >= 2) return !isEmptyOverHttp2(request)
+  if (isOverHttp2(request)) return !isEmptyOverHttp2(request)
   const { 'content-length': length, 'transfer-encoding': coding } = request.headers
   return coding !== undefined || (length !== undefined && Number(length) > 0)
 }
@@ -147,6 +147,6 @@ function framing(request: RequestHead): RawHeaders {
 
 /** The Via field: the entries that came, and ours after them. */
 function via(request: RequestHead, pseudonym: string): string {
-  const version = request.httpVersionMajor >= 2 ? '2.0' : request.httpVersion
+  const version = isOverHttp2(request) ? '2.0' : request.httpVersion
   return [...listed(request.rawHeaders, 'via'), `${version} ${pseudonym}`].join(', ')
 }

@@ -8,7 +8,6 @@ export interface RequestHead {
   method?: string | undefined
   url?: string | undefined
   httpVersion: string
-  httpVersionMajor: number
   rawHeaders: RawHeaders
   headers: IncomingHttpHeaders
   socket: {
@@ -52,6 +51,14 @@ export interface PlainAnswer extends AnswerHead {
   statusCode: number
   statusMessage: string
   fields: Fields
+}
+
+/**
+ * Whether a message belongs to a connection that speaks HTTP/2. The version that a request names does not tell that: a
+ * client may write `GET / HTTP/2.0` on a connection of HTTP/1.1, and node:http lets it through.
+ */
+export function isOverHttp2(message: object): boolean {
+  return 'stream' in message
 }
 
 const HEAD_END = '\r\n\r\n'

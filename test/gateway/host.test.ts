@@ -113,3 +113,20 @@ t.test('a head that is longer than the limit is refused whichever path it takes'
     t.match((await ask(1500)).statusLine, '431')
   }
 })
+
+t.test(
+  'the user and password of a target are passed on to nobody, the access log included',
+  async (t) => {
+    const harbor = await Harbor.make(t)
+    await harbor.service('web-app@1.0.0', tell('app'))
+    const web = await harbor.web()
+    const logged = once(web, 'access')
+    const answer = await exchange(
+      web.port,
+      'GET http://ada:secret@web-app.localhost/a@b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+    )
+    t.equal(answer.body, 'app web-app.localhost /a@b')
+    const [entry] = await logged
+    t.equal(entry.url, 'http://web-app.localhost/a@b')
+  }
+)

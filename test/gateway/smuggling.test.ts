@@ -131,6 +131,19 @@ const LINES: Case[] = [
   ['a header section of 64 KB', post(`X-A: ${'a'.repeat(64 * 1024)}`), /431/],
   ['no HTTP', 'hello\r\n\r\n', /400/],
   ['HTTP/9.9', 'GET /role/api/ HTTP/9.9\r\nHost: x\r\n\r\n', /400|505/],
+  ['HTTP/0.9 with fields', 'GET /role/api/ HTTP/0.9\r\nHost: x\r\n\r\n', /400|505/],
+  ['HTTP/2.0 in a line', 'GET /role/api/ HTTP/2.0\r\nHost: x\r\n\r\n', /400|505/],
+  [
+    'HTTP/2.0 in a line, with a body',
+    'POST /role/api/ HTTP/2.0\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi',
+    /400|505/
+  ],
+  [
+    'an upgrade of HTTP/2.0 in a line',
+    'GET /role/api/ HTTP/2.0\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n',
+    /400|505/
+  ],
+  ['CONNECT of HTTP/2.0 in a line', 'CONNECT x:80 HTTP/2.0\r\nHost: x:80\r\n\r\n', /400|405/],
   ['HTTP/1.1 and more', 'GET /role/api/ HTTP/1.1 HTTP/1.1\r\nHost: x\r\n\r\n', /400/],
   ['a space at the end of the line', 'GET /role/api/ HTTP/1.1 \r\nHost: x\r\n\r\n', /400/],
   ['a tab in the line', 'GET\t/role/api/ HTTP/1.1\r\nHost: x\r\n\r\n', /400/],
@@ -231,6 +244,7 @@ const ANSWERS: [name: string, bytes: string][] = [
   ['a fold', 'HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 2\r\n\r\nok'],
   ['a coding not known', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n'],
   ['a status of two digits', 'HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\nok'],
+  ['a switch that nobody asked for', 'HTTP/1.1 101 Switching Protocols\r\n\r\n'],
   ['another protocol', 'SSH-2.0-OpenSSH_9.6\r\n\r\n'],
   ['a head without end', `HTTP/1.1 200 OK\r\nX-A: ${'a'.repeat(100_000)}`]
 ]

@@ -33,7 +33,6 @@ class FastRequest implements RequestHead {
   readonly method: string
   readonly url: string
   readonly httpVersion = '1.1'
-  readonly httpVersionMajor = 1
   readonly rawHeaders: string[]
   readonly headers: Record<string, string>
   readonly socket: Socket
