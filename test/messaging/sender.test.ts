@@ -19,12 +19,15 @@ t.test('a command is answered with JSON, with bytes or with nothing', async (t) 
   t.equal(of('a').speaker.size, 1)
 })
 
+/** For so many at once that a busy machine is not through with them in the usual time. */
+const PATIENT = { timeout: 120_000 }
+
 t.test('ten thousand sends at once, each its own answer', async (t) => {
   const instances = { a: { echo }, b: { echo }, c: { echo } }
   const { sender, dialer } = await bay(t, { instances })
   dialer.setMode('p2c')
   const answers = await Promise.all(
-    Array.from({ length: 10_000 }, (_, i) => sender.send('echo', { i }))
+    Array.from({ length: 10_000 }, (_, i) => sender.send('echo', { i }, PATIENT))
   )
   t.ok(answers.every((answer, i) => (answer as { i: number }).i === i))
 })
@@ -326,7 +329,7 @@ t.test('handlers that answer at once follow one another, however many have waite
   const work = () => (++count === 1 ? gate.promise : count)
   const instances = { a: { work: { handler: work, concurrency: 1, queue: many } } }
   const { sender } = await bay(t, { instances })
-  const all = Array.from({ length: many / 2 }, () => sender.send('work'))
+  const all = Array.from({ length: many / 2 }, () => sender.send('work', undefined, PATIENT))
   const others = new Promise<void>((resolve) => setImmediate(() => resolve(gate.resolve())))
   await Promise.all([...all, others])
   t.equal(count, many / 2)
