@@ -131,8 +131,12 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/state/statements'
   ],
   'test/gateway/messages.test.ts': ['gateway/origin', 'messaging/command-measures'],
-  'test/bin/mail.test.ts': ['folders'],
-  'test/bin/messages.test.ts': ['messaging/json-lines', 'messaging/stdio-program', 'printing'],
+  'test/heavy/mail-verbs.test.ts': ['folders'],
+  'test/heavy/messages-verbs.test.ts': [
+    'messaging/json-lines',
+    'messaging/stdio-program',
+    'printing'
+  ],
   'test/messaging/events.test.ts': [
     'messaging/entry-events',
     'messaging/event-ring',

@@ -29,11 +29,9 @@ export const ROOMS: Record<string, string[]> = {
   fuzz: ['fuzz'],
   usage: ['bin/'],
   registry: ['bin/registry', 'bin/bootstrap'],
-  grants: ['bin/grants', 'bin/instances', 'bin/supervision'],
+  grants: ['bin/grants', 'bin/instances'],
   services: ['bin/services'],
-  web: ['bin/web.', 'bin/web-access'],
-  mail: ['bin/mail'],
-  messages: ['bin/messages', 'bin/state']
+  web: ['bin/web.', 'bin/web-access']
 }
 
 /** Runs a room's tests in this process, one file after the other. */

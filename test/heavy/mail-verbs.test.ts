@@ -4,8 +4,8 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { KeyPair, toHex } from '../../lib/core/keys.js'
-import { Cli } from './cli.js'
-import { peersOf } from './peers.js'
+import { Cli } from '../bin/cli.js'
+import { peersOf } from '../bin/peers.js'
 
 /** Each call is a process of its own. */
 

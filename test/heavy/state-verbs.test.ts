@@ -1,5 +1,5 @@
 import t from 'tap'
-import { islandOf } from './island.js'
+import { islandOf } from '../bin/island.js'
 
 /** Each call is a process of its own. */
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { get, islandOf, list } from './island.js'
+import { get, islandOf, list } from '../bin/island.js'
 
 /** What makes a namespace in which the program is the first process. */
 const canBeFirst = process.platform === 'linux' && process.getuid?.() === 0

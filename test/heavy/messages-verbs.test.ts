@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import t from 'tap'
-import { islandOf } from './island.js'
-import { EXAMPLES, play } from './time-agent.js'
+import { islandOf } from '../bin/island.js'
+import { EXAMPLES, play } from '../bin/time-agent.js'
 
 /** Each call is a process of its own. */
 
