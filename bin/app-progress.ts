@@ -95,7 +95,7 @@ export async function settleRemoved(apps: Apps, name: string) {
 }
 
 /** Until something may have changed, or a second has passed. */
-function changed(apps: Apps): Promise<void> {
+export function changed(apps: Apps): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(done, POLL_MS)
     const stop = apps.watch(done)

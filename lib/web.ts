@@ -12,6 +12,7 @@ import {
   measuresOfInstances,
   measuresOfLogs
 } from './core/metrics.js'
+import { hostedBy } from './dashboard/hosted.js'
 import { LiveFeed } from './dashboard/live-feed.js'
 import { dashboardPages } from './dashboard/pages.js'
 import { type CallerOptions, checkCaller, linksOf } from './dialing/links.js'
@@ -130,6 +131,7 @@ class WebFace extends EventEmitter<WebEvents> {
       views,
       traffic: this.#traffic,
       logs: () => replica.logs(),
+      hosted: () => hostedBy(replica),
       peers: () => replica.peering.peers.size,
       pathOf: (key) => this.#pool.pathOf(key)
     })

@@ -68,6 +68,7 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/gateway/tls.test.ts': ['gateway/tls-certificate'],
   'test/gateway/host-guard.test.ts': ['web', 'dashboard/pages'],
   'test/heavy/host.test.ts': [
+    'dashboard/hosted',
     'host',
     'apps',
     'hosting/app-status',

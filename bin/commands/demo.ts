@@ -23,11 +23,16 @@ export const demo: Command = {
   describe: 'See it all at work on this machine, with sample services',
   flags: {
     once: { kind: 'switch', describe: 'Walk through it, check every answer, and end' },
+    apps: {
+      kind: 'switch',
+      describe: 'An app on two hosts: it is updated, and one host dies and comes back'
+    },
     ...COMMON_FLAGS
   },
   examples: [
     ['demo', 'Start it, and try what it prints'],
-    ['demo --once', 'Watch it try by itself']
+    ['demo --once', 'Watch it try by itself'],
+    ['demo --apps', 'An app on two hosts, of which one dies']
   ],
 
   async run(settings, lifetime) {
@@ -45,11 +50,33 @@ export const demo: Command = {
     const registry = lifetime.own(Registry({ ...options, private: false }))
     await registry.setup()
     const { registryPublicKey } = registry
-    const web = Web({ registryPublicKey, dir: join(folder.path, 'web'), bootstrap })
+    const apps = [{ host: '*.test' }]
+    const web = Web({ registryPublicKey, dir: join(folder.path, 'web'), bootstrap, apps })
     await lifetime.own(web).setup()
+    const flagsOf = (registry: string) =>
+      `--bootstrap ${bootstrap} ${registry} --dir ${join(folder.path, 'tried')}`
     console.log(`a dashboard          ${web.url}`)
     console.log(`a private DHT        bootstrap=${bootstrap}`)
     console.log(`a registry           registryPublicKey=${registryPublicKey}`)
+
+    if (settings.on('apps')) {
+      const { demoApps } = await import('../demo-apps.js')
+      await demoApps({ folder: folder.path, seed, bootstrap, web }, lifetime)
+      if (isWalk) return console.log('\nAll went as it should.')
+      console.log(`\nTry:\n`)
+      for (const verb of [
+        'hosts',
+        'app status',
+        'app scale hello-world 4',
+        'app logs hello-world'
+      ]) {
+        console.log(
+          `  ${ourselves()} ${verb} ${flagsOf(`--registrySeed @${join(folder.path, 'seed')}`)}`
+        )
+      }
+      console.log('\nCtrl-C ends it.')
+      return lifetime.untilStopped()
+    }
 
     const services: { destroy(): Promise<void> }[] = []
     for (const [index, { role, says }] of SERVICES.entries()) {
@@ -72,7 +99,7 @@ export const demo: Command = {
     for (const range of RANGES) console.log(`  curl ${web.url}role/${range}/`)
     console.log(
       // What it keeps goes with all the rest.
-      `  ${ourselves()} list --bootstrap ${bootstrap} --registryPublicKey ${registryPublicKey} --dir ${join(folder.path, 'list')}`
+      `  ${ourselves()} list ${flagsOf(`--registryPublicKey ${registryPublicKey}`)}`
     )
     console.log('\nCtrl-C ends it.')
     await lifetime.untilStopped()

@@ -4,6 +4,7 @@ import type { InstanceViews } from '../gateway/instance-views.js'
 import type { Flow, Traffic } from '../gateway/traffic.js'
 import type { Directory, DirectoryChange, Instance } from '../registry/replica/directory.js'
 import type { LogView } from '../registry/replica/known-logs.js'
+import type { Hosted } from './hosted.js'
 
 export interface LiveFeedOptions {
   registryPublicKey: string
@@ -11,6 +12,8 @@ export interface LiveFeedOptions {
   views: InstanceViews
   traffic: Traffic
   logs: () => LogView[]
+  /** Apps, and the machines that run them. */
+  hosted: () => Hosted
   /** Connections to other participants. */
   peers: () => number
   /** How the link to an instance goes, if there is one. */
@@ -35,6 +38,8 @@ interface Watcher {
   client: string
   /** The log that each instance stands in, as the watcher was told last. */
   logOf: Map<string, string>
+  /** Apps and hosts, as JSON, as the watcher was told last. */
+  hosted: string
 }
 
 const INTERVAL_MS = 1000
@@ -78,7 +83,7 @@ export class LiveFeed {
       'Cache-Control': 'no-store',
       'X-Accel-Buffering': 'no'
     })
-    const watcher = { response, principal, client, logOf: new Map() }
+    const watcher = { response, principal, client, logOf: new Map(), hosted: '' }
     this.#watchers.add(watcher)
     response.on('close', () => this.#detach(watcher))
     response.on('error', () => {})
@@ -169,11 +174,25 @@ export class LiveFeed {
     }
   }
 
-  /** How the registry is made: logs, registrars and peers are for those who may reach all that there is. */
+  /** How the registry is made: logs, registrars, hosts and peers are for those who may reach all that there is. */
   #inside(instances: Instance[], watcher: Watcher) {
     if (!watcher.principal.mayReachAll) return {}
     const { directory, logs, peers } = this.#options
-    return { holders: holdersOf(instances, watcher, directory), logs: logs(), peers: peers() }
+    return {
+      holders: holdersOf(instances, watcher, directory),
+      logs: logs(),
+      peers: peers(),
+      ...this.#hostedFor(watcher)
+    }
+  }
+
+  /** Apps and hosts, unless the watcher knows all of it. */
+  #hostedFor(watcher: Watcher): { hosted?: Hosted } {
+    const hosted = this.#options.hosted()
+    const text = JSON.stringify(hosted)
+    if (text === watcher.hosted) return {}
+    watcher.hosted = text
+    return { hosted }
   }
 
   #numbers(principal: Principal) {

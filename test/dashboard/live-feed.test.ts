@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream'
 import t, { type Test } from 'tap'
 import { KeyPair } from '../../lib/core/keys.js'
+import type { Hosted } from '../../lib/dashboard/hosted.js'
 import { LiveFeed } from '../../lib/dashboard/live-feed.js'
 import type { Principal } from '../../lib/gateway/access.js'
 import { InstanceViews } from '../../lib/gateway/instance-views.js'
@@ -9,6 +10,7 @@ import { Directory } from '../../lib/registry/replica/directory.js'
 import { record } from '../registry/records.js'
 
 const INTERVAL_MS = 10
+const NOTHING: Hosted = { apps: [], hosts: [] }
 const EVERYBODY = {
   name: 'anonymous',
   mayReach: () => true,
@@ -36,14 +38,33 @@ t.test('the feed says which log vouches for an instance, and when that changes',
   }
 })
 
+t.test(
+  'the feed tells of apps and hosts at first, and again when something of it has changed',
+  async (t) => {
+    const host = { key: 'ab'.repeat(32), name: 'attic', state: 'ready' as const, labels: [] }
+    let hosted: Hosted = { apps: [], hosts: [host] }
+    const next = eventsOf(t, new Directory(), () => hosted)
+    t.same((await next('snapshot')).hosted, hosted)
+    t.notOk((await next('tick')).hosted, 'not again')
+    hosted = { apps: [], hosts: [{ ...host, state: 'draining' }] }
+    for (;;) {
+      const { hosted: told } = await next('tick')
+      if (!told) continue
+      t.same(told, hosted)
+      break
+    }
+  }
+)
+
 /** What a watcher is told, one event after the other. */
-function eventsOf(t: Test, directory: Directory) {
+function eventsOf(t: Test, directory: Directory, hosted = (): Hosted => NOTHING) {
   const feed = new LiveFeed({
     registryPublicKey: '5b'.repeat(32),
     directory,
     views: new InstanceViews({ directory }),
     traffic: new Traffic(),
     logs: () => [],
+    hosted,
     peers: () => 0,
     pathOf: () => null,
     interval: INTERVAL_MS

@@ -1,6 +1,8 @@
 import { readdirSync } from 'node:fs'
+import { chromium } from 'playwright-core'
 import t from 'tap'
 import { Cli } from '../bin/cli.js'
+import { executablePath, FLAGS, noChromium } from './chromium.js'
 
 t.test('demo prints commands that work, and leaves nothing behind', async (t) => {
   const cli = new Cli(t)
@@ -20,3 +22,41 @@ t.test('demo prints commands that work, and leaves nothing behind', async (t) =>
   t.same(readdirSync(temporary), ['.keep'])
   t.same(readdirSync(cli.home), ['tmp'], 'nor does the list')
 })
+
+const noApps = process.platform !== 'linux' && 'processes of apps are run on Linux only'
+
+t.test(
+  'demo --apps updates an app on two hosts, one of them dies and comes back, and the dashboard shows all of it',
+  { skip: noApps || noChromium },
+  async (t) => {
+    const cli = new Cli(t)
+    cli.write('tmp/.keep', '')
+    const demo = cli.start(['demo', '--apps', '--once'], { env: { TMPDIR: cli.path('tmp') } })
+    const url = (await demo.waitForLine('a dashboard')).trim()
+    const browser = await chromium.launch({ executablePath, args: FLAGS })
+    t.teardown(() => browser.close())
+    const page = await browser.newPage()
+    page.setDefaultTimeout(60_000)
+    page.on('pageerror', (error) => t.fail(error.message))
+    await page.goto(url)
+    const row = (panel: string, name: string) =>
+      page.locator(`section[aria-labelledby=${panel}] tbody tr`, { hasText: name })
+    await row('apps', 'hello-world')
+      .getByText(/^attic.* 2.0.0 passing/)
+      .waitFor()
+    await row('apps', 'hello-world')
+      .getByText(/^cellar.* 2.0.0 passing/)
+      .waitFor()
+    await row('apps', 'hello-world').getByText('2 of 2').waitFor()
+    await row('hosts', 'attic').getByText('ready').waitFor()
+
+    await row('hosts', 'attic').waitFor({ state: 'detached' })
+    await row('hosts', 'cellar').getByRole('cell', { name: '2', exact: true }).waitFor()
+    await row('hosts', 'attic').getByText('ready').waitFor()
+    const { code, stdout, stderr } = await demo.outcome
+    t.equal(stderr, '')
+    t.equal(code, 0)
+    t.match(stdout, /Hello, World! from 1\.0\.0.* from 2\.0\.0.*All went as it should\.\n$/s)
+    t.same(readdirSync(cli.path('tmp')), ['.keep'])
+  }
+)

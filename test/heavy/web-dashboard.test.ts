@@ -212,6 +212,7 @@ t.test('a thousand instances come and go without jank', { skip: noChromium }, as
     views,
     traffic,
     logs: () => [],
+    hosted: () => ({ apps: [], hosts: [] }),
     peers: () => 0,
     pathOf: () => null
   })

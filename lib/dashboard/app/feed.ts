@@ -26,6 +26,22 @@ export interface Log {
   live: boolean
 }
 
+export interface App {
+  app: string
+  version: string
+  state: string
+  wanted: number | 'all'
+  hostnames: string[]
+  instances: { key: string; host: string; slot: number; version: string; status: string }[]
+}
+
+export interface Host {
+  key: string
+  name: string
+  state: 'ready' | 'draining' | 'stale'
+  labels: string[]
+}
+
 /** Requests, of them failed, bytes in and out since the start; p50 and p99 of late, in ms. */
 type FlowNumbers = [number, number, number, number, number, number]
 
@@ -36,8 +52,10 @@ interface Tick {
   roles: Record<string, FlowNumbers>
   flows: Record<string, FlowNumbers>
   paths: Record<string, { kind: string; rtt: number | null } | null>
-  /** Service keys by the log that vouches for them now, where that is new. This and the next two are for operators. */
+  /** Service keys by the log that vouches for them now, where that is new. This and the next three are for operators. */
   holders?: Record<string, string[]>
+  /** Apps and the machines that run them, where something of it has changed. */
+  hosted?: { apps: App[]; hosts: Host[] }
   logs?: Log[]
   peers?: number
 }
@@ -81,6 +99,8 @@ export class Feed {
   peers = 0
   active: number | null = null
   logs: Log[] = []
+  apps: App[] = []
+  hosts: Host[] = []
   paths: Tick['paths'] = {}
   readonly instances = new Map<string, Instance>()
   /** The log of each instance, by service key. */
@@ -143,6 +163,8 @@ export class Feed {
     this.viewer = viewer
     this.instances.clear()
     this.logOf.clear()
+    this.apps = []
+    this.hosts = []
     for (const instance of instances.map(read)) this.instances.set(instance.key, instance)
     // The gateway may be another one now, with counters of its own.
     this.#last = null
@@ -169,8 +191,8 @@ export class Feed {
   }
 
   #ontick({ now, active, total, roles, flows, paths, ...inside }: Tick) {
-    const { holders = {}, logs = [], peers = 0 } = inside
-    Object.assign(this, { active, paths, logs, peers })
+    const { holders = {}, logs = [], peers = 0, hosted = {} } = inside
+    Object.assign(this, { active, paths, logs, peers, ...hosted })
     for (const [log, keys] of Object.entries(holders)) {
       for (const key of keys) this.logOf.set(key, log)
     }

@@ -1,6 +1,7 @@
 import { Chart } from './chart.js'
 import type { Feed, Sample } from './feed.js'
 import { age, bytes, ms, short, shortKey } from './format.js'
+import { Apps, Hosts } from './hosted.js'
 import { ServiceMap } from './map.js'
 import { healthOf, type Service } from './services.js'
 
@@ -31,6 +32,8 @@ export function Overview({ feed, services }: { feed: Feed; services: Service[] }
           </section>
         </div>
       </div>
+      {feed.apps.length > 0 && <Apps feed={feed} />}
+      {feed.hosts.length > 0 && <Hosts feed={feed} />}
       {feed.registry !== '' && <Logs feed={feed} />}
     </>
   )
