@@ -38,6 +38,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/clients/client-handlers',
     'messaging/clients/message-body',
     'messaging/clients/session-table',
+    'messaging/clients/presence-teller',
     'gateway/channels/audience',
     'gateway/channels/channel-limits',
     'gateway/channels/browser',

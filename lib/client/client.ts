@@ -46,6 +46,8 @@ export interface ClientEvents {
   direct: Message
   /** The number of sessions of some client has changed. */
   presence: { id: string; sessions: number; away: number }
+  /** The number of sessions of some client in a room has changed. Who is in the room hears it. */
+  room: { id: string; sessions: number; away: number; room: string }
   /** Messages were lost; `count` is null if nobody knows how many. */
   missed: { count: number | null }
   /** The connection has ended. If that is final, as after a refusal, the client does not connect again. */
@@ -247,7 +249,7 @@ export class Client {
     const [epoch, seq] = this.#places.get(String(i)) ?? [0, 0]
     if (epoch === e && Number(s) <= seq) return
     this.#places.set(String(i), [Number(e), Number(s)])
-    if (t === 'presence') return this.#emit('presence', data)
+    if (t === 'presence') return this.#emit(type === 'room' ? 'room' : 'presence', data)
     this.#onmessage(t as Message['kind'], String(type), data)
   }
 
@@ -333,7 +335,7 @@ export class Client {
 }
 
 const EVENTS = new Set([
-  ...['connected', 'message', 'broadcast', 'direct', 'presence', 'missed', 'disconnected']
+  ...['connected', 'message', 'broadcast', 'direct', 'presence', 'room', 'missed', 'disconnected']
 ])
 
 /** Connects to a service: `connect('wss://gateway.example.com/channel/chat@1.x', { token })`. */

@@ -51,7 +51,7 @@ export class StdioClients {
       case 'disconnect':
         return clients.disconnect(id, code)
       case 'list':
-        return clients.list()
+        return clients.list({ room })
       case 'allow':
         return this.#allow(act, filter)
       case 'join':
@@ -68,7 +68,8 @@ export class StdioClients {
     if (!Array.isArray(events)) throw SeaportError.USAGE('events is a list')
     for (const event of events) {
       const listen = this.#listeners.get(event)
-      if (!listen) throw SeaportError.USAGE('clients have connect, message, disconnect, presence')
+      if (!listen)
+        throw SeaportError.USAGE('clients have connect, message, disconnect, presence and room')
       if (this.#heard.has(event)) continue
       this.#heard.add(event)
       listen(this.#clients())
@@ -98,7 +99,8 @@ export class StdioClients {
     [
       'presence',
       (clients) => clients.on('presence', (presence) => this.#tell('presence', { ...presence }))
-    ]
+    ],
+    ['room', (clients) => clients.on('room', (presence) => this.#tell('room', { ...presence }))]
   ])
 
   #allow(act: ClientAct, filter: object | undefined) {

@@ -20,6 +20,7 @@ import type { Browser } from './browser.js'
 import { encodeWire, type WireMessage } from './wire.js'
 
 export type AdmittedHead = Extract<ChannelHead, { t: 'admitted' }>
+type RoomHead = Extract<ChannelHead, { t: 'room' }>
 
 export interface FeedOptions {
   pool: LastingStreamOptions['pool']
@@ -53,6 +54,8 @@ export class Feed {
   readonly #listening = new Map<Browser, number>()
   /** Browsers that are being told what they missed, and how far they are. */
   readonly #behind = new Map<Browser, Place>()
+  /** The number of the last change of a browser's rooms that the instance has made. */
+  #roomChanges = new WeakMap<Browser, number>()
   readonly #asking = new Map<number, (head: AdmittedHead | 'refused' | null) => void>()
   #asked = 0
   #stream: LinkStream | null = null
@@ -97,8 +100,10 @@ export class Feed {
   }
 
   /** Tells the instance that a browser is here. */
-  announce({ ticket, rooms }: Browser) {
-    this.send({ t: 'here', ticket, rooms: [...rooms] })
+  announce(browser: Browser) {
+    const { ticket, rooms } = browser
+    const changes = this.#roomChanges.get(browser) ?? 0
+    this.send({ t: 'here', ticket, rooms: [...rooms], changes })
   }
 
   /** @param how null tells the instance nothing, because the session goes on by another connection */
@@ -159,6 +164,7 @@ export class Feed {
       onclose: () => reader.stop()
     }
     this.#stream = stream
+    this.#roomChanges = new WeakMap()
     this.#isOpen = false
     stream.attach(sink)
     stream.resume()
@@ -201,7 +207,7 @@ export class Feed {
       case 'close':
         return this.#options.browserOf(head.session)?.sendAway(head.code)
       case 'room':
-        return this.#options.browserOf(head.session)?.setRoom(head.name, head.isIn === 1)
+        return this.#onroom(head)
       default:
         throw SeaportError.BAD_MESSAGE(`a frame ${head.t} from an instance`)
     }
@@ -254,6 +260,13 @@ export class Feed {
   #onmissed(session: string | undefined, count: number | undefined) {
     if (session !== undefined) return this.#options.browserOf(session)?.tellMissed(count)
     for (const browser of this.#listening.keys()) browser.tellMissed(count)
+  }
+
+  #onroom({ session, name, isIn, changes = 0 }: RoomHead) {
+    const browser = this.#options.browserOf(session)
+    if (!browser) return
+    this.#roomChanges.set(browser, changes)
+    browser.setRoom(name, isIn === 1)
   }
 
   /** A message that the instance has kept. The browser says when it has it. */

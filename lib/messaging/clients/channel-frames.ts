@@ -34,7 +34,7 @@ export type ChannelHead =
   // Sent by the gateway.
   | ({ t: 'hello'; gateway: string } & Place)
   | ConnectHead
-  | { t: 'here'; ticket: string; rooms?: unknown }
+  | HereHead
   | { t: 'gone'; session: string; how: string }
   | ({ t: 'resume'; session: string } & Place)
   | MessageHead
@@ -52,7 +52,7 @@ export type ChannelHead =
   | AnswerHead
   | { t: 'kept'; session: string; key: string; type: string }
   | { t: 'close'; session: string; code: number }
-  | { t: 'room'; session: string; name: string; isIn: number }
+  | { t: 'room'; session: string; name: string; isIn: number; changes?: number | undefined }
 
 /** A page asks to be admitted. */
 export interface ConnectHead {
@@ -64,6 +64,15 @@ export interface ConnectHead {
   origin?: string | undefined
   ticket?: string | undefined
   secret?: string | undefined
+}
+
+/** A page is connected, or what is known of it has changed. */
+export interface HereHead {
+  t: 'here'
+  ticket: string
+  rooms?: unknown
+  /** How many changes of rooms the gateway has heard of this instance. Its rooms count only with all of them. */
+  changes?: number | undefined
 }
 
 /** A message of a browser. */
@@ -106,7 +115,7 @@ const FRAMES: Record<ChannelHead['t'], Fields> = {
     ...{ n: 'count', session: 'text', token: 'json', viewer: 'text?', origin: 'text?' },
     ...{ ticket: 'text?', secret: 'text?' }
   },
-  here: { ticket: 'text', rooms: 'json' },
+  here: { ticket: 'text', rooms: 'json', changes: 'count?' },
   gone: { session: 'text', how: 'text' },
   resume: { session: 'text', ...PLACE },
   message: {
@@ -126,7 +135,7 @@ const FRAMES: Record<ChannelHead['t'], Fields> = {
   answer: { session: 'text', n: 'count', code: 'text?', text: 'text?' },
   kept: { session: 'text', key: 'text', type: 'text' },
   close: { session: 'text', code: 'count' },
-  room: { session: 'text', name: 'text', isIn: 'count' }
+  room: { session: 'text', name: 'text', isIn: 'count', changes: 'count?' }
 }
 
 /** The largest message from or to a browser, in bytes. */

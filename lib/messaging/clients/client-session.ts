@@ -19,7 +19,7 @@ export interface Client {
 export interface ClientSessionOptions {
   /** Handles what the client says. The client is told what it throws. */
   handle: (head: MessageHead, data: unknown, client: Client) => unknown
-  onrooms: (session: ClientSession, name: string, isIn: boolean) => void
+  onroom: (session: ClientSession, name: string, isIn: boolean) => void
 }
 
 interface Answer {
@@ -43,6 +43,8 @@ export class ClientSession implements Client {
   /** Ends the session if it does not come back in time. */
   timer: NodeJS.Timeout | null = null
   readonly rooms = new Set<string>()
+  /** How many changes of its rooms this gateway was sent. */
+  roomChanges = 0
   readonly #options: ClientSessionOptions
   /** The answers by number; null while the handler runs. */
   readonly #answers = new Map<number, Answer | null>()
@@ -71,11 +73,29 @@ export class ClientSession implements Client {
       throw SeaportError.LIMIT_REACHED(`a session is in at most ${MAX_ROOMS} rooms`)
     }
     this.rooms.add(room)
-    this.#options.onrooms(this, room, true)
+    this.roomChanges++
+    this.#options.onroom(this, room, true)
   }
 
   leave(room: string) {
-    if (this.rooms.delete(room)) this.#options.onrooms(this, room, false)
+    if (!this.rooms.delete(room)) return
+    this.roomChanges++
+    this.#options.onroom(this, room, false)
+  }
+
+  /**
+   * Takes the rooms that its gateway says it is in, since other instances change them as well.
+   *
+   * @returns those that it has joined or left by that
+   */
+  setRooms(rooms: unknown): string[] {
+    if (!Array.isArray(rooms)) return []
+    const next = new Set(rooms.filter(isRoom).slice(0, MAX_ROOMS) as string[])
+    const changed = [...this.rooms].filter((room) => !next.has(room))
+    for (const room of next) if (!this.rooms.has(room)) changed.push(room)
+    this.rooms.clear()
+    for (const room of next) this.rooms.add(room)
+    return changed
   }
 
   /** Handles a message of the client, once. Never throws. */

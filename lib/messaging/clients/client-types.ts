@@ -34,6 +34,11 @@ export interface Presence {
   away: number
 }
 
+/** The same, of the sessions that are in a room. */
+export interface RoomPresence extends Presence {
+  room: string
+}
+
 export interface ClientView extends Presence {
   data: unknown
 }
@@ -47,6 +52,8 @@ export interface ClientsListeners {
   disconnect: (client: Client) => void
   /** The number of sessions of a client has changed. Every instance emits this. */
   presence: (presence: Presence) => void
+  /** The number of sessions of a client that are in a room has changed. Every instance emits this. */
+  room: (presence: RoomPresence) => void
 }
 
 /** What clients may do to each other if the service allows it. */

@@ -4,7 +4,13 @@ import { CHANNEL } from '../../core/purpose.js'
 import type { LinkStream } from '../../link/stream.js'
 import { checkName } from '../names.js'
 import type { Listening } from '../speaker.js'
-import type { ChannelFrame, ConnectHead, EventHead, MessageHead } from './channel-frames.js'
+import type {
+  ChannelFrame,
+  ConnectHead,
+  EventHead,
+  HereHead,
+  MessageHead
+} from './channel-frames.js'
 import { ChannelRing, type ChannelRingOptions, type KeptMessage } from './channel-ring.js'
 import { ClientHandlers } from './client-handlers.js'
 import { type Client, ClientSession } from './client-session.js'
@@ -19,6 +25,7 @@ import { checkFinalCode, REPLACED, SENT_AWAY } from './close-codes.js'
 import { GatewayStream } from './gateway-stream.js'
 import { KeptDirects, type KeptDirectsLimits } from './kept-directs.js'
 import { bodyOf } from './message-body.js'
+import { PresenceTeller } from './presence-teller.js'
 import { byRendezvous } from './rendezvous.js'
 import { SessionTable } from './session-table.js'
 import {
@@ -59,6 +66,7 @@ export class Clients {
   readonly #gateways = new Set<GatewayStream>()
   readonly #sessions = new SessionTable()
   readonly #kept: KeptDirects
+  readonly #presence: PresenceTeller
   readonly #handlers: ClientHandlers
   #keyPair: KeyPair | null = null
   #isWanted = false
@@ -70,6 +78,12 @@ export class Clients {
     this.#parts = parts
     this.#handlers = new ClientHandlers(parts.onnotice)
     this.#ring = new ChannelRing(parts)
+    this.#presence = new PresenceTeller({
+      sessions: this.#sessions,
+      handlers: this.#handlers,
+      isResponsibleFor: (id) => this.#isResponsibleFor(id),
+      send: (event, data) => this.#send(event, data)
+    })
     this.#kept = new KeptDirects({
       ...parts.kept,
       deliver: (id, { key, type, body }) => {
@@ -164,9 +178,9 @@ export class Clients {
     }
   }
 
-  /** All clients that are connected, or away and may come back. */
-  list(): ClientView[] {
-    return this.#sessions.list()
+  /** All clients that are connected, or away and may come back; those in a room, if one is given. */
+  list({ room }: { room?: string | undefined } = {}): ClientView[] {
+    return this.#sessions.list(room)
   }
 
   /** @internal */
@@ -242,7 +256,7 @@ export class Clients {
       case 'connect':
         return void this.#connect(head, gateway)
       case 'here':
-        return this.#arrive(head.ticket, head.rooms, gateway)
+        return this.#arrive(head, gateway)
       case 'gone': {
         const session = this.#sessions.get(head.session)
         if (session?.stream !== gateway) return
@@ -303,7 +317,7 @@ export class Clients {
   }
 
   /** Called when a gateway announces a session. It counts only with a ticket that an instance has signed. */
-  #arrive(text: string, rooms: unknown, gateway: GatewayStream) {
+  #arrive({ ticket: text, rooms, changes = 0 }: HereHead, gateway: GatewayStream) {
     const ticket = this.#verify(text)
     if (ticket?.gateway !== gateway.gateway) return
     const known = this.#sessions.get(ticket.session)
@@ -311,25 +325,25 @@ export class Clients {
     if (session.timer) clearTimeout(session.timer)
     session.timer = null
     session.ticket = ticket
-    if (Array.isArray(rooms)) {
-      session.rooms.clear()
-      for (const room of rooms) if (typeof room === 'string') session.rooms.add(room)
-    }
     const before = session.stream
+    if (before !== gateway) session.roomChanges = 0
+    const changed = changes === session.roomChanges ? session.setRooms(rooms) : []
     const wasHere = before !== null
     session.stream = gateway
     if (before && before.gateway !== gateway.gateway) {
       before.send({ t: 'close', session: session.session, code: REPLACED })
     }
-    if (!wasHere) this.#onpresence(session.id)
+    if (!wasHere) this.#presence.onsession(session)
+    else for (const room of changed) this.#presence.onroom(session.id, room)
     if (before !== gateway) this.#kept.onarrival(session.id)
   }
 
   #begin(ticket: NonNullable<ReturnType<typeof verifyTicket>>): ClientSession {
     const session = new ClientSession(ticket, {
       handle: (head, data, client) => this.#handle(head, data, client),
-      onrooms: ({ session: name, stream }, room, isIn) => {
-        stream?.send({ t: 'room', session: name, name: room, isIn: isIn ? 1 : 0 })
+      onroom: ({ session: name, id, stream, roomChanges: changes }, room, isIn) => {
+        stream?.send({ t: 'room', session: name, name: room, isIn: isIn ? 1 : 0, changes })
+        if (stream) this.#presence.onroom(id, room)
       }
     })
     this.#sessions.add(session)
@@ -342,7 +356,7 @@ export class Clients {
     session.stream = null
     session.timer = setTimeout(() => this.#end(session), this.#parts.window ?? WINDOW_MS)
     session.timer.unref()
-    this.#onpresence(session.id)
+    this.#presence.onsession(session)
   }
 
   #end(session: ClientSession) {
@@ -352,16 +366,8 @@ export class Clients {
     session.stream = null
     this.#sessions.delete(session)
     this.#stats.sessions--
-    if (wasHere) this.#onpresence(session.id)
+    if (wasHere) this.#presence.onsession(session)
     if (this.#isResponsibleFor(session.id)) this.#handlers.emit('disconnect', session)
-  }
-
-  #onpresence(id: string) {
-    const presence = this.#sessions.presenceOf(id)
-    this.#handlers.emit('presence', presence)
-    if (this.#handlers.allows('presence') && this.#isResponsibleFor(id)) {
-      this.#send({ kind: 'presence', type: 'presence', id }, presence)
-    }
   }
 
   /** Whether this instance does what has to be done once for a client. All instances agree on which one that is. */

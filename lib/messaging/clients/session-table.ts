@@ -45,17 +45,20 @@ export class SessionTable {
     this.#byId.clear()
   }
 
-  presenceOf(id: string): Presence {
-    const all = [...this.of(id)]
+  /** @param room counts only the sessions that are in it */
+  presenceOf(id: string, room?: string): Presence {
+    const all = [...this.of(id)].filter((session) => room === undefined || session.rooms.has(room))
     const sessions = all.filter(({ stream }) => stream !== null).length
     return { id, sessions, away: all.length - sessions }
   }
 
-  list(): ClientView[] {
-    return [...this.#byId].map(([id, sessions]) => {
+  /** @param room lists only the clients that are in it */
+  list(room?: string): ClientView[] {
+    const all = [...this.#byId].map(([id, sessions]) => {
       const [first] = sessions
-      return { ...this.presenceOf(id), data: first?.data }
+      return { ...this.presenceOf(id, room), data: first?.data }
     })
+    return all.filter(({ sessions, away }) => sessions + away > 0)
   }
 }
 

@@ -1,6 +1,9 @@
 import t from 'tap'
 import { connect } from '../../../lib/client/node.js'
 import { Metrics } from '../../../lib/core/metrics.js'
+import type { Service, Web } from '../../../lib/index.js'
+import type { RoomPresence } from '../../../lib/messaging/clients/client-types.js'
+import { lists } from '../harbor.js'
 import { pier, RawPage } from './pier.js'
 
 t.test('an address has as many sessions as it may, and one more when one has left', async (t) => {
@@ -82,6 +85,66 @@ t.test('who has joined a room hears what is for it, after coming back as well', 
   tell()
   t.match(await again.next('broadcast'), { type: 'all' })
 })
+
+t.test(
+  'every instance knows who is in a room, and those in it hear who comes and goes',
+  async (t) => {
+    const { service, web, instance, harbor } = await pier(t)
+    const other = await instance()
+    const second = await harbor.web({ drainTimeout: 500 })
+    await lists(web, 2)
+    await lists(second, 2)
+    const instances = [service, other]
+    const told: RoomPresence[][] = [[], []]
+    instances.forEach(({ clients }, i) => {
+      clients.allow('presence')
+      clients.on('room', (presence) => told[i]?.push(presence))
+    })
+    const inRed = ({ clients }: Service) =>
+      clients
+        .list({ room: 'red' })
+        .map(({ id, sessions }) => `${id} ${sessions}`)
+        .toSorted()
+        .join()
+    const until = async (expected: string) => {
+      for (const one of instances) while (inRed(one) !== expected) await new Promise(setImmediate)
+    }
+    const page = (web: Web, token: string) => {
+      const client = connect(`${web.url}channel/chat@1.x`, { token, backoffs: [0] })
+      t.teardown(() => client.close())
+      return client
+    }
+    const [ada, bob, carl] = [page(web, 'ada'), page(second, 'bob'), page(web, 'carl')]
+    const heard: unknown[] = []
+    ada.on('room', (presence) => heard.push(presence))
+    carl.on('room', () => t.fail('who is not in it hears nothing'))
+    await carl.send('hi')
+    for (const room of ['red', 'blue', 'green']) await ada.send('join', room)
+    await until('ada 1')
+    await bob.send('join', 'red')
+    await until('ada 1,bob 1')
+    const again = page(web, 'bob')
+    await again.send('join', 'red')
+    await until('ada 1,bob 2')
+    again.close()
+    await until('ada 1,bob 1')
+    await bob.send('leave', 'red')
+    await until('ada 1')
+    while (heard.length < 7) await new Promise(setImmediate)
+    const red = (id: string, sessions: number) => ({ id, sessions, away: 0, room: 'red' })
+    t.same(heard, [
+      ...[red('ada', 1), { ...red('ada', 1), room: 'blue' }, { ...red('ada', 1), room: 'green' }],
+      ...[red('bob', 1), red('bob', 2), red('bob', 1), red('bob', 0)]
+    ])
+    const sorted = (list: unknown[]) => list.map((one) => JSON.stringify(one)).toSorted()
+    for (const list of told) {
+      t.same(sorted(list), sorted(heard), 'each once, however quickly it joins')
+    }
+    t.equal(service.clients.list().length, 3)
+    ada.close()
+    await until('')
+  }
+)
 
 t.test(
   'rooms have names that are not too long, and a session is in a hundred at most',
