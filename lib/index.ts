@@ -67,11 +67,11 @@ export type { EmittedBy, EmittedListener, Events } from './messaging/events.js'
 export type { MailMessage } from './messaging/mail/inbox.js'
 export type { BoxLimits } from './messaging/mail/letter-box.js'
 export type { Mail, MailEvents, MailPeer } from './messaging/mail/mail.js'
-export type { MailOptions } from './messaging/mail/office.js'
-export type { SendMailOptions } from './messaging/mail/outbox.js'
+export type { MailOptions } from './messaging/mail/mail-options.js'
 export type {
   LetterReceipt,
   LetterStatus,
+  SendMailOptions,
   SentLetter,
   SentLetterEvents
 } from './messaging/mail/sent-letter.js'

@@ -128,7 +128,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
       oncall: (call, replies) =>
         this.#talk.oncall(call, replies, (use) => this.#admission.authorize(call.from, use)),
       ...{ onnotice: this.#onnotice, onwanted: () => void this.#takeMail() },
-      onprekey: () => this.#registration?.update({ prekey: this.#mail.prekey })
+      onrecord: () => this.#registration?.update(this.#mail.fields)
     })
     const { grants } = participant.membership
     this.#admission = new Admission({ grants, role: this.role, allow: allowed })
@@ -333,7 +333,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     if (!listeners) return
     const [talks, takesMail] = [this.#talk.listen(listeners), this.#mail.listen(listeners)]
     if (!talks && !takesMail) return
-    this.#registration?.update({ speaks: listeners.speaks, prekey: this.#mail.prekey })
+    this.#registration?.update({ speaks: listeners.speaks, ...this.#mail.fields })
   }
 
   /** Opens the mail that somebody wants, and takes letters. Never rejects. */
@@ -373,7 +373,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
         ...{ ...this.role, tags: this.#tags, joining, app: this.#terms.app },
         direct: this.#listeners?.addresses ?? [],
         speaks: this.#listeners?.speaks ?? [],
-        prekey: this.#mail.prekey
+        ...this.#mail.fields
       }
     })
     this.#registration = registration

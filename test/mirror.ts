@@ -169,6 +169,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/mail/forwarding',
     'messaging/mail/mail',
     'messaging/mail/mail-frames',
+    'messaging/mail/mail-options',
     'messaging/mail/mail-stream',
     'messaging/mail/office'
   ],
@@ -181,6 +182,10 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/mail/kept-letters',
     'messaging/mail/mailbox-stream',
     'messaging/mail/mailboxes'
+  ],
+  'test/messaging/mail/receiver-records.test.ts': [
+    'messaging/mail/last-records',
+    'messaging/mail/named-mailboxes'
   ],
   'test/messaging/mail/mail-store.test.ts': [
     'core/rocks',

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import t from 'tap'
 import { measuresOf } from '../lib/core/metrics.js'
 import { Admin, KeyPair, Peer, type SeaportError, Service } from '../lib/index.js'
@@ -140,11 +139,13 @@ t.test('what waits in the outbox is sent after a restart', async (t) => {
   await t.rejects(first.send(keyPair.publicKey, 'late'), { code: 'CLOSED' })
   const again = Peer({ ...(await options()), dir })
   t.teardown(() => again.destroy())
-  const receipt = once(again, 'receipt')
+  const delivered = new Promise((resolve) =>
+    again.on('receipt', (receipt) => receipt.status === 'delivered' && resolve(receipt))
+  )
   await again.setup()
   const { count } = collect(await peer({ keyPair }))
   t.match(await count(1), [{ body: 'hello', from: again.key, id: letter.id }])
-  t.match(await receipt, [{ id: letter.id, status: 'delivered' }])
+  t.match(await delivered, { id: letter.id, by: keyPair.publicKey.toString('hex') })
 })
 
 t.test('a letter to a role goes to one instance, and waits until there is one', async (t) => {

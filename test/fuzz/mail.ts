@@ -26,6 +26,7 @@ import { receiveLetter, sendLetter } from '../../lib/messaging/mail/mail-stream.
 import { Mailbox } from '../../lib/messaging/mail/mailbox.js'
 import {
   askKept,
+  askRecord,
   fetchLetters,
   keepLetter,
   recallLetter,
@@ -98,6 +99,9 @@ async function feed(pieces: Buffer[], listen: (stream: LinkStream) => unknown) {
   if (cause) throw cause
 }
 
+/** What a mailbox saw of records. */
+const records = { get: async () => Buffer.from('{}') }
+
 /** A mailbox whose disk is a map. */
 function mailboxInMemory(): Mailbox {
   const values = new Map<string, Buffer>()
@@ -134,7 +138,7 @@ export const mailTargets: Record<string, Target> = {
     }
   },
   'a stream with a letter': {
-    valid: [frame(9, Buffer.from('later')), frame(1, letter)],
+    valid: [frame(99, Buffer.from('later')), frame(1, letter)],
     async read(pieces) {
       await feed(pieces, (stream) =>
         receiveLetter(stream, async (bytes) => {
@@ -167,11 +171,11 @@ export const mailTargets: Record<string, Target> = {
     read: ([bytes]) => decodeAnswer({ kind: 'bytes', bytes: bytes as Buffer })
   },
   'what is asked of a mailbox': {
-    valid: [frame(9, Buffer.from('later')), frame(1, letter), frame(3, receipt)],
+    valid: [frame(99, Buffer.from('later')), frame(1, letter), frame(3, receipt)],
     async read(pieces) {
       const mailbox = mailboxInMemory()
       await mailbox.keep(letter)
-      await feed(pieces, (stream) => serveMailbox(stream, toHex(bob.publicKey), mailbox))
+      await feed(pieces, (stream) => serveMailbox(stream, toHex(bob.publicKey), mailbox, records))
     }
   },
   'what a receiver tells a mailbox': {
@@ -179,24 +183,31 @@ export const mailTargets: Record<string, Target> = {
     async read(pieces) {
       const mailbox = mailboxInMemory()
       await mailbox.keep(letter)
-      await feed(pieces, (stream) => serveMailbox(stream, toHex(bob.publicKey), mailbox))
+      await feed(pieces, (stream) => serveMailbox(stream, toHex(bob.publicKey), mailbox, records))
     }
   },
   'what mailboxes ask each other': {
-    valid: [frame(7, Buffer.from(id + id, 'hex'))],
+    valid: [frame(7, Buffer.from(id + id, 'hex')), frame(9, bob.publicKey)],
     async read(pieces) {
       await feed(pieces, (stream) =>
-        serveMailbox(stream, toHex(alice.publicKey), mailboxInMemory())
+        serveMailbox(stream, toHex(alice.publicKey), mailboxInMemory(), records)
       )
     }
   },
   'the answers of a mailbox': {
-    valid: [frame(1, letter), frame(3, receipt), frame(8, Buffer.from(id, 'hex')), frame(6)],
+    valid: [
+      frame(1, letter),
+      frame(3, receipt),
+      frame(8, Buffer.from(id, 'hex')),
+      frame(6),
+      frame(10)
+    ],
     async read(pieces) {
       const ways: ((stream: LinkStream) => Promise<unknown>)[] = [
         (stream) => keepLetter(stream, letter),
         (stream) => recallLetter(stream, id),
         (stream) => askKept(stream, [id]),
+        (stream) => askRecord(stream, id),
         (stream) => fetchLetters(stream, async (bytes) => decodeLetter(bytes) && null)
       ]
       for (const ask of ways) {

@@ -2,7 +2,7 @@ import type { SeaportError } from '../../core/errors.js'
 import type { Body } from '../body.js'
 import type { Outgoing } from '../caller.js'
 import { Mail } from './mail.js'
-import type { MailParts } from './office.js'
+import type { MailParts } from './mail-options.js'
 
 export type ConsumerMailOptions = Pick<
   MailParts,
@@ -24,7 +24,7 @@ export class ConsumerMail {
    * @throws the error that it ended with; its `executed` says whether it may have been executed
    */
   async call(to: string, outgoing: Outgoing, signal: AbortSignal): Promise<Body> {
-    this.#mail ??= new Mail({ ...this.#options, onwanted() {}, onprekey() {} }).wanted()
+    this.#mail ??= new Mail({ ...this.#options, onwanted() {}, onrecord() {} }).wanted()
     try {
       await this.#mail.start(this.#options.participant.keyPair)
     } catch (error) {

@@ -20,6 +20,7 @@ import type { LetterBox, Slip } from './letter-box.js'
 import type { TellReceipt } from './mail-stream.js'
 import type { Prekeys } from './prekeys.js'
 import { decodeReceipt, encodeReceipt, type Receipt, signReceipt } from './receipt.js'
+import { Recent } from './recent.js'
 import type { SeenIds } from './seen-ids.js'
 
 /** A letter as it is given to its receiver. */
@@ -90,6 +91,8 @@ export interface InboxOptions {
 }
 
 const MAX_WAITING = 8
+const MAX_UNREADABLE = 1000
+const UNREADABLE_MS = 10 * 60_000
 const RETRIES_MS = [1000, 5000, 20_000, 60_000]
 
 /**
@@ -110,6 +113,8 @@ export class Inbox {
   readonly #queue = new KeyedQueue()
   /** Letters that the handler has, or that wait for it. */
   readonly #handing = new Set<string>()
+  /** Letters from mailboxes whose writers were told that they cannot be read. */
+  readonly #unreadable = new Recent<true>({ max: MAX_UNREADABLE, ttl: UNREADABLE_MS })
   readonly #timers = new Set<NodeJS.Timeout>()
   #isClosed = false
 
@@ -208,7 +213,15 @@ export class Inbox {
     const denial = isToldWriter ? denialOf(from) : denialOf(from, letter.sentAt)
     if (denial) return this.#refuse(letter, denial)
     const content = this.#open(letter, prekeys.all)
-    if (!content) return this.#refuse(letter, 'UNREADABLE')
+    if (!content) {
+      const receipt = this.#refuse(letter, 'UNREADABLE')
+      // Each mailbox may have a copy, of which the writer is told once.
+      if (!isToldWriter && !this.#unreadable.get(id)) {
+        this.#unreadable.set(id, true)
+        this.#options.tellByLetter?.(receipt, letter.expiresAt)
+      }
+      return receipt
+    }
     const { type, body } = content
     if (isReceiptLetter(letter)) {
       this.#options.onreceipt?.(decodeReceipt(body.bytes))

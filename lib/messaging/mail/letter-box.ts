@@ -69,10 +69,14 @@ export class LetterBox<S extends Slip> {
     return [...this.#slips].map(([id, { slip }]) => [id, slip])
   }
 
-  /** Whether there is room for one more letter of this many bytes. */
-  hasRoom(bytes: number): boolean {
+  /**
+   * Whether there is room for one more letter of this many bytes.
+   *
+   * @param part the part of the box that may be full then
+   */
+  hasRoom(bytes: number, part = 1): boolean {
     const { maxLetters, maxBytes } = this.#limits
-    return this.#slips.size < maxLetters && this.#bytes + bytes <= maxBytes
+    return this.#slips.size < maxLetters * part && this.#bytes + bytes <= maxBytes * part
   }
 
   /** Puts a letter in, together with other changes, and resolves when all of it is on disk. */

@@ -22,7 +22,11 @@ export const FRAME = {
   /** Ids of letters that another mailbox keeps. */
   has: 7,
   /** Those of these ids that the answering mailbox keeps as well. */
-  had: 8
+  had: 8,
+  /** The key whose last record is asked for. */
+  who: 9,
+  /** That record as JSON; empty if the mailbox has none. */
+  record: 10
 } as const
 
 const HEAD_BYTES = 5

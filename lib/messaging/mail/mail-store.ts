@@ -12,6 +12,8 @@ export type Table =
   | 'blocked'
   | 'kept'
   | 'keptIndex'
+  | 'records'
+  | 'named'
 
 /** One write. A value of null removes. */
 export interface Change {
@@ -29,7 +31,9 @@ const PREFIXES: Record<Table, number> = {
   prekeys: 5,
   blocked: 6,
   kept: 7,
-  keptIndex: 8
+  keptIndex: 8,
+  records: 9,
+  named: 10
 }
 /**
  * RocksDB gives no error codes, so its text is searched. If that was reworded, the failure counts as STORAGE_FAILED.

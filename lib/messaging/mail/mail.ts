@@ -5,19 +5,19 @@ import { MAIL, MAILBOX } from '../../core/purpose.js'
 import { parseRoleRange } from '../../core/role.js'
 import { parseRolePattern, type RolePattern } from '../../core/role-pattern.js'
 import type { PathView } from '../../link/pool.js'
-import { PEER } from '../../registry/trust/signed.js'
+import { PEER, type RecordFields } from '../../registry/trust/signed.js'
 import type { Body } from '../body.js'
 import type { Outgoing } from '../caller.js'
 import type { Listening } from '../speaker.js'
 import { forwarderOf } from './forwarding.js'
 import type { MailMessage } from './inbox.js'
 import { isLetterOf } from './letter.js'
+import type { MailOptions, MailParts } from './mail-options.js'
 import { receiveLetter } from './mail-stream.js'
 import { serveMailbox } from './mailbox-stream.js'
-import { type MailOptions, type MailParts, Office } from './office.js'
-import type { SendMailOptions } from './outbox.js'
+import { Office } from './office.js'
 import type { Receiver } from './outbox-slip.js'
-import type { LetterReceipt, SentLetter } from './sent-letter.js'
+import type { LetterReceipt, SendMailOptions, SentLetter } from './sent-letter.js'
 
 export interface MailEvents {
   /**
@@ -73,9 +73,10 @@ export class Mail extends EventEmitter<MailEvents> {
     return this
   }
 
-  /** The prekey for our record, which letters to us are sealed to; undefined as long as mail is not open. */
-  get prekey(): string | undefined {
-    return this.#opened?.prekeys.current
+  /** What our record says of mail: nothing as long as that is not open. */
+  get fields(): Pick<RecordFields, 'prekey' | 'mailboxes'> {
+    const { prekeys, named } = this.#opened ?? {}
+    return { prekey: prekeys?.current, mailboxes: named?.keys }
   }
 
   /**
@@ -205,9 +206,9 @@ export class Mail extends EventEmitter<MailEvents> {
     if (!this.#opened || this.#isListening) return false
     this.#isListening = true
     const { inbox } = this.#opened
-    const { mailbox } = this.#opened
-    if (mailbox) {
-      listening.handle(MAILBOX, (stream, key) => serveMailbox(stream, toHex(key), mailbox))
+    const { mailbox, records } = this.#opened
+    if (mailbox && records) {
+      listening.handle(MAILBOX, (stream, key) => serveMailbox(stream, toHex(key), mailbox, records))
     }
     listening.handle(MAIL, (stream, key) =>
       receiveLetter(stream, (letter, tell) => {

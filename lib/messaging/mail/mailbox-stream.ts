@@ -1,4 +1,5 @@
 import type { SinkSource } from '../../link/sink.js'
+import type { LastRecords } from './last-records.js'
 import { exchange, FRAME, frame, readFrames } from './mail-frames.js'
 import type { Mailbox } from './mailbox.js'
 import { decodeReceipt, encodeReceipt, type Receipt } from './receipt.js'
@@ -10,19 +11,31 @@ import { decodeReceipt, encodeReceipt, type Receipt } from './receipt.js'
  *     ── recall id ──▶  ◀── done ──            by its writer
  *     ── fetch ──▶      ◀── letter … done ──   by the receiver, who answers each letter with its receipt, or taken
  *     ── has ids ──▶    ◀── had ids ──         by another mailbox
+ *     ── who key ──▶    ◀── record ──          the last record that the mailbox saw of it
  *
  * The asker is known by the key that the link was made with.
  */
 
 const ID_BYTES = 32
+const KEY_BYTES = 32
 /** How many ids one question may have. */
 export const MAX_ASKED_IDS = 1000
 const TIMEOUT_MS = 10_000
 /** How long a mailbox waits for the receiver's answer to a letter, in ms. A handler may be at work. */
 const GIVING_TIMEOUT_MS = 60_000
 
-/** Answers a question to a mailbox. Never throws: an error cuts the stream. */
-export function serveMailbox(stream: SinkSource, key: string, mailbox: Mailbox) {
+/**
+ * Answers a question to a mailbox. Never throws: an error cuts the stream.
+ *
+ * @param key who asks, hex
+ * @param records the last records that the mailbox saw
+ */
+export function serveMailbox(
+  stream: SinkSource,
+  key: string,
+  mailbox: Mailbox,
+  records: Pick<LastRecords, 'get'>
+) {
   let isAsked = false
   let isOpen = true
   let answered: () => void = () => {}
@@ -47,6 +60,9 @@ export function serveMailbox(stream: SinkSource, key: string, mailbox: Mailbox) 
       answer(FRAME.receipt, encodeReceipt(await mailbox.keep(body)))
     } else if (type === FRAME.has) {
       answer(FRAME.had, encodeIds(decodeIds(body).filter((id) => mailbox.has(id))))
+    }
+    if (type === FRAME.who && body.byteLength === KEY_BYTES) {
+      answer(FRAME.record, (await records.get(body.toString('hex'))) ?? undefined)
     }
     stream.end()
   }
@@ -147,6 +163,23 @@ export function fetchLetters(
   })
   return fetched.finally(() => {
     isOpen = false
+  })
+}
+
+/**
+ * Asks a mailbox for the last record that it saw of a key.
+ *
+ * @returns JSON, of which nothing is checked yet; null if it saw none
+ * @throws LINK_LOST, OPEN_TIMEOUT
+ */
+export function askRecord(stream: SinkSource, key: string): Promise<string | null> {
+  return exchange(stream, frame(FRAME.who, Buffer.from(key, 'hex')), {
+    timeout: TIMEOUT_MS,
+    onframe: (type, body, resolve) => {
+      if (type !== FRAME.record) return
+      resolve(body.byteLength > 0 ? body.toString() : null)
+      stream.end()
+    }
   })
 }
 

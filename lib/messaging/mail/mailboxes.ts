@@ -3,12 +3,13 @@ import { crypto } from '../../core/holepunch.js'
 import { MAILBOX } from '../../core/purpose.js'
 import type { LinkStream } from '../../link/stream.js'
 import type { Directory } from '../../registry/replica/directory.js'
+import { MAX_MAILBOXES, type ServiceRecord } from '../../registry/trust/signed.js'
 import type { Inbox } from './inbox.js'
-import { decodeLetter } from './letter.js'
 import type { Mailbox } from './mailbox.js'
 import { askKept, fetchLetters, keepLetter, MAX_ASKED_IDS, recallLetter } from './mailbox-stream.js'
 import type { Outbox } from './outbox.js'
 import type { Receipt } from './receipt.js'
+import type { ReceiverRecords } from './receiver-records.js'
 
 export interface MailboxesOptions {
   directory: Directory
@@ -16,11 +17,11 @@ export interface MailboxesOptions {
   key: string
   outbox: () => Outbox
   inbox: () => Inbox
+  /** The records of those whom letters go to. */
+  records: ReceiverRecords
   open: (mailbox: string) => Promise<LinkStream>
 }
 
-/** How many mailboxes keep each letter. */
-const COPIES = 3
 /**
  * How long a mailbox that brought us a letter waits for its receipt, in ms. Without one it goes on keeping the letter.
  */
@@ -38,16 +39,19 @@ export class Mailboxes {
   /**
    * Asks the mailboxes that are responsible for a letter, and do not keep it yet, to keep it. Never rejects.
    *
+   * @param seal seals it as the receiver's record says, which may have to be asked for first
    * @returns the code of why the last one did not; '' if all have kept it
    */
-  async keep(to: string, letter: Buffer): Promise<SeaportErrorCode | ''> {
+  async keep(id: string, to: string, seal: () => Buffer): Promise<SeaportErrorCode | ''> {
     const { outbox, open } = this.#options
-    const { id } = decodeLetter(letter)
+    const record = await this.learn(to)
     const kept = outbox().keptBy(id)
     if (kept === null) return ''
-    const wanted = this.#chosenFor(to, this.#all()).filter((mailbox) => !kept.includes(mailbox))
+    const chosen = this.#chosenFor(to, this.#all(), record)
+    const wanted = chosen.filter((mailbox) => !kept.includes(mailbox))
     if (kept.length === 0 && wanted.length === 0) return 'NO_MAILBOX'
     let code: SeaportErrorCode | '' = ''
+    const letter = seal()
     // This goes one by one, because each mailbox that keeps the letter is noted on disk beside it.
     for (const mailbox of wanted) {
       try {
@@ -58,6 +62,16 @@ export class Mailboxes {
       }
     }
     return code
+  }
+
+  /** The record of a receiver. If it has none in the registry, mailboxes are asked for it. Never rejects. */
+  learn(to: string): Promise<ServiceRecord | null> {
+    return this.#options.records.learn(to, this.#ranked(to, this.#all()))
+  }
+
+  /** The mailboxes that are there, those first that are responsible for us. */
+  ranked(): string[] {
+    return this.#ranked(this.#options.key, this.#all())
   }
 
   /** Takes a letter back from all mailboxes, since they may have handed it on. Never rejects. */
@@ -73,12 +87,13 @@ export class Mailboxes {
    * not responsible any more once all of these keep them. Never rejects.
    */
   async handOver(own: Mailbox) {
-    const { key } = this.#options
+    const { key, records } = this.#options
     const chosen = new Map<string, string[]>()
     const wanted = new Map<string, string[]>()
     const letters = own.list()
     for (const { id, to } of letters) {
-      const mailboxes = chosen.get(to) ?? this.#chosenFor(to, [...this.#all(), key])
+      const mailboxes =
+        chosen.get(to) ?? this.#chosenFor(to, [...this.#all(), key], await records.known(to))
       chosen.set(to, mailboxes)
       for (const mailbox of mailboxes) {
         if (mailbox === key) continue
@@ -170,17 +185,22 @@ export class Mailboxes {
   }
 
   /**
-   * The mailboxes that are responsible for a receiver, by rendezvous hashing: everybody computes the same ones, and few
-   * letters move when a mailbox comes or goes.
+   * The mailboxes that are responsible for a receiver: those that its record names, and then by rendezvous hashing.
+   * Everybody computes the same ones, and few letters move when a mailbox comes or goes.
    */
-  #chosenFor(to: string, mailboxes: readonly string[]): string[] {
+  #chosenFor(to: string, mailboxes: readonly string[], record: ServiceRecord | null): string[] {
+    const named = (record?.mailboxes ?? []).filter((mailbox) => mailboxes.includes(mailbox))
+    const others = this.#ranked(to, mailboxes).filter((mailbox) => !named.includes(mailbox))
+    return [...named, ...others].slice(0, MAX_MAILBOXES)
+  }
+
+  #ranked(to: string, mailboxes: readonly string[]): string[] {
     const weight = (mailbox: string) =>
       crypto.hash([Buffer.from(to, 'hex'), Buffer.from(mailbox, 'hex')]).toString('hex')
     return mailboxes
       .filter((mailbox) => mailbox !== to)
       .map((mailbox) => ({ mailbox, weight: weight(mailbox) }))
       .sort((a, b) => (a.weight < b.weight ? 1 : -1))
-      .slice(0, COPIES)
       .map(({ mailbox }) => mailbox)
   }
 

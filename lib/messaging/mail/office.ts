@@ -5,67 +5,29 @@ import { type KeyPair, toHex } from '../../core/keys.js'
 import { MAIL, MAILBOX } from '../../core/purpose.js'
 import { parseRoleRange } from '../../core/role.js'
 import { linksOf } from '../../dialing/links.js'
-import type { DirectReach } from '../../link/direct/address.js'
 import type { LinkPool, PathView } from '../../link/pool.js'
 import type { LinkStream } from '../../link/stream.js'
 import { defaultDir } from '../../registry/log/storage.js'
-import type { Participant } from '../../registry/replica/participant.js'
+import { MAX_MAILBOXES, recordOf } from '../../registry/trust/signed.js'
 import { type Forwarder, HOPS } from './forwarder.js'
 import { forwarderOf } from './forwarding.js'
 import { Inbox, type InboxSlip, type MailMessage } from './inbox.js'
-import { BOX_LIMITS, type BoxLimits, LetterBox } from './letter-box.js'
-import { MailCalls, type OnCall } from './mail-calls.js'
+import { LastRecords } from './last-records.js'
+import { BOX_LIMITS, LetterBox } from './letter-box.js'
+import { MailCalls } from './mail-calls.js'
+import type { MailParts } from './mail-options.js'
 import { MailStore } from './mail-store.js'
 import { sendLetter } from './mail-stream.js'
 import { Mailbox } from './mailbox.js'
 import { Mailboxes } from './mailboxes.js'
+import { NamedMailboxes } from './named-mailboxes.js'
 import { Outbox } from './outbox.js'
 import type { OutboxSlip } from './outbox-slip.js'
 import { Prekeys } from './prekeys.js'
 import type { Receipt } from './receipt.js'
+import { ReceiverRecords } from './receiver-records.js'
 import { Recent } from './recent.js'
 import { SeenIds } from './seen-ids.js'
-
-export interface MailOptions {
-  /** The keys and roles that may write, and no others. Default: all; in a private registry all that have a grant. */
-  accept?: readonly (Buffer | string)[] | undefined
-  /** The time after which letters expire by default, in ms. Default: 7 days; 30 at most. */
-  ttl?: number | undefined
-  /** How much the outbox may hold. Default: 10 000 letters or 256 MiB. */
-  outbox?: Partial<BoxLimits> | undefined
-  /** How much the inbox may hold. Default: 10 000 letters or 256 MiB. */
-  inbox?: Partial<BoxLimits> | undefined
-  /** How much is kept for receivers that are away, in bytes. Default: nothing. */
-  store?: number | undefined
-  /** How many hops others may pass our letters on. Default: 4; 8 at most, and 0 for none. */
-  hops?: number | undefined
-  /** Whether links to receivers are made. If not, letters only go by way of others. Default: true. */
-  links?: boolean | undefined
-  /** How long after mailboxes came or went letters are handed over between them, in ms. Default: 10 s. */
-  handover?: number | undefined
-  /** Waits before a letter that was not delivered is tried again, in ms. The last one repeats. */
-  backoffs?: readonly number[] | undefined
-  /** Waits before a letter whose handler threw is handed over again, in ms. Default: four of them, from 1 s to 60 s. */
-  retries?: readonly number[] | undefined
-}
-
-export interface MailParts extends MailOptions {
-  /** Whether letters between others are passed on. Default: true. */
-  forward?: boolean | undefined
-  /** Which addresses of receivers may be connected to by TCP. */
-  direct?: DirectReach | undefined
-  participant: Participant
-  /** The folder of the process's data. Default: the user's, by registry and verb. */
-  dir: string | undefined
-  verb: string
-  /** Executes commands that come as letters. */
-  oncall?: OnCall | undefined
-  onnotice: (notice: SeaportError) => void
-  /** Called when mail is first used. */
-  onwanted: () => void
-  /** Called when letters are to be sealed to another key from now on. */
-  onprekey: () => void
-}
 
 const FOLDER = 'mail'
 const KEY_NAME_LENGTH = 32
@@ -77,6 +39,8 @@ const LINK_HEAD_START_MS = 1000
 const DETOUR_MS = 60_000
 /** Codes by which the receiver itself refuses letters. Any other way would end with the same. */
 const FINAL = ['REFUSED', 'NOT_GRANTED', 'NOT_ALLOWED', 'CLOSED']
+/** For so many bytes of a mailbox it keeps a record beside, which has 4 KiB at most. */
+const BYTES_PER_RECORD = 64 * 1024
 const UPKEEP_MS = 10 * 60_000
 /** How long mailboxes may be away before their letters are handed to others, in ms. */
 const HANDOVER_MS = 10_000
@@ -112,12 +76,17 @@ export class Office {
   readonly #mailboxes: Mailboxes
   /** The mailbox in which we keep letters for others; null if we keep none. */
   readonly mailbox: Mailbox | null
+  /** The last records that we saw as a mailbox; null if we are none. */
+  readonly records: LastRecords | null
+  /** The mailboxes that keep letters to us first. */
+  readonly named: NamedMailboxes
+  readonly #receivers: ReceiverRecords
   /** Receivers to which a link was of no use. */
   readonly #detours = new Recent<true>({ max: 10_000, ttl: DETOUR_MS })
   #stopWatching = () => {}
   #detach = () => {}
   #upkeep: NodeJS.Timeout | null = null
-  #handingOver: NodeJS.Timeout | null = null
+  #following: NodeJS.Timeout | null = null
   /** Receivers that are just being brought letters which we keep. */
   readonly #bringing = new Set<string>()
 
@@ -146,15 +115,24 @@ export class Office {
     this.mailbox = parts.store
       ? new Mailbox({
           ...{ registry, keyPair, store: this.store, maxBytes: parts.store, mayWrite },
-          onkept: ({ to }) => void this.#bringKept(to)
+          onkept: ({ to }) => {
+            void this.#bringKept(to)
+            void this.#mailboxes.learn(to)
+          }
         })
       : null
+    const { store } = parts
+    this.records = store ? new LastRecords(this.store, store / BYTES_PER_RECORD) : null
+    this.named = new NamedMailboxes(this.store)
+    const open = (mailbox: string) => this.#openStream(mailbox, MAILBOX)
+    this.#receivers = new ReceiverRecords({ registry, directory, last: this.records, open })
     this.#mailboxes = new Mailboxes({
       directory,
       key: this.#key,
       outbox: () => this.outbox,
       inbox: () => this.inbox,
-      open: (mailbox) => this.#openStream(mailbox, MAILBOX)
+      records: this.#receivers,
+      open
     })
     const common = { registry, keyPair, now: Date.now }
     this.calls = new MailCalls({
@@ -180,14 +158,15 @@ export class Office {
     this.outbox = new Outbox({
       ...common,
       box: this.boxes.outbox,
-      prekeyOf: (key) => (key === this.#key ? this.prekeys.current : participant.prekeyOf(key)),
+      prekeyOf: (key) =>
+        key === this.#key ? this.prekeys.current : (this.#receivers.get(key)?.prekey ?? null),
       instances: (text) => {
         const { role, range } = parseRoleRange(text)
         const all = directory.resolve(role, range).filter(({ speaks }) => speaks.includes(MAIL))
         const keys = all.map(({ servicePublicKey }) => servicePublicKey)
         return keys.filter((key) => key !== this.#key)
       },
-      keep: (to, letter) => this.#mailboxes.keep(to, letter),
+      keep: (id, to, seal) => this.#mailboxes.keep(id, to, seal),
       isAway: (key) => key !== this.#key && directory.get(key) === null,
       isSynced: () => participant.replica.isSynced,
       deliver: (to, letter, onreceipt) => this.#deliver(to, letter, onreceipt),
@@ -204,22 +183,26 @@ export class Office {
     await this.boxes.outbox.load()
     await this.boxes.inbox.load()
     await this.mailbox?.load()
+    await this.records?.load()
+    await this.named.load()
     for await (const { key } of this.store.entries('blocked')) this.blocked.add(key)
     const { replica } = this.#parts.participant
     this.#stopWatching = replica.directory.watch((change, { servicePublicKey, speaks }) => {
       if (change !== 'update') this.outbox.wake(servicePublicKey)
       if (change === 'up') void this.#mailboxes.fetch(servicePublicKey)
+      if (change !== 'down') this.#remember(servicePublicKey)
       if (!speaks.includes(MAILBOX)) return
-      this.#handOverSoon()
+      this.#followSoon()
       if (change === 'up') this.outbox.review()
     })
+    for (const { servicePublicKey } of replica.directory.list()) this.#remember(servicePublicKey)
     this.#detach = this.#forwarder.attach(this.#key, {
       take: (letter, onreceipt) => this.inbox.receive(letter, onreceipt),
       onreceipt: (receipt) => void this.outbox.receive(receipt),
       onpassing: (receipt) => this.#settle(receipt)
     })
     this.outbox.start()
-    this.#handOverSoon()
+    this.#followSoon()
     this.inbox.wake()
     this.#upkeep = setInterval(() => void this.#keepUp(), UPKEEP_MS)
     this.#upkeep.unref()
@@ -250,7 +233,7 @@ export class Office {
     this.#stopWatching()
     this.#detach()
     if (this.#upkeep) clearInterval(this.#upkeep)
-    if (this.#handingOver) clearTimeout(this.#handingOver)
+    if (this.#following) clearTimeout(this.#following)
     this.outbox.close()
     await this.pool.close()
   }
@@ -270,22 +253,42 @@ export class Office {
       void this.#mailboxes.fetchAll()
       const receivers = new Set(this.mailbox?.list().map(({ to }) => to))
       for (const to of receivers) void this.#bringKept(to)
-      this.#handOverSoon()
-      if (await this.prekeys.renew(Date.now())) this.#parts.onprekey()
+      this.#followSoon()
+      if (await this.prekeys.renew(Date.now())) this.#parts.onrecord()
     } catch (error) {
-      if (!this.#abort.signal.aborted) this.#parts.onnotice(error as SeaportError)
+      this.#onfailed(error)
     }
   }
 
-  /** Hands over letters that we keep, once no mailbox has come or gone for a while. */
-  #handOverSoon() {
-    const { mailbox } = this
-    if (!mailbox || this.#abort.signal.aborted) return
+  /** Names mailboxes, and hands over letters that we keep, once no mailbox has come or gone for a while. */
+  #followSoon() {
+    if (this.#abort.signal.aborted) return
     const { handover = HANDOVER_MS } = this.#parts
-    if (this.#handingOver) clearTimeout(this.#handingOver)
-    this.#handingOver = setTimeout(() => {
-      this.#mailboxes.handOver(mailbox).catch((error) => this.#parts.onnotice(error))
-    }, handover)
+    if (this.#following) clearTimeout(this.#following)
+    this.#following = setTimeout(() => void this.#followMailboxes(), handover)
+  }
+
+  /** Never rejects. */
+  async #followMailboxes() {
+    const { onrecord } = this.#parts
+    try {
+      const there = this.#mailboxes.ranked()
+      if (await this.named.renew(there, MAX_MAILBOXES, Date.now())) onrecord()
+      if (this.mailbox) await this.#mailboxes.handOver(this.mailbox)
+    } catch (error) {
+      this.#onfailed(error)
+    }
+  }
+
+  /** Keeps the record of somebody who takes letters, for those who write when it is away. */
+  #remember(key: string) {
+    const entry = this.#parts.participant.replica.directory.entry(key)
+    const record = entry && recordOf(entry)
+    if (record?.prekey) this.records?.add(record).catch((error) => this.#onfailed(error))
+  }
+
+  #onfailed(error: unknown) {
+    if (!this.#abort.signal.aborted) this.#parts.onnotice(error as SeaportError)
   }
 
   /**
@@ -309,9 +312,7 @@ export class Office {
   }
 
   #settle(receipt: Receipt) {
-    this.mailbox?.settle(receipt).catch((error) => {
-      if (!this.#abort.signal.aborted) this.#parts.onnotice(error)
-    })
+    this.mailbox?.settle(receipt).catch((error) => this.#onfailed(error))
   }
 
   /**

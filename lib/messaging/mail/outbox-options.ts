@@ -26,9 +26,12 @@ export interface OutboxOptions {
   /**
    * Asks mailboxes to keep a letter until its receiver is there. Never rejects.
    *
+   * @param seal seals it, once it is known to what
    * @returns the code of why the last one did not; '' if all have kept it
    */
-  keep?: ((to: string, letter: Buffer) => Promise<SeaportErrorCode | ''>) | undefined
+  keep?:
+    | ((id: string, to: string, seal: () => Buffer) => Promise<SeaportErrorCode | ''>)
+    | undefined
   /** Whether a key is away, as far as is known. */
   isAway?: ((key: string) => boolean) | undefined
   /** Whether it is known who is there. Until then nobody is told that somebody is away. */

@@ -11,14 +11,13 @@ import type { OutboxOptions } from './outbox-options.js'
 import { isCall, isOwn, type OutboxSlip, type Receiver, sealSlip, targetOf } from './outbox-slip.js'
 import { encodeReceipt, isReceiptSigned, type Receipt } from './receipt.js'
 import { Routes } from './routes.js'
-import { type FinalStatus, type LetterReceipt, SentLetter, shown } from './sent-letter.js'
-
-export interface SendMailOptions {
-  /** After what time it expires, in ms. Default: 7 days; 30 at most. */
-  ttl?: number | undefined
-  /** Its type, as in `invoice`. The same names are valid as for commands. */
-  type?: string | undefined
-}
+import {
+  type FinalStatus,
+  type LetterReceipt,
+  type SendMailOptions,
+  SentLetter,
+  shown
+} from './sent-letter.js'
 
 interface OutboxEvents {
   receipt: [receipt: LetterReceipt]
@@ -29,7 +28,7 @@ interface OutboxEvents {
 const TTL_MS = 7 * 24 * 60 * 60 * 1000
 /** After this many failed tries in a row a receiver that is there counts as unreachable. */
 const MISSES = 2
-/** Who was just there may not be known yet, so that a letter of this age is not said to wait alone, in ms. */
+/** How long a letter is not said to wait alone, in ms. Who has just come may not be known yet. */
 const GRACE_MS = 500
 const EXPIRY_CHECK_MS = 1000
 
@@ -55,6 +54,8 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   readonly #standing = new Map<string, { status: 'queued' | 'unreachable'; code: string }>()
   readonly #keeping: Keeping
   #expiry: NodeJS.Timeout | null = null
+  #startedAt = 0
+  readonly #isAway = (key: string) => this.#options.isAway?.(key) ?? true
   #isClosed = false
 
   constructor(options: OutboxOptions) {
@@ -73,6 +74,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
 
   /** Goes on with what is on disk. */
   start() {
+    this.#startedAt = this.#options.now()
     for (const [id, { receiver }] of this.#options.box.list()) {
       this.#routes.add(targetOf(receiver), id)
     }
@@ -208,7 +210,8 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     ttl: number
   ) {
     const { box, now } = this.#options
-    if (!box.hasRoom(body.bytes.byteLength)) {
+    // Receipts take no more than half of it: others make us write them.
+    if (!box.hasRoom(body.bytes.byteLength, slip.isReceipt ? 0.5 : 1)) {
       throw SeaportError.OUTBOX_FULL(
         'too many letters wait to be sent; take some back, or wait until some are delivered'
       )
@@ -245,10 +248,6 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     return target.includes('@') ? instances(target).length > 0 : !this.#isAway(target)
   }
 
-  #isAway(key: string): boolean {
-    return this.#options.isAway?.(key) ?? true
-  }
-
   /** The letters to keys that are away. */
   #away(): string[] {
     const letters = this.#isClosed ? [] : this.#options.box.list()
@@ -267,7 +266,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     const { box, now, isSynced } = this.#options
     const slip = box.slip(id)
     if (!slip) return
-    const wait = slip.sentAt + GRACE_MS - now()
+    const wait = Math.max(slip.sentAt, this.#startedAt) + GRACE_MS - now()
     if (wait > 0) await sleep(wait, undefined, { ref: false })
     // As long as it is not known who is there, nobody is known to be away.
     const isAlone = !this.#isThere(targetOf(slip.receiver)) && this.#isKeptByNobody(id)
@@ -300,9 +299,9 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     const to = await this.#choose(id, slip)
     this.stats.attempts++
     const letter = this.#seal(id, slip, body, to)
-    const receipt = await deliver(to, letter, (late) => void this.#take(id, to, late))
+    const receipt = await deliver(to, letter, (late) => void this.#take(id, to, late, true))
     if (!receipt) this.#tell(id, 'queued')
-    return receipt ? this.#take(id, to, receipt) : false
+    return receipt ? this.#take(id, to, receipt, true) : false
   }
 
   /** Asks mailboxes to keep a letter to a key. Never rejects. */
@@ -314,7 +313,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
       // Letters with a command or an answer are not kept, because nobody waits for them later.
       if (!body || !slip || !keep || !('key' in slip.receiver) || isCall(slip)) return
       const { key } = slip.receiver
-      const code = await keep(key, this.#seal(id, slip, body, key))
+      const code = await keep(id, key, () => this.#seal(id, slip, body, key))
       if (code) void this.#tellAlone(id, code)
     } catch (error) {
       if (!this.#isClosed) this.emit('failed', error as SeaportError)
@@ -345,16 +344,23 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     return sealSlip(id, slip, body, { registry, keyPair, to, prekey })
   }
 
-  /** Takes a receipt for a letter that went to a key. Resolves with whether it is final. Never rejects. */
-  async #take(id: string, to: string, receipt: Receipt): Promise<boolean> {
+  /**
+   * Takes a receipt for a letter that went to a key. Resolves with whether it is final. Never rejects.
+   *
+   * @param isAnswer whether it answers what was just sent over a link
+   */
+  async #take(id: string, to: string, receipt: Receipt, isAnswer = false): Promise<boolean> {
     const { registry, box } = this.#options
     const slip = box.slip(id)
     const isRight = receipt.id === id && receipt.from === to && receipt.status !== 'queued'
     if (!slip || !isRight || !isReceiptSigned(registry, receipt)) return false
     try {
-      if (receipt.code === 'UNREADABLE' && !slip.isStatic) {
+      const isUnreadable = receipt.code === 'UNREADABLE'
+      // Copies in mailboxes, which were sealed to the prekey, may be refused later.
+      if (isUnreadable && slip.isStatic && !isAnswer) return false
+      if (isUnreadable && !slip.isStatic) {
         await box.change(id, { ...slip, isStatic: true, kept: [] })
-        this.#routes.run(targetOf(slip.receiver))
+        this.#bringSoon(id, slip.receiver)
         return true
       }
       await this.#end(shown(receipt))

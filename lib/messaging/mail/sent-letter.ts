@@ -2,6 +2,13 @@ import { EventEmitter } from 'node:events'
 import { SeaportError } from '../../core/errors.js'
 import type { Receipt } from './receipt.js'
 
+export interface SendMailOptions {
+  /** After what time it expires, in ms. Default: 7 days; 30 at most. */
+  ttl?: number | undefined
+  /** Its type, as in `invoice`. The same names are valid as for commands. */
+  type?: string | undefined
+}
+
 /** The final status of a letter. */
 export type FinalStatus = 'delivered' | 'refused' | 'expired' | 'recalled'
 

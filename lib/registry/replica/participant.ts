@@ -9,7 +9,6 @@ import { keepProcessKey } from '../log/own-keys.js'
 import { defaultDir, nothingKept, Storage, type StorageFailure } from '../log/storage.js'
 import { Membership } from '../swarm/membership.js'
 import type { PeeringOptions } from '../swarm/peering.js'
-import { recordOf } from '../trust/record.js'
 import type { StatementKind } from '../trust/statement-kind.js'
 import { StatementKinds } from '../trust/statement-kinds.js'
 import { Replica } from './replica.js'
@@ -169,12 +168,6 @@ export class Participant extends ReadyResource {
   /** Where a service says that it can be reached directly. */
   addressesOf(servicePublicKey: Buffer): readonly string[] {
     return this.replica.directory.get(toHex(servicePublicKey))?.direct ?? []
-  }
-
-  /** What letters to a key are sealed to, as its record says; null if that says nothing. */
-  prekeyOf(key: string): string | null {
-    const entry = this.replica.directory.entry(key)
-    return entry ? (recordOf(entry).prekey ?? null) : null
   }
 
   /**

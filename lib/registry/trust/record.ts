@@ -29,6 +29,8 @@ export interface ServiceRecord extends Statement {
   speaks?: string[]
   /** What letters to it are sealed to (X25519). Absent, it is what its key stands for. */
   prekey?: string
+  /** The mailboxes that keep letters to it first, while it is away: their keys, at most 3. */
+  mailboxes?: string[]
   /** What says that it is an instance of the app of this name, signed by the host where it runs. */
   app?: InstanceProof
   /** Whether it looks for the state of the one before it: who has a copy offers that. */
@@ -71,6 +73,7 @@ export type RecordFields = Pick<
   | 'seq'
 > & {
   prekey?: string | null | undefined
+  mailboxes?: string[] | undefined
   app?: InstanceProof | undefined
   declines?: readonly string[] | undefined
 }
@@ -93,6 +96,8 @@ const ENTRY_TYPES = new Set([RECORD_TYPE, GONE_TYPE, STALE_TYPE] as string[])
 const MAX_TAGS = 16
 const MAX_TAG_LENGTH = 64
 const MAX_DIRECT = 8
+/** How many mailboxes a record names. */
+export const MAX_MAILBOXES = 3
 const MAX_REASON_LENGTH = 200
 /** Names of apps that a host declines, and how long they are together, so that its record stays small. */
 const MAX_DECLINES = 16
@@ -119,6 +124,7 @@ export const RECORD: StatementKind<ServiceRecord> = {
     if (!areAddresses(value.direct)) throw bad('direct')
     if (value.speaks !== undefined && !arePurposes(value.speaks)) throw bad('speaks')
     if (value.prekey !== undefined && !isHex(value.prekey, 32)) throw bad('prekey')
+    if (value.mailboxes !== undefined && !areMailboxes(value.mailboxes)) throw bad('mailboxes')
     if (value.app !== undefined && !isInstanceProof(value.app)) throw bad('app')
     if (value.joining !== undefined && typeof value.joining !== 'boolean') throw bad('joining')
     if (value.declines !== undefined && !areDeclines(value.declines)) throw bad('declines')
@@ -139,7 +145,7 @@ export const RECORD: StatementKind<ServiceRecord> = {
 export function signRecord(
   registry: Buffer,
   keyPair: KeyPair,
-  { reason, speaks, prekey, joining, app, declines, ...fields }: RecordFields
+  { reason, speaks, prekey, mailboxes = [], joining, app, declines, ...fields }: RecordFields
 ): ServiceRecord {
   const record = signStatement(
     {
@@ -147,6 +153,7 @@ export function signRecord(
       ...(reason && { reason: printable(reason).slice(0, MAX_REASON_LENGTH) }),
       ...(speaks && !isOnlyBytes(speaks) && { speaks }),
       ...(prekey && { prekey }),
+      ...(mailboxes.length > 0 && { mailboxes }),
       ...(app && { app }),
       ...(joining && { joining }),
       ...(declines?.length && { declines: short(declines) }),
@@ -283,6 +290,10 @@ function isReason(value: unknown): boolean {
 
 function areAddresses(value: unknown): value is string[] {
   return isListOf(value, MAX_DIRECT, (address) => /^[\w.:[\]-]{1,255}:\d{1,5}$/.test(address))
+}
+
+function areMailboxes(value: unknown): boolean {
+  return isListOf(value, MAX_MAILBOXES, (key) => isHex(key, 32))
 }
 
 function isListOf(

@@ -21,6 +21,16 @@ export {
   signRevocation
 } from './grant.js'
 export { type InstanceProof, signInstance } from './instance-proof.js'
-export { checkTags, PEER, recordOf, type ServiceRecord, type Status } from './record.js'
+export {
+  checkTags,
+  MAX_MAILBOXES,
+  PEER,
+  parseRecord,
+  type RecordFields,
+  recordOf,
+  type ServiceRecord,
+  type Status,
+  verifyRecord
+} from './record.js'
 export type { StatementKind } from './statement-kind.js'
 export { type Judgement, MAX_WHY, signVerdict, VERDICT, type Verdict } from './verdict.js'
