@@ -13,6 +13,7 @@ import { plainRelay } from './paths/relay.js'
 import { seaportDirect, seaportUdx } from './paths/seaport.js'
 import { ssh } from './paths/ssh.js'
 import { Results } from './results.js'
+import { browsers } from './rows/browsers.js'
 import { bulk } from './rows/bulk.js'
 import { crowd } from './rows/crowd.js'
 import { failover } from './rows/failover.js'
@@ -45,6 +46,7 @@ const ROWS: Row[] = [
   gateway,
   gatewayMemory,
   messages,
+  browsers,
   visible,
   idle,
   memory,

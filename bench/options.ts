@@ -31,6 +31,8 @@ export interface Size {
   /** Cold links, and services that register. */
   cold: number
   registrations: number
+  /** Pages at one gateway. */
+  sockets: number
   /** How long one waits for what needs time, as a share of what it may need. */
   patience: number
 }
@@ -44,6 +46,7 @@ const FULL: Size = {
   consumers: [1, 10, 100],
   cold: 3,
   registrations: 100,
+  sockets: 10_000,
   patience: 1
 }
 const QUICK: Size = {
@@ -55,6 +58,7 @@ const QUICK: Size = {
   consumers: [1, 10],
   cold: 1,
   registrations: 20,
+  sockets: 500,
   patience: 1 / 4
 }
 
@@ -62,6 +66,7 @@ const HELP = `Usage: npm run bench -- [options]
 
   --runs N        how often each measurement is taken (3)
   --seconds N     how long each load lasts (4)
+  --sockets N     how many pages there are at a gateway (10000)
   --only a,b      only these rows
   --skip a,b      all but these rows
   --out FILE      where to write the results (bench/results/latest.json)
@@ -77,6 +82,7 @@ export function readOptions(args: string[], rows: string[], root: string): Optio
     options: {
       runs: { type: 'string' },
       seconds: { type: 'string' },
+      sockets: { type: 'string' },
       only: { type: 'string', default: '' },
       skip: { type: 'string', default: '' },
       out: { type: 'string', default: resolve(root, 'bench/results/latest.json') },
@@ -96,6 +102,7 @@ export function readOptions(args: string[], rows: string[], root: string): Optio
     return names
   }
   const { quick } = values
+  const size = quick ? QUICK : FULL
   return {
     runs: positive('runs', values.runs ?? (quick ? '1' : '3')),
     seconds: positive('seconds', values.seconds ?? (quick ? '1' : '4')),
@@ -104,7 +111,7 @@ export function readOptions(args: string[], rows: string[], root: string): Optio
     out: resolve(values.out),
     quick,
     profiles: values.profiles === undefined ? null : resolve(values.profiles),
-    size: quick ? QUICK : FULL
+    size: { ...size, sockets: positive('sockets', values.sockets ?? `${size.sockets}`) }
   }
 }
 

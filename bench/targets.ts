@@ -16,6 +16,7 @@ export interface Target {
 
 const UDX = seaportUdx.name
 const TCP = seaportDirect.name
+const OURS = 'hyperseaport'
 
 /** The targets that this run can tell about. Those of what was not measured are left out. */
 export function targetsOf(results: Results): Target[] {
@@ -69,6 +70,17 @@ export function targetsOf(results: Results): Target[] {
       compare(`messages.events${count}`, path, '≥', events, broker, `events to ${count}`)
     }
     hold(`${path}: a service that speaks and is idle, in MiB`, get('messages.rss', path), '≤', 100)
+  }
+  compare('browsers.cpu', OURS, '≤', 0.7, 'socket.io', 'CPU per delivery')
+  compare('browsers.p99', OURS, '≤', 1, 'socket.io', 'p99 of a broadcast')
+  hold('resident for each page, in KiB', get('browsers.rss', OURS), '≤', 12)
+  hold('p99 beside one that does not read', get('browsers.deafShare', OURS), '≤', 1.1)
+  for (const [metric, what] of [
+    ['anew', 'pages that are back and not resumed'],
+    ['missed', 'messages missed by pages'],
+    ['twice', 'messages heard twice by pages']
+  ] as const) {
+    hold(what, get(`browsers.${metric}`, OURS), '≤', 0)
   }
   for (const path of [UDX, TCP]) {
     const [warm, bare] = [get('latency.p50', path), get('latency.p50', direct.name)]
