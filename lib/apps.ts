@@ -39,6 +39,7 @@ import {
 
 export { readAppFile } from './hosting/app-file.js'
 export type { AppInstanceView, AppStatus } from './hosting/app-status.js'
+export { FolderWatch } from './hosting/folder-watch.js'
 export { buildApp } from './hosting/prepare-bundle.js'
 
 /** What commands apps. */
@@ -54,6 +55,8 @@ export interface AppsOptions extends Omit<MemberOptions, 'registryPublicKey'> {
 export interface AppsEvents {
   denied: [reason: SeaportError]
   notice: [notice: SeaportError]
+  /** A folder was built and packed. What changes in it from now on is not in that release. */
+  packed: [bundle: Bundle]
 }
 
 /** A folder that was packed, and which hosts have all of it. */
@@ -141,6 +144,7 @@ class AppsFace extends EventEmitter<AppsEvents> {
    */
   async push(folder: string, onprogress: (text: string) => void = () => {}): Promise<Pushed> {
     const { file, bundle, store } = await prepareBundle(folder, this.#dir, onprogress)
+    this.emit('packed', bundle)
     const former = this.#statement(file.name)?.release ?? null
     const release = releaseOf(file, bundle, { former })
     const { hash, hosts } = await this.#spread(store, release, onprogress)

@@ -69,12 +69,18 @@ export const app: Command = {
       otherwise: 'all',
       commandLineOnly: true
     },
+    watch: {
+      kind: 'switch',
+      describe: 'Go on, and update after each change in the folder (update)',
+      commandLineOnly: true
+    },
     noWait: { kind: 'switch', describe: 'Do not wait until it runs', commandLineOnly: true },
     ...ADMIN_FLAGS
   },
   examples: [
     ['app create hello', 'Write an app to begin with into the working folder'],
     ['app run --folder hello', 'Push it, and have it run; again for a new version'],
+    ['app update --folder hello --watch', 'Update it after each change in its folder'],
     ['app status hello', 'Where it runs, and how'],
     ['app scale hello 3', 'Three instances; all for one on each host'],
     ['app rollback hello 1.0.0', 'Back to an earlier release'],
@@ -144,8 +150,7 @@ const RUN: Record<string, Action> = {
   },
   async run(settings, lifetime) {
     const apps = await openApps(settings, lifetime)
-    const { app } = await apps.run(folderOf(settings), say)
-    await settle(apps, app, settings, 'running')
+    await update(apps, settings, 'running')
   },
   start: changing((apps, name) => apps.start(name), 'running'),
   stop: changing((apps, name) => apps.stop(name), 'stopped'),
@@ -155,7 +160,11 @@ const RUN: Record<string, Action> = {
     return apps.scale(name, value === 'all' ? 'all' : Number(value))
   }, 'scaled'),
   async update(settings, lifetime) {
-    await RUN.run?.(settings, lifetime)
+    const apps = await openApps(settings, lifetime)
+    const once = () => update(apps, settings, 'updated')
+    if (!settings.on('watch')) return once()
+    const { updateOnChange } = await import('../app-watch.js')
+    await updateOnChange(apps, folderOf(settings), lifetime, once)
   },
   async remove(settings, lifetime) {
     const name = await nameOf(settings)
@@ -214,6 +223,11 @@ const RUN: Record<string, Action> = {
     const manifest = new URL('../../../package.json', import.meta.url)
     console.log(JSON.parse(readFileSync(manifest, 'utf8')).version)
   }
+}
+
+async function update(apps: Apps, settings: Settings, done: string) {
+  const { app } = await apps.run(folderOf(settings), say)
+  await settle(apps, app, settings, done)
 }
 
 function folderOf(settings: Settings): string {

@@ -62,3 +62,30 @@ t.test(
     t.match(await app('status', 'hello-world'), { code: 1, stderr: /NOT_FOUND/ })
   }
 )
+
+t.test(
+  'app update --watch updates after each change, also after one that failed, and its end stops nothing',
+  { skip },
+  async (t) => {
+    const harbor = await AppHarbor.make(t)
+    await harbor.registry()
+    await harbor.host('one', '--stopApps').waitForLine('registered host')
+    await harbor.web()
+    const folder = harbor.cli.path('hello')
+    await harbor.app('create', '--folder', folder)
+    const update = { steady: '200ms', deadline: '2s' }
+    await harbor.patch(folder, { update, build: 'date +%N > built.txt' })
+    const watch = harbor.cli.start(['app', 'update', '--folder', folder, '--watch'])
+    await watch.waitForLine('updated hello-world@1.0.0')
+    await harbor.patch(folder, { version: '2.0.0', command: 'echo no luck; exit 3' })
+    await watch.waitForMatch(/hello-world@2\.0\.0 failed on one/)
+    await harbor.patch(folder, { version: '3.0.0', command: ['node', 'server.js'] })
+    await watch.waitForLine('updated hello-world@3.0.0')
+    t.match(await harbor.get(), { status: 200 })
+
+    t.match(await watch.kill('SIGINT'), { code: 0 })
+    t.equal(watch.lines.stdout.length, 2, 'what is built is no change')
+    t.match(await harbor.get(), { status: 200 })
+    t.match(await harbor.status('hello-world'), { passing: 1, current: { version: '3.0.0' } })
+  }
+)
