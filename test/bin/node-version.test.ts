@@ -39,3 +39,19 @@ t.test(
     t.match(stderr, /^NODE_UNSUPPORTED: .*\n$/)
   }
 )
+
+t.test(
+  'where not even its own parts can be opened, it says so in one line',
+  { skip: process.platform === 'win32' && 'there is no ulimit' },
+  async (t) => {
+    const cli = new Cli(t)
+    for (const limit of [32, 28, 26, 24, 22, 20]) {
+      const at = ['sh', '-c', `ulimit -n ${limit}; exec "$@"`, '-']
+      const { code, stderr } = await cli.run(['list'], { at })
+      // With fewer still, Node itself cannot open its first file.
+      if (/open '.*\/hyperseaport\.js'/.test(stderr)) continue
+      t.match(stderr, /^(STORAGE_FAILED|USAGE): .*\n$/, `${limit} files`)
+      t.ok(code === 1 || code === 2, `${limit} files: exit code`)
+    }
+  }
+)
