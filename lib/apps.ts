@@ -19,7 +19,7 @@ import type { Bundle } from './hosting/bundle/pack.js'
 import { CHUNKS } from './hosting/chunks/chunk-frames.js'
 import { hostsOf, type KnownHost } from './hosting/fleet.js'
 import { HostControl } from './hosting/host-control.js'
-import type { LogLines, LogTerms } from './hosting/log-lines.js'
+import { areLogLines, type LogLines, type LogTerms } from './hosting/log-lines.js'
 import { mergeItems } from './hosting/merge-items.js'
 import { outcomeOf, type ReleaseOutcome, releasesWithOutcomes } from './hosting/outcome.js'
 import { prepareBundle } from './hosting/prepare-bundle.js'
@@ -273,6 +273,7 @@ class AppsFace extends EventEmitter<AppsEvents> {
     this.#known(app)
     const sources = await this.#control.logs(app, { lines, ...terms })
     for await (const { name, item } of mergeItems(sources)) {
+      if (!areLogLines(item)) continue
       const lines = item.lines.filter(isLogLine)
       if (lines.length > 0) yield { ...item, lines, hostName: name }
     }

@@ -75,7 +75,6 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/app-status',
     'hosting/fleet',
     'hosting/host-agent',
-    'hosting/host-commands',
     'hosting/host-control',
     'hosting/host-folder',
     'hosting/hosted-instance',

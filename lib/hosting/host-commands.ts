@@ -1,8 +1,9 @@
 import { SeaportError } from '../core/errors.js'
-import { isRoleName } from '../core/role.js'
+import { isExactVersion, isRoleName } from '../core/role.js'
 import type { CallContext } from '../messaging/call-context.js'
 import type { CommandMap } from '../messaging/commands.js'
 import type { Rights } from '../registry/trust/rights.js'
+import type { InstanceState } from './app-instance.js'
 import { isHash } from './bundle/chunk.js'
 import type { HostAgent } from './host-agent.js'
 import type { HostFolder } from './host-folder.js'
@@ -15,6 +16,42 @@ export interface HostReport {
   instances: InstanceStatus[]
   /** The apps whose command `before` runs here. */
   preparing: string[]
+}
+
+const MAX_TIME_MS = 8.64e15
+const STATES: readonly unknown[] = [
+  'starting',
+  'passing',
+  'failing',
+  'ending',
+  'ended'
+] satisfies InstanceState[]
+
+/** Whether what a host answered is a report, so that one host that errs breaks no status. */
+export function isHostReport(value: unknown): value is HostReport {
+  const { waitsFor, instances, preparing } = Object(value)
+  return (
+    (waitsFor === null || typeof waitsFor === 'string') &&
+    Array.isArray(instances) &&
+    instances.every(isInstanceStatus) &&
+    Array.isArray(preparing) &&
+    preparing.every(isRoleName)
+  )
+}
+
+function isInstanceStatus(value: unknown): value is InstanceStatus {
+  const { app, slot, hash, createdAt, version, key, state, reason } = Object(value)
+  return (
+    isRoleName(app) &&
+    Number.isSafeInteger(slot) &&
+    isHash(hash) &&
+    Math.abs(createdAt) <= MAX_TIME_MS &&
+    Number.isSafeInteger(createdAt) &&
+    isExactVersion(version) &&
+    (key === '' || isHash(key)) &&
+    STATES.includes(state) &&
+    (reason === null || typeof reason === 'string')
+  )
 }
 
 /**

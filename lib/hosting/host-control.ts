@@ -6,7 +6,7 @@ import type { MemberOptions } from '../registry/replica/participant.js'
 import { HOST_ROLE } from '../registry/trust/rights.js'
 import type { HostAnswer } from './app-status.js'
 import type { KnownHost } from './fleet.js'
-import type { HostReport } from './host-commands.js'
+import { isHostReport } from './host-commands.js'
 import type { LogLines, LogTerms } from './log-lines.js'
 import type { Release } from './release.js'
 import { noHost } from './spread-release.js'
@@ -40,8 +40,11 @@ export class HostControl {
       const entry = await this.#open()
       const since = performance.now()
       const options = { instance: host.host, timeout: ANSWER_MS }
-      const report = (await entry.send('status', null, options)) as HostReport
-      return { host, report, latency: performance.now() - since }
+      const report: unknown = await entry.send('status', null, options)
+      const latency = performance.now() - since
+      return isHostReport(report)
+        ? { host, report, latency }
+        : { host, report: null, latency: null }
     } catch {
       return { host, report: null, latency: null }
     }

@@ -10,6 +10,12 @@ export interface LogLines {
   lines: LogLine[]
 }
 
+/** Whether what another host sent are lines of an instance. Each line is to be looked at. */
+export function areLogLines(value: unknown): value is LogLines {
+  const { slot, lines } = Object(value)
+  return Number.isSafeInteger(slot) && Array.isArray(lines)
+}
+
 /** Which lines of logs are wanted. */
 export interface LogTerms {
   /** How many lines of each instance; the last ones. */

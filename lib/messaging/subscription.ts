@@ -4,6 +4,7 @@ import type { LinkStream } from '../link/stream.js'
 import type { Body } from './body.js'
 import { Conversation, EVENTS } from './conversation.js'
 import { type Cursor, EVENT, FAILURE, type Frame, MISSED, SUBSCRIBE, SUBSCRIBED } from './frames.js'
+import { isName } from './names.js'
 
 /** An event as it was received. */
 export interface HeardEvent extends Cursor {
@@ -113,6 +114,8 @@ export class Subscription {
     // Events of a stream that was left are dropped: the present stream brings them as well, in order.
     if (!cursor || seq <= cursor.seq || !isCurrent) return
     cursor.seq = seq
+    // A type ends up in terminals, and in the lines of event streams.
+    if (!isName(name)) return
     this.#hasHeard = true
     const missed = this.#missed
     this.#missed = 0

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { SeaportError } from '../../lib/core/errors.js'
 import { EntryEvents, type EventOrigin } from '../../lib/messaging/entry-events.js'
+import { JsonText } from '../../lib/messaging/body.js'
 import { type BayOptions, type Berth, bay } from './bay.js'
 
 interface Heard extends EventOrigin {
@@ -251,4 +252,19 @@ t.test('what cannot be an event is refused where it is emitted', async (t) => {
   t.throws(() => events.emit('BIG', 'x'.repeat(61 * 1024)), { code: 'TOO_LARGE' })
   t.throws(() => events.emit('ODD', 1n), { code: 'BAD_OUTPUT' })
   t.equal(events.stats.emitted, 0)
+})
+
+t.test('an event whose type is no name is heard by nobody, and the next one is', async (t) => {
+  const { entry, of } = await listening(t, { instances: { a: {} } })
+  const events = entry()
+  const { heard, count } = hear(events)
+  await events.ready()
+  const types = ['\x1b[2J', 'a\nid: 9', '', 'x'.repeat(65)]
+  for (const type of types) of('a').events.emitOwn(type, new JsonText('1'))
+  of('a').events.emit('TICK')
+  await count(1)
+  t.strictSame(
+    heard.map(({ type }) => type),
+    ['TICK']
+  )
 })
