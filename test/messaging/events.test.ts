@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { SeaportError } from '../../lib/core/errors.js'
-import { EntryEvents, type EventOrigin } from '../../lib/messaging/entry-events.js'
 import { JsonText } from '../../lib/messaging/body.js'
+import { EntryEvents, type EventOrigin } from '../../lib/messaging/entry-events.js'
 import { type BayOptions, type Berth, bay } from './bay.js'
 
 interface Heard extends EventOrigin {
