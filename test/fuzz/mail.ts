@@ -21,7 +21,6 @@ import {
   writeLetter
 } from '../../lib/messaging/mail/letter.js'
 import { frame } from '../../lib/messaging/mail/mail-frames.js'
-import type { MailStore } from '../../lib/messaging/mail/mail-store.js'
 import { receiveLetter, sendLetter } from '../../lib/messaging/mail/mail-stream.js'
 import { Mailbox } from '../../lib/messaging/mail/mailbox.js'
 import {
@@ -39,6 +38,7 @@ import {
   isReceiptSigned,
   signReceipt
 } from '../../lib/messaging/mail/receipt.js'
+import type { Place, Segments } from '../../lib/messaging/mail/segments.js'
 import { settled } from './line.js'
 import type { Target } from './mutants.js'
 
@@ -104,18 +104,24 @@ const records = { get: async () => Buffer.from('{}') }
 
 /** A mailbox whose disk is a map. */
 function mailboxInMemory(): Mailbox {
-  const values = new Map<string, Buffer>()
-  const store = {
-    get: async (table: string, key: string) => values.get(table + key) ?? null,
-    apply: async (changes: { table: string; key: string; value: Buffer | null }[]) => {
-      for (const { table, key, value } of changes) {
-        if (value) values.set(table + key, value)
-        else values.delete(table + key)
-      }
-    }
-  } as unknown as MailStore
+  const letters = new Map<number, Buffer>()
+  const segments = {
+    append: async (letter: Buffer) => {
+      letters.set(letters.size, letter)
+      return { segment: 1, offset: letters.size - 1, bytes: letter.byteLength }
+    },
+    read: async ({ offset }: Place) => letters.get(offset),
+    remove: async () => {}
+  } as unknown as Segments
   const now = () => sentAt
-  return new Mailbox({ registry, keyPair: alice, store, maxBytes: 1e6, mayWrite: () => true, now })
+  return new Mailbox({
+    registry,
+    keyPair: alice,
+    segments,
+    maxBytes: 1e6,
+    mayWrite: () => true,
+    now
+  })
 }
 
 export const mailTargets: Record<string, Target> = {

@@ -16,9 +16,11 @@ t.test(
     const args = [cli.path('mailbox'), String(LETTERS), String(AT_ONCE)]
     const filled = cli.start(args, { program })
     const line = await filled.waitForLine('mailbox=', 200_000)
-    const { rate, sealed, full, resident, restart, letters, emptied } = JSON.parse(line)
+    const { rate, sealed, full, resident, restart, restartCpu, letters, emptied } = JSON.parse(line)
     t.equal(letters, LETTERS)
-    t.comment(`${Math.round(rate)} were kept a second, and read again in ${Math.round(restart)} ms`)
+    t.comment(
+      `${Math.round(rate)} were kept a second, and read again in ${Math.round(restart)} ms (${Math.round(restartCpu)} of CPU)`
+    )
     t.ok(full <= 1.3 * sealed, `${full} bytes on disk of ${sealed} that were sealed`)
     t.ok(resident <= MAX_RESIDENT, `${Math.round(resident / MIB)} MiB resident`)
     t.ok(emptied <= full / 10, `${emptied} bytes when all had expired`)

@@ -1,3 +1,5 @@
+import type { Place } from './segments.js'
+
 /** What is held in memory of a letter that is kept for somebody who is away. */
 export interface Kept {
   /** Hex, as the keys. */
@@ -6,8 +8,10 @@ export interface Kept {
   to: string
   sentAt: number
   expiresAt: number
-  /** Its size on disk. */
+  /** What is counted for it. */
   bytes: number
+  /** Where it is on disk, once it was written. */
+  place?: Place
 }
 
 /** The letters of one writer, or to one receiver. */

@@ -21,6 +21,9 @@ export interface Letter {
   signature: Buffer
 }
 
+/** What anybody who has a letter knows of it. */
+export type LetterHead = Pick<Letter, 'id' | 'from' | 'to' | 'sentAt' | 'expiresAt'>
+
 /** The content, which only the receiver can read. */
 export interface Content {
   type: string
@@ -163,6 +166,20 @@ export function encodeLetter(letter: Letter): Buffer {
  * @throws BAD_MESSAGE
  */
 export function decodeLetter(bytes: Buffer): Letter {
+  return {
+    ...decodeLetterHead(bytes),
+    flags: bytes[1] as number,
+    box: Buffer.from(bytes.subarray(HEAD_BYTES, -SIGNATURE_BYTES)),
+    signature: Buffer.from(bytes.subarray(-SIGNATURE_BYTES))
+  }
+}
+
+/**
+ * Reads what a letter says of itself, without its content.
+ *
+ * @throws BAD_MESSAGE
+ */
+export function decodeLetterHead(bytes: Buffer): LetterHead {
   const boxLength = bytes.byteLength - HEAD_BYTES - SIGNATURE_BYTES
   if (bytes[0] !== VERSION || bytes.byteLength > MAX_LETTER_BYTES || boxLength < SEAL_BYTES) {
     throw SeaportError.BAD_MESSAGE('this is no letter')
@@ -175,10 +192,7 @@ export function decodeLetter(bytes: Buffer): Letter {
     from: bytes.toString('hex', 34, 66),
     to: bytes.toString('hex', 66, 98),
     sentAt: bytes.readUIntLE(98, 6),
-    expiresAt: bytes.readUIntLE(104, 6),
-    flags: bytes[1] as number,
-    box: Buffer.from(bytes.subarray(HEAD_BYTES, HEAD_BYTES + boxLength)),
-    signature: Buffer.from(bytes.subarray(-SIGNATURE_BYTES))
+    expiresAt: bytes.readUIntLE(104, 6)
   }
 }
 

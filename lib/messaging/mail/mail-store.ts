@@ -10,8 +10,6 @@ export type Table =
   | 'expiry'
   | 'prekeys'
   | 'blocked'
-  | 'kept'
-  | 'keptIndex'
   | 'records'
   | 'named'
 
@@ -30,10 +28,8 @@ const PREFIXES: Record<Table, number> = {
   expiry: 4,
   prekeys: 5,
   blocked: 6,
-  kept: 7,
-  keptIndex: 8,
-  records: 9,
-  named: 10
+  records: 7,
+  named: 8
 }
 /**
  * RocksDB gives no error codes, so its text is searched. If that was reworded, the failure counts as STORAGE_FAILED.

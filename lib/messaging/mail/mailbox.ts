@@ -4,19 +4,21 @@ import { type Kept, KeptLetters } from './kept-letters.js'
 import {
   checkLetterDates,
   decodeLetter,
+  decodeLetterHead,
   isLetterExpired,
   isLetterSigned,
-  type Letter
+  type Letter,
+  type LetterHead
 } from './letter.js'
-import type { Change, MailStore } from './mail-store.js'
 import { isReceiptSigned, type Receipt, signReceipt } from './receipt.js'
 import { Recent } from './recent.js'
+import type { Segments } from './segments.js'
 
 export interface MailboxOptions {
   registry: Buffer
   /** The key pair that signs that letters are kept. */
   keyPair: KeyPair
-  store: MailStore
+  segments: Segments
   /** The largest size of all letters together, in bytes. */
   maxBytes: number
   /** Whether a key may write letters at all. */
@@ -42,17 +44,15 @@ export const MAILBOX_LIMITS: MailboxLimits = {
   senderLetters: 500,
   senderBytes: 8 * MIB
 }
-/** The disk space that a letter takes beside its own bytes. */
+/** What is counted for a letter beside its own bytes: memory, and disk space that others have left behind. */
 const OVERHEAD_BYTES = 200
+const OVERHEAD_PART = 1 / 16
 /**
  * How long ids of letters that were taken back or signed for are remembered, so that no other mailbox hands them over
  * again.
  */
 const ENDED_MS = 60 * 60_000
 const MAX_ENDED = 10_000
-const INDEX_BYTES = 80
-/** The disk is rewritten once what was removed is so much of what is kept. */
-const REMOVED_PART = 0.1
 
 /** Keeps letters for receivers that are away. They are sealed, so their content cannot be read here. */
 export class Mailbox {
@@ -69,8 +69,6 @@ export class Mailbox {
     dropped: 0,
     moved: 0
   }
-  /** Bytes of letters that were removed, and may still be on the disk. */
-  #removed = 0
   /** Letters that are being written, until they are on disk. */
   readonly #writing = new Map<string, Promise<void>>()
   /** The writers of letters that have ended, by the letter's id. */
@@ -86,11 +84,19 @@ export class Mailbox {
     return { ...this.#counts, letters: this.#letters.size, bytes: this.#letters.bytes }
   }
 
-  /** Reads the index on disk, without the letters themselves. */
+  /** Reads what is on disk. Letters are not held in memory. */
   async load() {
-    for await (const { key, value } of this.#options.store.entries('keptIndex')) {
-      if (value.byteLength === INDEX_BYTES) this.#letters.add(decodeIndex(key, value))
-    }
+    await this.#options.segments.load((bytes, place) => {
+      try {
+        const kept = keptOf(decodeLetterHead(bytes), bytes)
+        // One that was being moved when the process ended is there twice.
+        if (this.has(kept.id)) return false
+        this.#letters.add({ ...kept, place })
+        return true
+      } catch {
+        return false
+      }
+    })
   }
 
   /**
@@ -127,8 +133,10 @@ export class Mailbox {
   }
 
   /** A letter as it was written; null if it is not kept. */
-  letter(id: string): Promise<Buffer | null> {
-    return this.#options.store.get('kept', id)
+  async letter(id: string): Promise<Buffer | null> {
+    await this.#writing.get(id)?.catch(() => {})
+    const { place } = this.#letters.get(id) ?? {}
+    return place ? this.#options.segments.read(place) : null
   }
 
   /** The letters to a key, in the order in which they were written. */
@@ -171,17 +179,14 @@ export class Mailbox {
    * came, and the receiver decides what they are worth.
    */
   async sweep() {
-    const { mayWrite, store } = this.#options
+    const { mayWrite, segments } = this.#options
     const isOver = (letter: Kept) => isLetterExpired(letter, this.#now()) || !mayWrite(letter.to)
     const ids = this.list()
       .filter(isOver)
       .map(({ id }) => id)
     this.#counts.expired += ids.length
     if (ids.length > 0) await this.#drop(ids)
-    if (this.#removed === 0 || this.#removed < this.#letters.bytes * REMOVED_PART) return
-    this.#removed = 0
-    await store.compact('kept')
-    await store.compact('keptIndex')
+    await segments.tidy()
   }
 
   /** @throws BAD_MESSAGE, BAD_DATE, BAD_SIGNATURE, EXPIRED, RECALLED */
@@ -200,16 +205,13 @@ export class Mailbox {
   }
 
   /** @throws LIMIT_REACHED, STORAGE_FAILED */
-  async #put({ id, from, to, sentAt, expiresAt }: Letter, bytes: Buffer) {
-    const kept = { id, from, to, sentAt, expiresAt, bytes: bytes.byteLength + OVERHEAD_BYTES }
+  async #put(letter: Letter, bytes: Buffer) {
+    const { id } = letter
+    const kept = keptOf(letter, bytes)
     const dropped = this.#makeRoom(kept)
     // It is counted before it is written, so that letters that come meanwhile find the room taken.
     this.#letters.add(kept)
-    const writing = this.#options.store.apply([
-      ...removals(dropped.map(({ id }) => id)),
-      { table: 'kept', key: id, value: bytes },
-      { table: 'keptIndex', key: id, value: encodeIndex(kept) }
-    ])
+    const writing = this.#write(kept, bytes, dropped)
     this.#writing.set(id, writing)
     try {
       await writing
@@ -221,6 +223,14 @@ export class Mailbox {
     }
     this.#counts.kept++
     this.#options.onkept?.(kept)
+  }
+
+  async #write(kept: Kept, bytes: Buffer, dropped: readonly Kept[]) {
+    const { segments } = this.#options
+    kept.place = await segments.append(bytes)
+    await segments.remove(placesOf(dropped))
+    // It may have been dropped while it was written.
+    if (this.#letters.get(kept.id) !== kept) await segments.remove([kept.place])
   }
 
   /**
@@ -256,42 +266,21 @@ export class Mailbox {
       }
     }
     this.#counts.dropped += dropped.length
-    this.#removed += dropped.reduce((sum, last) => sum + last.bytes, 0)
     return dropped
   }
 
   async #drop(ids: readonly string[]) {
-    for (const id of ids) {
-      this.#removed += this.#letters.get(id)?.bytes ?? 0
-      this.#letters.delete(id)
-    }
-    await this.#options.store.apply(removals(ids))
+    const dropped = ids.flatMap((id) => this.#letters.get(id) ?? [])
+    for (const { id } of dropped) this.#letters.delete(id)
+    await this.#options.segments.remove(placesOf(dropped))
   }
 }
 
-function removals(ids: readonly string[]): Change[] {
-  return ids.flatMap((key): Change[] => [
-    { table: 'kept', key, value: null },
-    { table: 'keptIndex', key, value: null }
-  ])
+function keptOf({ id, from, to, sentAt, expiresAt }: LetterHead, { byteLength }: Buffer): Kept {
+  const bytes = Math.ceil(byteLength * (1 + OVERHEAD_PART)) + OVERHEAD_BYTES
+  return { id, from, to, sentAt, expiresAt, bytes }
 }
 
-function encodeIndex({ from, to, sentAt, expiresAt, bytes }: Kept): Buffer {
-  const value = Buffer.alloc(INDEX_BYTES)
-  value.write(from + to, 0, 'hex')
-  value.writeUIntLE(sentAt, 64, 6)
-  value.writeUIntLE(expiresAt, 70, 6)
-  value.writeUInt32LE(bytes, 76)
-  return value
-}
-
-function decodeIndex(id: string, value: Buffer): Kept {
-  return {
-    id,
-    from: value.toString('hex', 0, 32),
-    to: value.toString('hex', 32, 64),
-    sentAt: value.readUIntLE(64, 6),
-    expiresAt: value.readUIntLE(70, 6),
-    bytes: value.readUInt32LE(76)
-  }
+function placesOf(letters: readonly Kept[]) {
+  return letters.flatMap(({ place }) => place ?? [])
 }

@@ -28,6 +28,7 @@ import type { Receipt } from './receipt.js'
 import { ReceiverRecords } from './receiver-records.js'
 import { Recent } from './recent.js'
 import { SeenIds } from './seen-ids.js'
+import { Segments } from './segments.js'
 
 const FOLDER = 'mail'
 const KEY_NAME_LENGTH = 32
@@ -81,6 +82,7 @@ export class Office {
   /** The mailboxes that keep letters to us first. */
   readonly named: NamedMailboxes
   readonly #receivers: ReceiverRecords
+  readonly #segments: Segments | null
   /** Receivers to which a link was of no use. */
   readonly #detours = new Recent<true>({ max: 10_000, ttl: DETOUR_MS })
   #stopWatching = () => {}
@@ -96,7 +98,8 @@ export class Office {
     this.#key = toHex(keyPair.publicKey)
     const { registry, directory } = participant.replica
     const folder = dir ?? defaultDir(registry, verb)
-    this.store = new MailStore(join(folder, FOLDER, this.#key.slice(0, KEY_NAME_LENGTH)))
+    const own = join(folder, FOLDER, this.#key.slice(0, KEY_NAME_LENGTH))
+    this.store = new MailStore(own)
     this.prekeys = new Prekeys(this.store, keyPair)
     this.seen = new SeenIds(this.store)
     this.boxes = {
@@ -112,16 +115,18 @@ export class Office {
     })
     this.#forwarder = forwarderOf(participant.replica)
     const mayWrite = (from: string) => participant.membership.grants.allows(from, { kind: 'read' })
-    this.mailbox = parts.store
-      ? new Mailbox({
-          ...{ registry, keyPair, store: this.store, maxBytes: parts.store, mayWrite },
-          onkept: ({ to }) => {
-            void this.#bringKept(to)
-            void this.#mailboxes.learn(to)
-          }
-        })
-      : null
     const { store } = parts
+    this.#segments = store ? new Segments(`${own}-kept`, { maxBytes: store }) : null
+    this.mailbox =
+      this.#segments && store
+        ? new Mailbox({
+            ...{ registry, keyPair, segments: this.#segments, maxBytes: store, mayWrite },
+            onkept: ({ to }) => {
+              void this.#bringKept(to)
+              void this.#mailboxes.learn(to)
+            }
+          })
+        : null
     this.records = store ? new LastRecords(this.store, store / BYTES_PER_RECORD) : null
     this.named = new NamedMailboxes(this.store)
     const open = (mailbox: string) => this.#openStream(mailbox, MAILBOX)
@@ -241,14 +246,14 @@ export class Office {
   /** Waits for handlers that run. */
   async close() {
     await this.inbox.close()
+    await this.#segments?.close()
     await this.store.close()
   }
 
   /** Never rejects. */
   async #keepUp() {
     try {
-      const forgotten = await this.seen.sweep(Date.now())
-      if (forgotten.length > 0) await this.store.compact('seen')
+      await this.seen.sweep(Date.now())
       await this.mailbox?.sweep()
       void this.#mailboxes.fetchAll()
       const receivers = new Set(this.mailbox?.list().map(({ to }) => to))

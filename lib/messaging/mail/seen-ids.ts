@@ -55,7 +55,7 @@ export class SeenIds {
     return [{ table: 'seen', key: id, value: receipt }]
   }
 
-  /** Forgets letters that have expired by anybody's clock, and resolves with their ids. */
+  /** Forgets letters that have expired by anybody's clock, gives back their disk space, and resolves with their ids. */
   async sweep(now: number): Promise<string[]> {
     const ids: string[] = []
     const changes: Change[] = []
@@ -64,8 +64,10 @@ export class SeenIds {
       ids.push(id)
       changes.push({ table: 'expiry', key, value: null }, { table: 'seen', key: id, value: null })
     }
-    if (ids.length > 0) await this.#store.apply(changes)
+    if (ids.length === 0) return ids
+    await this.#store.apply(changes)
     this.#size -= ids.length
+    for (const table of ['seen', 'expiry'] as const) await this.#store.compact(table)
     return ids
   }
 }

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { KeyPair } from '../../../lib/core/keys.js'
+import { KeyPair, toHex } from '../../../lib/core/keys.js'
 import { seal, unseal } from '../../../lib/core/sealed-box.js'
 import { encodeBody } from '../../../lib/messaging/body.js'
 import { LetterBox, type Slip } from '../../../lib/messaging/mail/letter-box.js'
@@ -149,20 +149,24 @@ t.test(
   }
 )
 
-t.test('what was removed leaves the disk when its table is compacted', async (t) => {
-  const dir = await folder(t)
-  const value = randomBytes(1000)
-  const isOnDisk = () =>
-    readdirSync(dir).some((name) => readFileSync(join(dir, name)).includes(value))
-  const first = new MailStore(dir)
-  await first.open()
-  await first.apply([{ table: 'kept', key: 'ff', value }])
-  await first.close()
-  t.ok(isOnDisk())
-  const store = new MailStore(dir)
-  await store.open()
-  await store.apply([{ table: 'kept', key: 'ff', value: null }])
-  await store.compact('kept')
-  await store.close()
-  t.notOk(isOnDisk())
-})
+t.test(
+  'what was forgotten leaves the disk, and so does its place in the order of expiry',
+  async (t) => {
+    const dir = await folder(t)
+    const id = randomBytes(32)
+    // Beside these there are logs of the last changes.
+    const tables = () => readdirSync(dir).filter((name) => name.endsWith('.sst'))
+    const isOnDisk = () => tables().some((name) => readFileSync(join(dir, name)).includes(id))
+    const first = new MailStore(dir)
+    await first.open()
+    await new SeenIds(first).remember(toHex(id), NOW, randomBytes(100))
+    await first.compact('seen')
+    await first.close()
+    t.ok(isOnDisk())
+    const store = new MailStore(dir)
+    await store.open()
+    t.same(await new SeenIds(store).sweep(NOW + DAY), [toHex(id)])
+    await store.close()
+    t.notOk(isOnDisk())
+  }
+)

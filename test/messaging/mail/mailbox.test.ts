@@ -13,9 +13,9 @@ import {
   type LetterTerms,
   writeLetter
 } from '../../../lib/messaging/mail/letter.js'
-import { MailStore } from '../../../lib/messaging/mail/mail-store.js'
 import { Mailbox, type MailboxOptions } from '../../../lib/messaging/mail/mailbox.js'
 import { isReceiptSigned, type Receipt, signReceipt } from '../../../lib/messaging/mail/receipt.js'
+import { Segments } from '../../../lib/messaging/mail/segments.js'
 import { collect, mailHarbor, receiptsOf } from './harbor.js'
 
 const registry = KeyPair().publicKey
@@ -26,24 +26,23 @@ const MIB = 1024 * 1024
 
 async function mailboxOf(t: Test, options: Partial<MailboxOptions> = {}, dir?: string) {
   const folder = dir ?? (await mkdtemp(join(tmpdir(), 'hyperseaport-mail-')))
-  const store = new MailStore(folder)
-  await store.open()
+  const segments = new Segments(folder, { maxBytes: MIB })
   t.teardown(async () => {
-    await store.close()
+    await segments.close()
     await rm(folder, { recursive: true, force: true })
   })
   const clock = { now: NOW }
   const mailbox = new Mailbox({
     registry,
     keyPair: keeper,
-    store,
+    segments,
     maxBytes: MIB,
     mayWrite: () => true,
     now: () => clock.now,
     ...options
   })
   await mailbox.load()
-  return { mailbox, clock, store, folder }
+  return { mailbox, clock, segments, folder }
 }
 
 function write(extra: Partial<LetterTerms> = {}) {
@@ -72,7 +71,7 @@ async function lettersTo({ publicKey }: KeyPair, mailbox: Mailbox) {
 t.test(
   'a mailbox signs that it keeps a letter, and gives all in the order of writing',
   async (t) => {
-    const { mailbox, store, folder } = await mailboxOf(t)
+    const { mailbox, segments, folder } = await mailboxOf(t)
     const [later, earlier] = [write({ sentAt: NOW + 2 }), write({ sentAt: NOW + 1 })]
     const receipt = await mailbox.keep(later)
     t.match(receipt, {
@@ -84,7 +83,7 @@ t.test(
     await mailbox.keep(earlier)
     await mailbox.keep(earlier)
     t.equal(mailbox.stats.letters, 2)
-    await store.close()
+    await segments.close()
     const { mailbox: again } = await mailboxOf(t, {}, folder)
     t.same(await lettersTo(bob, again), [earlier, later], 'also after a restart')
     t.same(await lettersTo(alice, again), [])
