@@ -93,7 +93,10 @@ async function measureSeaport(stage: Stage) {
     ...{ deafP99: deaf.p99, deafShare: deaf.p99 / p99, cut, back: backIn },
     ...{ anew, missed: missed + figures.missed + deaf.missed, twice: twice + figures.twice }
   })
-  await stopAll(asked.child, gateway, service)
+  // In its own way, so that its profile is written.
+  asked.child.signal('SIGKILL')
+  await gateway.stop()
+  await stopAll(service)
 }
 
 async function measureSocketIo(stage: Stage) {

@@ -127,9 +127,15 @@ export class RequestHandler {
   async onupgrade(request: IncomingMessage, socket: Duplex) {
     const { router, ledger } = this.#options
     const entry = ledger.open(request)
+    let isLasting = false
     try {
       const route = await router.route(request)
-      if (route.kind === 'channel') return await this.#openChannel(request, socket, route, entry)
+      if (route.kind === 'channel') {
+        this.#openChannel(request, socket, route, entry)
+        socket.once('close', closing(ledger, entry))
+        isLasting = true
+        return
+      }
       if (route.kind !== 'forward') throw SeaportError.BAD_REQUEST('this page speaks HTTP only')
       entry.principal = route.principal.name
       entry.upstream = route.upstream.name
@@ -150,24 +156,19 @@ export class RequestHandler {
       ledger.fail(entry, error)
       socket.end(refusalText(refusal, request))
     } finally {
-      ledger.close(entry)
+      if (!isLasting) ledger.close(entry)
     }
   }
 
   /**
    * Opens a channel for a page. The page sends its token once it is connected, so that no token is in a URL or a log.
    */
-  async #openChannel(
-    request: IncomingMessage,
-    socket: Duplex,
-    route: ChannelRoute,
-    entry: AccessEntry
-  ) {
+  #openChannel(request: IncomingMessage, socket: Duplex, route: ChannelRoute, entry: AccessEntry) {
     const { router, messages, upstreams } = this.#options
     const client = router.clientOf(request)
     entry.status = 101
     entry.principal = route.principal.name
-    await messages.channels.take({
+    messages.channels.take({
       request,
       socket,
       client,
@@ -213,4 +214,9 @@ function sendJson(request: IncomingMessage, response: ServerResponse, value: unk
     'Cache-Control': 'no-store'
   })
   response.end(request.method === 'HEAD' ? undefined : body)
+}
+
+/** It refers to no request, because a channel lasts, and a request takes much memory. */
+function closing(ledger: RequestHandlerOptions['ledger'], entry: AccessEntry): () => void {
+  return () => ledger.close(entry)
 }

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import type WebSocket from 'ws'
 import { SeaportError } from '../../core/errors.js'
 import type { Body } from '../../messaging/body.js'
@@ -18,11 +19,16 @@ export interface Home {
   send(head: ChannelHead, body?: Body): void
 }
 
-/** What a browser is made with. */
-export interface BrowserOptions {
+export interface BrowserParts {
   socket: WebSocket
+  /** The connection below it. Messages are written to it as frames that many share. */
+  connection: Duplex
   /** The client address that its limits count for. */
   client: string
+}
+
+/** What all browsers of a gateway have in common. */
+export interface BrowserOptions {
   onconnect: (browser: Browser, frame: WireFrame) => void
   /** Finds the instance for what it says; null if there is none now. */
   homeOf: (browser: Browser) => Home | null
@@ -61,7 +67,9 @@ export class Browser {
   lastPing = performance.now()
   readonly #options: BrowserOptions
   readonly #socket: WebSocket
-  readonly #unanswered = new Map<number, Unanswered>()
+  readonly #connection: Duplex
+  /** Made when it is needed: most pages listen only. */
+  #unanswered: Map<number, Unanswered> | null = null
   #unansweredBytes = 0
   #data: unknown
   #state: 'new' | 'connecting' | 'connected' | 'closed' = 'new'
@@ -69,12 +77,14 @@ export class Browser {
   #tokens: number
   #refilledAt = performance.now()
   #unread = 0
-  readonly #timer: NodeJS.Timeout
+  /** Cuts it if it does not say who it is. */
+  #timer: NodeJS.Timeout | null
 
-  constructor(options: BrowserOptions) {
-    const { socket, client, limits } = options
+  constructor({ socket, connection, client }: BrowserParts, options: BrowserOptions) {
+    const { limits } = options
     this.#options = options
     this.#socket = socket
+    this.#connection = connection
     this.client = client
     this.#tokens = limits.burst
     this.#timer = setTimeout(() => this.close(CLOSE.REFUSED), limits.helloTimeout)
@@ -104,21 +114,24 @@ export class Browser {
     return typeof filter !== 'object' || filter === null || hasFields(this.#data, filter)
   }
 
-  deliver({ bytes, isBinary }: WireMessage) {
+  deliver(message: WireMessage) {
     const socket = this.#socket
     if (this.#state === 'closed' || socket.readyState !== socket.OPEN) return
     const { unreadBytes, unreadMessages } = this.#options.limits
-    // What the kernel took at once is not unread, though `ws` has not told us yet.
-    const unread = socket.bufferedAmount
-    if (unread > unreadBytes || (unread > 0 && this.#unread >= unreadMessages)) {
+    const unread = this.#connection.writableLength
+    if (unread === 0) {
+      this.#connection.write(message)
+      return
+    }
+    if (unread > unreadBytes || this.#unread >= unreadMessages) {
       this.#options.onunread()
       return this.close(CLOSE.UNREAD)
     }
     this.#unread++
-    socket.send(bytes, { binary: isBinary }, this.#onsent)
+    this.#connection.write(message, this.#onwritten)
   }
 
-  readonly #onsent = () => {
+  readonly #onwritten = () => {
     this.#unread--
   }
 
@@ -137,9 +150,9 @@ export class Browser {
   }
 
   answer({ n, code, text }: AnswerHead, body: Body) {
-    const asked = this.#unanswered.get(n)
+    const asked = this.#unanswered?.get(n)
     if (!asked) return
-    this.#unanswered.delete(n)
+    this.#unanswered?.delete(n)
     this.#unansweredBytes -= asked.body.bytes.byteLength
     this.#tellAnswer(n, code === undefined ? null : { code, text: text ?? '' }, body)
   }
@@ -160,7 +173,7 @@ export class Browser {
    * Sends what is not answered yet to the instance that is responsible now. An instance recognizes what it has handled.
    */
   repeat(lost: Home) {
-    for (const asked of this.#unanswered.values()) {
+    for (const asked of this.#unanswered?.values() ?? []) {
       if (asked.feed === lost || asked.feed === null) this.#pass(asked)
     }
   }
@@ -187,9 +200,14 @@ export class Browser {
   #onclose() {
     if (this.#state === 'closed') return
     this.#state = 'closed'
-    clearTimeout(this.#timer)
-    this.#unanswered.clear()
+    this.#stopTimer()
+    this.#unanswered = null
     this.#options.onclose(this, this.#how)
+  }
+
+  #stopTimer() {
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = null
   }
 
   #onmessage(data: Buffer, isBinary: boolean) {
@@ -209,7 +227,7 @@ export class Browser {
         throw SeaportError.BAD_MESSAGE('a page that does not connect first')
       }
       this.#state = 'connecting'
-      clearTimeout(this.#timer)
+      this.#stopTimer()
       return this.#options.onconnect(this, frame)
     }
     switch (head.t) {
@@ -243,9 +261,11 @@ export class Browser {
       return this.#tellAnswer(n, SeaportError.BUSY(`a page may say ${rate} things a second`))
     }
     if (t === 'call') return void this.#call(n, type, body)
-    if (this.#unanswered.has(n)) return
+    const unanswered = this.#unanswered ?? new Map<number, Unanswered>()
+    this.#unanswered = unanswered
+    if (unanswered.has(n)) return
     const isFull =
-      this.#unanswered.size >= MAX_UNANSWERED ||
+      unanswered.size >= MAX_UNANSWERED ||
       this.#unansweredBytes + body.bytes.byteLength > MAX_UNANSWERED_BYTES
     if (isFull) return this.#tellAnswer(n, SeaportError.BUSY('too much waits for its answer'))
     const { session } = this
@@ -254,7 +274,7 @@ export class Browser {
       ...(typeof id === 'string' && { id })
     }
     const asked = { head: said, body, feed: null }
-    this.#unanswered.set(n, asked)
+    unanswered.set(n, asked)
     this.#unansweredBytes += body.bytes.byteLength
     this.#pass(asked)
   }

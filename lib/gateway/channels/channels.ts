@@ -12,7 +12,7 @@ import type { Principal } from '../access.js'
 import type { InstanceViews } from '../instance-views.js'
 import type { Upstream } from '../upstream.js'
 import { Audience } from './audience.js'
-import { Browser } from './browser.js'
+import { Browser, type BrowserOptions } from './browser.js'
 import { CHANNEL_LIMITS, type ChannelLimits } from './channel-limits.js'
 import { Feed } from './feed.js'
 import { CLOSE, MAX_WIRE_BYTES, SUBPROTOCOL, type WireFrame } from './wire.js'
@@ -67,6 +67,9 @@ export class Channels {
   readonly #places = new Map<Browser, Place>()
   readonly #bySession = new Map<string, Browser>()
   readonly #visitors = new Set<Browser>()
+  /** Of those that were not admitted yet. A request takes much memory, so nothing refers to it afterwards. */
+  readonly #visits = new Map<Browser, Visit>()
+  readonly #ofBrowsers: BrowserOptions
   readonly #perAddress = new Map<string, number>()
   #sweeper: NodeJS.Timeout | null = null
   #stopWatching: () => void = () => {}
@@ -75,23 +78,38 @@ export class Channels {
   constructor(options: ChannelsOptions) {
     this.#options = options
     this.#limits = { ...CHANNEL_LIMITS, ...options.limits }
+    this.#ofBrowsers = {
+      limits: this.#limits,
+      onconnect: (browser, frame) => void this.#admit(browser, frame),
+      homeOf: (browser) => this.#places.get(browser)?.audience.homeOf(browser.id) ?? null,
+      call: (browser, command, body) => {
+        const { audience, principal } = this.#places.get(browser) as Place
+        return options.call(audience.upstream, command, body, principal)
+      },
+      onunread: () => this.stats.unread++,
+      onrooms: (browser) => this.#places.get(browser)?.audience.announce(browser),
+      ongot: (browser, instance, key) => {
+        const { session } = browser
+        this.#places.get(browser)?.audience.sendTo(instance, { t: 'got', session, key })
+      },
+      onclose: (browser, how) => this.#onclose(browser, how)
+    }
   }
 
   /**
-   * Takes the WebSocket of a page. Resolves when the page has left.
+   * Takes the WebSocket of a page.
    *
    * @throws BAD_REQUEST for what is no WebSocket of this protocol
    */
-  async take({ request, socket, client, enter }: Visit): Promise<void> {
+  take(visit: Visit) {
+    const { request, socket } = visit
     const offered = String(request.headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/)
     if (!offered.includes(SUBPROTOCOL)) {
       throw SeaportError.BAD_REQUEST(`a channel is a WebSocket that speaks ${SUBPROTOCOL}`)
     }
-    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
     this.#server.handleUpgrade(request, socket, Buffer.alloc(0), (webSocket) => {
-      this.#begin(webSocket, client, request, enter)
+      this.#begin(webSocket, visit)
     })
-    await closed
   }
 
   /** Ends all channels with a code after which pages connect to another gateway. */
@@ -108,26 +126,11 @@ export class Channels {
     this.#feeds.clear()
   }
 
-  #begin(socket: WebSocket, client: string, request: IncomingMessage, enter: Visit['enter']) {
+  #begin(webSocket: WebSocket, visit: Visit) {
+    const { socket, client } = visit
     const count = this.#perAddress.get(client) ?? 0
-    const browser = new Browser({
-      socket,
-      client,
-      limits: this.#limits,
-      onconnect: (browser, frame) => void this.#admit(browser, frame, request, enter),
-      homeOf: (browser) => this.#places.get(browser)?.audience.homeOf(browser.id) ?? null,
-      call: (browser, command, body) => {
-        const { audience, principal } = this.#places.get(browser) as Place
-        return this.#options.call(audience.upstream, command, body, principal)
-      },
-      onunread: () => this.stats.unread++,
-      onrooms: (browser) => this.#places.get(browser)?.audience.announce(browser),
-      ongot: (browser, instance, key) => {
-        const { session } = browser
-        this.#places.get(browser)?.audience.sendTo(instance, { t: 'got', session, key })
-      },
-      onclose: (browser, how) => this.#onclose(browser, how)
-    })
+    const browser = new Browser({ socket: webSocket, connection: socket, client }, this.#ofBrowsers)
+    this.#visits.set(browser, visit)
     this.#visitors.add(browser)
     this.#perAddress.set(client, count + 1)
     this.stats.sessions++
@@ -139,12 +142,10 @@ export class Channels {
   }
 
   /** Asks instances to admit a page, or ends its connection. Never rejects. */
-  async #admit(
-    browser: Browser,
-    { head }: WireFrame,
-    { headers: { origin } }: IncomingMessage,
-    enter: Visit['enter']
-  ) {
+  async #admit(browser: Browser, { head }: WireFrame) {
+    const { request, enter } = this.#visits.get(browser) as Visit
+    this.#visits.delete(browser)
+    const { origin } = request.headers
     try {
       const access = typeof head.access === 'string' ? head.access : undefined
       const { upstream, principal } = await enter(access)
@@ -238,6 +239,7 @@ export class Channels {
   }
 
   #onclose(browser: Browser, how: 'bye' | 'lost' | null) {
+    this.#visits.delete(browser)
     this.#visitors.delete(browser)
     this.stats.sessions--
     const count = (this.#perAddress.get(browser.client) ?? 1) - 1

@@ -2,11 +2,8 @@ import { SeaportError } from '../../core/errors.js'
 import { type Body, checkDepth, MAX_DEPTH, NO_BODY } from '../../messaging/body.js'
 import { MAX_MESSAGE_BYTES } from '../../messaging/clients/channel-frames.js'
 
-/** A message on a WebSocket, ready to be sent to many. */
-export interface WireMessage {
-  bytes: Buffer
-  isBinary: boolean
-}
+/** A message as the bytes of a WebSocket frame, which can be sent to many: a server does not mask its frames. */
+export type WireMessage = Buffer
 
 /** A frame of a page. */
 export interface WireFrame {
@@ -43,18 +40,33 @@ export const MAX_WIRE_BYTES = MAX_MESSAGE_BYTES + MAX_HEAD_BYTES + HEAD_LENGTH_B
  */
 export function encodeWire(head: object, body: Body = NO_BODY): WireMessage {
   const text = JSON.stringify(head)
-  if (body.kind === 'none') return { bytes: Buffer.from(text), isBinary: false }
+  if (body.kind === 'none') return webSocketFrame(TEXT, [Buffer.from(text)])
   if (body.kind === 'json') {
     const start = Buffer.from(`${text.slice(0, -1)},"data":`)
-    return { bytes: Buffer.concat([start, body.bytes, CLOSING]), isBinary: false }
+    return webSocketFrame(TEXT, [start, body.bytes, CLOSING])
   }
   const bytes = Buffer.from(text)
   const length = Buffer.alloc(HEAD_LENGTH_BYTES)
   length.writeUInt16BE(bytes.byteLength)
-  return { bytes: Buffer.concat([length, bytes, body.bytes]), isBinary: true }
+  return webSocketFrame(BINARY, [length, bytes, body.bytes])
 }
 
 const CLOSING = Buffer.from('}')
+/** Opcodes of a whole message (RFC 6455, 5.2). */
+const TEXT = 0x81
+const BINARY = 0x82
+const MAX_SHORT = 125
+const MAX_OF_TWO_BYTES = 0xffff
+
+function webSocketFrame(opcode: number, parts: readonly Buffer[]): Buffer {
+  const length = parts.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  const header = Buffer.alloc(length <= MAX_SHORT ? 2 : length <= MAX_OF_TWO_BYTES ? 4 : 10)
+  header[0] = opcode
+  header[1] = length <= MAX_SHORT ? length : length <= MAX_OF_TWO_BYTES ? 126 : 127
+  if (header.byteLength === 4) header.writeUInt16BE(length, 2)
+  else if (header.byteLength === 10) header.writeBigUInt64BE(BigInt(length), 2)
+  return Buffer.concat([header, ...parts])
+}
 
 /**
  * Reads a frame. What is wrong with its data is part of the result, so that the page can be told which of its messages
