@@ -11,6 +11,10 @@ const COLUMNS = ['INSTANCE', 'HOST', 'IMAGE', 'CREATED', 'STATUS', 'LATENCY']
 /** For how long nothing may change until a command stops waiting: more than an instance has by default until it passes. */
 const WAIT_MS = 180_000
 const POLL_MS = 1000
+/** Of the reason why a host may not start what must never run twice. */
+const TOO_FEW_LEASES = 'registrars, and needs'
+const FORGET =
+  "a registrar that is gone for good is struck off with 'hyperseaport registrars --forget KEY'"
 
 /**
  * Shows what happens where, until it is as it is wanted, or all have gone back. Whoever stops the watching stops nothing
@@ -134,6 +138,7 @@ export function textOf(status: AppStatus): string {
     ...(rows.length > 0 ? [table([COLUMNS, ...rows])] : []),
     ...reasons,
     ...missing,
+    ...(missing.some((text) => text.includes(TOO_FEW_LEASES)) ? [FORGET] : []),
     ...(silent.length > 0 ? [`no answer: ${silent.join(', ')}`] : [])
   ].join('\n')
 }

@@ -173,6 +173,7 @@ class AppsFace extends EventEmitter<AppsEvents> {
         memory: place.memory,
         driver: 'process',
         ...(place.cpu !== null && { cpu: place.cpu }),
+        ...(place.single && { single: true }),
         ...(bundle.platforms && { platforms: bundle.platforms })
       }
     })
@@ -197,6 +198,11 @@ class AppsFace extends EventEmitter<AppsEvents> {
   scale(app: string, instances: number | 'all'): Promise<AppStatement> {
     if (instances !== 'all' && !(Number.isInteger(instances) && instances >= 0)) {
       throw SeaportError.USAGE(`how many instances? A number, or all, not ${instances}`)
+    }
+    if (this.#known(app).place.single && instances !== 0 && instances !== 1) {
+      throw SeaportError.USAGE(
+        `two of ${app} must never run at once (place.single), so it has 1 instance, or 0, and not ${instances}`
+      )
     }
     return this.#change(app, { instances })
   }

@@ -14,11 +14,10 @@ import { AppUsers } from './hosting/driver/app-users.js'
 import type { Abilities } from './hosting/driver/driver.js'
 import { ProcessDriver } from './hosting/driver/process-driver.js'
 import { tagsOf } from './hosting/fleet.js'
-import { HostAgent } from './hosting/host-agent.js'
+import { HostAgent, type HostTimings } from './hosting/host-agent.js'
 import { hostCommands } from './hosting/host-commands.js'
 import { HostFolder } from './hosting/host-folder.js'
 import type { InstanceStatus } from './hosting/hosted-instance.js'
-import type { PlacerTimings } from './hosting/placer.js'
 import type { LinkPool } from './link/pool.js'
 import { keepProcessKey } from './registry/log/own-keys.js'
 import { defaultDir } from './registry/log/storage.js'
@@ -50,7 +49,7 @@ export interface HostOptions extends Omit<MemberOptions, 'registryPublicKey'> {
   /** How long open streams may go on when an instance is stopped, in ms. */
   drainTimeout?: number | undefined
   /** How long placement waits before it acts, in ms. For tests. */
-  timings?: Partial<PlacerTimings> | undefined
+  timings?: Partial<HostTimings> | undefined
   /** Between two checks of an instance, in ms. */
   checkInterval?: number | undefined
 }
@@ -188,6 +187,8 @@ class HostFace extends EventEmitter<HostEvents> {
       ...{ keyPair, name, replica, folder, exchange, driver, member, drainTimeout },
       users: this.#users,
       timings: this.#options.timings,
+      holders: () => this.#control?.registration?.holders ?? [],
+      decline: (declines) => this.#control?.registration?.update({ declines }),
       checkInterval: this.#options.checkInterval
     })
     this.#agent = agent
@@ -211,7 +212,10 @@ class HostFace extends EventEmitter<HostEvents> {
       timeout: Infinity
     })
     this.#control = control
-    control.on('registered', () => this.emit('registered'))
+    control.on('registered', () => {
+      agent.look()
+      this.emit('registered')
+    })
     control.setup().catch((error: SeaportError) => {
       if (error.code !== 'CLOSED') this.emit('notice', error)
     })

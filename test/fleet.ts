@@ -3,10 +3,10 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { Apps, Host, KeyPair, Registry, Web } from '../lib/index.js'
+import { Admin, Apps, Host, type HostOptions, KeyPair, Registry, Web } from '../lib/index.js'
 import { Testbed } from './testbed.js'
 
-const TIMINGS = { sameOthers: 200, lost: 500, quiet: 500 }
+const TIMINGS = { sameOthers: 200, lost: 500, quiet: 500, lostSingle: 3000, graceSingle: 2000 }
 /** Apps outlive their hosts; those of a test that was cut off end by themselves. */
 export const MORTAL = `
   setInterval(() => {
@@ -39,24 +39,34 @@ export class Fleet {
   static async make(t: Test): Promise<Fleet> {
     const testbed = await Testbed.make(t)
     const seed = KeyPair().publicKey
-    const { bootstrap } = testbed
-    const dir = await testbed.dir()
-    const registry = Registry({ seed, dir, bootstrap, private: false })
-    t.teardown(() => registry.destroy())
-    await registry.setup()
+    const registry = await aRegistry(t, testbed, seed, await testbed.dir())
     return new Fleet(t, testbed, registry, seed)
   }
 
+  /** Another registrar. The same name has the same folder. */
+  registrar(name: string): Promise<Registry> {
+    return this.#dirOf(name).then((dir) => aRegistry(this.#t, this.testbed, this.#seed, dir))
+  }
+
+  async admin(): Promise<Admin> {
+    const { bootstrap } = this.testbed
+    const admin = Admin({ seed: this.#seed, bootstrap, dir: await this.testbed.dir() })
+    this.#t.teardown(() => admin.destroy())
+    return admin.setup()
+  }
+
   /** The same name has the same folder. */
-  async host(name = 'one', more: { uids?: string } = {}): Promise<Host> {
-    const dir = this.#dirs.get(name) ?? (await this.testbed.dir())
-    this.#dirs.set(name, dir)
+  async host(
+    name = 'one',
+    { timings, ...more }: Pick<HostOptions, 'uids' | 'timings'> = {}
+  ): Promise<Host> {
+    const dir = await this.#dirOf(name)
     const { bootstrap } = this.testbed
     const host = Host({
       ...{ seed: this.#seed, name, dir, bootstrap, ...more },
       minFree: 0,
       drainTimeout: 500,
-      timings: TIMINGS,
+      timings: { ...TIMINGS, ...timings },
       checkInterval: 100
     })
     this.#t.teardown(async () => {
@@ -66,6 +76,12 @@ export class Fleet {
     })
     await host.setup()
     return host
+  }
+
+  async #dirOf(name: string): Promise<string> {
+    const dir = this.#dirs.get(name) ?? (await this.testbed.dir())
+    this.#dirs.set(name, dir)
+    return dir
   }
 
   async apps(): Promise<Apps> {
@@ -139,6 +155,13 @@ export class Fleet {
       asked.end(method === 'POST' ? 'body' : undefined)
     })
   }
+}
+
+async function aRegistry(t: Test, testbed: Testbed, seed: Buffer, dir: string): Promise<Registry> {
+  const { bootstrap } = testbed
+  const registry = Registry({ seed, dir, bootstrap, private: false })
+  t.teardown(() => registry.destroy())
+  return registry.setup()
 }
 
 function endGroup(pid: number) {

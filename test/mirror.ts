@@ -70,6 +70,10 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/gateway/host-guard.test.ts': ['web', 'dashboard/pages'],
   'test/heavy/host.test.ts': [
     'dashboard/hosted',
+    'hosting/arrivals',
+    'hosting/kept-releases',
+    'hosting/occupancy',
+    'hosting/passing-times',
     'host',
     'apps',
     'hosting/app-status',
@@ -83,6 +87,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/prepare-bundle',
     'hosting/spread-release'
   ],
+  'test/heavy/single.test.ts': ['hosting/single-watch'],
   'test/heavy/app-users.test.ts': ['hosting/driver/app-users'],
   'test/heavy/uses.test.ts': ['hosting/app-uses'],
   'test/heavy/updates.test.ts': [

@@ -38,6 +38,8 @@ export interface StartOptions {
   adopts?: boolean
   /** The user that it runs as. Default: that of the host. */
   uid?: number | null
+  /** The port that it listens on, if it was chosen before. */
+  port?: number | null
 }
 
 interface AppInstanceEvents {
@@ -129,12 +131,11 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
   }
 
   /** Ends the program with SIGTERM, and after the grace with SIGKILL. It is not started again. */
-  async stop() {
+  async stop(grace = this.#options.grace ?? GRACE_MS) {
     this.#abort.abort(SeaportError.CLOSED('the instance was stopped'))
     this.#set('ending')
     const running = this.#running
     if (running && !this.#isLeft) {
-      const { grace = GRACE_MS } = this.#options
       running.signal('SIGTERM')
       const timer = setTimeout(() => void running.kill(), grace)
       await running.ended
@@ -182,13 +183,13 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
 
   /** Null if it could not be started; the state says why. */
   async #spawn(): Promise<Running | null> {
-    const { driver, terms, port } = this.#options
+    const { driver, terms } = this.#options
+    const { uid = null, port = this.#options.port } = this.#startOptions
     let running: Running | null = null
     try {
       this.#port = port === null ? null : await freePort(port)
       const env = { ...terms.env, ...this.#startOptions.env }
       if (this.#port !== null) env.PORT = `${this.#port}`
-      const { uid = null } = this.#startOptions
       running = await driver.start({ ...terms, env, uid })
       this.stats.starts++
       await writeState(this.#options.stateFile, { kept: running.kept, port: this.#port })

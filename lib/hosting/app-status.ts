@@ -64,6 +64,20 @@ function preparingIn(answers: readonly HostAnswer[], app: string): string[] {
   return having.map(({ host }) => host.name)
 }
 
+/** Whether a host says that it does not run an instance: a registrar that is gone could not note its end. */
+function isDenied(answers: readonly HostAnswer[], key: string, instance: string): boolean {
+  const report = answers.find(({ host }) => host.host === key)?.report
+  return report ? !report.instances.some((one) => one.key === instance) : false
+}
+
+/** Why hosts may not start what must never run twice, by their names. */
+function waitingIn(answers: readonly HostAnswer[], { place }: AppStatement): [string, string][] {
+  if (!place.single) return []
+  return answers.flatMap(({ host, report }) =>
+    report?.waitsForSingles ? [[host.name, report.waitsForSingles] as [string, string]] : []
+  )
+}
+
 /** Names of hosts that did not answer in time. */
 export function silentIn(answers: readonly HostAnswer[]): string[] {
   return answers.filter(({ report }) => !report).map(({ host }) => host.name)
@@ -80,7 +94,10 @@ export function statusOf(
   const { current, wanted: asked } = outcome
   const instances = instancesIn(answers, statement.app)
   const passing = instancesOf(directory, statement).filter(
-    ({ release, instance }) => release === current.release && instance.status === 'passing'
+    ({ host, release, instance }) =>
+      release === current.release &&
+      instance.status === 'passing' &&
+      !isDenied(answers, host, instance.servicePublicKey)
   ).length
   const app = appViewOf(statement, outcome, undefined)
   const refused = refusals({ hosts, apps: [app], instances: [] }, app)
@@ -101,6 +118,9 @@ export function statusOf(
     passing,
     wanted: statement.state === 'running' && outcome.mayRun ? wanted : 0,
     silent: silentIn(answers),
-    refusals: Object.fromEntries([...refused].map(([key, why]) => [nameOf(key), why]))
+    refusals: Object.fromEntries([
+      ...waitingIn(answers, statement),
+      ...[...refused].map(([key, why]) => [nameOf(key), why])
+    ])
   }
 }

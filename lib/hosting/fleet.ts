@@ -71,6 +71,8 @@ export function hostsOf({ directory, statements, membership }: Replica): KnownHo
         tags.filter((tag) => tag.startsWith(name)).map((tag) => tag.slice(name.length))
       const labels = new Set(valuesOf('label:'))
       const declined = apps.filter((app) => isDeclined(app, labels, membership.grants))
+      const entry = directory.entry(host)
+      const declines = entry ? recordOf(entry).declines : []
       return {
         host,
         name: valuesOf('name=')[0] ?? host.slice(0, 8),
@@ -81,7 +83,7 @@ export function hostsOf({ directory, statements, membership }: Replica): KnownHo
         memory: Number(valuesOf('memory=')[0]) || Infinity,
         isDraining: status === 'draining' || statements.get(DRAIN, host)?.isDraining === true,
         isStale: status === 'stale' || tierOf(instance) === 1,
-        declines: new Set(declined.map(({ app }) => app)),
+        declines: new Set([...declined.map(({ app }) => app), ...(declines ?? [])]),
         instance
       }
     })

@@ -5,18 +5,23 @@ import { type KeyPair, toHex } from '../core/keys.js'
 import type { MemberOptions } from '../registry/replica/participant.js'
 import type { Replica } from '../registry/replica/replica.js'
 import { APP } from '../registry/trust/signed.js'
+import { Arrivals } from './arrivals.js'
 import type { ChunkExchange } from './chunks/chunk-exchange.js'
 import type { AppUsers } from './driver/app-users.js'
 import type { Driver } from './driver/driver.js'
-import { fleetOf, hostsOf, type KnownInstance } from './fleet.js'
+import { fleetOf, type KnownInstance } from './fleet.js'
 import type { HostFolder } from './host-folder.js'
 import { HostJudge } from './host-judge.js'
-import { HostedInstance, type InstanceStatus, type Occupancy } from './hosted-instance.js'
+import { HostedInstance, type InstanceStatus } from './hosted-instance.js'
+import { KeptReleases } from './kept-releases.js'
+import type { Occupancy } from './occupancy.js'
+import { PassingTimes } from './passing-times.js'
 import type { Change } from './placement.js'
 import type { InstanceView, PlacementView } from './placement-view.js'
 import { Placer, type PlacerTimings } from './placer.js'
 import { Preparer } from './preparer.js'
-import { decodeRelease, type Release } from './release.js'
+import type { Release } from './release.js'
+import { SingleWatch } from './single-watch.js'
 
 export interface HostAgentOptions {
   keyPair: KeyPair
@@ -28,9 +33,19 @@ export interface HostAgentOptions {
   /** Null if all apps run as the host's own user. */
   users: AppUsers | null
   member: MemberOptions & { registryPublicKey: Buffer; dir: string }
-  timings?: Partial<PlacerTimings> | undefined
+  timings?: Partial<HostTimings> | undefined
+  /** Keys of the registrars that hold a lease of this host. */
+  holders: () => readonly string[]
+  /** Says in the host's record which apps it declines now. */
+  decline: (apps: readonly string[]) => void
   drainTimeout?: number | undefined
   checkInterval?: number | undefined
+}
+
+/** In ms. */
+export interface HostTimings extends PlacerTimings {
+  /** For how long what is single runs on without leases. */
+  graceSingle: number
 }
 
 interface HostAgentEvents {
@@ -46,8 +61,6 @@ const PAUSE_MS = 50
 const RETRY_MS = 2000
 /** How often logs are looked for that are kept no longer, in ms. */
 const EXPIRY_MS = 3_600_000
-/** How long what was pushed is kept for an app statement that names it, in ms. */
-const PUSHED_MS = 600_000
 /** Stands for the slot of an instance where a release is not prepared yet, and has none. */
 const UNPREPARED = -1
 
@@ -62,11 +75,10 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   readonly #judge: HostJudge
   readonly #preparer: Preparer
   readonly #instances = new Map<string, HostedInstance>()
-  readonly #releases = new Map<string, Release>()
-  /** When each release was fetched last, by a monotonic clock: what was pushed may be asked for a moment later only. */
-  readonly #fetchedAt = new Map<string, number>()
-  /** Passing instances of other hosts, with the time at which we first saw that. */
-  readonly #passing = new Map<string, number>()
+  readonly #releases: KeptReleases
+  readonly #arrivals: Arrivals
+  readonly #singles: SingleWatch
+  readonly #passing = new PassingTimes()
   /** Runs the changes of each app one after the other. */
   readonly #queue = new KeyedQueue()
   /** The changes that are under way, by their targets. */
@@ -76,13 +88,17 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   #dueAt = Infinity
   #isClosed = false
   #waitsFor: string | null = null
+  #declined: readonly string[] = []
 
   constructor(options: HostAgentOptions) {
     super()
     this.#options = options
     this.#key = toHex(options.keyPair.publicKey)
-    this.#placer = new Placer({ host: this.#key, timings: options.timings ?? {} })
-    const { keyPair, replica, member, name, folder, driver, users } = options
+    const { timings = {}, keyPair, replica, member, name, folder, driver, users } = options
+    this.#placer = new Placer({ host: this.#key, timings })
+    this.#releases = new KeptReleases(options)
+    this.#arrivals = new Arrivals(this.#key, this.#placer)
+    this.#singles = new SingleWatch({ ...options, grace: timings.graceSingle })
     this.#judge = new HostJudge({ keyPair, replica, registry: member.registryPublicKey })
     this.#judge.on('done', () => this.look())
     this.#judge.on('notice', (notice) => this.emit('notice', notice))
@@ -111,6 +127,11 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   /** The apps whose command `before` runs here. */
   get preparing(): string[] {
     return this.#preparer.preparing
+  }
+
+  /** Why what must never run twice may not be started here; null if it may. */
+  get waitsForSingles(): string | null {
+    return this.#singles.waitsFor ?? this.#placer.whyNoSingle(performance.now())
   }
 
   get instances(): InstanceStatus[] {
@@ -155,7 +176,8 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     if (this.#timer) clearTimeout(this.#timer)
     await this.#queue.idle()
     const instances = [...this.#instances.values()]
-    await Promise.all(instances.map((one) => (stopApps ? one.stop() : one.leave())))
+    const ends = ({ occupancy }: HostedInstance) => stopApps || occupancy.single
+    await Promise.all(instances.map((one) => (ends(one) ? one.stop() : one.leave())))
   }
 
   /** Makes sure that there is a look within this time, in ms. */
@@ -172,28 +194,29 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   }
 
   /** Fetches a release: its document, and its bundle. */
-  async fetch(hash: string, pusher?: string): Promise<Release> {
-    this.#fetchedAt.set(hash, performance.now())
-    const { replica, exchange, folder } = this.#options
-    const hosts = hostsOf(replica).map(({ host }) => host)
-    const sources = { pusher, peers: hosts }
-    const release = decodeRelease(await exchange.fetchDocument(hash, { sources }))
-    await exchange.fetch(release.bundle, { sources })
-    // It is unpacked at once, so that whoever pushes it hears of what is wrong with it.
-    await folder.bundle(release, (await folder.store.list(release.bundle)) ?? [])
-    this.#releases.set(hash, release)
-    return release
+  fetch(hash: string, pusher?: string): Promise<Release> {
+    return this.#releases.fetch(hash, pusher)
   }
 
   #act() {
     const { replica } = this.#options
     const instances = [...this.#instances.values()].map((one) => this.#viewOf(one))
     const own = { host: this.#key, instances, releases: this.#releases }
-    const view = fleetOf(replica, own, (one, steady) => this.#isSteady(one, steady))
-    if (this.#isPutOut()) return this.#endAll()
-    const decision = this.#placer.look(view, performance.now())
+    const fleet = fleetOf(replica, own, (one, steady) => this.#isSteady(one, steady))
+    if (this.#isPutOut()) {
+      this.#waitsFor = 'this host was not granted the right to run apps'
+      return this.#drop(this.#instances.values())
+    }
+    const singles = this.#singles.look(this.#instances.values())
+    this.#drop(singles.ended)
+    const view = { ...fleet, mayStartSingle: this.#singles.mayStart }
+    const now = performance.now()
+    this.#drop(this.#arrivals.look(view, now))
+    this.#declineAs([...this.#placer.declines(now)])
+    const decision = this.#placer.look(view, now)
     this.#waitsFor = decision.waitsFor
     for (const change of decision.changes) this.#do(change)
+    if (singles.again !== null) this.look(singles.again + 1)
     if (decision.waitsFor === null) {
       if (view.apps.some(({ unprepared }) => unprepared)) this.#prepare(view)
       this.#judge.look(view, [...this.#instances.values()], this.#releases)
@@ -229,10 +252,15 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     return isKnown && !grants.allows(this.#key, { kind: 'host' })
   }
 
-  /** Stops all apps, because this host may not run any. */
-  #endAll() {
-    this.#waitsFor = 'this host was not granted the right to run apps'
-    for (const { occupancy } of this.#instances.values()) {
+  #declineAs(apps: readonly string[]) {
+    if (String(apps) === String(this.#declined)) return
+    this.#declined = apps
+    this.#options.decline(apps)
+  }
+
+  /** Stops instances, whatever placement says. */
+  #drop(instances: Iterable<HostedInstance>) {
+    for (const { occupancy } of instances) {
       const { app, slot, hash: release } = occupancy
       this.#do({ action: 'stop', why: 'removed', app, slot, host: this.#key, release })
     }
@@ -260,8 +288,10 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     if (this.#isClosed || this.#instances.has(idOf(change))) return
     try {
       await this.fetch(hash)
-      if (this.#isClosed) return
-      await this.#begin({ app, slot, hash, createdAt: Date.now() })
+      const isSingle = this.#options.replica.statements.get(APP, app)?.place.single === true
+      if (this.#isClosed || (isSingle && !this.#singles.mayStart)) return
+      const single = isSingle && { single: true as const }
+      this.#arrivals.add(await this.#begin({ app, slot, hash, createdAt: Date.now(), ...single }))
       this.#judge.started(change)
     } catch (error) {
       this.#judge.troubled(change, error as Error)
@@ -269,7 +299,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     }
   }
 
-  async #begin(occupancy: Occupancy) {
+  async #begin(occupancy: Occupancy): Promise<HostedInstance> {
     const { keyPair, name, folder, driver, users, member, drainTimeout, checkInterval } =
       this.#options
     const { app, slot, hash } = occupancy
@@ -298,6 +328,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
       this.look()
     })
     await instance.start()
+    return instance
   }
 
   /** The folder of a bundle that is here, unpacked and set up. */
@@ -321,26 +352,9 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
 
   /** Deletes what no kept release and no instance needs. */
   async #prune() {
-    const { replica, folder } = this.#options
+    const { replica } = this.#options
     if (this.#underWay.size > 0 || !replica.isSynced || replica.registrars.length === 0) return
-    const wanted = new Set([...this.#instances.values()].map(({ occupancy }) => occupancy.hash))
-    for (const { state, release, kept } of replica.statements.list(APP)) {
-      if (state === 'removed') continue
-      for (const { release: hash } of [{ release }, ...kept]) wanted.add(hash)
-    }
-    for (const [hash, since] of this.#fetchedAt) {
-      if (performance.now() - since < PUSHED_MS) wanted.add(hash)
-      else this.#fetchedAt.delete(hash)
-    }
-    const known = [...this.#releases].filter(([hash]) => !wanted.has(hash))
-    if (known.length === 0) return
-    for (const [hash] of known) this.#releases.delete(hash)
-    const releases = await Promise.all(
-      [...wanted].map(async (hash) => ({ hash, release: await folder.release(hash) }))
-    )
-    await folder.prune(
-      releases.flatMap(({ hash, release }) => (release ? [{ hash, release }] : []))
-    )
+    await this.#releases.prune([...this.#instances.values()].map(({ occupancy }) => occupancy.hash))
   }
 
   /** The host dials in its own name, so it has to see to it that nobody gains rights by deploying an app. */
@@ -358,9 +372,8 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     return { memory, cpu }
   }
 
-  #viewOf({ occupancy, state, passingFor, release }: HostedInstance): InstanceView {
+  #viewOf({ occupancy, state, isSteady }: HostedInstance): InstanceView {
     const { app, slot, hash } = occupancy
-    const isSteady = state === 'passing' && passingFor >= release.update.steady
     return {
       app,
       slot,
@@ -371,15 +384,8 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   }
 
   #isSteady({ instance }: KnownInstance, steady: number): boolean {
-    const { servicePublicKey: key, status } = instance
-    if (status !== 'passing') {
-      this.#passing.delete(key)
-      return status === 'stale'
-    }
-    const since = this.#passing.get(key) ?? performance.now()
-    this.#passing.set(key, since)
-    const left = since + steady - performance.now()
-    if (left > 0) this.look(left + 1)
+    const left = this.#passing.left(instance, steady)
+    if (left > 0 && Number.isFinite(left)) this.look(left + 1)
     return left <= 0
   }
 }

@@ -13,6 +13,8 @@ import type { Release } from './release.js'
 
 export interface HostReport {
   waitsFor: string | null
+  /** Why what must never run twice may not be started here; null if it may, and absent from earlier builds. */
+  waitsForSingles?: string | null
   instances: InstanceStatus[]
   /** The apps whose command `before` runs here. */
   preparing: string[]
@@ -87,6 +89,7 @@ export function hostCommands(
       idempotent: true,
       handler: (_data, { peer }): HostReport => ({
         waitsFor: agent.waitsFor,
+        waitsForSingles: agent.waitsForSingles,
         instances: agent.instances.filter(({ app }) => mayDeploy(peer, app)),
         preparing: agent.preparing.filter((app) => mayDeploy(peer, app))
       })

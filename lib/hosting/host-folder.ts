@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { type ChunkEntry, hashOf } from './bundle/chunk.js'
 import { ChunkStore, type ChunkStoreOptions } from './bundle/chunk-store.js'
 import { removeSealed, seal, unpack } from './bundle/unpack.js'
-import { expireLog, type Occupancy, occupancyOf } from './hosted-instance.js'
 import { isJobBegun } from './job.js'
+import { expireLog, type Occupancy, occupancyOf, writeEnd } from './occupancy.js'
 import { decodeRelease, type Release } from './release.js'
 
 const RAW = '.raw'
@@ -29,10 +29,15 @@ export class HostFolder {
     return join(this.#dir, 'instances', encodeURIComponent(app), `${slot}`)
   }
 
-  /** The instances that ran when the host ended. */
+  /** The instances that ran when the host ended, but for those of which two must never run: they ended with it. */
   async kept(): Promise<Occupancy[]> {
-    const all = await Promise.all((await this.#instanceFolders()).map(occupancyOf))
-    return all.filter((kept) => kept !== null)
+    const kept: Occupancy[] = []
+    for (const folder of await this.#instanceFolders()) {
+      const occupancy = await occupancyOf(folder)
+      if (occupancy?.single) await writeEnd(folder, await this.release(occupancy.hash))
+      else if (occupancy) kept.push(occupancy)
+    }
+    return kept
   }
 
   /** Deletes logs of instances that have ended, once the times for which they are kept are over. */

@@ -8,23 +8,15 @@ import { replaceFile } from '../core/replace-file.js'
 import type { MemberOptions } from '../registry/replica/participant.js'
 import { signInstance } from '../registry/trust/signed.js'
 import { Service } from '../service.js'
+import { freePort } from '../serving/local-port.js'
 import { environmentOf } from './app-environment.js'
-import { AppInstance, type InstanceState } from './app-instance.js'
-import { AppLog, removeLog } from './app-log.js'
+import { AppInstance, type InstanceState, type StartOptions } from './app-instance.js'
+import { AppLog } from './app-log.js'
 import { AppUses } from './app-uses.js'
 import { type AppUsers, giveData, UNLISTED } from './driver/app-users.js'
 import type { Driver } from './driver/driver.js'
+import { LOG_FILE, type Occupancy, writeEnd, writeOccupancy } from './occupancy.js'
 import type { Release } from './release.js'
-
-/** Which instance it is. This is stored on the disk, so that the host finds it again. */
-export interface Occupancy {
-  app: string
-  slot: number
-  /** The hash of its release. */
-  hash: string
-  /** Ms since 1970. */
-  createdAt: number
-}
 
 export interface HostedInstanceOptions extends Occupancy {
   release: Release
@@ -63,14 +55,14 @@ export interface InstanceStatus extends Occupancy {
   restarts: number
 }
 
-const LOG_FILE = 'log'
-const OCCUPANCY_FILE = 'occupancy.json'
 const STATE_FILE = 'state.json'
 const KEY_FILE = 'seed'
 const USES_FILE = 'uses.json'
 const DATA_FOLDER = 'data'
 const PRIVATE_FOLDER = 0o700
 const LAST_LINES = 5
+/** How long one that is single may take to leave the network after its program has ended, in ms. */
+const LEAVING_MS = 5000
 
 /** One instance of an app on this host: its program, and its place in the registry under a key of its own. */
 export class HostedInstance extends EventEmitter<{ change: [] }> {
@@ -89,13 +81,15 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
   #port: number | null = null
   #reason: string | null = null
   #isEnding = false
+  #stopping: Promise<void> | null = null
 
   constructor(options: HostedInstanceOptions) {
     super()
-    const { app, slot, hash, createdAt, release, bundle, folder, driver, hostName } = options
+    const { app, slot, hash, createdAt, single, release, bundle, folder, driver, hostName } =
+      options
     const { memory, cpu } = options
     this.#options = options
-    this.occupancy = { app, slot, hash, createdAt }
+    this.occupancy = { app, slot, hash, createdAt, ...(single && { single }) }
     this.release = release
     const { size, files } = release.logs
     this.log = new AppLog({ raw: join(folder, LOG_FILE), folder, size, files })
@@ -109,6 +103,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
         log: join(folder, LOG_FILE),
         memory,
         cpu,
+        isBound: single === true,
         env: {
           ...environmentOf(release, hostName),
           APP_INSTANCE: `${slot}`
@@ -135,6 +130,21 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
   /** For how long it has not passed, in ms; 0 if it passes. */
   get failingFor(): number {
     return this.#program.failingFor
+  }
+
+  /** Keys of the registrars that hold its record. */
+  get holders(): readonly string[] {
+    return this.#service?.registration?.holders ?? []
+  }
+
+  /** Whether it has passed for as long as its release asks for. */
+  get isSteady(): boolean {
+    return this.state === 'passing' && this.passingFor >= this.release.update.steady
+  }
+
+  /** Whether it ends again and again, or has not passed in time. */
+  get keepsFailing(): boolean {
+    return this.isCrashLooping || this.failingFor >= this.release.update.deadline
   }
 
   get isCrashLooping(): boolean {
@@ -169,7 +179,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     await mkdir(join(folder, DATA_FOLDER), { recursive: true, mode: PRIVATE_FOLDER })
     const uid = await this.#userOf(folder)
     this.#keyPair = await keepKey(join(folder, KEY_FILE))
-    await replaceFile(join(folder, OCCUPANCY_FILE), JSON.stringify(this.occupancy))
+    await writeOccupancy(folder, this.occupancy)
     await this.log.open()
     const uses = await AppUses.open({
       uses: this.release.uses,
@@ -180,7 +190,24 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     })
     this.#uses = uses
     if (this.#isEnding) return uses.close()
-    this.#program.start({ env: uses.env, adopts: !uses.hasMoved, uid })
+    const options = { env: uses.env, adopts: !uses.hasMoved, uid }
+    if (this.occupancy.single) void this.#claim(options)
+    else this.#program.start(options)
+  }
+
+  /**
+   * Registers it before its program is started, on a port that stays the same: what others see they do not start, and it
+   * is listed as long as it may run. Never rejects.
+   */
+  async #claim(options: StartOptions) {
+    try {
+      // Whether one that was chosen is free is seen when the program is started.
+      const port = this.release.port === 0 ? await freePort(0) : this.release.port
+      const isRegistered = await this.#register(port)
+      if (isRegistered && !this.#isEnding) this.#program.start({ ...options, port })
+    } catch (error) {
+      this.#tell((error as Error).message)
+    }
   }
 
   /** The user that it runs as, whose its data is, and nothing else in its folder; null for the host's own. */
@@ -193,17 +220,33 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     return uid
   }
 
-  /** Withdraws it from the registry, lets its streams end, and ends the program. */
-  async stop() {
+  /**
+   * Withdraws it from the registry, lets its streams end, and ends the program; that first, if two must never run.
+   *
+   * @param grace how long the program may take to end, in ms
+   */
+  stop(grace?: number): Promise<void> {
+    // Whoever asks again may have less time.
+    if (this.#stopping && this.occupancy.single) void this.#program.stop(grace)
+    this.#stopping ??= this.#stop(grace)
+    return this.#stopping
+  }
+
+  async #stop(grace?: number) {
     this.#isEnding = true
     this.emit('change')
-    await this.#service?.destroy()
+    const { single } = this.occupancy
+    if (single) {
+      this.#service?.drain()
+      await this.#program.stop(grace)
+    }
+    const destroyed = this.#service?.destroy()
+    // Its record goes first. It is not to be waited for long, as no other may start before.
+    await (single ? Promise.race([destroyed, patience()]) : destroyed)
     await this.#program.stop()
     await this.#uses?.close()
     await this.log.close()
-    const { keep } = this.release.logs
-    const left: Leftover = { endedAt: Date.now(), keep }
-    await replaceFile(join(this.#options.folder, OCCUPANCY_FILE), JSON.stringify(left))
+    await writeEnd(this.#options.folder, this.release)
   }
 
   /** Withdraws it from the registry, and lets the program run. The host's next process finds it. */
@@ -230,7 +273,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
   /** Never rejects. */
   async #onchange(state: InstanceState) {
     if (this.#isEnding) return
-    if (state === 'passing') await this.#register()
+    if (state === 'passing') await this.#register(this.#program.port)
     const isLooping = state === 'failing' && this.#program.isCrashLooping
     const lines = isLooping ? await this.#lastLines() : []
     this.#reason = isLooping ? [`crash loop: ${this.#program.reason}`, ...lines].join('\n') : null
@@ -240,14 +283,18 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
   /**
    * Registers the instance once it passes. From then on its record tells its health. If its port has changed it is
    * registered anew.
+   *
+   * @returns what resolves with whether it could be registered
    */
-  async #register() {
+  async #register(port: number | null): Promise<boolean> {
     const { app, slot, hash } = this.occupancy
     const { host, member, release, drainTimeout, checkInterval } = this.#options
-    const { port } = this.#program
-    if (this.#service && this.#port === port) return
+    if (this.#service && this.#port === port) {
+      this.#service.registration?.recheck()
+      return true
+    }
     await this.#service?.destroy()
-    if (this.#isEnding) return
+    if (this.#isEnding) return false
     this.#port = port
     const keyPair = this.#keyPair as KeyPair
     const subject = {
@@ -270,9 +317,14 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
         : Service({ ...terms, port, check: release.check, checkInterval })
     this.#service = service
     service.on('registered', () => this.emit('change'))
-    service.setup().catch((error: SeaportError) => {
-      if (error.code !== 'CLOSED') this.#tell(error.message)
-    })
+    const setup = service.setup().then(
+      () => true,
+      (error: SeaportError) => {
+        if (error.code !== 'CLOSED') this.#tell(error.message)
+        return false
+      }
+    )
+    return this.occupancy.single ? setup : true
   }
 
   #tell(reason: string) {
@@ -282,30 +334,8 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
   }
 }
 
-/** What is stored in the place of an instance that has ended: when that was, and how long its log is kept, in ms. */
-interface Leftover {
-  endedAt: number
-  keep: number
-}
-
-/** Deletes the log in the folder of an instance that has ended, once the time for which it is kept is over. */
-export async function expireLog(folder: string, now: number) {
-  const text = await readFile(join(folder, OCCUPANCY_FILE), 'utf8').catch(() => 'null')
-  const { endedAt, keep } = Object(JSON.parse(text)) as Partial<Leftover>
-  if (endedAt === undefined || keep === undefined || now < endedAt + keep) return
-  await removeLog(join(folder, LOG_FILE), folder)
-}
-
-/** The instance that ran in a folder when the host ended; null if none did. */
-export async function occupancyOf(folder: string): Promise<Occupancy | null> {
-  try {
-    const { app, slot, hash, createdAt } = JSON.parse(
-      await readFile(join(folder, OCCUPANCY_FILE), 'utf8')
-    )
-    return typeof app === 'string' && Number.isInteger(slot) ? { app, slot, hash, createdAt } : null
-  } catch {
-    return null
-  }
+function patience(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, LEAVING_MS).unref())
 }
 
 /** The instance's key. It is made once, and stays the same as long as the host keeps the folder. */

@@ -106,6 +106,12 @@ export class Placer {
     this.#failures.delete(app)
   }
 
+  /** Why nothing that must never run twice may be started here yet; null if that has waited long enough. */
+  whyNoSingle(now: number): string | null {
+    const left = (this.#informedAt ?? now) + this.#timings.lostSingle - now
+    return left > 0 ? `another host may still run it, for ${Math.ceil(left / 1000)} s` : null
+  }
+
   /** How long until the same hosts were seen for long enough, in ms; 0 or less if they were. */
   unrest(now: number): number {
     return this.#left('fleet', this.#timings.sameOthers, now)

@@ -36,7 +36,6 @@ export async function prepareBundle(
     const isSet = Array.isArray(value) ? value.length > 0 : value
     if (isSet) throw notYet(field)
   }
-  if (file.place.single) throw notYet('place.single')
   await buildApp(folder, file, onprogress)
   await mkdir(dir, { recursive: true })
   const store = new ChunkStore(join(dir, 'chunks'), { minFree: 0 })
