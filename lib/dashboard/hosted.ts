@@ -2,7 +2,7 @@ import { rangeOf } from '../gateway/app-hostnames.js'
 import { type Instance, tierOf } from '../registry/replica/directory.js'
 import type { Replica } from '../registry/replica/replica.js'
 import { HOST_ROLE } from '../registry/trust/rights.js'
-import { APP, type AppStatement, DRAIN, ownersOf, recordOf } from '../registry/trust/signed.js'
+import { APP, type AppStatement, DRAIN, ownersOf } from '../registry/trust/signed.js'
 
 /** An app as the dashboard shows it: what is wanted of it, and what hosts have registered. */
 export interface ShownApp {
@@ -44,10 +44,8 @@ export function hostedBy({ directory, statements, membership }: Replica): Hosted
         ...{ app, version, state, wanted },
         hostnames: Object.keys(hostnames).filter((name) => owners.get(name) === app),
         instances: directory.resolve(app, rangeOf(statement), 'all').flatMap((instance) => {
-          const { servicePublicKey: key, version, status } = instance
-          const entry = directory.entry(key)
-          const proof = entry && recordOf(entry).app
-          return proof ? [{ key, host: proof.host, slot: proof.slot, version, status }] : []
+          const { servicePublicKey: key, version, status, app: place } = instance
+          return place ? [{ key, host: place.host, slot: place.slot, version, status }] : []
         })
       }
     }),

@@ -2,7 +2,7 @@ import { SeaportError } from '../core/errors.js'
 import { type Instance, tierOf, type Versions } from '../registry/replica/directory.js'
 
 /** What a balancer needs to know of an instance. */
-export interface Balanced extends Partial<Pick<Instance, 'live' | 'status'>> {
+export interface Balanced extends Partial<Pick<Instance, 'live' | 'status' | 'app'>> {
   /** Hex. */
   servicePublicKey: string
   version: string
@@ -34,7 +34,8 @@ export interface BalanceContext {
  * order (best first), and returns all of them, none twice.
  *
  * A choice is made among those that are equally good: the same version, and the same kind of evidence
- * that they live. The others stay behind them as failover, group by group.
+ * that they live. Of an app, the versions that run beside each other while it is updated count as one: the first
+ * instance of the new one would get all that three of the old one had. The others stay behind them as failover, group by group.
  */
 export type Balancer = <T extends Balanced>(
   candidates: readonly T[],
@@ -151,7 +152,8 @@ function groups<T extends Balanced>(candidates: readonly T[], versions: Versions
 }
 
 function isEqual(a: Balanced, b: Balanced, versions: Versions): boolean {
-  return (versions === 'all' || a.version === b.version) && tierOf(a) === tierOf(b)
+  const areOne = versions === 'all' || a.version === b.version || (a.app && b.app)
+  return Boolean(areOne) && tierOf(a) === tierOf(b)
 }
 
 function rotate<T>(group: T[], by: number): T[] {

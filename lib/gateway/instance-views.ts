@@ -12,7 +12,8 @@ export interface InstanceViewsOptions {
 }
 
 /** An instance as it is shown to somebody who may not reach everything. */
-export interface GuestView extends Omit<Instance, 'servicePublicKey' | 'direct' | 'reason'> {
+export interface GuestView
+  extends Omit<Instance, 'servicePublicKey' | 'direct' | 'reason' | 'app'> {
   id: string
 }
 
@@ -24,7 +25,7 @@ const ID_LENGTH = 32
 
 /**
  * Decides what viewers are shown of instances. A principal who may reach everything sees the directory as it is.
- * Anybody else gets an `id` in place of an instance's key, no addresses, and no reason of a failure. The id leads to
+ * Anybody else gets an `id` in place of an instance's key, no addresses, no host, and no reason of a failure. The id leads to
  * the instance through a gateway, and nowhere else.
  */
 export class InstanceViews {
@@ -42,7 +43,7 @@ export class InstanceViews {
   /** An instance as a principal may see it. */
   of(instance: Instance, principal: Principal): Instance | GuestView {
     if (principal.mayReachAll) return instance
-    const { servicePublicKey, direct: _, reason: __, ...shown } = instance
+    const { servicePublicKey, direct: _, reason: __, app: ___, ...shown } = instance
     return { ...shown, id: this.idOf(servicePublicKey) }
   }
 

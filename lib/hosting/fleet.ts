@@ -1,7 +1,7 @@
 import { type Directory, type Instance, tierOf } from '../registry/replica/directory.js'
 import type { Replica } from '../registry/replica/replica.js'
 import { HOST_ROLE, type Rights } from '../registry/trust/rights.js'
-import { APP, type AppStatement, DRAIN, recordOf } from '../registry/trust/signed.js'
+import { APP, type AppStatement, DRAIN } from '../registry/trust/signed.js'
 import { type AppOutcome, failedOn, outcomeOf } from './outcome.js'
 import type { AppView, HostView, InstanceView } from './placement-view.js'
 import type { PlacerView } from './placer.js'
@@ -93,11 +93,9 @@ export function hostsOf({ directory, statements, membership }: Replica): KnownHo
 export function instancesOf(directory: Directory, app: AppStatement): KnownInstance[] {
   const versions = new Set([app.version, ...app.kept.map(({ version }) => version)])
   const found = directory.resolve(app.app, [...versions].join(' || '), 'all')
-  return found.flatMap((instance) => {
-    const entry = directory.entry(instance.servicePublicKey)
-    const proof = entry && recordOf(entry).app
-    return proof ? [{ app: app.app, ...proof, instance }] : []
-  })
+  return found.flatMap((instance) =>
+    instance.app ? [{ app: app.app, ...instance.app, instance }] : []
+  )
 }
 
 /**

@@ -55,6 +55,23 @@ for (const mode of BALANCE_MODES) {
   })
 }
 
+t.test('versions of an app that run beside each other have equal shares', async (t) => {
+  const app = { host: 'a', slot: 0, release: 'b' }
+  const instances = [
+    { servicePublicKey: 'new', version: '2.0.0', live: true, app },
+    { servicePublicKey: 'old', version: '1.0.0', live: true, app },
+    { servicePublicKey: 'other', version: '1.0.0', live: true, app },
+    { servicePublicKey: 'draining', version: '2.0.0', live: true, app, status: 'draining' as const }
+  ]
+  const order = (dial: number) =>
+    keys(balancerOf('round-robin')(instances, given({ dial, consumerKey: '' })))
+  t.same(
+    [0, 1, 2].map((dial) => order(dial)[0]),
+    ['new', 'old', 'other']
+  )
+  t.equal(order(1).at(-1), 'draining')
+})
+
 t.test('an unknown mode is an error that names those there are', async (t) => {
   t.throws(() => balancerOf('fastest' as BalanceMode), {
     code: 'USAGE',

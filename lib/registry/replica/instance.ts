@@ -1,6 +1,16 @@
 import { ONLY_BYTES } from '../../core/purpose.js'
 import { isStale, type LogEntry, recordOf, type Status } from '../trust/record.js'
 
+/** Where an instance of an app runs, as its host has signed. */
+export interface AppPlace {
+  /** The host's public key, hex. */
+  host: string
+  /** The number that it has there. */
+  slot: number
+  /** The hash of its release. */
+  release: string
+}
+
 /** One instance as it is shown and dialed. */
 export interface Instance {
   role: string
@@ -19,6 +29,8 @@ export interface Instance {
   speaks: readonly string[]
   /** Whether it looks for the state of the one before it. */
   joining?: true
+  /** Where it runs, if it is an instance of an app. */
+  app?: AppPlace
   seq: number
 }
 
@@ -30,8 +42,13 @@ export function toInstance(entry: LogEntry, live: boolean): Instance {
   return {
     ...{ role, version, servicePublicKey: key, tags, status, live, direct, speaks, seq },
     ...(reason !== undefined && status === 'failing' && { reason }),
-    ...(record.joining && { joining: true })
+    ...(record.joining && { joining: true }),
+    ...(record.app && { app: placeOf(record.app) })
   }
+}
+
+function placeOf({ host, slot, release }: AppPlace): AppPlace {
+  return { host, slot, release }
 }
 
 /** Its status, or that its lease vanished with others. */
