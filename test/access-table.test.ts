@@ -6,6 +6,7 @@ import { toHex } from '../lib/core/keys.js'
 import { Admin, Consumer, KeyPair, Registry, Service } from '../lib/index.js'
 import { keepProcessKey } from '../lib/registry/log/own-keys.js'
 import { type Approach, type Meeting, type Outcome, Outsider, sign } from './outsider.js'
+import { restWhile } from './rest.js'
 import { Testbed } from './testbed.js'
 import { tableOf } from './threat-table.js'
 import { inTime } from './watchdog.js'
@@ -181,7 +182,7 @@ t.test('in a private registry everybody may what the table says', async (t) => {
     'an admin, with no other grant': await granted({ admin: true })
   })
   const byOthers = () => admin.list().grants.filter(({ issuer }) => issuer !== toHex(publicKey))
-  while (byOthers().length === 0) await new Promise(setImmediate)
+  await restWhile(() => byOthers().length === 0)
   t.equal(byOthers().length, 1, 'one grant was made: by the admin')
 })
 
@@ -248,12 +249,12 @@ t.test(
     ]
     for (const call of calls) t.equal(await call.outcome, 'yes')
     const listed = (role: string) => reader.list(role).length
-    while (listed('guest') === 0) await new Promise(setImmediate)
+    await restWhile(() => listed('guest') === 0)
 
     const since = performance.now()
     await admin.revoke(keyPair.publicKey)
     await Promise.all([...meetings, ...calls].map(({ closed }) => closed))
-    while (listed('guest') > 0) await new Promise(setImmediate)
+    await restWhile(() => listed('guest') > 0)
     const took = performance.now() - since
     t.ok(inTime(took, CUT_MS), `connections, links and the record were gone after ${took} ms`)
     const outcomes = await tryAll(setting, { keyPair })

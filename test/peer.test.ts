@@ -1,7 +1,15 @@
 import t from 'tap'
 import { measuresOf } from '../lib/core/metrics.js'
-import { Admin, KeyPair, Peer, type SeaportError, Service } from '../lib/index.js'
+import {
+  Admin,
+  KeyPair,
+  type LetterReceipt,
+  Peer,
+  type SeaportError,
+  Service
+} from '../lib/index.js'
 import { collect, mailHarbor, receiptsOf } from './messaging/mail/harbor.js'
+import { restWhile } from './rest.js'
 
 t.test(
   'a letter to a key comes, and its writer has a receipt that the receiver signed',
@@ -31,7 +39,7 @@ t.test(
 t.test('peers see each other by name', async (t) => {
   const { peer } = await mailHarbor(t)
   const [alice, bob] = [await peer({ name: 'alice' }), await peer()]
-  while (bob.peers().length === 0 || alice.peers().length === 0) await new Promise(setImmediate)
+  await restWhile(() => bob.peers().length === 0 || alice.peers().length === 0)
   t.match(bob.peers(), [{ key: alice.key, name: 'alice', live: true }])
   t.match(alice.peers(), [{ key: bob.key, name: '' }])
 })
@@ -60,7 +68,7 @@ t.test(
       [2, 3],
       'the second was not read to its end'
     )
-    while (bob.getStats().mail.inbox.waiting?.letters !== 0) await new Promise(setImmediate)
+    await restWhile(() => bob.getStats().mail.inbox.waiting?.letters !== 0)
     for await (const message of bob.inbox()) t.fail(`one is left: ${message.body}`)
   }
 )
@@ -269,9 +277,9 @@ t.test(
     await (await alice.send(bob.key, 'hello')).delivered
     await (await carol.send(bob.key, 'hello')).delivered
     await admin.revoke(c.publicKey)
-    while (bob.peers().some(({ key }) => key === carol.key)) await new Promise(setImmediate)
+    await restWhile(() => bob.peers().some(({ key }) => key === carol.key))
     const letter = await carol.send(bob.key, 'hello')
-    while (carol.getStats().mail.outbox.failed === 0) await new Promise(setImmediate)
+    await restWhile(() => carol.getStats().mail.outbox.failed === 0)
     t.equal(letter.status, 'queued', 'who was put out is not heard')
     t.equal(bob.getStats().mail.inbox.taken, 2)
   }
@@ -282,17 +290,17 @@ t.test(
   async (t) => {
     const { peer } = await mailHarbor(t)
     const [alice, bob] = [await peer({ links: false, hops: 0 }), await peer()]
-    while (alice.peers().length === 0) await new Promise(setImmediate)
+    await restWhile(() => alice.peers().length === 0)
     const letter = await alice.send(bob.key, 'x')
     const receipts = receiptsOf(letter)
-    while (receipts.length === 0) await new Promise(setImmediate)
+    await restWhile(() => receipts.length === 0)
     t.match(receipts[0], { id: letter.id, status: 'unreachable', code: 'LINK_LOST', by: null })
     t.equal(letter.status, 'unreachable')
     t.match(await alice.outbox(), [{ id: letter.id }], 'it is tried again')
     const keeper = await peer({ store: 1024 * 1024 })
     // The mailbox has links: it is told the way by nobody, and brings the letter.
     t.match(await letter.delivered, { status: 'delivered', by: bob.key })
-    while (keeper.getStats().mail.mailbox?.letters !== 0) await new Promise(setImmediate)
+    await restWhile(() => keeper.getStats().mail.mailbox?.letters !== 0)
   }
 )
 
@@ -304,11 +312,11 @@ t.test(
     const away = await alice.send(KeyPair().publicKey, 'x')
     const heard = receiptsOf(away)
     const roles = receiptsOf(await alice.send('nobody@1.x', 'x'))
-    while (heard.length + roles.length < 2) await new Promise(setImmediate)
+    await restWhile(() => heard.length + roles.length < 2)
     t.match(heard, [{ id: away.id, status: 'queued', code: 'NO_MAILBOX', by: null }])
     t.match(roles, [{ status: 'queued', code: 'NO_INSTANCE', by: null }])
     const keeper = await peer({ store: 1024 * 1024 })
-    while (heard.length < 2) await new Promise(setImmediate)
+    await restWhile(() => heard.length < 2)
     t.match(heard[1], { status: 'queued', code: '', by: keeper.key })
     t.equal(roles.length, 1, 'it is said once')
   }

@@ -7,6 +7,7 @@ import { Admin, Consumer, KeyPair, Registry, type SeaportError, Service } from '
 import { keepProcessKey } from '../lib/registry/log/own-keys.js'
 import { signGrant } from '../lib/registry/trust/grant.js'
 import { Outsider } from './outsider.js'
+import { restWhile } from './rest.js'
 import { Testbed } from './testbed.js'
 
 async function privateRegistry(t: Test) {
@@ -126,7 +127,7 @@ t.test('grants are checked while no registrar is there', async (t) => {
   const outsider = new Outsider(testbed, registry.publicKey)
   const call = (keyPair: KeyPair) => outsider.connect(service.publicKey, keyPair).outcome
   // Until then the service has not heard of the grant.
-  while ((await call(newcomer)) !== 'yes') await new Promise(setImmediate)
+  await restWhile(async () => (await call(newcomer)) !== 'yes')
   await admin.destroy()
   await registry.destroy()
 

@@ -7,6 +7,7 @@ import { type Client, connect } from '../../lib/client/node.js'
 import type { Web } from '../../lib/index.js'
 import { pier } from '../gateway/channels/pier.js'
 import { Harbor, lists } from '../gateway/harbor.js'
+import { restWhile } from '../rest.js'
 
 function channelOf(web: Web, path = 'channel/chat@1.x'): string {
   return `${web.url}${path}`
@@ -168,7 +169,7 @@ t.test('what the ring has no more is said to be missed, with its number', async 
     const missed = heard(client, 'missed')
     const last = heard(client, 'last')
     Cut.latest?.terminate()
-    while (small.clients.list()[0]?.sessions !== 0) await new Promise(setImmediate)
+    await restWhile(() => small.clients.list()[0]?.sessions !== 0)
     for (let i = 0; i < 99; i++) small.clients.broadcast('much', 'x'.repeat(500))
     small.clients.broadcast('last', 'word')
     const { count } = (await missed) as { count: number }

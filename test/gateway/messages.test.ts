@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { type CallContext, Service, type ServiceOptions, type WebOptions } from '../../lib/index.js'
 import { BODY_MEMORY } from '../../lib/messaging/body-memory.js'
+import { restWhile } from '../rest.js'
 import { Harbor, lists } from './harbor.js'
 
 let onhang: (context: CallContext) => void = () => {}
@@ -113,7 +114,7 @@ t.test('bodies that are too large are refused with an answer, and so are too man
   t.match(await call('agent/echo', some), { status: 429, executed: 'no', text: /BUSY/ })
   for (const held of others) held.release()
   t.match(await call('agent/echo', some), { status: 200 })
-  while (BODY_MEMORY.held > 0) await new Promise(setImmediate)
+  await restWhile(() => BODY_MEMORY.held > 0)
 })
 
 t.test('a page of another origin may not have commands executed', async (t) => {
@@ -195,7 +196,7 @@ t.test('events are heard as server-sent events, which go on where they were', as
     data: { instance: service.servicePublicKey, seq: 2, missed: 0, data: { n: 1 } }
   })
   first.leave()
-  while (service.getStats().events.subscribers > 0) await new Promise(setImmediate)
+  await restWhile(() => service.getStats().events.subscribers > 0)
   service.events.emit('TICK', { n: 2 })
   const second = await listen(tick.id)
   t.match(await second.next(), { data: { seq: 3, missed: 0, data: { n: 2 } } })

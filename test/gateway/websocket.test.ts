@@ -4,6 +4,7 @@ import type { Server } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import WebSocket, { WebSocketServer } from 'ws'
+import { restWhile } from '../rest.js'
 import { Harbor, portOf } from './harbor.js'
 import { exchange, exchangeBytes } from './wire.js'
 
@@ -183,7 +184,7 @@ t.test(
       const through = await converse(web.port, '/role/echo@1.x/', sent)
       t.equal(through, direct, name)
       t.match(direct, '101 Switching Protocols')
-      while (ends.length < 2) await new Promise((resolve) => setImmediate(resolve))
+      await restWhile(() => ends.length < 2)
       t.strictSame(ends[1], ends[0], `${name}: and the server saw the same end`)
     }
   }
@@ -205,7 +206,7 @@ t.test(
         await once(socket, 'data')
         const before = ends.length
         socket[leave]()
-        while (ends.length === before) await new Promise((resolve) => setImmediate(resolve))
+        await restWhile(() => ends.length === before)
         socket.destroy()
       }
       t.strictSame(ends, [ends[0], ends[0]], leave)
@@ -317,7 +318,7 @@ t.test(
       await once(socket, 'end')
       t.match(text, 'that is all')
       socket.end('and yet it moves')
-      while (heard.length === before) await new Promise((resolve) => setImmediate(resolve))
+      await restWhile(() => heard.length === before)
       t.equal(heard.at(-1), 'and yet it moves', path)
       socket.destroy()
     }

@@ -2,6 +2,7 @@ import { createServer } from 'node:http'
 import { setTimeout } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { listen } from '../gateway/harbor.js'
+import { restWhile } from '../rest.js'
 import { inTime } from '../watchdog.js'
 import { type ChatInstance, type Plaza, Tab } from './plaza.js'
 
@@ -33,7 +34,7 @@ export async function converse(t: Test, plaza: Plaza, [one, two]: readonly [stri
   for (const instance of plaza.instances) {
     const sessions = async () =>
       (await instance.list()).reduce((sum, { sessions }) => sum + sessions, 0)
-    while ((await sessions()) < 3) await new Promise(setImmediate)
+    await restWhile(async () => (await sessions()) < 3)
   }
 
   for (const [i, instance] of plaza.instances.entries()) {

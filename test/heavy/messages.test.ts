@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { SeaportError } from '../../lib/core/errors.js'
 import { Consumer, KeyPair, type PortlessEntry, Registry } from '../../lib/index.js'
+import { restWhile } from '../rest.js'
 import { Testbed } from '../testbed.js'
 import { slowness } from '../watchdog.js'
 import { type Child, start } from './fixtures/child.js'
@@ -48,7 +49,7 @@ async function harbor(t: Test, roles: (Partial<AgentArguments> & { role: string 
   t.teardown(() => consumer.destroy())
   const [entry] = await consumer.setup()
   const count = roles.filter(({ role }) => role.startsWith('agent@')).length
-  while (entry.instances().length < count) await new Promise(setImmediate)
+  await restWhile(() => entry.instances().length < count)
   const listener = async (options: Partial<ListenerArguments>) => {
     const terms = { ...where, dir: await testbed.dir(), count: 1, ...options }
     return start(t, 'listener.js', [JSON.stringify(terms)], { kill: true })

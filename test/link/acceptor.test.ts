@@ -7,6 +7,7 @@ import { KeyPair } from '../../lib/core/keys.js'
 import { Acceptor, type AcceptorOptions } from '../../lib/link/acceptor.js'
 import { LinkPool } from '../../lib/link/pool.js'
 import { connectBackend } from '../../lib/serving/backend.js'
+import { restWhile } from '../rest.js'
 import { Testbed } from '../testbed.js'
 import { readAll } from './pair.js'
 
@@ -205,7 +206,7 @@ t.test('an idle link gives way to another consumer where there are many', async 
   const stream = await open()
   stream.end()
   await readAll(stream)
-  while (acceptor.streams > 0) await new Promise(setImmediate)
+  await restWhile(() => acceptor.streams > 0)
   t.ok(await openAsAnother())
   t.match(acceptor.stats, { links: 1, displaced: 1 })
 })

@@ -8,6 +8,7 @@ import { DirectListener } from '../../lib/link/direct/listener.js'
 import { LastingStream } from '../../lib/link/lasting-stream.js'
 import { LinkPool } from '../../lib/link/pool.js'
 import type { LinkStream } from '../../lib/link/stream.js'
+import { restWhile } from '../rest.js'
 import { Testbed } from '../testbed.js'
 import { readAll } from './pair.js'
 
@@ -40,7 +41,7 @@ t.test(
     t.equal(pool.links().length, 2, 'the link of the bytes is kept')
     bytes.end('still here')
     t.equal(String(await readAll(bytes)), 'still here')
-    while (pool.links().length === 2) await new Promise(setImmediate)
+    await restWhile(() => pool.links().length === 2)
     t.match(pool.links(), [{ path: 'direct' }], 'for as long as they last')
 
     addresses.length = 0

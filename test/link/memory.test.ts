@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import { MEMORY, StreamMemory } from '../../lib/link/memory.js'
 import type { LinkStream } from '../../lib/link/stream.js'
 import { LINK_BUDGET, LinkBudget, MIN_WINDOW, Window } from '../../lib/link/window.js'
+import { restWhile } from '../rest.js'
 import { idleStream, linkPair, streamPair } from './pair.js'
 
 const ROOMY = { plenty: 1e9, limit: 1e9 }
@@ -133,7 +134,7 @@ function pairOf(t: Test, memory: StreamMemory) {
 }
 
 async function holding(memory: StreamMemory, bytes: number) {
-  while (memory.unread < bytes) await new Promise(setImmediate)
+  await restWhile(() => memory.unread < bytes)
 }
 
 function isOpen(stream: LinkStream): () => boolean {

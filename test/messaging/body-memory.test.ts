@@ -1,5 +1,6 @@
 import t from 'tap'
 import { BodyMemory } from '../../lib/messaging/body-memory.js'
+import { restWhile } from '../rest.js'
 import { bay, deferred } from './bay.js'
 
 t.test('one sender has half of the room, and all have no more than there is', async (t) => {
@@ -39,8 +40,8 @@ t.test(
     await t.rejects(sender.send('keep', large), { code: 'BUSY', executed: 'no' })
     open.resolve()
     t.equal(await first, large.byteLength)
-    while (memory.held > 0) await new Promise(setImmediate)
+    await restWhile(() => memory.held > 0)
     t.equal(await sender.send('keep', large), large.byteLength)
-    while (memory.held > 0) await new Promise(setImmediate)
+    await restWhile(() => memory.held > 0)
   }
 )

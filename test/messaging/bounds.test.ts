@@ -5,6 +5,7 @@ import { EVENTS } from '../../lib/messaging/conversation.js'
 import { EntryEvents } from '../../lib/messaging/entry-events.js'
 import { CALL, encodeFrame, FAILURE, HELLO } from '../../lib/messaging/frames.js'
 import { SPOKEN } from '../../lib/messaging/speaker.js'
+import { restWhile } from '../rest.js'
 import { bay } from './bay.js'
 
 const MAX_IN_FLIGHT = 16_384
@@ -32,11 +33,11 @@ t.test(`on a link ${MAX_IN_FLIGHT} calls are in flight; the next is refused here
     return { signal, timeout: 600_000 }
   }
   const first = sender.send('hang', null, optionsOf(0))
-  while (running() === 0) await new Promise(setImmediate)
+  await restWhile(() => running() === 0)
   const send = (_: unknown, i: number) => sender.send('hang', null, optionsOf(i))
   const calls = [first, ...Array.from({ length: MAX_IN_FLIGHT - 1 }, send)]
   await t.rejects(sender.send('hang', null, optionsOf(0)), { code: 'BUSY', executed: 'no' })
-  while (running() < MAX_IN_FLIGHT) await new Promise(setImmediate)
+  await restWhile(() => running() < MAX_IN_FLIGHT)
   for (const one of over) one.abort()
   const outcomes = await Promise.allSettled(calls)
   t.ok(outcomes.every(({ status }) => status === 'rejected'))
@@ -77,7 +78,7 @@ t.test(`one key has ${MAX_SUBSCRIPTIONS} subscriptions, over all its links toget
   const { events, pairs } = of('a')
   const open = () => pool.open(key, { purpose: EVENTS })
   const streams = await Promise.all(Array.from({ length: MAX_SUBSCRIPTIONS }, open))
-  while (events.stats.subscribers < MAX_SUBSCRIPTIONS) await new Promise(setImmediate)
+  await restWhile(() => events.stats.subscribers < MAX_SUBSCRIPTIONS)
   t.equal(pairs.length, 1)
   const closed = new Promise((resolve) => {
     void open().then((stream) => stream.toDuplex().on('error', resolve))
@@ -85,9 +86,9 @@ t.test(`one key has ${MAX_SUBSCRIPTIONS} subscriptions, over all its links toget
   t.match(await closed, { code: 'STREAM_RESET', message: /LIMIT_REACHED/ })
   t.equal(events.stats.subscribers, MAX_SUBSCRIPTIONS)
   streams[0]?.destroy()
-  while (events.stats.subscribers === MAX_SUBSCRIPTIONS) await new Promise(setImmediate)
+  await restWhile(() => events.stats.subscribers === MAX_SUBSCRIPTIONS)
   await open()
-  while (events.stats.subscribers < MAX_SUBSCRIPTIONS) await new Promise(setImmediate)
+  await restWhile(() => events.stats.subscribers < MAX_SUBSCRIPTIONS)
 })
 
 t.test(`who listens follows ${MAX_FOLLOWED} instances, and others when those go`, async (t) => {

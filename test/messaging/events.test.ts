@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { SeaportError } from '../../lib/core/errors.js'
 import { JsonText } from '../../lib/messaging/body.js'
 import { EntryEvents, type EventOrigin } from '../../lib/messaging/entry-events.js'
+import { restWhile } from '../rest.js'
 import { type BayOptions, type Berth, bay } from './bay.js'
 
 interface Heard extends EventOrigin {
@@ -178,7 +179,7 @@ t.test('instances that come later are heard, and those that go are left', async 
   t.equal(heard[0]?.instance, b.key)
   remove(b.key)
   changed()
-  while (b.events.stats.subscribers > 0) await new Promise(setImmediate)
+  await restWhile(() => b.events.stats.subscribers > 0)
   t.equal(of('a').events.stats.subscribers, 1)
 })
 
@@ -197,7 +198,7 @@ t.test(
     duplex.write(Buffer.of(2, 0, 0, 0, 0, 1))
     const types = Buffer.from('["*"]')
     duplex.write(Buffer.concat([Buffer.of(19, 0, 0, 0, 12), Buffer.alloc(13), types]))
-    while (of('a').events.stats.subscribers < 2) await new Promise(setImmediate)
+    await restWhile(() => of('a').events.stats.subscribers < 2)
     await new Promise((resolve) => setTimeout(resolve, 50))
     const text = 'x'.repeat(1000)
     for (let i = 0; i < 3000; i++) {
@@ -217,7 +218,7 @@ t.test(
         bytes = bytes.subarray(4 + length)
       }
     })
-    while (eventsRead + missed < 3000) await new Promise(setImmediate)
+    await restWhile(() => eventsRead + missed < 3000)
     t.ok(missed > 1000, `${missed} were lost`)
     t.equal(eventsRead + missed, 3000)
   }
@@ -238,9 +239,9 @@ t.test('who may not hear events is told so, and cut when it may not any more', a
   isAllowed = false
   of('a').speaker.recheck()
   of('a').events.emit('SECRET')
-  while (notices.length === 0) await new Promise(setImmediate)
+  await restWhile(() => notices.length === 0)
   t.match(notices[0], { code: 'NOT_GRANTED', message: /\$events/ })
-  while (of('a').events.stats.subscribers > 0) await new Promise(setImmediate)
+  await restWhile(() => of('a').events.stats.subscribers > 0)
   t.same(heard, [])
 })
 

@@ -7,6 +7,7 @@ import { SeaportError } from '../../lib/core/errors.js'
 import { TcpProxy, type TcpProxyOptions } from '../../lib/proxy/tcp-proxy.js'
 import { isKeptAlive, noKeepAliveTable } from '../keep-alive.js'
 import { linkPair, readAll } from '../link/pair.js'
+import { restWhile } from '../rest.js'
 
 t.test('each connection is joined with a stream of its own', async (t) => {
   const { proxy, client } = await proxied(t)
@@ -42,7 +43,7 @@ t.test('nothing that a client sends is taken before its stream is open', async (
   await once(socket, 'finish')
   t.equal(opener.stats.bytesSent, 0)
   open()
-  while (accepted.length === 0) await new Promise(setImmediate)
+  await restWhile(() => accepted.length === 0)
   const [far] = accepted as [Duplex]
   t.equal(String(await readAll(far)), 'early')
   far.end('late')

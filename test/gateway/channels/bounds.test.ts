@@ -7,6 +7,7 @@ import {
 } from '../../../lib/messaging/clients/channel-frames.js'
 import { ChannelRing } from '../../../lib/messaging/clients/channel-ring.js'
 import { readTicket, verifyTicket } from '../../../lib/messaging/clients/ticket.js'
+import { restWhile } from '../../rest.js'
 import { RUNS } from '../../runs.js'
 import { pier, RawPage } from './pier.js'
 
@@ -65,7 +66,7 @@ t.test('what the service cannot send is told to it, and no page hears of it', as
   const { service, web } = await pier(t)
   const page = new RawPage(web)
   await page.connect({ token: 'ada' })
-  while (service.clients.list().length < 1) await new Promise(setImmediate)
+  await restWhile(() => service.clients.list().length < 1)
   const deep = JSON.parse(`${'['.repeat(257)}${']'.repeat(257)}`)
   t.throws(() => service.clients.broadcast('deep', deep), { code: 'BAD_OUTPUT' })
   t.throws(() => service.clients.direct('ada', 'deep', deep), { code: 'BAD_OUTPUT' })
@@ -80,7 +81,7 @@ t.test('many messages at once cut nobody who reads', async (t) => {
   const { service, web } = await pier(t, { channels: { unreadMessages: 100 } })
   const page = new RawPage(web)
   await page.connect({ token: 'ada' })
-  while (service.clients.list().length < 1) await new Promise(setImmediate)
+  await restWhile(() => service.clients.list().length < 1)
   for (let n = 1; n <= 5000; n++) service.clients.broadcast('much', n)
   const numbers: unknown[] = []
   while (numbers.length < 5000) numbers.push((await page.next('broadcast')).data)
@@ -105,7 +106,7 @@ t.test('a page that does not read is cut, and the others hear all', async (t) =>
   const [deaf, other] = [new RawPage(web), new RawPage(web)]
   await deaf.connect({ token: 'deaf' })
   await other.connect({ token: 'other' })
-  while (service.clients.list().length < 2) await new Promise(setImmediate)
+  await restWhile(() => service.clients.list().length < 2)
   deaf.socket.pause()
   for (let n = 1; service.clients.list().find(({ id }) => id === 'deaf')?.sessions !== 0; n++) {
     service.clients.broadcast('much', Buffer.alloc(MIB / 2))

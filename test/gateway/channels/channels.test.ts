@@ -7,6 +7,7 @@ import { KeyPair } from '../../../lib/index.js'
 import { signGrant } from '../../../lib/registry/trust/grant.js'
 import { Grants } from '../../../lib/registry/trust/grants.js'
 import { Admission } from '../../../lib/serving/admission.js'
+import { restWhile } from '../../rest.js'
 import { pier, RawPage } from './pier.js'
 
 t.test('a page connects, and hears what is for all and what is for it', async (t) => {
@@ -14,7 +15,7 @@ t.test('a page connects, and hears what is for all and what is for it', async (t
   const [ada, bob] = [new RawPage(web), new RawPage(web)]
   t.match(await ada.connect({ token: 'ada' }), { id: 'ada', resumed: false })
   await bob.connect({ token: 'bob' })
-  while (service.clients.list().length < 2) await new Promise(setImmediate)
+  await restWhile(() => service.clients.list().length < 2)
   service.clients.broadcast('news', { text: 'a:b:{c}' })
   t.equal(service.clients.direct('bob', 'only', 'you'), 1)
   t.match(await ada.next('broadcast'), { type: 'news', data: { text: 'a:b:{c}' }, s: 1 })
@@ -27,7 +28,7 @@ t.test('a page connects, and hears what is for all and what is for it', async (t
   t.match(await ada.next('broadcast'), { type: 'all' })
   bob.send({ t: 'bye' })
   await bob.closed
-  while (service.clients.list().length > 1) await new Promise(setImmediate)
+  await restWhile(() => service.clients.list().length > 1)
   t.same(service.clients.list(), [{ id: 'ada', sessions: 1, away: 0, data: { name: 'ada' } }])
 })
 
@@ -69,7 +70,7 @@ t.test('who may not come in learns one code, whatever the reason', async (t) => 
   )
   const page = new RawPage(web)
   await page.connect({ token: 'ada' })
-  while (service.clients.list().length < 1) await new Promise(setImmediate)
+  await restWhile(() => service.clients.list().length < 1)
   t.throws(() => service.clients.disconnect('ada', 4001), { code: 'USAGE' })
   service.clients.disconnect('ada', 4100)
   t.equal(await page.closed, 4100)
@@ -101,7 +102,7 @@ t.test('access is for the gateway, and the token for the service', async (t) => 
   const headers = { authorization: `Bearer ${token}` }
   const count = async () =>
     ((await (await fetch(`${web.url}list/`, { headers })).json()) as unknown[]).length
-  while ((await count()) < 1) await new Promise(setImmediate)
+  await restWhile(async () => (await count()) < 1)
   const refused = new RawPage(web)
   await refused.opened()
   refused.send({ t: 'connect', token: 'ada' })

@@ -3,6 +3,7 @@ import { connect } from '../../../lib/client/node.js'
 import { Metrics } from '../../../lib/core/metrics.js'
 import type { Service, Web } from '../../../lib/index.js'
 import type { RoomPresence } from '../../../lib/messaging/clients/client-types.js'
+import { restWhile } from '../../rest.js'
 import { lists } from '../harbor.js'
 import { pier, RawPage } from './pier.js'
 
@@ -48,7 +49,7 @@ t.test('a page that is silent for too long is cut, and one that answers is not',
   await client.send('still')
   t.equal(connections, 1)
   const isAway = ({ id, away }: { id: string; away: number }) => id === 'silent' && away === 1
-  while (!service.clients.list().some(isAway)) await new Promise(setImmediate)
+  await restWhile(() => !service.clients.list().some(isAway))
   t.equal(web.getStats().gateway.channels.silent, 1)
 })
 

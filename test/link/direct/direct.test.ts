@@ -8,6 +8,7 @@ import { DirectConnector, type DirectConnectorOptions } from '../../../lib/link/
 import { DirectListener, type DirectListenerOptions } from '../../../lib/link/direct/listener.js'
 import type { IncomingStream } from '../../../lib/link/incoming-stream.js'
 import { Link } from '../../../lib/link/link.js'
+import { restWhile } from '../../rest.js'
 import { closed, readAll } from '../pair.js'
 
 const NEVER = new AbortController().signal
@@ -287,5 +288,5 @@ async function accepted(listener: DirectListener) {
 }
 
 async function until(condition: () => boolean) {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
+  await restWhile(() => !condition())
 }

@@ -6,6 +6,7 @@ import type { Service } from '../../../lib/index.js'
 import { KeptDirects, type KeptDirectsParts } from '../../../lib/messaging/clients/kept-directs.js'
 import { pier, RawPage } from '../../gateway/channels/pier.js'
 import { lists } from '../../gateway/harbor.js'
+import { restWhile } from '../../rest.js'
 
 const HOUR_MS = 60 * 60_000
 
@@ -120,7 +121,7 @@ t.test('a client is sent no more at once than it says it has', async (t) => {
   isHere.add('ada')
   kept.onarrival('ada')
   for (let n = 0; n < 10; n++) {
-    while (delivered.length <= n) await new Promise(setImmediate)
+    await restWhile(() => delivered.length <= n)
     t.ok(delivered.length <= n + 3, `${delivered.length} are sent when it has ${n}`)
     kept.ongot('ada', delivered[n]?.key ?? '')
   }

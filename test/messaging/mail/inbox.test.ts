@@ -20,6 +20,7 @@ import { Outbox } from '../../../lib/messaging/mail/outbox.js'
 import { Prekeys } from '../../../lib/messaging/mail/prekeys.js'
 import { isReceiptSigned, type Receipt, signReceipt } from '../../../lib/messaging/mail/receipt.js'
 import { SeenIds } from '../../../lib/messaging/mail/seen-ids.js'
+import { restWhile } from '../../rest.js'
 
 const registry = KeyPair().publicKey
 const [alice, bob, mallory] = [KeyPair(), KeyPair(), KeyPair()]
@@ -266,7 +267,7 @@ t.test(
     const call = write({ sentAt: NOW - 2000, type: CALL_LETTER })
     t.match(await inbox.receive(call, () => false, false), { code: 'NOT_GRANTED' })
     t.equal(await inbox.receive(before, () => false, false), null)
-    while (handled.length === 0) await new Promise(setImmediate)
+    await restWhile(() => handled.length === 0)
     t.match(handled, [{ body: 'hello', revoked: true }])
   }
 )

@@ -11,6 +11,7 @@ import {
 } from '../../../lib/messaging/mail/call-letters.js'
 import { ConsumerMail } from '../../../lib/messaging/mail/consumer-mail.js'
 import { Participant } from '../../../lib/registry/replica/participant.js'
+import { restWhile } from '../../rest.js'
 import { bay, deferred } from '../bay.js'
 import { mailHarbor } from './harbor.js'
 
@@ -93,7 +94,7 @@ t.test('a command that went by letter runs once, and ends with its time', async 
   t.equal(runs, 1)
   const leave = new AbortController()
   const left = sender.send('hang', 2, { via: 'any', signal: leave.signal })
-  while (runs < 2) await new Promise(setImmediate)
+  await restWhile(() => runs < 2)
   leave.abort()
   await t.rejects(left, { code: 'CANCELLED', executed: 'perhaps' })
   t.match(service.getStats().mail.inbox, { taken: 2, waiting: { letters: 0 } })

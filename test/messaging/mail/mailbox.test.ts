@@ -16,6 +16,7 @@ import {
 import { Mailbox, type MailboxOptions } from '../../../lib/messaging/mail/mailbox.js'
 import { isReceiptSigned, type Receipt, signReceipt } from '../../../lib/messaging/mail/receipt.js'
 import { Segments } from '../../../lib/messaging/mail/segments.js'
+import { restWhile } from '../../rest.js'
 import { collect, mailHarbor, receiptsOf } from './harbor.js'
 
 const registry = KeyPair().publicKey
@@ -169,13 +170,13 @@ t.test(
       await peer()
     ]
     const keyPair = KeyPair()
-    while (writer.peers().length < 2) await new Promise(setImmediate)
+    await restWhile(() => writer.peers().length < 2)
     const queued: Receipt['from'][] = []
     const letters = []
     for (const n of [1, 2, 3]) {
       const letter = await writer.send(keyPair.publicKey, n)
       const receipts = receiptsOf(letter)
-      while (receipts.length < 2) await new Promise(setImmediate)
+      await restWhile(() => receipts.length < 2)
       queued.push(...receipts.map(({ by }) => `${by}`))
       t.ok(receipts.every(({ status }) => status === 'queued'))
       letters.push(letter)
@@ -188,7 +189,7 @@ t.test(
     await back.setup()
     await count(3)
     const given = () => [one, two].map((peer) => peer.getStats().mail.mailbox?.given)
-    while (given().some((letters) => letters !== 3)) await new Promise(setImmediate)
+    await restWhile(() => given().some((letters) => letters !== 3))
     t.same(
       messages.map(({ body, from }) => [body, from]),
       [1, 2, 3].map((n) => [n, writer.key])
@@ -228,25 +229,25 @@ t.test('letters move as mailboxes come and go, so that three keep each', async (
   const { peer } = await mailHarbor(t)
   const keepers = [await peer({ store: MIB, handover: 50 })]
   const writer = await peer()
-  while (writer.peers().length < 1) await new Promise(setImmediate)
+  await restWhile(() => writer.peers().length < 1)
   const letters = []
   for (let i = 0; i < 5; i++) {
     const letter = await writer.send(KeyPair().publicKey, i)
     const receipts = receiptsOf(letter)
-    while (receipts.length < 1) await new Promise(setImmediate)
+    await restWhile(() => receipts.length < 1)
     letters.push(letter)
   }
   await writer.destroy()
   const total = () =>
     keepers.reduce((sum, keeper) => sum + (keeper.getStats().mail.mailbox?.letters ?? 0), 0)
   keepers.push(await peer({ store: MIB, handover: 50 }), await peer({ store: MIB, handover: 50 }))
-  while (total() !== 15) await new Promise(setImmediate)
+  await restWhile(() => total() !== 15)
   keepers.push(await peer({ store: MIB, handover: 50 }), await peer({ store: MIB, handover: 50 }))
   const moved = () => keepers.some((keeper) => (keeper.getStats().mail.mailbox?.moved ?? 0) > 0)
-  while (!moved() || total() !== 15) await new Promise(setImmediate)
+  await restWhile(() => !moved() || total() !== 15)
   t.pass('who is not among the three any more gives away what the three have')
   await keepers.shift()?.destroy()
-  while (total() !== 15) await new Promise(setImmediate)
+  await restWhile(() => total() !== 15)
 })
 
 t.test(
@@ -260,14 +261,14 @@ t.test(
     const receiver = await peer({ keyPair, dir })
     await receiver.block(writer.key)
     await receiver.destroy()
-    while (writer.peers().some(({ key }) => key === receiver.key)) await new Promise(setImmediate)
+    await restWhile(() => writer.peers().some(({ key }) => key === receiver.key))
     const letter = await writer.send(keyPair.publicKey, 'x')
     const receipts = receiptsOf(letter)
-    while (receipts.length < 1) await new Promise(setImmediate)
+    await restWhile(() => receipts.length < 1)
     t.equal(receipts[0]?.by, keeper.key)
     const { messages } = collect(await peer({ keyPair, dir }))
     await t.rejects(letter.delivered, { code: 'NOT_ALLOWED' })
-    while (keeper.getStats().mail.mailbox?.letters !== 0) await new Promise(setImmediate)
+    await restWhile(() => keeper.getStats().mail.mailbox?.letters !== 0)
     t.same(messages, [])
   }
 )
@@ -280,17 +281,17 @@ t.test(
     const keeper = await peer({ store: MIB })
     const { dir } = await options()
     const writer = await peer({ keyPair: author, dir })
-    while (writer.peers().length < 1) await new Promise(setImmediate)
+    await restWhile(() => writer.peers().length < 1)
     const { id, ...letter } = await writer.send(reader.publicKey, 'x')
     t.ok(letter)
-    while (keeper.getStats().mail.mailbox?.letters !== 1) await new Promise(setImmediate)
+    await restWhile(() => keeper.getStats().mail.mailbox?.letters !== 1)
     await writer.destroy()
     const receiver = await peer({ keyPair: reader })
     const { count } = collect(receiver)
     await count(1)
     // The receipt has taken the letter's place.
-    while (keeper.getStats().mail.mailbox?.given !== 1) await new Promise(setImmediate)
-    while (keeper.getStats().mail.mailbox?.letters !== 1) await new Promise(setImmediate)
+    await restWhile(() => keeper.getStats().mail.mailbox?.given !== 1)
+    await restWhile(() => keeper.getStats().mail.mailbox?.letters !== 1)
     await receiver.destroy()
     const back = Peer({ ...(await options()), keyPair: author, dir })
     t.teardown(() => back.destroy())
@@ -298,7 +299,7 @@ t.test(
     const receipts: LetterReceipt[] = []
     back.on('receipt', (receipt) => receipts.push(receipt))
     await back.setup()
-    while (receipts.every(({ status }) => status === 'queued')) await new Promise(setImmediate)
+    await restWhile(() => receipts.every(({ status }) => status === 'queued'))
     t.match(receipts.at(-1), { id, status: 'delivered', by: receiver.key })
     t.same(messages, [], 'which nobody reads as a letter')
     t.same(await back.outbox(), [])
@@ -308,13 +309,13 @@ t.test(
 t.test('a letter that is taken back is kept nowhere', async (t) => {
   const { peer } = await mailHarbor(t)
   const [keeper, writer] = [await peer({ store: MIB }), await peer()]
-  while (writer.peers().length < 1) await new Promise(setImmediate)
+  await restWhile(() => writer.peers().length < 1)
   const letter = await writer.send(KeyPair().publicKey, 'x')
   const receipts = receiptsOf(letter)
-  while (receipts.length < 1) await new Promise(setImmediate)
+  await restWhile(() => receipts.length < 1)
   t.equal(keeper.getStats().mail.mailbox?.letters, 1)
   await writer.recall(letter.id)
-  while (keeper.getStats().mail.mailbox?.letters !== 0) await new Promise(setImmediate)
+  await restWhile(() => keeper.getStats().mail.mailbox?.letters !== 0)
   t.equal(keeper.getStats().mail.mailbox?.recalled, 1)
 })
 
@@ -331,10 +332,10 @@ t.test(
     }
     const mailbox = await peer({ keyPair: one, store: MIB })
     const writer = await peer({ keyPair: two })
-    while (writer.peers().length < 1) await new Promise(setImmediate)
+    await restWhile(() => writer.peers().length < 1)
     const letter = await writer.send(three.publicKey, 'before')
     const receipts = receiptsOf(letter)
-    while (receipts.length < 1) await new Promise(setImmediate)
+    await restWhile(() => receipts.length < 1)
     await writer.destroy()
     await admin.revoke(two.publicKey)
     const reader = Peer({ ...(await options()), keyPair: three })
@@ -343,6 +344,6 @@ t.test(
     await reader.setup()
     await count(1)
     t.match(messages, [{ body: 'before', from: writer.key, revoked: true }])
-    while (mailbox.getStats().mail.mailbox?.letters !== 0) await new Promise(setImmediate)
+    await restWhile(() => mailbox.getStats().mail.mailbox?.letters !== 0)
   }
 )

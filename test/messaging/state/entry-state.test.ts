@@ -6,6 +6,7 @@ import { EntryEvents } from '../../../lib/messaging/entry-events.js'
 import { STATE } from '../../../lib/messaging/names.js'
 import { EntryState, type StateChange } from '../../../lib/messaging/state/entry-state.js'
 import { signEntry, signHead } from '../../../lib/messaging/state/statements.js'
+import { restWhile } from '../../rest.js'
 import { type BayOptions, type Berth, bay, SCOPE } from '../bay.js'
 
 /** Instances with states, and who watches them. */
@@ -219,7 +220,7 @@ t.test('who loses the right hears no changes any more', async (t) => {
   isAllowed = false
   of('a').speaker.recheck()
   await of('a').state.set('secret', 1)
-  while (notices.length === 0) await new Promise(setImmediate)
+  await restWhile(() => notices.length === 0)
   t.same(await state.entries().catch(({ code }) => code), 'NOT_GRANTED')
 })
 
@@ -266,7 +267,7 @@ t.test('what an owner did not sign, hides, forks or takes back is not believed',
   const lie = async (data: unknown, code: string) => {
     notices.length = 0
     berth.events.emitOwn(STATE, new JsonText(JSON.stringify(data)))
-    while (notices.length === 0) await new Promise(setImmediate)
+    await restWhile(() => notices.length === 0)
     t.equal(notices[0]?.code, code)
     t.same(
       (await state.entries()).map(({ name, value }) => [name, value]),

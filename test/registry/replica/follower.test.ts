@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { deflateRaw } from 'node:zlib'
 import t, { type Test } from 'tap'
@@ -14,6 +13,7 @@ import { gone, isGone, type LogEntry } from '../../../lib/registry/trust/record.
 import { type Snapshot, signSnapshot } from '../../../lib/registry/trust/snapshot.js'
 import { StatementKinds } from '../../../lib/registry/trust/statement-kinds.js'
 import { secretPair } from '../../link/pair.js'
+import { restWhile } from '../../rest.js'
 import { Testbed } from '../../testbed.js'
 import { NOTE, type Note, note } from '../notes.js'
 import { onDisk } from '../on-disk.js'
@@ -145,7 +145,7 @@ t.test(
         .sort()
     )
     // Both go on clearing, the writer beside the writing, as fast as they can.
-    while ((await onDisk(first.storage.store, log.key)) >= 600) await setImmediate()
+    await restWhile(async () => (await onDisk(first.storage.store, log.key)) >= 600)
     while ((await onDisk(source.storage.store, log.key)) >= 600) await source.write(20)
   }
 )

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import t from 'tap'
 import { Consumer } from '../../../lib/consumer.js'
+import { restWhile } from '../../rest.js'
 import { Testbed } from '../../testbed.js'
 
 t.test(
@@ -24,7 +25,7 @@ t.test(
     const lost = first.replica.key
     t.match(second.replica.logs(), [{ live: true }, { live: true }])
     await testbed.close(first)
-    while (consumer.getStats().registrars > 1) await new Promise(setImmediate)
+    await restWhile(() => consumer.getStats().registrars > 1)
     const { logs } = consumer.getStats()
     const away = logs.find(({ registrarKey }) => registrarKey === lost)
     t.match(away, { live: false, behind: 0 })

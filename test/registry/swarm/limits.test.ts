@@ -9,6 +9,7 @@ import type { Limits } from '../../../lib/registry/swarm/limits.js'
 import { Peer } from '../../../lib/registry/swarm/peer.js'
 import { signApp } from '../../../lib/registry/trust/app-statement.js'
 import { type ServiceRecord, signRecord } from '../../../lib/registry/trust/record.js'
+import { restWhile } from '../../rest.js'
 import { shows, Testbed } from '../../testbed.js'
 
 async function dial(testbed: Testbed, registrar: Registrar, keyPair = KeyPair()) {
@@ -157,7 +158,7 @@ t.test('an address has so many connections, and again when one is closed', async
   await t.rejects(join(testbed, await dial(testbed, registrar)), { code: 'LIMIT_REACHED' })
   t.equal(registrar.replica.peering.stats.limited, 1)
   peers[0]?.destroy()
-  while (registrar.replica.peering.peers.size > 1) await new Promise(setImmediate)
+  await restWhile(() => registrar.replica.peering.peers.size > 1)
   await join(testbed, await dial(testbed, registrar))
 })
 
