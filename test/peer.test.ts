@@ -1,13 +1,6 @@
 import t from 'tap'
 import { measuresOf } from '../lib/core/metrics.js'
-import {
-  Admin,
-  KeyPair,
-  type LetterReceipt,
-  Peer,
-  type SeaportError,
-  Service
-} from '../lib/index.js'
+import { Admin, KeyPair, Peer, type SeaportError, Service } from '../lib/index.js'
 import { collect, mailHarbor, receiptsOf } from './messaging/mail/harbor.js'
 import { restWhile } from './rest.js'
 

@@ -108,7 +108,7 @@ t.test(
         .toSorted()
         .join()
     const until = async (expected: string) => {
-      for (const one of instances) while (inRed(one) !== expected) await new Promise(setImmediate)
+      for (const one of instances) await restWhile(() => inRed(one) !== expected)
     }
     const page = (web: Web, token: string) => {
       const client = connect(`${web.url}channel/chat@1.x`, { token, backoffs: [0] })
@@ -131,7 +131,7 @@ t.test(
     await until('ada 1,bob 1')
     await bob.send('leave', 'red')
     await until('ada 1')
-    while (heard.length < 7) await new Promise(setImmediate)
+    await restWhile(() => heard.length < 7)
     const red = (id: string, sessions: number) => ({ id, sessions, away: 0, room: 'red' })
     t.same(heard, [
       ...[red('ada', 1), { ...red('ada', 1), room: 'blue' }, { ...red('ada', 1), room: 'green' }],

@@ -14,6 +14,7 @@ import { Directory } from '../../../lib/registry/replica/directory.js'
 import { Participant } from '../../../lib/registry/replica/participant.js'
 import { type ServiceRecord, signRecord } from '../../../lib/registry/trust/record.js'
 import { streamPair } from '../../link/pair.js'
+import { restWhile } from '../../rest.js'
 import { collect, mailHarbor, receiptsOf } from './harbor.js'
 
 const registry = KeyPair().publicKey
@@ -130,7 +131,7 @@ t.test(
       const entry = directory.entry(reader.key)
       return entry && 'mailboxes' in entry && entry.mailboxes
     }
-    while (!named()) await new Promise(setImmediate)
+    await restWhile(() => !named())
     t.same(named(), [first.key])
     await reader.destroy()
     const weight = (key: string) => toHex(crypto.hash(Buffer.from(reader.key + key, 'hex')))
@@ -141,9 +142,9 @@ t.test(
     }
     for (const keyPair of ground) await peer({ store: MIB, keyPair })
     const writer = await peer()
-    while (writer.peers().length < 4) await new Promise(setImmediate)
+    await restWhile(() => writer.peers().length < 4)
     const receipts = receiptsOf(await writer.send(reader.key, 'x'))
-    while (receipts.length < 3) await new Promise(setImmediate)
+    await restWhile(() => receipts.length < 3)
     t.equal(receipts[0]?.by, first.key)
   }
 )
@@ -158,17 +159,17 @@ t.test(
     const { dir } = await options()
     await (await peer({ keyPair: reader })).destroy()
     const writer = await peer({ keyPair: author, dir })
-    while (writer.peers().length < 1) await new Promise(setImmediate)
+    await restWhile(() => writer.peers().length < 1)
     const { id } = await writer.send(reader.publicKey, 'x')
-    while (kept()?.letters !== 1) await new Promise(setImmediate)
+    await restWhile(() => kept()?.letters !== 1)
     await writer.destroy()
     // In another folder it has other prekeys. What it says of the letter takes the letter's place.
     const lost = await options()
     const once = await peer({ keyPair: reader, dir: lost.dir })
-    while (kept()?.given !== 1 || kept()?.letters !== 1) await new Promise(setImmediate)
+    await restWhile(() => kept()?.given !== 1 || kept()?.letters !== 1)
     await once.destroy()
     const again = await peer({ keyPair: author, dir })
-    while (kept()?.given !== 2 || kept()?.letters !== 1) await new Promise(setImmediate)
+    await restWhile(() => kept()?.given !== 2 || kept()?.letters !== 1)
     t.match(await again.outbox(), [{ id }])
     await again.destroy()
     const { count } = collect(await peer({ keyPair: reader, dir: lost.dir }))
