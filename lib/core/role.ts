@@ -45,7 +45,8 @@ export function parseServiceRole(text: string): ServiceRole {
  */
 export function parseRoleRange(text: string): RoleRange {
   const { name, rest } = split(text)
-  const range = rest === null || rest.trim() === '' ? '*' : rest.trim()
+  // Ranges end up in logs, and between their parts semver takes line ends, too.
+  const range = rest?.trim().replaceAll(/\s+/g, ' ') || '*'
   if (semver.validRange(range) === null) {
     throw SeaportError.BAD_ROLE(
       `${show(range)} is not a semver range, try ${show(name)}@1.x or ${show(name)}@^1.2.0`

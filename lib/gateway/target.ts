@@ -1,6 +1,7 @@
 import { SeaportError } from '../core/errors.js'
 import { parseKey, toHex } from '../core/keys.js'
 import { parseRoleRange, type RoleRange } from '../core/role.js'
+import { isName } from '../messaging/names.js'
 import { isInstanceId } from './instance-views.js'
 
 /** The target of a request. */
@@ -94,6 +95,9 @@ export function parseTarget(url: string): Target {
     case 'events': {
       const [name] = takeRole(rest ?? '')
       const types = new URLSearchParams(query ?? '').getAll('type')
+      if (!types.every((type) => type === '*' || isName(type))) {
+        throw SeaportError.BAD_REQUEST('a type of events has 1 to 64 of A-Z, a-z, 0-9 and . _ : -')
+      }
       return { kind: 'events', role: readRole(name), types: types.length > 0 ? types : ['*'] }
     }
     case 'channel':

@@ -49,6 +49,8 @@ t.test('a consumer asks for a name and a range, or for all released versions', (
   ] as const) {
     t.same(parseRoleRange(text), { role, range }, text)
   }
+  const lines = parseRoleRange('api@1.x\n||\u2028\t2.x')
+  t.equal(lines.range, '1.x || 2.x', 'line ends do not get into logs')
   for (const text of ['', '@', '@team', 'a b', 'api@three', 'api@1.x@2.x', `${LONG}a`]) {
     t.throws(() => parseRoleRange(text), { code: 'BAD_ROLE' }, text)
   }

@@ -203,6 +203,25 @@ t.test('events are heard as server-sent events, which go on where they were', as
   second.leave()
 })
 
+t.test(
+  'who asks for events of a type that is no name is refused, and listens to nothing',
+  async (t) => {
+    const { web, service } = await agentBehind(t)
+    for (const types of ['type=%0a', 'type=TICK&type=%0a', 'type=TICK&type=']) {
+      const response = await fetch(`${web.url}events/agent@1.x?${types}`)
+      t.equal(response.status, 400, types)
+      t.match(await response.json(), { error: 'BAD_REQUEST' })
+    }
+    // This one comes later than what those would have opened.
+    const leave = new AbortController()
+    const { body } = await fetch(`${web.url}events/agent@1.x`, { signal: leave.signal })
+    const reader = body?.pipeThrough(new TextDecoderStream()).getReader()
+    while (!(await reader?.read())?.value?.includes(': listening'));
+    t.equal(service.getStats().events.subscribers, 1)
+    leave.abort()
+  }
+)
+
 t.test('commands are counted by their names', async (t) => {
   const { call, service } = await agentBehind(t)
   await call('agent/echo')
