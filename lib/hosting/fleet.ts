@@ -1,7 +1,7 @@
 import { type Directory, type Instance, tierOf } from '../registry/replica/directory.js'
 import type { Replica } from '../registry/replica/replica.js'
 import { HOST_ROLE, type Rights } from '../registry/trust/rights.js'
-import { APP, type AppStatement, DRAIN } from '../registry/trust/signed.js'
+import { APP, type AppStatement, DRAIN, recordOf } from '../registry/trust/signed.js'
 import { type AppOutcome, failedOn, outcomeOf } from './outcome.js'
 import type { AppView, HostView, InstanceView } from './placement-view.js'
 import type { PlacerView } from './placer.js'
