@@ -22,6 +22,7 @@ import { gatewayMemory } from './rows/gateway-memory.js'
 import { keepAlive, perRequest } from './rows/http.js'
 import { idle } from './rows/idle.js'
 import { latency } from './rows/latency.js'
+import { mail } from './rows/mail.js'
 import { memory } from './rows/memory.js'
 import { MESSAGE_BASELINES, messages } from './rows/messages.js'
 import { visible } from './rows/visible.js'
@@ -46,6 +47,7 @@ const ROWS: Row[] = [
   gateway,
   gatewayMemory,
   messages,
+  mail,
   browsers,
   visible,
   idle,
