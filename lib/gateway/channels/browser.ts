@@ -77,6 +77,7 @@ export class Browser {
   #tokens: number
   #refilledAt = performance.now()
   #unread = 0
+  #isGathering = false
   /** Cuts it if it does not say who it is. */
   #timer: NodeJS.Timeout | null
 
@@ -123,12 +124,24 @@ export class Browser {
       this.#connection.write(message)
       return
     }
-    if (unread > unreadBytes || this.#unread >= unreadMessages) {
+    const isMany = this.#unread >= unreadMessages && !this.#isGathering
+    if (unread > unreadBytes || isMany) {
       this.#options.onunread()
       return this.close(CLOSE.UNREAD)
     }
     this.#unread++
     this.#connection.write(message, this.#onwritten)
+  }
+
+  /** What it is sent in this turn goes out at once, as what it has missed does. */
+  gather() {
+    if (this.#isGathering) return
+    this.#isGathering = true
+    this.#connection.cork()
+    process.nextTick(() => {
+      this.#isGathering = false
+      this.#connection.uncork()
+    })
   }
 
   readonly #onwritten = () => {

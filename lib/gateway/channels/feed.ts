@@ -40,6 +40,7 @@ export interface FeedOptions {
 
 /** How long an instance may take to let somebody in, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000
+const MAX_AGAIN_BYTES = 4 * 1024 * 1024
 
 /**
  * The messages of one instance for the browsers at this gateway. They cross the link once, however many browsers hear
@@ -56,6 +57,9 @@ export class Feed {
   readonly #behind = new Map<Browser, Place>()
   /** The number of the last change of a browser's rooms that the instance has made. */
   #roomChanges = new WeakMap<Browser, number>()
+  /** Messages that some browsers have missed, encoded, by number. */
+  readonly #again = new Map<number, WireMessage>()
+  #againBytes = 0
   readonly #asking = new Map<number, (head: AdmittedHead | 'refused' | null) => void>()
   #asked = 0
   #stream: LinkStream | null = null
@@ -216,6 +220,7 @@ export class Feed {
   #onwelcome({ epoch, seq }: Place) {
     const before = this.#place
     this.#place = { epoch, seq }
+    this.#forget()
     if (before && before.epoch !== epoch) {
       for (const browser of this.#listening.keys()) {
         this.#listening.set(browser, 0)
@@ -248,13 +253,16 @@ export class Feed {
     if (!browser || !place || !this.#place) return
     const { epoch } = this.#place
     this.#behind.set(browser, { epoch, seq: head.seq })
-    if (browser.hears(head)) browser.deliver(this.#encode(head, body))
+    if (!browser.hears(head)) return
+    browser.gather()
+    browser.deliver(this.#encodeAgain(head, body))
   }
 
   #onreplayed(session: string, seq: number) {
     const browser = this.#options.browserOf(session)
     if (!browser || !this.#behind.delete(browser)) return
     this.#listening.set(browser, seq)
+    if (this.#behind.size === 0) this.#forget()
   }
 
   #onmissed(session: string | undefined, count: number | undefined) {
@@ -273,6 +281,22 @@ export class Feed {
   #onkept({ session, key, type }: { session: string; key: string; type: string }, body: Body) {
     if (body.kind === 'json') decodeBody(body)
     this.#options.browserOf(session)?.tell({ t: 'direct', i: this.name, k: key, type }, body)
+  }
+
+  /** Encodes a message that many browsers may have missed. */
+  #encodeAgain(head: EventHead, body: Body): WireMessage {
+    const known = this.#again.get(head.seq)
+    if (known) return known
+    const message = this.#encode(head, body)
+    this.#againBytes += message.byteLength
+    if (this.#againBytes > MAX_AGAIN_BYTES) this.#forget()
+    this.#again.set(head.seq, message)
+    return message
+  }
+
+  #forget() {
+    this.#again.clear()
+    this.#againBytes = 0
   }
 
   /**
