@@ -7,23 +7,33 @@ import {
   VERDICT,
   type Verdict
 } from '../registry/trust/signed.js'
+import { countedVerdicts } from './counted-verdicts.js'
 import type { HostView } from './placement-view.js'
+import { Ranks } from './ranks.js'
 
-/**
- * The verdicts on an app that count. They are those of hosts that have the right to run apps and, if they are listed,
- * meet the app's needs. The verdict of a host that is gone still counts.
- */
+/** The order of hosts is kept, because it is asked for all the time. */
+const ranksOf = new WeakMap<Replica, Ranks>()
+
+/** The verdicts on an app that count: of hosts that have the right to run apps, and what `countedVerdicts` leaves of them. */
 export function verdictsOn(
-  { statements, membership }: Replica,
-  { app, place }: AppStatement,
+  replica: Replica,
+  app: AppStatement,
   hosts: readonly HostView[]
 ): Verdict[] {
-  return statements.list(VERDICT).filter((verdict) => {
-    if (verdict.app !== app) return false
-    if (!membership.grants.allows(verdict.host, { kind: 'host' })) return false
-    const listed = hosts.find(({ host }) => host === verdict.host)
-    return !listed || place.labels.every((label) => listed.labels.has(label))
-  })
+  const { statements, membership } = replica
+  const verdicts = statements
+    .list(VERDICT)
+    .filter(
+      ({ app: name, host }) => name === app.app && membership.grants.allows(host, { kind: 'host' })
+    )
+  if (verdicts.length === 0) return []
+  const known = ranksOf.get(replica)
+  const ranks = new Ranks(
+    hosts.map(({ host }) => host),
+    known
+  )
+  ranksOf.set(replica, ranks)
+  return countedVerdicts(verdicts, { app, hosts, ranks, now: statements.dates.now })
 }
 
 /** The verdict of a host on a release; null if it has given none. */
