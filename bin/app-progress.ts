@@ -127,7 +127,9 @@ export function textOf(status: AppStatus): string {
     reason ? [`${hostName}/${slot}: ${printable(reason)}`] : []
   )
   const missing =
-    passing < wanted ? Object.entries(refusals).map(([host, why]) => `${host}: ${why}`) : []
+    passing < wanted
+      ? Object.entries(refusals).map(([host, why]) => `${host}: ${printable(why)}`)
+      : []
   return [
     `${app}@${version} ${state}: ${passing} of ${wanted} pass`,
     ...failures.map((one) => failureOf(statement, one)),

@@ -31,9 +31,11 @@ const STATES: readonly unknown[] = [
 
 /** Whether what a host answered is a report, so that one host that errs breaks no status. */
 export function isHostReport(value: unknown): value is HostReport {
-  const { waitsFor, instances, preparing } = Object(value)
+  const { waitsFor, waitsForSingles = null, instances, preparing = [] } = Object(value)
+  const isReason = (text: unknown) => text === null || typeof text === 'string'
   return (
-    (waitsFor === null || typeof waitsFor === 'string') &&
+    isReason(waitsFor) &&
+    isReason(waitsForSingles) &&
     Array.isArray(instances) &&
     instances.every(isInstanceStatus) &&
     Array.isArray(preparing) &&

@@ -19,6 +19,7 @@ const REPORT = { waitsFor: null, instances: [INSTANCE], preparing: ['shop'] }
 
 t.test('a report of a host that could not be shown counts as none', async (t) => {
   t.ok(isHostReport(REPORT))
+  t.ok(isHostReport({ waitsFor: null, instances: [] }), 'of an earlier build')
   t.ok(isHostReport({ ...REPORT, instances: [{ ...INSTANCE, key: '', reason: 'it ended' }] }))
   const others = [undefined, null, 5, 'x', [], {}, { ...REPORT, instances: {} }]
   for (const value of others) t.notOk(isHostReport(value), JSON.stringify(value))
