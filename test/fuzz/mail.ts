@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { SeaportError } from '../../lib/core/errors.js'
 import { KeyPair, toHex } from '../../lib/core/keys.js'
 import { MAIL } from '../../lib/core/purpose.js'
@@ -15,6 +18,7 @@ import {
 import { Forwarder, type Neighbour } from '../../lib/messaging/mail/forwarder.js'
 import {
   decodeLetter,
+  decodeLetterHead,
   encodeLetter,
   isLetterSigned,
   openLetter,
@@ -38,7 +42,7 @@ import {
   isReceiptSigned,
   signReceipt
 } from '../../lib/messaging/mail/receipt.js'
-import type { Place, Segments } from '../../lib/messaging/mail/segments.js'
+import { type Place, Segments } from '../../lib/messaging/mail/segments.js'
 import { settled } from './line.js'
 import type { Target } from './mutants.js'
 
@@ -97,6 +101,13 @@ async function feed(pieces: Buffer[], listen: (stream: LinkStream) => unknown) {
   const cause = reason
   stream.destroy()
   if (cause) throw cause
+}
+
+/** A letter as it is in a file of a mailbox. */
+function kept(letter: Buffer): Buffer {
+  const head = Buffer.from([1, 0, 0, 0, 0])
+  head.writeUInt32LE(letter.byteLength, 1)
+  return Buffer.concat([head, letter])
 }
 
 /** What a mailbox saw of records. */
@@ -244,6 +255,22 @@ export const mailTargets: Record<string, Target> = {
         seekTimeout: 1
       })
       for (const frame of frames) forwarder.receive(others[0] as Neighbour, frame)
+    }
+  },
+  'a file of a mailbox': {
+    valid: [kept(letter), kept(letter)],
+    isSlow: true,
+    async read(pieces) {
+      const dir = await mkdtemp(join(tmpdir(), 'hyperseaport-fuzz-'))
+      try {
+        await writeFile(join(dir, '1'), Buffer.concat(pieces))
+        await new Segments(dir, { maxBytes: 1e6 }).load((bytes) => {
+          decodeLetterHead(bytes)
+          return true
+        })
+      } finally {
+        await rm(dir, { recursive: true })
+      }
     }
   },
   'a receipt': {
