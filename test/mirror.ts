@@ -94,6 +94,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/app-environment',
     'hosting/host-judge',
     'hosting/preparer',
+    'hosting/retry-pause',
     'hosting/verdicts'
   ],
   'test/messaging/frames.test.ts': ['messaging/body', 'messaging/frame-reader', 'messaging/meta'],

@@ -21,6 +21,7 @@ import type { InstanceView, PlacementView } from './placement-view.js'
 import { Placer, type PlacerTimings } from './placer.js'
 import { Preparer } from './preparer.js'
 import type { Release } from './release.js'
+import { RETRY_MS, retryPause } from './retry-pause.js'
 import { SingleWatch } from './single-watch.js'
 
 export interface HostAgentOptions {
@@ -57,8 +58,6 @@ interface HostAgentEvents {
 
 /** The least time between two looks, in ms, so that changes at the same time are handled together. */
 const PAUSE_MS = 50
-/** After what time something that could not be fetched or started is tried again, in ms. */
-const RETRY_MS = 2000
 /** How often logs are looked for that are kept no longer, in ms. */
 const EXPIRY_MS = 3_600_000
 /** Stands for the slot of an instance where a release is not prepared yet, and has none. */
@@ -275,7 +274,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
       .run(`${app} ${slot}`, () => (action === 'start' ? this.#start(change) : this.#stop(change)))
       .catch((error) => {
         if (!this.#isClosed) this.emit('notice', error as SeaportError)
-        return new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
+        return retryPause()
       })
       .finally(() => {
         this.#underWay.delete(id)

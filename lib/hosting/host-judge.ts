@@ -7,6 +7,7 @@ import type { HostedInstance } from './hosted-instance.js'
 import { type Attempt, judge } from './judging.js'
 import type { AppView, PlacementView } from './placement-view.js'
 import type { Release } from './release.js'
+import { retryPause } from './retry-pause.js'
 import { saidOf, say } from './verdicts.js'
 
 export interface HostJudgeOptions {
@@ -33,8 +34,6 @@ interface Trouble {
   isFinal: boolean
 }
 
-/** After what time a verdict that could not be written is tried again, in ms. */
-const RETRY_MS = 2000
 /** Of releases that are not here. */
 const DEADLINE_MS = 120_000
 
@@ -123,7 +122,7 @@ export class HostJudge extends EventEmitter<HostJudgeEvents> {
       return true
     } catch (error) {
       if (!this.#isClosed) this.emit('notice', error as SeaportError)
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
+      await retryPause()
       return false
     } finally {
       this.#underWay.delete(app)

@@ -1,10 +1,10 @@
 import { EventEmitter } from 'node:events'
-import { chmod, mkdir, readFile } from 'node:fs/promises'
+import { chmod, mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { SeaportError } from '../core/errors.js'
-import { KeyPair, randomSeed, toHex } from '../core/keys.js'
+import { type KeyPair, toHex } from '../core/keys.js'
 import { printable } from '../core/printable.js'
-import { replaceFile } from '../core/replace-file.js'
+import { keepKey } from '../registry/log/own-keys.js'
 import type { MemberOptions } from '../registry/replica/participant.js'
 import { signInstance } from '../registry/trust/signed.js'
 import { Service } from '../service.js'
@@ -178,7 +178,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     const { folder, member, mayUse } = this.#options
     await mkdir(join(folder, DATA_FOLDER), { recursive: true, mode: PRIVATE_FOLDER })
     const uid = await this.#userOf(folder)
-    this.#keyPair = await keepKey(join(folder, KEY_FILE))
+    this.#keyPair = keepKey(join(folder, KEY_FILE))
     await writeOccupancy(folder, this.occupancy)
     await this.log.open()
     const uses = await AppUses.open({
@@ -336,15 +336,6 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
 
 function patience(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, LEAVING_MS).unref())
-}
-
-/** The instance's key. It is made once, and stays the same as long as the host keeps the folder. */
-async function keepKey(file: string): Promise<KeyPair> {
-  const known = await readFile(file, 'utf8').catch(() => null)
-  if (known !== null) return KeyPair(known)
-  const seed = toHex(randomSeed())
-  await replaceFile(file, seed)
-  return KeyPair(seed)
 }
 
 /**

@@ -11,6 +11,7 @@ import { runJob } from './job.js'
 import type { AppView, PlacementView } from './placement-view.js'
 import { Ranks } from './ranks.js'
 import type { Release } from './release.js'
+import { retryPause } from './retry-pause.js'
 
 export interface PreparerOptions {
   /** The host's key, hex. */
@@ -36,8 +37,6 @@ export interface PreparerOptions {
   troubled: (app: string, hash: string, error: Error) => void
 }
 
-/** After what time something that could not be fetched is tried again, in ms. */
-const RETRY_MS = 2000
 /** How long a bundle is not set up again, by how often that has failed for a release, in ms. */
 const BACKOFFS_MS = [2000, 30_000, 60_000, 120_000, 300_000, 600_000]
 
@@ -86,7 +85,9 @@ export class Preparer {
     const job = setupJobOf(name)
     const uid = await this.#options.users?.uidOf(release.app)
     if (uid !== undefined) await giveTo(uid, folder)
-    const why = await this.#run(job, release.setup ?? [], release, folder)
+    const failure = await this.#run(job, release.setup ?? [], release, folder)
+    // It may have brought far more than the bundle, as npm does.
+    const why = failure ?? (await this.#whyFull())
     // From here on it is as any other bundle: the app reads it.
     if (uid !== undefined) await giveTo(HOST_UID, folder)
     await this.#forget(job)
@@ -99,6 +100,15 @@ export class Preparer {
     const error = SeaportError.COMMAND_FAILED(`setup: ${why}`)
     this.#failures.set(hash, { count, until: performance.now() + wait, error })
     throw error
+  }
+
+  /** Why too little of the disk is free; null if enough is. */
+  #whyFull(): Promise<string | null> {
+    const room = this.#options.folder.store.checkRoom(0)
+    return room.then(
+      () => null,
+      (error: SeaportError) => error.text
+    )
   }
 
   /** @param isStopping whether commands that run are ended; otherwise they go on, and the host's next process finds them */
@@ -120,7 +130,7 @@ export class Preparer {
     } catch (error) {
       if (this.#abort.aborted) return
       troubled(app, hash, error as Error)
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
+      await retryPause()
     } finally {
       this.#underWay.delete(app)
     }

@@ -199,8 +199,10 @@ async function withKeys<T>(dir: string, act: (folder: string) => T): Promise<T> 
 /**
  * Reads the key in a file, and makes it where there is none, out of the predecessor if that is there. The caller
  * holds the file's lock. A crash leaves no key or a whole one, and a predecessor becomes the key of one file only.
+ *
+ * @throws STORAGE_FAILED if it is damaged, and errors of the file system
  */
-function keepKey(file: string, predecessor?: string): KeyPair {
+export function keepKey(file: string, predecessor?: string): KeyPair {
   if (hasText(file)) return readKey(file)
   if (predecessor !== undefined && tryRename(predecessor, file)) return readKey(file)
   const draft = `${file}.new`
