@@ -56,7 +56,7 @@ export async function settle(apps: Apps, name: string, settings: Settings, done:
       )
       const why = [
         ...reasons,
-        ...Object.entries(status.refusals).map(([host, text]) => `${host}: ${text}`)
+        ...Object.entries(status.refusals).map(([host, text]) => `${host}: ${printable(text)}`)
       ]
       throw SeaportError.CHECK_FAILED(
         `${text}; what ran before goes on. ${why.join('; ') || 'No host said why'}. 'hyperseaport app status ${name}' shows how it goes on`
