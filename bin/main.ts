@@ -17,6 +17,10 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   else if (program.isLasting && isFull(error)) say(notWritten(error).message)
   else fail(isFull(error) ? notWritten(error) : error)
 })
+// We end by process.exit. If nothing is left that could go on, we have lost what was to come, which is no success.
+process.on('beforeExit', () =>
+  fail(new Error('nothing is left to wait for, and it is not done: a fault of this program'))
+)
 // Talk that nobody hears is no reason to end.
 process.stderr.on('error', () => {})
 for (const signal of Object.keys(EXIT_BY_SIGNAL) as (keyof typeof EXIT_BY_SIGNAL)[]) {
