@@ -67,13 +67,13 @@ export class Admission {
 
   #idlest(links: Iterable<Link>): Link | null {
     let found: Link | null = null
-    let longest = -1
+    let earliest = Number.POSITIVE_INFINITY
     for (const link of links) {
       if (link.size > 0) continue
-      const { idleFor } = link
-      if (idleFor > longest) {
+      const { idleSince } = link
+      if (idleSince < earliest) {
         found = link
-        longest = idleFor
+        earliest = idleSince
       }
     }
     return found

@@ -169,10 +169,15 @@ export class Link extends EventEmitter<LinkEvents> {
     return this.#streams.size
   }
 
+  /** Since when it has had no streams, by `performance.now()`. */
+  get idleSince(): number {
+    if (this.size > 0) this.#busyAt = performance.now()
+    return this.#busyAt
+  }
+
   /** For how long it has had no streams, in ms. */
   get idleFor(): number {
-    if (this.size > 0) this.#busyAt = performance.now()
-    return performance.now() - this.#busyAt
+    return performance.now() - this.idleSince
   }
 
   get stats() {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
@@ -51,7 +52,10 @@ t.test(
     for (const path of await filesOf(dir)) {
       const isOwn = path.startsWith(one.HOME) || path.includes('/bundles/')
       const isLog = path === join(one.HOME, '../log')
-      if (!isOwn && !isLog) t.equal((await ask('one', path)).said, 'EACCES', path)
+      if (isOwn || isLog) continue
+      const { said } = await ask('one', path)
+      // A file that takes another's place is there for a moment only.
+      if (said !== 'ENOENT' || existsSync(path)) t.equal(said, 'EACCES', path)
     }
     for (const folder of [dir, join(dir, 'instances'), join(dir, 'bundles')]) {
       t.equal((await ask('one', folder)).said, 'EACCES', 'nothing is listed')
