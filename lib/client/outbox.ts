@@ -13,6 +13,9 @@ interface Said {
 
 const MAX_WAITING = 1000
 const MAX_FAULTS = 2
+/** After a time away, so many go at once every so often, in ms: a gateway takes 200, and 100 a second. */
+const MAX_AT_ONCE = 50
+const PAUSE_MS = 500
 
 /**
  * What was said and is not answered yet. Each message has a number, so that an instance handles it once however often
@@ -21,6 +24,9 @@ const MAX_FAULTS = 2
 export class Outbox {
   readonly #write: (frame: string | Uint8Array) => void
   readonly #said = new Map<number, Said>()
+  /** What waited while there was no connection, and is to be sent. What is said meanwhile goes after it. */
+  #backlog: Said[] = []
+  #timer: ReturnType<typeof setTimeout> | undefined
   #last = 0
   #ended: Error | null = null
 
@@ -39,7 +45,8 @@ export class Outbox {
       const n = ++this.#last
       const said = { head: { ...head, n }, data, resolve, reject, isSent: false, faults: 0 }
       this.#said.set(n, said)
-      if (isConnected) this.#send(said)
+      if (isConnected && this.#backlog.length === 0) this.#send(said)
+      else if (isConnected) this.#backlog.push(said)
     })
   }
 
@@ -53,7 +60,19 @@ export class Outbox {
 
   /** Sends again all that is not answered. */
   flush() {
-    for (const said of [...this.#said.values()]) this.#send(said)
+    this.#backlog = [...this.#said.values()]
+    this.#sendSome()
+  }
+
+  #sendSome() {
+    clearTimeout(this.#timer)
+    for (const said of this.#backlog.splice(0, MAX_AT_ONCE)) this.#send(said)
+    if (this.#backlog.length > 0) this.#timer = setTimeout(() => this.#sendSome(), PAUSE_MS)
+  }
+
+  #forgetBacklog() {
+    clearTimeout(this.#timer)
+    this.#backlog = []
   }
 
   /**
@@ -63,6 +82,7 @@ export class Outbox {
    * @param isFault the gateway did not understand something that was said
    */
   onlost(isFault: boolean) {
+    this.#forgetBacklog()
     for (const [n, said] of [...this.#said]) {
       if (!said.isSent) continue
       if (isFault) said.faults++
@@ -83,6 +103,7 @@ export class Outbox {
 
   end(error: Error) {
     this.#ended = error
+    this.#forgetBacklog()
     for (const n of [...this.#said.keys()]) this.settle(n, error)
   }
 

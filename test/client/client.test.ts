@@ -48,6 +48,18 @@ t.test('a client says something, calls a command, and hears by type what comes',
   t.match(await client.send('bytes', new Uint8Array([1, 2])), { data: { type: 'Buffer' } })
 })
 
+t.test('much that was said while away goes as a gateway takes it, and in order', async (t) => {
+  const { web } = await pier(t)
+  const client = connect(channelOf(web), { token: 'ada' })
+  t.teardown(() => client.close())
+  const order: number[] = []
+  const say = (n: number) => client.send('n', n).then(() => order.push(n))
+  const all = Array.from({ length: 300 }, (_, n) => say(n))
+  await heard(client, 'connected')
+  await Promise.all([...all, say(300)])
+  t.same(order, [...Array(301).keys()])
+})
+
 t.test('a token that no frame can carry refuses the client for good', async (t) => {
   const { web } = await pier(t)
   for (const token of [1n, 'x'.repeat(2 * 1024 * 1024)]) {
