@@ -45,7 +45,7 @@ export class Fleet {
 
   /** Another registrar. The same name has the same folder. */
   registrar(name: string): Promise<Registry> {
-    return this.#dirOf(name).then((dir) => aRegistry(this.#t, this.testbed, this.#seed, dir))
+    return this.dirOf(name).then((dir) => aRegistry(this.#t, this.testbed, this.#seed, dir))
   }
 
   async admin(): Promise<Admin> {
@@ -60,7 +60,7 @@ export class Fleet {
     name = 'one',
     { timings, ...more }: Pick<HostOptions, 'uids' | 'timings'> = {}
   ): Promise<Host> {
-    const dir = await this.#dirOf(name)
+    const dir = await this.dirOf(name)
     const { bootstrap } = this.testbed
     const host = Host({
       ...{ seed: this.#seed, name, dir, bootstrap, ...more },
@@ -78,7 +78,8 @@ export class Fleet {
     return host
   }
 
-  async #dirOf(name: string): Promise<string> {
+  /** The folder of a host or registrar. */
+  async dirOf(name: string): Promise<string> {
     const dir = this.#dirs.get(name) ?? (await this.testbed.dir())
     this.#dirs.set(name, dir)
     return dir

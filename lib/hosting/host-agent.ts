@@ -312,21 +312,22 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
       bundle,
       folder: folder.instanceFolder(app, slot),
       ...this.#limitsOf(app),
-      driver,
-      users,
+      ...{ driver, users, member, drainTimeout, checkInterval },
       host: keyPair,
       hostName: name,
-      member,
-      mayUse: (role, version) => this.#mayUse(app, role, version),
-      drainTimeout,
-      checkInterval
+      mayUse: (role, version) => this.#mayUse(app, role, version)
     })
     this.#instances.set(idOf(occupancy), instance)
     instance.on('change', () => {
       this.emit('instance', instance.status)
       this.look()
     })
-    await instance.start()
+    await instance.start().catch(async (error) => {
+      // It is tried again, and finds what runs by then.
+      this.#instances.delete(idOf(occupancy))
+      await instance.leave()
+      throw error
+    })
     return instance
   }
 

@@ -1,3 +1,5 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import t from 'tap'
 import { Apps, Service } from '../../lib/index.js'
 import { Fleet } from '../fleet.js'
@@ -120,4 +122,19 @@ t.test('nobody commands an app, or takes its traffic, who may not', { skip }, as
   while (apps.list()[0]?.seq === 1) await new Promise((resolve) => setTimeout(resolve, 50))
   await fleet.settled(apps, 'hello')
   t.same(host.instances, [])
+})
+
+t.test('an instance that could not be started is tried again', { skip }, async (t) => {
+  const fleet = await Fleet.make(t)
+  const host = await fleet.host()
+  const apps = await fleet.apps()
+  const seed = join(await fleet.dirOf('one'), 'instances/hello/0/seed')
+  await mkdir(dirname(seed), { recursive: true })
+  await writeFile(seed, 'no key')
+  const told = new Promise((resolve) => host.on('notice', resolve))
+  await apps.run(await fleet.app({ version: '1.0.0' }))
+  t.match(await told, { code: 'STORAGE_FAILED', message: /holds no key any more/ })
+  t.same(host.instances, [])
+  await rm(seed)
+  await fleet.settled(apps, 'hello')
 })
