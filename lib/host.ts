@@ -37,6 +37,8 @@ export interface HostOptions extends Omit<MemberOptions, 'registryPublicKey'> {
   labels?: readonly string[] | undefined
   /** Bytes that it gives to apps. Default: it does not count them. */
   memory?: number | undefined
+  /** What runs apps here. There is `process`, which is the default. */
+  drivers?: readonly string[] | undefined
   /** Part of the disk that stays free, from 0 to 1. */
   minFree?: number | undefined
   /**
@@ -70,6 +72,7 @@ export interface HostEvents {
 
 const VERSION = '1.0.0'
 const MAX_LABELS = 10
+const DRIVERS = ['process']
 const VERB = 'host'
 
 /** A machine that runs apps. */
@@ -99,6 +102,7 @@ class HostFace extends EventEmitter<HostEvents> {
       this.#seed?.publicKey ?? parseKey(options.registryPublicKey ?? '', 'registry public key')
     this.#labels = labels.slice(0, MAX_LABELS)
     for (const label of labels) parseLabel(label)
+    for (const driver of options.drivers ?? []) checkDriver(driver)
     this.#dir = options.dir ?? defaultDir(this.#registry, VERB)
     this.#users = options.uids === undefined ? null : new AppUsers(this.#dir, options.uids)
     // Its instances are services in the same folder, and share this one.
@@ -252,6 +256,12 @@ class HostFace extends EventEmitter<HostEvents> {
 
   readonly #onnotice = (notice: SeaportError) => this.emit('notice', notice)
   readonly #ondenied = (reason: SeaportError) => this.emit('denied', reason)
+}
+
+/** @throws USAGE */
+function checkDriver(driver: string) {
+  if (DRIVERS.includes(driver)) return
+  throw SeaportError.USAGE(`there is no driver ${driver}; there is ${DRIVERS.join(', ')}`)
 }
 
 function abilitiesOf({ limits, users }: Abilities, wantsUsers: boolean): string[] {

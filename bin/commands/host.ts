@@ -23,6 +23,11 @@ export const host: Command = {
       describe: 'How much of it apps may have, as in 2GiB',
       otherwise: 'it is not counted'
     },
+    driver: {
+      kind: 'list',
+      describe: 'What runs apps here, may be repeated; there is process',
+      otherwise: 'process'
+    },
     minFree: { describe: 'Percent of the disk that stay free', otherwise: '10' },
     uids: {
       describe: 'Users for apps, one for each, as in 61000-61999; only for root',
@@ -59,6 +64,7 @@ export const host: Command = {
         registryPublicKey,
         name: settings.text('name', undefined),
         labels: settings.list('label'),
+        drivers: settings.list('driver'),
         memory: memory === undefined ? undefined : parseSize(memory),
         minFree: minFree === undefined ? undefined : Number(minFree.replace('%', '')) / 100,
         uids: settings.text('uids', undefined),

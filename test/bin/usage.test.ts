@@ -82,6 +82,10 @@ const REFUSALS: [args: string[], line: RegExp][] = [
   [['list', '--sort', 'age'], /^USAGE: --sort must be one of role, .* not "age"/],
   [['watch', '--registryPublicKey', 'zz'], /^BAD_KEY: /],
   [
+    ['host', '--driver', 'docker', '--registryPublicKey', KEY],
+    /^USAGE: there is no driver docker; there is process/
+  ],
+  [
     ['list', '--registryPublicKey', KEY, '--bootstrap', 'nowhere'],
     /^USAGE: a bootstrap node is host:port.*"nowhere"/
   ]
