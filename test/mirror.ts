@@ -89,7 +89,7 @@ export const TESTED_BY: Record<string, string[]> = {
   ],
   'test/heavy/single.test.ts': ['hosting/single-watch'],
   'test/heavy/app-users.test.ts': ['hosting/driver/app-users'],
-  'test/heavy/uses.test.ts': ['hosting/app-uses'],
+  'test/heavy/uses.test.ts': ['hosting/app-terms', 'hosting/app-uses'],
   'test/heavy/updates.test.ts': [
     'hosting/app-environment',
     'hosting/host-judge',

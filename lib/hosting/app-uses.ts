@@ -29,16 +29,20 @@ export class AppUses {
   readonly env: Readonly<Record<string, string>>
   /** Whether a program that was started earlier knows other ports. */
   readonly hasMoved: boolean
+  /** Resolves when each role was found, or the uses are closed. */
+  readonly found: Promise<unknown>
   readonly #consumer: { destroy(): Promise<void> } | null
 
   private constructor(
     env: Record<string, string>,
     hasMoved: boolean,
-    consumer: { destroy(): Promise<void> } | null
+    consumer: { destroy(): Promise<void> } | null,
+    found: Promise<unknown>
   ) {
     this.env = env
     this.hasMoved = hasMoved
     this.#consumer = consumer
+    this.found = found
   }
 
   /**
@@ -48,7 +52,7 @@ export class AppUses {
    */
   static async open({ uses, file, member, mayUse, ontrouble }: AppUsesOptions): Promise<AppUses> {
     const roles = usedRoles(uses)
-    if (roles.length === 0) return new AppUses({}, false, null)
+    if (roles.length === 0) return new AppUses({}, false, null, Promise.resolve())
     const kept = await readPorts(file)
     const ports: number[] = []
     for (const role of roles) ports.push(await portFor(kept?.[nameOf(role)] ?? 0))
@@ -78,12 +82,12 @@ export class AppUses {
     consumer.on('refused', (error, entry) =>
       ontrouble(SeaportError.NO_INSTANCE(`${entry}: ${error.text}`, error))
     )
-    consumer.setup().catch((error: SeaportError) => {
+    const found = consumer.setup().catch((error: SeaportError) => {
       if (error.code !== 'CLOSED') ontrouble(error)
     })
     const variables = roles.map((role, i) => variablesOf(role, LOOPBACK, ports[i] ?? 0))
     const hasMoved = texts.some((text, i) => kept?.[text] !== ports[i])
-    return new AppUses(Object.assign({}, ...variables), hasMoved, consumer)
+    return new AppUses(Object.assign({}, ...variables), hasMoved, consumer, found)
   }
 
   async close() {

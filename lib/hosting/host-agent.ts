@@ -5,6 +5,7 @@ import { type KeyPair, toHex } from '../core/keys.js'
 import type { MemberOptions } from '../registry/replica/participant.js'
 import type { Replica } from '../registry/replica/replica.js'
 import { APP } from '../registry/trust/signed.js'
+import { AppTerms } from './app-terms.js'
 import { Arrivals } from './arrivals.js'
 import type { ChunkExchange } from './chunks/chunk-exchange.js'
 import type { AppUsers } from './driver/app-users.js'
@@ -72,6 +73,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   readonly #key: string
   readonly #placer: Placer
   readonly #judge: HostJudge
+  readonly #terms: AppTerms
   readonly #preparer: Preparer
   readonly #instances = new Map<string, HostedInstance>()
   readonly #releases: KeptReleases
@@ -96,6 +98,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     const { timings = {}, keyPair, replica, member, name, folder, driver, users } = options
     this.#placer = new Placer({ host: this.#key, timings })
     this.#releases = new KeptReleases(options)
+    this.#terms = new AppTerms(replica)
     this.#arrivals = new Arrivals(this.#key, this.#placer)
     this.#singles = new SingleWatch({ ...options, grace: timings.graceSingle })
     this.#judge = new HostJudge({ keyPair, replica, registry: member.registryPublicKey })
@@ -103,7 +106,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     this.#judge.on('notice', (notice) => this.emit('notice', notice))
     this.#preparer = new Preparer({
       ...{ host: this.#key, hostName: name, folder, driver, users },
-      limitsOf: (app) => this.#limitsOf(app),
+      ...{ member, terms: this.#terms },
       fetch: (hash) => this.fetch(hash),
       bundleOf: (hash, release) => this.#bundleOf(hash, release),
       prepared: (app, hash, why) => {
@@ -311,11 +314,11 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
       release,
       bundle,
       folder: folder.instanceFolder(app, slot),
-      ...this.#limitsOf(app),
+      ...this.#terms.limitsOf(app),
       ...{ driver, users, member, drainTimeout, checkInterval },
       host: keyPair,
       hostName: name,
-      mayUse: (role, version) => this.#mayUse(app, role, version)
+      mayUse: (role, version) => this.#terms.mayUse(app, role, version)
     })
     this.#instances.set(idOf(occupancy), instance)
     instance.on('change', () => {
@@ -355,21 +358,6 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     const { replica } = this.#options
     if (this.#underWay.size > 0 || !replica.isSynced || replica.registrars.length === 0) return
     await this.#releases.prune([...this.#instances.values()].map(({ occupancy }) => occupancy.hash))
-  }
-
-  /** The host dials in its own name, so it has to see to it that nobody gains rights by deploying an app. */
-  #mayUse(app: string, role: string, version: string): boolean {
-    const { statements, membership } = this.#options.replica
-    const statement = statements.get(APP, app)
-    return (
-      !statement || membership.grants.allows(statement.issuer, { kind: 'consume', role, version })
-    )
-  }
-
-  /** What an instance of an app may use: memory in bytes, 0 for no limit, and cores, null for all. */
-  #limitsOf(app: string): { memory: number; cpu: number | null } {
-    const { memory = 0, cpu = null } = this.#options.replica.statements.get(APP, app)?.place ?? {}
-    return { memory, cpu }
   }
 
   #viewOf({ occupancy, state, isSteady }: HostedInstance): InstanceView {

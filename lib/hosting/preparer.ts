@@ -1,7 +1,12 @@
-import { rm } from 'node:fs/promises'
-import { Abort } from '../core/abort.js'
+import { mkdir, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { Abort, unlessAborted } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
+import type { MemberOptions } from '../registry/replica/participant.js'
 import { environmentOf } from './app-environment.js'
+import type { AppTerms } from './app-terms.js'
+import { AppUses } from './app-uses.js'
 import { giveTo } from './bundle/unpack.js'
 import type { AppUsers } from './driver/app-users.js'
 import type { Driver } from './driver/driver.js'
@@ -21,8 +26,9 @@ export interface PreparerOptions {
   driver: Driver
   /** Users of their own for apps; null if what is run is the host's own user. */
   users: AppUsers | null
-  /** What a program of an app may use: memory in bytes, 0 for no limit, and cores, null for all. */
-  limitsOf: (app: string) => { memory: number; cpu: number | null }
+  /** The host's membership, in whose name apps reach what they use. */
+  member: MemberOptions & { registryPublicKey: Buffer; dir: string }
+  terms: AppTerms
   /** Has a release here: its document, and its bundle. */
   fetch: (hash: string) => Promise<Release>
   /** The folder of a bundle that is set up. */
@@ -39,6 +45,9 @@ export interface PreparerOptions {
 
 /** How long a bundle is not set up again, by how often that has failed for a release, in ms. */
 const BACKOFFS_MS = [2000, 30_000, 60_000, 120_000, 300_000, 600_000]
+
+/** How long what a command uses may take to be found, in ms. */
+const FINDING_MS = 10_000
 
 /** Only a host that is root has users for apps. */
 const HOST_UID = 0
@@ -77,7 +86,7 @@ export class Preparer {
   /**
    * Runs the command `setup` of a release in its folder.
    *
-   * @throws COMMAND_FAILED, and that again at once for some time
+   * @throws COMMAND_FAILED, and that again at once for some time; what `AppUses.open` throws
    */
   async setUp(hash: string, release: Release, folder: string, name: string) {
     const known = this.#failures.get(hash)
@@ -142,28 +151,55 @@ export class Preparer {
     release: Release,
     folder: string
   ): Promise<string | null> {
-    const { host, hostName, driver, users, limitsOf } = this.#options
+    const { host, hostName, driver, users, member, terms } = this.#options
     const { app, update } = release
-    return runJob({
-      driver,
-      terms: {
-        // Names of cgroups are at most 101 characters long.
-        name: `${host.slice(0, 16)}-${job.slice(0, 48)}`,
-        command,
-        folder,
-        ...limitsOf(app),
-        uid: (await users?.uidOf(app)) ?? null,
-        env: environmentOf(release, hostName)
-      },
-      folder: this.#options.folder.jobFolder(job),
-      timeout: update.deadline,
-      signal: this.#abort,
-      isKilled: () => this.#isStopping
+    const uid = (await users?.uidOf(app)) ?? null
+    const file = this.#usesFile(job)
+    await mkdir(dirname(file), { recursive: true })
+    const uses = await AppUses.open({
+      uses: release.uses,
+      file,
+      member,
+      mayUse: (role, version) => terms.mayUse(app, role, version),
+      // What could not be reached is seen by the command, whose end says so.
+      ontrouble: () => {}
     })
+    const ran = this.#whenFound(uses).then(() =>
+      runJob({
+        driver,
+        terms: {
+          // Names of cgroups are at most 101 characters long.
+          name: `${host.slice(0, 16)}-${job.slice(0, 48)}`,
+          command,
+          folder,
+          ...terms.limitsOf(app),
+          uid,
+          env: { ...environmentOf(release, hostName), ...uses.env }
+        },
+        folder: this.#options.folder.jobFolder(job),
+        timeout: update.deadline,
+        signal: this.#abort,
+        isKilled: () => this.#isStopping
+      })
+    )
+    return ran.finally(() => uses.close())
+  }
+
+  /** A command that ends has no time to try again: what it uses is looked for before it starts, but not for ever. */
+  async #whenFound(uses: AppUses) {
+    const end = new AbortController()
+    const late = setTimeout(FINDING_MS, undefined, { signal: end.signal }).catch(() => {})
+    await unlessAborted(Promise.race([uses.found, late]), this.#abort).finally(() => end.abort())
+  }
+
+  /** Keeps its ports beside the job's folder, which is emptied at its start: a job goes on without the host's process. */
+  #usesFile(job: string): string {
+    return `${this.#options.folder.jobFolder(job)}-uses.json`
   }
 
   async #forget(job: string) {
     await rm(this.#options.folder.jobFolder(job), { recursive: true, force: true })
+    await rm(this.#usesFile(job), { force: true })
   }
 }
 
