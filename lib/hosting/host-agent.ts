@@ -145,6 +145,11 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     return [...this.#instances.values()].filter(({ occupancy }) => occupancy.app === app)
   }
 
+  /** The logs of an app's instances that have ended here. */
+  endedLogs(app: string) {
+    return this.#options.folder.endedLogs(app)
+  }
+
   /** Finds the instances again that ran when the host ended, and follows the registry from then on. */
   async start() {
     const { folder, replica } = this.#options

@@ -1,10 +1,11 @@
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import type { AppLog } from './app-log.js'
 import { type ChunkEntry, hashOf } from './bundle/chunk.js'
 import { ChunkStore, type ChunkStoreOptions } from './bundle/chunk-store.js'
 import { removeSealed, seal, unpack } from './bundle/unpack.js'
 import { isJobBegun } from './job.js'
-import { expireLog, type Occupancy, occupancyOf, writeEnd } from './occupancy.js'
+import { endedLog, expireLog, type Occupancy, occupancyOf, writeEnd } from './occupancy.js'
 import { decodeRelease, type Release } from './release.js'
 
 const RAW = '.raw'
@@ -40,16 +41,26 @@ export class HostFolder {
     return kept
   }
 
+  /** The logs of an app's instances that have ended here. */
+  async endedLogs(app: string): Promise<{ slot: number; log: AppLog }[]> {
+    const folders = await this.#instanceFolders(encodeURIComponent(app))
+    const ended = await Promise.all(folders.map(async (at) => (await occupancyOf(at)) === null))
+    return folders
+      .filter((_, i) => ended[i])
+      .map((at) => ({ slot: Number(basename(at)), log: endedLog(at) }))
+  }
+
   /** Deletes logs of instances that have ended, once the times for which they are kept are over. */
   async expireLogs(now = Date.now()) {
     for (const folder of await this.#instanceFolders()) await expireLog(folder, now)
   }
 
-  async #instanceFolders(): Promise<string[]> {
+  async #instanceFolders(app?: string): Promise<string[]> {
     const root = join(this.#dir, 'instances')
     const folders: string[] = []
-    for (const app of await readdir(root).catch(() => [])) {
-      for (const slot of await readdir(join(root, app))) folders.push(join(root, app, slot))
+    for (const name of app === undefined ? await readdir(root).catch(() => []) : [app]) {
+      const slots = await readdir(join(root, name)).catch(() => [])
+      for (const slot of slots) folders.push(join(root, name, slot))
     }
     return folders
   }

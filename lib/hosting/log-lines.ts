@@ -36,7 +36,8 @@ const MAX_BATCH = 64 * 1024
 const MAX_WAITING = 2 ** 20
 
 /**
- * Yields lines that the instances of an app on this host have written, and those that they write.
+ * Yields lines that the instances of an app on this host have written, those that have ended, too, and those that they
+ * write.
  *
  * @param terms come from outside, and are checked here
  */
@@ -48,16 +49,18 @@ export async function* linesOf(
 ): AsyncGenerator<LogLines, void, void> {
   const { lines = 100, follow, since, slot } = terms
   const options = { count: Math.min(Number(lines) || 0, MAX_LINES), since: Number(since) || 0 }
+  const isMeant = (one: number) => !Number.isInteger(slot) || slot === one
+  for (const ended of await agent.endedLogs(app)) {
+    if (!isMeant(ended.slot)) continue
+    for (const batch of batchesOf(await ended.log.lines(options))) {
+      yield { app, slot: ended.slot, lines: batch }
+    }
+  }
   const followed = new Map<HostedInstance, Followed>()
   try {
     for (;;) {
       for (const instance of agent.instancesOf(app)) {
-        if (
-          followed.has(instance) ||
-          (Number.isInteger(slot) && slot !== instance.occupancy.slot)
-        ) {
-          continue
-        }
+        if (followed.has(instance) || !isMeant(instance.occupancy.slot)) continue
         // Of an instance that came later every line is new.
         const one = await Followed.begin(instance, options)
         followed.set(instance, one)
@@ -71,6 +74,22 @@ export async function* linesOf(
   } finally {
     for (const one of followed.values()) one.stop()
   }
+}
+
+/** Lines in pieces of one message each. */
+function* batchesOf(lines: LogLine[]): Generator<LogLine[], void, void> {
+  let batch: LogLine[] = []
+  let size = 0
+  for (const line of lines) {
+    if (batch.length > 0 && size + line.text.length > MAX_BATCH) {
+      yield batch
+      batch = []
+      size = 0
+    }
+    batch.push(line)
+    size += line.text.length
+  }
+  if (batch.length > 0) yield batch
 }
 
 /** Lines of one instance that wait to be sent. */
@@ -88,22 +107,11 @@ class Followed {
   }
 
   /** Takes the lines that wait, in pieces of one message each. */
-  *take(): Generator<LogLine[], void, void> {
+  take(): Generator<LogLine[], void, void> {
     const lines = this.#waiting
     this.#waiting = []
     this.#size = 0
-    let batch: LogLine[] = []
-    let size = 0
-    for (const line of lines) {
-      if (batch.length > 0 && size + line.text.length > MAX_BATCH) {
-        yield batch
-        batch = []
-        size = 0
-      }
-      batch.push(line)
-      size += line.text.length
-    }
-    if (batch.length > 0) yield batch
+    return batchesOf(lines)
   }
 
   stop() {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { replaceFile } from '../core/replace-file.js'
-import { removeLog } from './app-log.js'
+import { AppLog, removeLog } from './app-log.js'
 import type { Release } from './release.js'
 
 /** Which instance it is. This is stored on the disk, so that the host finds it again. */
@@ -19,6 +19,8 @@ export interface Occupancy {
 /** The log of an instance, in its folder. */
 export const LOG_FILE = 'log'
 const OCCUPANCY_FILE = 'occupancy.json'
+/** The most that an app file may ask for. */
+const MAX_LOG_FILES = 100
 
 /** Notes in the folder of an instance that it runs there. */
 export async function writeOccupancy(folder: string, occupancy: Occupancy) {
@@ -39,6 +41,11 @@ interface Leftover {
 export async function writeEnd(folder: string, release: Pick<Release, 'logs'> | null) {
   const left: Leftover = { endedAt: Date.now(), keep: release?.logs.keep ?? 0 }
   await replaceFile(join(folder, OCCUPANCY_FILE), JSON.stringify(left))
+}
+
+/** The log in the folder of an instance that has ended, to be read. */
+export function endedLog(folder: string): AppLog {
+  return new AppLog({ raw: join(folder, LOG_FILE), folder, size: 0, files: MAX_LOG_FILES })
 }
 
 /** Deletes the log in the folder of an instance that has ended, once the time for which it is kept is over. */

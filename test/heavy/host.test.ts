@@ -69,6 +69,13 @@ t.test('an app runs on a host, is updated, outlives the host, and stops', { skip
   await fleet.settled(apps, 'hello')
   await fleet.answered(web, 'hello.test', 404)
   t.same((await apps.status('hello')).instances, [])
+  const ended = new Map<number, string[]>()
+  for await (const { slot, lines } of apps.logs('hello')) {
+    ended.set(slot, [...(ended.get(slot) ?? []), ...lines.map(({ text }) => text)])
+  }
+  t.ok(ended.has(0) && ended.has(1), 'logs of instances that have ended are kept')
+  t.match(ended.get(0)?.[0], `hello from ${one.body.pid}`)
+  for await (const { slot } of apps.logs('hello', { slot: 1 })) t.equal(slot, 1)
   await apps.remove('hello')
   t.same(apps.list(), [])
   t.throws(() => apps.history('hello'), { code: 'NOT_FOUND' })
