@@ -16,6 +16,7 @@ export interface Kept {
 
 /** The letters of one writer, or to one receiver. */
 interface Share {
+  readonly key: string
   letters: Set<Kept>
   bytes: number
 }
@@ -45,11 +46,11 @@ export class KeptLetters {
 
   add(letter: Kept) {
     this.delete(letter.id)
-    const { id, from, to, bytes } = letter
-    this.#letters.set(id, letter)
-    this.#bytes += bytes
-    count(this.#senders, from, letter)
-    count(this.#receivers, to, letter)
+    this.#letters.set(letter.id, letter)
+    this.#bytes += letter.bytes
+    // Each letter was decoded with strings of its own, which together are larger than the index.
+    letter.from = count(this.#senders, letter.from, letter)
+    letter.to = count(this.#receivers, letter.to, letter)
   }
 
   delete(id: string) {
@@ -101,11 +102,13 @@ export class KeptLetters {
   }
 }
 
-function count(shares: Map<string, Share>, key: string, letter: Kept) {
-  const share = shares.get(key) ?? { letters: new Set(), bytes: 0 }
-  shares.set(key, share)
+/** @returns the key that is held for all of its letters */
+function count(shares: Map<string, Share>, key: string, letter: Kept): string {
+  const share = shares.get(key) ?? { key, letters: new Set(), bytes: 0 }
+  shares.set(share.key, share)
   share.letters.add(letter)
   share.bytes += letter.bytes
+  return share.key
 }
 
 function discount(shares: Map<string, Share>, key: string, letter: Kept) {
