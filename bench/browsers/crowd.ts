@@ -37,8 +37,10 @@ interface Page {
   socket: LeanSocket
   last: number
   isHere: boolean
-  // biome-ignore lint/suspicious/noExplicitAny: each protocol keeps what it needs
-  memory: any
+  /** Called when it is connected. */
+  onhere: () => void
+  /** What it comes back with, and how far it has heard each instance. socket.io is not asked for that. */
+  resume: { ticket?: string; secret?: string; at: Record<string, unknown> }
 }
 
 const MAX_CONNECTING = 200
@@ -103,9 +105,9 @@ export class Crowd {
     return seen
   }
 
-  #soon(id: string, memory: unknown) {
+  #soon(id: string, before: Page | null) {
     this.#queue.push(() => {
-      const page = this.#page(id, memory as Page)
+      const page = this.#page(id, before)
       page.socket = this.#open(page, {
         onhere: () => this.#next(),
         onclose: () => this.#lose(page)
@@ -115,13 +117,14 @@ export class Crowd {
   }
 
   #page(id: string, before: Page | null): Page {
-    const fresh = { id, socket: null as never, last: 0, isHere: false, memory: {} }
+    const state = { last: 0, isHere: false, onhere: () => {}, resume: { at: {} } }
+    const fresh = { id, socket: null as never, ...state }
     return before ? Object.assign(before, { isHere: false }) : fresh
   }
 
   #open(page: Page, { onhere, onclose }: { onhere: () => void; onclose: () => void }): LeanSocket {
     const { path, protocol } = this.#speech
-    page.memory.onhere = onhere
+    page.onhere = onhere
     return new LeanSocket({
       port: this.#port,
       path,
@@ -162,7 +165,7 @@ export class Crowd {
     page.isHere = true
     if (isResumed) this.#resumed++
     else this.#anew++
-    page.memory.onhere()
+    page.onhere()
     if (page.id === 'deaf') return
     this.#here++
     this.#wake()
@@ -179,27 +182,27 @@ export class Crowd {
     return {
       path: '/channel/chat@1.x',
       protocol: 'hyperseaport.channel.1',
-      greet: ({ id, memory: { ticket, secret, at } }) =>
+      greet: ({ id, resume }) =>
         JSON.stringify({
           ...{ t: 'connect', token: id },
-          ...(ticket && { resume: { ticket, secret, at } })
+          ...(resume.ticket && { resume })
         }),
       take: (text, page) => {
         const { t, i, e, s, data, ticket, secret, at, resumed } = JSON.parse(text)
-        const { memory } = page
+        const { resume } = page
         switch (t) {
           case 'broadcast':
-            memory.at[i] = [e, s]
+            resume.at[i] = [e, s]
             return this.#ontick(page, data)
           case 'connected':
-            Object.assign(memory, { ticket, secret, at: resumed ? { ...memory.at, ...at } : at })
+            Object.assign(resume, { ticket, secret, at: resumed ? { ...resume.at, ...at } : at })
             return this.#onhere(page, resumed)
           case 'ping':
             page.socket.send('{"t":"pong"}')
-            Object.assign(memory.at, at)
+            Object.assign(resume.at, at)
             return
           case 'at':
-            Object.assign(memory.at, at)
+            Object.assign(resume.at, at)
             return
           case 'missed':
             this.#missed++

@@ -35,6 +35,26 @@ export const FORCED = { bottommostLevelCompaction: 2 }
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024
 const BACKGROUND_JOBS = 2
 
+/** One write. A value of null removes. */
+export interface RocksChange {
+  key: Buffer
+  value: Buffer | null
+}
+
+/** Writes all of these changes or none. */
+export async function writeChanges(rocks: Rocks, changes: Iterable<RocksChange>) {
+  const batch = rocks.write()
+  for (const { key, value } of changes) {
+    if (value) batch.tryPut(key, value)
+    else batch.tryDelete(key)
+  }
+  try {
+    await batch.flush()
+  } finally {
+    batch.destroy()
+  }
+}
+
 /** A database in a folder, which one process has at a time. It opens with `ready`. */
 export function rocksIn(folder: string): Rocks {
   const RocksDB = require('rocksdb-native') as { new (path: string, options: object): Rocks }

@@ -227,7 +227,12 @@ export async function removeLog(raw: string, folder: string) {
 /** Whether what another host sent is a line. */
 export function isLogLine(value: unknown): value is LogLine {
   const { at, text } = Object(value)
-  return typeof text === 'string' && Number.isSafeInteger(at) && Math.abs(at) <= MAX_TIME_MS
+  return typeof text === 'string' && isTime(at)
+}
+
+/** Whether what another host sent is a time, in ms since 1970, that can be shown. */
+export function isTime(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Math.abs(value as number) <= MAX_TIME_MS
 }
 
 /** Merges the lines of several instances by their times. Those of one instance stay in their order. */

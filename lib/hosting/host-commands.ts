@@ -4,6 +4,7 @@ import type { CallContext } from '../messaging/call-context.js'
 import type { CommandMap } from '../messaging/commands.js'
 import type { Rights } from '../registry/trust/rights.js'
 import type { InstanceState } from './app-instance.js'
+import { isTime } from './app-log.js'
 import { isHash } from './bundle/chunk.js'
 import type { HostAgent } from './host-agent.js'
 import type { HostFolder } from './host-folder.js'
@@ -20,7 +21,6 @@ export interface HostReport {
   preparing: string[]
 }
 
-const MAX_TIME_MS = 8.64e15
 const STATES: readonly unknown[] = [
   'starting',
   'passing',
@@ -49,8 +49,7 @@ function isInstanceStatus(value: unknown): value is InstanceStatus {
     isRoleName(app) &&
     Number.isSafeInteger(slot) &&
     isHash(hash) &&
-    Math.abs(createdAt) <= MAX_TIME_MS &&
-    Number.isSafeInteger(createdAt) &&
+    isTime(createdAt) &&
     isExactVersion(version) &&
     (key === '' || isHash(key)) &&
     STATES.includes(state) &&

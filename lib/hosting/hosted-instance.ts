@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { chmod, mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import type { SeaportError } from '../core/errors.js'
 import { type KeyPair, toHex } from '../core/keys.js'
 import { printable } from '../core/printable.js'
@@ -15,6 +16,7 @@ import { AppLog } from './app-log.js'
 import { AppUses } from './app-uses.js'
 import { type AppUsers, giveData, UNLISTED } from './driver/app-users.js'
 import type { Driver } from './driver/driver.js'
+import { keepsFailing } from './judging.js'
 import { LOG_FILE, type Occupancy, writeEnd, writeOccupancy } from './occupancy.js'
 import type { Release } from './release.js'
 
@@ -144,7 +146,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
 
   /** Whether it ends again and again, or has not passed in time. */
   get keepsFailing(): boolean {
-    return this.isCrashLooping || this.failingFor >= this.release.update.deadline
+    return keepsFailing(this, this.release.update.deadline)
   }
 
   get isCrashLooping(): boolean {
@@ -242,7 +244,9 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     }
     const destroyed = this.#service?.destroy()
     // Its record goes first. It is not to be waited for long, as no other may start before.
-    await (single ? Promise.race([destroyed, patience()]) : destroyed)
+    await (single
+      ? Promise.race([destroyed, setTimeout(LEAVING_MS, undefined, { ref: false })])
+      : destroyed)
     await this.#program.stop()
     await this.#uses?.close()
     await this.log.close()
@@ -332,10 +336,6 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
     this.#reason = reason
     this.emit('change')
   }
-}
-
-function patience(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, LEAVING_MS).unref())
 }
 
 /**

@@ -46,10 +46,7 @@ export function judge(terms: JudgingTerms): Judgement | null {
     const outcome = 'complete'
     return said?.outcome === outcome ? null : judged(app, { outcome, isLast: false, at: now })
   }
-  const failed = attempts.find(
-    ({ release, failingFor, isCrashLooping }) =>
-      release === app.release && (isCrashLooping || failingFor >= deadline)
-  )
+  const failed = attempts.find((one) => one.release === app.release && keepsFailing(one, deadline))
   const outcome = 'failed'
   if (said?.outcome === outcome) {
     const isOverdue =
@@ -60,6 +57,14 @@ export function judge(terms: JudgingTerms): Judgement | null {
   }
   if (!failed) return null
   return judged(app, { outcome, isLast: isOnlyOne(terms), at: now, why: failed.why })
+}
+
+/** Whether an instance ends again and again, or has not passed in time. */
+export function keepsFailing(
+  { failingFor, isCrashLooping }: Pick<Attempt, 'failingFor' | 'isCrashLooping'>,
+  deadline: number
+): boolean {
+  return isCrashLooping || failingFor >= deadline
 }
 
 /** Whether as many instances as are wanted pass steadily, and it is this host that has to say so. */

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import type { Signal } from '../core/abort.js'
 import type { LogLine } from './app-log.js'
 import type { HostAgent } from './host-agent.js'
@@ -69,7 +70,7 @@ export async function* linesOf(
         for (const batch of one.take()) yield { app, slot: instance.occupancy.slot, lines: batch }
       }
       if (follow !== true || signal.aborted) return
-      await new Promise((resolve) => setTimeout(resolve, FOLLOW_MS).unref())
+      await setTimeout(FOLLOW_MS, undefined, { ref: false })
     }
   } finally {
     for (const one of followed.values()) one.stop()

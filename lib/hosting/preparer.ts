@@ -164,8 +164,9 @@ export class Preparer {
       // What could not be reached is seen by the command, whose end says so.
       ontrouble: () => {}
     })
-    const ran = this.#whenFound(uses).then(() =>
-      runJob({
+    try {
+      await this.#whenFound(uses)
+      return await runJob({
         driver,
         terms: {
           // Names of cgroups are at most 101 characters long.
@@ -181,8 +182,9 @@ export class Preparer {
         signal: this.#abort,
         isKilled: () => this.#isStopping
       })
-    )
-    return ran.finally(() => uses.close())
+    } finally {
+      await uses.close()
+    }
   }
 
   /** A command that ends has no time to try again: what it uses is looked for before it starts, but not for ever. */

@@ -22,6 +22,15 @@ export class AppHarbor {
     return harbor
   }
 
+  /** One with a registry, a host, whose apps end with it, and a gateway. */
+  static async withOneHost(t: Test): Promise<AppHarbor> {
+    const harbor = await AppHarbor.make(t)
+    await harbor.registry()
+    await harbor.host('one', '--stopApps').waitForLine('registered host')
+    await harbor.web()
+    return harbor
+  }
+
   /** @param name of its folder */
   async registry(name = 'registry'): Promise<Running> {
     const registry = this.cli.start(['registry', '--dir', this.cli.path(name)])

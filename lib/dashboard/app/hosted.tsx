@@ -1,5 +1,6 @@
 import type { App, Feed, Host } from './feed.js'
 import { shortKey } from './format.js'
+import { Panel } from './panel.js'
 
 const HEALTHS = { ready: 'healthy', draining: 'draining', stale: 'stale' }
 const PASSING = 'passing'
@@ -8,8 +9,7 @@ const PASSING = 'passing'
 export function Apps({ feed }: { feed: Feed }) {
   const names = new Map(feed.hosts.map(({ key, name }) => [key, name]))
   return (
-    <section class="panel" aria-labelledby="apps">
-      <h2 id="apps">Apps</h2>
+    <Panel id="apps" title="Apps">
       <table>
         <thead>
           <tr>
@@ -42,15 +42,14 @@ export function Apps({ feed }: { feed: Feed }) {
           ))}
         </tbody>
       </table>
-    </section>
+    </Panel>
   )
 }
 
 /** The machines that run apps. */
 export function Hosts({ feed }: { feed: Feed }) {
   return (
-    <section class="panel" aria-labelledby="hosts">
-      <h2 id="hosts">Hosts</h2>
+    <Panel id="hosts" title="Hosts">
       <table>
         <thead>
           <tr>
@@ -79,7 +78,7 @@ export function Hosts({ feed }: { feed: Feed }) {
           ))}
         </tbody>
       </table>
-    </section>
+    </Panel>
   )
 }
 

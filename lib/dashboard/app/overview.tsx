@@ -3,6 +3,7 @@ import type { Feed, Sample } from './feed.js'
 import { age, bytes, ms, short, shortKey } from './format.js'
 import { Apps, Hosts } from './hosted.js'
 import { ServiceMap } from './map.js'
+import { Panel } from './panel.js'
 import { healthOf, type Service } from './services.js'
 
 const MAX_DOTS = 24
@@ -13,23 +14,20 @@ export function Overview({ feed, services }: { feed: Feed; services: Service[] }
     <>
       <Charts feed={feed} of="" />
       <div class="columns">
-        <section class="panel" aria-labelledby="services">
-          <h2 id="services">Services</h2>
+        <Panel id="services" title="Services">
           {services.length > 0 ? (
             <Services feed={feed} services={services} />
           ) : (
             <Empty feed={feed} />
           )}
-        </section>
+        </Panel>
         <div class="aside">
-          <section class="panel">
-            <h2>Who serves whom</h2>
+          <Panel title="Who serves whom">
             <ServiceMap feed={feed} services={services} />
-          </section>
-          <section class="panel">
-            <h2>Lately</h2>
+          </Panel>
+          <Panel title="Lately">
             <Happenings feed={feed} />
-          </section>
+          </Panel>
         </div>
       </div>
       {feed.apps.length > 0 && <Apps feed={feed} />}
@@ -180,8 +178,7 @@ function Happenings({ feed }: { feed: Feed }) {
 
 function Logs({ feed }: { feed: Feed }) {
   return (
-    <section class="panel" aria-labelledby="registrars">
-      <h2 id="registrars">Registrars</h2>
+    <Panel id="registrars" title="Registrars">
       <p class="note">
         This gateway holds a copy of each registrar's log and is connected to {feed.peers}{' '}
         {feed.peers === 1 ? 'participant' : 'participants'}.
@@ -220,6 +217,6 @@ function Logs({ feed }: { feed: Feed }) {
           ))}
         </tbody>
       </table>
-    </section>
+    </Panel>
   )
 }

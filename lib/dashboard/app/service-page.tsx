@@ -2,6 +2,7 @@ import { Copyable } from './copy.js'
 import type { Feed } from './feed.js'
 import { InstanceTable } from './instance-table.js'
 import { Charts } from './overview.js'
+import { Panel } from './panel.js'
 import { rangeOf, type Service } from './services.js'
 import { speaks, Talk } from './talk.js'
 
@@ -25,8 +26,7 @@ export function ServicePage({
       </nav>
       <h1>{role}</h1>
       <Charts feed={feed} of={role} />
-      <section class="panel" aria-labelledby="instances">
-        <h2 id="instances">Instances</h2>
+      <Panel id="instances" title="Instances">
         {service ? (
           <>
             <p class="note">
@@ -41,12 +41,11 @@ export function ServicePage({
         ) : (
           <p class="empty">Nobody serves {role} now.</p>
         )}
-      </section>
+      </Panel>
       {service && speaks(service.instances) && <Talk role={range} />}
-      <section class="panel" aria-labelledby="calling">
-        <h2 id="calling">How to call it</h2>
+      <Panel id="calling" title="How to call it">
         <Calls role={range} registry={feed.registry} />
-      </section>
+      </Panel>
     </>
   )
 }

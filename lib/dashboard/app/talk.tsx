@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useState } from 'preact/hooks'
 import type { Instance } from './feed.js'
+import { Panel } from './panel.js'
 
 /** What a service says that it can be told, and what it tells. */
 interface Description {
@@ -49,17 +50,15 @@ export function Talk({ role }: { role: string }) {
   const { commands = [], events = [] } = (description?.value ?? {}) as Partial<Description>
   return (
     <>
-      <section class="panel" aria-labelledby="commands">
-        <h2 id="commands">Commands</h2>
+      <Panel id="commands" title="Commands">
         <Trouble of={description} />
         {commands.map((command) => (
           <CommandForm key={command.name} role={role} command={command} oncalled={readState} />
         ))}
         {description?.error === null && commands.length === 0 && <p class="empty">It has none.</p>}
-      </section>
+      </Panel>
       {events.length > 0 && (
-        <section class="panel" aria-labelledby="events">
-          <h2 id="events">Events</h2>
+        <Panel id="events" title="Events">
           <p>
             {events.map((type) => (
               <code key={type} class="version">
@@ -67,16 +66,15 @@ export function Talk({ role }: { role: string }) {
               </code>
             ))}
           </p>
-        </section>
+        </Panel>
       )}
-      <section class="panel" aria-labelledby="state">
-        <h2 id="state">State</h2>
+      <Panel id="state" title="State">
         <Trouble of={state} />
         {state?.error === null && <Entries state={state.value as State} />}
         <button type="button" onClick={readState}>
           Read the state again
         </button>
-      </section>
+      </Panel>
     </>
   )
 }

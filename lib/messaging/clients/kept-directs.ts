@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { SeaportError } from '../../core/errors.js'
-import { FORCED, type Rocks, rocksIn } from '../../core/rocks.js'
+import { FORCED, type Rocks, type RocksChange, rocksIn, writeChanges } from '../../core/rocks.js'
 import { makeFolder } from '../../registry/log/storage.js'
 import type { Body } from '../body.js'
 import { LENGTH_BYTES } from '../frames.js'
@@ -114,7 +114,7 @@ export class KeptDirects {
     const entry = { key, bytes, expiresAt, isWritten: false, isSent: false }
     this.#insert(id, entry)
     try {
-      await this.#write((batch) => batch.tryPut(Buffer.from(key, 'hex'), value))
+      await this.#write([{ key: Buffer.from(key, 'hex'), value }])
     } catch (error) {
       this.#delete(id, entry)
       throw error
@@ -217,9 +217,8 @@ export class KeptDirects {
     const gone = dropped.filter(([id, entry]) => this.#delete(id, entry))
     if (gone.length === 0) return
     for (const [, { bytes }] of gone) this.#removedBytes += bytes
-    this.#write((batch) => {
-      for (const [, { key }] of gone) batch.tryDelete(Buffer.from(key, 'hex'))
-    }).catch(this.#parts.onnotice)
+    const removals = gone.map(([, { key }]) => ({ key: Buffer.from(key, 'hex'), value: null }))
+    this.#write(removals).catch(this.#parts.onnotice)
     this.#compactIfDue()
   }
 
@@ -258,16 +257,8 @@ export class KeptDirects {
     if (next < Infinity) this.#sweepLater(next)
   }
 
-  #write(fill: (batch: ReturnType<Rocks['write']>) => void): Promise<void> {
-    return this.#track(async (rocks) => {
-      const batch = rocks.write()
-      try {
-        fill(batch)
-        await batch.flush()
-      } finally {
-        batch.destroy()
-      }
-    })
+  #write(changes: readonly RocksChange[]): Promise<void> {
+    return this.#track((rocks) => writeChanges(rocks, changes))
   }
 
   /** Does something that `close` waits for. @throws STORAGE_FAILED */

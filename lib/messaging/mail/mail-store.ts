@@ -1,5 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
-import { FORCED, type Rocks, rocksIn } from '../../core/rocks.js'
+import { FORCED, type Rocks, rocksIn, writeChanges } from '../../core/rocks.js'
 import { makeFolder } from '../../registry/log/storage.js'
 
 /** The tables of a store. */
@@ -107,18 +107,8 @@ export class MailStore {
   }
 
   #write(changes: readonly Change[]): Promise<void> {
-    return this.#try(async (rocks) => {
-      const batch = rocks.write()
-      for (const { table, key, value } of changes) {
-        if (value) batch.tryPut(bytesOf(table, key), value)
-        else batch.tryDelete(bytesOf(table, key))
-      }
-      try {
-        await batch.flush()
-      } finally {
-        batch.destroy()
-      }
-    })
+    const all = changes.map(({ table, key, value }) => ({ key: bytesOf(table, key), value }))
+    return this.#try((rocks) => writeChanges(rocks, all))
   }
 
   /**
