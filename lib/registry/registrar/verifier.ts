@@ -16,14 +16,18 @@ interface Waiting {
 const CROWD = 4
 /** So many records go to the thread in one message. They can be written while the next ones are verified. */
 const GROUP = 8
+/** A thread that has had nothing to do for so long ends: it holds 16 MiB, and V8 collects its heap again and again. */
+const IDLE_MS = 5000
 
 /**
  * Verifies the signatures of records, the greatest part of what a registration costs: those of a crowd
  * in a thread of its own, if the machine has more than one core. The first crowd starts it, and does not
- * wait for it.
+ * wait for it. It ends when no crowd comes for a while.
  */
 export class Verifier {
   readonly #isAlone: boolean
+  readonly #idleMs: number
+  #idle: NodeJS.Timeout | null = null
   #worker: Worker | null = null
   #isUp = false
   /**
@@ -36,8 +40,14 @@ export class Verifier {
   #arrived = 0
   #closed = false
 
-  constructor(cores = availableParallelism()) {
+  constructor({ cores = availableParallelism(), idleMs = IDLE_MS } = {}) {
     this.#isAlone = cores < 2
+    this.#idleMs = idleMs
+  }
+
+  /** Whether it has a thread that answers. */
+  get isThreaded(): boolean {
+    return this.#isUp
   }
 
   /**
@@ -63,7 +73,15 @@ export class Verifier {
 
   async close() {
     this.#closed = true
-    await this.#worker?.terminate()
+    await this.#end()
+  }
+
+  async #end() {
+    clearTimeout(this.#idle ?? undefined)
+    const worker = this.#worker
+    this.#worker = null
+    this.#isUp = false
+    await worker?.terminate()
     this.#settleHere()
   }
 
@@ -84,15 +102,18 @@ export class Verifier {
     const worker = new Worker(new URL('./verifier-thread.js', import.meta.url), { execArgv: [] })
     worker.unref()
     worker.on('online', () => {
+      if (this.#worker !== worker) return
       this.#isUp = true
+      this.#idle = setTimeout(() => {
+        if (this.#sent.length === 0) this.#end().catch(() => {})
+      }, this.#idleMs).unref()
     })
     worker.on('message', (holds: boolean[]) => {
+      this.#idle?.refresh()
       for (const [i, { settle }] of (this.#sent.shift() ?? []).entries()) settle(holds[i] === true)
     })
     worker.on('error', () => {
-      this.#worker = null
-      this.#isUp = false
-      this.#settleHere()
+      if (this.#worker === worker) this.#end().catch(() => {})
     })
     return worker
   }

@@ -2,6 +2,7 @@ import t from 'tap'
 import { KeyPair, toHex } from '../../../lib/core/keys.js'
 import { Verifier } from '../../../lib/registry/registrar/verifier.js'
 import { signRecord } from '../../../lib/registry/trust/record.js'
+import { restWhile } from '../../rest.js'
 
 const registry = KeyPair().publicKey
 const fields = {
@@ -30,7 +31,7 @@ const truth = (records: Crowd) => records.map((_, i) => i % 3 !== 0)
 
 for (const cores of [1, 2]) {
   t.test(`a crowd's signatures are told apart, on ${cores} core(s)`, async (t) => {
-    const verifier = new Verifier(cores)
+    const verifier = new Verifier({ cores })
     const records = crowd(50)
     t.strictSame(await ask(verifier, records), truth(records))
     await verifier.started()
@@ -40,7 +41,7 @@ for (const cores of [1, 2]) {
 }
 
 t.test('the first crowd does not wait for the thread that it starts', async (t) => {
-  const verifier = new Verifier(2)
+  const verifier = new Verifier({ cores: 2 })
   const records = crowd(50)
   const next = new Promise<null>((resolve) => setImmediate(() => resolve(null)))
   t.strictSame(await Promise.race([ask(verifier, records), next]), truth(records))
@@ -50,7 +51,7 @@ t.test('the first crowd does not wait for the thread that it starts', async (t) 
 t.test(
   'who waits when it is closed is answered all the same, and so is who comes later',
   async (t) => {
-    const verifier = new Verifier(2)
+    const verifier = new Verifier({ cores: 2 })
     const records = crowd(50)
     await ask(verifier, records)
     await verifier.started()
@@ -60,3 +61,16 @@ t.test(
     t.strictSame(await ask(verifier, records), truth(records))
   }
 )
+
+t.test('a thread with nothing to do ends, and the next crowd starts another', async (t) => {
+  const verifier = new Verifier({ cores: 2, idleMs: 50 })
+  const records = crowd(50)
+  for (let round = 0; round < 2; round++) {
+    t.strictSame(await ask(verifier, records), truth(records))
+    await verifier.started()
+    t.ok(verifier.isThreaded)
+    t.strictSame(await ask(verifier, records), truth(records))
+    await restWhile(() => verifier.isThreaded)
+  }
+  await verifier.close()
+})
