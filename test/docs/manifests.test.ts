@@ -14,6 +14,8 @@ const UNIT_KEYS = [
   'Service.StateDirectory',
   'Service.DynamicUser',
   'Service.TimeoutStopSec',
+  'Service.Delegate',
+  'Service.KillMode',
   'Service.Restart',
   'Install.WantedBy'
 ]
@@ -40,7 +42,7 @@ t.test(
   'what systemd, Docker and Kubernetes start has verbs, flags and variables that there are',
   async (t) => {
     const lines = startedByOthers()
-    t.equal(lines.length, 8)
+    t.equal(lines.length, 9)
     for (const { words, environment, place } of lines) {
       await takes(t, words, place)
       const parsed = await parseArguments([words[1] ?? ''])

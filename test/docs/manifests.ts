@@ -56,11 +56,13 @@ export interface Manifest {
 }
 
 const CONTAINERS = 'docs/guide/containers.md'
+const UNIT_PAGES = ['docs/guide/running.md', 'docs/guide/hosting.md']
 const IMAGE = 'hyperseaport'
 const MANIFESTS = ['registry.yaml', 'couchdb.yaml', 'couchdb-elsewhere.yaml']
 
 export function unitsOf(): Unit[] {
-  return blocksNamed('docs/guide/running.md', 'ini').map(({ place, lines }) => {
+  const blocks = UNIT_PAGES.flatMap((page) => blocksNamed(page, 'ini'))
+  return blocks.map(({ place, lines }) => {
     const settings = new Map<string, string>()
     let section = ''
     for (const line of lines) {

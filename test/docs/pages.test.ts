@@ -89,7 +89,19 @@ t.test('the pages use the words of the code as it is', async (t) => {
 })
 
 t.test('each block of the pages says what it is', async (t) => {
-  const known = ['sh', 'js', 'ts', 'ini', 'yaml', 'dockerfile', 'nginx', 'apache', 'caddy', 'text']
+  const known = [
+    'sh',
+    'js',
+    'ts',
+    'ini',
+    'yaml',
+    'dockerfile',
+    'nginx',
+    'apache',
+    'caddy',
+    'mermaid',
+    'text'
+  ]
   for (const page of PAGES.filter(
     (page) => page.startsWith('docs/guide/') || page === 'README.md'
   )) {

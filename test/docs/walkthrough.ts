@@ -15,10 +15,11 @@ const READY: Record<string, RegExp> = {
   web: /^web server listening on port /,
   watch: /^./,
   bootstrap: /^bootstrap=/,
+  host: /^registered host/,
   start: /^Ctrl-C ends it\.$/
 }
 /** Of these, one machine runs one at a time. */
-const ALONE = ['registry', 'web', 'watch', 'bootstrap']
+const ALONE = ['registry', 'web', 'watch', 'bootstrap', 'host']
 /** Below the ports that the system gives away, so that nobody is given one of ours meanwhile; in tens, for those who take the next, too. */
 const [LOWEST_PORT, HIGHEST_PORT] = [10_000, 32_000]
 const ANY_KEY = '[0-9a-f]{64}'

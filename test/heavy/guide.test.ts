@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import t, { type Test } from 'tap'
+import { KeyPair, toHex } from '../../lib/core/keys.js'
 import { startedByOthers } from '../docs/manifests.js'
 import { commandsOf, WALKED_PAGES } from '../docs/pages.js'
 import { Walkthrough } from '../docs/walkthrough.js'
@@ -20,6 +21,14 @@ const SETTINGS: Record<string, (walkthrough: Walkthrough, t: Test) => Promise<vo
     walkthrough.write('', 'password.txt', 'a long enough password\n')
     await walkthrough.runAll(['hyperseaport service --port 5984 --role couchdb@3.2.2'])
     walkthrough.replace('abe2…', walkthrough.said('started p2p service on '))
+  },
+  'docs/guide/hosting.md': async (walkthrough) => {
+    await walkthrough.runAll(["hyperseaport seed --out '.config/hyperseaport'"])
+    const seed = `${walkthrough.folder()}/.config/hyperseaport`
+    walkthrough.setEnv('HYPERSEAPORT_REGISTRY_SEED', `@${seed}`)
+    await registrarThatGoes(walkthrough, '5f2a90c1')
+    await walkthrough.replacePort(8777)
+    walkthrough.replace('--name attic', '--name attic --stopApps')
   },
   'docs/guide/private-registries.md': async (walkthrough, t) => {
     await backend(walkthrough, t)
@@ -90,6 +99,21 @@ async function registry(walkthrough: Walkthrough) {
     'hyperseaport seed --out .config/hyperseaport',
     'hyperseaport registry'
   ])
+}
+
+/** A registrar that runs, and one that runs no more, whose key the page begins with these digits. */
+async function registrarThatGoes(walkthrough: Walkthrough, digits: string) {
+  const run = (text: string, machine = '') =>
+    walkthrough.run({ text, machine, prints: [], place: 'beforehand:' })
+  const elsewhere = 'the one that goes'
+  await run('hyperseaport registry --dir gone', elsewhere)
+  // Without a statement in its log, nobody would remember it.
+  await run(`hyperseaport grant ${toHex(KeyPair().publicKey)} --host`)
+  await run('hyperseaport registrars --json')
+  walkthrough.replace(digits, walkthrough.said('    "registrarKey": "').slice(0, 64))
+  await run('hyperseaport registry')
+  // It is stopped for another one.
+  await run('hyperseaport registry --dir other', elsewhere)
 }
 
 /** The registry's seed on its machine, and its public key on all. */
