@@ -44,6 +44,8 @@ export class Lease extends ReadyResource {
   readonly #now: () => number
   readonly #retry: number
   readonly #confirmed = new Map<Peer, Confirmation>()
+  /** Who was asked for it and has not refused: they hold it, or will do so once they have read the request. */
+  readonly #asked = new Set<Peer>()
   readonly #retries = new Map<Peer, NodeJS.Timeout>()
   readonly #peers = new Set<Peer>()
   readonly #onregistrar = (peer: Peer) => {
@@ -88,13 +90,13 @@ export class Lease extends ReadyResource {
   override async _close() {
     this.#replica.off('registrar', this.#onregistrar)
     for (const timer of this.#retries.values()) clearTimeout(timer)
-    if (this.#confirmed.size === 0) return
+    if (this.#asked.size === 0) return
     const withdrawal = this.#sign({ ...this.#fields, status: 'withdrawn' })
     const timeout = new Promise<void>((resolve) => {
       setTimeout(resolve, WITHDRAW_TIMEOUT_MS).unref()
     })
     await Promise.race([
-      Promise.allSettled([...this.#confirmed.keys()].map((peer) => peer.lease(withdrawal))),
+      Promise.allSettled([...this.#asked].map((peer) => peer.lease(withdrawal))),
       timeout
     ])
   }
@@ -129,6 +131,7 @@ export class Lease extends ReadyResource {
       peer,
       setTimeout(() => this.#hold(peer), this.#retry)
     )
+    if (reason.code !== 'REGISTRAR_NOT_FOUND') this.#asked.delete(peer)
     this.emit('denied', reason)
     this.#lose(peer)
   }
@@ -147,6 +150,7 @@ export class Lease extends ReadyResource {
     for (let stale = 0, above = 0; ; stale++) {
       if (this.closing) throw SeaportError.CLOSED('the lease is being given up')
       const record = this.#recordAbove(above)
+      this.#asked.add(peer)
       const answer = await peer.lease(record)
       if (answer.code === '') return { record, id: answer.id }
       if (answer.code !== 'STALE_RECORD' || stale === MAX_STALE_ANSWERS)
@@ -176,6 +180,7 @@ export class Lease extends ReadyResource {
 
   #onclose(peer: Peer) {
     this.#peers.delete(peer)
+    this.#asked.delete(peer)
     clearTimeout(this.#retries.get(peer))
     this.#retries.delete(peer)
     this.#lose(peer)

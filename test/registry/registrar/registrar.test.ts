@@ -71,6 +71,25 @@ t.test(
   }
 )
 
+t.test('a lease that is given up before it was confirmed is withdrawn, too', async (t) => {
+  const testbed = await Testbed.make(t)
+  const registrar = await testbed.registrar()
+  const owner = await testbed.replica()
+  if (owner.registrars.length === 0) await once(owner, 'registrar')
+  const fields = { role: 'couchdb', version: '3.2.2', status: 'passing' } as const
+  const lease = new Lease({
+    replica: owner,
+    keyPair: KeyPair(),
+    fields: { ...fields, tags: [], direct: [] }
+  })
+  const withdrawn = once(registrar, 'withdrawn')
+  await lease.ready()
+  await lease.close()
+  await withdrawn
+  t.equal(registrar.stats.leases, 0)
+  t.same(registrar.replica.directory.list(), [])
+})
+
 t.test('with every registrar down, a newcomer learns the directory from any replica', async (t) => {
   const testbed = await Testbed.make(t)
   const registrar = await testbed.registrar()
