@@ -185,6 +185,8 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/messaging/mail/mailbox.test.ts': [
     'messaging/mail/keeping',
     'messaging/mail/kept-letters',
+    'messaging/mail/letter-thread',
+    'messaging/mail/letter-verifier',
     'messaging/mail/mailbox-stream',
     'messaging/mail/mailboxes'
   ],
@@ -285,7 +287,10 @@ export const TESTED_BY: Record<string, string[]> = {
     'registry/registrar/published-log',
     'registry/replica/lease'
   ],
-  'test/registry/registrar/verifier.test.ts': ['registry/registrar/verifier-thread'],
+  'test/registry/registrar/record-verifier.test.ts': [
+    'core/verifier',
+    'registry/registrar/record-thread'
+  ],
   'test/registry/replica/follower.test.ts': [
     'registry/replica/followers',
     'registry/replica/log-notice',

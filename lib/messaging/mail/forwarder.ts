@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { SeaportError } from '../../core/errors.js'
 import { RateLimiter } from '../../registry/swarm/limits.js'
-import { decodeLetter, isLetterExpired, isLetterSigned, type Letter } from './letter.js'
+import { decodeLetterHead, isLetterExpired, isLetterSigned, type LetterHead } from './letter.js'
 import type { TakeLetter } from './mail-stream.js'
 import {
   decodeMemberFrame,
@@ -145,7 +145,7 @@ export class Forwarder {
    * @throws LINK_LOST if there is no way
    */
   async send(bytes: Buffer, hops = HOPS): Promise<void> {
-    const { id, to } = decodeLetter(bytes)
+    const { id, to } = decodeLetterHead(bytes)
     // If the letter was given to a neighbour before and no receipt came, another way is tried.
     const last = this.#last.get(id)
     if (last && this.#ways.get(to) === last) this.#ways.delete(to)
@@ -298,7 +298,7 @@ export class Forwarder {
     try {
       // The neighbour's limit comes first: a letter with a forged writer must not use up the limit of the real one.
       if (this.#letters.spend(from.key) > 0) return void this.stats.limited++
-      const letter = decodeLetter(bytes)
+      const letter = decodeLetterHead(bytes)
       const resident = this.#residents.get(letter.to)
       const isTaken = resident
         ? await this.#deliver(from, resident, letter, bytes)
@@ -313,7 +313,7 @@ export class Forwarder {
   async #deliver(
     from: Neighbour,
     { take }: Resident,
-    { from: sender }: Letter,
+    { from: sender }: LetterHead,
     bytes: Buffer
   ): Promise<true> {
     const give = (receipt: Receipt) =>
@@ -325,12 +325,12 @@ export class Forwarder {
   }
 
   /** @throws BAD_SIGNATURE, BAD_MESSAGE */
-  async #pass(from: Neighbour, letter: Letter, bytes: Buffer, hops: number): Promise<boolean> {
+  async #pass(from: Neighbour, letter: LetterHead, bytes: Buffer, hops: number): Promise<boolean> {
     const { id, to } = letter
     const { registry, mayWrite } = this.#options
     if (!this.forwards || hops <= 0 || this.#passing.get(id)) return false
     if (isLetterExpired(letter, this.#now())) throw SeaportError.BAD_MESSAGE('of use no more')
-    if (!isLetterSigned(registry, letter) || !mayWrite(letter.from)) {
+    if (!isLetterSigned(registry, bytes) || !mayWrite(letter.from)) {
       throw SeaportError.BAD_SIGNATURE('not signed by who may write')
     }
     const { from: sender } = letter

@@ -195,7 +195,7 @@ export class Inbox {
     const letter = decodeLetter(bytes)
     if (letter.to !== this.#key) throw SeaportError.BAD_MESSAGE('a letter to somebody else')
     checkLetterDates(letter, now())
-    if (!isLetterSigned(registry, letter)) {
+    if (!isLetterSigned(registry, bytes)) {
       throw SeaportError.BAD_SIGNATURE('a letter that its writer did not sign')
     }
     return letter

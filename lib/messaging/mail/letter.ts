@@ -56,10 +56,10 @@ const IS_RECEIPT = 2
 const VERSION = 1
 const HEAD_BYTES = 1 + 1 + 32 * 3 + 6 + 6 + 4
 const SIGNATURE_BYTES = 64
+const NOT_SIGNED = Buffer.alloc(SIGNATURE_BYTES)
 /** The largest letter, in bytes. */
 export const MAX_LETTER_BYTES = HEAD_BYTES + MAX_PADDED_BYTES + SEAL_BYTES + SIGNATURE_BYTES
 const DOMAIN = Buffer.from('hyperseaport/letter/1')
-const MAX_TIME = 2 ** 48 - 1
 const KINDS: readonly Body['kind'][] = ['none', 'json', 'bytes']
 
 /** Seals and signs a letter. */
@@ -75,14 +75,45 @@ export function writeLetter({
   const from = toHex(keyPair.publicKey)
   const box = seal(pad(encodeContent({ ...terms, from })), sealTo)
   const flags = (isToRole ? TO_ROLE : 0) | (isReceipt ? IS_RECEIPT : 0)
-  const unsigned = { id, from, to, sentAt, expiresAt, flags, box }
-  return { ...unsigned, signature: crypto.sign(signedHash(registry, unsigned), keyPair.secretKey) }
+  const unsigned = { id, from, to, sentAt, expiresAt, flags, box, signature: NOT_SIGNED }
+  const { hash } = signatureOf(registry, encodeLetter(unsigned))
+  return { ...unsigned, signature: crypto.sign(hash, keyPair.secretKey) }
 }
 
-/** Whether its named writer has signed it, for this registry. This takes about 50 µs. */
-export function isLetterSigned(registry: Buffer, letter: Letter): boolean {
-  const { from, signature } = letter
-  return crypto.verify(signedHash(registry, letter), signature, Buffer.from(from, 'hex'))
+/**
+ * Whether the named writer of an encoded letter, whose form was checked, has signed it for this registry. This takes
+ * about 50 µs.
+ */
+export function isLetterSigned(registry: Buffer, bytes: Buffer): boolean {
+  return isSignatureValid(signatureOf(registry, bytes))
+}
+
+/** A signature, and what it is over. */
+export interface LetterSignature {
+  hash: Buffer
+  signature: Buffer
+  publicKey: Buffer
+}
+
+/** The signature of an encoded letter whose form was checked, and what it has to be over, for this registry. */
+export function signatureOf(registry: Buffer, bytes: Buffer): LetterSignature {
+  const box = bytes.subarray(HEAD_BYTES, -SIGNATURE_BYTES)
+  return {
+    // The fields follow each other in a letter as they do in what is signed, except for the flags.
+    hash: crypto.hash([
+      DOMAIN,
+      registry,
+      bytes.subarray(2, HEAD_BYTES - 4),
+      bytes.subarray(1, 2),
+      crypto.hash(box)
+    ]),
+    signature: bytes.subarray(-SIGNATURE_BYTES),
+    publicKey: bytes.subarray(34, 66)
+  }
+}
+
+export function isSignatureValid({ hash, signature, publicKey }: LetterSignature): boolean {
+  return crypto.verify(hash, signature, publicKey)
 }
 
 /** Whether it was written to a role. */
@@ -100,7 +131,7 @@ export function isReceiptLetter({ flags }: Letter): boolean {
  *
  * @throws BAD_DATE
  */
-export function checkLetterDates({ sentAt, expiresAt }: Letter, now: number) {
+export function checkLetterDates({ sentAt, expiresAt }: LetterHead, now: number) {
   if (sentAt > now + CLOCK_MS) {
     throw SeaportError.BAD_DATE('a letter that was written in the future; is a clock wrong?')
   }
@@ -199,20 +230,6 @@ export function decodeLetterHead(bytes: Buffer): LetterHead {
 /** Whether the bytes of a letter, not checked yet, name a key as its writer. */
 export function isLetterOf(bytes: Buffer, key: Buffer): boolean {
   return bytes.subarray(34, 66).equals(key)
-}
-
-function signedHash(registry: Buffer, letter: Omit<Letter, 'signature'>): Buffer {
-  const times = Buffer.alloc(13)
-  times.writeUIntLE(Math.min(letter.sentAt, MAX_TIME), 0, 6)
-  times.writeUIntLE(Math.min(letter.expiresAt, MAX_TIME), 6, 6)
-  times[12] = letter.flags
-  return crypto.hash([
-    DOMAIN,
-    registry,
-    Buffer.from(letter.id + letter.from + letter.to, 'hex'),
-    times,
-    crypto.hash(letter.box)
-  ])
 }
 
 type Inside = Content & Pick<Letter, 'id' | 'from' | 'to'>

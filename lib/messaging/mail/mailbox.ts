@@ -3,13 +3,12 @@ import type { KeyPair } from '../../core/keys.js'
 import { type Kept, KeptLetters } from './kept-letters.js'
 import {
   checkLetterDates,
-  decodeLetter,
   decodeLetterHead,
   isLetterExpired,
-  isLetterSigned,
-  type Letter,
-  type LetterHead
+  type LetterHead,
+  signatureOf
 } from './letter.js'
+import { letterVerifier } from './letter-verifier.js'
 import { isReceiptSigned, type Receipt, signReceipt } from './receipt.js'
 import { Recent } from './recent.js'
 import type { Segments } from './segments.js'
@@ -71,6 +70,7 @@ export class Mailbox {
   }
   /** Letters that are being written, until they are on disk. */
   readonly #writing = new Map<string, Promise<void>>()
+  readonly #verifier = letterVerifier()
   /** The writers of letters that have ended, by the letter's id. */
   readonly #ended = new Recent<string>({ max: MAX_ENDED, ttl: ENDED_MS })
 
@@ -84,9 +84,14 @@ export class Mailbox {
     return { ...this.#counts, letters: this.#letters.size, bytes: this.#letters.bytes }
   }
 
-  /** Reads what is on disk. Letters are not held in memory. */
-  async load() {
-    await this.#options.segments.load((bytes, place) => {
+  /**
+   * Reads what is on disk. Letters are not held in memory.
+   *
+   * @returns how many bytes of it are damaged, and are passed over
+   * @throws STORAGE_FAILED
+   */
+  load(): Promise<number> {
+    return this.#options.segments.load((bytes, place) => {
       try {
         const kept = keptOf(decodeLetterHead(bytes), bytes)
         // One that was being moved when the process ended is there twice.
@@ -106,7 +111,7 @@ export class Mailbox {
    */
   async keep(bytes: Buffer): Promise<Receipt> {
     const { registry, keyPair } = this.#options
-    const letter = this.#check(bytes)
+    const letter = await this.#check(bytes)
     const { id, from, to } = letter
     const known = this.#letters.get(id)
     if (known && (known.from !== from || known.to !== to)) {
@@ -189,23 +194,29 @@ export class Mailbox {
     await segments.tidy()
   }
 
+  async close() {
+    await this.#verifier.close()
+  }
+
   /** @throws BAD_MESSAGE, BAD_DATE, BAD_SIGNATURE, EXPIRED, RECALLED */
-  #check(bytes: Buffer): Letter {
+  async #check(bytes: Buffer): Promise<LetterHead> {
     const { registry, mayWrite } = this.#options
-    const letter = decodeLetter(bytes)
+    const letter = decodeLetterHead(bytes)
     checkLetterDates(letter, this.#now())
     if (isLetterExpired(letter, this.#now())) throw SeaportError.EXPIRED('it is of use no more')
+    const isSigned = await this.#verifier.verify(signatureOf(registry, bytes))
+    if (!isSigned || !mayWrite(letter.from)) {
+      throw SeaportError.BAD_SIGNATURE('a letter that nobody signed who may write')
+    }
+    // This is checked last, since it may have ended while its signature was verified.
     if (this.#ended.get(letter.id) === letter.from) {
       throw SeaportError.RECALLED('it was taken back, or its receiver has it')
-    }
-    if (!isLetterSigned(registry, letter) || !mayWrite(letter.from)) {
-      throw SeaportError.BAD_SIGNATURE('a letter that nobody signed who may write')
     }
     return letter
   }
 
   /** @throws LIMIT_REACHED, STORAGE_FAILED */
-  async #put(letter: Letter, bytes: Buffer) {
+  async #put(letter: LetterHead, bytes: Buffer) {
     const { id } = letter
     const kept = keptOf(letter, bytes)
     const dropped = this.#makeRoom(kept)
@@ -228,7 +239,7 @@ export class Mailbox {
   async #write(kept: Kept, bytes: Buffer, dropped: readonly Kept[]) {
     const { segments } = this.#options
     kept.place = await segments.append(bytes)
-    await segments.remove(placesOf(dropped))
+    if (dropped.length > 0) await segments.remove(placesOf(dropped))
     // It may have been dropped while it was written.
     if (this.#letters.get(kept.id) !== kept) await segments.remove([kept.place])
   }

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError, type SeaportErrorCode } from '../../core/errors.js'
+import { crypto } from '../../core/holepunch.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { MAIL, MAILBOX } from '../../core/purpose.js'
 import { parseRoleRange } from '../../core/role.js'
@@ -31,6 +32,7 @@ import { SeenIds } from './seen-ids.js'
 import { Segments } from './segments.js'
 
 const FOLDER = 'mail'
+const KEPT = Buffer.from('hyperseaport/kept/1')
 const KEY_NAME_LENGTH = 32
 /** How long a link to the receiver may take, in ms. Random hole punching may need that long. */
 const LINK_TIMEOUT_MS = 10_000
@@ -116,7 +118,8 @@ export class Office {
     this.#forwarder = forwarderOf(participant.replica)
     const mayWrite = (from: string) => participant.membership.grants.allows(from, { kind: 'read' })
     const { store } = parts
-    this.#segments = store ? new Segments(`${own}-kept`, { maxBytes: store }) : null
+    const salt = crypto.hash([KEPT, keyPair.secretKey]).readUInt32LE(0)
+    this.#segments = store ? new Segments(`${own}-kept`, { maxBytes: store, salt }) : null
     this.mailbox =
       this.#segments && store
         ? new Mailbox({
@@ -187,8 +190,7 @@ export class Office {
     await this.seen.load()
     await this.boxes.outbox.load()
     await this.boxes.inbox.load()
-    await this.mailbox?.load()
-    await this.records?.load()
+    await this.#loadKept()
     await this.named.load()
     for await (const { key } of this.store.entries('blocked')) this.blocked.add(key)
     const { replica } = this.#parts.participant
@@ -214,6 +216,15 @@ export class Office {
     void this.#keepUp()
     void this.#mailboxes.fetchAll()
     void replica.synced().then(() => this.outbox.review())
+  }
+
+  /** Reads what we keep for others as a mailbox. */
+  async #loadKept() {
+    const damaged = await this.mailbox?.load()
+    await this.records?.load()
+    if (!damaged) return
+    const text = `some letters that were kept for others are damaged on disk (${damaged} bytes), and lost`
+    this.#parts.onnotice(SeaportError.STORAGE_FAILED(text))
   }
 
   /** Makes a link to a key, at an address as well if one is given. */
@@ -246,6 +257,7 @@ export class Office {
   /** Waits for handlers that run. */
   async close() {
     await this.inbox.close()
+    await this.mailbox?.close()
     await this.#segments?.close()
     await this.store.close()
   }

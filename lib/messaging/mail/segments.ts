@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open, readdir, rm, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { SeaportError } from '../../core/errors.js'
 import { SerialQueue } from '../../core/serial-queue.js'
 import { makeFolder } from '../../registry/log/storage.js'
@@ -18,6 +19,8 @@ export interface SegmentsOptions {
   maxBytes: number
   /** The size of a file, in bytes. */
   segmentBytes?: number
+  /** Begins all checksums. Who does not know it cannot write a letter that looks like several in a damaged file. */
+  salt?: number
 }
 
 /** A file that letters are appended to. */
@@ -37,8 +40,14 @@ interface Waiting {
 
 const MIN_SEGMENT_BYTES = 1024 * 1024
 const MAX_SEGMENTS = 256
-/** Each letter comes after a byte that says whether it is there, and its length (4 bytes, little-endian). */
-const HEAD_BYTES = 5
+/**
+ * Each letter comes after a byte that says whether it is there, its length, its checksum, and the checksum of these two
+ * (4 bytes each, little-endian). So one that is damaged is passed over, and where its length is, the next one is found.
+ */
+const HEAD_BYTES = 13
+const LENGTH_AT = 1
+const CHECKSUM_AT = 5
+const HEAD_CHECKSUM_AT = 9
 const THERE = 1
 const REMOVED = 0
 const OWNER_ONLY = 0o600
@@ -54,6 +63,7 @@ export class Segments {
   readonly #folder: string
   readonly #maxBytes: number
   readonly #segmentBytes: number
+  readonly #salt: number
   readonly #segments = new Map<number, Segment>()
   readonly #waiting: Waiting[] = []
   /** Files change one after the other. */
@@ -62,8 +72,9 @@ export class Segments {
   /** The file that is appended to. */
   #current: { number: number; file: FileHandle } | null = null
 
-  constructor(folder: string, { maxBytes, segmentBytes }: SegmentsOptions) {
+  constructor(folder: string, { maxBytes, segmentBytes, salt = 0 }: SegmentsOptions) {
     this.#folder = folder
+    this.#salt = salt
     this.#maxBytes = maxBytes
     this.#segmentBytes = segmentBytes ?? Math.max(MIN_SEGMENT_BYTES, maxBytes / MAX_SEGMENTS)
   }
@@ -74,17 +85,22 @@ export class Segments {
   }
 
   /**
-   * Reads what is there. An end that was not written completely is cut off.
+   * Reads what is there. An end that was not written completely is cut off, and what is damaged is passed over.
    *
    * @param onletter called with each letter; false if it cannot be read, and is to be removed
+   * @returns how many bytes are damaged
    * @throws STORAGE_FAILED
    */
-  async load(onletter: (letter: Buffer, place: Place) => boolean) {
-    await this.#try(async () => {
+  load(onletter: (letter: Buffer, place: Place) => boolean): Promise<number> {
+    return this.#try(async () => {
       await makeFolder(this.#folder)
       const names = await readdir(this.#folder)
       const numbers = names.filter((name) => /^\d+$/.test(name)).map(Number)
-      for (const number of numbers.sort((a, b) => a - b)) await this.#load(number, onletter)
+      let damaged = 0
+      for (const number of numbers.sort((a, b) => a - b)) {
+        damaged += await this.#load(number, onletter)
+      }
+      return damaged
     })
   }
 
@@ -139,26 +155,54 @@ export class Segments {
     await this.#queue.run(() => this.#leave())
   }
 
+  /** @returns how many bytes are damaged */
   async #load(number: number, onletter: (letter: Buffer, place: Place) => boolean) {
     const file = await open(this.#path(number), 'r')
     const all = await file.readFile().finally(() => file.close())
     const segment: Segment = { bytes: 0, places: new Set(), removed: 0 }
     this.#segments.set(number, segment)
     const unread: Place[] = []
-    while (segment.bytes + HEAD_BYTES <= all.byteLength) {
-      const offset = segment.bytes
-      const bytes = all.readUInt32LE(offset + 1)
-      const end = offset + HEAD_BYTES + bytes
-      if (end > all.byteLength) break
-      segment.bytes = end
-      const place = { segment: number, offset, bytes }
+    let damaged = 0
+    let gaps = 0
+    for (let at = this.#next(all, 0); at < all.byteLength; at = this.#next(all, segment.bytes)) {
+      gaps += at - segment.bytes
+      const start = at + HEAD_BYTES
+      const place = { segment: number, offset: at, bytes: all.readUInt32LE(at + LENGTH_AT) }
+      segment.bytes = start + place.bytes
       segment.places.add(place)
-      const isThere = all[offset] === THERE
-      if (!isThere || !onletter(all.subarray(offset + HEAD_BYTES, end), place)) unread.push(place)
+      const letter = all.subarray(start, segment.bytes)
+      const isWhole = crc32(letter, this.#salt) === all.readUInt32LE(at + CHECKSUM_AT)
+      const isThere = all[at] !== REMOVED
+      if (isThere && !isWhole) damaged += HEAD_BYTES + place.bytes
+      if (!isThere || !isWhole || !onletter(letter, place)) unread.push(place)
     }
     this.#bytes += segment.bytes
+    segment.removed = gaps
     if (segment.bytes < all.byteLength) await truncate(this.#path(number), segment.bytes)
     await this.#remove(number, unread)
+    return gaps + damaged
+  }
+
+  /** Where the next letter begins, from a place on; the end if none does. */
+  #next(all: Buffer, from: number): number {
+    for (let at = from; at + HEAD_BYTES <= all.byteLength; at++) {
+      const length = all.readUInt32LE(at + LENGTH_AT)
+      if (length === 0 || at + HEAD_BYTES + length > all.byteLength) continue
+      const fields = all.subarray(at + LENGTH_AT, at + HEAD_CHECKSUM_AT)
+      if (crc32(fields, this.#salt) === all.readUInt32LE(at + HEAD_CHECKSUM_AT)) return at
+    }
+    return all.byteLength
+  }
+
+  /** What comes before a letter on disk. */
+  #head(letter: Buffer): Buffer {
+    const head = Buffer.alloc(HEAD_BYTES)
+    head[0] = THERE
+    head.writeUInt32LE(letter.byteLength, LENGTH_AT)
+    head.writeUInt32LE(crc32(letter, this.#salt), CHECKSUM_AT)
+    const fields = head.subarray(LENGTH_AT, HEAD_CHECKSUM_AT)
+    head.writeUInt32LE(crc32(fields, this.#salt), HEAD_CHECKSUM_AT)
+    return head
   }
 
   /** Writes what waits. Never rejects: who waits is told. */
@@ -185,10 +229,7 @@ export class Segments {
       const parts: Buffer[] = []
       for (const letter of rest) {
         if (parts.length > 0 && end + letter.byteLength > this.#segmentBytes) break
-        const head = Buffer.alloc(HEAD_BYTES)
-        head[0] = THERE
-        head.writeUInt32LE(letter.byteLength, 1)
-        parts.push(head, letter)
+        parts.push(this.#head(letter), letter)
         places.push({ segment: number, offset: end, bytes: letter.byteLength })
         end += HEAD_BYTES + letter.byteLength
       }

@@ -28,9 +28,9 @@ import { LeaseExpiry } from './lease-expiry.js'
 import { type HeldLease, Leases } from './leases.js'
 import { LogWriter } from './log-writer.js'
 import { cannotBeWritten, PublishedLog } from './published-log.js'
+import { recordVerifier } from './record-verifier.js'
 import type { RegistrarOptions } from './registrar-options.js'
 import { RegistryMode } from './registry-mode.js'
-import { Verifier } from './verifier.js'
 
 export type { RegistrarOptions } from './registrar-options.js'
 
@@ -66,7 +66,7 @@ export class Registrar extends ReadyResource {
   readonly #limits: Partial<Limits> | undefined
   readonly #leases = new Leases()
   readonly #queue = new KeyedQueue()
-  readonly #verifier = new Verifier()
+  readonly #verifier = recordVerifier()
   #replica: Replica | null = null
   #relay: RelayOffer | null = null
   #leaseExpiry: LeaseExpiry | null = null
@@ -294,7 +294,7 @@ export class Registrar extends ReadyResource {
     }
     // All records of one holder share one string, which saves memory.
     record.holder = peer.key
-    if (!(await this.#verifier.verify(record, json))) {
+    if (!(await this.#verifier.verify({ record, json }))) {
       throw SeaportError.BAD_SIGNATURE('the record was not signed by the key it is for')
     }
   }

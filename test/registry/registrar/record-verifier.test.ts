@@ -1,6 +1,6 @@
 import t from 'tap'
 import { KeyPair, toHex } from '../../../lib/core/keys.js'
-import { Verifier } from '../../../lib/registry/registrar/verifier.js'
+import { recordVerifier } from '../../../lib/registry/registrar/record-verifier.js'
 import { signRecord } from '../../../lib/registry/trust/record.js'
 import { restWhile } from '../../rest.js'
 
@@ -23,15 +23,17 @@ function crowd(size: number) {
 
 type Crowd = ReturnType<typeof crowd>
 
-function ask(verifier: Verifier, records: Crowd): Promise<boolean[]> {
-  return Promise.all(records.map((record) => verifier.verify(record, JSON.stringify(record))))
+function ask(verifier: ReturnType<typeof recordVerifier>, records: Crowd): Promise<boolean[]> {
+  return Promise.all(
+    records.map((record) => verifier.verify({ record, json: JSON.stringify(record) }))
+  )
 }
 
 const truth = (records: Crowd) => records.map((_, i) => i % 3 !== 0)
 
 for (const cores of [1, 2]) {
   t.test(`a crowd's signatures are told apart, on ${cores} core(s)`, async (t) => {
-    const verifier = new Verifier({ cores })
+    const verifier = recordVerifier({ cores })
     const records = crowd(50)
     t.strictSame(await ask(verifier, records), truth(records))
     await verifier.started()
@@ -41,7 +43,7 @@ for (const cores of [1, 2]) {
 }
 
 t.test('the first crowd does not wait for the thread that it starts', async (t) => {
-  const verifier = new Verifier({ cores: 2 })
+  const verifier = recordVerifier({ cores: 2 })
   const records = crowd(50)
   const next = new Promise<null>((resolve) => setImmediate(() => resolve(null)))
   t.strictSame(await Promise.race([ask(verifier, records), next]), truth(records))
@@ -51,7 +53,7 @@ t.test('the first crowd does not wait for the thread that it starts', async (t) 
 t.test(
   'who waits when it is closed is answered all the same, and so is who comes later',
   async (t) => {
-    const verifier = new Verifier({ cores: 2 })
+    const verifier = recordVerifier({ cores: 2 })
     const records = crowd(50)
     await ask(verifier, records)
     await verifier.started()
@@ -63,7 +65,7 @@ t.test(
 )
 
 t.test('a thread with nothing to do ends, and the next crowd starts another', async (t) => {
-  const verifier = new Verifier({ cores: 2, idleMs: 50 })
+  const verifier = recordVerifier({ cores: 2, idleMs: 50 })
   const records = crowd(50)
   for (let round = 0; round < 2; round++) {
     t.strictSame(await ask(verifier, records), truth(records))
