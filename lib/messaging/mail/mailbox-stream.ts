@@ -62,7 +62,8 @@ export function serveMailbox(
       answer(FRAME.had, encodeIds(decodeIds(body).filter((id) => mailbox.has(id))))
     }
     if (type === FRAME.who && body.byteLength === KEY_BYTES) {
-      answer(FRAME.record, (await records.get(body.toString('hex'))) ?? undefined)
+      const record = await records.get(body.toString('hex'))
+      answer(FRAME.record, record ? Buffer.from(JSON.stringify(record)) : undefined)
     }
     stream.end()
   }

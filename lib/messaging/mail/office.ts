@@ -130,7 +130,9 @@ export class Office {
             }
           })
         : null
-    this.records = store ? new LastRecords(this.store, store / BYTES_PER_RECORD) : null
+    this.records = store
+      ? new LastRecords(this.store, { registry, max: store / BYTES_PER_RECORD, onnotice })
+      : null
     this.named = new NamedMailboxes(this.store)
     const open = (mailbox: string) => this.#openStream(mailbox, MAILBOX)
     this.#receivers = new ReceiverRecords({ registry, directory, last: this.records, open })

@@ -1,12 +1,7 @@
 import type { LinkStream } from '../../link/stream.js'
 import type { Directory } from '../../registry/replica/directory.js'
-import {
-  parseRecord,
-  recordOf,
-  type ServiceRecord,
-  verifyRecord
-} from '../../registry/trust/signed.js'
-import type { LastRecords } from './last-records.js'
+import { recordOf, type ServiceRecord, verifyRecord } from '../../registry/trust/signed.js'
+import { type LastRecords, readRecord } from './last-records.js'
 import { askRecord } from './mailbox-stream.js'
 import { Recent } from './recent.js'
 
@@ -42,10 +37,7 @@ export class ReceiverRecords {
 
   /** A record as far as it is known here, on disk too. Never rejects. */
   async known(key: string): Promise<ServiceRecord | null> {
-    const known = this.get(key)
-    if (known) return known
-    const json = await this.#options.last?.get(key).catch(() => null)
-    return json ? this.#read(json.toString(), key) : null
+    return this.get(key) ?? (await this.#options.last?.get(key).catch(() => null)) ?? null
   }
 
   /** Asks mailboxes for the record of somebody who has none in the registry. Never rejects. */
@@ -60,21 +52,12 @@ export class ReceiverRecords {
     return newest
   }
 
-  /** Asks one mailbox. */
+  /** Asks one mailbox for a record, which counts only if its owner has signed it. */
   async #ask(mailbox: string, key: string): Promise<ServiceRecord | null> {
     try {
       const json = await askRecord(await this.#options.open(mailbox), key)
-      return json === null ? null : this.#read(json, key)
-    } catch {
-      return null
-    }
-  }
-
-  /** Reads a record, which counts only if its owner has signed it. */
-  #read(json: string, key: string): ServiceRecord | null {
-    try {
-      const record = parseRecord(json, this.#options.registry)
-      return record.key === key && verifyRecord(record) ? record : null
+      const record = json === null ? null : readRecord(json, key, this.#options.registry)
+      return record && verifyRecord(record) ? record : null
     } catch {
       return null
     }

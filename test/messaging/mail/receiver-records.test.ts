@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import type { SeaportError } from '../../../lib/core/errors.js'
 import { crypto } from '../../../lib/core/holepunch.js'
 import { KeyPair, toHex } from '../../../lib/core/keys.js'
 import { LastRecords } from '../../../lib/messaging/mail/last-records.js'
@@ -34,6 +35,10 @@ async function storeOf(t: Test): Promise<MailStore> {
   return store
 }
 
+function lastRecords(store: MailStore, max = 10, notices: SeaportError[] = []) {
+  return new LastRecords(store, { registry, max, onnotice: (notice) => notices.push(notice) })
+}
+
 function recordOf(keyPair: KeyPair, seq: number, prekey = 'ab'.repeat(32)): ServiceRecord {
   return signRecord(registry, keyPair, {
     ...{ role: 'peer', version: '1.0.0', tags: [], status: 'passing', direct: [] },
@@ -44,12 +49,14 @@ function recordOf(keyPair: KeyPair, seq: number, prekey = 'ab'.repeat(32)): Serv
 t.test(
   'mailboxes hand out the last record that they saw, and what its owner did not sign counts for nothing',
   async (t) => {
-    const kept = new Map<string, LastRecords>()
-    for (const name of ['old', 'new', 'liar']) kept.set(name, new LastRecords(await storeOf(t), 10))
-    await kept.get('old')?.add(recordOf(bob, 1))
-    await kept.get('new')?.add(recordOf(bob, 2, 'ef'.repeat(32)))
-    await kept.get('new')?.add(recordOf(bob, 1))
-    await kept.get('liar')?.add({ ...recordOf(KeyPair(), 3), key: bobKey })
+    const [old, fresh] = [lastRecords(await storeOf(t)), lastRecords(await storeOf(t))]
+    const liar = { get: async () => ({ ...recordOf(KeyPair(), 3), key: bobKey }) }
+    const kept = new Map<string, Pick<LastRecords, 'get'>>(
+      Object.entries({ old, new: fresh, liar })
+    )
+    await old.add(recordOf(bob, 1))
+    await fresh.add(recordOf(bob, 2, 'ef'.repeat(32)))
+    await fresh.add(recordOf(bob, 1))
     const directory = new Directory()
     let asked = 0
     const records = new ReceiverRecords({
@@ -79,19 +86,59 @@ t.test(
 
 t.test('a mailbox keeps so many records, and forgets those that were signed first', async (t) => {
   const store = await storeOf(t)
-  const last = new LastRecords(store, 2)
+  const last = lastRecords(store, 2)
   const owners = [KeyPair(), KeyPair(), KeyPair()]
   for (const [i, owner] of owners.entries()) await last.add(recordOf(owner, i + 1))
   const keys = owners.map(({ publicKey }) => toHex(publicKey))
   const kept = async (records: LastRecords) =>
     Promise.all(keys.map(async (key) => (await records.get(key)) !== null))
   t.same(await kept(last), [false, true, true])
-  const again = new LastRecords(store, 2)
+  const again = lastRecords(store, 2)
   await again.load()
   t.equal(again.size, 2)
   await again.add(recordOf(owners[0] as KeyPair, 9))
   t.same(await kept(again), [true, false, true])
 })
+
+t.test(
+  'records on disk are checked as if a stranger had written them: bad ones are dropped and told, and do no harm',
+  async (t) => {
+    const store = await storeOf(t)
+    const owners = Array.from({ length: 5 }, () => KeyPair())
+    const [good, cut, other, forged, ahead] = owners as [
+      KeyPair,
+      KeyPair,
+      KeyPair,
+      KeyPair,
+      KeyPair
+    ]
+    const put = (owner: KeyPair, json: string) =>
+      store.apply([{ table: 'records', key: toHex(owner.publicKey), value: Buffer.from(json) }])
+    await put(good, JSON.stringify(recordOf(good, 1)))
+    await put(cut, JSON.stringify(recordOf(cut, 1)).slice(0, 100))
+    await put(other, JSON.stringify(recordOf(good, 1)))
+    await put(forged, JSON.stringify({ ...recordOf(forged, 1), prekey: '01'.repeat(32) }))
+    await put(ahead, JSON.stringify({ ...recordOf(ahead, 1), seq: 1000 }))
+    const notices: SeaportError[] = []
+    const last = lastRecords(store, 10, notices)
+    await last.load()
+    t.match(notices, [{ code: 'STORAGE_FAILED', text: /^2 of the last records/ }])
+    t.equal(last.size, 3)
+    t.match(await last.get(toHex(good.publicKey)), { seq: 1 })
+    t.equal(await last.get(toHex(forged.publicKey)), null)
+    await last.add(recordOf(ahead, 2))
+    t.match(
+      await last.get(toHex(ahead.publicKey)),
+      { seq: 2 },
+      'none keeps its owner’s next one out'
+    )
+    t.equal(notices.length, 3)
+    const again = lastRecords(store, 10, notices)
+    await again.load()
+    t.equal(again.size, 2)
+    t.equal(notices.length, 3, 'they are told once')
+  }
+)
 
 t.test('a mailbox that is named stays so until it was away for days', async (t) => {
   const store = await storeOf(t)
