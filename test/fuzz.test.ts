@@ -1,4 +1,5 @@
 import t from 'tap'
+import { channelTargets } from './fuzz/channels.js'
 import { edgeTargets } from './fuzz/edge.js'
 import { hostingTargets } from './fuzz/hosting.js'
 import { linkTargets } from './fuzz/link.js'
@@ -30,6 +31,7 @@ t.test(
       ...(await linkTargets()),
       ...mailTargets,
       ...messagingTargets,
+      ...channelTargets,
       ...hostingTargets,
       ...(await stateTargets(t)),
       ...edgeTargets,

@@ -35,9 +35,11 @@ export const TESTED_BY: Record<string, string[]> = {
     'gateway/channels/client-page'
   ],
   'test/gateway/channels/channels.test.ts': [
+    'gateway/channels/resume',
     'messaging/clients/client-handlers',
     'messaging/clients/message-body',
     'messaging/clients/session-table',
+    'messaging/clients/tickets',
     'messaging/clients/presence-teller',
     'gateway/channels/audience',
     'gateway/channels/channel-limits',

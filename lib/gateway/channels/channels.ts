@@ -15,6 +15,7 @@ import { Audience } from './audience.js'
 import { Browser, type BrowserOptions } from './browser.js'
 import { CHANNEL_LIMITS, type ChannelLimits } from './channel-limits.js'
 import { Feed } from './feed.js'
+import { type Resume, readResume } from './resume.js'
 import { CLOSE, MAX_WIRE_BYTES, SUBPROTOCOL, type WireFrame } from './wire.js'
 
 export interface ChannelsOptions {
@@ -284,27 +285,4 @@ export class Channels {
       } else if (now - browser.lastPing >= pingInterval) browser.ping(audience.placesOf(browser))
     }
   }
-}
-
-/** What a page presents when it comes back. */
-interface Resume {
-  ticket: string
-  secret: string
-  at: Record<string, [epoch: number, seq: number]>
-}
-
-const MAX_PLACES = 1024
-
-/** Reads how far a page had heard. If that cannot be read, the page counts as a new one. */
-function readResume(value: unknown): Resume | null {
-  const { ticket, secret, at } = (value ?? {}) as Record<string, unknown>
-  if (typeof ticket !== 'string' || typeof secret !== 'string') return null
-  const places = Object.entries(at ?? {})
-    .slice(0, MAX_PLACES)
-    .filter(([, place]) => Array.isArray(place) && place.slice(0, 2).every(isCount))
-  return { ticket, secret, at: Object.fromEntries(places) }
-}
-
-function isCount(value: unknown): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 0
 }

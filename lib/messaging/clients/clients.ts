@@ -1,5 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
-import { type KeyPair, toHex } from '../../core/keys.js'
+import type { KeyPair } from '../../core/keys.js'
 import { CHANNEL } from '../../core/purpose.js'
 import type { LinkStream } from '../../link/stream.js'
 import { checkName } from '../names.js'
@@ -33,10 +33,10 @@ import {
   checkFilter,
   checkId,
   isSecretOf,
-  signTicket,
-  type TicketScope,
-  verifyTicket
+  type Ticket,
+  type TicketScope
 } from './ticket.js'
+import { Tickets } from './tickets.js'
 
 export interface ClientsOptions extends ChannelRingOptions {
   /** How long a session that was lost may come back, in ms. Default: 60 s. */
@@ -68,7 +68,7 @@ export class Clients {
   readonly #kept: KeptDirects
   readonly #presence: PresenceTeller
   readonly #handlers: ClientHandlers
-  #keyPair: KeyPair | null = null
+  readonly #tickets: Tickets
   #isWanted = false
   #isListening = false
   #isLeaving = false
@@ -77,6 +77,7 @@ export class Clients {
   constructor(parts: ClientsParts) {
     this.#parts = parts
     this.#handlers = new ClientHandlers(parts.onnotice)
+    this.#tickets = new Tickets(parts)
     this.#ring = new ChannelRing(parts)
     this.#presence = new PresenceTeller({
       sessions: this.#sessions,
@@ -194,7 +195,7 @@ export class Clients {
    * @throws STORAGE_FAILED
    */
   async open(keyPair: KeyPair, folder: string) {
-    this.#keyPair = keyPair
+    this.#tickets.signBy(keyPair)
     await this.#kept.open(folder)
   }
 
@@ -292,7 +293,7 @@ export class Clients {
         throw SeaportError.LIMIT_REACHED(`${MAX_SESSIONS_PER_ID} sessions of one client`)
       }
       const fields = { session, id, data, gateway: gateway.gateway }
-      const { ticket, secret } = signTicket(this.#keyPair as KeyPair, this.#parts.scope, fields)
+      const { ticket, secret } = this.#tickets.sign(fields, isSame ? head.ticket : undefined)
       const rooms = [...(this.#sessions.get(session)?.rooms ?? [])]
       gateway.send({ t: 'admitted', n, ticket, secret, resumed: isSame ? 1 : 0, rooms })
       this.#stats.connected++
@@ -306,19 +307,13 @@ export class Clients {
   /** The ticket of the session that a page goes on with, if the page can prove that it is its own. */
   #before({ ticket, secret }: ConnectHead) {
     if (ticket === undefined || secret === undefined) return null
-    const before = this.#verify(ticket)
+    const before = this.#tickets.verify(ticket)
     return before && isSecretOf(before, secret) ? before : null
-  }
-
-  #verify(ticket: string) {
-    const { scope, isInstance } = this.#parts
-    const own = this.#keyPair && toHex(this.#keyPair.publicKey)
-    return verifyTicket(ticket, scope, (key) => key === own || isInstance(key))
   }
 
   /** Called when a gateway announces a session. It counts only with a ticket that an instance has signed. */
   #arrive({ ticket: text, rooms, changes = 0 }: HereHead, gateway: GatewayStream) {
-    const ticket = this.#verify(text)
+    const ticket = this.#tickets.verify(text)
     if (ticket?.gateway !== gateway.gateway) return
     const known = this.#sessions.get(ticket.session)
     const session = known?.id === ticket.id ? known : this.#begin(ticket)
@@ -338,7 +333,7 @@ export class Clients {
     if (before !== gateway) this.#kept.onarrival(session.id)
   }
 
-  #begin(ticket: NonNullable<ReturnType<typeof verifyTicket>>): ClientSession {
+  #begin(ticket: Ticket): ClientSession {
     const session = new ClientSession(ticket, {
       handle: (head, data, client) => this.#handle(head, data, client),
       onroom: ({ session: name, id, stream, roomChanges: changes }, room, isIn) => {
@@ -372,7 +367,7 @@ export class Clients {
 
   /** Whether this instance does what has to be done once for a client. All instances agree on which one that is. */
   #isResponsibleFor(id: string): boolean {
-    const own = this.#keyPair ? toHex(this.#keyPair.publicKey) : ''
+    const { own } = this.#tickets
     const keys = new Set([own, ...this.#parts.instances()])
     return byRendezvous(id, [...keys])[0] === own
   }

@@ -36,7 +36,7 @@ export function signTicket(
   keyPair: KeyPair,
   scope: TicketScope,
   fields: Pick<Ticket, 'session' | 'id' | 'gateway' | 'data'>
-): { ticket: string; secret: string } {
+): { ticket: string; secret: string; fields: Ticket } {
   const secret = randomBytes(SECRET_BYTES).toString('base64url')
   const ticket: Ticket = {
     ...fields,
@@ -46,7 +46,8 @@ export function signTicket(
   }
   const bytes = Buffer.from(JSON.stringify(ticket))
   const signature = crypto.sign(signedHash(scope, bytes), keyPair.secretKey)
-  return { ticket: `${bytes.toString('base64url')}.${signature.toString('base64url')}`, secret }
+  const text = `${bytes.toString('base64url')}.${signature.toString('base64url')}`
+  return { ticket: text, secret, fields: ticket }
 }
 
 /** Reads a ticket without checking its signature, for a gateway that has it from the instance itself. */
