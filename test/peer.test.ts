@@ -238,7 +238,9 @@ t.test('boxes have bounds, which are told with a code', async (t) => {
   await alice.send(KeyPair().publicKey, 3)
   await t.rejects(alice.send(bob.key, 4), { code: 'OUTBOX_FULL' })
   await t.rejects(bob.send(alice.key, Buffer.alloc(60 * 1024 + 1)), { code: 'TOO_LARGE' })
-  await t.rejects(bob.send(alice.key, 'x', { ttl: 31 * 86_400_000 }), { code: 'USAGE' })
+  for (const ttl of [31 * 86_400_000, 0.4, Number.NaN, '60000' as never]) {
+    await t.rejects(bob.send(alice.key, 'x', { ttl }), { code: 'USAGE' }, `${ttl}`)
+  }
   await t.rejects(bob.send(alice.key, 'x', { type: 'no type' }), { code: 'USAGE' })
   await t.rejects(bob.send(alice.key, 1n), { code: 'USAGE' })
   await t.rejects(bob.send('nobody', 'x'), { code: 'BAD_KEY' })

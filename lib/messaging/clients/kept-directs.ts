@@ -100,7 +100,8 @@ export class KeptDirects {
    * @throws USAGE, LIMIT_REACHED, STORAGE_FAILED, CLOSED
    */
   async add(id: string, type: string, body: Body, ttl: number): Promise<void> {
-    if (!(ttl > 0 && ttl <= MAX_TTL_MS)) {
+    // A text that looks like a number would be put behind a date.
+    if (typeof ttl !== 'number' || !(ttl > 0 && ttl <= MAX_TTL_MS)) {
       throw SeaportError.USAGE(`a message is kept for up to 30 days, in ms, not for ${ttl}`)
     }
     if (this.#isClosed) throw SeaportError.CLOSED('the service is destroyed')

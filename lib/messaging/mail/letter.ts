@@ -48,6 +48,11 @@ export const MAX_LETTER_BODY_BYTES = 60 * 1024
 const MAX_PADDED_BYTES = 64 * 1024
 const MIN_PADDED_BYTES = 256
 export const MAX_TTL_MS = 30 * 24 * 60 * 60 * 1000
+/** Whether a letter may be of use for so long, in ms. A text that looks like a number would be put behind a date. */
+export function isTtl(ttl: unknown): boolean {
+  return typeof ttl === 'number' && ttl >= 1 && ttl <= MAX_TTL_MS
+}
+
 /** How much clocks may differ, in ms. */
 export const CLOCK_MS = 5 * 60 * 1000
 const TO_ROLE = 1

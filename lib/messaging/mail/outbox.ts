@@ -6,7 +6,7 @@ import { toHex } from '../../core/keys.js'
 import type { Body } from '../body.js'
 import { checkOwnName, OWN_PREFIX } from '../names.js'
 import { Keeping } from './keeping.js'
-import { letterBody, MAX_TTL_MS } from './letter.js'
+import { isTtl, letterBody, MAX_TTL_MS } from './letter.js'
 import type { OutboxOptions } from './outbox-options.js'
 import { isCall, isOwn, type OutboxSlip, type Receiver, sealSlip, targetOf } from './outbox-slip.js'
 import { encodeReceipt, isReceiptSigned, type Receipt } from './receipt.js'
@@ -92,7 +92,7 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     data: unknown,
     { ttl = this.#options.ttl ?? TTL_MS, type = '' }: SendMailOptions = {}
   ): Promise<SentLetter> {
-    if (!(ttl > 0 && ttl <= MAX_TTL_MS)) {
+    if (!isTtl(ttl)) {
       throw SeaportError.USAGE(`a letter is of use for up to 30 days, in ms, not for ${ttl}`)
     }
     if (type !== '') checkOwnName(type, 'a letter')
