@@ -53,7 +53,6 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/clients/client-types',
     'messaging/clients/clients',
     'messaging/clients/close-codes',
-    'messaging/clients/gateway-stream',
     'messaging/clients/rendezvous',
     'messaging/clients/ticket'
   ],

@@ -160,7 +160,12 @@ export class GatewayStream implements Sink {
 
   #replay(session: string, { epoch, seq }: Place) {
     const id = this.#options.idOf(session, this)
-    if (id === null || this.#replays.length >= MAX_REPLAYS) return
+    if (id === null || this.#replays.length >= MAX_REPLAYS) {
+      // Its page would wait for ever, and hear nothing of us: it goes on from here, and is told that it missed some.
+      this.send({ t: 'missed', session })
+      this.send({ t: 'replayed', session, epoch: this.#options.ring.epoch, seq: this.#seq })
+      return
+    }
     this.#replays.push({ session, id, next: 0, place: { epoch, seq } })
     this.pump()
   }
