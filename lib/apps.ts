@@ -23,7 +23,7 @@ import { areLogLines, type LogLines, type LogTerms } from './hosting/log-lines.j
 import { mergeItems } from './hosting/merge-items.js'
 import { outcomeOf, type ReleaseOutcome, releasesWithOutcomes } from './hosting/outcome.js'
 import { prepareBundle } from './hosting/prepare-bundle.js'
-import { type Release, releaseOf } from './hosting/release.js'
+import { placeOf, type Release, releaseOf } from './hosting/release.js'
 import { spreadRelease } from './hosting/spread-release.js'
 import { verdictsOn } from './hosting/verdicts.js'
 import type { LinkPool } from './link/pool.js'
@@ -33,6 +33,7 @@ import {
   APP,
   type AppFields,
   type AppStatement,
+  driverOf,
   signApp,
   signDrain
 } from './registry/trust/signed.js'
@@ -158,7 +159,7 @@ class AppsFace extends EventEmitter<AppsEvents> {
    */
   async run(folder: string, onprogress: (text: string) => void = () => {}): Promise<AppStatement> {
     const { file, hash, bundle } = await this.push(folder, onprogress)
-    const { name: app, version, instances, hostnames, place, before } = file
+    const { name: app, version, instances, hostnames, before } = file
     return this.#put({
       app,
       state: 'running',
@@ -168,14 +169,7 @@ class AppsFace extends EventEmitter<AppsEvents> {
       hostnames,
       restarts: 0,
       before: before ? true : undefined,
-      place: {
-        labels: place.labels,
-        memory: place.memory,
-        driver: 'process',
-        ...(place.cpu !== null && { cpu: place.cpu }),
-        ...(place.single && { single: true }),
-        ...(bundle.platforms && { platforms: bundle.platforms })
-      }
+      place: placeOf(file, bundle)
     })
   }
 
@@ -217,8 +211,9 @@ class AppsFace extends EventEmitter<AppsEvents> {
     const kept = former.filter(({ hasFailed }) => !hasFailed)
     const found = version === undefined ? kept[0] : kept.find((one) => one.version === version)
     if (found) {
+      const place = { ...this.#known(app).place, driver: driverOf(found) }
       const { version, release, before } = found
-      return this.#change(app, { version, release, before })
+      return this.#change(app, { version, release, before, place })
     }
     const versions = kept.map((one) => one.version).join(', ') || 'none'
     const failed = former.find((one) => one.version === version)

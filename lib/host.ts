@@ -11,7 +11,7 @@ import { linksOf } from './dialing/links.js'
 import { ChunkExchange } from './hosting/chunks/chunk-exchange.js'
 import { CHUNKS } from './hosting/chunks/chunk-frames.js'
 import { AppUsers } from './hosting/driver/app-users.js'
-import type { Abilities } from './hosting/driver/driver.js'
+import { type Abilities, BUBBLEWRAP, PROCESS } from './hosting/driver/driver.js'
 import { ProcessDriver } from './hosting/driver/process-driver.js'
 import { tagsOf } from './hosting/fleet.js'
 import { HostAgent, type HostTimings } from './hosting/host-agent.js'
@@ -37,7 +37,10 @@ export interface HostOptions extends Omit<MemberOptions, 'registryPublicKey'> {
   labels?: readonly string[] | undefined
   /** Bytes that it gives to apps. Default: it does not count them. */
   memory?: number | undefined
-  /** What runs apps here. There is `process`, which is the default. */
+  /**
+   * What runs apps here: `process`, and `bubblewrap` for those that ask for a sandbox. With `bubblewrap` alone no others
+   * are run. Default: both, where there is bubblewrap.
+   */
   drivers?: readonly string[] | undefined
   /** Part of the disk that stays free, from 0 to 1. */
   minFree?: number | undefined
@@ -72,7 +75,7 @@ export interface HostEvents {
 
 const VERSION = '1.0.0'
 const MAX_LABELS = 10
-const DRIVERS = ['process']
+const DRIVERS: readonly string[] = [PROCESS, BUBBLEWRAP]
 const VERB = 'host'
 
 /** A machine that runs apps. */
@@ -87,6 +90,7 @@ class HostFace extends EventEmitter<HostEvents> {
   readonly #users: AppUsers | null
   #keyPair: KeyPair | null = null
   #abilities: string[] = []
+  #drivers: string[] = []
   #pool: LinkPool | null = null
   #exchange: ChunkExchange | null = null
   #agent: HostAgent | null = null
@@ -130,6 +134,11 @@ class HostFace extends EventEmitter<HostEvents> {
     return this.#abilities
   }
 
+  /** What runs apps here: `process`, and `bubblewrap` for those that ask for a sandbox. */
+  get drivers(): readonly string[] {
+    return this.#drivers
+  }
+
   /** Why nothing is decided here yet, null if it is. */
   get waitsFor(): string | null {
     return this.#agent?.waitsFor ?? null
@@ -157,9 +166,15 @@ class HostFace extends EventEmitter<HostEvents> {
   }
 
   async #start() {
-    const { name = hostname(), memory = 0, minFree, drainTimeout } = this.#options
-    const driver = new ProcessDriver({ needsUser: this.#users !== null })
-    this.#abilities = abilitiesOf(await driver.available(), this.#users !== null)
+    const { name = hostname(), memory = 0, minFree, drainTimeout, drivers } = this.#options
+    const driver = new ProcessDriver({
+      needsUser: this.#users !== null,
+      needsSandbox: isGiven(drivers) && !drivers.includes(PROCESS),
+      dir: this.#dir
+    })
+    const available = await driver.available()
+    this.#abilities = abilitiesOf(available, this.#users !== null)
+    this.#drivers = driversOf(available, drivers)
     const keyPair = await keepProcessKey(this.#registry, this.#dir)
     this.#keyPair = keyPair
     this.emit('listening', this.key)
@@ -203,7 +218,7 @@ class HostFace extends EventEmitter<HostEvents> {
       labels: this.#labels,
       platform: `${process.platform}-${process.arch}`,
       memory,
-      drivers: [driver.name],
+      drivers: this.#drivers,
       abilities: this.#abilities
     }
     const control = Service({
@@ -262,6 +277,20 @@ class HostFace extends EventEmitter<HostEvents> {
 function checkDriver(driver: string) {
   if (DRIVERS.includes(driver)) return
   throw SeaportError.USAGE(`there is no driver ${driver}; there is ${DRIVERS.join(', ')}`)
+}
+
+/** @throws UNSUPPORTED_DEPENDENCY if bubblewrap was asked for, and is not there */
+function driversOf({ noSandbox }: Abilities, wanted: readonly string[] | undefined): string[] {
+  if (!isGiven(wanted)) return DRIVERS.filter((one) => one !== BUBBLEWRAP || noSandbox === null)
+  if (noSandbox !== null && wanted.includes(BUBBLEWRAP)) {
+    throw SeaportError.UNSUPPORTED_DEPENDENCY(`nothing can be shut in here: ${noSandbox}`)
+  }
+  return DRIVERS.filter((one) => wanted.includes(one))
+}
+
+/** An empty list is what a command line without the flag has. */
+function isGiven(drivers: readonly string[] | undefined): drivers is readonly string[] {
+  return drivers !== undefined && drivers.length > 0
 }
 
 function abilitiesOf({ limits, users }: Abilities, wantsUsers: boolean): string[] {

@@ -58,7 +58,7 @@ export class Fleet {
   /** The same name has the same folder. */
   async host(
     name = 'one',
-    { timings, ...more }: Pick<HostOptions, 'uids' | 'timings'> = {}
+    { timings, ...more }: Pick<HostOptions, 'uids' | 'timings' | 'drivers'> = {}
   ): Promise<Host> {
     const dir = await this.dirOf(name)
     const { bootstrap } = this.testbed

@@ -232,6 +232,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/driver/cgroups',
     'hosting/driver/driver',
     'hosting/driver/guard',
+    'hosting/driver/handed-environment',
     'hosting/driver/proc'
   ],
   'test/hosting/placement.test.ts': [

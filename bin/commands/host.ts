@@ -10,6 +10,7 @@ const CAN = [
   ['pids', 'no cgroup: the number of processes of an app is not limited'],
   ['cpu', 'no cgroup: the share of cores of an app is not limited']
 ] as const
+const NO_SANDBOX = 'no bubblewrap: apps that ask for a sandbox are not run here'
 
 /** Runs apps on this machine. */
 export const host: Command = {
@@ -25,8 +26,9 @@ export const host: Command = {
     },
     driver: {
       kind: 'list',
-      describe: 'What runs apps here, may be repeated; there is process',
-      otherwise: 'process'
+      describe:
+        'What runs apps here, may be repeated: process, and bubblewrap for those that ask for a sandbox',
+      otherwise: 'both, where there is bubblewrap'
     },
     minFree: { describe: 'Percent of the disk that stay free', otherwise: '10' },
     uids: {
@@ -87,6 +89,7 @@ export const host: Command = {
     await host.setup()
     const missing = CAN.filter(([ability]) => !host.abilities.includes(ability))
     for (const [, text] of missing) say(text)
+    if (!host.drivers.includes('bubblewrap')) say(NO_SANDBOX)
     await lifetime.untilStopped()
   }
 }

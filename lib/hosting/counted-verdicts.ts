@@ -1,4 +1,10 @@
-import type { AppStatement, Judgement, Verdict } from '../registry/trust/signed.js'
+import {
+  type AppStatement,
+  driverOf,
+  type Judgement,
+  type Verdict,
+  wantedOf
+} from '../registry/trust/signed.js'
 import { misfitOf, refusalOf } from './eligibility.js'
 import type { AppNeeds, HostView } from './placement-view.js'
 import type { Ranks } from './ranks.js'
@@ -24,14 +30,21 @@ const PATIENCE_MS = 60_000
  */
 export function countedVerdicts(verdicts: readonly Verdict[], terms: CountingTerms): Verdict[] {
   const { app, hosts } = terms
-  const needs: AppNeeds = { app: app.app, ...app.place, platforms: app.place.platforms ?? null }
-  const fit = verdicts.filter(({ host }) => {
-    const listed = hosts.find((one) => one.host === host)
-    return !listed || misfitOf({ ...listed, isDraining: false }, needs) === null
+  const releases = new Map([wantedOf(app), ...app.kept].map((one) => [one.release, one]))
+  const needsOf = ({ release }: Judgement): AppNeeds => {
+    const driver = driverOf(releases.get(release) ?? wantedOf(app))
+    return { app: app.app, ...app.place, driver, platforms: app.place.platforms ?? null }
+  }
+  const fit = verdicts.map((verdict) => {
+    const listed = hosts.find((one) => one.host === verdict.host)
+    const isFit = (one: Judgement) =>
+      !listed || misfitOf({ ...listed, isDraining: false }, needsOf(one)) === null
+    return { ...verdict, judged: verdict.judged.filter(isFit) }
   })
   return fit.map((verdict) => {
     const judged = verdict.judged.flatMap((one) => {
       if (!isFailure(one)) return [one]
+      const needs = needsOf(one)
       const failedOn = hostsWhere(fit, one.release)
       if (!isChosen(verdict.host, needs, failedOn.size, terms)) return []
       return [{ ...one, isLast: one.isLast && isCredible(one, { ...needs, failedOn }, terms) }]
@@ -56,8 +69,14 @@ function isChosen(
   return order.slice(0, place).filter((one) => open.has(one)).length < places
 }
 
-function isCredible({ at }: Judgement, needs: AppNeeds, { hosts, now }: CountingTerms): boolean {
-  return now - at >= PATIENCE_MS || !hosts.some((one) => isOpen(one, needs))
+/** A host dates its verdicts itself. But it cannot have judged what nobody had asked for yet. */
+function isCredible(
+  { at, release }: Judgement,
+  needs: AppNeeds,
+  { app, hosts, now }: CountingTerms
+): boolean {
+  const since = release === app.release ? Math.max(at, app.issuedAt) : at
+  return now - since >= PATIENCE_MS || !hosts.some((one) => isOpen(one, needs))
 }
 
 /** Whether a host surely takes the app. What memory it has left is not known here. */

@@ -1,3 +1,4 @@
+import { BUBBLEWRAP } from './driver/driver.js'
 import type { AppNeeds, HostView } from './placement-view.js'
 
 /** Why a host may not take an app, for people to read; null if it may. Its free memory is not considered. */
@@ -20,5 +21,8 @@ export function misfitOf(host: HostView, needs: AppNeeds): string | null {
   if (needs.platforms && !needs.platforms.includes(host.platform)) {
     return `it is ${host.platform}, and the bundle is for ${needs.platforms.join(', ')}`
   }
-  return host.drivers.has(needs.driver) ? null : `it has no driver ${needs.driver}`
+  if (host.drivers.has(needs.driver)) return null
+  return needs.driver === BUBBLEWRAP
+    ? 'it has no bubblewrap, and the app asks for a sandbox'
+    : `it has no driver ${needs.driver}`
 }

@@ -1,7 +1,7 @@
 import { type Directory, type Instance, tierOf } from '../registry/replica/directory.js'
 import type { Replica } from '../registry/replica/replica.js'
 import { HOST_ROLE, type Rights } from '../registry/trust/rights.js'
-import { APP, type AppStatement, DRAIN, recordOf } from '../registry/trust/signed.js'
+import { APP, type AppStatement, DRAIN, driverOf, recordOf } from '../registry/trust/signed.js'
 import { type AppOutcome, failedOn, outcomeOf } from './outcome.js'
 import type { AppView, HostView, InstanceView } from './placement-view.js'
 import type { PlacerView } from './placer.js'
@@ -114,7 +114,7 @@ export function appViewOf(
     app,
     labels: place.labels,
     platforms: place.platforms ?? null,
-    driver: place.driver,
+    driver: driverOf(current),
     memory: place.memory,
     instances: state === 'running' && outcome.mayRun ? instances : 0,
     release: current.release,
@@ -122,7 +122,10 @@ export function appViewOf(
     failedOn: outcome.failedOn,
     ...(state === 'running' &&
       outcome.isPreparing && {
-        unprepared: { release: wanted.release, failedOn: failedOn(wanted) }
+        unprepared: {
+          ...{ release: wanted.release, driver: driverOf(wanted) },
+          failedOn: failedOn(wanted)
+        }
       }),
     surge: release?.update.surge ?? 1,
     isSingle: place.single === true

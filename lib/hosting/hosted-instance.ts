@@ -106,6 +106,7 @@ export class HostedInstance extends EventEmitter<{ change: [] }> {
         memory,
         cpu,
         isBound: single === true,
+        sandbox: release.sandbox,
         env: {
           ...environmentOf(release, hostName),
           APP_INSTANCE: `${slot}`

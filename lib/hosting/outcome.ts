@@ -1,4 +1,9 @@
-import type { AppRelease, AppStatement, Verdict } from '../registry/trust/signed.js'
+import {
+  type AppRelease,
+  type AppStatement,
+  type Verdict,
+  wantedOf
+} from '../registry/trust/signed.js'
 
 /** The failure of a release on a host. */
 export interface Failure {
@@ -62,11 +67,10 @@ export function failedOn({ isComplete, failures }: ReleaseOutcome): ReadonlySet<
 
 /** The wanted release and those that are kept, the latest first. */
 export function releasesWithOutcomes(
-  { version, release, before, kept }: AppStatement,
+  app: AppStatement,
   verdicts: readonly Verdict[]
 ): ReleaseOutcome[] {
-  const wanted = { version, release, ...(before && { before }) }
-  return [wanted, ...kept].map((one) => outcomeIn(one, verdicts))
+  return [wantedOf(app), ...app.kept].map((one) => outcomeIn(one, verdicts))
 }
 
 function outcomeIn(one: AppRelease, verdicts: readonly Verdict[]): ReleaseOutcome {

@@ -41,7 +41,7 @@ export interface AppView extends AppNeeds {
   /** The hash of the release that is to run. */
   release: string
   /** The release whose command `before` is to run now, and the hosts that cannot run it; absent if there is none. */
-  unprepared?: { release: string; failedOn: ReadonlySet<string> }
+  unprepared?: { release: string; driver: string; failedOn: ReadonlySet<string> }
   /** Whether as many instances of the release as are wanted once passed. */
   isComplete?: boolean
   /** How many more than `instances` may run while some are replaced. Default: 1. */

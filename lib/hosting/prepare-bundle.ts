@@ -8,11 +8,6 @@ import { ChunkStore } from './bundle/chunk-store.js'
 import { type Bundle, packFolder } from './bundle/pack.js'
 import { PackMemory } from './bundle/pack-memory.js'
 
-/**
- * Fields of the app file that hosts of this build do not support yet. They are refused, so that nobody relies on them.
- */
-const LATER = ['sandbox'] as const
-
 /** The largest output of a build, in bytes. */
 const MAX_OUTPUT = 64 * 2 ** 20
 
@@ -31,11 +26,6 @@ export async function prepareBundle(
   onprogress: (text: string) => void
 ): Promise<{ file: AppFile; bundle: Bundle; store: ChunkStore }> {
   const file = await readAppFile(folder)
-  for (const field of LATER) {
-    const value = file[field]
-    const isSet = Array.isArray(value) ? value.length > 0 : value
-    if (isSet) throw notYet(field)
-  }
   await buildApp(folder, file, onprogress)
   await mkdir(dir, { recursive: true })
   const store = new ChunkStore(join(dir, 'chunks'), { minFree: 0 })
@@ -64,8 +54,4 @@ export async function buildApp(
     throw SeaportError.COMMAND_FAILED(`build: ${error.stderr || error.message}`, error)
   })
   return true
-}
-
-function notYet(field: string): SeaportError {
-  return SeaportError.BAD_CONFIG(`hyperseaport.app.json: ${field} is not supported yet`)
 }

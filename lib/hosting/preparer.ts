@@ -77,7 +77,7 @@ export class Preparer {
     for (const app of view.apps) {
       const { unprepared } = app
       if (!unprepared || this.#underWay.has(app.app) || this.#abort.aborted) continue
-      if (bestHost(view, { ...app, failedOn: unprepared.failedOn }) !== this.#options.host) continue
+      if (bestHost(view, { ...app, ...unprepared }) !== this.#options.host) continue
       this.#underWay.add(app.app)
       void this.#prepare(app.app, unprepared.release)
     }
@@ -94,7 +94,7 @@ export class Preparer {
     const job = setupJobOf(name)
     const uid = await this.#options.users?.uidOf(release.app)
     if (uid !== undefined) await giveTo(uid, folder)
-    const failure = await this.#run(job, release.setup ?? [], release, folder)
+    const failure = await this.#run(job, release.setup ?? [], release, { folder, mayWrite: true })
     // It may have brought far more than the bundle, as npm does.
     const why = failure ?? (await this.#whyFull())
     // From here on it is as any other bundle: the app reads it.
@@ -133,7 +133,7 @@ export class Preparer {
     try {
       const release = await fetch(hash)
       const folder = await bundleOf(hash, release)
-      const why = release.before ? await this.#run(job, release.before, release, folder) : null
+      const why = release.before ? await this.#run(job, release.before, release, { folder }) : null
       while (!(await prepared(app, hash, why))) if (this.#abort.aborted) return
       await this.#forget(job)
     } catch (error) {
@@ -149,7 +149,7 @@ export class Preparer {
     job: string,
     command: string[],
     release: Release,
-    folder: string
+    where: { folder: string; mayWrite?: boolean }
   ): Promise<string | null> {
     const { host, hostName, driver, users, member, terms } = this.#options
     const { app, update } = release
@@ -172,9 +172,10 @@ export class Preparer {
           // Names of cgroups are at most 101 characters long.
           name: `${host.slice(0, 16)}-${job.slice(0, 48)}`,
           command,
-          folder,
+          ...where,
           ...terms.limitsOf(app),
           uid,
+          sandbox: release.sandbox,
           env: { ...environmentOf(release, hostName), ...uses.env }
         },
         folder: this.#options.folder.jobFolder(job),

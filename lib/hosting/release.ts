@@ -1,7 +1,9 @@
 import { SeaportError } from '../core/errors.js'
 import { isExactVersion, isRoleName } from '../core/role.js'
+import type { AppPlace } from '../registry/trust/signed.js'
 import type { AppFile } from './app-file.js'
 import { hashOf } from './bundle/chunk.js'
+import { BUBBLEWRAP, PROCESS } from './driver/driver.js'
 import { fault, type JsonSchema } from './json-schema.js'
 import { PLACEMENT_VERSION } from './placement.js'
 
@@ -31,7 +33,6 @@ export interface Release extends RunTerms {
 
 export const MAX_RELEASE_BYTES = 256 * 1024
 const RELEASE_TYPE = 'hyperseaport/release/1'
-const DRIVER = 'process'
 const MAX_TIME = 2 ** 52
 
 const text = (maxLength: number): JsonSchema => ({ title: 'a text', type: 'string', maxLength })
@@ -109,12 +110,28 @@ export function releaseOf(
     version,
     bundle: list,
     platforms,
-    driver: DRIVER,
+    driver: driverFor(file),
     former,
     madeAt,
     placement: PLACEMENT_VERSION,
     ...{ command, port, check, env, setup, before, update, logs, uses, sandbox: file.sandbox }
   }
+}
+
+/** What an app needs of a host, as its statement says. */
+export function placeOf(file: AppFile, { platforms }: { platforms: string[] | null }): AppPlace {
+  const { labels, memory, cpu, single } = file.place
+  return {
+    ...{ labels, memory, driver: driverFor(file) },
+    ...(cpu !== null && { cpu }),
+    ...(single && { single }),
+    ...(platforms && { platforms })
+  }
+}
+
+/** What runs an app, so that no host takes it that could not shut it in. */
+function driverFor({ sandbox }: AppFile): string {
+  return sandbox ? BUBBLEWRAP : PROCESS
 }
 
 /**

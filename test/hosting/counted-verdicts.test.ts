@@ -11,10 +11,14 @@ const WANTED = { version: '2.0.0', release: 'b'.repeat(64) }
 const FORMER = { version: '1.0.0', release: 'a'.repeat(64) }
 
 /** An app of which one instance is wanted, and hosts, the best first. */
-function aScene(count: number, fields: Partial<HostView> = {}) {
+function aScene(
+  count: number,
+  fields: Partial<HostView> = {},
+  { driver = 'process', kept = [FORMER] }: { driver?: string; kept?: AppStatement['kept'] } = {}
+) {
   const app = {
-    ...{ app: 'shop', instances: 1, ...WANTED, kept: [FORMER] },
-    place: { labels: [], memory: 0, driver: 'process' }
+    ...{ app: 'shop', instances: 1, ...WANTED, kept, issuedAt: NOW },
+    place: { labels: [], memory: 0, driver }
   } as unknown as AppStatement
   const all = Array.from({ length: count }, () => aHost(fields))
   const ranks = new Ranks(all.map(({ host }) => host))
@@ -50,6 +54,7 @@ t.test(
     const { hosts, outcome } = aScene(2)
     t.equal(outcome([failedOn(hosts[0], { isLast: true })]), '2.0.0')
     t.equal(outcome([failedOn(hosts[0], { isLast: true })], NOW + 60_000), '1.0.0', 'or later')
+    t.equal(outcome([failedOn(hosts[0], { isLast: true, at: 0 })]), '2.0.0', 'whatever date it has')
     const alone = aScene(1)
     t.equal(alone.outcome([failedOn(alone.hosts[0], { isLast: true })]), '1.0.0')
     const draining = aScene(2)
@@ -65,5 +70,27 @@ t.test(
     Object.assign(hosts[0] ?? {}, { drivers: new Set(['other']) })
     t.equal(outcome([failedOn(hosts[0]), failedOn(hosts[1])]), '2.0.0')
     t.equal(outcome([failedOn(undefined), failedOn(hosts[1])]), '1.0.0')
+  }
+)
+
+t.test(
+  'where releases differ in what runs them, a host is heard of those that it may have',
+  async (t) => {
+    const former = { ...FORMER, before: true as const }
+    const { hosts, outcome } = aScene(3, {}, { driver: 'bubblewrap', kept: [former] })
+    for (const one of hosts.slice(1)) Object.assign(one, { drivers: new Set(['bubblewrap']) })
+    const [isLast, isPrepared] = [true, true as const]
+    const failed = failedOn(hosts[1], { isLast, outcome: 'unprepared' })
+    const prepared = failedOn(hosts[0], {
+      release: FORMER.release,
+      outcome: 'prepared',
+      isPrepared
+    })
+    t.equal(
+      outcome([failed, prepared]),
+      '1.0.0',
+      'it was prepared by one that cannot have the next'
+    )
+    t.equal(outcome([failedOn(hosts[0], { isLast, outcome: 'unprepared' }), prepared]), '2.0.0')
   }
 )

@@ -8,7 +8,8 @@ const kept = [
   { version: '2.0.0', release: R2 },
   { version: '1.0.0', release: R1 }
 ]
-const app = { app: 'shop', version: '3.0.0', release: R3, kept } as unknown as AppStatement
+const place = { labels: [], memory: 0, driver: 'process' }
+const app = { app: 'shop', version: '3.0.0', release: R3, kept, place } as unknown as AppStatement
 
 t.test('a release that failed on one of several hosts is tried on the others', async (t) => {
   const { current, failedOn } = outcomeOf(app, [aVerdict('one', failed(R3))])

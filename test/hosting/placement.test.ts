@@ -73,6 +73,8 @@ t.test('who is not eligible gets nothing, and it is said why', async (t) => {
   for (const [i, { host }] of [good, ...bad].entries()) {
     t.match(said.get(host), expected[i] as RegExp)
   }
+  const shut = { ...app, driver: 'bubblewrap' }
+  t.match(refusals({ hosts: [good], apps: [shut], instances: [] }, shut).get(good.host), /sandbox/)
 })
 
 t.test(

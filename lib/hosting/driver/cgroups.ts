@@ -32,6 +32,9 @@ interface Tree {
  * below the group of this process, so that its limits hold for them as well.
  */
 export class Cgroups {
+  /** As where none can be made. */
+  static readonly none = new Cgroups([])
+
   readonly #trees: readonly Tree[]
 
   private constructor(trees: readonly Tree[]) {

@@ -22,7 +22,16 @@ export interface StartTerms {
   uid?: number | null
   /** Whether it ends with the process that starts it, whatever becomes of that. Default: it outlives it. */
   isBound?: boolean
+  /** Whether it is shut in: it sees its two folders, and of the machine only what programs need. */
+  sandbox?: boolean
+  /** Whether it may write into its working folder when it is shut in. */
+  mayWrite?: boolean
 }
+
+/** What runs a program as a process of the machine. */
+export const PROCESS = 'process'
+/** The same, shut in by bubblewrap. */
+export const BUBBLEWRAP = 'bubblewrap'
 
 /** What is stored, as JSON, to find a running instance again after the host's own process was restarted. */
 export interface Kept {
@@ -35,6 +44,8 @@ export interface Kept {
   boot: string
   /** Its cgroups. */
   cgroups: string[]
+  /** If it is shut in: the process that leads its group, and with which everything in its sandbox ends. */
+  leader?: { pid: number; ticks: string }
 }
 
 /** How an instance ended. */
@@ -75,6 +86,8 @@ export interface Abilities {
   limits: string[]
   /** Whether each instance can run as a user of its own. */
   users: boolean
+  /** Why nothing can be shut in, for people to read; null if it can. */
+  noSandbox: string | null
 }
 
 /** A way to run instances. It has no state of its own: what it needs to find them again is in `kept`. */

@@ -1,18 +1,30 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { open } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { SeaportError } from '../../core/errors.js'
 import { asUser } from './app-users.js'
 import { Cgroups, endGroup, hasRunOut, memoryOf } from './cgroups.js'
-import type { Abilities, Driver, Ending, Kept, Running, StartTerms, Usage } from './driver.js'
+import {
+  type Abilities,
+  type Driver,
+  type Ending,
+  type Kept,
+  PROCESS,
+  type Running,
+  type StartTerms,
+  type Usage
+} from './driver.js'
 import { guardGroup } from './guard.js'
+import { handed, PATH, taking } from './handed-environment.js'
 import { bootId, signalTo, statOf } from './proc.js'
+import { inSandbox, programIn, whyNoSandbox } from './sandbox.js'
 
-const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const PIDS = 512
 const LOG_MODE = 0o640
 /** How often a process that we did not start is polled, in ms: the kernel tells only a parent that it has ended. */
 const POLL_MS = 200
+/** How often one that is ending is looked for, in ms. */
+const END_POLL_MS = 10
 const KIB = 1024
 
 /**
@@ -28,26 +40,45 @@ while [ "$groups" -gt 0 ]; do echo $$ > "$1/cgroup.procs" || exit 126; shift; gr
 exec "$@"
 `
 
+export interface ProcessDriverOptions {
+  /** Whether nothing is run as the host's own user. */
+  needsUser?: boolean
+  /** Whether nothing is run that is not shut in. */
+  needsSandbox?: boolean
+  /** The host's folder, of which what is shut in sees nothing but its own. */
+  dir?: string | null
+  /** Whether cgroups are used where they can be made. Default: yes. */
+  cgroups?: boolean
+}
+
 /**
  * Runs instances as processes of this machine. They do not depend on this process: each leads a process group of its
  * own, and writes its output to a file by itself. So the host can be stopped and started again. It finds them by pid
  * and start time, since the pid may be another process's by then.
  */
 export class ProcessDriver implements Driver {
-  readonly name = 'process'
+  readonly name = PROCESS
   readonly #needsUser: boolean
+  readonly #needsSandbox: boolean
+  readonly #dir: string | null
+  readonly #usesCgroups: boolean
   #cgroups: Promise<Cgroups> | null = null
+  #noSandbox: Promise<string | null> | null = null
 
-  /** @param needsUser whether nothing is run as the host's own user */
-  constructor({ needsUser = false }: { needsUser?: boolean } = {}) {
+  constructor(options: ProcessDriverOptions = {}) {
+    const { needsUser = false, needsSandbox = false, dir = null, cgroups = true } = options
     this.#needsUser = needsUser
+    this.#needsSandbox = needsSandbox
+    this.#dir = dir
+    this.#usesCgroups = cgroups
   }
 
   async available(): Promise<Abilities> {
     if (process.platform !== 'linux') {
       throw SeaportError.UNSUPPORTED_DEPENDENCY('processes of apps are run on Linux only')
     }
-    return { limits: (await this.#groups()).controllers, users: mayChangeUser() }
+    const limits = (await this.#groups()).controllers
+    return { limits, users: mayChangeUser(), noSandbox: await this.#whyNoSandbox() }
   }
 
   async start(terms: StartTerms): Promise<Running> {
@@ -62,7 +93,9 @@ export class ProcessDriver implements Driver {
       cpu = null,
       pids = PIDS,
       uid = null,
-      isBound = false
+      isBound = false,
+      sandbox = false,
+      mayWrite = false
     } = terms
     if (!command[0] || !/^[a-z0-9][a-z0-9-]{0,100}$/.test(name)) {
       throw SeaportError.USAGE('which command is to be run, under which name?')
@@ -70,10 +103,19 @@ export class ProcessDriver implements Driver {
     if (this.#needsUser && uid === null) {
       throw SeaportError.COMMAND_FAILED('it has no user of its own, and nothing runs as the host')
     }
+    await this.#checkSandbox(sandbox)
     const groups = await this.#groups()
     const cgroups = await groups.make(name, { memory, cpu, pids })
     const limit = memory > 0 && !groups.controllers.includes('memory') ? Math.ceil(memory / KIB) : 0
-    const words = [...(uid === null ? [] : asUser(uid)), ...command]
+    const own = { PATH, HOME: data, ...env }
+    // What runs before the program has more rights then.
+    const isLess = uid !== null || sandbox
+    const shut = { folder, mayWrite, data, hidden: this.#dir, changesUser: uid !== null, isBound }
+    const words = [
+      ...(sandbox ? inSandbox(shut) : []),
+      ...(uid === null ? [] : asUser(uid)),
+      ...(isLess ? taking(own, command, sandbox) : command)
+    ]
     const file = await open(log, 'a', LOG_MODE).catch((error) => {
       throw SeaportError.STORAGE_FAILED(`its output cannot be written: ${error.message}`, error)
     })
@@ -84,16 +126,19 @@ export class ProcessDriver implements Driver {
       const args = ['-c', WRAPPER, 'sh', ...numbers, ...cgroups, ...words]
       const child = spawn('/bin/sh', args, {
         cwd: folder,
-        env: { PATH: `${PATH}:${dirname(process.execPath)}`, HOME: data, ...env },
-        stdio: [isBound ? 'pipe' : 'ignore', file.fd, file.fd],
+        env: isLess ? { PATH, ...handed(own) } : own,
+        stdio: [
+          ...[isBound ? ('pipe' as const) : ('ignore' as const), file.fd, file.fd],
+          ...(sandbox ? ['pipe' as const] : [])
+        ],
         detached: true
       })
       await started(child)
       child.unref()
-      const pid = child.pid as number
-      const ticks = (await statOf(pid))?.ticks ?? ''
-      const running = new RunningProcess({ pid, ticks, boot: await bootId(), cgroups }, child)
-      if (isBound) await bind(running, child)
+      const release = isBound ? await bind(child, cgroups) : null
+      const kept = { ...(await keptOf(child, sandbox)), boot: await bootId(), cgroups }
+      const running = new RunningProcess(kept, child)
+      if (release) void running.ended.then(release)
       return running
     } finally {
       await file.close()
@@ -103,12 +148,28 @@ export class ProcessDriver implements Driver {
   async adopt(kept: Kept): Promise<Running | null> {
     if (await isAlive(kept)) return new RunningProcess(kept, null)
     // After another boot these groups are gone, and others may have the same names.
-    if (kept.boot === (await bootId())) await Promise.all(kept.cgroups.map(endGroup))
+    if (kept.boot !== (await bootId())) return null
+    await endSandbox(kept)
+    await Promise.all(kept.cgroups.map(endGroup))
     return null
   }
 
+  /** @throws COMMAND_FAILED */
+  async #checkSandbox(sandbox: boolean) {
+    if (!sandbox && this.#needsSandbox) {
+      throw SeaportError.COMMAND_FAILED('it asks for no sandbox, and nothing runs without one here')
+    }
+    const why = sandbox ? await this.#whyNoSandbox() : null
+    if (why !== null) throw SeaportError.COMMAND_FAILED(`it asks for a sandbox, and ${why}`)
+  }
+
+  #whyNoSandbox(): Promise<string | null> {
+    this.#noSandbox ??= whyNoSandbox()
+    return this.#noSandbox
+  }
+
   #groups(): Promise<Cgroups> {
-    this.#cgroups ??= Cgroups.find()
+    this.#cgroups ??= this.#usesCgroups ? Cgroups.find() : Promise.resolve(Cgroups.none)
     return this.#cgroups
   }
 }
@@ -123,11 +184,11 @@ class RunningProcess implements Running {
   }
 
   signal(signal: NodeJS.Signals) {
-    void isAlive(this.kept).then((isThere) => isThere && signalTo(-this.kept.pid, signal))
+    void isAlive(this.kept).then((isThere) => isThere && signalTo(-leaderOf(this.kept), signal))
   }
 
   async kill() {
-    if (await isAlive(this.kept)) signalTo(-this.kept.pid, 'SIGKILL')
+    if (await isAlive(this.kept)) signalTo(-leaderOf(this.kept), 'SIGKILL')
     await Promise.all(this.kept.cgroups.map(endGroup))
     await this.ended
   }
@@ -148,7 +209,8 @@ class RunningProcess implements Running {
     const isOutOfMemory = (await Promise.all(this.kept.cgroups.map(hasRunOut))).includes(true)
     // Processes that it has started and left behind end with it. If another process has the pid by now, there were
     // none: a pid is not reused while a group has its number.
-    if ((await statOf(this.kept.pid)) === null) signalTo(-this.kept.pid, 'SIGKILL')
+    if (this.kept.leader) await endSandbox(this.kept)
+    else if ((await statOf(this.kept.pid)) === null) signalTo(-this.kept.pid, 'SIGKILL')
     await Promise.all(this.kept.cgroups.map(endGroup))
     return { code, signal, isOutOfMemory }
   }
@@ -160,20 +222,58 @@ class RunningProcess implements Running {
   }
 }
 
-/** Lets a program that waits for it run, now that it ends with this process. */
-async function bind(running: Running, child: ChildProcess) {
-  const { pid, cgroups } = running.kept
-  const release = await guardGroup(pid, cgroups, () => void running.kill()).catch(async (error) => {
-    await running.kill()
+/**
+ * Lets a program that waits for it run, now that it ends with this process.
+ *
+ * @returns what ends its guard
+ */
+async function bind(child: ChildProcess, cgroups: readonly string[]): Promise<() => void> {
+  const pid = child.pid as number
+  const kill = async () => {
+    if (child.exitCode === null && child.signalCode === null) signalTo(-pid, 'SIGKILL')
+    await Promise.all(cgroups.map(endGroup))
+  }
+  const release = await guardGroup(pid, cgroups, () => void kill()).catch(async (error) => {
+    await kill()
     throw SeaportError.COMMAND_FAILED(`it cannot be started: ${error.message}`, error)
   })
-  void running.ended.then(release)
   child.stdin?.on('error', () => {})
   child.stdin?.end('go\n')
+  return release
+}
+
+/** What finds the program of a child again: the child itself, or one that runs in its sandbox. */
+async function keptOf(
+  child: ChildProcess,
+  sandbox: boolean
+): Promise<Pick<Kept, 'pid' | 'ticks' | 'leader'>> {
+  const pid = child.pid as number
+  const ticksOf = async (one: number) => ({ pid: one, ticks: (await statOf(one))?.ticks ?? '' })
+  if (!sandbox) return ticksOf(pid)
+  const waiting = child.stdio[3] as Duplex
+  const found = await programIn(pid, waiting)
+  const kept = found
+    ? { ...(await ticksOf(found.program)), leader: await ticksOf(found.leader) }
+    : await ticksOf(pid)
+  waiting.end('go\n')
+  return kept
+}
+
+/** The process that leads the group of a program. */
+function leaderOf({ pid, leader }: Kept): number {
+  return leader?.pid ?? pid
+}
+
+/** Ends all that is in a sandbox, and resolves when the program has ended. */
+async function endSandbox(kept: Kept) {
+  const { leader, boot } = kept
+  if (!leader) return
+  if (await isAlive({ ...leader, boot })) signalTo(leader.pid, 'SIGKILL')
+  while (await isAlive(kept)) await new Promise((resolve) => setTimeout(resolve, END_POLL_MS))
 }
 
 /** Whether the recorded process still runs. */
-async function isAlive({ pid, ticks, boot }: Kept): Promise<boolean> {
+async function isAlive({ pid, ticks, boot }: Pick<Kept, 'pid' | 'ticks' | 'boot'>) {
   return (await statOf(pid))?.ticks === ticks && boot === (await bootId())
 }
 

@@ -46,6 +46,8 @@ export interface AppRelease {
   release: string
   /** Whether a command has to run before any instance of it. */
   before?: true
+  /** What runs it, if it is not `process`. */
+  driver?: string
 }
 
 /** What an app needs of a host, as its release says. */
@@ -83,6 +85,8 @@ const MAX_PLATFORMS = 16
 const MAX_CORES = 1024
 /** A claim to a hostname is dated so near to the clock of the registrar that writes it, in ms. */
 const MAX_CLAIM_SKEW_MS = 60 * 60 * 1000
+/** What runs a release that names nothing else. */
+const DRIVER = 'process'
 const STATES = new Set<unknown>(['running', 'stopped', 'removed'])
 const WORD = /^[a-z0-9-]{1,32}$/
 
@@ -169,10 +173,20 @@ export function signApp(
 
 /** The releases that a host keeps: the wanted one and those before it, but for one. */
 export function releasesOf(statement: AppStatement, but = ''): AppRelease[] {
-  const { version, release, before, kept } = statement
-  return [{ version, release, ...(before && { before }) }, ...kept]
+  return [wantedOf(statement), ...statement.kept]
     .filter((one) => one.release !== but)
     .slice(0, MAX_KEPT_RELEASES)
+}
+
+/** The release that a statement asks for. */
+export function wantedOf({ version, release, before, place }: AppStatement): AppRelease {
+  const driver = place.driver === DRIVER ? undefined : place.driver
+  return { version, release, ...(before && { before }), ...(driver && { driver }) }
+}
+
+/** What runs a release of an app: the wanted one, or one that is kept. */
+export function driverOf({ driver = DRIVER }: Pick<AppRelease, 'driver'>): string {
+  return driver
 }
 
 /** The hash of a statement, by which the next one names it: BLAKE2b-256 of its signature, hex. */
@@ -259,7 +273,11 @@ function areReleases(value: unknown): boolean {
     value.length <= MAX_KEPT_RELEASES &&
     value.every(
       (one) =>
-        isObject(one) && isExactVersion(one.version) && isHex(one.release, 32) && isFlag(one.before)
+        isObject(one) &&
+        isExactVersion(one.version) &&
+        isHex(one.release, 32) &&
+        isFlag(one.before) &&
+        (one.driver === undefined || isDriver(one.driver))
     )
   )
 }
@@ -282,10 +300,13 @@ function isPlace(value: unknown): value is AppPlace {
     (cpu === undefined || isCores(cpu)) &&
     (platforms === undefined ||
       (areTexts(platforms, MAX_PLATFORMS) && platforms.every((one) => WORD.test(one)))) &&
-    typeof driver === 'string' &&
-    WORD.test(driver) &&
+    isDriver(driver) &&
     isFlag(single)
   )
+}
+
+function isDriver(value: unknown): boolean {
+  return typeof value === 'string' && WORD.test(value)
 }
 
 function isCores(value: unknown): boolean {

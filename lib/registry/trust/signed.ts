@@ -4,10 +4,13 @@
 export {
   APP,
   type AppFields,
+  type AppPlace,
   type AppRelease,
   type AppStatement,
+  driverOf,
   ownersOf,
-  signApp
+  signApp,
+  wantedOf
 } from './app-statement.js'
 export { DRAIN, signDrain } from './drain.js'
 export { FORGOTTEN, type Forgotten, signForgotten } from './forgotten.js'

@@ -4,7 +4,7 @@ import { access, chmod, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { pidsIn } from '../../../lib/hosting/driver/cgroups.js'
-import type { Kept, Running, StartTerms } from '../../../lib/hosting/driver/driver.js'
+import type { Abilities, Kept, Running, StartTerms } from '../../../lib/hosting/driver/driver.js'
 import { signalTo, statOf } from '../../../lib/hosting/driver/proc.js'
 import { ProcessDriver } from '../../../lib/hosting/driver/process-driver.js'
 import { aFolder } from '../bundle/folders.js'
@@ -13,7 +13,8 @@ const DRIVER = new URL('../../../lib/hosting/driver/process-driver.js', import.m
 const MB = 1_000_000
 const skip = process.platform !== 'linux' && 'only Linux has it'
 const driver = new ProcessDriver()
-const { limits, users } = skip ? { limits: [], users: false } : await driver.available()
+const NOTHING: Abilities = { limits: [], users: false, noSandbox: 'no Linux' }
+const { limits, users } = skip ? NOTHING : await driver.available()
 const skipMemory = !limits.includes('memory') && 'no cgroup with a limit of memory can be made here'
 const skipPids = !limits.includes('pids') && 'no cgroup with a limit of processes can be made here'
 const skipUsers = !users && 'only root runs programs as other users'
@@ -175,6 +176,32 @@ t.test(
 )
 
 t.test(
+  'without cgroups what a process may take is limited, and Node starts with it',
+  { skip },
+  async (t) => {
+    const { start, output } = await aHost(t, new ProcessDriver({ cgroups: false }))
+    const limits = await start({ command: ['cat', '/proc/self/limits'], memory: 200 * MB })
+    await limits.ended
+    const rows = new Map(
+      (await output()).split('\n').map((row) => {
+        const [name = '', soft = '', hard = ''] = row.split(/ {2,}/)
+        return [name, [soft, hard]]
+      })
+    )
+    const bytes = String(Math.ceil((200 * MB) / 1024) * 1024)
+    t.same(rows.get('Max data size'), [bytes, bytes], 'it cannot raise it')
+    t.same(rows.get('Max address space'), ['unlimited', 'unlimited'])
+    t.same(limits.kept.cgroups, [])
+    const hog = 'const all = []; for (;;) all.push(Buffer.alloc(10e6, 1))'
+    const running = await start({ command: [process.execPath, '-e', hog], memory: 200 * MB })
+    const { code, signal } = await running.ended
+    t.ok(code !== 0 || signal !== null, 'it fails')
+    const fits = await start({ command: [process.execPath, '-e', '0'], memory: 200 * MB })
+    t.match(await fits.ended, { code: 0, signal: null })
+  }
+)
+
+t.test(
   'a fork bomb stops at its number of processes, and ends',
   { skip: skip || skipPids },
   async (t) => {
@@ -209,6 +236,30 @@ t.test(
   }
 )
 
+t.test(
+  'what an app names in its environment is not taken by what runs before it with more rights',
+  { skip: skip || skipUsers },
+  async (t) => {
+    const { start, output, terms } = await aHost(t)
+    for (const folder of [terms.folder, terms.data]) await chmod(folder, 0o777)
+    for (const name of ['setpriv', 'env', 'sh']) {
+      const program = join(terms.folder, name)
+      await writeFile(program, `#!/bin/sh\nid -u >> ${terms.data}/ran\n`, { mode: 0o755 })
+    }
+    const odd = {
+      QUOTED: `a'b"c$d\n\`e\` \\`,
+      ...{ IFS: 'x', UID: '5', OPTIND: 'x', _name: '1', HANDED_A: 'b' }
+    }
+    const own = [process.execPath, '-p', 'JSON.stringify(process.env)']
+    const PATH = `${terms.folder}:/usr/bin:/bin`
+    await (await start({ command: ['sh'], env: { PATH }, uid: 61_234 })).ended
+    t.equal(await readFile(join(terms.data, 'ran'), 'utf8'), '61234\n', 'only its own is its own')
+    const env = { ...odd, PATH }
+    await (await start({ command: own, env, uid: 61_234 })).ended
+    t.match(JSON.parse(await output()), env, 'it has them all')
+  }
+)
+
 t.test('terms that make no sense are refused', { skip }, async (t) => {
   const { terms } = await aHost(t)
   const start = (fields: Partial<StartTerms>) => driver.start({ ...terms, ...fields })
@@ -216,16 +267,18 @@ t.test('terms that make no sense are refused', { skip }, async (t) => {
   await t.rejects(start({ name: '../evil' }), { code: 'USAGE' })
   await t.rejects(start({ log: join(terms.data, 'nowhere', 'log') }), { code: 'STORAGE_FAILED' })
   await t.rejects(start({ folder: join(terms.folder, 'nowhere') }), { code: 'COMMAND_FAILED' })
+  const strict = new ProcessDriver({ needsSandbox: true })
+  await t.rejects(strict.start(terms), { code: 'COMMAND_FAILED', message: /sandbox/ })
 })
 
 /** Terms for programs of a test, each under a name of its own. */
-async function aHost(t: Test) {
+async function aHost(t: Test, by = driver) {
   const [folder, data] = [await aFolder(t), await aFolder(t)]
   const log = join(data, 'log')
   const name = `test-${process.pid}-${Math.random().toString(36).slice(2, 10)}`
   const terms: StartTerms = { name, command: ['true'], folder, data, env: {}, log, memory: 0 }
   const start = async (fields: Partial<StartTerms>) => {
-    const running = await driver.start({ ...terms, ...fields })
+    const running = await by.start({ ...terms, ...fields })
     t.teardown(() => running.kill())
     return running
   }

@@ -4,9 +4,11 @@ import {
   APP,
   type AppFields,
   type AppStatement,
+  driverOf,
   MAX_APPS,
   ownersOf,
-  signApp
+  signApp,
+  wantedOf
 } from '../../../lib/registry/trust/app-statement.js'
 import { DRAIN, signDrain } from '../../../lib/registry/trust/drain.js'
 import { FORGOTTEN, signForgotten } from '../../../lib/registry/trust/forgotten.js'
@@ -66,6 +68,27 @@ t.test(
     })
   }
 )
+
+t.test('what runs a release is kept with it, if it is not a process of its own', async (t) => {
+  const driver = 'bubblewrap'
+  const place = { labels: [], memory: 0, driver }
+  const first = signApp(publicKey, deployer, shop({ place }), null)
+  const release = 'cd'.repeat(32)
+  const second = signApp(publicKey, deployer, shop({ version: '2.0.0', release }), first)
+  t.same(second.kept, [{ version: '1.0.0', release: RELEASE, driver }])
+  t.equal(driverOf(wantedOf(first)), driver)
+  t.equal(driverOf(wantedOf(second)), 'process')
+  const third = signApp(
+    publicKey,
+    deployer,
+    shop({ version: '3.0.0', release: 'ef'.repeat(32) }),
+    second
+  )
+  t.match(third.kept, [
+    { version: '2.0.0', driver: undefined },
+    { version: '1.0.0', driver }
+  ])
+})
 
 t.test('nobody deploys an app that was not granted to him, in an open registry, too', async (t) => {
   const { statements, grants } = board()
@@ -195,6 +218,7 @@ t.test('a statement with a bad field is refused', async (t) => {
     { place: { labels: ['eu'], memory: 0, driver: 'process' } },
     { place: { labels: [], memory: -1, driver: 'process' } },
     { place: { labels: [], memory: 0, driver: '../x' } },
+    { kept: [{ version: '1.0.0', release: RELEASE, driver: '../x' }] },
     { place: { labels: [], memory: 0, driver: 'process', single: true }, instances: 2 },
     { place: { labels: [], memory: 0, driver: 'process', single: true }, instances: 'all' },
     { restarts: 0.5 }
