@@ -1,6 +1,7 @@
 import { SeaportError } from '../lib/identity.js'
 import type { AppStatus, Apps } from '../lib/index.js'
 import { printable, printableJson } from '../lib/printing.js'
+import type { Lifetime } from './lifetime.js'
 import type { Settings } from './settings.js'
 import { table } from './table.js'
 import { say } from './talk.js'
@@ -20,8 +21,15 @@ const FORGET =
  * Shows what happens where, until it is as it is wanted, or all have gone back. Whoever stops the watching stops nothing
  * else.
  */
-export async function settle(apps: Apps, name: string, settings: Settings, done: string) {
+export async function settle(
+  apps: Apps,
+  lifetime: Lifetime,
+  name: string,
+  settings: Settings,
+  done: string
+) {
   const json = settings.on('json')
+  const stop = stopOf(lifetime)
   let end = performance.now() + WAIT_MS
   const shown = new Set<string>()
   const tell = (text: string) => {
@@ -31,7 +39,7 @@ export async function settle(apps: Apps, name: string, settings: Settings, done:
     end = performance.now() + WAIT_MS
   }
   for (;;) {
-    const status = await apps.status(name)
+    const status = await Promise.race([apps.status(name), stop])
     const { passing, wanted, instances, statement, current, failures, isPreparing } = status
     const others = instances.filter(
       ({ hash, state }) => hash !== current.release || state === 'ending'
@@ -43,6 +51,10 @@ export async function settle(apps: Apps, name: string, settings: Settings, done:
       tell(`${name}@${statement.version}: its command before runs on ${host}`)
     }
     tell(text)
+    const refused = Object.entries(status.refusals)
+    if (passing < wanted && refused.length >= apps.hosts().length) {
+      for (const [host, why] of refused) tell(`${host}: ${printable(why)}`)
+    }
     if (status.hasFailed && (isAtRest || current.release === statement.release)) {
       throw SeaportError.CHECK_FAILED(verdictOf(status))
     }
@@ -54,16 +66,23 @@ export async function settle(apps: Apps, name: string, settings: Settings, done:
       const reasons = instances.flatMap(({ hostName, reason }) =>
         reason ? [`${hostName}: ${reason}`] : []
       )
-      const why = [
-        ...reasons,
-        ...Object.entries(status.refusals).map(([host, text]) => `${host}: ${printable(text)}`)
-      ]
+      const why = [...reasons, ...refused.map(([host, text]) => `${host}: ${printable(text)}`)]
       throw SeaportError.CHECK_FAILED(
         `${text}; what ran before goes on. ${why.join('; ') || 'No host said why'}. 'hyperseaport app status ${name}' shows how it goes on`
       )
     }
-    await changed(apps)
+    await Promise.race([changed(apps), stop])
   }
+}
+
+/** Rejects when whoever waits is told to stop. The hosts go on then. */
+function stopOf(lifetime: Lifetime): Promise<never> {
+  const stop = lifetime.untilStopped().then((): never => {
+    throw SeaportError.CLOSED('it is not watched any more')
+  })
+  // It may come when nobody waits any more.
+  stop.catch(() => {})
+  return stop
 }
 
 function failureOf({ app, version }: AppStatus['statement'], { hostName, why }: Failure): string {
@@ -79,11 +98,12 @@ function verdictOf({ statement, current, failures, mayRun }: AppStatus): string 
 }
 
 /** Until no host runs anything of an app. Hosts that do not answer end it when they are back. */
-export async function settleRemoved(apps: Apps, name: string) {
+export async function settleRemoved(apps: Apps, lifetime: Lifetime, name: string) {
   const end = performance.now() + WAIT_MS
+  const stop = stopOf(lifetime)
   let shown = ''
   for (;;) {
-    const { instances, silent } = await apps.running(name)
+    const { instances, silent } = await Promise.race([apps.running(name), stop])
     const rest = instances.length === 0 ? '' : `${name}: ${instances.length} to end`
     const absent =
       silent.length === 0 ? '' : `no answer, and ends it when it is back: ${silent.join(', ')}`
@@ -94,7 +114,7 @@ export async function settleRemoved(apps: Apps, name: string) {
     if (performance.now() > end) {
       throw SeaportError.CHECK_FAILED(`${text}. It is removed, and its hosts go on to end it`)
     }
-    await changed(apps)
+    await Promise.race([changed(apps), stop])
   }
 }
 

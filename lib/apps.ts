@@ -229,7 +229,8 @@ class AppsFace extends EventEmitter<AppsEvents> {
 
   /** Replaces each instance by a new one of the same version. @throws as `start` does */
   async restart(app: string): Promise<AppStatement> {
-    const { current } = this.#outcome(this.#known(app))
+    const known = this.#known(app)
+    const { current } = this.#outcome(known)
     const hash = current.release
     const release = await this.#control.release(app, hash)
     const store = new ChunkStore(join(this.#dir, 'chunks'), { minFree: 0 })
@@ -237,7 +238,9 @@ class AppsFace extends EventEmitter<AppsEvents> {
     const next = { ...release, before: null, former: hash, madeAt: Date.now() }
     const { version } = release
     const { hash: started } = await this.#spread(store, next)
-    return this.#change(app, { version, release: started, before: undefined })
+    const restarts = known.restarts + 1
+    const place = { ...known.place, driver: driverOf(current) }
+    return this.#change(app, { version, release: started, before: undefined, restarts, place })
   }
 
   /** The releases that hosts keep, the wanted one first, and what became of each. @throws NOT_FOUND */

@@ -108,7 +108,7 @@ function changing(
     const name = await nameOf(settings)
     const apps = await openApps(settings, lifetime)
     await act(apps, name, settings)
-    await settle(apps, name, settings, done)
+    await settle(apps, lifetime, name, settings, done)
   }
 }
 
@@ -125,7 +125,11 @@ const RUN: Record<string, Action> = {
         throw SeaportError.STORAGE_FAILED(`${file} cannot be written (${cause.code})`, cause)
       })
     }
-    console.log(`created ${name} in ${folder}; next: hyperseaport app run`)
+    console.log(
+      settings.on('json')
+        ? JSON.stringify({ app: name, folder })
+        : `created ${name} in ${folder}; next: hyperseaport app run`
+    )
   },
   async build(settings) {
     const { buildApp, readAppFile } = await import('../../lib/apps.js')
@@ -150,18 +154,21 @@ const RUN: Record<string, Action> = {
   },
   async run(settings, lifetime) {
     const apps = await openApps(settings, lifetime)
-    await update(apps, settings, 'running')
+    await update(apps, lifetime, settings, 'running')
   },
   start: changing((apps, name) => apps.start(name), 'running'),
   stop: changing((apps, name) => apps.stop(name), 'stopped'),
   restart: changing((apps, name) => apps.restart(name), 'restarted'),
   scale: changing((apps, name, settings) => {
     const value = settings.text('value')
+    if (value !== 'all' && !/^\d+$/.test(value)) {
+      throw SeaportError.USAGE(`how many instances? A number, or all, not ${JSON.stringify(value)}`)
+    }
     return apps.scale(name, value === 'all' ? 'all' : Number(value))
   }, 'scaled'),
   async update(settings, lifetime) {
     const apps = await openApps(settings, lifetime)
-    const once = () => update(apps, settings, 'updated')
+    const once = () => update(apps, lifetime, settings, 'updated')
     if (!settings.on('watch')) return once()
     const { updateOnChange } = await import('../app-watch.js')
     await updateOnChange(apps, folderOf(settings), lifetime, once)
@@ -170,7 +177,7 @@ const RUN: Record<string, Action> = {
     const name = await nameOf(settings)
     const apps = await openApps(settings, lifetime)
     await apps.remove(name)
-    if (!settings.on('noWait')) await settleRemoved(apps, name)
+    if (!settings.on('noWait')) await settleRemoved(apps, lifetime, name)
     console.log(
       settings.on('json') ? JSON.stringify({ app: name, state: 'removed' }) : `removed ${name}`
     )
@@ -216,18 +223,20 @@ const RUN: Record<string, Action> = {
     await printLogs(apps, name, settings)
   },
   async help() {
-    say('hyperseaport app --help')
+    const { helpOf } = await import('../help.js')
+    console.log(helpOf(app))
   },
-  async version() {
+  async version(settings) {
     const { readFileSync } = await import('node:fs')
     const manifest = new URL('../../../package.json', import.meta.url)
-    console.log(JSON.parse(readFileSync(manifest, 'utf8')).version)
+    const { version } = JSON.parse(readFileSync(manifest, 'utf8'))
+    console.log(settings.on('json') ? JSON.stringify({ version }) : version)
   }
 }
 
-async function update(apps: Apps, settings: Settings, done: string) {
+async function update(apps: Apps, lifetime: Lifetime, settings: Settings, done: string) {
   const { app } = await apps.run(folderOf(settings), say)
-  await settle(apps, app, settings, done)
+  await settle(apps, lifetime, app, settings, done)
 }
 
 function folderOf(settings: Settings): string {

@@ -86,3 +86,27 @@ t.test(
     t.match(await harbor.status('hello-world'), { passing: 1, current: { version: '3.0.0' } })
   }
 )
+
+t.test(
+  'where no host has a place for an app, it is said at once, and Ctrl-C ends the waiting alone',
+  { skip },
+  async (t) => {
+    const harbor = await AppHarbor.withOneHost(t)
+    const folder = harbor.cli.path('hello')
+    t.match(await harbor.app('create', 'hello', '--folder', folder, '--json'), {
+      stdout: JSON.stringify({ app: 'hello', folder })
+    })
+    await harbor.patch(folder, { place: { labels: { region: 'mars' } } })
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      const run = harbor.cli.start(['app', 'run', '--folder', folder])
+      await run.waitForMatch(/one: it is not labelled region=mars/)
+      t.match(await run.kill(signal), { code: signal === 'SIGINT' ? 130 : 143 })
+    }
+    t.match(await harbor.status('hello'), { wanted: 1, passing: 0 })
+    t.match(await harbor.app('scale', 'hello', 'two'), { code: 2, stderr: /not "two"/ })
+    t.match(await harbor.app('scale', 'hello', '0'), { code: 0, stdout: /^scaled hello/ })
+    t.match(await harbor.app('remove', 'hello'), { code: 0 })
+    t.match(await harbor.app('help'), { code: 0, stdout: /Usage|hyperseaport app/ })
+    t.match(await harbor.app('version', '--json'), { code: 0, stdout: /^\{"version":"\d/ })
+  }
+)

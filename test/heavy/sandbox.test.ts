@@ -10,6 +10,8 @@ const skip =
   process.platform === 'linux'
     ? ((await whyNoSandbox()) ?? false)
     : 'processes of apps are run on Linux only'
+/** Without what tap adds to Node's options: files in the folder of the clone, which are not seen. */
+const command = ['env', '-u', 'NODE_OPTIONS', 'node', 'server.js']
 /** Tries to read each path that it is asked for. What fleets add would end it: it cannot see this process. */
 const READS = `
   const fs = require('node:fs')
@@ -37,7 +39,7 @@ t.test(
     const web = await fleet.web()
     const host = await fleet.dirOf('shut')
     const fields = { setup: 'echo made > made', before: 'cat made && ! touch new' }
-    const folder = await fleet.app({ version: '1.0.0', sandbox: true, ...fields })
+    const folder = await fleet.app({ version: '1.0.0', sandbox: true, command, ...fields })
     await writeFile(join(folder, 'server.js'), `const HOST = ${JSON.stringify(host)}\n${READS}`)
     await apps.run(folder)
     await fleet.settled(apps, 'hello')
