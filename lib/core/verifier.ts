@@ -93,8 +93,9 @@ export class Verifier<T> {
     const worker = this.#worker
     this.#worker = null
     this.#isUp = false
-    await worker?.terminate()
+    // Before anything is awaited: the next thread's answers must not meet what this one was sent.
     this.#settleHere()
+    await worker?.terminate()
   }
 
   #endTurn() {
@@ -121,6 +122,7 @@ export class Verifier<T> {
       }, this.#idleMs).unref()
     })
     worker.on('message', (holds: boolean[]) => {
+      if (this.#worker !== worker) return
       this.#idle?.refresh()
       for (const [i, { settle }] of (this.#sent.shift() ?? []).entries()) settle(holds[i] === true)
     })
