@@ -138,10 +138,7 @@ export class Ledger {
       if (this.#journal.isTorn) await this.#journal.rewrite(this.#committedLines())
       await this.#journal.append(lines)
     } catch (cause) {
-      for (const [name, entry] of this.#before)
-        entry ? this.#map.put(entry) : this.#map.remove(name)
-      this.#nextHead = this.#head
-      this.#before.clear()
+      this.#revert()
       throw cannotKeep(cause)
     }
     this.#head = this.#nextHead
@@ -199,6 +196,14 @@ export class Ledger {
 
   async close() {
     await this.#journal.close().catch(() => {})
+  }
+
+  #revert() {
+    // First all of them are removed. Otherwise the map could be too large in between, and would not take an entry back.
+    for (const name of this.#before.keys()) this.#map.remove(name)
+    for (const entry of this.#before.values()) if (entry) this.#map.put(entry)
+    this.#before.clear()
+    this.#nextHead = this.#head
   }
 
   #sign(rev: number): Head {

@@ -190,6 +190,30 @@ t.test('a full disk fails what is set, and nobody sees it; then it goes on', asy
   t.equal(changes.length, 2)
 })
 
+t.test('a full disk fails changes together that would not fit in another order', async (t) => {
+  const dir = t.testdir({})
+  const { state, keyPair, path } = await owner(t, { dir })
+  const names = Array.from({ length: 4096 }, (_, i) => `n${i}`)
+  await Promise.all(names.map((name) => state.set(name, 1)))
+  const limit = (size: string) =>
+    execFileSync('prlimit', [`--pid=${process.pid}`, `--fsize=${size}:unlimited`])
+  limit(`${(await stat(path)).size + 50}`)
+  try {
+    const changes = [state.delete('n0'), state.set('another', 1)]
+    for (const change of changes) await t.rejects(change, { code: 'STORAGE_FAILED' })
+  } finally {
+    limit('unlimited')
+  }
+  t.equal(state.get('n0'), 1)
+  t.equal(state.get('another'), undefined)
+  await state.set('n1', 2)
+  const before = values(state)
+  await state.close()
+  const again = await owner(t, { dir, keyPair })
+  t.same(again.notices, [])
+  t.same(values(again.state), before)
+})
+
 t.test('two processes do not write one state', async (t) => {
   const dir = t.testdir({})
   const first = await owner(t, { dir })
