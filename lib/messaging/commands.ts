@@ -214,6 +214,7 @@ export class Commands {
       maxBody,
       onreplied: (run, failure) => {
         command.stats.calls++
+        if (failure === null || failure.executed === 'yes') this.#keep(command)
         if (failure?.executed === 'yes') command.stats.failed++
         else if (failure) command.stats.cancelled++
         command.latency.observe(performance.now() - run.beganAt)
@@ -231,16 +232,21 @@ export class Commands {
     return command
   }
 
-  /**
-   * The command that stands for an unknown name, if there is a handler for others. Each name has its own counters, up
-   * to a limit.
-   */
+  /** The command that stands for an unknown name, if there is a handler for others. */
   #othersFor(name: string): Command | null {
     const others = this.#others
     if (!others || name.startsWith(OWN_PREFIX)) return null
-    const command = this.#commandOf(name, {}, (data, context) => others(name, data, context))
-    if (this.#commands.size < MAX_OTHERS) this.#commands.set(name, command)
-    return command
+    return this.#commandOf(name, {}, (data, context) => others(name, data, context))
+  }
+
+  /**
+   * Remembers a command that the handler for others has executed, with its counters, up to a limit. Until then a name may be
+   * one that a caller has made up.
+   */
+  #keep(command: Command) {
+    const { name } = command.contract
+    if (this.#commands.has(name) || this.#commands.size >= MAX_OTHERS) return
+    this.#commands.set(name, command)
   }
 
   #unknown(name: string): SeaportError {

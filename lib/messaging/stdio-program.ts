@@ -40,6 +40,8 @@ const BACKOFFS_MS = [100, 500, 1000, 2000, 5000, 10_000]
 /** After a program has run for so long, its next end counts as the first one again, in ms. */
 const STEADY_MS = 10_000
 const GRACE_MS = 5000
+/** How much may wait for a program that does not read, in bytes. */
+const MAX_UNREAD_BYTES = 16 * 1024 * 1024
 /** The code of JSON-RPC for an unknown method. */
 const METHOD_NOT_FOUND = -32601
 const INVALID_PARAMS = -32602
@@ -112,11 +114,9 @@ export class StdioProgram {
   /**
    * Lets the program execute a command.
    *
-   * @throws the error that it answered with, or REFUSED while it does not run
+   * @throws the error that it answered with, REFUSED while it does not run, or BUSY while it does not read
    */
   ask(name: string, data: unknown, { peer, principal, signal, deadline }: CallContext) {
-    const child = this.#child
-    if (!child) throw new Passed(SeaportError.REFUSED('its program does not run just now').of('no'))
     const timeLeft = Math.max(0, deadline - Date.now())
     const params = data instanceof Uint8Array ? Buffer.from(data).toString('base64') : data
     const encoding = data instanceof Uint8Array ? { encoding: 'base64' } : {}
@@ -154,12 +154,23 @@ export class StdioProgram {
     }
   }
 
-  /** Tells the program something, if it runs. */
+  /** Tells the program something, if it runs and reads. */
   notify(method: string, params: object) {
-    this.#write({ jsonrpc: '2.0', method, params })
+    if (!this.#denial()) this.#write({ jsonrpc: '2.0', method, params })
+  }
+
+  /** Why it takes nothing; null if it does. */
+  #denial(): SeaportError | null {
+    const stdin = this.#child?.stdin
+    if (!stdin) return SeaportError.REFUSED('its program does not run just now')
+    if (!stdin.writable) return SeaportError.REFUSED('its program has closed its stdin')
+    if (stdin.writableLength < MAX_UNREAD_BYTES) return null
+    return SeaportError.BUSY('its program does not read what it is asked')
   }
 
   #request({ signal, ...request }: Request): Promise<unknown> {
+    const denial = this.#denial()
+    if (denial) return Promise.reject(new Passed(denial.of('no')))
     const id = ++this.#lastId
     return new Promise((resolve, reject) => {
       const settle = () => {
@@ -216,19 +227,28 @@ export class StdioProgram {
     if (typeof message.method === 'string' && message.method.startsWith(OF_CLIENTS)) {
       return void this.#takeClients(message.method, message)
     }
-    const asked = typeof message.id === 'number' ? this.#asked.get(message.id) : undefined
-    if (asked && 'result' in message) asked.resolve(message.result ?? undefined)
-    else if (asked && 'error' in message) asked.reject(errorOf(message.error))
-    // An answer to a command that was cancelled meanwhile is no mistake.
-    else if (!('id' in message) || Number(message.id) > this.#lastId || message.method) {
-      this.#complain('it wrote a line that answers nothing, and is no event')
+    if (!this.#isAnswer(message)) {
+      return this.#complain('it wrote a line that answers nothing, and is no event')
     }
+    // An answer to a command that was cancelled meanwhile is no mistake.
+    const asked = this.#asked.get(message.id)
+    if (message.error || !('result' in message)) asked?.reject(errorOf(message.error))
+    else asked?.resolve(message.result ?? undefined)
+  }
+
+  /** Whether a line answers something that the program was asked. */
+  #isAnswer(message: {
+    [member: string]: unknown
+  }): message is { id: number; result?: unknown; error?: unknown } {
+    const { id, method } = message
+    if (method !== undefined || !('result' in message || 'error' in message)) return false
+    return Number.isSafeInteger(id) && (id as number) > 0 && (id as number) <= this.#lastId
   }
 
   #takeEvent(params: unknown) {
     const { type, data } = (params ?? {}) as { [field: string]: unknown }
     try {
-      this.#options.onevent(String(type), data)
+      this.#options.onevent(type as string, data)
     } catch (error) {
       this.#complain(`its event cannot be told: ${(error as Error).message}`)
     }
@@ -238,7 +258,7 @@ export class StdioProgram {
   async #takeState(isSet: boolean, params: unknown) {
     const { name, value = null } = (params ?? {}) as { [field: string]: unknown }
     try {
-      await this.#options.onstate(String(name), isSet ? value : undefined)
+      await this.#options.onstate(name as string, isSet ? value : undefined)
     } catch (error) {
       this.#complain(`its state cannot be written: ${(error as Error).message}`)
     }
@@ -282,8 +302,9 @@ export class StdioProgram {
 /** The error for an error of the program, as if a handler had thrown it. */
 function errorOf(error: unknown): Error {
   const { code, message } = (error ?? {}) as { [field: string]: unknown }
-  const text = String(message ?? 'it did not say why')
+  const text = typeof message === 'string' ? message : 'it did not say why'
   if (code === METHOD_NOT_FOUND) return new Passed(SeaportError.UNKNOWN_COMMAND(text).of('no'))
   if (code === INVALID_PARAMS) return new Passed(SeaportError.BAD_INPUT(text).of('no'))
-  return Object.assign(new Error(text), { code: code === undefined ? '' : String(code) })
+  const hasCode = typeof code === 'string' || typeof code === 'number'
+  return Object.assign(new Error(text), { code: hasCode ? String(code) : '' })
 }
