@@ -101,8 +101,8 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/messaging/frames.test.ts': ['messaging/body', 'messaging/frame-reader', 'messaging/meta'],
   'test/messaging/sender.test.ts': [
     'core/executed',
+    'core/thrown',
     'messaging/call-context',
-    'messaging/caller',
     'messaging/commands',
     'messaging/contract',
     'messaging/conversation',
@@ -140,15 +140,10 @@ export const TESTED_BY: Record<string, string[]> = {
   ],
   'test/gateway/messages.test.ts': ['gateway/origin', 'messaging/command-measures'],
   'test/heavy/mail-verbs.test.ts': ['folders'],
-  'test/heavy/messages-verbs.test.ts': [
-    'messaging/json-lines',
-    'messaging/stdio-program',
-    'printing'
-  ],
+  'test/heavy/messages-verbs.test.ts': ['messaging/json-lines', 'printing'],
   'test/messaging/events.test.ts': [
     'messaging/entry-events',
     'messaging/event-ring',
-    'messaging/subscriber',
     'messaging/subscription'
   ],
   'test/messaging/messages.test.ts': [

@@ -16,6 +16,8 @@ export interface CallContext {
 
 /** What a handler passes on to the commands that it sends. */
 export interface Inherited {
+  /** The caller has its answer. What the handler still does has no deadline. */
+  isAnswered: boolean
   /** When the handler's own caller gives up, by `performance.now()`. */
   deadline: number
   signal: AbortSignal

@@ -1,4 +1,5 @@
 import { SeaportError } from '../core/errors.js'
+import { printable } from '../core/printable.js'
 import { IdTable } from '../link/id-table.js'
 import type { LinkStream } from '../link/stream.js'
 import type { Body } from './body.js'
@@ -96,7 +97,7 @@ export class Caller {
       hold: options.held && ((bytes) => this.#hold(bytes)),
       hasRoom: () => options.hasRoom?.() ?? true,
       onframe: (frame) => this.#take(frame),
-      onend: () => this.#leave(),
+      onend: () => this.#onend(),
       onclose: (reason) => this.#onclose(reason)
     })
     this.#conversation.start()
@@ -238,8 +239,10 @@ export class Caller {
       case FAILURE:
         return this.#fail(pending, failureOf(frame))
       case PARKED:
+        if (!answered.onparked)
+          throw SeaportError.BAD_MESSAGE('an answer that is not to be fetched')
         this.#settle(pending)
-        return answered.onparked?.(frame.token)
+        return answered.onparked(frame.token)
       case ITEM:
         if (!answered.onitem) throw SeaportError.BAD_MESSAGE('an item nobody asked for')
         return cancelled ? undefined : answered.onitem(frame.body)
@@ -254,6 +257,13 @@ export class Caller {
     this.#isLeaving = true
     this.#options.onleaving()
     if (this.#pending.size === 0) this.#onidle()
+  }
+
+  /** The instance has nothing more to say, so what it has not answered it never will. */
+  #onend() {
+    const error = SeaportError.LINK_LOST('the instance has ended the conversation')
+    for (const pending of this.#pending.values()) this.#fail(pending, error.of('perhaps'))
+    this.#leave()
   }
 
   #onidle() {
@@ -279,8 +289,10 @@ export class Caller {
   #onclose(reason: SeaportError | null) {
     this.#options.held?.release()
     this.#closed = reason ?? SeaportError.LINK_LOST('the instance has ended the conversation')
-    const error = lost(this.#closed)
-    const executed = error.code === 'TOO_LARGE' ? 'yes' : 'perhaps'
+    // On a stream of its own that is the answer. In a conversation it may be that of any call.
+    const isAnswer = this.#closed.code === 'TOO_LARGE' && this.#options.maxFrame !== undefined
+    const error = isAnswer ? this.#closed : lost(this.#closed)
+    const executed = isAnswer ? 'yes' : 'perhaps'
     for (const pending of this.#pending.values()) this.#fail(pending, error.of(executed))
     if (!this.#isLeaving) {
       this.#isLeaving = true
@@ -292,11 +304,11 @@ export class Caller {
 
 /** The error of calls that were under way when the conversation ended. */
 function lost(reason: SeaportError): SeaportError {
-  if (reason.code === 'LINK_LOST' || reason.code === 'TOO_LARGE') return reason
+  if (reason.code === 'LINK_LOST') return reason
   return SeaportError.LINK_LOST(`no answer came: ${reason.text}`, reason)
 }
 
 /** The error for a FAILURE that an instance sent. */
 function failureOf({ code, text, executed, handlerCode }: Failure): SeaportError {
-  return SeaportError.remote(code, text).of(executed, handlerCode || undefined)
+  return SeaportError.remote(code, text).of(executed, printable(handlerCode) || undefined)
 }

@@ -2,7 +2,7 @@ import { SeaportError } from '../core/errors.js'
 import { type Executed, executedOf } from '../core/executed.js'
 import { fitted } from '../core/fitted.js'
 import type { Body } from './body.js'
-import { type Meta, parseMeta } from './meta.js'
+import { MAX_META_BYTES, type Meta, parseMeta } from './meta.js'
 import { isName } from './names.js'
 
 /**
@@ -98,7 +98,6 @@ export const MAX_FRAME_BYTES = 64 * 1024
 export const LENGTH_BYTES = 4
 export const TOKEN_BYTES = 16
 export const MAX_ID = 2 ** 32 - 1
-const MAX_META_BYTES = 4096
 const MAX_CODE_BYTES = 64
 const MAX_TEXT_BYTES = 2048
 /** The bytes that a call takes beside its name, its meta and its body. */

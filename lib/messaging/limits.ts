@@ -2,12 +2,12 @@ import type { Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
 import { type Inherited, inherited } from './call-context.js'
 import { DEADLINES, type Timed, type Waiting } from './deadlines.js'
-import type { Meta } from './meta.js'
+import { checkMeta, type Meta } from './meta.js'
 
 export interface LimitOptions {
   /**
    * How long to wait for the answer, in ms. A command that a handler sends has no more time than the handler's own
-   * caller waits. Default: 10 s.
+   * caller waits; once that caller has its answer, it does not count. Default: 10 s.
    */
   timeout?: number | undefined
   /** Gives up when it is aborted. The handler's own signal is then aborted, too. */
@@ -32,14 +32,15 @@ export class Limits implements Timed {
   /** @throws USAGE */
   constructor({ timeout = TIMEOUT_MS, signal, meta }: LimitOptions) {
     if (!(timeout > 0)) {
-      throw SeaportError.USAGE(`a timeout is a number of ms above 0, not ${timeout}`)
+      throw SeaportError.USAGE(`a timeout is a number of ms above 0, not ${timeout}`).of('no')
     }
-    const outer = inherited.getStore()
+    const store = inherited.getStore()
+    const outer = store?.isAnswered ? undefined : store
     const now = performance.now()
     const own = now + Math.min(timeout, MAX_TIMEOUT_MS)
     this.deadline = outer ? Math.min(own, outer.deadline) : own
     this.#timeout = Math.round(this.deadline - now)
-    this.meta = outer ? { ...outer.meta, ...meta } : (meta ?? NO_META)
+    this.meta = meta ? checkMeta({ ...store?.meta, ...meta }) : (store?.meta ?? NO_META)
     this.#signals = signal || outer ? signalsOf(signal, outer) : NO_SIGNALS
   }
 

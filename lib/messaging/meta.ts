@@ -9,9 +9,27 @@ export interface Meta {
   traceparent?: string
 }
 
+/** The largest meta of a call as JSON, in bytes. */
+export const MAX_META_BYTES = 4096
 const MAX_PRINCIPAL_LENGTH = 256
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 const NONE: Meta = Object.freeze({})
+
+/**
+ * Checks the meta of a call that is to be sent.
+ *
+ * @throws USAGE for what is no JSON or too large: the other side would cut the conversation with all calls in it
+ */
+export function checkMeta(meta: Meta): Meta {
+  let size = Infinity
+  try {
+    size = Buffer.byteLength(JSON.stringify(meta))
+  } catch {}
+  if (size <= MAX_META_BYTES) return meta
+  throw SeaportError.USAGE(`the meta of a command is JSON of at most ${MAX_META_BYTES} bytes`).of(
+    'no'
+  )
+}
 
 /**
  * Reads the meta of a call. Unknown and malformed fields are left out.

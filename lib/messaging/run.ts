@@ -1,5 +1,6 @@
 import { SeaportError } from '../core/errors.js'
 import type { Executed } from '../core/executed.js'
+import { messageOf } from '../core/thrown.js'
 import { type Body, copyOf, decodeBody, encodeBody, NO_BODY } from './body.js'
 import { type CallContext, type Inherited, inherited } from './call-context.js'
 import { type CommandContract, validate } from './contract.js'
@@ -86,6 +87,11 @@ export class Run implements Timed, Inherited {
 
   get isReplied(): boolean {
     return this.#isReplied
+  }
+
+  /** The handler has ended, and nobody had given it up. */
+  get isAnswered(): boolean {
+    return this.#isReplied && this.#ended === null
   }
 
   /** The handler's signal. It is made when it is first read, because few handlers do and nothing here costs more. */
@@ -220,7 +226,7 @@ export class Run implements Timed, Inherited {
   }
 
   #badOutput(error: unknown): SeaportError {
-    const text = `the answer of ${this.name} cannot be sent (${(error as Error).message})`
+    const text = `the answer of ${this.name} cannot be sent (${messageOf(error)})`
     return SeaportError.BAD_OUTPUT(text, error)
   }
 
@@ -236,7 +242,7 @@ export class Run implements Timed, Inherited {
       return this.#fail(error, 'yes')
     }
     if (error instanceof Passed) return this.#fail(error.reason, error.reason.executed ?? 'yes')
-    const { code, message } = describe(error)
+    const [code, message] = [codeOf(error), messageOf(error)]
     this.#fail(SeaportError.COMMAND_FAILED(code ? `${code}: ${message}` : message), 'yes', code)
   }
 
@@ -325,7 +331,7 @@ async function validInput(contract: CommandContract, body: Body): Promise<unknow
 }
 
 function badInput(name: string, error: unknown): SeaportError {
-  const text = error instanceof SeaportError ? error.text : (error as Error).message
+  const text = error instanceof SeaportError ? error.text : messageOf(error)
   return SeaportError.BAD_INPUT(`what was sent is not what ${name} takes: ${text}`, error)
 }
 
@@ -337,15 +343,12 @@ function isIterable(value: unknown): value is AsyncIterable<unknown> {
   return typeof value === 'object' && value !== null && Symbol.asyncIterator in value
 }
 
-/** The code and message of what a handler threw. That may be any value, and reading it may throw as well. */
-function describe(thrown: unknown): { code: string; message: string } {
+/** The code of what a handler threw, or ''. Reading it may throw as well. */
+function codeOf(thrown: unknown): string {
   try {
-    const { code, message } = (thrown ?? {}) as { [field: string]: unknown }
-    return {
-      code: typeof code === 'string' ? code.slice(0, MAX_CODE_LENGTH) : '',
-      message: String(typeof message === 'string' ? message : thrown)
-    }
+    const { code } = (thrown ?? {}) as { code?: unknown }
+    return typeof code === 'string' ? code.slice(0, MAX_CODE_LENGTH) : ''
   } catch {
-    return { code: '', message: 'it threw what cannot be told' }
+    return ''
   }
 }

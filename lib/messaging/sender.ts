@@ -1,4 +1,5 @@
 import { SeaportError } from '../core/errors.js'
+import { messageOf } from '../core/thrown.js'
 import { type Body, decodeBody, encodeBody, MAX_BODY_BYTES } from './body.js'
 import type { Outgoing } from './caller.js'
 import { type CommandContract, type StandardSchema, validate } from './contract.js'
@@ -180,7 +181,7 @@ export class Sender {
 }
 
 function badInput(name: string, error: unknown): SeaportError {
-  const text = `what is sent is not what ${name} takes: ${(error as Error).message}`
+  const text = `what is sent is not what ${name} takes: ${messageOf(error)}`
   return SeaportError.BAD_INPUT(text, error).of('no')
 }
 
@@ -205,7 +206,7 @@ async function validOutput(name: string, schema: StandardSchema, body: Body): Pr
   try {
     return await validate(schema, value)
   } catch (error) {
-    const text = `the answer of ${name} is not as it should be: ${(error as Error).message}`
+    const text = `the answer of ${name} is not as it should be: ${messageOf(error)}`
     throw SeaportError.BAD_OUTPUT(text, error).of('yes')
   }
 }
@@ -213,7 +214,11 @@ async function validOutput(name: string, schema: StandardSchema, body: Body): Pr
 /** @throws USAGE */
 function termsOf(command: string | CommandContract): CommandContract {
   const terms = typeof command === 'string' ? { name: command } : command
-  checkName(terms.name, 'a command')
+  try {
+    checkName(terms.name, 'a command')
+  } catch (error) {
+    throw (error as SeaportError).of('no')
+  }
   return terms
 }
 

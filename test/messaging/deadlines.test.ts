@@ -70,7 +70,12 @@ t.test('what a deadline calls back has no part in the command whose handler set 
   const seen = new Promise((resolve) => {
     late.onlate = () => resolve(inherited.getStore())
   })
-  const context = { deadline: Infinity, signal: new AbortController().signal, meta: {} }
+  const context = {
+    isAnswered: false,
+    deadline: Infinity,
+    signal: new AbortController().signal,
+    meta: {}
+  }
   await inherited.run(context, async () => {
     deadlines.start(late)
     await setTimeout(0)

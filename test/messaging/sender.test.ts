@@ -4,6 +4,7 @@ import { SeaportError } from '../../lib/core/errors.js'
 import type { CallContext } from '../../lib/messaging/call-context.js'
 import type { CommandMap } from '../../lib/messaging/commands.js'
 import { contract, type StandardSchema } from '../../lib/messaging/contract.js'
+import { Passed } from '../../lib/messaging/run.js'
 import { bay, deferred } from './bay.js'
 
 const echo = (data: unknown) => data
@@ -87,6 +88,55 @@ t.test("an answer that cannot be sent is the command's failure", async (t) => {
     await t.rejects(sender.send(name), { code: 'BAD_OUTPUT', executed: 'yes' }, name)
   }
   await t.rejects(sender.send('huge'), { code: 'TOO_LARGE', executed: 'yes' })
+})
+
+t.test('what a schema or a value throws counts as what it is, whatever it is', async (t) => {
+  const thrown = () => {
+    throw null
+  }
+  const broken: StandardSchema = { '~standard': { version: 1, vendor: 'test', validate: thrown } }
+  let ran = 0
+  const handler = () => ran++
+  const instances: Record<string, CommandMap> = {
+    a: {
+      echo,
+      takes: { input: broken, handler },
+      gives: { output: broken, handler: () => 1 },
+      odd: () => ({ toJSON: thrown })
+    }
+  }
+  const { sender } = await bay(t, { instances })
+  await t.rejects(sender.send('takes'), { code: 'BAD_INPUT', executed: 'no' })
+  t.equal(ran, 0)
+  await t.rejects(sender.send('gives'), { code: 'BAD_OUTPUT', executed: 'yes' })
+  await t.rejects(sender.send('odd'), { code: 'BAD_OUTPUT', executed: 'yes' })
+  await t.rejects(sender.send('echo', { toJSON: thrown }), { code: 'BAD_INPUT', executed: 'no' })
+})
+
+t.test('what cannot be sent is refused here, and no other call is harmed', async (t) => {
+  const { sender } = await bay(t, { instances: { a: { echo, slow: () => setTimeout(200, 1) } } })
+  const slow = sender.send('slow')
+  const refused = { code: 'USAGE', executed: 'no' }
+  for (const principal of ['p'.repeat(5000), 'p'.repeat(70_000), 1n as unknown as string]) {
+    await t.rejects(sender.send('echo', 1, { meta: { principal } }), refused)
+  }
+  await t.rejects(sender.send('echo', 1, { timeout: 0 }), refused)
+  await t.rejects(sender.send('no name'), refused)
+  t.equal(await slow, 1)
+})
+
+t.test('names that callers make up are not listed', async (t) => {
+  const { sender, of } = await bay(t, { instances: { a: {} } })
+  const { commands } = of('a')
+  commands.handleOthers((name) => {
+    if (name === 'known') return 1
+    throw new Passed(SeaportError.UNKNOWN_COMMAND('there is none').of('no'))
+  })
+  for (const name of ['one', 'two']) {
+    await t.rejects(sender.send(name), { code: 'UNKNOWN_COMMAND', executed: 'no' })
+  }
+  t.equal(await sender.send('known'), 1)
+  t.same(commands.names, ['known'])
 })
 
 t.test('a command that there is none of names the nearest', async (t) => {
@@ -302,6 +352,43 @@ t.test('a send inside a handler has what is left of the time, and ends with it',
   })
   t.ok((lasts[0] as number) <= 1901, `${lasts[0]} ms were left of 2000`)
   await aborted.promise
+})
+
+t.test('what a handler does after its answer has time of its own', async (t) => {
+  const later = deferred<unknown>()
+  const start = deferred()
+  const instances: Record<string, CommandMap> = {
+    a: {
+      slow: () => setTimeout(100, 'still here'),
+      begin: () => {
+        void start.promise.then(() => later.resolve(sender.send('slow')))
+        return 'begun'
+      }
+    }
+  }
+  const { sender } = await bay(t, { instances })
+  t.equal(await sender.send('begin', null, { timeout: 1000 }), 'begun')
+  await setTimeout(1000)
+  start.resolve()
+  t.equal(await later.promise, 'still here')
+})
+
+t.test('what a handler sends after it was given up is not sent', async (t) => {
+  const later = deferred<unknown>()
+  const instances: Record<string, CommandMap> = {
+    a: {
+      echo,
+      hang: async (_, { signal }) => {
+        await new Promise((resolve) => signal.addEventListener('abort', resolve))
+        later.resolve(sender.send('echo', 'in vain'))
+      }
+    }
+  }
+  const { sender } = await bay(t, { instances })
+  await Promise.all([
+    t.rejects(later.promise, { code: 'DEADLINE', executed: 'no' }),
+    t.rejects(sender.send('hang', null, { timeout: 100 }), { code: 'DEADLINE' })
+  ])
 })
 
 t.test('a send of a handler that answers in items has what is left of the time, too', async (t) => {

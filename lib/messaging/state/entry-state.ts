@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../../core/errors.js'
+import { messageOf } from '../../core/thrown.js'
 import { CONVERSATION } from '../conversation.js'
 import type { EntryEvents, EventOrigin } from '../entry-events.js'
 import { checkOwnName, SET_STATE, STATE } from '../names.js'
@@ -355,7 +356,7 @@ export class EntryState {
       const known = entry ?? { name, rev: head.rev, json: null }
       listener({ ...view(owner, known), deleted: entry === null })
     } catch (error) {
-      const text = `a listener to a state has thrown: ${(error as Error)?.message}`
+      const text = `a listener to a state has thrown: ${messageOf(error)}`
       this.#options.onnotice(SeaportError.COMMAND_FAILED(text, error))
     }
   }

@@ -1,5 +1,6 @@
 import { SeaportError } from '../../core/errors.js'
 import type { SerialQueue } from '../../core/serial-queue.js'
+import { messageOf } from '../../core/thrown.js'
 import { checkDepth, encodeBody } from '../body.js'
 import type { Ledger } from './ledger.js'
 import { type Head, MAX_VALUE_BYTES, type SignedEntry } from './statements.js'
@@ -144,8 +145,8 @@ export function jsonOf(name: string, value: unknown): string {
     checkDepth(bytes, MAX_DEPTH)
     json = bytes.toString()
   } catch (error) {
-    const { message } = error as Error
-    throw SeaportError.BAD_INPUT(`the value of ${name} is no JSON: ${message}`, error).of('no')
+    const text = `the value of ${name} is no JSON: ${messageOf(error)}`
+    throw SeaportError.BAD_INPUT(text, error).of('no')
   }
   const size = Buffer.byteLength(json)
   if (size <= MAX_VALUE_BYTES) return json
