@@ -1,4 +1,5 @@
 import { SeaportError } from '../core/errors.js'
+import { messageOf } from '../core/thrown.js'
 import { decodeBody } from './body.js'
 import { EVENTS } from './conversation.js'
 import type { Cursor } from './frames.js'
@@ -100,12 +101,12 @@ export class EntryEvents {
   /**
    * Listens to the events of one type, or of all (`*`).
    *
-   * @throws USAGE, CLOSED
+   * @throws USAGE for a type that is no name, or a cursor that cannot be one; CLOSED
    */
   on(type: string, listener: EventListener, { after = {} }: ListenOptions = {}): this {
     if (type !== '*') checkName(type, 'an event')
     if (this.#isClosed) throw SeaportError.CLOSED('the consumer was closed')
-    for (const [key, cursor] of Object.entries(after)) this.#remember(key, { ...cursor })
+    for (const [key, cursor] of Object.entries(after)) this.#remember(key, checkedCursor(cursor))
     const isNew = !this.#listeners.has(type)
     const listeners = this.#listeners.get(type) ?? []
     if (!listeners.includes(listener)) this.#listeners.set(type, [...listeners, listener])
@@ -259,7 +260,7 @@ export class EntryEvents {
       try {
         listener(decodeBody(body), { type, instance, version, epoch, seq, missed })
       } catch (error) {
-        const text = `a listener to events has thrown: ${(error as Error)?.message}`
+        const text = `a listener to events has thrown: ${messageOf(error)}`
         this.#options.onnotice(SeaportError.COMMAND_FAILED(text, error))
       }
     }
@@ -283,3 +284,12 @@ export class EntryEvents {
 }
 
 const MAX_ASKED_TYPES = 64
+const MAX_COUNT = 2 ** 48 - 1
+
+/** @throws USAGE */
+function checkedCursor(cursor: Cursor): Cursor {
+  const { epoch, seq } = cursor ?? {}
+  const areCounts = [epoch, seq].every((count) => Number.isInteger(count) && count >= 0)
+  if (areCounts && Math.max(epoch, seq) <= MAX_COUNT) return { epoch, seq }
+  throw SeaportError.USAGE(`a cursor has an epoch and a seq, not ${JSON.stringify(cursor)}`)
+}

@@ -94,12 +94,13 @@ export class EventRing {
   /** How many of the events from `first` to below `end` were of wanted types, as far as is known. */
   #countGone(first: number, end: number, isWanted: (name: string) => boolean): number {
     if (first >= end) return 0
-    const wanted = new Set([OTHER_TYPE])
-    for (const [name, id] of this.#typeIds) if (isWanted(name)) wanted.add(id)
+    const wanted = new Uint8Array(this.#typeIds.size + 1)
+    wanted[OTHER_TYPE] = 1
+    for (const [name, id] of this.#typeIds) if (isWanted(name)) wanted[id] = 1
     const remembered = Math.max(first, this.#seq - REMEMBERED_TYPES + 1)
     let count = Math.min(remembered, end) - first
     for (let seq = remembered; seq < end; seq++) {
-      if (wanted.has(this.#types[seq % REMEMBERED_TYPES] ?? OTHER_TYPE)) count++
+      count += wanted[this.#types[seq % REMEMBERED_TYPES] ?? OTHER_TYPE] ?? 0
     }
     return count
   }

@@ -1,5 +1,6 @@
 import { SeaportError } from '../core/errors.js'
 import { toHex } from '../core/keys.js'
+import { messageOf } from '../core/thrown.js'
 import type { LinkStream } from '../link/stream.js'
 import { type Body, decodeBody, encodeBody, type JsonText } from './body.js'
 import { EventRing, type EventRingOptions } from './event-ring.js'
@@ -90,13 +91,13 @@ export class Events {
   /** @internal Delivers what a consumer emitted to the listeners. */
   take(type: string, body: Body, peer: string) {
     const listeners = [...(this.#listeners.get(type) ?? []), ...(this.#listeners.get('*') ?? [])]
-    if (listeners.length === 0) return
-    try {
-      const data = decodeBody(body)
-      for (const listener of listeners) listener(data, { type, peer })
-    } catch (error) {
-      const text = `a listener to what is emitted has thrown: ${(error as Error)?.message}`
-      this.#options.onnotice(SeaportError.COMMAND_FAILED(text, error))
+    for (const listener of listeners) {
+      try {
+        listener(decodeBody(body), { type, peer })
+      } catch (error) {
+        const text = `a listener to what is emitted has thrown: ${messageOf(error)}`
+        this.#options.onnotice(SeaportError.COMMAND_FAILED(text, error))
+      }
     }
   }
 
@@ -158,10 +159,7 @@ export function eventBody(type: string, data: unknown): Body {
   try {
     body = encodeBody(data)
   } catch (error) {
-    throw SeaportError.BAD_OUTPUT(
-      `the event ${type} cannot be sent: ${(error as Error).message}`,
-      error
-    )
+    throw SeaportError.BAD_OUTPUT(`the event ${type} cannot be sent: ${messageOf(error)}`, error)
   }
   const { byteLength } = body.bytes
   if (byteLength <= MAX_EVENT_BYTES) return body

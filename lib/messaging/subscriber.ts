@@ -18,13 +18,22 @@ const ANY_TYPE = '*'
 /** How many events may wait for a subscriber that does not read, beyond those that its stream has taken. */
 const MAX_WAITING_EVENTS = 1000
 const MAX_WAITING_BYTES = 256 * 1024
+/** From this many unsent bytes on, nothing more is read of a subscriber that does not read what it is told. */
+const MAX_UNSENT_BYTES = 1024 * 1024
+/** After so many events that it does not want, a subscriber is told how far it has heard. */
+const UNWANTED_EVENTS = 16_384
 
 /** A subscriber to the events of this instance. If it does not read it loses the oldest, and is told how many. */
 export class Subscriber {
   readonly peer: string
   readonly #options: SubscriberOptions
   readonly #conversation: Conversation
+  /** The types that it asked for; null before it has. */
+  #asked: readonly string[] | null = null
+  /** Those of them that it may hear; null if there are none. */
   #types: ReadonlySet<string> | null = null
+  /** Up to where it knows that it has heard all that it wants. */
+  #toldSeq = 0
   #waiting: KeptEvent[] = []
   #waitingBytes = 0
   #missed = 0
@@ -37,9 +46,13 @@ export class Subscriber {
     this.peer = options.peer
     this.#options = options
     this.#conversation = new Conversation(stream, {
+      hasRoom: () => this.#conversation.unsent < MAX_UNSENT_BYTES,
       onframe: (frame) => this.#take(frame),
       onend: () => this.#conversation.end(),
-      ondrain: () => this.#flush(),
+      ondrain: () => {
+        this.#conversation.resume()
+        this.#flush()
+      },
       onclose: (reason) => options.onclose(reason)
     })
     this.#conversation.start()
@@ -56,14 +69,17 @@ export class Subscriber {
   }
 
   send(event: KeptEvent) {
-    if (!this.isWanted(event.name)) return
+    if (!this.isWanted(event.name)) return this.#pass(event)
     if (this.#hasRoom && this.#waiting.length === 0) this.#write(event)
     else this.#wait(event)
   }
 
   /** Called when rights have changed. Ends the subscription if it may not hear the events any more. */
   recheck() {
-    if (this.#types) this.#want([...this.#types])
+    if (this.#types === null) return
+    const before = this.#types.size
+    const may = this.#want(false)
+    if (may && this.#types.size > before) this.#tellPlace()
   }
 
   /** Ends the subscription, after the events that wait were sent. */
@@ -76,11 +92,13 @@ export class Subscriber {
     if (frame.type !== SUBSCRIBE) {
       throw SeaportError.BAD_MESSAGE(`a frame of type ${frame.type} from who hears events`)
     }
-    if (!this.#want(frame.types)) return
-    const { ring } = this.#options
-    if (!frame.after) {
-      return void this.#conversation.send({ type: SUBSCRIBED, epoch: ring.epoch, seq: ring.seq })
+    if (frame.after && this.#asked !== null) {
+      throw SeaportError.BAD_MESSAGE('a second place to go on from')
     }
+    this.#asked = frame.types
+    if (!this.#want(true)) return
+    if (!frame.after) return this.#tellPlace()
+    const { ring } = this.#options
     const { missed, events } = ring.since(frame.after, (name) => this.isWanted(name))
     const from = frame.after.epoch === ring.epoch ? Math.min(frame.after.seq, ring.seq) : 0
     this.#conversation.send({ type: SUBSCRIBED, epoch: ring.epoch, seq: from })
@@ -88,9 +106,11 @@ export class Subscriber {
     for (const event of events) this.send(event)
   }
 
-  /** @returns whether it may hear any of these types */
-  #want(types: readonly string[]): boolean {
+  /** @returns whether it may hear any of the types that it asked for */
+  #want(isAnswer: boolean): boolean {
     const { denialOf } = this.#options
+    const types = this.#asked ?? []
+    const before = this.#types?.size ?? 0
     let denial = types.length === 0 ? denialOf(ANY_TYPE) : null
     const allowed = types.filter((type) => {
       const reason = denialOf(type)
@@ -98,9 +118,8 @@ export class Subscriber {
       return reason === null
     })
     this.#types = new Set(allowed)
-    if (!denial) return true
-    this.#tell(denial)
-    if (allowed.length > 0) return true
+    if (denial && (isAnswer || allowed.length < before)) this.#tell(denial)
+    if (!denial || allowed.length > 0) return true
     this.#types = null
     this.#waiting.length = 0
     this.#conversation.end()
@@ -111,7 +130,25 @@ export class Subscriber {
     this.#conversation.send({ type: FAILURE, id: 0, executed: 'no', code, handlerCode: '', text })
   }
 
+  /**
+   * Tells it up to where it has heard all that it wants. Otherwise it would ask for all of that again when it comes
+   * back.
+   */
+  #tellPlace() {
+    const { epoch, seq } = this.#options.ring
+    const [first] = this.#waiting
+    this.#toldSeq = first ? first.seq - 1 : seq
+    this.#conversation.send({ type: SUBSCRIBED, epoch, seq: this.#toldSeq })
+  }
+
+  /** Passes an event by that it does not want. */
+  #pass({ seq }: KeptEvent) {
+    const isDue = seq - this.#toldSeq >= UNWANTED_EVENTS
+    if (isDue && this.#types && this.#hasRoom && this.#waiting.length === 0) this.#tellPlace()
+  }
+
   #write(event: KeptEvent) {
+    this.#toldSeq = event.seq
     if (this.#missed > 0) {
       this.#conversation.sendEncoded(encodeFrame({ type: MISSED, count: this.#missed }))
       this.#missed = 0

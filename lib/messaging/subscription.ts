@@ -34,13 +34,14 @@ export class Subscription {
   readonly #lasting: LastingStream
   #conversation: Conversation | null = null
   #cursor: Cursor | null
-  #hasHeard: boolean
+  /** Whether what is missed from now on counts. */
+  #hasBegun: boolean
   #missed = 0
 
   constructor(options: SubscriptionOptions) {
     this.#options = options
     this.#cursor = options.after
-    this.#hasHeard = options.after !== null && options.after.epoch > 0
+    this.#hasBegun = options.after !== null && options.after.epoch > 0
     const { pool, remotePublicKey, backoffs } = options
     this.#lasting = new LastingStream({ pool, remotePublicKey, purpose: EVENTS, backoffs })
     this.#lasting.on('stream', (stream) => this.#onstream(stream))
@@ -93,7 +94,7 @@ export class Subscription {
       case MISSED:
         // Events that were lost on a stream which was left are asked for again on the next one, so they are not
         // counted. Nor are those that an instance had dropped before it was first heard.
-        if (isCurrent && this.#hasHeard) this.#missed += frame.count
+        if (isCurrent && this.#hasBegun) this.#missed += frame.count
         return
       case EVENT:
         return this.#onevent(frame, isCurrent)
@@ -105,7 +106,9 @@ export class Subscription {
   }
 
   #onsubscribed({ epoch, seq }: Cursor) {
-    if (this.#cursor?.epoch !== epoch || this.#cursor.seq > seq) this.#cursor = { epoch, seq }
+    // Who begins with what comes next has heard all until now.
+    if (this.#cursor === null) this.#hasBegun = true
+    this.#cursor = { epoch, seq }
     this.#options.onsubscribed()
   }
 
@@ -116,7 +119,7 @@ export class Subscription {
     cursor.seq = seq
     // A type ends up in terminals, and in the lines of event streams.
     if (!isName(name)) return
-    this.#hasHeard = true
+    this.#hasBegun = true
     const missed = this.#missed
     this.#missed = 0
     this.#options.onevent({ name, body, epoch: cursor.epoch, seq, missed })

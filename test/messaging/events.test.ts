@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap'
 import { SeaportError } from '../../lib/core/errors.js'
-import { JsonText } from '../../lib/messaging/body.js'
+import { encodeBody, JsonText } from '../../lib/messaging/body.js'
 import { EntryEvents, type EventOrigin } from '../../lib/messaging/entry-events.js'
+import type { Cursor } from '../../lib/messaging/frames.js'
 import { restWhile } from '../rest.js'
 import { type BayOptions, type Berth, bay } from './bay.js'
 
@@ -147,6 +148,24 @@ t.test('what the ring does not have any more is counted, by types', async (t) =>
   )
 })
 
+t.test('what is lost before the first event that is heard counts as well', async (t) => {
+  const { entry, of } = await listening(t, { instances: { a: {} }, ring: { maxEvents: 3 } })
+  const events = entry()
+  const { heard, count } = hear(events)
+  await events.ready()
+  cut(of('a'))
+  for (let i = 1; i <= 10; i++) of('a').events.emit('TICK', i)
+  await count(3)
+  t.same(
+    heard.map(({ data, missed }) => [data, missed]),
+    [
+      [8, 7],
+      [9, 0],
+      [10, 0]
+    ]
+  )
+})
+
 t.test('who comes back with a cursor goes on from there', async (t) => {
   const { entry, of } = await listening(t, { instances: { a: {} } })
   const first = entry()
@@ -243,6 +262,32 @@ t.test('who may not hear events is told so, and cut when it may not any more', a
   t.match(notices[0], { code: 'NOT_GRANTED', message: /\$events/ })
   await restWhile(() => of('a').events.stats.subscribers > 0)
   t.same(heard, [])
+})
+
+t.test('a listener that throws keeps nothing from the others', async (t) => {
+  const { conversations, of } = await listening(t, { instances: { a: {} } })
+  const { key, events, notices } = of('a')
+  const heard: unknown[] = []
+  events.on('TICK', (data) => {
+    data.n = 2
+    throw new Error('not me')
+  })
+  events.on('TICK', (data) => heard.push(data))
+  events.on('*', (data) => heard.push(data))
+  const caller = await conversations.open(Buffer.from(key, 'hex'), {})
+  caller.emit('TICK', encodeBody({ n: 1 }))
+  await restWhile(() => heard.length < 2)
+  t.same(heard, [{ n: 1 }, { n: 1 }])
+  t.match(notices[0]?.text, /has thrown: not me/)
+})
+
+t.test('a cursor that cannot be one is refused', async (t) => {
+  const { entry, of } = await listening(t, { instances: { a: {} } })
+  const cursors = [{ epoch: 2 ** 48, seq: 0 }, { epoch: 1, seq: -1 }, { epoch: 'x', seq: 0 }, null]
+  for (const cursor of cursors) {
+    const after = { [of('a').key]: cursor as Cursor }
+    t.throws(() => entry().on('*', () => {}, { after }), { code: 'USAGE' })
+  }
 })
 
 t.test('what cannot be an event is refused where it is emitted', async (t) => {
