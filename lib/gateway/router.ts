@@ -180,7 +180,10 @@ export class Router {
       case 'channel':
         return { ...target, principal, host }
       default: {
-        const upstream = this.#upstreams.ofRole(target.role, principal)
+        const upstream =
+          target.kind === 'call'
+            ? this.#upstreams.ofCall(target, principal)
+            : this.#upstreams.ofRole(target.role, principal)
         return { kind: 'message', target, upstream, principal, host }
       }
     }

@@ -27,11 +27,13 @@ export interface InstanceTarget extends Passed {
   name: string
 }
 
-/** A command for any instance of a role. */
+/** A command for any instance of a role, or for one of them. */
 export interface CallTarget {
   kind: 'call'
   role: RoleRange
   command: string
+  /** The only instance to call: its key in hex, or its id. */
+  instance?: string
 }
 
 /** The events of all instances of a role. */
@@ -69,7 +71,7 @@ interface Passed {
 
 /**
  * Reads the path of a request: `/role/<role@range>/path`, `/instance/<key or id>/path`, `/list/<role@range>`,
- * `/call/<role@range>/<command>`, `/events/<role@range>?type=…`, `/channel/<role@range>`, or a page. Only what names the target is decoded; the rest goes on as it came.
+ * `/call/<role@range>/<command>?instance=<key or id>`, `/events/<role@range>?type=…`, `/channel/<role@range>`, or a page. Only what names the target is decoded; the rest goes on as it came.
  *
  * @param url the path with its query
  * @throws BAD_ROLE, BAD_KEY, BAD_REQUEST
@@ -86,11 +88,14 @@ export function parseTarget(url: string): Target {
     case 'instance': {
       const [name, inside] = splitOnce(rest ?? '', '/')
       const passed = pass(url, inside, query)
-      return { kind: 'instance', name: readInstance(name), ...passed }
+      return { kind: 'instance', name: readInstance(decode(name)), ...passed }
     }
     case 'call': {
       const [name, inside] = takeRole(rest ?? '')
-      return { kind: 'call', role: readRole(name), command: decode(inside ?? '') }
+      const command = decode(inside ?? '')
+      const instance = new URLSearchParams(query ?? '').get('instance')
+      const target = { kind: 'call', role: readRole(name), command } as const
+      return instance === null ? target : { ...target, instance: readInstance(instance) }
     }
     case 'events': {
       const [name] = takeRole(rest ?? '')
@@ -142,8 +147,7 @@ function pass(url: string, inside: string | null, query: string | null): Passed 
   return { path, prefix: url.slice(0, prefixLength) }
 }
 
-function readInstance(text: string): string {
-  const name = decode(text)
+function readInstance(name: string): string {
   return isInstanceId(name) ? name : toHex(parseKey(name, 'instance key'))
 }
 

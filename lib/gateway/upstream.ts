@@ -7,6 +7,7 @@ import type { LinkPool } from '../link/pool.js'
 import type { Directory, Instance } from '../registry/replica/directory.js'
 import { denied, type Principal } from './access.js'
 import { type GuestView, type InstanceViews, isInstanceId } from './instance-views.js'
+import type { CallTarget } from './target.js'
 
 /** The instances of one target that one principal may reach. */
 export interface Upstream {
@@ -68,6 +69,23 @@ export class Upstreams {
     return (
       this.#kept(asked, principal) ?? this.#keep(asked, principal, name, () => this.#present(key))
     )
+  }
+
+  /**
+   * The upstream of a command: the instances of a role, or the one of them that is named.
+   *
+   * @throws UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_INSTANCE
+   */
+  ofCall(
+    { role, instance }: Pick<CallTarget, 'role' | 'instance'>,
+    principal: Principal
+  ): Upstream {
+    if (instance === undefined) return this.ofRole(role, principal)
+    const upstream = this.ofInstance(instance, principal)
+    const key = this.#keyOf(instance)
+    const ofRole = this.#directory.resolve(role.role, role.range)
+    if (ofRole.some(({ servicePublicKey }) => servicePublicKey === key)) return upstream
+    throw SeaportError.NOT_FOUND(`${upstream.name} is none of ${role.role}@${role.range}`)
   }
 
   /**

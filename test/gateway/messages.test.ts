@@ -42,7 +42,7 @@ async function agentBehind(t: Test, options: Partial<WebOptions> = {}) {
       text: await response.text()
     }
   }
-  return { web, service, call, contexts }
+  return { web, service, call, contexts, harbor }
 }
 
 t.test('a command is called by POST, with JSON, bytes or nothing', async (t) => {
@@ -155,6 +155,39 @@ for (const isGuest of [false, true]) {
     const set = await call('agent/$set', { body: '{"name":"mode","value":1}' })
     t.match(set, { status: 403, executed: 'no' })
     t.equal(service.state.get('mode'), 'busy')
+  })
+}
+
+for (const isGuest of [false, true]) {
+  const who = isGuest ? 'a guest, with an id' : 'who may reach all, with a key'
+  t.test(`one instance is called by ${who}`, async (t) => {
+    const { web, service, call, harbor } = await agentBehind(t, isGuest ? { open: ['agent'] } : {})
+    const other = Service({
+      ...harbor.options,
+      role: 'agent@1.0.0',
+      dir: await harbor.testbed.dir(),
+      commands: { echo: () => 'the other' }
+    })
+    t.teardown(() => other.destroy())
+    await other.setup()
+    await lists(web, 2)
+    await other.state.set('mine', 2)
+    const listed = (await (await fetch(`${web.url}list/agent`)).json()) as {
+      id?: string
+      servicePublicKey?: string
+    }[]
+    const names = listed.map(({ id, servicePublicKey }) => id ?? servicePublicKey)
+    const states = names.map(async (name) => {
+      const { text } = await call(`agent@1.x/$state?instance=${name}`)
+      return JSON.parse(text).entries.length
+    })
+    t.same((await Promise.all(states)).sort(), [0, 1])
+    const { servicePublicKey: key } = service
+    t.match(await call(`couchdb/echo?instance=${key}`), { status: 404 })
+    t.match(await call(`agent@2.x/echo?instance=${key}`), { status: 404 })
+    t.match(await call('agent/echo?instance=nobody'), { status: 400, executed: 'no' })
+    const unknown = await call(`agent/echo?instance=${'ab'.repeat(16)}`)
+    t.equal(unknown.status, isGuest ? 401 : 404)
   })
 }
 

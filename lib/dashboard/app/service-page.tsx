@@ -42,7 +42,7 @@ export function ServicePage({
           <p class="empty">Nobody serves {role} now.</p>
         )}
       </Panel>
-      {service && speaks(service.instances) && <Talk role={range} />}
+      {service && speaks(service.instances) && <Talk role={range} instances={service.instances} />}
       <Panel id="calling" title="How to call it">
         <Calls role={range} registry={feed.registry} />
       </Panel>

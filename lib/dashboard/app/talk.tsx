@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useState } from 'preact/hooks'
 import type { Instance } from './feed.js'
+import { shortKey } from './format.js'
 import { Panel } from './panel.js'
 
 /** What a service says that it can be told, and what it tells. */
@@ -18,8 +19,6 @@ interface Command {
 
 /** The state of one instance. */
 interface State {
-  instance?: string
-  id?: string
   term?: number
   rev?: number
   entries: { name: string; rev: number; value: unknown }[]
@@ -30,30 +29,35 @@ type Outcome = { value: unknown; error: null } | { value: null; error: string }
 
 const CONVERSATION = 'hyperseaport/conversation/1'
 const MAX_SHOWN_ENTRIES = 500
+const MAX_SHOWN_STATES = 50
 const MAX_SHOWN_CHARACTERS = 20_000
 
 export function speaks(instances: readonly Instance[]): boolean {
-  return instances.some(({ speaks }) => speaks?.includes(CONVERSATION))
+  return instances.some(isSpeaking)
 }
 
-/** The commands of a service, with a form to call each, its event types, and its state. */
-export function Talk({ role }: { role: string }) {
+function isSpeaking({ speaks }: Instance): boolean {
+  return speaks?.includes(CONVERSATION) === true
+}
+
+/** The commands of a service, with a form to call each, its event types, and the state of each instance. */
+export function Talk({ role, instances }: { role: string; instances: readonly Instance[] }) {
   const [description, setDescription] = useState<Outcome | null>(null)
-  const [state, setState] = useState<Outcome | null>(null)
-  const readState = useCallback(async () => setState(await call(role, '$state', '')), [role])
+  /** Counts how often the states were to be read. */
+  const [reading, setReading] = useState(0)
+  const readStates = useCallback(() => setReading((count) => count + 1), [])
   useEffect(() => {
     setDescription(null)
-    setState(null)
     void call(role, '$describe', '').then(setDescription)
-    void readState()
   }, [role])
+  const owners = instances.filter(isSpeaking)
   const { commands = [], events = [] } = (description?.value ?? {}) as Partial<Description>
   return (
     <>
       <Panel id="commands" title="Commands">
         <Trouble of={description} />
         {commands.map((command) => (
-          <CommandForm key={command.name} role={role} command={command} oncalled={readState} />
+          <CommandForm key={command.name} role={role} command={command} oncalled={readStates} />
         ))}
         {description?.error === null && commands.length === 0 && <p class="empty">It has none.</p>}
       </Panel>
@@ -69,9 +73,15 @@ export function Talk({ role }: { role: string }) {
         </Panel>
       )}
       <Panel id="state" title="State">
-        <Trouble of={state} />
-        {state?.error === null && <Entries state={state.value as State} />}
-        <button type="button" onClick={readState}>
+        {owners.slice(0, MAX_SHOWN_STATES).map((owner) => (
+          <InstanceState key={owner.key} owner={owner} reading={reading} />
+        ))}
+        {owners.length > MAX_SHOWN_STATES && (
+          <p class="note">
+            {owners.length - MAX_SHOWN_STATES} more instances have a state of their own.
+          </p>
+        )}
+        <button type="button" onClick={readStates}>
           Read the state again
         </button>
       </Panel>
@@ -136,13 +146,36 @@ function Schema({ label, schema }: { label: string; schema: unknown }) {
   )
 }
 
-function Entries({ state: { instance, id, term, rev, entries } }: { state: State }) {
+/** The state of one instance, which is read anew whenever `reading` changes. */
+function InstanceState({ owner, reading }: { owner: Instance; reading: number }) {
+  const { role, version, key } = owner
+  const [state, setState] = useState<Outcome | null>(null)
+  useEffect(() => {
+    let isCurrent = true
+    void call(`${role}@${version}`, '$state', '', key).then((outcome) => {
+      if (isCurrent) setState(outcome)
+    })
+    return () => {
+      isCurrent = false
+    }
+  }, [role, version, key, reading])
+  return (
+    <>
+      <h3>
+        <code title={key}>{shortKey(key)}</code> <span class="version">{version}</span>
+      </h3>
+      <Trouble of={state} />
+      {state?.error === null && <Entries state={state.value as State} />}
+    </>
+  )
+}
+
+function Entries({ state: { term, rev, entries } }: { state: State }) {
   if (entries.length === 0) return <p class="empty">It has no entries.</p>
   return (
     <>
       <p class="note">
-        {entries.length} {entries.length === 1 ? 'entry' : 'entries'} of{' '}
-        <code>{instance ?? id}</code>, term {term}, revision {rev}
+        {entries.length} {entries.length === 1 ? 'entry' : 'entries'}, term {term}, revision {rev}
       </p>
       <table class="entries">
         <thead>
@@ -180,11 +213,21 @@ function Trouble({ of }: { of: Outcome | null }) {
   return of?.error ? <p class="trouble">{of.error}</p> : null
 }
 
-/** Has a command executed by the gateway, in the name of who looks at this page. Never rejects. */
-async function call(role: string, command: string, body: string): Promise<Outcome> {
+/**
+ * Has a command executed by the gateway, in the name of who looks at this page. Never rejects.
+ *
+ * @param instance the only instance to call
+ */
+async function call(
+  role: string,
+  command: string,
+  body: string,
+  instance?: string
+): Promise<Outcome> {
+  const only = instance === undefined ? '' : `?instance=${encodeURIComponent(instance)}`
   try {
     const response = await fetch(
-      `/call/${encodeURIComponent(role)}/${encodeURIComponent(command)}`,
+      `/call/${encodeURIComponent(role)}/${encodeURIComponent(command)}${only}`,
       {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
