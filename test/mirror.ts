@@ -148,7 +148,6 @@ export const TESTED_BY: Record<string, string[]> = {
   ],
   'test/messaging/messages.test.ts': [
     'messaging/consumer-talk',
-    'messaging/emitter',
     'messaging/send-all',
     'messaging/streaming',
     'messaging/talk',

@@ -154,10 +154,7 @@ export class EntryState {
   async ready(): Promise<void> {
     this.#watch()
     await this.#options.events.ready()
-    while (!this.#isClosed && this.#pending().length > 0) {
-      await new Promise<void>((resolve) => this.#waiting.add(resolve))
-    }
-    if (this.#isClosed) throw SeaportError.CLOSED('the consumer was closed')
+    await this.#settled()
   }
 
   /**
@@ -220,8 +217,20 @@ export class EntryState {
     })
   }
 
+  /** Resolves once there is a copy of the state of one instance, or of each. */
+  async #settled(instance?: string) {
+    const isPending = () =>
+      this.#pending().some((key) => instance === undefined || key === instance)
+    while (!this.#isClosed && isPending()) {
+      await new Promise<void>((resolve) => this.#waiting.add(resolve))
+    }
+    if (this.#isClosed) throw SeaportError.CLOSED('the consumer was closed')
+  }
+
   async #ready({ instance }: ReadOptions) {
-    await this.ready()
+    this.#watch()
+    // Another instance may be frozen, and is not waited for.
+    await (instance === undefined ? this.ready() : this.#settled(instance))
     const denials = [...this.#owners].flatMap(([key, { follower }]) =>
       (instance === undefined || key === instance) && follower.denial ? [follower.denial] : []
     )

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { SeaportError } from '../../../lib/core/errors.js'
-import { KeyPair } from '../../../lib/core/keys.js'
+import { KeyPair, toHex } from '../../../lib/core/keys.js'
 import { JsonText } from '../../../lib/messaging/body.js'
 import { EntryEvents } from '../../../lib/messaging/entry-events.js'
 import { STATE } from '../../../lib/messaging/names.js'
@@ -147,6 +147,15 @@ t.test(
     }
   }
 )
+
+t.test('who asks for the state of one instance does not wait for another', async (t) => {
+  const { entry, of } = await watching(t, { instances: { a: {}, b: {} } })
+  await of('a').state.set('mode', 'busy')
+  const nobody = toHex(KeyPair().publicKey)
+  of('b').candidate = { ...of('b').candidate, servicePublicKey: nobody }
+  const { state } = entry()
+  t.equal(await state.get('mode', { instance: of('a').key }), 'busy')
+})
 
 t.test('of several instances the latest entry counts, or that of one', async (t) => {
   const { entry, of } = await watching(t, { instances: { a: {}, b: {} } })
