@@ -178,7 +178,7 @@ export class Messages {
       'X-Accel-Buffering': 'no'
     })
     response.flushHeaders()
-    const after = this.#cursorsOf(request.headers['last-event-id'])
+    const after = this.#cursorsOf(request.headers['last-event-id'], principal)
     for (const type of target.types) {
       events.on(
         type,
@@ -254,14 +254,15 @@ export class Messages {
     return Buffer.from(JSON.stringify(named)).toString('base64url')
   }
 
-  /** Reads the cursors out of an event id that was sent before. If it cannot be read, there are none. */
-  #cursorsOf(id: string | string[] | undefined): Cursors {
+  /** The cursors of an event id that was sent before, as far as it names instances as the principal knows them. */
+  #cursorsOf(id: string | string[] | undefined, principal: Principal): Cursors {
+    const { directory, views } = this.#options
     const cursors: Cursors = {}
     try {
       const named: unknown = JSON.parse(Buffer.from(String(id), 'base64url').toString())
       for (const [name, epoch, seq] of named as [unknown, unknown, unknown][]) {
-        const key = this.#options.views.keyOf(String(name)) ?? String(name)
-        if (/^[0-9a-f]{64}$/.test(key) && isCount(epoch) && isCount(seq)) {
+        const key = principal.mayReachAll ? String(name) : views.keyOf(String(name))
+        if (key && directory.entry(key) && isCount(epoch) && isCount(seq)) {
           cursors[key] = { epoch, seq }
         }
       }

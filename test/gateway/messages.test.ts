@@ -191,34 +191,51 @@ for (const isGuest of [false, true]) {
   })
 }
 
+/** Listens to TICK through a gateway. */
+async function listenTo(t: Test, web: { url: string }, lastEventId?: string) {
+  const headers = lastEventId ? { 'last-event-id': lastEventId } : {}
+  const leave = new AbortController()
+  const { signal } = leave
+  const response = await fetch(`${web.url}events/agent@1.x?type=TICK`, { headers, signal })
+  t.match(response.headers.get('content-type'), 'text/event-stream')
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+  let text = ''
+  return {
+    async ready() {
+      while (!text.includes(': listening')) text += (await reader?.read())?.value ?? ''
+    },
+    /** What follows `data:` in the next event, and its id. */
+    async next() {
+      for (;;) {
+        const found = /id: (\S+)\nevent: (\S+)\ndata: (.*)\n\n/.exec(text)
+        if (found) {
+          text = text.slice(found.index + found[0].length)
+          return { id: found[1] ?? '', type: found[2], data: JSON.parse(found[3] ?? '') }
+        }
+        text += (await reader?.read())?.value ?? ''
+      }
+    },
+    leave: () => leave.abort()
+  }
+}
+
+t.test('a listener goes on only from what is there, by the names that it knows', async (t) => {
+  const { web, service } = await agentBehind(t, { open: ['agent'] })
+  const key = service.servicePublicKey
+  const made = Array.from({ length: 50 }, (_, i) => i.toString(16).padStart(64, '0'))
+  const cursors = [key, ...made, '__proto__'].map((name) => [name, 1, 1])
+  const lie = Buffer.from(JSON.stringify(cursors)).toString('base64url')
+  const listener = await listenTo(t, web, lie)
+  await listener.ready()
+  service.events.emit('TICK')
+  const { id, data } = await listener.next()
+  t.same(JSON.parse(Buffer.from(id, 'base64url').toString()), [[data.id, data.epoch, 1]])
+  listener.leave()
+})
+
 t.test('events are heard as server-sent events, which go on where they were', async (t) => {
   const { web, service } = await agentBehind(t)
-  const listen = async (lastEventId?: string) => {
-    const headers = lastEventId ? { 'last-event-id': lastEventId } : {}
-    const leave = new AbortController()
-    const { signal } = leave
-    const response = await fetch(`${web.url}events/agent@1.x?type=TICK`, { headers, signal })
-    t.match(response.headers.get('content-type'), 'text/event-stream')
-    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
-    let text = ''
-    return {
-      async ready() {
-        while (!text.includes(': listening')) text += (await reader?.read())?.value ?? ''
-      },
-      /** What follows `data:` in the next event, and its id. */
-      async next() {
-        for (;;) {
-          const found = /id: (\S+)\nevent: (\S+)\ndata: (.*)\n\n/.exec(text)
-          if (found) {
-            text = text.slice(found.index + found[0].length)
-            return { id: found[1] ?? '', type: found[2], data: JSON.parse(found[3] ?? '') }
-          }
-          text += (await reader?.read())?.value ?? ''
-        }
-      },
-      leave: () => leave.abort()
-    }
-  }
+  const listen = (lastEventId?: string) => listenTo(t, web, lastEventId)
   const first = await listen()
   await first.ready()
   service.events.emit('TOCK')
