@@ -304,6 +304,19 @@ class AppsFace extends EventEmitter<AppsEvents> {
     return found
   }
 
+  /**
+   * Resolves when a registrar is there: only registrars write down what is wanted. Without one, what changes that
+   * throws REGISTRAR_NOT_FOUND.
+   *
+   * @throws CLOSED
+   */
+  async reached(): Promise<void> {
+    const { replica } = this.#participant
+    if (replica.registrars.length > 0) return
+    const found = new Promise<void>((resolve) => replica.once('registrar', () => resolve()))
+    await this.#lifecycle.unlessDestroyed(found)
+  }
+
   /** Calls the listener when something may have changed, until the returned function is called. */
   watch(listener: () => void): () => void {
     const { directory, statements } = this.#participant.replica

@@ -89,6 +89,7 @@ class HostFace extends EventEmitter<HostEvents> {
   readonly #participant: Participant
   readonly #users: AppUsers | null
   #keyPair: KeyPair | null = null
+  #admin: Admin | null = null
   #abilities: string[] = []
   #drivers: string[] = []
   #pool: LinkPool | null = null
@@ -180,12 +181,16 @@ class HostFace extends EventEmitter<HostEvents> {
     this.emit('listening', this.key)
     this.#participant.on('notice', this.#onnotice)
     this.#participant.on('denied', this.#ondenied)
-    if (this.#seed) await this.#lifecycle.unlessDestroyed(this.#grantItself())
+    const granted = this.#seed ? this.#grantItself() : Promise.resolve()
+    // It may fail before anybody awaits it, which would count as unhandled.
+    granted.catch(() => {})
+    const folder = new HostFolder(this.#dir, minFree === undefined ? {} : { minFree })
+    // What ran here before is brought back, whether a registrar is there or not.
+    if ((await folder.kept()).length === 0) await this.#lifecycle.unlessDestroyed(granted)
     await this.#lifecycle.unlessDestroyed(this.#participant.ready())
     await this.#users?.prepare()
     const { replica, membership } = this.#participant
     const { grants } = membership
-    const folder = new HostFolder(this.#dir, minFree === undefined ? {} : { minFree })
     const pool = linksOf(this.#participant)
     this.#pool = pool
     const exchange = new ChunkExchange({
@@ -235,13 +240,16 @@ class HostFace extends EventEmitter<HostEvents> {
       agent.look()
       this.emit('registered')
     })
-    control.setup().catch((error: SeaportError) => {
-      if (error.code !== 'CLOSED') this.emit('notice', error)
-    })
+    granted
+      .then(() => control.setup())
+      .catch((error: SeaportError) => {
+        if (error.code !== 'CLOSED') this.emit('notice', error)
+      })
     await this.#lifecycle.unlessDestroyed(agent.start())
   }
 
   async #stop() {
+    await this.#admin?.destroy()
     await this.#agent?.close(this.#options.stopApps)
     await this.#control?.destroy()
     this.#exchange?.close()
@@ -260,6 +268,7 @@ class HostFace extends EventEmitter<HostEvents> {
       host,
       timeout: Infinity
     })
+    this.#admin = admin
     try {
       await admin.setup()
       const isGranted = admin.list().grants.some((one) => one.subject === this.key && one.host)

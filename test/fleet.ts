@@ -13,7 +13,8 @@ export const MORTAL = `
     try { process.kill(${process.pid}, 0) } catch (error) { if (error.code === 'ESRCH') process.exit() }
   }, 500).unref()
 `
-const SERVER = `
+/** A program that says who it is. */
+export const SERVER = `
   let posts = 0
   require('node:http').createServer((request, response) => {
     if (request.method === 'POST') posts++
@@ -116,17 +117,8 @@ export class Fleet {
   }
 
   /** Until an app is as it is wanted. */
-  async settled(apps: Apps, app: string) {
-    for (;;) {
-      const { current, instances, passing, wanted, isPreparing } = await apps.status(app)
-      const isDone =
-        !isPreparing &&
-        passing === wanted &&
-        instances.length === wanted &&
-        instances.every(({ hash, state }) => hash === current.release && state === 'passing')
-      if (isDone) return
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    }
+  settled(apps: Apps, app: string) {
+    return settled(apps, app)
   }
 
   /**
@@ -155,6 +147,20 @@ export class Fleet {
       })
       asked.end(method === 'POST' ? 'body' : undefined)
     })
+  }
+}
+
+/** Until an app is as it is wanted. */
+export async function settled(apps: Apps, app: string) {
+  for (;;) {
+    const { current, instances, passing, wanted, isPreparing } = await apps.status(app)
+    const isDone =
+      !isPreparing &&
+      passing === wanted &&
+      instances.length === wanted &&
+      instances.every(({ hash, state }) => hash === current.release && state === 'passing')
+    if (isDone) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
 

@@ -9,7 +9,7 @@ import { openApps } from '../deploying.js'
 import type { Lifetime } from '../lifetime.js'
 import type { Settings } from '../settings.js'
 import { table } from '../table.js'
-import { say } from '../talk.js'
+import { say, waitAloud } from '../talk.js'
 
 const ACTIONS =
   'create build push run start stop restart update scale remove list status history rollback logs help version'
@@ -107,6 +107,7 @@ function changing(
   return async (settings, lifetime) => {
     const name = await nameOf(settings)
     const apps = await openApps(settings, lifetime)
+    await reached(apps)
     await act(apps, name, settings)
     await settle(apps, lifetime, name, settings, done)
   }
@@ -176,6 +177,7 @@ const RUN: Record<string, Action> = {
   async remove(settings, lifetime) {
     const name = await nameOf(settings)
     const apps = await openApps(settings, lifetime)
+    await reached(apps)
     await apps.remove(name)
     if (!settings.on('noWait')) await settleRemoved(apps, lifetime, name)
     console.log(
@@ -234,7 +236,16 @@ const RUN: Record<string, Action> = {
   }
 }
 
+/** What is wanted is written down by a registrar, so one is waited for. */
+function reached(apps: Apps): Promise<void> {
+  return waitAloud(
+    apps.reached(),
+    () => 'no registrar is there, and only they write down what is wanted: still waiting for one'
+  )
+}
+
 async function update(apps: Apps, lifetime: Lifetime, settings: Settings, done: string) {
+  await reached(apps)
   const { app } = await apps.run(folderOf(settings), say)
   await settle(apps, lifetime, app, settings, done)
 }

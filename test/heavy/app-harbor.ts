@@ -1,13 +1,18 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import type { Test } from 'tap'
+import { Apps } from '../../lib/index.js'
 import { Cli, type Running } from '../bin/cli.js'
-import { MORTAL } from '../fleet.js'
+import { MORTAL, SERVER } from '../fleet.js'
 
 /** A registry, a gateway for `*.test`, and hosts, each a process of its own, which the binary runs. */
 export class AppHarbor {
   readonly cli: Cli
+  /** Those that were started, the first first. */
+  readonly hosts: Running[] = []
   readonly #t: Test
+  #bootstrap = ''
+  #seed = ''
   #port = 0
 
   private constructor(t: Test) {
@@ -17,8 +22,8 @@ export class AppHarbor {
 
   static async make(t: Test): Promise<AppHarbor> {
     const harbor = new AppHarbor(t)
-    await harbor.cli.island()
-    harbor.cli.seed()
+    harbor.#bootstrap = await harbor.cli.island()
+    harbor.#seed = harbor.cli.seed().registrySeed
     return harbor
   }
 
@@ -56,8 +61,28 @@ export class AppHarbor {
   host(name: string, ...flags: string[]): Running {
     const words = ['host', '--name', name, '--minFree', '0', '--drainTimeout', '1']
     const host = this.cli.start([...words, '--dir', this.cli.path(name), ...flags])
+    this.hosts.push(host)
     this.#t.teardown(() => host.kill())
     return host
+  }
+
+  /** What commands apps from within this process: it asks again and again without starting a binary each time. */
+  async apps(): Promise<Apps> {
+    const dir = this.cli.path('apps')
+    const apps = Apps({ seed: this.#seed, bootstrap: this.#bootstrap, dir })
+    this.#t.teardown(() => apps.destroy())
+    return apps.setup()
+  }
+
+  /** Writes the folder of an app, whose program ends with this test. Returns its path. */
+  write(file: { name: string; [field: string]: unknown }, program = SERVER): string {
+    const hostnames = [`${file.name}.test`]
+    this.cli.write(`${file.name}/server.js`, MORTAL + program)
+    this.cli.write(
+      `${file.name}/hyperseaport.app.json`,
+      JSON.stringify({ hostnames, update: { steady: '100ms' }, ...file })
+    )
+    return this.cli.path(file.name)
   }
 
   app(...args: string[]) {
@@ -83,16 +108,16 @@ export class AppHarbor {
     }
   }
 
-  get(host = 'hello-world.test') {
+  get(host = 'hello-world.test', method = 'GET') {
     return new Promise<{ status: number | undefined; body: string }>((resolve, reject) => {
-      const asked = request({ port: this.#port, host: '127.0.0.1', headers: { host } })
+      const asked = request({ port: this.#port, host: '127.0.0.1', method, headers: { host } })
       asked.on('error', reject)
       asked.on('response', async (response) => {
         let body = ''
         for await (const piece of response) body += piece
         resolve({ status: response.statusCode, body })
       })
-      asked.end()
+      asked.end(method === 'POST' ? 'body' : undefined)
     })
   }
 }

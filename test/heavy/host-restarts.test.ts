@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { statOf } from '../../lib/hosting/driver/proc.js'
 import { AppHarbor } from './app-harbor.js'
+import { processesWith, watchDoubles } from './marked.js'
 import { untilNothing } from './until.js'
 
 const skip = process.platform !== 'linux' && 'processes of apps are run on Linux only'
@@ -21,7 +22,7 @@ t.test(
     const { harbor, hosts, mark } = await aFleet(t, ['one', 'two'], 4)
     const before = await harbor.status(APP)
     const pids = pidsOf(before)
-    t.same((await processesWith(mark)).sort(), pids)
+    t.same(await processesWith(mark), pids)
     for (const name of ['one', 'two']) {
       await hosts.get(name)?.kill('SIGKILL')
       hosts.set(name, harbor.host(name))
@@ -62,7 +63,49 @@ t.test(
     const after = await harbor.status(APP)
     t.same(placesOf(after), placesOf(before), 'each has one, as before')
     t.same(pidsOf(after), pidsOf(before), 'what ran on was taken, and what was new ended')
-    t.same((await processesWith(mark)).sort(), pidsOf(after))
+    t.same(await processesWith(mark), pidsOf(after))
+  }
+)
+
+t.test(
+  'with every registrar dead apps answer, those that crashed or whose host was killed run under their old keys, nothing moves, and an update waits',
+  { skip },
+  async (t) => {
+    const { harbor, hosts, mark, registry, folder } = await aFleet(t, ['one', 'two'], 2)
+    const before = await harbor.status(APP)
+    await registry.kill('SIGKILL')
+    const [crashing = 0, other = 0] = pidsOf(before)
+    await answeredBy(harbor, [crashing, other])
+    process.kill(crashing, 'SIGKILL')
+    await untilNothing(async () => {
+      const running = await processesWith(mark)
+      const isAgain = running.length === 2 && !running.includes(crashing)
+      return isAgain ? null : `${running} run`
+    }, PATIENCE_MS)
+    const pids = await processesWith(mark)
+    t.ok(pids.includes(other), 'the other one is the same')
+    await answeredBy(harbor, pids)
+
+    await hosts.get('one')?.kill('SIGKILL')
+    const watch = watchDoubles(mark)
+    const one = harbor.host('one')
+    hosts.set('one', one)
+    await one.waitForMatch(/^hello-world@1\.0\.0 0 passing pid /)
+    // The gateway knows no keys but those that a registrar has written down before.
+    await answeredBy(harbor, pids)
+    await hosts.get('two')?.kill('SIGKILL')
+    hosts.set('two', harbor.host('two'))
+    await hosts.get('two')?.waitForMatch(/^hello-world@1\.0\.0 0 passing pid /)
+    // Whoever took the other host for lost would start more after 2 s.
+    await setTimeout(3000)
+    t.same(await watch.stop(), pids, 'nothing moved')
+
+    harbor.write({ name: APP, version: '2.0.0', instances: 2, env: { MARK: mark } })
+    const update = harbor.cli.start(['app', 'update', '--folder', folder])
+    await update.waitForMatch(/registrar/)
+    await harbor.registry()
+    t.match(await update.outcome, { code: 0, stdout: /^updated hello-world@2\.0\.0/ })
+    await atRest(harbor, 2)
   }
 )
 
@@ -129,11 +172,9 @@ async function aFleet(t: Test, names: string[], instances: number) {
   const hosts = new Map(names.map((name) => [name, harbor.host(name)]))
   for (const host of hosts.values()) await host.waitForLine('registered host')
   const web = await harbor.web()
-  const folder = harbor.cli.path('app')
-  await harbor.app('create', '--folder', folder)
   const mark = `mark-${process.pid}-${Math.random().toString(36).slice(2)}`
-  const update = { steady: '100ms' }
-  await harbor.patch(folder, { instances, env: { MARK: mark }, update })
+  const app = { name: APP, version: '1.0.0', instances, env: { MARK: mark } }
+  const folder = harbor.write(app)
   const run = await harbor.app('run', '--folder', folder)
   if (run.code !== 0) throw new Error(run.stderr)
   t.teardown(async () => {
@@ -141,7 +182,7 @@ async function aFleet(t: Test, names: string[], instances: number) {
     for (const pid of await processesWith(mark)) process.kill(pid, 'SIGKILL')
   })
   await atRest(harbor, instances)
-  return { harbor, registry, hosts, web, mark }
+  return { harbor, registry, hosts, web, mark, folder }
 }
 
 /** Until as many pass as are wanted, and no others are there. */
@@ -151,6 +192,15 @@ function atRest(harbor: AppHarbor, wanted: number): Promise<number> {
     const isAtRest = passing === wanted && instances.length === wanted && silent.length === 0
     return isAtRest ? null : `${passing} of ${wanted} pass, ${instances.length} are there`
   }, PATIENCE_MS)
+}
+
+/** Until each of these programs has answered. */
+async function answeredBy(harbor: AppHarbor, pids: readonly number[]) {
+  const missing = new Set(pids)
+  while (missing.size > 0) {
+    const { status, body } = await harbor.get()
+    if (status === 200) missing.delete(JSON.parse(body).pid)
+  }
 }
 
 function pidsOf({ instances }: { instances: Shown[] }): number[] {
@@ -163,37 +213,6 @@ function keysOf({ instances }: { instances: Shown[] }): string[] {
 
 function placesOf({ instances }: { instances: Shown[] }): string[] {
   return instances.map(({ hostName }) => hostName).sort()
-}
-
-/** The processes that have a mark in their environment. */
-async function processesWith(mark: string): Promise<number[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
-  const marked = await Promise.all(
-    pids.map(async (pid) => {
-      const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
-      return environment.includes(mark) ? [Number(pid)] : []
-    })
-  )
-  return marked.flat()
-}
-
-/** Looks again and again which processes have the mark. `stop` answers with all that had it at some time. */
-function watchDoubles(mark: string) {
-  const seen = new Set<number>()
-  let isOver = false
-  const watching = (async () => {
-    while (!isOver) {
-      for (const pid of await processesWith(mark)) seen.add(pid)
-      await setTimeout(50)
-    }
-  })()
-  return {
-    async stop() {
-      isOver = true
-      await watching
-      return [...seen].sort()
-    }
-  }
 }
 
 /**
