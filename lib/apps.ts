@@ -1,4 +1,4 @@
-import { EventEmitter } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { join } from 'node:path'
 import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
@@ -201,11 +201,7 @@ class AppsFace extends EventEmitter<AppsEvents> {
     return this.#change(app, { instances })
   }
 
-  /**
-   * Goes back to an earlier release: the one before, or the last one of a version.
-   *
-   * @throws as `start` does
-   */
+  /** Goes back to an earlier release: the one before, or the last one of a version. @throws as `start` does */
   rollback(app: string, version?: string): Promise<AppStatement> {
     const [, ...former] = this.history(app)
     const kept = former.filter(({ hasFailed }) => !hasFailed)
@@ -304,17 +300,11 @@ class AppsFace extends EventEmitter<AppsEvents> {
     return found
   }
 
-  /**
-   * Resolves when a registrar is there: only registrars write down what is wanted. Without one, what changes that
-   * throws REGISTRAR_NOT_FOUND.
-   *
-   * @throws CLOSED
-   */
+  /** Resolves when a registrar is there: only they write down what is wanted. @throws CLOSED */
   async reached(): Promise<void> {
     const { replica } = this.#participant
     if (replica.registrars.length > 0) return
-    const found = new Promise<void>((resolve) => replica.once('registrar', () => resolve()))
-    await this.#lifecycle.unlessDestroyed(found)
+    await this.#lifecycle.unlessDestroyed(once(replica, 'registrar'))
   }
 
   /** Calls the listener when something may have changed, until the returned function is called. */
