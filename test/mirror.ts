@@ -162,7 +162,6 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/mail/outbox',
     'messaging/mail/outbox-options',
     'messaging/mail/outbox-slip',
-    'messaging/mail/routes',
     'messaging/mail/sent-letter'
   ],
   'test/peer.test.ts': [

@@ -78,7 +78,6 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     for (const [id, { receiver }] of this.#options.box.list()) {
       this.#routes.add(targetOf(receiver), id)
     }
-    for (const target of this.#routes.targets()) this.#routes.run(target)
     this.#expiry = setInterval(() => this.#expire(), EXPIRY_CHECK_MS)
   }
 
@@ -177,14 +176,14 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   /** Called when a key may be reachable again, or other instances serve a role. */
   wake(key: string) {
     for (const target of this.#routes.targets()) {
-      if (target === key || target.includes('@')) this.#routes.run(target)
+      if (target === key || target.includes('@')) this.#routes.retry(target)
     }
   }
 
   /** Looks again at letters whose receivers are away: it has become known who is there, or a mailbox has come. */
   review() {
     for (const target of this.#routes.targets()) {
-      if (target.includes('@')) this.#routes.run(target)
+      if (target.includes('@')) this.#routes.retry(target)
     }
     void this.#keeping.review()
   }
@@ -224,7 +223,6 @@ export class Outbox extends EventEmitter<OutboxEvents> {
 
   #bringSoon(id: string, receiver: Receiver) {
     this.#routes.add(targetOf(receiver), id)
-    this.#routes.run(targetOf(receiver))
     if ('key' in receiver && this.#isAway(receiver.key)) void this.#keeping.keep(id)
   }
 
@@ -288,20 +286,19 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   /**
    * Delivers one letter.
    *
-   * @returns whether it has a final receipt now
    * @throws NO_INSTANCE, and what `deliver` does
    */
-  async #bring(id: string): Promise<boolean> {
+  async #bring(id: string) {
     const { box, deliver } = this.#options
     const body = await box.body(id)
     const slip = box.slip(id)
-    if (!body || !slip) return false
+    if (!body || !slip) return
     const to = await this.#choose(id, slip)
     this.stats.attempts++
     const letter = this.#seal(id, slip, body, to)
     const receipt = await deliver(to, letter, (late) => void this.#take(id, to, late, true))
-    if (!receipt) this.#tell(id, 'queued')
-    return receipt ? this.#take(id, to, receipt, true) : false
+    if (receipt) await this.#take(id, to, receipt, true)
+    else this.#tell(id, 'queued')
   }
 
   /** Asks mailboxes to keep a letter to a key. Never rejects. */
@@ -345,29 +342,26 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   }
 
   /**
-   * Takes a receipt for a letter that went to a key. Resolves with whether it is final. Never rejects.
+   * Takes a receipt for a letter that went to a key. Never rejects.
    *
    * @param isAnswer whether it answers what was just sent over a link
    */
-  async #take(id: string, to: string, receipt: Receipt, isAnswer = false): Promise<boolean> {
+  async #take(id: string, to: string, receipt: Receipt, isAnswer = false) {
     const { registry, box } = this.#options
     const slip = box.slip(id)
     const isRight = receipt.id === id && receipt.from === to && receipt.status !== 'queued'
-    if (!slip || !isRight || !isReceiptSigned(registry, receipt)) return false
+    if (!slip || !isRight || !isReceiptSigned(registry, receipt)) return
     try {
       const isUnreadable = receipt.code === 'UNREADABLE'
       // Copies in mailboxes, which were sealed to the prekey, may be refused later.
-      if (isUnreadable && slip.isStatic && !isAnswer) return false
+      if (isUnreadable && slip.isStatic && !isAnswer) return
       if (isUnreadable && !slip.isStatic) {
         await box.change(id, { ...slip, isStatic: true, kept: [] })
-        this.#bringSoon(id, slip.receiver)
-        return true
+        return this.#bringSoon(id, slip.receiver)
       }
       await this.#end(shown(receipt))
-      return true
     } catch (error) {
       this.emit('failed', error as SeaportError)
-      return false
     }
   }
 

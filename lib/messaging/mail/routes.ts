@@ -2,11 +2,11 @@ import type { SeaportError } from '../../core/errors.js'
 
 export interface RoutesOptions {
   /**
-   * Delivers one letter. Resolves with whether it has a final receipt.
+   * Delivers one letter. `remove` is called when it has its final receipt, which may be later.
    *
    * @throws SeaportError if nothing can be delivered there now
    */
-  bring: (id: string) => Promise<boolean>
+  bring: (id: string) => Promise<void>
   /** Whether a target has anybody who takes letters, as far as is known. */
   isThere: (target: string) => boolean
   /**
@@ -23,13 +23,15 @@ export interface RoutesOptions {
 /** The letters to one key or role, in order. */
 interface Route {
   ids: Set<string>
-  /** How many rounds in a row brought no letter to its end. */
+  /** Those that are to be delivered in this round. The others were, and wait for their receipts. */
+  due: Set<string>
+  /** How many times all were delivered again, after a wait, since one last came to its end. */
   failures: number
   /** How many tries in a row failed although somebody was there. */
   misses: number
   timer: NodeJS.Timeout | null
   isRunning: boolean
-  /** Whether `run` was called while a round was under way, so that another one follows at once. */
+  /** Whether all became due while a round was under way, so that another one follows at once if that fails. */
   isStale: boolean
 }
 
@@ -56,9 +58,11 @@ export class Routes {
     return [...this.#routes.keys()]
   }
 
+  /** Takes a letter, and delivers it now. Never throws. */
   add(target: string, id: string) {
     const route = this.#routes.get(target) ?? {
       ids: new Set(),
+      due: new Set(),
       failures: 0,
       misses: 0,
       timer: null,
@@ -67,30 +71,27 @@ export class Routes {
     }
     this.#routes.set(target, route)
     route.ids.add(id)
+    route.due.add(id)
+    this.#run(target, route)
   }
 
+  /** Forgets a letter that has come to its end. */
   remove(target: string, id: string) {
-    this.#routes.get(target)?.ids.delete(id)
+    const route = this.#routes.get(target)
+    if (!route?.ids.delete(id)) return
+    route.due.delete(id)
+    route.failures = 0
   }
 
-  /** Begins a round for one target now. Never throws. */
-  run(target: string) {
+  /** Delivers all letters to one target again now. Never throws. */
+  retry(target: string) {
     const route = this.#routes.get(target)
     if (!route || this.#isClosed) return
-    route.isStale = route.isRunning
-    if (route.isRunning) return
-    route.isRunning = true
     if (route.timer) clearTimeout(route.timer)
-    void this.#runOnce(target, route).then((hasMoved) => {
-      route.isRunning = false
-      if (this.#isClosed) return
-      if (route.ids.size === 0) return this.#routes.delete(target)
-      route.failures = hasMoved ? 0 : route.failures + 1
-      if (route.isStale) return this.run(target)
-      const step = Math.min(Math.max(route.failures - 1, 0), this.#backoffs.length - 1)
-      const wait = (this.#backoffs[step] ?? 0) * (1 + JITTER * this.#random())
-      route.timer = setTimeout(() => this.run(target), wait)
-    })
+    route.timer = null
+    route.due = new Set(route.ids)
+    route.isStale = route.isRunning
+    this.#run(target, route)
   }
 
   close() {
@@ -98,23 +99,52 @@ export class Routes {
     for (const { timer } of this.#routes.values()) if (timer) clearTimeout(timer)
   }
 
-  /** Delivers letters in order until one fails. Resolves with whether any came to its end. Never rejects. */
-  async #runOnce(target: string, route: Route): Promise<boolean> {
+  /** Begins a round, unless one is under way: that takes what has become due meanwhile. */
+  #run(target: string, route: Route) {
+    if (route.isRunning || this.#isClosed) return
+    route.isRunning = true
+    void this.#deliver(target, route).then(() => {
+      route.isRunning = false
+      if (this.#isClosed) return
+      if (route.ids.size === 0) return this.#end(target, route)
+      if (route.isStale) {
+        route.isStale = false
+        return this.#run(target, route)
+      }
+      route.timer ??= setTimeout(() => {
+        route.failures++
+        this.retry(target)
+      }, this.#waitAfter(route))
+    })
+  }
+
+  #waitAfter({ failures }: Route): number {
+    const step = Math.min(failures, this.#backoffs.length - 1)
+    return (this.#backoffs[step] ?? 0) * (1 + JITTER * this.#random())
+  }
+
+  #end(target: string, { timer }: Route) {
+    if (timer) clearTimeout(timer)
+    this.#routes.delete(target)
+  }
+
+  /** Delivers the letters that are due, in order, until one fails. Never rejects. */
+  async #deliver(target: string, route: Route) {
     const { bring, isThere, onfailed } = this.#options
-    let hasMoved = false
-    for (const id of route.ids) {
-      if (this.#isClosed) break
+    for (;;) {
+      const [id] = route.due
+      if (id === undefined || this.#isClosed) break
+      route.due.delete(id)
       const wasThere = isThere(target)
       try {
-        const isOver = await bring(id)
-        hasMoved ||= isOver
+        await bring(id)
         route.misses = 0
       } catch (error) {
+        if (route.ids.has(id)) route.due = new Set([id, ...route.due])
         route.misses = wasThere && isThere(target) ? route.misses + 1 : 0
-        onfailed([...route.ids], error as SeaportError, route.misses)
-        break
+        return onfailed([...route.ids], error as SeaportError, route.misses)
       }
     }
-    return hasMoved
+    route.isStale = false
   }
 }
