@@ -25,6 +25,7 @@ const LOG_MODE = 0o640
 const POLL_MS = 200
 /** How often one that is ending is looked for, in ms. */
 const END_POLL_MS = 10
+const END_ROUNDS = 500
 const KIB = 1024
 
 /**
@@ -264,12 +265,14 @@ function leaderOf({ pid, leader }: Kept): number {
   return leader?.pid ?? pid
 }
 
-/** Ends all that is in a sandbox, and resolves when the program has ended. */
-async function endSandbox(kept: Kept) {
-  const { leader, boot } = kept
+/** Ends all that is in a sandbox, or as much as can be ended. The leader is the last one of them that is there. */
+async function endSandbox({ leader, boot }: Kept) {
   if (!leader) return
-  if (await isAlive({ ...leader, boot })) signalTo(leader.pid, 'SIGKILL')
-  while (await isAlive(kept)) await new Promise((resolve) => setTimeout(resolve, END_POLL_MS))
+  const isThere = () => isAlive({ ...leader, boot })
+  if (await isThere()) signalTo(leader.pid, 'SIGKILL')
+  for (let round = 0; round < END_ROUNDS && (await isThere()); round++) {
+    await new Promise((resolve) => setTimeout(resolve, END_POLL_MS))
+  }
 }
 
 /** Whether the recorded process still runs. */
