@@ -9,7 +9,7 @@ import type { KnownHost } from './fleet.js'
 import { isHostReport } from './host-commands.js'
 import type { LogLines, LogTerms } from './log-lines.js'
 import type { Release } from './release.js'
-import { noHost } from './spread-release.js'
+import { noHost, ofHost } from './spread-release.js'
 
 export interface HostControlOptions extends Omit<MemberOptions, 'registryPublicKey'> {
   registryPublicKey: Buffer
@@ -85,8 +85,8 @@ export class HostControl {
     const options = terms.follow ? {} : { timeout: FETCH_MS }
     return this.#options.hosts().map(({ host, name }) => ({
       name,
-      items: entry.stream('logs', { app, ...terms }, { ...options, instance: host })
-    })) as { name: string; items: AsyncGenerator<LogLines, void, void> }[]
+      items: saidBy(entry.stream('logs', { app, ...terms }, { ...options, instance: host }))
+    }))
   }
 
   async close() {
@@ -114,5 +114,14 @@ export class HostControl {
     this.#consumer = consumer
     const [entry] = await consumer.setup()
     return entry as PortlessEntry
+  }
+}
+
+/** What a host yields, and the error that it has thrown itself. */
+async function* saidBy(items: AsyncIterable<unknown>): AsyncGenerator<LogLines, void, void> {
+  try {
+    for await (const item of items) yield item as LogLines
+  } catch (error) {
+    throw ofHost(error as SeaportError)
   }
 }

@@ -56,7 +56,7 @@ export async function spreadRelease(
 }
 
 /** The error that the host's own handler has thrown, out of the one that reports it. */
-function ofHost(error: SeaportError): SeaportError {
+export function ofHost(error: SeaportError): SeaportError {
   const { handlerCode, text } = error
   return handlerCode ? SeaportError.remote(handlerCode, text.replace(/^([A-Z_]+: )+/, '')) : error
 }

@@ -95,6 +95,7 @@ t.test('nobody commands an app, or takes its traffic, who may not', { skip }, as
   await t.rejects(stranger.stop('hello'), { code: 'NOT_GRANTED' })
   await t.rejects(stranger.run(await fleet.app({ version: '9.0.0' })), { code: 'NOT_GRANTED' })
   await t.rejects(stranger.drain('one'), { code: 'NOT_GRANTED' })
+  await t.rejects(stranger.logs('hello').next(), { code: 'NOT_GRANTED' })
   t.same(
     (await stranger.status('hello')).instances,
     [],
