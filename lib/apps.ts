@@ -257,8 +257,11 @@ class AppsFace extends EventEmitter<AppsEvents> {
     const statement = this.#known(app)
     const hosts = this.hosts()
     const answers = await Promise.all(hosts.map((host) => this.#control.ask(host)))
-    const { directory } = this.#participant.replica
-    return statusOf(statement, this.#outcome(statement), answers, directory)
+    const { replica, keyPair, membership } = this.#participant
+    const key = toHex(keyPair.publicKey)
+    return statusOf(statement, this.#outcome(statement), answers, replica.directory, ({ labels }) =>
+      membership.grants.allows(key, { kind: 'deploy', app, labels })
+    )
   }
 
   /**

@@ -83,21 +83,27 @@ export function silentIn(answers: readonly HostAnswer[]): string[] {
   return answers.filter(({ report }) => !report).map(({ host }) => host.name)
 }
 
-/** Puts together what hosts say of an app, and what the directory says. */
+/**
+ * Puts together what hosts say of an app, and what the directory says.
+ *
+ * @param isTold whether a host tells us of the app: it does not tell who may not deploy it there
+ */
 export function statusOf(
   statement: AppStatement,
   outcome: AppOutcome,
   answers: readonly HostAnswer[],
-  directory: Directory
+  directory: Directory,
+  isTold: (host: KnownHost) => boolean
 ): AppStatus {
   const hosts = answers.map(({ host }) => host)
   const { current, wanted: asked } = outcome
   const instances = instancesIn(answers, statement.app)
+  const telling = answers.filter(({ host }) => isTold(host))
   const passing = instancesOf(directory, statement).filter(
     ({ host, release, instance }) =>
       release === current.release &&
       instance.status === 'passing' &&
-      !isDenied(answers, host, instance.servicePublicKey)
+      !isDenied(telling, host, instance.servicePublicKey)
   ).length
   const app = appViewOf(statement, outcome, undefined)
   const refused = refusals({ hosts, apps: [app], instances: [] }, app)

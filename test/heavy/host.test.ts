@@ -96,11 +96,9 @@ t.test('nobody commands an app, or takes its traffic, who may not', { skip }, as
   await t.rejects(stranger.run(await fleet.app({ version: '9.0.0' })), { code: 'NOT_GRANTED' })
   await t.rejects(stranger.drain('one'), { code: 'NOT_GRANTED' })
   await t.rejects(stranger.logs('hello').next(), { code: 'NOT_GRANTED' })
-  t.same(
-    (await stranger.status('hello')).instances,
-    [],
-    'hosts tell who may deploy it, and nobody else'
-  )
+  const seen = await stranger.status('hello')
+  t.same(seen.instances, [], 'hosts tell who may deploy it, and nobody else')
+  t.equal(seen.passing, 1, 'the directory tells all')
 
   const thief = Service({
     registryPublicKey,
