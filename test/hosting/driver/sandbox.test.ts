@@ -85,7 +85,7 @@ t.test(
       running.signal('SIGTERM')
       t.match(await running.ended, { code: 5 })
       t.match(await output(), /asked/)
-      for (const pid of all) await restWhile(async () => (await statOf(pid)) !== null)
+      for (const pid of all) t.equal(await statOf(pid), null)
       const deaf = await start({ command: ['/bin/sh', '-c', 'trap "" TERM; sleep 1000'] })
       await deaf.kill()
       await deaf.ended
