@@ -232,11 +232,10 @@ class AppsFace extends EventEmitter<AppsEvents> {
     const store = new ChunkStore(join(this.#dir, 'chunks'), { minFree: 0 })
     // The program is the same, so what has to run before it did run.
     const next = { ...release, before: null, former: hash, madeAt: Date.now() }
-    const { version } = release
     const { hash: started } = await this.#spread(store, next)
-    const restarts = known.restarts + 1
+    const change = { version: release.version, release: started, before: undefined }
     const place = { ...known.place, driver: driverOf(current) }
-    return this.#change(app, { version, release: started, before: undefined, restarts, place })
+    return this.#change(app, { ...change, restarts: known.restarts + 1, place })
   }
 
   /** The releases that hosts keep, the wanted one first, and what became of each. @throws NOT_FOUND */
@@ -255,12 +254,10 @@ class AppsFace extends EventEmitter<AppsEvents> {
   /** What an app does, as its hosts say within a second. @throws NOT_FOUND */
   async status(app: string): Promise<AppStatus> {
     const statement = this.#known(app)
-    const hosts = this.hosts()
-    const answers = await Promise.all(hosts.map((host) => this.#control.ask(host)))
+    const answers = await Promise.all(this.hosts().map((host) => this.#control.ask(host)))
     const { replica, keyPair, membership } = this.#participant
-    const key = toHex(keyPair.publicKey)
     return statusOf(statement, this.#outcome(statement), answers, replica.directory, ({ labels }) =>
-      membership.grants.allows(key, { kind: 'deploy', app, labels })
+      membership.grants.allows(toHex(keyPair.publicKey), { kind: 'deploy', app, labels })
     )
   }
 
