@@ -14,6 +14,12 @@ export interface Slip {
   order: number
 }
 
+/** What is held in memory of a letter. */
+interface Entry<S> {
+  slip: S
+  bytes: number
+}
+
 /** The default limits of a box. */
 export const BOX_LIMITS: BoxLimits = { maxLetters: 10_000, maxBytes: 256 * 1024 * 1024 }
 const KINDS: readonly Body['kind'][] = ['none', 'json', 'bytes']
@@ -23,7 +29,7 @@ export class LetterBox<S extends Slip> {
   readonly #store: MailStore
   readonly #table: 'outbox' | 'inbox'
   readonly #limits: BoxLimits
-  readonly #slips = new Map<string, { slip: S; bytes: number }>()
+  readonly #slips = new Map<string, Entry<S>>()
   #bytes = 0
   #lastOrder = 0
 
@@ -82,14 +88,15 @@ export class LetterBox<S extends Slip> {
   /** Puts a letter in, together with other changes, and resolves when all of it is on disk. */
   async put(id: string, slip: S, body: Body, others: readonly Change[] = []) {
     const value = encode(slip, body)
-    this.#forget(id)
+    const before = this.#slips.get(id)
+    const after = { slip, bytes: value.byteLength }
     // It is counted before it is written, so that letters that come meanwhile find the room taken.
-    this.#slips.set(id, { slip, bytes: value.byteLength })
-    this.#bytes += value.byteLength
+    this.#set(id, after)
     try {
       await this.#store.apply([{ table: this.#table, key: id, value }, ...others])
     } catch (error) {
-      this.#forget(id)
+      // On disk there is what was there before.
+      if (this.#slips.get(id) === after) this.#set(id, before)
       throw error
     }
   }
@@ -109,13 +116,15 @@ export class LetterBox<S extends Slip> {
 
   /** Takes a letter out, together with other changes. */
   async remove(id: string, others: readonly Change[] = []) {
-    this.#forget(id)
+    this.#set(id, undefined)
     await this.#store.apply([{ table: this.#table, key: id, value: null }, ...others])
   }
 
-  #forget(id: string) {
-    this.#bytes -= this.#slips.get(id)?.bytes ?? 0
-    this.#slips.delete(id)
+  /** A letter that is there already keeps its place in the order. */
+  #set(id: string, entry: Entry<S> | undefined) {
+    this.#bytes += (entry?.bytes ?? 0) - (this.#slips.get(id)?.bytes ?? 0)
+    if (entry) this.#slips.set(id, entry)
+    else this.#slips.delete(id)
   }
 }
 

@@ -372,7 +372,13 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     if (!slip) return
     this.#routes.remove(targetOf(slip.receiver), id)
     this.#standing.delete(id)
-    await box.remove(id)
+    try {
+      await box.remove(id)
+    } catch (error) {
+      // What stays on the disk is sent again after the next start, and then answered as before.
+      if (status === 'recalled') throw error
+      this.emit('failed', error as SeaportError)
+    }
     const letter = this.#letters.get(id)
     this.#letters.delete(id)
     letter?.take(receipt)
