@@ -69,6 +69,10 @@ export class Follower extends ReadyResource {
   #isTaking = false
   /** The first block that we may have on disk. */
   #first = Infinity
+  /** What was read anew of a log that the directory knows further; null if it does not. */
+  #older: Map<string, LogEntry> | null = null
+  /** How many blocks of such a log the directory knows. */
+  readonly #known: number
   /** Whether blocks after those that we have did not come, so that only a snapshot helps. */
   #isHistoryGone = false
 
@@ -78,6 +82,8 @@ export class Follower extends ReadyResource {
     this.#core = options.open({ overwrite: false })
     this.#candidates = before ? before.#candidates : new SnapshotCandidates()
     this.offered = before?.offered ?? 0
+    this.#known = before ? Math.max(before.applied, before.#older ? before.#known : 0) : 0
+    if (this.#known > 0) this.#older = new Map()
     this.#options = {
       before,
       applied: 0,
@@ -142,6 +148,7 @@ export class Follower extends ReadyResource {
   }
 
   #startOver() {
+    this.#older = null
     this.applied = 0
     void this.#run()
   }
@@ -251,21 +258,39 @@ export class Follower extends ReadyResource {
       if (this.closing) return
       for (const key of this.#apply(lines)) keys.add(key)
     }
-    this.#options.onretain(keys)
-    this.applied = snapshot.length
+    if (!this.#older) this.#options.onretain(keys)
+    this.#onread(snapshot.length)
   }
 
   async #readHistory(to: number, options: HistoryOptions) {
     for await (const { length, values } of readHistory(this.core, this.applied, to, options)) {
       if (this.closing) return
       this.#apply(values)
-      this.applied = length
+      this.#onread(length)
     }
+  }
+
+  #onread(length: number) {
+    this.applied = length
+    const older = this.#older
+    if (!older || length < this.#known) return
+    this.#older = null
+    this.#options.onentries([...older])
+    this.#options.onretain(new Set(older.keys()))
+  }
+
+  /**
+   * What is read anew, after a store has failed, is passed on only once it is as new as what the directory has of the log:
+   * until then, instances would seem to come and go that did so long ago.
+   */
+  #pass(entries: [key: string, entry: LogEntry][]) {
+    if (!this.#older) return this.#options.onentries(entries)
+    for (const [key, entry] of entries) this.#older.set(key, entry)
   }
 
   /** Returns the keys of the instances. Kinds that are unknown here are passed over. */
   #apply(lines: readonly string[]): string[] {
-    const { registry, kinds, onentries, onstatement } = this.#options
+    const { registry, kinds, onstatement } = this.#options
     const values: LogValue[] = []
     let fault: unknown = null
     for (const json of lines) {
@@ -277,7 +302,7 @@ export class Follower extends ReadyResource {
       }
     }
     const { entries, statements } = sortOut(values)
-    onentries(entries)
+    this.#pass(entries)
     for (const statement of statements) onstatement(statement)
     if (fault) this.emit('notice', fault)
     return entries.map(([key]) => key)

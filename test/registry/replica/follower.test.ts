@@ -9,7 +9,7 @@ import { Maintenance } from '../../../lib/registry/log/maintenance.js'
 import { Snapshots } from '../../../lib/registry/log/snapshots.js'
 import type { Storage } from '../../../lib/registry/log/storage.js'
 import { Follower, type FollowerOptions } from '../../../lib/registry/replica/follower.js'
-import { gone, isGone, type LogEntry } from '../../../lib/registry/trust/record.js'
+import { gone, isGone, type LogEntry, recordOf } from '../../../lib/registry/trust/record.js'
 import { type Snapshot, signSnapshot } from '../../../lib/registry/trust/snapshot.js'
 import { StatementKinds } from '../../../lib/registry/trust/statement-kinds.js'
 import { secretPair } from '../../link/pair.js'
@@ -307,6 +307,45 @@ t.test(
       t.strictSame(heard, expected)
       t.equal(one.entries.size, 20)
       t.strictSame(one.notices, [])
+    }
+  }
+)
+
+t.test(
+  'a log that is copied anew says nothing that is older than what was read of it',
+  async (t) => {
+    const testbed = await Testbed.make(t)
+    for (const hasSnapshot of [false, true]) {
+      const source = await writer(testbed)
+      await source.write(100)
+      if (hasSnapshot) await source.maintenance.close()
+      await source.write(45)
+      const { log } = source
+      const first = await reader(testbed, log.key)
+      const line = connect(t, source, first)
+      first.follower.offer(log.length, source.held())
+      await reached(first.follower, log.length)
+      line.cut()
+      await source.write(10)
+      const latest = new Map(log.entries().map((entry) => [recordOf(entry).key, entry]))
+      const said: [string, LogEntry][] = []
+      const retained: ReadonlySet<string>[] = []
+      const second = await reader(testbed, log.key, {
+        before: first.follower,
+        onentries: (some) => void said.push(...some),
+        onretain: (keys) => void retained.push(keys)
+      })
+      connect(t, source, second)
+      second.follower.offer(log.length, source.held())
+      await reached(second.follower, log.length)
+      const seqs = (entries: Iterable<[string, LogEntry]>) =>
+        new Map([...entries].map(([key, entry]) => [key, recordOf(entry).seq]))
+      t.same(seqs(said), seqs(latest), 'all of it was read')
+      for (const [key, entry] of said) {
+        const known = first.entries.get(key)
+        t.ok(known && recordOf(entry).seq >= recordOf(known).seq)
+      }
+      for (const keys of retained) t.equal(keys.size, 20)
     }
   }
 )
