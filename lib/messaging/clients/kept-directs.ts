@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { SeaportError } from '../../core/errors.js'
-import { FORCED, type Rocks, type RocksChange, rocksIn, writeChanges } from '../../core/rocks.js'
-import { makeFolder } from '../../registry/log/storage.js'
+import { FORCED, type Rocks, type RocksChange, writeChanges } from '../../core/rocks.js'
 import type { Body } from '../body.js'
+import { openDatabase } from '../database.js'
 import { LENGTH_BYTES } from '../frames.js'
 import { decodeChannelFrame, encodeChannelFrame } from './channel-frames.js'
 
@@ -286,9 +286,7 @@ export class KeptDirects {
   async #open(): Promise<Rocks> {
     if (this.#folder === '') throw SeaportError.CLOSED('the service was not set up')
     try {
-      await makeFolder(this.#folder)
-      const rocks = rocksIn(this.#folder)
-      await rocks.ready()
+      const rocks = await openDatabase(this.#folder, this.#parts.onnotice)
       for await (const { key, value } of rocks.iterator({ gte: FIRST_KEY, lt: AFTER_LAST_KEY })) {
         this.#read(key, value)
       }

@@ -1,6 +1,6 @@
 import { SeaportError } from '../../core/errors.js'
-import { FORCED, type Rocks, rocksIn, writeChanges } from '../../core/rocks.js'
-import { makeFolder } from '../../registry/log/storage.js'
+import { FORCED, type Rocks, writeChanges } from '../../core/rocks.js'
+import { openDatabase } from '../database.js'
 
 /** The tables of a store. */
 export type Table =
@@ -31,10 +31,6 @@ const PREFIXES: Record<Table, number> = {
   records: 7,
   named: 8
 }
-/**
- * RocksDB gives no error codes, so its text is searched. If that was reworded, the failure counts as STORAGE_FAILED.
- */
-const LOCKED = /lock/i
 
 /**
  * One key's mail on disk. What `apply` has written survives the end of the process, however that ends; a whole
@@ -42,25 +38,25 @@ const LOCKED = /lock/i
  */
 export class MailStore {
   readonly #folder: string
+  readonly #onnotice: (notice: SeaportError) => void
   #rocks: Rocks | null = null
   readonly #waiting: Change[] = []
   #flushing: Promise<void> = Promise.resolve()
   #next: Promise<void> | null = null
 
-  constructor(folder: string) {
+  /** @param onnotice told that what was there is damaged, and was set aside */
+  constructor(folder: string, onnotice: (notice: SeaportError) => void = () => {}) {
     this.#folder = folder
+    this.#onnotice = onnotice
   }
 
   /** @throws KEY_IN_USE if another process has it, STORAGE_FAILED */
   async open() {
     try {
-      await makeFolder(this.#folder)
-      const rocks = rocksIn(this.#folder)
-      await rocks.ready()
-      this.#rocks = rocks
+      this.#rocks = await openDatabase(this.#folder, this.#onnotice)
     } catch (cause) {
-      const { message } = cause as Error
-      if (LOCKED.test(message)) {
+      const { code, message } = cause as SeaportError
+      if (code === 'STORAGE_LOCKED') {
         throw SeaportError.KEY_IN_USE(
           `another process has the mail of this key (${this.#folder}); stop it, attach to it, or use another --dir`
         )

@@ -101,7 +101,7 @@ export class Office {
     const { registry, directory } = participant.replica
     const folder = dir ?? defaultDir(registry, verb)
     const own = join(folder, FOLDER, this.#key.slice(0, KEY_NAME_LENGTH))
-    this.store = new MailStore(own)
+    this.store = new MailStore(own, onnotice)
     this.prekeys = new Prekeys(this.store, keyPair)
     this.seen = new SeenIds(this.store)
     this.boxes = {

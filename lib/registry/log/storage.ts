@@ -8,9 +8,10 @@ import { makeFolder, PRIVATE_FILE } from './data-folder.js'
 import { type Corestore, lastWrites } from './hypercore.js'
 import { loadMemory, MEMORY_FILE, type Memory, noMemory, nothingStored } from './memory.js'
 import { MemoryDatabase } from './memory-database.js'
-import { isLocked, isMoved, isRefused, makeStore } from './store.js'
+import { isLocked, isMoved, isRefused, makeStore, removeOldLogs } from './store.js'
 
 export { defaultDir, makeFolder, userDir } from './data-folder.js'
+export { isLocked, isRefused, removeOldLogs } from './store.js'
 export { temporaryFolder } from './temporary-folder.js'
 
 export interface StorageOptions {
@@ -283,14 +284,6 @@ export class Storage extends ReadyResource {
 function* slotsIn(dir: string): Iterable<string> {
   yield dir
   for (let slot = 2; slot <= MAX_SLOTS; slot++) yield join(dir, `slot-${slot}`)
-}
-
-/** RocksDB writes a log of what it does, and puts that of the last run aside each time it is opened. */
-async function removeOldLogs(folder: string) {
-  const names = await readdir(folder).catch(() => [])
-  for (const name of names) {
-    if (name.startsWith('LOG.old')) await rm(join(folder, name), { force: true }).catch(() => {})
-  }
 }
 
 async function removeAside(dir: string) {

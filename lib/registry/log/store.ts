@@ -1,3 +1,5 @@
+import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type CoreStorage, Corestore, defaultStorage } from './hypercore.js'
 
 export interface StoreOptions {
@@ -18,6 +20,14 @@ export function makeStore(
   const storage = defaultStorage(place, options)
   if (onfault) watchBatches(storage, onfault)
   return new Corestore(storage)
+}
+
+/** RocksDB writes a log of what it does, and puts that of the last run aside each time it is opened. */
+export async function removeOldLogs(folder: string) {
+  const names = await readdir(folder).catch(() => [])
+  for (const name of names) {
+    if (name.startsWith('LOG.old')) await rm(join(folder, name), { force: true }).catch(() => {})
+  }
 }
 
 /** Whether an error says that another process has the store. It has no code; reworded, it is any failure to open. */

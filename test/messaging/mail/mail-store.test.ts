@@ -11,6 +11,8 @@ import { seal, unseal } from '../../../lib/core/sealed-box.js'
 import { encodeBody } from '../../../lib/messaging/body.js'
 import { LetterBox, type Slip } from '../../../lib/messaging/mail/letter-box.js'
 import { MailStore } from '../../../lib/messaging/mail/mail-store.js'
+import { Outbox } from '../../../lib/messaging/mail/outbox.js'
+import type { OutboxSlip } from '../../../lib/messaging/mail/outbox-slip.js'
 import { PREKEY_MS, Prekeys } from '../../../lib/messaging/mail/prekeys.js'
 import { SeenIds } from '../../../lib/messaging/mail/seen-ids.js'
 
@@ -65,6 +67,58 @@ t.test('a box holds so many letters and so many bytes', async (t) => {
   await box.remove(id(2))
   t.ok(box.hasRoom(1))
 })
+
+t.test('a letter that was changed keeps its place', async (t) => {
+  const box = new LetterBox<Slip & { to: string }>(await open(t, await folder(t)), 'inbox', LIMITS)
+  for (const n of [1, 2]) await box.put(id(n), { order: n, to: '' }, encodeBody(n))
+  await box.change(id(1), { order: 1, to: 'changed' })
+  t.same(
+    box.list().map(([id]) => id),
+    [id(1), id(2)]
+  )
+})
+
+t.test('a letter whose change could not be written is there as it was', async (t) => {
+  const store = await open(t, await folder(t))
+  const box = new LetterBox<Slip & { to: string }>(store, 'outbox', LIMITS)
+  await box.put(id(1), { order: 1, to: 'somebody' }, encodeBody('x'))
+  const { stats } = box
+  store.apply = () => Promise.reject(new Error('no space'))
+  await t.rejects(box.change(id(1), { order: 1, to: 'somebody else' }), /no space/)
+  t.equal(box.slip(id(1))?.to, 'somebody')
+  t.same(await box.body(id(1)), encodeBody('x'))
+  await t.rejects(box.put(id(2), { order: 2, to: '' }, encodeBody('y')), /no space/)
+  t.notOk(box.has(id(2)))
+  t.same(box.stats, stats)
+})
+
+t.test(
+  'a writer is told what became of a letter, also where that cannot be written down',
+  async (t) => {
+    const store = await open(t, await folder(t))
+    const box = new LetterBox<OutboxSlip>(store, 'outbox', LIMITS)
+    let now = NOW
+    const outbox = new Outbox({
+      registry: KeyPair().publicKey,
+      keyPair: KeyPair(),
+      box,
+      prekeyOf: () => null,
+      instances: () => [],
+      deliver: () => new Promise(() => {}),
+      now: () => now
+    })
+    t.teardown(() => outbox.close())
+    outbox.start()
+    const letter = await outbox.send({ key: id(9) }, 'hello', { ttl: 1000 })
+    store.apply = () => Promise.reject(new Error('no space'))
+    const failure = once(outbox, 'failed')
+    const receipt = once(outbox, 'receipt')
+    now += 1001
+    t.match(await failure, [{ message: 'no space' }])
+    t.match(await receipt, [{ id: letter.id, status: 'expired' }])
+    await t.rejects(letter.delivered, { code: 'EXPIRED' })
+  }
+)
 
 t.test('one process has the mail of a key at a time', async (t) => {
   const dir = await folder(t)
