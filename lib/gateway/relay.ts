@@ -1,5 +1,5 @@
 import {
-  type IncomingMessage,
+  IncomingMessage,
   type InformationEvent,
   type ServerResponse,
   STATUS_CODES
@@ -118,6 +118,10 @@ function writeHead(answer: IncomingAnswer, response: ServerResponse, headers: Ra
   const { statusCode = 502, httpVersion } = answer
   const isNamed = httpVersion !== '2.0'
   const statusMessage = (isNamed ? answer.statusMessage : STATUS_CODES[statusCode]) ?? ''
+  if (answer instanceof IncomingMessage && !/^1\.[01]$/.test(httpVersion)) {
+    answer.destroy()
+    throw invalidAnswer(new SyntaxError(`HTTP/${httpVersion} was not asked for`))
+  }
   const codings = listed(answer.rawHeaders, 'transfer-encoding')
   if (codings.length > 0 && !/^chunked$/i.test(codings.join(',').trim())) {
     answer.destroy()
@@ -126,6 +130,10 @@ function writeHead(answer: IncomingAnswer, response: ServerResponse, headers: Ra
   if (statusCode === 101) {
     answer.destroy()
     throw invalidAnswer(new SyntaxError('it switches protocols, which nobody asked for'))
+  }
+  if (statusCode < 100) {
+    answer.destroy()
+    throw invalidAnswer(new SyntaxError(`the status ${statusCode}`))
   }
   try {
     if (isHttp2(response) && answer.isHeadOnly) setHead(response, statusCode, headers)

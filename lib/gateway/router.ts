@@ -288,6 +288,9 @@ export class Router {
     if (coding !== undefined && !/^chunked$/i.test(coding.trim())) {
       throw SeaportError.NOT_IMPLEMENTED('of transfer codings, only chunked is understood here')
     }
+    if (coding !== undefined && httpVersion === '1.0') {
+      throw SeaportError.BAD_REQUEST('HTTP/1.0 has no Transfer-Encoding')
+    }
     if (coding !== undefined && headers['content-length'] !== undefined) {
       throw SeaportError.BAD_REQUEST('there is a Content-Length beside a Transfer-Encoding')
     }

@@ -37,7 +37,7 @@ async function raw(t: Test, onrequest: (text: string, socket: Socket) => void): 
   return (server.address() as AddressInfo).port
 }
 
-const pathOf = (text: string) => /^\S+ \/(\S*)/.exec(text)?.[1] ?? ''
+const pathOf = (text: string) => decodeURIComponent(/^\S+ \/(\S*)/.exec(text)?.[1] ?? '')
 
 t.test(
   'an answer whose fields HTTP/2 forbids reaches clients of HTTP/2, without them',
@@ -96,6 +96,31 @@ t.test('trailers about the hop end at the gateway, both ways of reading them', a
     t.strictSame(answer.trailers, ['X-Sum: 1'])
   }
 })
+
+t.test(
+  'an answer of no version or status that there is gets 502, all ways of reading it',
+  async (t) => {
+    const harbor = await Harbor.make(t)
+    const port = await raw(t, (text, socket) => {
+      if (/\r\n\r\n/.test(text)) socket.end(`HTTP/${pathOf(text)} a\r\n${OK}`, 'latin1')
+    })
+    await harbor.service('api@1.0.0', port)
+    const webs = [await harbor.web(), await harbor.web({ fastPath: false })]
+    for (const line of ['1.1/000', '1.1/099', '1.1/1000', '2.0/200', '3.7/200']) {
+      const path = line.replace('/', '%20')
+      for (const web of webs) {
+        const request = `GET /role/api/${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`
+        t.match((await exchange(web.port, request)).statusLine, / 502 /, line)
+        const session = connectHttp2(web.url)
+        t.teardown(() => session.destroy())
+        const stream = session.request({ ':path': `/role/api/${path}` })
+        const [fields] = await once(stream, 'response')
+        t.equal(fields[':status'], 502, line)
+        stream.resume()
+      }
+    }
+  }
+)
 
 t.test('thousands of interim answers are refused, both ways of reading them', async (t) => {
   const harbor = await Harbor.make(t)

@@ -80,6 +80,11 @@ const CODINGS: Case[] = [
   ],
   [
     'of HTTP/1.0',
+    `POST /role/api/ HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${LAST_CHUNK}`,
+    /400/
+  ],
+  [
+    'of HTTP/1.0, beside a length',
     `POST /role/api/ HTTP/1.0\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n${LAST_CHUNK}`,
     /400/
   ]

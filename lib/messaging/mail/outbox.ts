@@ -152,8 +152,8 @@ export class Outbox extends EventEmitter<OutboxEvents> {
     const { registry, box } = this.#options
     const { id, status, from } = receipt
     const slip = box.slip(id)
-    if (!slip || status !== 'queued' || from !== mailbox) return
-    if (!isReceiptSigned(registry, receipt)) return
+    if (!slip || status !== 'queued' || from !== mailbox || !isReceiptSigned(registry, receipt))
+      return
     const others = (slip.kept ?? []).filter((key) => key !== mailbox)
     await box.change(id, { ...slip, kept: [...others, mailbox] })
     this.#standing.delete(id)
@@ -182,9 +182,8 @@ export class Outbox extends EventEmitter<OutboxEvents> {
 
   /** Looks again at letters whose receivers are away: it has become known who is there, or a mailbox has come. */
   review() {
-    for (const target of this.#routes.targets()) {
-      if (target.includes('@')) this.#routes.retry(target)
-    }
+    const roles = this.#routes.targets().filter((target) => target.includes('@'))
+    for (const role of roles) this.#routes.retry(role)
     void this.#keeping.review()
   }
 
@@ -275,8 +274,8 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   #tell(id: string, status: 'queued' | 'unreachable', code = '') {
     const slip = this.#options.box.slip(id)
     const last = this.#standing.get(id) ?? { status: 'queued', code: '' }
-    if (!slip || isOwn(slip) || (last.status === status && last.code === code)) return
-    if (this.#isClosed) return
+    if (!slip || isOwn(slip) || this.#isClosed) return
+    if (last.status === status && last.code === code) return
     this.#standing.set(id, { status, code })
     const receipt = { id, status, code, by: null, at: this.#today } as const
     this.#letters.get(id)?.take(receipt)
@@ -366,19 +365,17 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   }
 
   async #end(receipt: LetterReceipt) {
-    const { id, status } = receipt
     const { box } = this.#options
+    const { id, status } = receipt
     const slip = box.slip(id)
     if (!slip) return
     this.#routes.remove(targetOf(slip.receiver), id)
     this.#standing.delete(id)
-    try {
-      await box.remove(id)
-    } catch (error) {
+    await box.remove(id).catch((error) => {
       // What stays on the disk is sent again after the next start, and then answered as before.
       if (status === 'recalled') throw error
-      this.emit('failed', error as SeaportError)
-    }
+      this.emit('failed', error)
+    })
     const letter = this.#letters.get(id)
     this.#letters.delete(id)
     letter?.take(receipt)
@@ -388,9 +385,8 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   }
 
   #expire() {
-    const { box, now } = this.#options
-    const time = now()
-    for (const [id, { expiresAt }] of box.list()) {
+    const time = this.#options.now()
+    for (const [id, { expiresAt }] of this.#options.box.list()) {
       if (expiresAt > time) continue
       const receipt = { id, status: 'expired', code: '', by: null, at: this.#today } as const
       this.#end(receipt).catch((error) => this.emit('failed', error))
