@@ -195,7 +195,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/mail/seen-ids'
   ],
   'test/http/agent.test.ts': ['link/socket-duplex'],
-  'test/http/fetch.test.ts': ['http/fetch-response'],
+  'test/http/fetch.test.ts': ['http/fetch-response', 'http/integrity'],
   'test/http/client.test.ts': [
     'http/idempotent',
     'http/idle-streams',

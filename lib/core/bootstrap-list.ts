@@ -6,6 +6,7 @@ import type { Address } from './holepunch.js'
 
 /** How long names may take to resolve before the nodes that are known do. */
 const RESOLVE_PATIENCE_MS = 2000
+const MAX_PORT = 65535
 
 export interface BootstrapListOptions {
   /** Gives the IPv4 addresses of a name. Default: what this machine's resolver says. */
@@ -94,9 +95,10 @@ export class BootstrapList {
  * @throws OFFLINE, USAGE
  */
 export function readBootstrap(
-  bootstrap: string | Address[] | undefined = bootstrapOfEnvironment()
+  bootstrap: string | (Address | string)[] | undefined = bootstrapOfEnvironment()
 ): Address[] | undefined {
-  const nodes = typeof bootstrap === 'string' ? parseBootstrap(bootstrap) : bootstrap
+  const nodes =
+    typeof bootstrap === 'string' ? parseBootstrap(bootstrap) : bootstrap?.flatMap(readNode)
   if (nodes && nodes.length > 0) return nodes
   if (process.env.HYPERSEAPORT_OFFLINE === '1') {
     throw SeaportError.OFFLINE(
@@ -121,15 +123,22 @@ export function parseBootstrap(text: string): Address[] {
     .split(',')
     .filter((part) => part.trim() !== '')
     .map((part) => {
-      const match = /^([^\s:]+):(\d{1,5})$/.exec(part.trim())
-      const port = Number(match?.[2])
-      if (!match?.[1] || port < 1 || port > 65535) {
-        throw SeaportError.USAGE(
-          `a bootstrap node is host:port, as in 10.0.0.2:49737, not ${JSON.stringify(part)}`
-        )
-      }
-      return { host: match[1], port }
+      const [, host = '', port] = /^([^\s:]+):(\d{1,5})$/.exec(part.trim()) ?? []
+      return checkNode({ host, port: Number(port) }, part)
     })
+}
+
+function readNode(node: Address | string): Address[] {
+  return typeof node === 'string' ? parseBootstrap(node) : [checkNode(Object(node), node)]
+}
+
+function checkNode({ host, port }: Partial<Address>, said: unknown): Address {
+  if (host && Number.isInteger(port) && Number(port) > 0 && Number(port) <= MAX_PORT) {
+    return { host, port: Number(port) }
+  }
+  throw SeaportError.USAGE(
+    `a bootstrap node is host:port, as in 10.0.0.2:49737, not ${JSON.stringify(said)}`
+  )
 }
 
 async function resolveName(name: string): Promise<string[]> {

@@ -27,7 +27,7 @@ export interface NetworkOptions {
    * Nodes of a private DHT, as `host:port[,host:port…]` or addresses. Default: what the environment has in
    * `HYPERSEAPORT_BOOTSTRAP`, else the public DHT. An empty list is the public DHT, whatever the environment has.
    */
-  bootstrap?: string | Address[] | undefined
+  bootstrap?: string | (Address | string)[] | undefined
   /** Address the DHT node binds and advertises. Default: loopback if every bootstrap node is there, else all. */
   host?: string | undefined
 }

@@ -49,6 +49,19 @@ export function responseOf(answer: IncomingMessage, asked: Asked): Response {
   }
 }
 
+/**
+ * An answer whose body has come as a whole.
+ *
+ * @throws TypeError if it can be none, or breaks off; or the signal's reason
+ */
+export async function wholeResponseOf(answer: IncomingMessage, asked: Asked) {
+  const incoming = responseOf(answer, asked)
+  const bytes = new Uint8Array(await incoming.arrayBuffer())
+  const { status, statusText, headers } = incoming
+  const body = incoming.body && bytes
+  return { bytes, response: dress(new Response(body, { status, statusText, headers }), asked) }
+}
+
 /** Sets what the standard's constructor has no options for. */
 function dress(response: Response, asked: Asked): Response {
   const url = new URL(asked.url)

@@ -1,6 +1,7 @@
 import { type Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { pipeline } from 'node:stream/promises'
-import { responseOf } from './fetch-response.js'
+import { responseOf, wholeResponseOf } from './fetch-response.js'
+import { hasIntegrity } from './integrity.js'
 
 /** The body of a request. */
 interface Payload {
@@ -45,7 +46,7 @@ export function fetchOver(agent: Agent, host: string): Fetch {
   return async (input, init) => {
     const given = typeof input === 'string' ? new URL(input, `http://${host}/`) : input
     const request = new Request(given, init)
-    const { signal, redirect } = request
+    const { signal, redirect, integrity } = request
     if (signal.aborted) {
       request.body?.cancel(signal.reason).catch(() => {})
       throw signal.reason
@@ -66,7 +67,11 @@ export function fetchOver(agent: Agent, host: string): Fetch {
       const { statusCode = 0, headers } = answer
       const isRedirect = REDIRECTS.has(statusCode) && headers.location !== undefined
       if (!isRedirect || redirect === 'manual') {
-        return responseOf(answer, { url: exchange.url, method: exchange.method, redirects, signal })
+        const asked = { url: exchange.url, method: exchange.method, redirects, signal }
+        if (integrity === '') return responseOf(answer, asked)
+        const whole = await wholeResponseOf(answer, asked)
+        if (hasIntegrity(whole.bytes, integrity)) return whole.response
+        throw failed('the answer has none of the hashes that were asked for')
       }
       answer.on('error', () => {}).resume()
       if (redirect === 'error') throw failed(`${exchange.url} redirects`)
@@ -97,14 +102,20 @@ function ask(agent: Agent, { url, method, headers, payload, signal }: Exchange) 
     asking.on('response', resolve)
     const fail = (error: unknown) => reject(signal.aborted ? signal.reason : failed(error))
     asking.on('error', fail)
+    asking.on('upgrade', (_answer, stream) => {
+      stream.destroy()
+      fail('the service switched to another protocol')
+    })
+    // A promise that is settled already takes no notice of it.
+    asking.once('close', () => fail('the service broke off before it answered'))
     // It may be a large file, so it is streamed.
     const body = payload?.bytes instanceof Blob ? payload.bytes.stream() : payload?.bytes
     if (!(body instanceof ReadableStream)) return void asking.end(body)
     const reader = body.getReader()
     // The source of the body is told that no more is needed, even while a piece of it is awaited.
     asking.once('close', () => reader.cancel(signal.reason).catch(() => {}))
-    // A failed pipeline destroys the request without an error, so the error is passed on here.
-    pipeline(chunksOf(reader), asking).catch(fail)
+    // A failed pipeline destroys the request before it says why, so the error is passed on first.
+    pipeline(chunksOf(reader, fail), asking).catch(fail)
   })
 }
 
@@ -171,13 +182,24 @@ function isIterable(body: unknown): boolean {
   return body instanceof ReadableStream || Symbol.asyncIterator in Object(body)
 }
 
-async function* chunksOf(body: ReadableStreamDefaultReader): AsyncGenerator<Uint8Array> {
+async function* chunksOf(
+  body: ReadableStreamDefaultReader,
+  onfailure: (error: unknown) => void
+): AsyncGenerator<Uint8Array> {
   for (;;) {
-    const { done, value } = await body.read()
-    if (done) return
-    if (!(value instanceof Uint8Array)) throw new TypeError('a chunk of the body is no Uint8Array')
-    yield value
+    const chunk = await readChunk(body).catch((error) => {
+      onfailure(error)
+      throw error
+    })
+    if (chunk === null) return
+    yield chunk
   }
+}
+
+async function readChunk(body: ReadableStreamDefaultReader): Promise<Uint8Array | null> {
+  const { done, value } = await body.read()
+  if (done || value instanceof Uint8Array) return done ? null : value
+  throw new TypeError('a chunk of the body is no Uint8Array')
 }
 
 /** The request that follows a redirect (Fetch standard, "HTTP-redirect fetch"). */

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { BootstrapList, parseBootstrap } from '../../lib/core/bootstrap-list.js'
+import { BootstrapList, parseBootstrap, readBootstrap } from '../../lib/core/bootstrap-list.js'
 
 t.test('nodes are named by address or by name, with a port each', async (t) => {
   t.same(parseBootstrap('10.0.0.2:49737, boot.lan:7000,'), [
@@ -72,4 +72,16 @@ t.test('a resolver that does not answer holds nobody up, and is not asked twice'
   t.equal(asked, 1)
   answer(['10.0.0.2'])
   t.equal((await list.resolve()).length, 2, 'what it says late counts')
+})
+
+t.test('nodes in a list may be texts, too, and what is none is refused', async (t) => {
+  const node = { host: '10.0.0.2', port: 1 }
+  t.same(readBootstrap(['10.0.0.2:1', { host: '10.0.0.3', port: 2 }]), [
+    node,
+    { host: '10.0.0.3', port: 2 }
+  ])
+  t.same(readBootstrap([node]), [node])
+  for (const wrong of ['10.0.0.2', {}, { host: '10.0.0.2' }, { host: '10.0.0.2', port: 0 }, null]) {
+    t.throws(() => readBootstrap([wrong as never]), { code: 'USAGE' })
+  }
 })

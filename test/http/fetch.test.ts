@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
@@ -232,5 +233,46 @@ t.test('a body that is not wanted is cut at the service', async (t) => {
     await answer.body?.cancel()
     await cuts.at(-1)
     t.pass(who)
+  }
+})
+
+t.test('an answer that switches protocols rejects, as it leads nowhere', async (t) => {
+  const ways = await both(t, ({ socket }) => {
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n')
+  })
+  for (const [who, ask] of ways) {
+    for (const method of ['GET', 'POST']) {
+      await t.rejects(ask('/', { method }), { name: 'TypeError', message: 'fetch failed' }, who)
+    }
+  }
+})
+
+t.test('what a body failed with is the cause, though part of it was sent', async (t) => {
+  const ways = await both(t, (request) => void request.resume())
+  for (const [who, ask] of ways) {
+    const body = new ReadableStream({
+      pull(controller) {
+        controller.enqueue(Buffer.alloc(10))
+        setImmediate(() => controller.error(new Error('mine')))
+      }
+    })
+    const init = { method: 'POST', body, duplex: 'half' } as RequestInit
+    await t.rejects(ask('/', init), { name: 'TypeError', cause: { message: 'mine' } }, who)
+  }
+})
+
+t.test('an answer counts only if it has the hash that was asked for', async (t) => {
+  const ways = await both(t, (_, response) => void response.end('ok'))
+  const hash = (name: string, text: string) =>
+    `${name}-${createHash(name).update(text).digest('base64')}`
+  for (const [who, ask] of ways) {
+    const answered = async (integrity: string) => (await ask('/', { integrity })).text()
+    t.equal(await answered(hash('sha256', 'ok')), 'ok', who)
+    t.equal(await answered(`${hash('sha384', 'no')} ${hash('sha384', 'ok')}`), 'ok', who)
+    t.equal(await answered('md5-AAAA nonsense'), 'ok', `${who}: no hash that there is`)
+    const wrong = [hash('sha256', 'no'), `${hash('sha512', 'no')} ${hash('sha256', 'ok')}`]
+    for (const integrity of wrong) {
+      await t.rejects(answered(integrity), { name: 'TypeError', message: 'fetch failed' }, who)
+    }
   }
 })

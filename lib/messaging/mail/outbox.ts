@@ -365,13 +365,12 @@ export class Outbox extends EventEmitter<OutboxEvents> {
   }
 
   async #end(receipt: LetterReceipt) {
-    const { box } = this.#options
     const { id, status } = receipt
-    const slip = box.slip(id)
+    const slip = this.#options.box.slip(id)
     if (!slip) return
     this.#routes.remove(targetOf(slip.receiver), id)
     this.#standing.delete(id)
-    await box.remove(id).catch((error) => {
+    await this.#options.box.remove(id).catch((error) => {
       // What stays on the disk is sent again after the next start, and then answered as before.
       if (status === 'recalled') throw error
       this.emit('failed', error)
