@@ -90,6 +90,19 @@ t.test(
     const registryPublicKey = toHex(KeyPair(Buffer.from(seed, 'hex')).publicKey)
     const list = await cli.run(['list', '--registryPublicKey', registryPublicKey], unknown)
     t.match(list, { code: 0, stderr: 'nothing is registered\n' })
+    const line = [
+      'service',
+      '-p',
+      '1',
+      '-r',
+      'a@1.0.0',
+      '--check',
+      'none',
+      '--seed',
+      '2'.repeat(64)
+    ]
+    const service = cli.start([...line, '--registryPublicKey', registryPublicKey], unknown)
+    await service.waitForLine('registered service')
   }
 )
 

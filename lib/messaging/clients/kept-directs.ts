@@ -79,7 +79,12 @@ export class KeptDirects {
     this.#parts = parts
   }
 
-  /** Reads what an earlier run of this instance has kept. @throws STORAGE_FAILED */
+  /**
+   * Reads what an earlier run of this instance has kept.
+   *
+   * @param folder '' if there is none
+   * @throws STORAGE_FAILED
+   */
   async open(folder: string) {
     this.#folder = folder
     if (existsSync(folder)) await this.#rocks()
@@ -284,7 +289,9 @@ export class KeptDirects {
   }
 
   async #open(): Promise<Rocks> {
-    if (this.#folder === '') throw SeaportError.CLOSED('the service was not set up')
+    if (this.#folder === '') {
+      throw SeaportError.STORAGE_FAILED('there is no folder to keep messages in; name one with dir')
+    }
     try {
       const rocks = await openDatabase(this.#folder, this.#parts.onnotice)
       for await (const { key, value } of rocks.iterator({ gte: FIRST_KEY, lt: AFTER_LAST_KEY })) {

@@ -23,22 +23,29 @@ const FILE = /^([0-9a-f]{64})\.journal$/
 export class StateFiles {
   readonly #folder: string
   readonly #key: string
+  /** Why there is no folder; null if there may be one. Only who writes something needs it. */
+  readonly #lack: SeaportError | null = null
 
-  /** @throws STORAGE_FAILED if this user has no folder for data */
   constructor(registry: Buffer, role: string, key: Buffer, dir?: string) {
     const name = createHash('sha256').update(role).digest('hex').slice(0, FOLDER_NAME_LENGTH)
-    this.#folder = join(dir ?? defaultDir(registry, 'service'), FOLDER, name)
+    let home = ''
+    try {
+      home = dir ?? defaultDir(registry, 'service')
+    } catch (error) {
+      this.#lack = error as SeaportError
+    }
+    this.#folder = join(home, FOLDER, name)
     this.#key = toHex(key)
   }
 
-  /** The folder in which this instance keeps messages for browsers that are away. */
+  /** The folder in which this instance keeps messages for browsers that are away; '' if this user has none for data. */
   get keptFolder(): string {
-    return join(this.#folder, `${this.#key}.kept`)
+    return this.#lack ? '' : join(this.#folder, `${this.#key}.kept`)
   }
 
   /** Whether this instance has one. */
   exists(): boolean {
-    return existsSync(this.#pathOf(this.#key))
+    return this.pathOf(this.#key) !== null
   }
 
   /**
@@ -47,6 +54,7 @@ export class StateFiles {
    * @throws STORAGE_LOCKED, STORAGE_FAILED
    */
   async take(): Promise<HeldFile> {
+    if (this.#lack) throw this.#lack
     try {
       await makeFolder(this.#folder)
       const file = this.#tryTake(this.#key)
@@ -73,13 +81,13 @@ export class StateFiles {
 
   /** That of another instance, if there is one that no running process holds. */
   other(key: string): HeldFile | null {
-    return existsSync(this.#pathOf(key)) ? this.#tryTake(key) : null
+    return this.pathOf(key) === null ? null : this.#tryTake(key)
   }
 
   /** Where that of an instance is, whoever holds it; null if there is none. */
   pathOf(key: string): string | null {
     const path = this.#pathOf(key)
-    return existsSync(path) ? path : null
+    return !this.#lack && existsSync(path) ? path : null
   }
 
   /** Other instances that have one, which a running process holds: keys in hex. */
@@ -93,7 +101,7 @@ export class StateFiles {
 
   /** Of other instances. */
   #keys(): string[] {
-    const names = existsSync(this.#folder) ? readdirSync(this.#folder) : []
+    const names = !this.#lack && existsSync(this.#folder) ? readdirSync(this.#folder) : []
     return names.flatMap((name) => {
       const [, key = ''] = FILE.exec(name) ?? []
       return key && key !== this.#key ? [key] : []
