@@ -225,6 +225,9 @@ t.test('who is blocked or not accepted is refused with a code', async (t) => {
   t.teardown(() => worker.destroy())
   worker.mail
   await worker.setup()
+  // Who knows of this one knows of the service, which was registered before it.
+  const later = await peer()
+  await restWhile(() => !picky.peers().some(({ key }) => key === later.key))
   await (await worker.mail.send(picky.key, 'x')).delivered
   t.throws(() => Peer({ registryPublicKey: alice.key, accept: ['no role!'] }), { code: 'BAD_ROLE' })
 })
