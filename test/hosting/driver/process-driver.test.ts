@@ -196,7 +196,8 @@ t.test(
     const running = await start({ command: [process.execPath, '-e', hog], memory: 200 * MB })
     const { code, signal } = await running.ended
     t.ok(code !== 0 || signal !== null, 'it fails')
-    const fits = await start({ command: [process.execPath, '-e', '0'], memory: 200 * MB })
+    // Node 24 sets aside 560 MB, of which it uses a tenth.
+    const fits = await start({ command: [process.execPath, '-e', '0'], memory: 1000 * MB })
     t.match(await fits.ended, { code: 0, signal: null })
   }
 )
@@ -250,15 +251,13 @@ t.test(
       QUOTED: `a'b"c$d\n\`e\` \\`,
       ...{ IFS: 'x', UID: '5', OPTIND: 'x', _name: '1', HANDED_A: 'b' }
     }
-    // What tap adds to Node's options may be where another user does not come.
-    const node = ['/usr/bin/env', '-u', 'NODE_OPTIONS', process.execPath]
-    const own = [...node, '-p', 'JSON.stringify(process.env)']
     const PATH = `${terms.folder}:/usr/bin:/bin`
     await (await start({ command: ['sh'], env: { PATH }, uid: 61_234 })).ended
     t.equal(await readFile(join(terms.data, 'ran'), 'utf8'), '61234\n', 'only its own is its own')
     const env = { ...odd, PATH }
-    await (await start({ command: own, env, uid: 61_234 })).ended
-    t.match(JSON.parse(await output()), env, 'it has them all')
+    await (await start({ command: ['/usr/bin/env', '-0'], env, uid: 61_234 })).ended
+    const has = (await output()).split('\0')
+    for (const [name, value] of Object.entries(env)) t.ok(has.includes(`${name}=${value}`), name)
   }
 )
 
