@@ -10,7 +10,7 @@ import { untilNothing } from './until.js'
 import { overlapsIn, writersOf, writerTo } from './writers.js'
 
 /** `HISTORIES=100 HISTORY_SEED=7` by hand. The seed is printed; the same one makes the same choices. */
-const HISTORIES = Number(process.env.HISTORIES ?? 5)
+const HISTORIES = Number(process.env.HISTORIES ?? 2)
 const SEED = Number(process.env.HISTORY_SEED ?? Date.now() % 1_000_000)
 const NAMES = ['one', 'two', 'three']
 /** More than there are machines, so that their ranks decide who has two. */
