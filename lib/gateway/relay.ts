@@ -118,22 +118,10 @@ function writeHead(answer: IncomingAnswer, response: ServerResponse, headers: Ra
   const { statusCode = 502, httpVersion } = answer
   const isNamed = httpVersion !== '2.0'
   const statusMessage = (isNamed ? answer.statusMessage : STATUS_CODES[statusCode]) ?? ''
-  if (answer instanceof IncomingMessage && !/^1\.[01]$/.test(httpVersion)) {
+  const fault = faultOf(answer)
+  if (fault !== null) {
     answer.destroy()
-    throw invalidAnswer(new SyntaxError(`HTTP/${httpVersion} was not asked for`))
-  }
-  const codings = listed(answer.rawHeaders, 'transfer-encoding')
-  if (codings.length > 0 && !/^chunked$/i.test(codings.join(',').trim())) {
-    answer.destroy()
-    throw invalidAnswer(new SyntaxError(`the transfer coding ${codings}`))
-  }
-  if (statusCode === 101) {
-    answer.destroy()
-    throw invalidAnswer(new SyntaxError('it switches protocols, which nobody asked for'))
-  }
-  if (statusCode < 100) {
-    answer.destroy()
-    throw invalidAnswer(new SyntaxError(`the status ${statusCode}`))
+    throw invalidAnswer(new SyntaxError(fault))
   }
   try {
     if (isHttp2(response) && answer.isHeadOnly) setHead(response, statusCode, headers)
@@ -144,6 +132,20 @@ function writeHead(answer: IncomingAnswer, response: ServerResponse, headers: Ra
     answer.destroy()
     throw invalidAnswer(cause)
   }
+}
+
+/** Why the head of an answer is passed on to no client; null if it may be. */
+function faultOf(answer: IncomingAnswer): string | null {
+  const { statusCode = 502, httpVersion, rawHeaders } = answer
+  if (answer instanceof IncomingMessage && !/^1\.[01]$/.test(httpVersion)) {
+    return `HTTP/${httpVersion} was not asked for`
+  }
+  const codings = listed(rawHeaders, 'transfer-encoding')
+  if (codings.length > 0 && !/^chunked$/i.test(codings.join(',').trim())) {
+    return `the transfer coding ${codings}`
+  }
+  if (statusCode === 101) return 'it switches protocols, which nobody asked for'
+  return statusCode < 100 ? `the status ${statusCode}` : null
 }
 
 /** Sets the head of an answer without a body. It is sent when the answer ends, as the last frame. */

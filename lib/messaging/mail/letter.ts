@@ -48,11 +48,6 @@ export const MAX_LETTER_BODY_BYTES = 60 * 1024
 const MAX_PADDED_BYTES = 64 * 1024
 const MIN_PADDED_BYTES = 256
 export const MAX_TTL_MS = 30 * 24 * 60 * 60 * 1000
-/** Whether a letter may be of use for so long, in ms. A text that looks like a number would be put behind a date. */
-export function isTtl(ttl: unknown): boolean {
-  return typeof ttl === 'number' && ttl >= 1 && ttl <= MAX_TTL_MS
-}
-
 /** How much clocks may differ, in ms. */
 export const CLOCK_MS = 5 * 60 * 1000
 const TO_ROLE = 1
@@ -119,6 +114,11 @@ export function signatureOf(registry: Buffer, bytes: Buffer): LetterSignature {
 
 export function isSignatureValid({ hash, signature, publicKey }: LetterSignature): boolean {
   return crypto.verify(hash, signature, publicKey)
+}
+
+/** Whether a letter may be of use for so long, in ms. A text that looks like a number would be put behind a date. */
+export function isTtl(ttl: unknown): boolean {
+  return typeof ttl === 'number' && ttl >= 1 && ttl <= MAX_TTL_MS
 }
 
 /** Whether it was written to a role. */
