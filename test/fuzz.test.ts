@@ -13,7 +13,7 @@ import { stateTargets } from './fuzz/state.js'
 
 /** `FUZZ_RUNS=1000000` for the long run, `FUZZ_SEED=…` to see one again, `FUZZ_ONLY=hello,grant` for some. */
 const { FUZZ_RUNS, FUZZ_ONLY } = process.env
-const RUNS = Number(FUZZ_RUNS ?? 100)
+const RUNS = Number(FUZZ_RUNS ?? 50)
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
 const SLOW_RUNS = FUZZ_RUNS ? RUNS : RUNS / 10
 /** No input may take more of a CPU than this, in ms. */

@@ -39,18 +39,8 @@ t.test('each file of lib/ has a test of its name, or one that is named for it', 
   }
 })
 
-t.test('every room of tests has a process, and a test', async (t) => {
-  const processes = await readdir(join(HOUSE, 'test/rooms'))
-  const rooms = Object.keys(ROOMS)
-  t.same(
-    processes.filter((name) => name.endsWith('.test.ts')).sort(),
-    rooms.map((room) => `${room}.test.ts`).sort()
-  )
-  for (const room of rooms) {
-    t.not(testsOf(room).length, 0, room)
-    const text = await readFile(join(HOUSE, 'test/rooms', `${room}.test.ts`), 'utf8')
-    t.match(text, `await runRoom('${room}')`)
-  }
+t.test('every room of tests has a test', async (t) => {
+  for (const room of Object.keys(ROOMS)) t.not(testsOf(room).length, 0, room)
 })
 
 t.test('the page on the house has its ladder and the doors of the registry', async (t) => {

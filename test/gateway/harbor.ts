@@ -10,6 +10,7 @@ import {
   Web,
   type WebOptions
 } from '../../lib/index.js'
+import { restWhile } from '../rest.js'
 import { Testbed } from '../testbed.js'
 
 /** A registry of one test, with HTTP services and gateways in this process. */
@@ -76,9 +77,8 @@ export class Harbor {
 
 /** Resolves when a gateway lists so many instances. */
 export async function lists(web: { url: string }, count: number): Promise<void> {
-  while (((await (await fetch(`${web.url}list/`)).json()) as unknown[]).length !== count) {
-    await new Promise((resolve) => setImmediate(resolve))
-  }
+  const listed = async () => (await (await fetch(`${web.url}list/`)).json()) as unknown[]
+  await restWhile(async () => (await listed()).length !== count)
 }
 
 export async function listen(t: Test, server: Server): Promise<number> {

@@ -4,7 +4,8 @@ import type { AppView, HostView } from '../../lib/hosting/placement-view.js'
 import { randomFrom, shuffled } from '../random.js'
 import { aHost, anApp, Fleet } from './fleet.js'
 
-const HISTORIES = 300
+/** `PLACEMENTS=10000` for the long run. */
+const HISTORIES = Number(process.env.PLACEMENTS ?? 100)
 
 t.test('instances are on distinct hosts before any host has two', async (t) => {
   const fleet = new Fleet()

@@ -6,7 +6,7 @@ import { aHost, anApp } from './fleet.js'
 import { History } from './history.js'
 
 /** `HISTORIES=10000` for the long run, `HISTORY=…` for one of them. */
-const HISTORIES = Number(process.env.HISTORIES ?? 30)
+const HISTORIES = Number(process.env.HISTORIES ?? 10)
 const FIRST = Number(process.env.HISTORY ?? 1)
 
 if (process.env.HISTORIES) t.setTimeout(0)

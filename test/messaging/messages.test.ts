@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { Admin, Consumer, type Handler, KeyPair, Registry, Service } from '../../lib/index.js'
 import { keepProcessKey } from '../../lib/registry/log/own-keys.js'
+import { restWhile } from '../rest.js'
 import { Testbed } from '../testbed.js'
 import { inTime } from '../watchdog.js'
 
@@ -61,8 +62,7 @@ t.test('a service with a backend can be talked to as soon as there is a command'
   await t.rejects(agent.send('late'), { code: 'NO_INSTANCE', executed: 'no' })
 
   service.commands.handle('late', () => 'at last')
-  while (!agent.instances()[0]?.speaks?.includes('hyperseaport/call/1'))
-    await new Promise(setImmediate)
+  await restWhile(() => !agent.instances()[0]?.speaks?.includes('hyperseaport/call/1'))
   t.equal(await agent.send('late'), 'at last')
 })
 

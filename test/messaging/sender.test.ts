@@ -23,12 +23,12 @@ t.test('a command is answered with JSON, with bytes or with nothing', async (t) 
 /** For so many at once that a busy machine is not through with them in the usual time. */
 const PATIENT = { timeout: 120_000 }
 
-t.test('ten thousand sends at once, each its own answer', async (t) => {
+t.test('a thousand sends at once, each its own answer', async (t) => {
   const instances = { a: { echo }, b: { echo }, c: { echo } }
   const { sender, dialer } = await bay(t, { instances })
   dialer.setMode('p2c')
   const answers = await Promise.all(
-    Array.from({ length: 10_000 }, (_, i) => sender.send('echo', { i }, PATIENT))
+    Array.from({ length: 1000 }, (_, i) => sender.send('echo', { i }, PATIENT))
   )
   t.ok(answers.every((answer, i) => (answer as { i: number }).i === i))
 })

@@ -11,13 +11,11 @@ import { restWhile } from '../../rest.js'
 const HOUR_MS = 60 * 60_000
 
 async function untilHere({ clients }: Service, count = 1) {
-  while (clients.list().filter(({ sessions }) => sessions > 0).length !== count) {
-    await new Promise(setImmediate)
-  }
+  await restWhile(() => clients.list().filter(({ sessions }) => sessions > 0).length !== count)
 }
 
 async function untilKept({ clients }: Service, count: number) {
-  while (clients.stats.kept !== count) await new Promise((resolve) => setTimeout(resolve, 10))
+  await restWhile(() => clients.stats.kept !== count)
 }
 
 t.test('who was away is told what was kept for it: all, in order, and once', async (t) => {

@@ -1,3 +1,3 @@
 import { runRoom } from './rooms.js'
 
-await runRoom('docs')
+await runRoom(process.argv[2] ?? '')

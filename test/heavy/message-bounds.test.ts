@@ -5,8 +5,8 @@ import { EVENTS } from '../../lib/messaging/conversation.js'
 import { EntryEvents } from '../../lib/messaging/entry-events.js'
 import { CALL, encodeFrame, FAILURE, HELLO } from '../../lib/messaging/frames.js'
 import { SPOKEN } from '../../lib/messaging/speaker.js'
+import { bay } from '../messaging/bay.js'
 import { restWhile } from '../rest.js'
-import { bay } from './bay.js'
 
 const MAX_IN_FLIGHT = 16_384
 const MAX_SUBSCRIPTIONS = 256

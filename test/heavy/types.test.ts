@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { SeaportError } from '../lib/index.js'
+import { SeaportError } from '../../lib/index.js'
 
-const HOUSE = resolve(import.meta.dirname, '../..')
+const HOUSE = resolve(import.meta.dirname, '../../..')
 const TSC = join(HOUSE, 'node_modules/typescript/bin/tsc')
 
 const CODES = Object.getOwnPropertyNames(SeaportError).filter((name) => /^[A-Z_]+$/.test(name))

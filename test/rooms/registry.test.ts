@@ -1,3 +1,0 @@
-import { runRoom } from './rooms.js'
-
-await runRoom('registry')
