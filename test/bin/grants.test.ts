@@ -18,7 +18,7 @@ t.test(
       ['grant', serviceKey, '--serve', 'hello@^1.0.0'],
       'a range, which outlasts an upgrade'
     )
-    t.match(await cli.run(serviceGrant), {
+    t.match(await cli.ask(serviceGrant), {
       code: 0,
       stdout: `granted ${serviceKey} to list, serve`
     })
@@ -36,11 +36,11 @@ t.test(
       serviceKey,
       'the key of a user is the same for all verbs'
     )
-    t.match(await cli.run(['revoke', `${processKey}`]), {
+    t.match(await cli.ask(['revoke', `${processKey}`]), {
       code: 0,
       stdout: `revoked ${processKey}\n`
     })
-    t.match(await cli.run(['revoke', 'ab'.repeat(32)]), {
+    t.match(await cli.ask(['revoke', 'ab'.repeat(32)]), {
       code: 1,
       stdout: '',
       stderr: /^NOT_FOUND: (ab){32} was granted nothing in this registry, .* 'hyperseaport grants'/m
@@ -75,7 +75,7 @@ t.test('grants end, are listed, and are for admins to make', async (t) => {
   t.match(granted, { serve: ['a@^1', '@team/*'], consume: ['*'], admin: false, issuer: key })
   const days = ((granted?.expiresAt ?? 0) - Date.now()) / 86_400_000
   t.ok(days > 29.9 && days <= 30)
-  const shown = await cli.run(['grants'])
+  const shown = await cli.ask(['grants'])
   t.match(
     shown.stdout,
     new RegExp(`^${guest} +a@\\^1 @team/\\* +\\* +- +- +\\d{4}-.* +${key}$`, 'm')
@@ -149,7 +149,7 @@ t.test('an export brings the grants back to a registry that lost its disk', asyn
   const before = await open('before')
   await before.grant(KeyPair().publicKey, { consume: ['a@^1'] })
   await before.revoke(KeyPair().publicKey)
-  const { stdout } = await cli.run(['export'])
+  const { stdout } = await cli.ask(['export'])
   t.strictSame(stdout.trim().split('\n'), before.export())
   t.equal(before.export().length, 2)
   await registry.kill()
@@ -157,7 +157,7 @@ t.test('an export brings the grants back to a registry that lost its disk', asyn
   const heir = cli.start(['registry', '--private', '--dir', 'new'])
   await heir.waitForLine('registryPublicKey=')
   const file = cli.write('backup.jsonl', stdout)
-  t.match(await cli.run(['import', file]), { code: 0, stderr: '2 grants and revocations taken' })
+  t.match(await cli.ask(['import', file]), { code: 0, stderr: '2 grants and revocations taken' })
   const after = await open('after')
   t.strictSame(after.export(), before.export(), 'as they were signed')
   t.match(await cli.ask(['import', 'nowhere']), { code: 2, stderr: /^USAGE: nowhere cannot/ })

@@ -7,14 +7,9 @@ const JOBS = 3
 /** For a process that hangs. What a test waits for has watchdogs of its own: test/watchdog.ts. */
 const TIMEOUT = 600_000
 // tap puts loaders of its own into every child's NODE_OPTIONS, which cost each process as much as many tests do.
-// Nobody needs them where everything is compiled.
-const NODE = [
-  '-u',
-  'NODE_OPTIONS',
-  process.execPath,
-  '--enable-source-maps',
-  join(import.meta.dirname, 'room.js')
-]
+// Nobody needs them where everything is compiled. Nor are source maps read here, for each error that a test expects:
+// `npm run test:one FILE` names the TypeScript lines.
+const NODE = ['-u', 'NODE_OPTIONS', process.execPath, join(import.meta.dirname, 'room.js')]
 
 /** `ROOMS=link,docs npm test` runs these. */
 const rooms = process.env.ROOMS?.split(',') ?? Object.keys(ROOMS)

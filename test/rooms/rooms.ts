@@ -18,8 +18,7 @@ export const ROOMS: Record<string, string[]> = {
   messaging: ['messaging/'],
   mail: ['messaging/mail/'],
   link: ['link/'],
-  network: ['core/network', 'core/lifecycle', 'core/reachability'],
-  'bad-network': ['link/bad-network'],
+  network: ['core/network', 'core/lifecycle', 'core/reachability', 'link/bad-network'],
   gateway: ['gateway/'],
   services: ['bin/services'],
   log: ['registry/log/', 'registry/replica/'],
@@ -37,7 +36,6 @@ export const ROOMS: Record<string, string[]> = {
     'serving/'
   ],
   usage: ['bin/'],
-  registry: ['bin/registry', 'bin/bootstrap', 'bin/web.', 'bin/web-access'],
   docs: ['docs/', 'examples', 'fuzz', 'house', 'linter', 'threat-model']
 }
 

@@ -15,6 +15,8 @@ import { encodeReceipt, type Receipt, signReceipt } from '../../../lib/messaging
 
 const registry = KeyPair().publicKey
 const SIZE = 60 * 1024
+/** For a search that finds nobody. */
+const BRIEF = { seekTimeout: 200 }
 
 interface Node {
   name: string
@@ -55,9 +57,9 @@ function members(edges: string, options: Partial<ForwarderOptions> = {}) {
       neighbours: () => neighboursOf(name),
       holderOf: (key) => holders.get(key) ?? null,
       mayWrite: () => true,
-      takenTimeout: 200,
-      hopTimeout: 50,
-      seekTimeout: 200,
+      takenTimeout: 10_000,
+      hopTimeout: 10_000,
+      seekTimeout: 10_000,
       ...options
     })
     const node: Node = { name, keyPair, forwarder, letters: [], receipts: [], isDead: false }
@@ -144,7 +146,7 @@ t.test('a letter goes so many hops and no further, and circles end', async (t) =
   await settle()
   t.equal(of('f').letters.length, 1)
 
-  const ring = members('a-b b-c c-a')
+  const ring = members('a-b b-c c-a', BRIEF)
   const nobody = { ...of('f'), keyPair: KeyPair() }
   await t.rejects(ring.of('a').forwarder.send(write(ring.of('a'), nobody).bytes, 8))
   await settle()
@@ -183,7 +185,7 @@ t.test('one who says that a letter was taken and lets it vanish is gone around, 
 })
 
 t.test('who does not pass on takes its own letters all the same', async (t) => {
-  const { of, all } = members('a-b b-c')
+  const { of, all } = members('a-b b-c', BRIEF)
   for (const { forwarder } of all) forwarder.forwards = false
   await t.rejects(of('a').forwarder.send(write(of('a'), of('c')).bytes), { code: 'LINK_LOST' })
   await of('a').forwarder.send(write(of('a'), of('b')).bytes)
