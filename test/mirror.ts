@@ -306,7 +306,8 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/registry/trust/app-statement.test.ts': [
     'core/label',
     'registry/trust/drain',
-    'registry/trust/forgotten'
+    'registry/trust/forgotten',
+    'registry/trust/max-apps'
   ],
   'test/registry/trust/statement-kinds.test.ts': [
     'registry/trust/statement',

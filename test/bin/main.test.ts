@@ -16,3 +16,35 @@ t.test('a command that cannot go on, and has nothing left to wait for, fails alo
   t.equal(code, 1)
   t.match(stderr, /^nothing is left to wait for/)
 })
+
+/** Says at the end which packages were loaded. */
+const PACKAGES = `
+import { createRequire } from 'node:module'
+const { cache } = createRequire(import.meta.url)
+process.on('exit', () => {
+  const paths = Object.keys(cache).map((file) => file.split('/node_modules/').at(-1).split('/'))
+  const names = paths.map(([scope, name]) => (scope.startsWith('@') ? scope + '/' + name : scope))
+  console.log('packages=' + [...new Set(names)].sort().join(' '))
+})
+`
+/** What answers without a network. */
+const QUICK = [
+  '--version',
+  '--help',
+  'help service',
+  'seed',
+  `key --registryPublicKey ${'ab'.repeat(32)}`,
+  `key --registryPublicKey ${'ab'.repeat(32)} --role couchdb@3.2.2 --port 5984`,
+  'proxy --port 1',
+  'lits'
+]
+
+t.test('what needs no network does not load the packages that make one', async (t) => {
+  const cli = new Cli(t)
+  const nodeFlags = ['--import', cli.write('packages.mjs', PACKAGES)]
+  for (const line of QUICK) {
+    const { stdout } = await cli.run(line.split(' '), { nodeFlags })
+    t.match(stdout, /^packages=/m, line)
+    t.notMatch(stdout, /^packages=.*(hyper|sodium|udx)/m, line)
+  }
+})

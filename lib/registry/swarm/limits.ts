@@ -1,4 +1,4 @@
-import { MAX_APPS } from '../trust/app-statement.js'
+import { MAX_APPS } from '../trust/max-apps.js'
 
 export { RateLimiter } from './rate-limiter.js'
 

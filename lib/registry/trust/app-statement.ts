@@ -71,9 +71,6 @@ export type AppFields = Pick<
   'app' | 'state' | 'version' | 'release' | 'instances' | 'place' | 'restarts'
 > & { before?: true | undefined; hostnames: readonly string[] }
 
-/** How many apps a registry takes by default, removed ones apart. */
-export const MAX_APPS = 1000
-
 const APP_TYPE = 'hyperseaport/app/1'
 const MAX_APP_BYTES = 4096
 const MAX_INSTANCES = 1000

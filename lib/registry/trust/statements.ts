@@ -1,5 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
-import { MAX_APPS } from './app-statement.js'
+import { MAX_APPS } from './max-apps.js'
 import type { Rights } from './rights.js'
 import { SignedDates } from './signed-dates.js'
 import type { Statement } from './statement.js'

@@ -2,7 +2,8 @@ import { SeaportError } from '../../core/errors.js'
 import type { KeyPair } from '../../core/keys.js'
 import { toHex } from '../../core/keys.js'
 import { isRoleName } from '../../core/role.js'
-import { MAX_APPS, MAX_KEPT_RELEASES } from './app-statement.js'
+import { MAX_KEPT_RELEASES } from './app-statement.js'
+import { MAX_APPS } from './max-apps.js'
 import { isObject, type Statement, signStatement } from './statement.js'
 import {
   badField,

@@ -5,7 +5,6 @@ import {
   type AppFields,
   type AppStatement,
   driverOf,
-  MAX_APPS,
   ownersOf,
   signApp,
   wantedOf
@@ -14,6 +13,7 @@ import { DRAIN, signDrain } from '../../../lib/registry/trust/drain.js'
 import { FORGOTTEN, signForgotten } from '../../../lib/registry/trust/forgotten.js'
 import { signGrant, signRevocation } from '../../../lib/registry/trust/grant.js'
 import { Grants } from '../../../lib/registry/trust/grants.js'
+import { MAX_APPS } from '../../../lib/registry/trust/max-apps.js'
 import { StatementKinds } from '../../../lib/registry/trust/statement-kinds.js'
 import { Statements } from '../../../lib/registry/trust/statements.js'
 
