@@ -1,4 +1,5 @@
 import type { Declaration, Flag } from './declaration.js'
+import { SUMMARIES } from './summaries.js'
 
 export const PROGRAM = 'hyperseaport'
 /** Flags that every verb has, and that are answered before it is run. */
@@ -37,13 +38,10 @@ export function helpOf(command: Declaration): string {
 }
 
 /** The help of the program: its verbs. What each of them takes, its own help says. */
-export function helpOfAll(commands: Declaration[]): string {
-  const [first] = commands
-  if (!first) return ''
-  const verbs = commands.map((command): Row => {
-    const hint = command === first ? '[default]' : ''
-    return [`${PROGRAM} ${command.verb}`, command.describe, hint]
-  })
+export function helpOfAll(): string {
+  const verbs = Object.entries(SUMMARIES).map(
+    ([verb, does], i): Row => [`${PROGRAM} ${verb}`, does, i === 0 ? '[default]' : '']
+  )
   return join([
     [`${PROGRAM} <verb> [flags]`],
     section('Commands:', verbs),

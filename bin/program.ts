@@ -77,7 +77,7 @@ export class Program {
 
 async function help(command: Command | null): Promise<string> {
   const { helpOf, helpOfAll } = await import('./help.js')
-  return command ? helpOf(command) : helpOfAll(await loadVerbs())
+  return command ? helpOf(command) : helpOfAll()
 }
 
 function version(): string {

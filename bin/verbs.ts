@@ -1,7 +1,8 @@
 import type { Command } from './command.js'
+import type { SUMMARIES } from './summaries.js'
 
 /** Loads each verb when it is asked for. The first is the one that a command line without a verb means. */
-const LOADERS: Record<string, () => Promise<Command>> = {
+const LOADERS: Record<keyof typeof SUMMARIES, () => Promise<Command>> = {
   registry: async () => (await import('./commands/registry.js')).registry,
   service: async () => (await import('./commands/service.js')).service,
   proxy: async () => (await import('./commands/proxy.js')).proxy,
@@ -37,7 +38,7 @@ export const DEFAULT_VERB = 'registry'
 
 /** @returns null if there is no such verb */
 export async function loadVerb(verb: string): Promise<Command | null> {
-  return Object.hasOwn(LOADERS, verb) ? ((await LOADERS[verb]?.()) ?? null) : null
+  return Object.hasOwn(LOADERS, verb) ? LOADERS[verb as keyof typeof LOADERS]() : null
 }
 
 /** All of them, in the order of the help. */

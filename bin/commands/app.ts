@@ -8,6 +8,7 @@ import type { Command } from '../command.js'
 import { openApps } from '../deploying.js'
 import type { Lifetime } from '../lifetime.js'
 import type { Settings } from '../settings.js'
+import { SUMMARIES } from '../summaries.js'
 import { table } from '../table.js'
 import { say, waitAloud } from '../talk.js'
 
@@ -30,7 +31,7 @@ type Action = (settings: Settings, lifetime: Lifetime) => Promise<void>
 export const app: Command = {
   verb: 'app',
   positional: ['action', 'name', 'value'],
-  describe: 'Create, push, run, update, scale and remove apps on the hosts of a registry',
+  describe: SUMMARIES.app,
   flags: {
     action: {
       describe: `One of ${ACTIONS.replaceAll(' ', ', ')}`,

@@ -3,6 +3,7 @@ import { networkInterfaces } from 'node:os'
 import { SeaportError } from '../../lib/identity.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
+import { SUMMARIES } from '../summaries.js'
 
 const DEFAULT_PORT = 49737
 const LOOPBACK = '127.0.0.1'
@@ -11,7 +12,7 @@ const LOOPBACK = '127.0.0.1'
 export const bootstrap: Command = {
   verb: 'bootstrap',
   isLasting: true,
-  describe: 'Run the first nodes of a private DHT, for a LAN or an island',
+  describe: SUMMARIES.bootstrap,
   flags: {
     port: {
       alias: 'p',

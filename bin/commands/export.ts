@@ -1,12 +1,13 @@
 import { ADMIN_FLAGS, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
+import { SUMMARIES } from '../summaries.js'
 
 const { json: _, ...FLAGS } = ADMIN_FLAGS
 
 /** Writes a backup. */
 export const exportRegistry: Command = {
   verb: 'export',
-  describe: 'Print all that the registry says, a line of signed JSON each: a backup of its grants',
+  describe: SUMMARIES.export,
   flags: FLAGS,
   examples: [['export > backup.jsonl', 'Records are in it too, but come back with their owners']],
 

@@ -3,6 +3,7 @@ import type { Deployment, Grant } from '../../lib/index.js'
 import { ADMIN_FLAGS, KEY_FLAG, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
 import type { Settings } from '../settings.js'
+import { SUMMARIES } from '../summaries.js'
 
 /**
  * Lets a key into a private registry, and to apps in any. `--host` means two things here: with a value it is the address
@@ -11,7 +12,7 @@ import type { Settings } from '../settings.js'
 export const grant: Command = {
   verb: 'grant',
   positional: 'key',
-  describe: 'Let a key into a private registry; it adds to what the key was granted before',
+  describe: SUMMARIES.grant,
   flags: {
     key: KEY_FLAG,
     serve: {

@@ -1,6 +1,7 @@
 import type { Grant, Revocation } from '../../lib/index.js'
 import { ADMIN_FLAGS, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
+import { SUMMARIES } from '../summaries.js'
 import { table } from '../table.js'
 import { say } from '../talk.js'
 
@@ -9,7 +10,7 @@ const COLUMNS = ['KEY', 'SERVE', 'CONSUME', 'CALL', 'ADMIN', 'EXPIRES', 'BY']
 /** Shows who may do what. */
 export const grants: Command = {
   verb: 'grants',
-  describe: 'List who may do what in a private registry',
+  describe: SUMMARIES.grants,
   flags: ADMIN_FLAGS,
   examples: [
     ['grants', 'With the seed in the config file'],

@@ -1,6 +1,7 @@
 import { ADMIN_FLAGS, registryOf } from '../administration.js'
 import type { Command } from '../command.js'
 import { networkOptions } from '../flags.js'
+import { SUMMARIES } from '../summaries.js'
 import { say } from '../talk.js'
 
 /** What is said where a host cannot do it. */
@@ -16,7 +17,7 @@ const NO_SANDBOX = 'no bubblewrap: apps that ask for a sandbox are not run here'
 export const host: Command = {
   verb: 'host',
   isLasting: true,
-  describe: 'Run apps on this machine, as placement decides; they outlive this process',
+  describe: SUMMARIES.host,
   flags: {
     name: { describe: 'What it is called', otherwise: 'the name of the machine' },
     label: { kind: 'list', describe: 'What apps may ask for, as in region=eu, may be repeated' },

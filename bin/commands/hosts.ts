@@ -2,6 +2,7 @@ import { printableJson } from '../../lib/printing.js'
 import { ADMIN_FLAGS } from '../administration.js'
 import type { Command } from '../command.js'
 import { openApps } from '../deploying.js'
+import { SUMMARIES } from '../summaries.js'
 import { table } from '../table.js'
 import { say } from '../talk.js'
 
@@ -10,7 +11,7 @@ const COLUMNS = ['HOST', 'NAME', 'STATE', 'LABELS', 'MEMORY', 'PLATFORM', 'DRIVE
 /** Lists the machines that run apps. */
 export const hosts: Command = {
   verb: 'hosts',
-  describe: 'List the machines that run apps',
+  describe: SUMMARIES.hosts,
   flags: ADMIN_FLAGS,
   examples: [
     ['hosts', 'A table'],

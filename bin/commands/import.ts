@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers'
 import { SeaportError } from '../../lib/identity.js'
 import { ADMIN_FLAGS, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
+import { SUMMARIES } from '../summaries.js'
 import { say } from '../talk.js'
 
 const { json: _, ...FLAGS } = ADMIN_FLAGS
@@ -11,7 +12,7 @@ const { json: _, ...FLAGS } = ADMIN_FLAGS
 export const importRegistry: Command = {
   verb: 'import',
   positional: 'file',
-  describe: "Bring the grants of an export back, as they were signed; '-' reads standard input",
+  describe: SUMMARIES.import,
   flags: {
     file: {
       describe: 'What export printed',

@@ -4,6 +4,7 @@ import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
 import { jsonOf, lineOf, MAILING_FLAGS, openPeer } from '../mailing.js'
 import { printData } from '../output.js'
+import { SUMMARIES } from '../summaries.js'
 import { say } from '../talk.js'
 
 /** How long a registrar is looked for, whose directory tells our writers that we are there, in ms. */
@@ -15,7 +16,7 @@ const SILENCE_MS = 2000
 export const inbox: Command = {
   verb: 'inbox',
   isLasting: true,
-  describe: 'Print the letters that came, a line each',
+  describe: SUMMARIES.inbox,
   flags: {
     follow: {
       kind: 'switch',

@@ -11,6 +11,7 @@ import {
 } from '../flags.js'
 import { freshness } from '../freshness.js'
 import { shownKey } from '../shown-key.js'
+import { SUMMARIES } from '../summaries.js'
 import { table } from '../table.js'
 import { say, waitAloud } from '../talk.js'
 
@@ -38,7 +39,7 @@ const ORDERS: Record<string, (a: Instance, b: Instance) => number> = {
 export const list: Command = {
   verb: 'list',
   positional: 'role',
-  describe: 'List the instances that are registered',
+  describe: SUMMARIES.list,
   flags: {
     role: { alias: 'r', describe: 'Name and semver range', otherwise: 'all' },
     status: {

@@ -3,6 +3,7 @@ import { printableJson } from '../../lib/printing.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
 import { printData } from '../output.js'
+import { SUMMARIES } from '../summaries.js'
 import { say } from '../talk.js'
 import { ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
 
@@ -13,7 +14,7 @@ export const listen: Command = {
   verb: 'listen',
   isLasting: true,
   positional: ['role', 'type'],
-  describe: 'Print the events of a service, of all its instances',
+  describe: SUMMARIES.listen,
   flags: {
     role: ROLE_FLAG,
     type: {

@@ -11,6 +11,7 @@ import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { printData } from '../output.js'
 import { PeerPrompt } from '../peer-prompt.js'
 import type { Settings } from '../settings.js'
+import { SUMMARIES } from '../summaries.js'
 import { say } from '../talk.js'
 
 const PROMPT = '@> '
@@ -21,7 +22,7 @@ export const peer: Command = {
   verb: 'peer',
   isLasting: true,
   makesConfig: true,
-  describe: 'Write letters to other peers, and print those that come',
+  describe: SUMMARIES.peer,
   flags: {
     name: { describe: 'What it calls itself in lists' },
     store: {

@@ -12,6 +12,7 @@ import {
 } from '../flags.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { shownKey, wholeKey } from '../shown-key.js'
+import { SUMMARIES } from '../summaries.js'
 import { say, waitAloud } from '../talk.js'
 
 const LOOPBACK = '127.0.0.1'
@@ -24,7 +25,7 @@ const VERSIONS = ['newest', 'all'] as const
 export const proxy: Command = {
   verb: 'proxy',
   isLasting: true,
-  describe: 'Bring a service, wherever it runs, to a local port',
+  describe: SUMMARIES.proxy,
   flags: {
     port: {
       alias: 'p',

@@ -1,5 +1,6 @@
 import { ADMIN_FLAGS, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
+import { SUMMARIES } from '../summaries.js'
 import { table } from '../table.js'
 
 const COLUMNS = ['REGISTRAR', 'SINCE', 'RENEWED', 'STATE']
@@ -7,7 +8,7 @@ const COLUMNS = ['REGISTRAR', 'SINCE', 'RENEWED', 'STATE']
 /** Lists the registrars, and strikes off those that are gone for good. */
 export const registrars: Command = {
   verb: 'registrars',
-  describe: 'List the registrars of a registry, or strike one off that is gone for good (--forget)',
+  describe: SUMMARIES.registrars,
   flags: {
     forget: {
       describe:

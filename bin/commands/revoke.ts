@@ -1,12 +1,13 @@
 import { SeaportError, toHex } from '../../lib/identity.js'
 import { ADMIN_FLAGS, KEY_FLAG, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
+import { SUMMARIES } from '../summaries.js'
 
 /** Takes back all that a key was granted. */
 export const revoke: Command = {
   verb: 'revoke',
   positional: 'key',
-  describe: 'End all grants of a key, and cut its connections',
+  describe: SUMMARIES.revoke,
   flags: { key: KEY_FLAG, ...ADMIN_FLAGS },
   examples: [['revoke abe2…', 'Within a moment it is out, and its instances are gone']],
 

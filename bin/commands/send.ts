@@ -6,6 +6,7 @@ import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
 import { MAILING_FLAGS, openPeer, whyItWaits } from '../mailing.js'
 import { printData } from '../output.js'
+import { SUMMARIES } from '../summaries.js'
 import { say, waitAloud } from '../talk.js'
 
 const STDIN = '-'
@@ -18,7 +19,7 @@ const WAITS = ['delivered'] as const
 export const send: Command = {
   verb: 'send',
   positional: ['to', 'text'],
-  describe: 'Write a letter to a key, or to an instance of a role',
+  describe: SUMMARIES.send,
   flags: {
     to: {
       describe: 'A key, or a name and semver range with an @',

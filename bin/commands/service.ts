@@ -15,6 +15,7 @@ import {
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import type { Settings } from '../settings.js'
 import { shownKey, wholeKey } from '../shown-key.js'
+import { SUMMARIES } from '../summaries.js'
 import { say, waitAloud } from '../talk.js'
 
 /** Signals that mean nothing to us, and something to a command. Those that end us end it, too. */
@@ -27,7 +28,7 @@ const STAY_MS = 1000
 export const service: Command = {
   verb: 'service',
   isLasting: true,
-  describe: 'Register a local port as a service, or run a command and register that',
+  describe: SUMMARIES.service,
   flags: {
     port: {
       alias: 'p',

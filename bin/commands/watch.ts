@@ -9,6 +9,7 @@ import {
   REGISTRY_PUBLIC_KEY_FLAG
 } from '../flags.js'
 import { shownKey } from '../shown-key.js'
+import { SUMMARIES } from '../summaries.js'
 import { say, waitAloud } from '../talk.js'
 
 /** Shows what is registered now, and every change from then on. */
@@ -16,7 +17,7 @@ export const watch: Command = {
   verb: 'watch',
   isLasting: true,
   positional: 'role',
-  describe: 'Show instances as they come, change and go',
+  describe: SUMMARIES.watch,
   flags: {
     role: { alias: 'r', describe: 'Name and semver range', otherwise: 'all' },
     registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,

@@ -1,4 +1,6 @@
 import t from 'tap'
+import { SUMMARIES } from '../../bin/summaries.js'
+import { loadVerbs } from '../../bin/verbs.js'
 import { Cli } from './cli.js'
 
 /** A folder that is never made, and nothing that is under way. */
@@ -47,4 +49,35 @@ t.test('what needs no network does not load the packages that make one', async (
     t.match(stdout, /^packages=/m, line)
     t.notMatch(stdout, /^packages=.*(hyper|sodium|udx)/m, line)
   }
+})
+
+/** Says of each file of ours that it was loaded. */
+const FILES = `
+import { register } from 'node:module'
+register('data:text/javascript,' + encodeURIComponent(\`
+  import { writeSync } from 'node:fs'
+  export function load(url, context, next) {
+    writeSync(1, 'file=' + url + '\\\\n')
+    return next(url, context)
+  }
+\`))
+`
+
+t.test(
+  'the help of all verbs loads none but the one that is meant without a verb, and its part',
+  async (t) => {
+    const cli = new Cli(t)
+    const nodeFlags = ['--import', cli.write('files.mjs', FILES)]
+    const { stdout } = await cli.run(['--help'], { nodeFlags })
+    const verbs = [...stdout.matchAll(/^file=.*\/commands\/(\w+)\.js$/gm)].map(([, verb]) => verb)
+    t.same(verbs.sort(), ['registry', 'web'])
+  }
+)
+
+t.test('each verb is in the help of all, as its own help says', async (t) => {
+  const verbs = await loadVerbs()
+  t.same(
+    Object.entries(SUMMARIES),
+    verbs.map(({ verb, describe }) => [verb, describe])
+  )
 })
