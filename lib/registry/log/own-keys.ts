@@ -10,6 +10,8 @@ export { StateFiles } from './state-files.js'
 
 /** The file name of the process key. */
 export const PROCESS_KEY = 'process'
+/** What is locked while slots are looked at, taken or made. */
+const SLOTS = 'slots'
 const FOLDER = 'keys'
 const FILE_NAME_LENGTH = 32
 /** Slots that are tried in turn. Each is one more instance of a role on one target, by one user, on one machine. */
@@ -46,13 +48,7 @@ export interface HeldKey {
 export function keepProcessKey(registry: Buffer, dir?: string): Promise<KeyPair> {
   return withKeys(dir ?? registryDir(registry), (folder) => {
     const file = join(folder, PROCESS_KEY)
-    if (hasText(file)) return readKey(file)
-    const lock = FileLock.take(`${file}.lock`)
-    try {
-      return keepKey(file)
-    } finally {
-      lock.release()
-    }
+    return hasText(file) ? readKey(file) : alone(file, () => keepKey(file))
   })
 }
 
@@ -72,7 +68,7 @@ export async function takeServiceKey(
 ): Promise<HeldKey> {
   const { role, name } = identity
   if (name !== undefined) checkSlotName(name)
-  return withKeys(dir ?? defaultDir(registry, 'service'), (folder) => {
+  return withSlots(registry, dir, (folder) => {
     for (const slot of slotsOf(identity)) {
       const file = join(folder, slotFile(identity, slot))
       const key = takeSlot(folder, file, identity)
@@ -103,7 +99,7 @@ export async function nextServiceKey(
   dir?: string
 ): Promise<{ next: KeyPair; held: KeyPair[] }> {
   if (identity.name !== undefined) checkSlotName(identity.name)
-  return withKeys(dir ?? defaultDir(registry, 'service'), (folder) => {
+  return withSlots(registry, dir, (folder) => {
     const held: KeyPair[] = []
     for (const slot of slotsOf(identity)) {
       const file = join(folder, slotFile(identity, slot))
@@ -153,7 +149,7 @@ function takeSlot(folder: string, file: string, identity: ServiceIdentity): Held
 function otherVersion(file: string, { version, backend }: ServiceIdentity): string | null {
   if (!HAS_PORT.test(backend) || !existsSync(versionFile(file))) return null
   const held = readFileSync(versionFile(file), 'utf8')
-  // An empty one is just being written.
+  // A power cut may have left an empty one.
   return held === version || held === '' ? null : held
 }
 
@@ -179,6 +175,32 @@ function versionedFile({ role, version, backend }: ServiceIdentity): string {
 
 function fileName(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, FILE_NAME_LENGTH)
+}
+
+/**
+ * Works with the slots of a folder while no other process does: a slot that is only looked at would seem held to a
+ * service that starts just then, and one that is just taken has the version of its last holder for a moment.
+ *
+ * @throws STORAGE_FAILED in place of errors of the file system
+ */
+function withSlots<T>(
+  registry: Buffer,
+  dir: string | undefined,
+  act: (folder: string) => T
+): Promise<T> {
+  return withKeys(dir ?? defaultDir(registry, 'service'), (folder) =>
+    alone(join(folder, SLOTS), () => act(folder))
+  )
+}
+
+/** Does what takes a moment while no other process does. */
+function alone<T>(file: string, act: () => T): T {
+  const lock = FileLock.take(`${file}.lock`)
+  try {
+    return act()
+  } finally {
+    lock.release()
+  }
 }
 
 /** @throws STORAGE_FAILED in place of errors of the file system */

@@ -1,7 +1,10 @@
+import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { KeyPair, randomSeed, toHex } from '../../../lib/core/keys.js'
 import {
@@ -196,3 +199,33 @@ async function keyFiles(dir: string): Promise<string[]> {
   const names = await readdir(join(dir, 'keys'))
   return names.filter((name) => !name.includes('.')).map((name) => join(dir, 'keys', name))
 }
+
+/** Asks for the key of a service that is started next, again and again. */
+const ASKER = `
+const [module, registry, dir, times] = process.argv.slice(1)
+const { nextServiceKey } = await import(module)
+const identity = { role: 'a', version: '1.0.0', backend: '${BACKEND}' }
+for (let i = 0; i < Number(times); i++) {
+  await nextServiceKey(Buffer.from(registry, 'hex'), identity, dir)
+}
+`
+const QUESTIONS = '300'
+
+t.test('a service that starts while its key is asked for has that key', async (t) => {
+  const { dir, take } = await folder(t)
+  const first = await take('1.0.0')
+  first.release()
+  const module = new URL('../../../lib/registry/log/own-keys.js', import.meta.url).href
+  const args = ['--input-type=module', '-e', ASKER, module, toHex(REGISTRY), dir, QUESTIONS]
+  const asking = execFile(process.execPath, args, { env: { ...process.env, NODE_OPTIONS: '' } })
+  const ended = once(asking, 'exit')
+  const keys = new Set<string>()
+  while (asking.exitCode === null) {
+    const { key, release } = await take('1.0.0')
+    release()
+    keys.add(key)
+    await setImmediate()
+  }
+  t.same(await ended, [0, null])
+  t.same([...keys], [first.key])
+})
