@@ -202,6 +202,7 @@ export class Forwarding implements UnderWay {
         attempt.destroy(error)
       }
       attempt.on('information', guarded(oninformation, onfailure))
+      attempt.on('upgrade', () => onfailure(new Error('a switch that nobody asked for')))
       attempt.on('error', reject)
       attempt.on('close', () => {
         signal.removeEventListener('abort', onabort)

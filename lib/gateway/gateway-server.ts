@@ -42,6 +42,9 @@ export function connectionLines(isKept: boolean): string {
   return isKept ? KEPT : NOT_KEPT
 }
 
+/** Their size is bounded. node:http would leave out what comes after the first two thousand, and say nothing. */
+const UNCOUNTED = 0
+
 /** A server that reads requests to the letter of RFC 9112: what is ambiguous is refused, never guessed. */
 export function makeServer({
   certificate,
@@ -76,7 +79,7 @@ export function makeServer({
     Pipeline.of(socket).fail((hasBegun) => onClientError(error, socket, hasBegun))
   })
   // A client that sends no more still gets its answers. HalfOpen finds those that have left.
-  Object.assign(server, { httpAllowHalfOpen: true })
+  Object.assign(server, { httpAllowHalfOpen: true, maxHeadersCount: UNCOUNTED })
   return server as Server | Http2SecureServer
 }
 

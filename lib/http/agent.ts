@@ -10,6 +10,9 @@ if (typeof ClientRequest.prototype.onSocket !== 'function') {
   )
 }
 
+/** Fields of an answer: node:http would leave out what comes after so many, and say nothing. Their size is bounded. */
+const UNCOUNTED = 0
+
 /** Opens a stream for one exchange. */
 export type DialExchange = (options: {
   signal: AbortSignal
@@ -107,6 +110,7 @@ class DialWait {
 
 /** `onSocket` is typed for sockets, but any stream will do. Node's own agents report errors by it, too. */
 function attach(request: ClientRequest, stream: Duplex | null, error?: Error) {
+  request.maxHeadersCount ??= UNCOUNTED
   const onsocket = request.onSocket as unknown as OnSocket
   onsocket.call(request, stream, error)
 }

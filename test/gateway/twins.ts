@@ -53,6 +53,7 @@ export class Twins {
     const harbor = await Harbor.make(t)
     const backend = await harbor.backend(() => {})
     backend.removeAllListeners('request')
+    backend.maxHeadersCount = 0
     await harbor.service(role, portOf(backend))
     const fast = await harbor.web({ ...options, fastPath: true })
     const plain = await harbor.web({ ...options, fastPath: false })

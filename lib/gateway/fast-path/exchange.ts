@@ -16,6 +16,9 @@ import type { ForwardRoute, Router } from '../router.js'
 import { checkBeginning, FastAnswer, FastAnswerHead } from './answer.js'
 import type { FastStream, FastStreams, StreamSink } from './streams.js'
 
+const CR = 0x0d
+const LF = 0x0a
+
 /** What all requests of the fast path share, with each other or with the rest of the gateway. */
 export interface FastPathContext {
   router: Router
@@ -172,7 +175,7 @@ export class FastExchange implements StreamSink, UnderWay {
   #takeHead(bytes: Buffer) {
     const stream = this.#stream as FastStream
     this.#beginning = null
-    let rest = bytes
+    let rest = afterEmptyLines(bytes)
     let text = rest.toString('latin1', 0, MAX_ANSWER_HEADER_BYTES)
     while (rest.byteLength > 0) {
       const head = readAnswer(text, stream.answered?.head ?? null)
@@ -182,11 +185,8 @@ export class FastExchange implements StreamSink, UnderWay {
         return this.#onanswer(stream.answered, rest, text)
       }
       this.#oninterim(head)
-      const isAll = text.length === rest.byteLength
-      rest = rest.subarray(head.text.length)
-      text = isAll
-        ? text.slice(head.text.length)
-        : rest.toString('latin1', 0, MAX_ANSWER_HEADER_BYTES)
+      rest = afterEmptyLines(rest.subarray(head.text.length))
+      text = rest.toString('latin1', 0, MAX_ANSWER_HEADER_BYTES)
     }
   }
 
@@ -318,4 +318,11 @@ export class FastExchange implements StreamSink, UnderWay {
     this.#entry.role = this.#route.upstream.instances()[0]?.role ?? ''
     this.#context.ledger.close(this.#entry)
   }
+}
+
+/** Some servers send an empty line before an answer. node:http passes over them, too. */
+function afterEmptyLines(bytes: Buffer): Buffer {
+  let start = 0
+  while (bytes[start] === CR || bytes[start] === LF) start++
+  return start === 0 ? bytes : bytes.subarray(start)
 }

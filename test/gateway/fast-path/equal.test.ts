@@ -96,6 +96,21 @@ const FOUND: [name: string, messages: string[], statuses: string[]][] = [
     'a list, after a request',
     [`${ask('/1')}GET /list/ HTTP/1.1\r\nHost: x\r\n\r\n`, OK],
     ['200', '200']
+  ],
+  [
+    'more fields than node:http counts, of which one path passed on the first thousand',
+    [ask('/1'), `HTTP/1.1 200 OK\r\n${'X-A:\r\n'.repeat(1500)}Content-Length: 5\r\n\r\nhello`],
+    ['200']
+  ],
+  [
+    'empty lines before an answer, which one path took for no answer',
+    [ask('/1') + ask('/2'), `\r\n${OK}`, `\r\nHTTP/1.1 103 Early Hints\r\n\r\n\r\n${OK}`],
+    ['200', '103', '200']
+  ],
+  [
+    'a switch of protocols that nobody asked for',
+    [ask('/1'), 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'],
+    ['502']
   ]
 ]
 
@@ -113,6 +128,18 @@ t.test('conversations that once came to different things come to the same', asyn
       name
     )
   }
+})
+
+t.test('all fields of a request reach the service, also more than node:http counts', async (t) => {
+  const twins = await Twins.make(t, 'api@1.0.0')
+  const fields = 'X-A: b\r\n'.repeat(1500)
+  const messages = [ask('/1', fields), ask('/2', fields, 'OPTIONS'), OK]
+  const { received } = await compare(
+    twins,
+    messages.map((text) => Buffer.from(text, 'latin1'))
+  )
+  const counts = received.map(({ fields }) => fields.join().match(/X-A/g)?.length)
+  t.same(counts, [1500, 1500])
 })
 
 t.test(
@@ -181,7 +208,7 @@ function sumOf(text: string): number {
 }
 
 function isAnswer(bytes: Buffer): boolean {
-  return bytes.toString('latin1').startsWith('HTTP')
+  return bytes.toString('latin1').trimStart().startsWith('HTTP')
 }
 
 function show(outcome: Outcome): string {
