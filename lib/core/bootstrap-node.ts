@@ -3,9 +3,7 @@ import { callable } from './callable.js'
 import type { SeaportError } from './errors.js'
 import { HyperDHT } from './holepunch.js'
 import { Lifecycle } from './lifecycle.js'
-import { LOOPBACK, listenError, probeUdpPort } from './listen.js'
-
-const DEFAULT_PORT = 49737
+import { BOOTSTRAP_PORT, LOOPBACK, listenError, probeUdpPort } from './listen.js'
 
 /** How many nodes tell two homes enough of their routers to meet. */
 export const ENOUGH_NODES = 4
@@ -38,7 +36,7 @@ class BootstrapNodeFace extends EventEmitter<BootstrapNodeEvents> {
   readonly #ports: number[] = []
   readonly #nodes: HyperDHT[] = []
 
-  constructor({ port = DEFAULT_PORT, host = LOOPBACK, nodes = 1 }: BootstrapNodeOptions = {}) {
+  constructor({ port = BOOTSTRAP_PORT, host = LOOPBACK, nodes = 1 }: BootstrapNodeOptions = {}) {
     super()
     this.#port = port
     this.#host = host

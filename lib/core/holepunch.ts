@@ -262,7 +262,8 @@ export interface ConnectOptions {
 export interface HyperDHTOptions {
   bootstrap?: Address[]
   host?: string
-  port?: number
+  /** UDP port; of two, the first that is free from the one up to before the other. Where none is, it takes any. */
+  port?: number | [from: number, before: number]
   ephemeral?: boolean
   firewalled?: boolean
   /** How long to wait between two punches at random ports, in ms. */

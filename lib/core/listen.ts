@@ -5,6 +5,13 @@ import { SeaportError } from './errors.js'
 
 export const LOOPBACK = '127.0.0.1'
 export const LOOPBACK_6 = '::1'
+/** UDP port of the first node of a private DHT, unless it is told another; those that follow are for the next nodes. */
+export const BOOTSTRAP_PORT = 49737
+/**
+ * Where all other nodes take the first UDP port that is free, or any if none is. HyperDHT would try those of
+ * `bootstrap` first, which could then not be started on a machine on which anything else runs.
+ */
+export const NODE_PORTS: [from: number, before: number] = [49747, 49811]
 /**
  * A TCP connection that is idle for so many ms is asked by the kernel whether the other machine is still there. One
  * that vanished without a word, as at a power cut, would be kept for ever.

@@ -16,7 +16,7 @@ import {
   type SecretStream
 } from './holepunch.js'
 import { toHex } from './keys.js'
-import { LOOPBACK, probeUdpPort } from './listen.js'
+import { LOOPBACK, NODE_PORTS, probeUdpPort } from './listen.js'
 import { quickenRandomPunches } from './random-punch.js'
 import { hostsNow, Reachability } from './reachability.js'
 import { noteSides } from './unmet.js'
@@ -194,7 +194,7 @@ export class Network extends ReadyResource {
 
   get #nodeOptions(): HyperDHTOptions {
     const host = this.host === undefined ? {} : { host: this.host }
-    return { ...host, randomPunchInterval: RANDOM_PUNCH_INTERVAL_MS }
+    return { ...host, port: NODE_PORTS, randomPunchInterval: RANDOM_PUNCH_INTERVAL_MS }
   }
 
   #makePrivateNode(): HyperDHT {

@@ -2,9 +2,10 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
-import { BootstrapNode } from '../../lib/core/bootstrap-node.js'
+import { BootstrapNode, ENOUGH_NODES } from '../../lib/core/bootstrap-node.js'
 import type { SecretStream } from '../../lib/core/holepunch.js'
 import { KeyPair, randomSeed, toHex } from '../../lib/core/keys.js'
+import { BOOTSTRAP_PORT } from '../../lib/core/listen.js'
 import { Network } from '../../lib/core/network.js'
 import { Consumer, Registry, Service } from '../../lib/index.js'
 import { Testbed } from '../testbed.js'
@@ -16,6 +17,8 @@ const TOO_LONG_MS = 2500
 const LATE_MS = 12_000
 /** As many as registrars and replicas that crash again and again leave on the DHT, for twenty minutes. */
 const MANY_DEAD = 100
+/** What `bootstrap` takes, unless it is told others. */
+const BOOTSTRAP_PORTS = Array.from({ length: ENOUGH_NODES }, (_, i) => BOOTSTRAP_PORT + i)
 
 t.test('a key that moved to another process is found there at once', async (t) => {
   const testbed = await Testbed.make(t)
@@ -277,6 +280,18 @@ t.test('an address that cannot be bound is refused with what to give instead', a
     message: /does not have that address/
   })
   await elsewhere.release()
+})
+
+t.test('who takes part in a DHT leaves the ports of its first nodes free', async (t) => {
+  const testbed = await Testbed.make(t)
+  for (let i = 0; i < 5; i++) {
+    const { port } = (await testbed.network()).dht.address()
+    t.notOk(BOOTSTRAP_PORTS.includes(port), `${port}`)
+  }
+  const everywhere = new Network({ bootstrap: testbed.bootstrap, host: '0.0.0.0' })
+  testbed.teardown(() => everywhere.release())
+  await everywhere.ready()
+  t.notOk(BOOTSTRAP_PORTS.includes(everywhere.dht.address().port), 'on all addresses')
 })
 
 /** Where a node of a DHT could be. */
