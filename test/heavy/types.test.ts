@@ -221,7 +221,7 @@ t.test(
 async function readmeExample(): Promise<string> {
   const readme = await readFile(join(HOUSE, 'README.md'), 'utf8')
   const [, program = ''] = /## In Node\n+```js\n(.*?)```/s.exec(readme) ?? []
-  return `declare const registryPublicKey: string\n${program}export { stream }\n`
+  return `${program}export { stream }\n`
 }
 
 /** Runs the compiler, and returns what it prints: faults are what it is asked for. */
