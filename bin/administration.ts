@@ -31,6 +31,15 @@ export const ADMIN_FLAGS = {
   ...COMMON_FLAGS
 } satisfies Record<string, Flag>
 
+/** Flags of the verbs that read what is registered, and say whose registry it is. */
+export const READER_FLAGS = {
+  registrySeed: {
+    describe: 'The registry, its seed or @file; its owner needs no grant',
+    otherwise: "this user's own key asks"
+  },
+  registryPublicKey: ADMIN_FLAGS.registryPublicKey
+} satisfies Record<string, Flag>
+
 /** The flag that says whom it is about. */
 export const KEY_FLAG = {
   describe: "A process's or service's public key",
@@ -58,6 +67,12 @@ export async function openAdmin(
   )
   await waitAloud(admin.setup(), () => `still searching for a registrar of ${registry}`)
   return admin
+}
+
+/** The registry to read, and the key to read it with: the registry's own, if its seed is there. */
+export function readerOf(settings: Settings) {
+  const { seed, registryPublicKey } = registryOf(settings)
+  return { registryPublicKey, keyPair: seed && KeyPair(seed) }
 }
 
 /** A seed in the config file is of no use for another registry, which the command line may name. */

@@ -1,14 +1,8 @@
 import { SeaportError } from '../../lib/identity.js'
 import type { Consumer, Instance, PathView } from '../../lib/index.js'
+import { READER_FLAGS, readerOf } from '../administration.js'
 import type { Command } from '../command.js'
-import {
-  COMMON_FLAGS,
-  DIR_FLAG,
-  JSON_FLAG,
-  NETWORK_FLAGS,
-  networkOptions,
-  REGISTRY_PUBLIC_KEY_FLAG
-} from '../flags.js'
+import { COMMON_FLAGS, DIR_FLAG, JSON_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.js'
 import { freshness } from '../freshness.js'
 import { shownKey } from '../shown-key.js'
 import { SUMMARIES } from '../summaries.js'
@@ -53,7 +47,7 @@ export const list: Command = {
       otherwise: 'role and version; of one role, as they would be tried',
       commandLineOnly: true
     },
-    registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
+    ...READER_FLAGS,
     json: JSON_FLAG,
     dir: DIR_FLAG,
     ...NETWORK_FLAGS,
@@ -72,7 +66,7 @@ export const list: Command = {
     const statuses = settings.list('status').flatMap((text) => text.split(','))
     for (const status of statuses) checkStatus(status)
     const sort = settings.word('sort', Object.keys(ORDERS), undefined)
-    const registryPublicKey = settings.key('registryPublicKey')
+    const { registryPublicKey, keyPair } = readerOf(settings)
     const json = settings.on('json')
     const verbose = settings.on('verbose')
 
@@ -81,6 +75,7 @@ export const list: Command = {
     const consumer = lifetime.own(
       Consumer([], {
         registryPublicKey,
+        keyPair,
         dir: settings.path('dir', undefined),
         verb: 'list',
         serve: false,
@@ -92,7 +87,15 @@ export const list: Command = {
     consumer.on('notice', (notice: Error) => {
       if (verbose) say(notice.message)
     })
-    await waitAloud(consumer.setup(), () => `still searching for the registry ${registry}`)
+    let isDenied = false
+    consumer.on('denied', () => {
+      isDenied = true
+    })
+    await waitAloud(consumer.setup(), () =>
+      isDenied
+        ? `the registry ${registry} does not let us in, asking others there`
+        : `still searching for the registry ${registry}`
+    )
     if (verbose) for (const line of await freshness(consumer)) say(line)
     const wanted = consumer
       .list(role)

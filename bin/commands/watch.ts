@@ -1,13 +1,7 @@
 import type { DirectoryChange, Instance } from '../../lib/index.js'
+import { READER_FLAGS, readerOf } from '../administration.js'
 import type { Command } from '../command.js'
-import {
-  COMMON_FLAGS,
-  DIR_FLAG,
-  JSON_FLAG,
-  NETWORK_FLAGS,
-  networkOptions,
-  REGISTRY_PUBLIC_KEY_FLAG
-} from '../flags.js'
+import { COMMON_FLAGS, DIR_FLAG, JSON_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.js'
 import { shownKey } from '../shown-key.js'
 import { SUMMARIES } from '../summaries.js'
 import { say, waitAloud } from '../talk.js'
@@ -20,7 +14,7 @@ export const watch: Command = {
   describe: SUMMARIES.watch,
   flags: {
     role: { alias: 'r', describe: 'Name and semver range', otherwise: 'all' },
-    registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
+    ...READER_FLAGS,
     json: { ...JSON_FLAG, describe: 'Print a line of JSON for each change' },
     dir: DIR_FLAG,
     ...NETWORK_FLAGS,
@@ -34,7 +28,7 @@ export const watch: Command = {
   async run(settings, lifetime) {
     const role = settings.text('role', undefined)
     const matches = role === undefined ? () => true : await matcher(role)
-    const registryPublicKey = settings.key('registryPublicKey')
+    const { registryPublicKey, keyPair } = readerOf(settings)
     const json = settings.on('json')
     const show = (change: DirectoryChange, instance: Instance) => {
       if (matches(instance)) console.log(json ? toJson(change, instance) : toLine(change, instance))
@@ -45,8 +39,11 @@ export const watch: Command = {
     const consumer = lifetime.own(
       Consumer([], {
         registryPublicKey,
+        keyPair,
         dir: settings.path('dir', undefined),
         verb: 'watch',
+        // Whoever serves a copy in the registry's name is taken for a registrar when it denies somebody.
+        serve: keyPair === undefined,
         timeout: Infinity,
         ...networkOptions(settings)
       })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { KeyPair, toHex } from '../../lib/core/keys.js'
+import { KeyPair, randomSeed, toHex } from '../../lib/core/keys.js'
 import { Admin } from '../../lib/index.js'
 import { Cli, type Running } from './cli.js'
 import { get, islandOf, registryOf } from './island.js'
@@ -7,7 +7,7 @@ import { get, islandOf, registryOf } from './island.js'
 t.test(
   'whoever is denied is told the line that lets it in, and gets in without a restart',
   async (t) => {
-    const { cli, start } = await islandOf(t, { private: true })
+    const { cli, start, registryPublicKey } = await islandOf(t, { private: true })
     const [, processKey] = /^processPublicKey=(.*)$/m.exec((await cli.ask(['key'])).stdout) ?? []
 
     const service = cli.start(['service', '-p', `${start.port}`, '-r', 'hello@1.0.0'])
@@ -47,11 +47,30 @@ t.test(
     })
     // The revocation takes a moment to reach the service.
     while (await get(proxyPort).catch(() => null));
-    const refused = await cli.ask(['list'])
+    const rest = ['--registryPublicKey', registryPublicKey, '--config', cli.write('none', '')]
+    const refused = await cli.ask(['list', ...rest])
     t.match(refused, { code: 1, stdout: '' })
+    t.notMatch(refused.stderr, 'still searching', 'it was found')
     t.match(refused.stderr, /^NOT_GRANTED: /m)
   }
 )
+
+t.test('the owner of a private registry reads it without a grant', async (t) => {
+  const { cli, start, registrySeed, registryPublicKey } = await islandOf(t, { private: true })
+  const keyPair = KeyPair()
+  await cli.ask(['grant', toHex(keyPair.publicKey), '--serve', 'hello'])
+  await start.instance('hello@1.0.0', { keyPair })
+  t.match(await cli.ask(['list']), { code: 0, stdout: /^hello +1\.0\.0 +passing/m })
+  const key = ['--registryPublicKey', registryPublicKey]
+  t.match(await cli.ask(['list', ...key]), { code: 0, stdout: /passing/ }, 'the same registry')
+  t.match(await cli.ask(['list', '--verbose']), { code: 0, stdout: /passing.* (dht|direct) / })
+  await cli.start(['watch', 'hello']).waitForLine('up     hello@1.0.0 passing')
+
+  const other = ['--registrySeed', toHex(randomSeed())]
+  t.match(await cli.ask(['list', ...other, ...key]), { code: 1, stderr: /^NOT_GRANTED: /m })
+  const seed = ['--registrySeed', registrySeed, '--config', cli.write('none', '')]
+  t.match(await cli.ask(['list', ...seed]), { code: 0, stdout: /passing/ }, 'by the seed alone')
+})
 
 t.test('grants end, are listed, and are for admins to make', async (t) => {
   const { cli, registryPublicKey } = await islandOf(t, { private: true })
