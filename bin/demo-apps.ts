@@ -14,7 +14,7 @@ const HOSTS = ['attic', 'cellar']
 const SERVER = `require('node:http').createServer((request, response) => {
   const { APP_VERSION, APP_INSTANCE, APP_HOST } = process.env
   response.end('Hello, World! from ' + APP_VERSION + ', instance ' + APP_INSTANCE + ' on ' + APP_HOST + '\\n')
-}).listen(process.env.PORT, '127.0.0.1')
+}).listen(process.env.PORT, '127.0.0.1', () => console.log('listening on port ' + process.env.PORT))
 `
 
 /** Where the demo's registry and gateway are. */
@@ -72,9 +72,7 @@ export async function demoApps({ folder, seed, bootstrap, web }: Stage, lifetime
   await atRest(apps, [survivor.name], lifetime)
   await ask(web, survivor.name, lifetime)
 
-  console.log(
-    `\n${victim.name} is started again. When all was quiet for ten seconds, it takes over what was its own:`
-  )
+  console.log(`\n${victim.name} is started again, and takes back what it ran:`)
   await victim.start()
   await atRest(apps, HOSTS, lifetime)
   await ask(web, '2.0.0', lifetime)

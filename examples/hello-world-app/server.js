@@ -19,4 +19,4 @@ process.once('SIGTERM', () => {
   server.closeIdleConnections()
 })
 
-server.listen(Number(PORT), '127.0.0.1')
+server.listen(Number(PORT), '127.0.0.1', () => console.log(`listening on port ${PORT}`))
