@@ -143,9 +143,13 @@ function impostor(): SeaportError {
 
 function notGranted(identities: ReadonlySet<string>): SeaportError {
   const keys = [...identities].slice(1).map((key) => `${key.slice(0, 8)}…`)
-  return SeaportError.NOT_GRANTED(
-    `this registry is private, and ${keys.join(', ') || 'that key'} has no grant`
-  )
+  return SeaportError.NOT_GRANTED(`this registry is private, and ${haveNoGrant(keys)}`)
+}
+
+function haveNoGrant(keys: string[]): string {
+  if (keys.length === 2) return `neither ${keys.join(' nor ')} has a grant`
+  if (keys.length > 2) return `none of ${keys.join(', ')} has a grant`
+  return `${keys[0] ?? 'that key'} has no grant`
 }
 
 /** Names the side that signs, so that the other gains nothing by repeating it. */

@@ -119,6 +119,24 @@ t.test('a process that holds more keys than it can show gets in by those that ma
   t.end()
 })
 
+t.test('who is denied is told which of its keys have no grant', (t) => {
+  const { publicKey } = KeyPair()
+  const theirs = new Membership(publicKey)
+  theirs.grants.isPrivate = true
+  const ours = new Membership(publicKey)
+  for (const message of [
+    /that key has no/,
+    /\w{8}… has no/,
+    /neither \S+ nor \S+ has a/,
+    /none of/
+  ]) {
+    const shown = ours.credentials(handshake(true))
+    t.throws(() => theirs.admit(handshake(false), shown), { code: 'NOT_GRANTED', message })
+    ours.addIdentity(KeyPair())
+  }
+  t.end()
+})
+
 t.test('two registrars who never met prove to each other that they hold the seed', async (t) => {
   const testbed = await Testbed.make(t)
   const first = await testbed.registrar({ private: true })
