@@ -99,7 +99,7 @@ export const proxy: Command = {
     })
     consumer.on('waiting', () => console.log(`waiting for an instance of ${role}`))
     consumer.on('found', (instance: Instance) => {
-      console.log(`found service ${inspect(instance, { breakLength: Infinity })}`)
+      console.log(`found service ${shown(instance)}`)
     })
     consumer.on('listening', (entry: ConsumerEntry, { servicePublicKey }: Instance) => {
       console.log(`proxy from  ${entry.port} to p2p service ${servicePublicKey}`)
@@ -122,6 +122,12 @@ export const proxy: Command = {
     await serveMetrics(settings, lifetime, () => measures(consumer, metrics))
     await lifetime.untilStopped()
   }
+}
+
+/** Streams of bytes are what every service speaks; their name is empty, and left out. */
+function shown(instance: Instance): string {
+  const speaks = instance.speaks.filter((purpose) => purpose !== '')
+  return inspect({ ...instance, speaks }, { breakLength: Infinity })
 }
 
 function* measures(
