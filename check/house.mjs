@@ -88,13 +88,14 @@ export function inspect(root) {
   const doors = doorsOf(imports)
   if (doors.length > REGISTRY_DOORS) {
     faults.push(
-      `registry/ has ${doors.length} doors, ${REGISTRY_DOORS} may be: ${doors.join(', ')}`
+      `registry/ has ${doors.length} doors, at most ${REGISTRY_DOORS} are allowed: ${doors.join(', ')}`
     )
   }
   for (const circle of circles(imports)) faults.push(`circle: ${circle.join(' → ')}`)
   for (const file of files) {
     const lines = readFileSync(join(root, file), 'utf8').split('\n').length - 1
-    if (lines > MAX_LINES) faults.push(`${file} has ${lines} lines, ${MAX_LINES} may be`)
+    if (lines > MAX_LINES)
+      faults.push(`${file} has ${lines} lines, at most ${MAX_LINES} are allowed`)
     if (isCode(file)) faults.push(...unpromisedIn(root, file))
   }
   return { faults, doors }

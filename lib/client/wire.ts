@@ -1,12 +1,13 @@
 import { ChannelError } from './channel-error.js'
 
-/** The head of a frame: all of it but its data. */
+/** The head of a frame: all of it but its data. `t` is what kind of frame it is. */
 export type WireHead = Record<string, unknown> & { t: string }
 
 const HEAD_LENGTH_BYTES = 2
 /** What a gateway takes. It would end the connection because of a larger one, whenever that is sent. */
 const MAX_DATA_BYTES = 1024 * 1024
 const MAX_HEAD_BYTES = 64 * 1024 - 1
+/** In UTF-8, of each unit that the length of a text counts. */
 const MAX_BYTES_OF_CHARACTER = 3
 
 /**
@@ -17,6 +18,7 @@ const MAX_BYTES_OF_CHARACTER = 3
 export function encodeFrame(head: WireHead, data?: unknown): string | Uint8Array {
   if (!(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
     const text = JSON.stringify({ ...head, data })
+    // A text that is short enough, whatever characters it has, is not encoded only to count its bytes.
     if (text.length * MAX_BYTES_OF_CHARACTER > MAX_HEAD_BYTES) {
       encodeWithin(MAX_DATA_BYTES, JSON.stringify(data))
       encodeWithin(MAX_HEAD_BYTES, JSON.stringify(head))
@@ -39,7 +41,10 @@ function encodeWithin(limit: number, text: string | undefined): Uint8Array {
 
 function checkSize(limit: number, bytes: Uint8Array): Uint8Array {
   if (bytes.byteLength <= limit) return bytes
-  throw new ChannelError('TOO_LARGE', `${bytes.byteLength} bytes, of which ${limit} may be`)
+  throw new ChannelError(
+    'TOO_LARGE',
+    `this has ${bytes.byteLength} bytes, at most ${limit} are allowed`
+  )
 }
 
 /** Reads a frame, and puts its data into the head as `data`. Returns null if it cannot be read. */

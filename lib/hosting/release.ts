@@ -175,5 +175,7 @@ function parse(bytes: Buffer): unknown {
 }
 
 function tooLarge(size: number): SeaportError {
-  return SeaportError.BAD_BUNDLE(`a release of ${size} bytes, and ${MAX_RELEASE_BYTES} may be`)
+  return SeaportError.BAD_BUNDLE(
+    `a release has ${size} bytes, at most ${MAX_RELEASE_BYTES} are allowed`
+  )
 }

@@ -164,6 +164,6 @@ export function eventBody(type: string, data: unknown): Body {
   const { byteLength } = body.bytes
   if (byteLength <= MAX_EVENT_BYTES) return body
   throw SeaportError.TOO_LARGE(
-    `the event ${type} has ${byteLength} bytes, ${MAX_EVENT_BYTES} may be`
+    `the event ${type} has ${byteLength} bytes, at most ${MAX_EVENT_BYTES} are allowed`
   )
 }

@@ -83,7 +83,9 @@ export class FrameReader<F = Frame> {
     while (bytes.byteLength - at >= LENGTH_BYTES && !this.#isStopped) {
       const length = bytes.readUInt32LE(at)
       if (length > this.#maxBytes) {
-        throw SeaportError.TOO_LARGE(`a frame of ${length} bytes, ${this.#maxBytes} may be`)
+        throw SeaportError.TOO_LARGE(
+          `a frame has ${length} bytes, at most ${this.#maxBytes} are allowed`
+        )
       }
       const end = at + LENGTH_BYTES + length
       if (end > bytes.byteLength) {

@@ -221,7 +221,7 @@ export class Run implements Timed, Inherited {
     const { byteLength } = body.bytes
     if (byteLength <= maxBody) return body
     throw SeaportError.TOO_LARGE(
-      `the answer of ${this.name} has ${byteLength} bytes, ${maxBody} may be: answer in items`
+      `the answer of ${this.name} has ${byteLength} bytes, at most ${maxBody} are allowed: answer in items`
     )
   }
 

@@ -175,7 +175,7 @@ export class Sender {
     const { byteLength } = body.bytes
     if (byteLength <= this.#maxBody) return body
     throw SeaportError.TOO_LARGE(
-      `what is sent with ${name} has ${byteLength} bytes, ${this.#maxBody} may be`
+      `what is sent with ${name} has ${byteLength} bytes, at most ${this.#maxBody} are allowed`
     ).of('no')
   }
 }

@@ -68,7 +68,9 @@ export function decodeChunkList(list: Buffer): ChunkEntry[] {
   }
   const size = sizeOf(entries)
   if (size > MAX_BUNDLE_BYTES) {
-    throw SeaportError.BAD_BUNDLE(`a bundle of ${size} bytes, and ${MAX_BUNDLE_BYTES} may be`)
+    throw SeaportError.BAD_BUNDLE(
+      `a bundle has ${size} bytes, at most ${MAX_BUNDLE_BYTES} are allowed`
+    )
   }
   return entries
 }

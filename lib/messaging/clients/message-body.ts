@@ -18,6 +18,6 @@ export function bodyOf(type: string, data: unknown): Body {
   }
   if (body.bytes.byteLength <= MAX_MESSAGE_BYTES) return body
   throw SeaportError.TOO_LARGE(
-    `the message ${type} has ${body.bytes.byteLength} bytes, ${MAX_MESSAGE_BYTES} may be`
+    `the message ${type} has ${body.bytes.byteLength} bytes, at most ${MAX_MESSAGE_BYTES} are allowed`
   )
 }

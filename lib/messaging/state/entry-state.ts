@@ -309,7 +309,7 @@ export class EntryState {
     this.#forget(...(stale ?? [key, owner]))
     this.#options.onnotice(
       SeaportError.LIMIT_REACHED(
-        `the states of all instances have ${bytes} bytes, ${MAX_BYTES} may be`
+        `the states of all instances have ${bytes} bytes, at most ${MAX_BYTES} are allowed`
       )
     )
   }

@@ -52,7 +52,7 @@ export class StateMap {
     const total = this.#bytes + bytes - (before?.bytes ?? 0)
     if (total > MAX_MAP_BYTES) {
       throw SeaportError.LIMIT_REACHED(
-        `with ${name} the state would have ${total} bytes, ${MAX_MAP_BYTES} may be`
+        `with ${name} the state would have ${total} bytes, at most ${MAX_MAP_BYTES} are allowed`
       )
     }
     if (!before && this.size >= MAX_ENTRIES) {

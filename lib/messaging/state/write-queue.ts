@@ -151,6 +151,6 @@ export function jsonOf(name: string, value: unknown): string {
   const size = Buffer.byteLength(json)
   if (size <= MAX_VALUE_BYTES) return json
   throw SeaportError.TOO_LARGE(
-    `the value of ${name} has ${size} bytes, ${MAX_VALUE_BYTES} may be`
+    `the value of ${name} has ${size} bytes, at most ${MAX_VALUE_BYTES} are allowed`
   ).of('no')
 }
