@@ -218,7 +218,7 @@ export class Inbox {
       // Each mailbox may have a copy, of which the writer is told once.
       if (!isToldWriter && !this.#unreadable.get(id)) {
         this.#unreadable.set(id, true)
-        this.#options.tellByLetter?.(receipt, letter.expiresAt)
+        this.#tellByLetter(receipt, letter.expiresAt)
       }
       return receipt
     }
@@ -249,7 +249,7 @@ export class Inbox {
     await box.put(id, slip, body, seen.adding(id, letter.expiresAt, proof))
     this.stats.taken++
     if (hasHandler) this.#handOver(id)
-    if (receipt && !isToldWriter) this.#options.tellByLetter?.(receipt, letter.expiresAt)
+    if (receipt && !isToldWriter) this.#tellByLetter(receipt, letter.expiresAt)
     return receipt
   }
 
@@ -349,7 +349,12 @@ export class Inbox {
     else await box.change(id, { ...slip, isAnswered: true }, changes)
     const told = [...(this.#waiting.get(id) ?? [])].filter((tell) => receipt && tell(receipt))
     this.#waiting.delete(id)
-    if (receipt && told.length === 0) this.#options.tellByLetter?.(receipt, slip.expiresAt)
+    if (receipt && told.length === 0) this.#tellByLetter(receipt, slip.expiresAt)
+  }
+
+  /** Nobody takes letters for a key that was put out: a receipt for it would wait, and be tried, until it expired. */
+  #tellByLetter(receipt: Receipt, expiresAt: number) {
+    if (!this.#options.isRevoked?.(receipt.to)) this.#options.tellByLetter?.(receipt, expiresAt)
   }
 
   async #message(id: string, slip: InboxSlip): Promise<MailMessage | null> {

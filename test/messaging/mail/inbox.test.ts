@@ -257,9 +257,11 @@ t.test(
   'of a key that was put out only what mailboxes have kept is taken, with a mark, and no command',
   async (t) => {
     const revokedAt = NOW - 1000
+    const told: Receipt[] = []
     const { inbox, handled, bring } = await inboxOf(t, {
       denialOf: (_, keptSince = Infinity) => (keptSince < revokedAt ? null : 'NOT_GRANTED'),
-      isRevoked: () => true
+      isRevoked: () => true,
+      tellByLetter: (receipt) => told.push(receipt)
     })
     const [before, later] = [write({ sentAt: NOW - 2000 }), write()]
     t.match(await bring(before), { status: 'refused', code: 'NOT_GRANTED' }, 'its own word')
@@ -269,5 +271,7 @@ t.test(
     t.equal(await inbox.receive(before, () => false, false), null)
     await restWhile(() => handled.length === 0)
     t.match(handled, [{ body: 'hello', revoked: true }])
+    await inbox.close()
+    t.same(told, [], 'no letter goes to it')
   }
 )

@@ -345,5 +345,6 @@ t.test(
     await count(1)
     t.match(messages, [{ body: 'before', from: writer.key, revoked: true }])
     await restWhile(() => mailbox.getStats().mail.mailbox?.letters !== 0)
+    t.equal(reader.getStats().mail.outbox.waiting?.letters, 0, 'no receipt is left to bring')
   }
 )
