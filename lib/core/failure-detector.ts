@@ -6,7 +6,7 @@ export interface FailureDetectorOptions {
 }
 
 const MAX_SILENT_BEATS = 3
-/** Beats until what comes is certain to have been sent after a pause, and not found waiting. */
+/** For so many beats after a pause of our own, what we read may have lain there since before it. */
 const RECOVERY_BEATS = 2
 
 /**
@@ -38,7 +38,7 @@ export class FailureDetector {
    * An interval has passed.
    *
    * @param isHeard whether anything came in it
-   * @param interval how often the other side pings, in ms; null if it is pinged
+   * @param interval how often the other side pings, in ms; null if only we ping
    * @returns whether it counts as dead
    */
   beat(isHeard: boolean, interval: number | null): boolean {

@@ -44,7 +44,10 @@ export interface KnownLogsOptions {
 
 /** A participant follows so many logs at most. */
 export const MAX_LOGS = 64
-/** How long a registrar looks for the rest of a log of its own that went on elsewhere, in ms. */
+/**
+ * How long a registrar looks for the rest of a log of its own, in ms. Where its folder is a copy or was restored from a
+ * backup, it has the beginning only, and others may have what was written since.
+ */
 const LEFTOVER_MS = 60_000
 /** How long a registrar that we heard of may take to come back and renew its certificate, in ms. */
 const RETURN_MS = 10 * 60 * 1000
@@ -211,8 +214,9 @@ export class KnownLogs {
   }
 
   /**
-   * By the registry's own time, and never the newest: where all registrars are gone their logs are all there is. Nor that
-   * of a registrar that may just restart: one whose clock is years ahead would end all others' in that moment.
+   * Compared with the newest date that the registry signed, not our clock. The newest log never ends: where all registrars
+   * are gone, it is all there is. Nor does one of a registrar heard of in the last ten minutes: else one whose clock is
+   * years ahead would end all others at once.
    */
   #isEnded(certificate: Certificate): boolean {
     const { endsAt, logKey, registrarKey } = certificate
@@ -231,7 +235,10 @@ export class KnownLogs {
     return isRead({ applied: followers.applied(logKey), offered: followers.written(logKey) })
   }
 
-  /** One of our own that is not read to its end, as it went on where nobody finds it any more. */
+  /**
+   * One of our own, from before our folder was copied or restored, that we could not read to its end: what was written
+   * since is on a disk that is gone, or with nobody who can be found.
+   */
   #isLeftover(certificate: Certificate): boolean {
     return this.#isFormer(certificate) && performance.now() - this.#ownSince > LEFTOVER_MS
   }

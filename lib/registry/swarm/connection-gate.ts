@@ -24,7 +24,7 @@ export class ConnectionGate {
     return this.#offenders.size
   }
 
-  /** Whether a key was caught more than once, and not long ago: it is not worth an answer. */
+  /** Whether a key broke the rules MAX_OFFENCES times, each soon after the one before: it is not worth an answer. */
   isBarred(key: string): boolean {
     const offender = this.#offenders.get(key)
     if (!offender) return false

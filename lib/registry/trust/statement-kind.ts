@@ -63,16 +63,19 @@ export interface Known<T extends Statement> {
 
 /** Largest statement of any kind, in bytes of JSON. */
 export const MAX_STATEMENT_BYTES = 16 * 1024
-/** Leaves room above, so that nobody has the last word for good. */
+/** Largest number in a statement; below the safe maximum, so a later one can always be larger. */
 const MAX_WHOLE = 2 ** 52
 
 /**
  * Lists and objects within each other, in fields of later versions too. How deep V8 can go to sign, verify or write one
- * depends on where it stands, and so a registrar could take what a reader cannot read.
+ * depends on how deep its call stack is, and so a registrar could take what a reader cannot read.
  */
 const MAX_DEPTH = 32
 
-/** Peers pass on the same few statements again and again. Those that are verified when they are used are many. */
+/**
+ * Peers pass on the same few statements again and again. Only for kinds verified at once; the others are too many to
+ * remember.
+ */
 const VERIFIED = new VerifiedOnce()
 
 const registryHex = new WeakMap<Buffer, string>()
