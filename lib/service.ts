@@ -264,7 +264,7 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
     this.#participant.off('notice', this.#onnotice)
     this.#participant.off('denied', this.#ondenied)
     this.#participant.replica.off('rights', this.#onrights)
-    await this.#mail.rest()
+    await this.#mail.stopSending()
     await this.#participant.release(async () => this.#listeners?.close())
     await this.#talk.close()
     await this.#mail.close()

@@ -34,7 +34,7 @@ export class ConsumerMail {
   }
 
   async close() {
-    await this.#mail?.rest()
+    await this.#mail?.stopSending()
     await this.#mail?.close()
   }
 }

@@ -221,10 +221,10 @@ export class Mail extends EventEmitter<MailEvents> {
   }
 
   /** Stops sending letters. Those that came are still handled to their end. */
-  async rest() {
+  async stopSending() {
     this.#isClosed = true
     const office = await this.#opening?.catch(() => null)
-    await office?.rest()
+    await office?.stopSending()
   }
 
   async close() {

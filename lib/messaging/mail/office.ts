@@ -42,7 +42,7 @@ const LINK_HEAD_START_MS = 1000
 const DETOUR_MS = 60_000
 /** Codes by which the receiver itself refuses letters. Any other way would end with the same. */
 const FINAL = ['REFUSED', 'NOT_GRANTED', 'NOT_ALLOWED', 'CLOSED']
-/** For so many bytes of a mailbox it keeps a record beside, which has 4 KiB at most. */
+/** A mailbox also keeps records of receivers: one (at most 4 KiB) per so many bytes of its size. */
 const BYTES_PER_RECORD = 64 * 1024
 const UPKEEP_MS = 10 * 60_000
 /** How long mailboxes may be away before their letters are handed to others, in ms. */
@@ -50,6 +50,10 @@ const HANDOVER_MS = 10_000
 
 export interface OfficeParts {
   keyPair: KeyPair
+  /**
+   * Why a letter is refused for its writer's sake; null if it is taken. With `keptSince`, when a letter was written that a
+   * mailbox has kept, one from before the writer's key was revoked is taken.
+   */
   denialOf: (
     from: string,
     blocked: ReadonlySet<string>,
@@ -90,7 +94,7 @@ export class Office {
   #stopWatching = () => {}
   #detach = () => {}
   #upkeep: NodeJS.Timeout | null = null
-  #following: NodeJS.Timeout | null = null
+  #followTimer: NodeJS.Timeout | null = null
   /** Receivers that are just being brought letters which we keep. */
   readonly #bringing = new Set<string>()
 
@@ -246,12 +250,12 @@ export class Office {
   }
 
   /** Stops sending, and closes links while the DHT can still be told. */
-  async rest() {
+  async stopSending() {
     this.#abort.abort(SeaportError.CLOSED('the mail was closed'))
     this.#stopWatching()
     this.#detach()
     if (this.#upkeep) clearInterval(this.#upkeep)
-    if (this.#following) clearTimeout(this.#following)
+    if (this.#followTimer) clearTimeout(this.#followTimer)
     this.outbox.close()
     await this.pool.close()
   }
@@ -283,8 +287,8 @@ export class Office {
   #followSoon() {
     if (this.#abort.signal.aborted) return
     const { handover = HANDOVER_MS } = this.#parts
-    if (this.#following) clearTimeout(this.#following)
-    this.#following = setTimeout(() => void this.#followMailboxes(), handover)
+    if (this.#followTimer) clearTimeout(this.#followTimer)
+    this.#followTimer = setTimeout(() => void this.#followMailboxes(), handover)
   }
 
   /** Never rejects. */

@@ -15,7 +15,7 @@ export interface Place {
 }
 
 export interface SegmentsOptions {
-  /** The largest size of all files together, in bytes, which is passed by two segments at most. */
+  /** The largest size of all files together, in bytes. It may be exceeded by two segments at most. */
   maxBytes: number
   /** The size of a file, in bytes. */
   segmentBytes?: number
@@ -42,7 +42,8 @@ const MIN_SEGMENT_BYTES = 1024 * 1024
 const MAX_SEGMENTS = 256
 /**
  * Each letter comes after a byte that says whether it is there, its length, its checksum, and the checksum of these two
- * (4 bytes each, little-endian). So one that is damaged is passed over, and where its length is, the next one is found.
+ * (4 bytes each, little-endian). A letter that is damaged is passed over: if its head is whole the next letter follows it,
+ * else the next whole head is looked for.
  */
 const HEAD_BYTES = 13
 const LENGTH_AT = 1
@@ -51,7 +52,7 @@ const HEAD_CHECKSUM_AT = 9
 const THERE = 1
 const REMOVED = 0
 const OWNER_ONLY = 0o600
-/** Files are made anew without letters that were removed once these are so much of them all. */
+/** Files are rewritten once removed letters are more than this part of all bytes. */
 const REMOVED_PART = 0.1
 
 /**
