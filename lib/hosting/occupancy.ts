@@ -4,7 +4,7 @@ import { replaceFile } from '../core/replace-file.js'
 import { AppLog, removeLog } from './app-log.js'
 import type { Release } from './release.js'
 
-/** Which instance it is. This is stored on the disk, so that the host finds it again. */
+/** Which instance runs in a folder. This is stored on the disk, so that the host finds it again. */
 export interface Occupancy {
   app: string
   slot: number

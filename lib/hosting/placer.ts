@@ -14,7 +14,7 @@ export interface PlacerView extends PlacementView {
 
 /** In ms. */
 export interface PlacerTimings {
-  /** For how long the set of other hosts must have been the same before the first decision. */
+  /** For how long the set of hosts must have been the same before the first decision. */
   sameOthers: number
   /**
    * For how long a host is waited for after a live registrar has lost its lease, and for how long if it had a single
@@ -70,12 +70,15 @@ export class Placer {
   readonly #host: string
   readonly #timings: PlacerTimings
   readonly #ghosts = new Map<string, Ghost>()
-  /** What was seen of the hosts and of each app, and since when it is the same. */
+  /**
+   * Since when each of these is the same: `hosts` is which hosts are alive, `fleet` is how all that are listed
+   * are, `app NAME` is what is wanted of an app, and `instances NAME` is where it runs.
+   */
   readonly #seen = new Map<string, { mark: string; since: number }>()
   readonly #failures = new Map<string, { count: number; until: number }>()
   #ranks: Ranks | undefined
   #last: PlacerView | null = null
-  /** Whether the same others were seen for long enough, since we are synced and there is a registrar. */
+  /** Whether the same hosts were seen for long enough, since we are synced and there is a registrar. */
   #isSettled = false
   /** Since when we are synced, there is a registrar, and our leases allow what is single; null if that is not so. */
   #informedAt: number | null = null
@@ -162,8 +165,8 @@ export class Placer {
       return wait('no registrar lists this host')
     }
     this.#informedAt = view.mayStartSingle ? (this.#informedAt ?? now) : null
-    const others = view.hosts.filter(({ isStale }) => !isStale).map(({ host }) => host)
-    this.#mark('hosts', others.sort().join(), now)
+    const alive = view.hosts.filter(({ isStale }) => !isStale).map(({ host }) => host)
+    this.#mark('hosts', alive.sort().join(), now)
     if (!this.#isSettled && this.#left('hosts', this.#timings.sameOthers, now) > 0) {
       return 'it has not seen the same hosts for long enough yet'
     }

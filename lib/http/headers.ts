@@ -94,8 +94,8 @@ export function copyHeaders(
 ) {
   for (let i = 0; i < from.length; i += 2) {
     const name = from[i] as string
-    const folded = name.toLowerCase()
-    if (HOP_BY_HOP.has(folded) || folded.startsWith(':') || isDropped(folded)) continue
+    const lowerName = name.toLowerCase()
+    if (HOP_BY_HOP.has(lowerName) || lowerName.startsWith(':') || isDropped(lowerName)) continue
     to.push(name, from[i + 1] as string)
   }
 }

@@ -107,6 +107,7 @@ export class Streaming {
       }
       isAnswered = true
       turn.succeeded()
+      // Its conversation is for this command alone, and ends with it.
       caller.retire()
     } finally {
       this.#abort.removeEventListener('abort', onabort)

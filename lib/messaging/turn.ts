@@ -1,7 +1,10 @@
 import type { DialedInstance } from '../dialing/instance-stats.js'
 import type { Caller } from './caller.js'
 
-/** One call on a conversation, as a dialer lends it. */
+/**
+ * The right to make one call on a conversation with an instance, as a dialer gives it. Whoever has it says how the call
+ * went, which counts for or against the instance when others are dialed.
+ */
 export class Turn {
   readonly caller: Caller
   readonly stat: DialedInstance

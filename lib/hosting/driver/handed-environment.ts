@@ -36,7 +36,7 @@ exec "$@"
  * The environment of a program, under names that mean nothing. Programs that run before it with more rights must not
  * take theirs from it: who may name their `PATH` or `LD_PRELOAD` has their rights.
  */
-export function handed(env: Readonly<Record<string, string>>): Record<string, string> {
+export function handedEnvironment(env: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(env).map(([name, value]) => [PREFIX + name, value]))
 }
 
@@ -45,7 +45,7 @@ export function handed(env: Readonly<Record<string, string>>): Record<string, st
  *
  * @param waits whether it writes a line to its file descriptor 3 first, and waits for one
  */
-export function taking(
+export function takingEnvironment(
   env: Readonly<Record<string, string>>,
   command: readonly string[],
   waits: boolean

@@ -15,7 +15,7 @@ import {
   type Usage
 } from './driver.js'
 import { guardGroup } from './guard.js'
-import { handed, PATH, taking } from './handed-environment.js'
+import { handedEnvironment, PATH, takingEnvironment } from './handed-environment.js'
 import { bootId, signalTo, statOf } from './proc.js'
 import { inSandbox, programIn, whyNoSandbox } from './sandbox.js'
 
@@ -44,7 +44,7 @@ exec "$@"
 export interface ProcessDriverOptions {
   /** Whether nothing is run as the host's own user. */
   needsUser?: boolean
-  /** Whether nothing is run that is not shut in. */
+  /** Refuses what is not in a sandbox. */
   needsSandbox?: boolean
   /** The host's folder, of which what is shut in sees nothing but its own. */
   dir?: string | null
@@ -109,13 +109,13 @@ export class ProcessDriver implements Driver {
     const cgroups = await groups.make(name, { memory, cpu, pids })
     const limit = memory > 0 && !groups.controllers.includes('memory') ? Math.ceil(memory / KIB) : 0
     const own = { PATH, HOME: data, ...env }
-    // What runs before the program has more rights then.
-    const isLess = uid !== null || sandbox
+    // What runs before the program has more rights than it then, so it must not have the program's environment.
+    const dropsRights = uid !== null || sandbox
     const shut = { folder, mayWrite, data, hidden: this.#dir, changesUser: uid !== null, isBound }
     const words = [
       ...(sandbox ? inSandbox(shut) : []),
       ...(uid === null ? [] : asUser(uid)),
-      ...(isLess ? taking(own, command, sandbox) : command)
+      ...(dropsRights ? takingEnvironment(own, command, sandbox) : command)
     ]
     const file = await open(log, 'a', LOG_MODE).catch((error) => {
       throw SeaportError.STORAGE_FAILED(`its output cannot be written: ${error.message}`, error)
@@ -127,7 +127,7 @@ export class ProcessDriver implements Driver {
       const args = ['-c', WRAPPER, 'sh', ...numbers, ...cgroups, ...words]
       const child = spawn('/bin/sh', args, {
         cwd: folder,
-        env: isLess ? { PATH, ...handed(own) } : own,
+        env: dropsRights ? { PATH, ...handedEnvironment(own) } : own,
         stdio: [
           ...[isBound ? ('pipe' as const) : ('ignore' as const), file.fd, file.fd],
           ...(sandbox ? ['pipe' as const] : [])
