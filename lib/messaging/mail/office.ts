@@ -50,10 +50,7 @@ const HANDOVER_MS = 10_000
 
 export interface OfficeParts {
   keyPair: KeyPair
-  /**
-   * Why a letter is refused for its writer's sake; null if it is taken. With `keptSince`, when a letter was written that a
-   * mailbox has kept, one from before the writer's key was revoked is taken.
-   */
+  /** Null if `from` may write. A mailbox's copy, written at `keptSince`, is judged by the rights of that time. */
   denialOf: (
     from: string,
     blocked: ReadonlySet<string>,
