@@ -50,7 +50,7 @@ const HANDOVER_MS = 10_000
 
 export interface OfficeParts {
   keyPair: KeyPair
-  /** Null if `from` may write. A mailbox's copy, written at `keptSince`, is judged by the rights of that time. */
+  /** Null if `from` may write, or had not been revoked yet when it wrote what a mailbox has, at `keptSince`. */
   denialOf: (
     from: string,
     blocked: ReadonlySet<string>,
