@@ -34,7 +34,7 @@ export class SeaportError extends Error {
    *
    * @param handlerCode the code of what the handler threw
    */
-  of(executed: Executed, handlerCode?: string): SeaportError {
+  withExecuted(executed: Executed, handlerCode?: string): SeaportError {
     const error = new SeaportError(this.code, this.text, { cause: this.cause })
     return Object.assign(error, { executed }, handlerCode && { handlerCode })
   }

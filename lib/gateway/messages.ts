@@ -276,7 +276,7 @@ export class Messages {
 /** @throws NOT_GRANTED for one of hyperseaport's own commands that is not for everybody */
 function checkCommand(command: string) {
   if (!command.startsWith('$') || OWN.has(command)) return
-  throw SeaportError.NOT_GRANTED(`${command} is not called by way of a gateway`).of('no')
+  throw SeaportError.NOT_GRANTED(`${command} is not called by way of a gateway`).withExecuted('no')
 }
 
 function isCount(value: unknown): value is number {
@@ -295,7 +295,8 @@ async function dataOf(
   try {
     return JSON.parse(bytes.toString())
   } catch (cause) {
-    throw SeaportError.BAD_INPUT(`the body is no JSON (${(cause as Error).message})`).of('no')
+    const text = `the body is no JSON (${(cause as Error).message})`
+    throw SeaportError.BAD_INPUT(text).withExecuted('no')
   }
 }
 
@@ -311,13 +312,12 @@ function readAll(request: IncomingMessage, maxBytes: number, held: HeldBody): Pr
     const stop = (error: SeaportError) => {
       request.off('data', ondata)
       pieces.length = 0
-      reject(error.of('no'))
+      reject(error.withExecuted('no'))
     }
     const ondata = (piece: Buffer) => {
       size += piece.byteLength
-      if (size > maxBytes) {
+      if (size > maxBytes)
         return stop(SeaportError.TOO_LARGE(`a command takes at most ${maxBytes} bytes`))
-      }
       try {
         held.take(piece.byteLength)
       } catch (error) {
@@ -336,7 +336,7 @@ function timeoutOf({ headers }: IncomingMessage): number | undefined {
   if (text === undefined) return undefined
   const timeout = Number(text)
   if (timeout > 0) return timeout
-  throw SeaportError.BAD_REQUEST(`${TIMEOUT_FIELD} is a number of ms`).of('no')
+  throw SeaportError.BAD_REQUEST(`${TIMEOUT_FIELD} is a number of ms`).withExecuted('no')
 }
 
 function metaOf({ headers }: IncomingMessage, principal: Principal): Meta {

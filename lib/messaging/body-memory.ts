@@ -34,7 +34,7 @@ export class BodyMemory {
     if (own > this.#max / 2 || this.#held + bytes > this.#max) {
       throw SeaportError.BUSY(
         `large bodies of ${Math.round(this.#held / MIB)} MiB are being handled here already`
-      ).of('no')
+      ).withExecuted('no')
     }
     this.#bySender.set(sender, own)
     this.#held += bytes

@@ -147,10 +147,10 @@ export class Caller {
     const pending = this.#pending.get(id)
     if (!pending || pending.cancelled) return
     this.#conversation.send({ type: CANCEL, id })
-    if (!pending.isQueued) return this.#fail(pending, reason.of('perhaps'))
+    if (!pending.isQueued) return this.#fail(pending, reason.withExecuted('perhaps'))
     pending.cancelled = reason
     setTimeout(() => {
-      if (this.#pending.get(id) === pending) this.#fail(pending, reason.of('perhaps'))
+      if (this.#pending.get(id) === pending) this.#fail(pending, reason.withExecuted('perhaps'))
     }, LAST_WORD_MS)
   }
 
@@ -200,19 +200,23 @@ export class Caller {
   #fail(pending: Pending, error: SeaportError) {
     const { answered, cancelled } = pending
     this.#settle(pending)
-    answered.onfailure(cancelled ? cancelled.of(error.executed ?? 'perhaps') : error)
+    answered.onfailure(cancelled ? cancelled.withExecuted(error.executed ?? 'perhaps') : error)
   }
 
   #denial(): SeaportError | null {
-    if (this.#closed) return SeaportError.LINK_LOST(this.#closed.text).of('no')
+    if (this.#closed) return SeaportError.LINK_LOST(this.#closed.text).withExecuted('no')
     if (this.#isLeaving) {
-      return SeaportError.REFUSED('the instance is about to leave, and takes no calls').of('no')
+      return SeaportError.REFUSED(
+        'the instance is about to leave, and takes no calls'
+      ).withExecuted('no')
     }
     if (this.#pending.size >= MAX_IN_FLIGHT) {
-      return SeaportError.BUSY(`${MAX_IN_FLIGHT} calls wait for this instance already`).of('no')
+      return SeaportError.BUSY(
+        `${MAX_IN_FLIGHT} calls wait for this instance already`
+      ).withExecuted('no')
     }
     if (this.#conversation.unsent > MAX_UNSENT_BYTES) {
-      return SeaportError.BUSY('the instance does not read what it is sent').of('no')
+      return SeaportError.BUSY('the instance does not read what it is sent').withExecuted('no')
     }
     return null
   }
@@ -262,7 +266,7 @@ export class Caller {
   /** The instance has nothing more to say, so what it has not answered it never will. */
   #onend() {
     const error = SeaportError.LINK_LOST('the instance has ended the conversation')
-    for (const pending of this.#pending.values()) this.#fail(pending, error.of('perhaps'))
+    for (const pending of this.#pending.values()) this.#fail(pending, error.withExecuted('perhaps'))
     this.#leave()
   }
 
@@ -293,7 +297,7 @@ export class Caller {
     const isAnswer = this.#closed.code === 'TOO_LARGE' && this.#options.maxFrame !== undefined
     const error = isAnswer ? this.#closed : lost(this.#closed)
     const executed = isAnswer ? 'yes' : 'perhaps'
-    for (const pending of this.#pending.values()) this.#fail(pending, error.of(executed))
+    for (const pending of this.#pending.values()) this.#fail(pending, error.withExecuted(executed))
     if (!this.#isLeaving) {
       this.#isLeaving = true
       this.#options.onleaving()
@@ -310,5 +314,5 @@ function lost(reason: SeaportError): SeaportError {
 
 /** The error for a FAILURE that an instance sent. */
 function failureOf({ code, text, executed, handlerCode }: Failure): SeaportError {
-  return SeaportError.remote(code, text).of(executed, printable(handlerCode) || undefined)
+  return SeaportError.remote(code, text).withExecuted(executed, printable(handlerCode) || undefined)
 }

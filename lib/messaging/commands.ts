@@ -152,7 +152,7 @@ export class Commands {
     if ((isFull && command.queue.length >= command.queueLimit) || this.#runs >= MAX_RUNS) {
       command.stats.busy++
       const text = `${command.running} of ${name} run, and ${command.queue.length} wait`
-      replies.fail(id, SeaportError.BUSY(text).of('no'))
+      replies.fail(id, SeaportError.BUSY(text).withExecuted('no'))
       return null
     }
     const run = new Run(incoming, replies, command.runOptions)
@@ -251,7 +251,7 @@ export class Commands {
 
   #unknown(name: string): SeaportError {
     const text = `there is no command ${JSON.stringify(name)} here${nearest(name, this.names)}`
-    return SeaportError.UNKNOWN_COMMAND(text).of('no')
+    return SeaportError.UNKNOWN_COMMAND(text).withExecuted('no')
   }
 }
 

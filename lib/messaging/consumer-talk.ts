@@ -57,7 +57,7 @@ export class ConsumerTalk {
       const to = instance === undefined ? keys[0] : keys.find((key) => key === instance)
       if (to !== undefined) return call(to, outgoing, signal)
       const text = `no link to ${role} can be made, and no instance takes letters`
-      throw SeaportError.NO_INSTANCE(text).of('no')
+      throw SeaportError.NO_INSTANCE(text).withExecuted('no')
     }
     const sender = new Sender({ dialer, conversations, byLetter, maxBody })
     const scope = { registry: toHex(registry), role }

@@ -32,7 +32,9 @@ export class Limits implements Timed {
   /** @throws USAGE */
   constructor({ timeout = TIMEOUT_MS, signal, meta }: LimitOptions) {
     if (!(timeout > 0)) {
-      throw SeaportError.USAGE(`a timeout is a number of ms above 0, not ${timeout}`).of('no')
+      throw SeaportError.USAGE(`a timeout is a number of ms above 0, not ${timeout}`).withExecuted(
+        'no'
+      )
     }
     const store = inherited.getStore()
     const outer = store?.isAnswered ? undefined : store

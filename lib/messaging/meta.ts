@@ -26,9 +26,9 @@ export function checkMeta(meta: Meta): Meta {
     size = Buffer.byteLength(JSON.stringify(meta))
   } catch {}
   if (size <= MAX_META_BYTES) return meta
-  throw SeaportError.USAGE(`the meta of a command is JSON of at most ${MAX_META_BYTES} bytes`).of(
-    'no'
-  )
+  throw SeaportError.USAGE(
+    `the meta of a command is JSON of at most ${MAX_META_BYTES} bytes`
+  ).withExecuted('no')
 }
 
 /**

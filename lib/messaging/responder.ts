@@ -130,7 +130,7 @@ export class Responder implements Replies {
     const { id, name } = call
     this.#checkId(id)
     const denial = this.#refusalOf(name)
-    if (denial) return this.#fail(id, denial.of('no'))
+    if (denial) return this.#fail(id, denial.withExecuted('no'))
     const run = this.#options.commands.run(call, this)
     if (run && !run.isReplied) this.#runs.set(id, run)
   }
@@ -197,7 +197,10 @@ export class Responder implements Replies {
     }
     const token = this.#options.parked.park(this.peer, body)
     if (token) return void this.#conversation.send({ type: PARKED, id, token })
-    this.#fail(id, SeaportError.TOO_LARGE('too many large answers wait to be fetched').of('yes'))
+    this.#fail(
+      id,
+      SeaportError.TOO_LARGE('too many large answers wait to be fetched').withExecuted('yes')
+    )
   }
 
   #fail(id: number, { code, text, executed = 'perhaps', handlerCode = '' }: SeaportError) {
@@ -207,7 +210,10 @@ export class Responder implements Replies {
   #fetch(id: number, token: Buffer) {
     const body = this.#options.parked.take(this.peer, token)
     if (body) return this.#answer(id, body)
-    this.#fail(id, SeaportError.LINK_LOST('the answer was not fetched in time').of('perhaps'))
+    this.#fail(
+      id,
+      SeaportError.LINK_LOST('the answer was not fetched in time').withExecuted('perhaps')
+    )
   }
 
   /**
@@ -215,7 +221,7 @@ export class Responder implements Replies {
    * be the next.
    */
   #refuse(reason: SeaportError) {
-    this.#fail(this.#lastId + 1, reason.of('no'))
+    this.#fail(this.#lastId + 1, reason.withExecuted('no'))
     this.#hasPeerEnded = true
     this.#isLeaving = true
     this.#endMaybe()

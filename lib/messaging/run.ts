@@ -254,7 +254,7 @@ export class Run implements Timed, Inherited {
 
   #fail(error: SeaportError, executed: Executed, handlerCode?: string) {
     if (this.#isReplied) return
-    const failure = error.of(executed, handlerCode)
+    const failure = error.withExecuted(executed, handlerCode)
     this.#over(failure)
     this.#replies.fail(this.id, failure)
   }

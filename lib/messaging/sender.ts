@@ -110,7 +110,7 @@ export class Sender {
         sending.start()
       }
       try {
-        if (limits.isOver) throw limits.reason.of('no')
+        if (limits.isOver) throw limits.reason.withExecuted('no')
         if (input) validInput(name, input, data).then(start).catch(onfailure)
         else start(data)
       } catch (error) {
@@ -133,7 +133,7 @@ export class Sender {
     const limits = new Limits({ timeout: MAX_TIMEOUT_MS, ...options })
     const { name, input, output } = termsOf(command)
     try {
-      if (limits.isOver) throw limits.reason.of('no')
+      if (limits.isOver) throw limits.reason.withExecuted('no')
       const valid = input ? await validInput(name, input, data) : data
       const outgoing = this.#outgoing(name, valid, limits)
       const streaming = new Streaming(outgoing, this.#sendingOptions(command, options))
@@ -176,20 +176,20 @@ export class Sender {
     if (byteLength <= this.#maxBody) return body
     throw SeaportError.TOO_LARGE(
       `what is sent with ${name} has ${byteLength} bytes, at most ${this.#maxBody} are allowed`
-    ).of('no')
+    ).withExecuted('no')
   }
 }
 
 function badInput(name: string, error: unknown): SeaportError {
   const text = `what is sent is not what ${name} takes: ${messageOf(error)}`
-  return SeaportError.BAD_INPUT(text, error).of('no')
+  return SeaportError.BAD_INPUT(text, error).withExecuted('no')
 }
 
 function readAnswer(name: string, body: Body): unknown {
   try {
     return decodeBody(body)
   } catch (error) {
-    throw SeaportError.BAD_OUTPUT(`the answer of ${name} cannot be read`, error).of('yes')
+    throw SeaportError.BAD_OUTPUT(`the answer of ${name} cannot be read`, error).withExecuted('yes')
   }
 }
 
@@ -207,7 +207,7 @@ async function validOutput(name: string, schema: StandardSchema, body: Body): Pr
     return await validate(schema, value)
   } catch (error) {
     const text = `the answer of ${name} is not as it should be: ${messageOf(error)}`
-    throw SeaportError.BAD_OUTPUT(text, error).of('yes')
+    throw SeaportError.BAD_OUTPUT(text, error).withExecuted('yes')
   }
 }
 
@@ -217,7 +217,7 @@ function termsOf(command: string | CommandContract): CommandContract {
   try {
     checkName(terms.name, 'a command')
   } catch (error) {
-    throw (error as SeaportError).of('no')
+    throw (error as SeaportError).withExecuted('no')
   }
   return terms
 }

@@ -200,13 +200,13 @@ export class Sending {
     if (this.#isSettled || this.#tried.includes(key)) {
       turn.destroy()
       if (this.#isLarge) turn.caller.retire()
-      this.failed(attempt, SeaportError.NO_INSTANCE('every instance was asked').of('no'))
+      this.failed(attempt, SeaportError.NO_INSTANCE('every instance was asked').withExecuted('no'))
       return
     }
     this.#tried.push(key)
     if (attempt.reason) {
       turn.abandoned()
-      this.failed(attempt, attempt.reason.of('no'))
+      this.failed(attempt, attempt.reason.withExecuted('no'))
     } else attempt.call(turn, this.#outgoing)
     if (this.#isLarge) turn.caller.retire()
   }
@@ -222,11 +222,11 @@ export class Sending {
         onanswer: (body) => this.answered(attempt, body),
         // The command was executed even if its answer is too large for us.
         onfailure: (error) =>
-          this.failed(attempt, error.code === 'TOO_LARGE' ? error : error.of('perhaps'))
+          this.failed(attempt, error.code === 'TOO_LARGE' ? error : error.withExecuted('perhaps'))
       })
       caller.retire()
     } catch (error) {
-      this.failed(attempt, (error as SeaportError).of('perhaps'))
+      this.failed(attempt, (error as SeaportError).withExecuted('perhaps'))
     } finally {
       turn.succeeded()
     }
@@ -254,7 +254,7 @@ export class Sending {
       }
     } else this.#last = error
     this.#settle()
-    this.#told.onfailure(this.#last.of(this.#worst, this.#last.handlerCode))
+    this.#told.onfailure(this.#last.withExecuted(this.#worst, this.#last.handlerCode))
   }
 
   #mayGoOn({ code, executed }: SeaportError): boolean {
@@ -287,5 +287,5 @@ export function noInstance(error: unknown): SeaportError {
   if (!(error instanceof SeaportError)) throw error
   const { cause } = error
   const isDenied = cause instanceof SeaportError && DENIALS.has(cause.code)
-  return (isDenied ? cause : error).of('no')
+  return (isDenied ? cause : error).withExecuted('no')
 }

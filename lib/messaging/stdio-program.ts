@@ -170,7 +170,7 @@ export class StdioProgram {
 
   #request({ signal, ...request }: Request): Promise<unknown> {
     const denial = this.#denial()
-    if (denial) return Promise.reject(new Passed(denial.of('no')))
+    if (denial) return Promise.reject(new Passed(denial.withExecuted('no')))
     const id = ++this.#lastId
     return new Promise((resolve, reject) => {
       const settle = () => {
@@ -282,7 +282,8 @@ export class StdioProgram {
     this.stats.exits++
     process.off('exit', this.#onprocessexit)
     const lost = SeaportError.LINK_LOST('its program ended before it had answered')
-    for (const { reject } of [...this.#asked.values()]) reject(new Passed(lost.of('perhaps')))
+    for (const { reject } of [...this.#asked.values()])
+      reject(new Passed(lost.withExecuted('perhaps')))
     if (this.#isStopped) return
     if (performance.now() - startedAt > STEADY_MS) this.#earlyExits = 0
     const { backoffs = BACKOFFS_MS } = this.#options
@@ -303,8 +304,9 @@ export class StdioProgram {
 function errorOf(error: unknown): Error {
   const { code, message } = (error ?? {}) as { [field: string]: unknown }
   const text = typeof message === 'string' ? message : 'it did not say why'
-  if (code === METHOD_NOT_FOUND) return new Passed(SeaportError.UNKNOWN_COMMAND(text).of('no'))
-  if (code === INVALID_PARAMS) return new Passed(SeaportError.BAD_INPUT(text).of('no'))
+  if (code === METHOD_NOT_FOUND)
+    return new Passed(SeaportError.UNKNOWN_COMMAND(text).withExecuted('no'))
+  if (code === INVALID_PARAMS) return new Passed(SeaportError.BAD_INPUT(text).withExecuted('no'))
   const hasCode = typeof code === 'string' || typeof code === 'number'
   return Object.assign(new Error(text), { code: hasCode ? String(code) : '' })
 }

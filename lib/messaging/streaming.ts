@@ -97,7 +97,7 @@ export class Streaming {
         onanswer: () => items.end(null),
         onfailure: (error: SeaportError) => items.end(error)
       }
-      if (this.#abort.aborted) throw (this.#abort.reason as SeaportError).of('no')
+      if (this.#abort.aborted) throw (this.#abort.reason as SeaportError).withExecuted('no')
       id = caller.call(this.#outgoing, answered)
       for (;;) {
         const body = await items.next()

@@ -226,7 +226,7 @@ export class Talk {
     authorize: (purpose: string) => boolean | SeaportError
   ) {
     const denial = denialIn(authorize(CONVERSATION)) ?? this.#denialOf(from, call.name)
-    if (denial) return fail(denial.of('no'))
+    if (denial) return fail(denial.withExecuted('no'))
     this.commands.run(
       { ...call, id: 1, isStreaming: false },
       {

@@ -76,7 +76,7 @@ const receipt = encodeReceipt(
 )
 
 const call = encodeCall({ name: 'echo', meta: { principal: 'ada' }, body: encodeBody([1, 'two']) })
-const failure = encodeFailure(id, SeaportError.BUSY('later').of('no'))
+const failure = encodeFailure(id, SeaportError.BUSY('later').withExecuted('no'))
 
 /** Feeds one end of a stream for a letter, and tells what it was cut with. */
 async function feed(pieces: Buffer[], listen: (stream: LinkStream) => unknown) {

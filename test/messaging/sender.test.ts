@@ -130,7 +130,7 @@ t.test('names that callers make up are not listed', async (t) => {
   const { commands } = of('a')
   commands.handleOthers((name) => {
     if (name === 'known') return 1
-    throw new Passed(SeaportError.UNKNOWN_COMMAND('there is none').of('no'))
+    throw new Passed(SeaportError.UNKNOWN_COMMAND('there is none').withExecuted('no'))
   })
   for (const name of ['one', 'two']) {
     await t.rejects(sender.send(name), { code: 'UNKNOWN_COMMAND', executed: 'no' })

@@ -64,7 +64,7 @@ export function decodeAnswer(letter: Body): LetterAnswer {
   }
   if (code === undefined) return { id, body, error: null }
   const error = SeaportError.remote(`${code}`, `${text}`)
-  return { id, body: null, error: error.of(executedOf(executed), nameOf(handlerCode)) }
+  return { id, body: null, error: error.withExecuted(executedOf(executed), nameOf(handlerCode)) }
 }
 
 /** Encodes the length of the head (4 bytes, little-endian), the head as JSON, and the body. */

@@ -28,7 +28,7 @@ export class ConsumerMail {
     try {
       await this.#mail.start(this.#options.participant.keyPair)
     } catch (error) {
-      throw (error as SeaportError).of('no')
+      throw (error as SeaportError).withExecuted('no')
     }
     return this.#mail.call(to, outgoing, signal)
   }

@@ -68,7 +68,7 @@ export class MailCalls {
     const body = unsent(() => encodeCall(outgoing))
     const ttl = Math.max(outgoing.deadline - performance.now(), 1)
     const letter = await outbox.sendOwn({ key: to }, CALL_LETTER, body, ttl).catch((error) => {
-      throw (error as SeaportError).of('no')
+      throw (error as SeaportError).withExecuted('no')
     })
     try {
       return await new Promise<Body>((resolve, reject) => {
@@ -76,9 +76,9 @@ export class MailCalls {
         letter.delivered.catch((error: SeaportError) => {
           // A receiver refuses a letter before it executes anything. If the letter ended in any other way, the command
           // may have been executed.
-          reject(error.of(letter.status === 'refused' ? 'no' : 'perhaps'))
+          reject(error.withExecuted(letter.status === 'refused' ? 'no' : 'perhaps'))
         })
-        const onabort = () => reject((signal.reason as SeaportError).of('perhaps'))
+        const onabort = () => reject((signal.reason as SeaportError).withExecuted('perhaps'))
         if (signal.aborted) onabort()
         signal.addEventListener('abort', onabort, { once: true })
       })
@@ -116,7 +116,7 @@ export class MailCalls {
     }
     const fail = (error: SeaportError) => reply(encodeFailure(id, error))
     try {
-      if (timeLeft <= 0) throw SeaportError.DEADLINE('it came after its time').of('no')
+      if (timeLeft <= 0) throw SeaportError.DEADLINE('it came after its time').withExecuted('no')
       oncall(
         { ...decodeCall(body), from, timeLeft },
         {
@@ -125,13 +125,13 @@ export class MailCalls {
             try {
               reply(encodeAnswer(id, answer))
             } catch (error) {
-              fail((error as SeaportError).of('yes'))
+              fail((error as SeaportError).withExecuted('yes'))
             }
           }
         }
       )
     } catch (error) {
-      fail((error as SeaportError).of('no'))
+      fail((error as SeaportError).withExecuted('no'))
     }
   }
 }
@@ -141,6 +141,6 @@ function unsent<T>(act: () => T): T {
   try {
     return act()
   } catch (error) {
-    throw (error as SeaportError).of('no')
+    throw (error as SeaportError).withExecuted('no')
   }
 }

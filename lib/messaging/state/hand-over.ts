@@ -129,7 +129,8 @@ export class HandOver {
     try {
       return await act()
     } catch (error) {
-      if (error instanceof SeaportError) throw new Passed(error.of(error.executed ?? 'no'))
+      if (error instanceof SeaportError)
+        throw new Passed(error.withExecuted(error.executed ?? 'no'))
       throw error
     }
   }

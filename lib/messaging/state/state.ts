@@ -218,7 +218,7 @@ export class State {
     } catch (error) {
       if (!(error instanceof SeaportError)) throw error
       const refusal = error.code === 'USAGE' ? SeaportError.BAD_INPUT(error.text) : error
-      throw new Passed(refusal.of(error.executed ?? 'no'))
+      throw new Passed(refusal.withExecuted(error.executed ?? 'no'))
     }
   }
 

@@ -65,7 +65,7 @@ export class WriteQueue {
   end(reason: SeaportError) {
     this.#over = reason
     this.#waitingBytes = 0
-    for (const { reject } of this.#waiting.splice(0)) reject(reason.of('no'))
+    for (const { reject } of this.#waiting.splice(0)) reject(reason.withExecuted('no'))
   }
 
   /**
@@ -75,10 +75,10 @@ export class WriteQueue {
    */
   add(name: string, json: string | null, { if: rev }: WriteOptions): Promise<number> {
     if (rev !== undefined && !(Number.isSafeInteger(rev) && rev >= 0)) {
-      throw SeaportError.USAGE(`if is a revision, or 0 for none, not ${rev}`).of('no')
+      throw SeaportError.USAGE(`if is a revision, or 0 for none, not ${rev}`).withExecuted('no')
     }
     const denial = this.#denial()
-    if (denial) return Promise.reject(denial.of('no'))
+    if (denial) return Promise.reject(denial.withExecuted('no'))
     return new Promise((resolve, reject) => {
       this.#waiting.push({ name, json, if: rev, resolve, reject })
       this.#waitingBytes += json?.length ?? 0
@@ -116,12 +116,12 @@ export class WriteQueue {
           done.push({ write, ...ledger.prepare(write) })
         } catch (error) {
           this.stats.failed++
-          write.reject((error as SeaportError).of('no'))
+          write.reject((error as SeaportError).withExecuted('no'))
         }
       }
       await ledger.commit()
     } catch (error) {
-      const reason = (error as SeaportError).of('no')
+      const reason = (error as SeaportError).withExecuted('no')
       for (const { reject } of done.length > 0 ? done.map(({ write }) => write) : writes) {
         this.stats.failed++
         reject(reason)
@@ -146,11 +146,11 @@ export function jsonOf(name: string, value: unknown): string {
     json = bytes.toString()
   } catch (error) {
     const text = `the value of ${name} is no JSON: ${messageOf(error)}`
-    throw SeaportError.BAD_INPUT(text, error).of('no')
+    throw SeaportError.BAD_INPUT(text, error).withExecuted('no')
   }
   const size = Buffer.byteLength(json)
   if (size <= MAX_VALUE_BYTES) return json
   throw SeaportError.TOO_LARGE(
     `the value of ${name} has ${size} bytes, at most ${MAX_VALUE_BYTES} are allowed`
-  ).of('no')
+  ).withExecuted('no')
 }
