@@ -34,7 +34,7 @@ t.test('each file of lib/ has a test of its name, or one that is named for it', 
   }
   for (const [file, test] of named) {
     t.ok(existsSync(join(HOUSE, 'lib', `${file}.ts`)), `lib/${file}.ts is in test/mirror.ts`)
-    if (test.startsWith('test/bin/')) continue
+    if (/^test\/(bin|heavy)\//.test(test)) continue
     t.ok(loadedBy(test).has(`lib/${file}.ts`), `${test} loads lib/${file}.ts`)
   }
 })

@@ -324,6 +324,6 @@ export const TESTED_BY: Record<string, string[]> = {
     'serving/registration',
     'service-options'
   ],
-  'test/bin/web-access.test.ts': ['access-file'],
-  'test/bin/web.test.ts': ['metrics', 'bootstrap']
+  'test/heavy/web-credentials.test.ts': ['access-file'],
+  'test/heavy/web.test.ts': ['metrics', 'bootstrap']
 }

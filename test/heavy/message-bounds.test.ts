@@ -5,7 +5,8 @@ import { EVENTS } from '../../lib/messaging/conversation.js'
 import { EntryEvents } from '../../lib/messaging/entry-events.js'
 import { CALL, encodeFrame, FAILURE, HELLO } from '../../lib/messaging/frames.js'
 import { SPOKEN } from '../../lib/messaging/speaker.js'
-import { bay } from '../messaging/bay.js'
+import { bay, deferred } from '../messaging/bay.js'
+import { owner } from '../messaging/state/owner.js'
 import { restWhile } from '../rest.js'
 
 const MAX_IN_FLIGHT = 16_384
@@ -121,4 +122,27 @@ t.test(`who listens follows ${MAX_FOLLOWED} instances, and others when those go`
   changed()
   t.equal(opened.size, MAX_FOLLOWED + 3)
   events.close()
+})
+
+t.test('handlers that answer at once follow one another, however many have waited', async (t) => {
+  const gate = deferred()
+  const many = 20_000
+  let count = 0
+  const work = () => (++count === 1 ? gate.promise : count)
+  const instances = { a: { work: { handler: work, concurrency: 1, queue: many } } }
+  const { sender } = await bay(t, { instances })
+  const patient = { timeout: 120_000 }
+  const all = Array.from({ length: many / 2 }, () => sender.send('work', undefined, patient))
+  const others = new Promise<void>((resolve) => setImmediate(() => resolve(gate.resolve())))
+  await Promise.all([...all, others])
+  t.equal(count, many / 2)
+})
+
+t.test('a state has no more than 4 096 names', async (t) => {
+  const { state } = await owner(t, { dir: t.testdir({}) })
+  await Promise.all(Array.from({ length: 4096 }, (_, i) => state.set(`n${i}`, i)))
+  await t.rejects(state.set('more', 1), { code: 'LIMIT_REACHED' })
+  await state.delete('n7')
+  await state.set('more', 1)
+  t.equal(state.size, 4096)
 })

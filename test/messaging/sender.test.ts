@@ -410,19 +410,6 @@ t.test('a send of a handler that answers in items has what is left of the time, 
   t.ok(left <= 5000, `${left} ms are left`)
 })
 
-t.test('handlers that answer at once follow one another, however many have waited', async (t) => {
-  const gate = deferred()
-  const many = 20_000
-  let count = 0
-  const work = () => (++count === 1 ? gate.promise : count)
-  const instances = { a: { work: { handler: work, concurrency: 1, queue: many } } }
-  const { sender } = await bay(t, { instances })
-  const all = Array.from({ length: many / 2 }, () => sender.send('work', undefined, PATIENT))
-  const others = new Promise<void>((resolve) => setImmediate(() => resolve(gate.resolve())))
-  await Promise.all([...all, others])
-  t.equal(count, many / 2)
-})
-
 t.test('an instance that leaves takes no new calls, and ends when its calls have', async (t) => {
   const open = deferred()
   const began = deferred()

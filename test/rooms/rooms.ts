@@ -23,7 +23,7 @@ export const ROOMS: Record<string, string[]> = {
   services: ['bin/services'],
   log: ['registry/log/', 'registry/replica/'],
   hosting: ['hosting/'],
-  private: ['access-table', 'private', 'bin/grants', 'bin/instances'],
+  private: ['access-table', 'private', 'bin/instances'],
   'fast-path': ['gateway/fast-path/', 'gateway/channels/', 'gateway/foreign-answers'],
   parts: [
     'core/',

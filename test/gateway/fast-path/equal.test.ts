@@ -6,7 +6,7 @@ import { type Outcome, Twins } from '../twins.js'
 
 /** `FUZZ_RUNS=1000000` for the long run, `FUZZ_SEED=…` for other mutants. */
 const { FUZZ_RUNS } = process.env
-const RUNS = Number(FUZZ_RUNS ?? 40)
+const RUNS = Number(FUZZ_RUNS ?? 20)
 const SEED = Number(process.env.FUZZ_SEED ?? 1)
 
 if (FUZZ_RUNS) t.setTimeout(0)

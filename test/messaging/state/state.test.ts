@@ -1,45 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { copyFile, readFile, stat, writeFile } from 'node:fs/promises'
-import t, { type Test } from 'tap'
-import type { SeaportError } from '../../../lib/core/errors.js'
-import { KeyPair, toHex } from '../../../lib/core/keys.js'
-import type { JsonText } from '../../../lib/messaging/body.js'
+import t from 'tap'
+import { toHex } from '../../../lib/core/keys.js'
 import { StateCopy } from '../../../lib/messaging/state/copy.js'
-import { State, type StateOptions } from '../../../lib/messaging/state/state.js'
 import { StateFiles } from '../../../lib/registry/log/own-keys.js'
-import { PROCESS_KEY, SCOPE } from '../bay.js'
-
-interface OwnerOptions extends Partial<StateOptions> {
-  dir: string
-  keyPair?: KeyPair
-}
-
-/** An owner's state, as a service has it. */
-async function owner(t: Test, { dir, keyPair = KeyPair(), ...options }: OwnerOptions) {
-  const notices: SeaportError[] = []
-  const changes: unknown[] = []
-  const state = new State({
-    scope: SCOPE,
-    successors: [],
-    writers: [],
-    onchange: ({ text }) => changes.push(JSON.parse(text)),
-    onnotice: (notice) => notices.push(notice),
-    ...options
-  })
-  t.teardown(() => state.close())
-  const files = new StateFiles(Buffer.alloc(32), SCOPE.role, keyPair.publicKey, dir)
-  const { path, release } = await files.take()
-  release()
-  await state.open(keyPair, PROCESS_KEY, files)
-  const read = async (have: unknown = null) => {
-    const answer = await state.read({ have })
-    return JSON.parse((answer as JsonText).text ?? JSON.stringify(answer))
-  }
-  return { state, keyPair, notices, changes, path, read }
-}
-
-const values = (state: State) =>
-  Object.fromEntries(state.entries().map(({ name, value }) => [name, value]))
+import { SCOPE } from '../bay.js'
+import { owner, values } from './owner.js'
 
 /** Else the signal ends the process. */
 process.on('SIGXFSZ', () => {})
@@ -105,15 +71,6 @@ t.test('what cannot be kept is refused, and changes nothing', async (t) => {
   t.equal(state.entries().length, 17)
   const { rev } = state.head as { rev: number }
   t.equal(rev, 17)
-})
-
-t.test('no more than 4 096 names', async (t) => {
-  const { state } = await owner(t, { dir: t.testdir({}) })
-  await Promise.all(Array.from({ length: 4096 }, (_, i) => state.set(`n${i}`, i)))
-  await t.rejects(state.set('more', 1), { code: 'LIMIT_REACHED' })
-  await state.delete('n7')
-  await state.set('more', 1)
-  t.equal(state.size, 4096)
 })
 
 t.test('the journal is compacted, and stays small however often it is written', async (t) => {

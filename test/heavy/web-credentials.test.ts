@@ -3,9 +3,9 @@ import { readFileSync, renameSync, statSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import t from 'tap'
+import { get, localHarbor } from '../bin/harbor.js'
 import { certify, noOpenssl } from '../openssl.js'
 import { restWhile } from '../rest.js'
-import { get, localHarbor } from './harbor.js'
 
 const PATH = '/role/hello@1.x/'
 const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import t from 'tap'
-import { Cli } from './cli.js'
-import { get, harbor, localHarbor, statusFor } from './harbor.js'
+import { Cli } from '../bin/cli.js'
+import { get, harbor, localHarbor, statusFor } from '../bin/harbor.js'
 
 t.test('registry --web and web serve the routes of the seed, each on its port', async (t) => {
   const { cli, registry, service, key } = await harbor(t, ['--web', '0'])

@@ -1,8 +1,8 @@
 import t from 'tap'
 import { KeyPair, randomSeed, toHex } from '../../lib/core/keys.js'
 import { Admin } from '../../lib/index.js'
-import { Cli, type Running } from './cli.js'
-import { get, islandOf, registryOf } from './island.js'
+import { Cli, type Running } from '../bin/cli.js'
+import { get, islandOf, registryOf } from '../bin/island.js'
 
 t.test(
   'whoever is denied is told the line that lets it in, and gets in without a restart',
