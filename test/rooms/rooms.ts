@@ -18,23 +18,16 @@ export const ROOMS: Record<string, string[]> = {
   messaging: ['messaging/'],
   mail: ['messaging/mail/'],
   link: ['link/'],
-  network: ['core/network', 'core/lifecycle', 'core/reachability', 'link/bad-network'],
+  network: ['core/network', 'core/lifecycle', 'core/reachability'],
+  'bad-network': ['link/bad-network'],
   gateway: ['gateway/'],
   services: ['bin/services'],
   log: ['registry/log/', 'registry/replica/'],
   hosting: ['hosting/'],
   private: ['access-table', 'private', 'bin/instances'],
   'fast-path': ['gateway/fast-path/', 'gateway/channels/', 'gateway/foreign-answers'],
-  parts: [
-    'core/',
-    'dashboard/',
-    'dialing/',
-    'http/',
-    'proxy/',
-    'registry/trust/',
-    'registry/swarm/',
-    'serving/'
-  ],
+  http: ['http/', 'proxy/', 'registry/swarm/'],
+  parts: ['core/', 'dashboard/', 'dialing/', 'registry/trust/', 'serving/'],
   usage: ['bin/'],
   docs: ['docs/', 'examples', 'fuzz', 'house', 'linter', 'threat-model']
 }
