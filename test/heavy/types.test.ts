@@ -220,7 +220,7 @@ t.test(
 /** The program under "In Node". */
 async function readmeExample(): Promise<string> {
   const readme = await readFile(join(HOUSE, 'README.md'), 'utf8')
-  const [, program = ''] = /## In Node\n+```js\n(.*?)```/s.exec(readme) ?? []
+  const [, program = ''] = /## In Node\n.*?```js\n(.*?)```/s.exec(readme) ?? []
   return `${program}export { stream }\n`
 }
 
