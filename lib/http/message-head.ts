@@ -66,7 +66,7 @@ const LINE_END = '\r\n'
 const NAME = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
 /** Any characters but control characters. Those beyond ASCII are passed on as they came. */
 const VALUE = '[\\t\\x20-\\x7e\\x80-\\xff]*'
-/** The lines of fields (RFC 9112 §5) at their strictest: no lowerName lines, no space before a colon, no bare CR or LF. */
+/** The lines of fields (RFC 9112 §5) at their strictest: no folded lines, no space before a colon, no bare CR or LF. */
 const FIELD_LINES = new RegExp(`^(?:${NAME}:${VALUE}\\r\\n)*$`)
 const REQUEST_LINE = /^([A-Z]+) (\/[\x21-\x7e]*) HTTP\/1\.1$/
 const PROTOCOL = 'HTTP/1.'
