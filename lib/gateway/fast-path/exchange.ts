@@ -175,7 +175,7 @@ export class FastExchange implements StreamSink, UnderWay {
   #takeHead(bytes: Buffer) {
     const stream = this.#stream as FastStream
     this.#beginning = null
-    let rest = afterEmptyLines(bytes)
+    let rest = bytes.subarray(emptyLinesAt(bytes, 0))
     let text = rest.toString('latin1', 0, MAX_ANSWER_HEADER_BYTES)
     while (rest.byteLength > 0) {
       const head = readAnswer(text, stream.answered?.head ?? null)
@@ -185,8 +185,11 @@ export class FastExchange implements StreamSink, UnderWay {
         return this.#onanswer(stream.answered, rest, text)
       }
       this.#oninterim(head)
-      rest = afterEmptyLines(rest.subarray(head.text.length))
-      text = rest.toString('latin1', 0, MAX_ANSWER_HEADER_BYTES)
+      // There may be thousands in one piece, which is decoded once.
+      const isAll = text.length === rest.byteLength
+      const next = head.text.length + emptyLinesAt(rest, head.text.length)
+      rest = rest.subarray(next)
+      text = isAll ? text.slice(next) : rest.toString('latin1', 0, MAX_ANSWER_HEADER_BYTES)
     }
   }
 
@@ -320,9 +323,9 @@ export class FastExchange implements StreamSink, UnderWay {
   }
 }
 
-/** Some servers send an empty line before an answer. node:http passes over them, too. */
-function afterEmptyLines(bytes: Buffer): Buffer {
-  let start = 0
-  while (bytes[start] === CR || bytes[start] === LF) start++
-  return start === 0 ? bytes : bytes.subarray(start)
+/** How many bytes of empty lines there are. Some servers send one before an answer; node:http passes over them, too. */
+function emptyLinesAt(bytes: Buffer, start: number): number {
+  let end = start
+  while (bytes[end] === CR || bytes[end] === LF) end++
+  return end - start
 }
