@@ -1,7 +1,8 @@
+import type { SUMMARIES } from './summaries.js'
+
 /** What the help says about a verb, and what its command line may give. */
 export interface Declaration {
-  verb: string
-  describe: string
+  verb: keyof typeof SUMMARIES
   /** Flags by name, in camelCase. */
   flags: Record<string, Flag>
   /** Flags that may also be given by position, `list couchdb@3.x`. If the last one is a list, it takes all the rest. */

@@ -31,7 +31,7 @@ type Row = [left: string, text: string, hint?: string]
 export function helpOf(command: Declaration): string {
   return join([
     [`${PROGRAM} ${signature(command)}`],
-    [command.describe],
+    [SUMMARIES[command.verb]],
     section('Options:', flagRows(command)),
     section('Examples:', exampleRows(command))
   ])

@@ -28,19 +28,20 @@ the command line.
 export async function makePage() {
   const { loadVerbs } = await import(pathToFileURL(resolve(ROOT, 'dist/bin/verbs.js')).href)
   const { signature } = await import(pathToFileURL(resolve(ROOT, 'dist/bin/help.js')).href)
+  const { SUMMARIES } = await import(pathToFileURL(resolve(ROOT, 'dist/bin/summaries.js')).href)
   const commands = await loadVerbs()
-  const contents = commands.map(
-    ({ verb, describe }) => `| [${verb}](#${verb}) | ${cell(describe)} |`
-  )
+  const contents = commands.map(({ verb }) => `| [${verb}](#${verb}) | ${cell(SUMMARIES[verb])} |`)
   return [
     HEAD,
     table(['verb', 'does'], contents),
-    ...commands.map((command, index) => section(command, signature(command), index === 0))
+    ...commands.map((command, index) =>
+      section(command, SUMMARIES[command.verb], signature(command), index === 0)
+    )
   ].join('\n')
 }
 
-function section(command, signed, isDefault) {
-  const { describe, flags, examples, isLasting, verb } = command
+function section(command, summary, signed, isDefault) {
+  const { flags, examples, isLasting, verb } = command
   const usage = ['hyperseaport', signed, '[flags]']
   const rest = Object.entries(flags).find(([, { kind }]) => kind === 'rest')
   if (rest) usage.push(`[-- ${rest[0]} …]`)
@@ -53,7 +54,7 @@ function section(command, signed, isDefault) {
   return `
 ## ${verb}
 
-${[`${describe}.`, ...notes].join(' ')}
+${[`${summary}.`, ...notes].join(' ')}
 
 \`\`\`text
 ${usage.join(' ')}

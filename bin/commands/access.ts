@@ -5,14 +5,12 @@ import { text as readAll } from 'node:stream/consumers'
 import { SeaportError } from '../../lib/identity.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS } from '../flags.js'
-import { SUMMARIES } from '../summaries.js'
 
 const OWNER_ONLY = 0o600
 
 /** Keeps the file that `web --auth` reads. */
 export const access: Command = {
   verb: 'access',
-  describe: SUMMARIES.access,
   flags: {
     auth: { describe: 'The file, as for web', needed: 'the file that web --auth reads' },
     token: { describe: 'Make a token of this name, and print it, once', commandLineOnly: true },

@@ -8,7 +8,6 @@ import type { Command } from '../command.js'
 import { openApps } from '../deploying.js'
 import type { Lifetime } from '../lifetime.js'
 import type { Settings } from '../settings.js'
-import { SUMMARIES } from '../summaries.js'
 import { table } from '../table.js'
 import { say, waitAloud } from '../talk.js'
 
@@ -31,7 +30,6 @@ type Action = (settings: Settings, lifetime: Lifetime) => Promise<void>
 export const app: Command = {
   verb: 'app',
   positional: ['action', 'name', 'value'],
-  describe: SUMMARIES.app,
   flags: {
     action: {
       describe: `One of ${ACTIONS.replaceAll(' ', ', ')}`,

@@ -3,7 +3,6 @@ import { networkInterfaces } from 'node:os'
 import { SeaportError } from '../../lib/identity.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
-import { SUMMARIES } from '../summaries.js'
 
 const DEFAULT_PORT = 49737
 const LOOPBACK = '127.0.0.1'
@@ -12,7 +11,6 @@ const LOOPBACK = '127.0.0.1'
 export const bootstrap: Command = {
   verb: 'bootstrap',
   isLasting: true,
-  describe: SUMMARIES.bootstrap,
   flags: {
     port: {
       alias: 'p',

@@ -3,14 +3,12 @@ import type { Answer, PortlessEntry, SendOptions } from '../../lib/index.js'
 import { printableJson } from '../../lib/printing.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
-import { SUMMARIES } from '../summaries.js'
 import { dataOf, keyOf, ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
 
 /** Has a service execute a command, and prints the answer. */
 export const call: Command = {
   verb: 'call',
   positional: ['role', 'command', 'data'],
-  describe: SUMMARIES.call,
   flags: {
     role: ROLE_FLAG,
     command: {

@@ -7,7 +7,6 @@ import type { ConsumerEntry } from '../../lib/index.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS } from '../flags.js'
 import type { Lifetime } from '../lifetime.js'
-import { SUMMARIES } from '../summaries.js'
 
 /** What is served: two versions, and one of them twice. */
 const SERVICES = [
@@ -21,7 +20,6 @@ const RANGES = ['hello@1.x', 'hello@2.x', 'hello']
 export const demo: Command = {
   verb: 'demo',
   isLasting: true,
-  describe: SUMMARIES.demo,
   flags: {
     once: { kind: 'switch', describe: 'Walk through it, check every answer, and end' },
     apps: {

@@ -1,13 +1,11 @@
 import { ADMIN_FLAGS } from '../administration.js'
 import type { Command } from '../command.js'
 import { openApps } from '../deploying.js'
-import { SUMMARIES } from '../summaries.js'
 
 /** Empties a host of its apps. */
 export const drain: Command = {
   verb: 'drain',
   positional: 'hostname',
-  describe: SUMMARIES.drain,
   flags: {
     hostname: {
       describe: 'The name or key of a host',

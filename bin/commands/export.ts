@@ -1,13 +1,11 @@
 import { ADMIN_FLAGS, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
-import { SUMMARIES } from '../summaries.js'
 
 const { json: _, ...FLAGS } = ADMIN_FLAGS
 
 /** Writes a backup. */
 export const exportRegistry: Command = {
   verb: 'export',
-  describe: SUMMARIES.export,
   flags: FLAGS,
   examples: [['export > backup.jsonl', 'Records are in it too, but come back with their owners']],
 

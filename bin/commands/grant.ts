@@ -3,7 +3,6 @@ import type { Deployment, Grant } from '../../lib/index.js'
 import { ADMIN_FLAGS, KEY_FLAG, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
 import type { Settings } from '../settings.js'
-import { SUMMARIES } from '../summaries.js'
 
 /**
  * Lets a key into a private registry, and to apps in any. `--host` means two things here: with a value it is the address
@@ -12,7 +11,6 @@ import { SUMMARIES } from '../summaries.js'
 export const grant: Command = {
   verb: 'grant',
   positional: 'key',
-  describe: SUMMARIES.grant,
   flags: {
     key: KEY_FLAG,
     serve: {

@@ -1,7 +1,6 @@
 import type { Grant, Revocation } from '../../lib/index.js'
 import { ADMIN_FLAGS, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
-import { SUMMARIES } from '../summaries.js'
 import { table } from '../table.js'
 import { say } from '../talk.js'
 
@@ -10,7 +9,6 @@ const COLUMNS = ['KEY', 'SERVE', 'CONSUME', 'CALL', 'ADMIN', 'EXPIRES', 'BY']
 /** Shows who may do what. */
 export const grants: Command = {
   verb: 'grants',
-  describe: SUMMARIES.grants,
   flags: ADMIN_FLAGS,
   examples: [
     ['grants', 'With the seed in the config file'],

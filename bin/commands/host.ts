@@ -1,7 +1,6 @@
 import { ADMIN_FLAGS, registryOf } from '../administration.js'
 import type { Command } from '../command.js'
 import { networkOptions } from '../flags.js'
-import { SUMMARIES } from '../summaries.js'
 import { say } from '../talk.js'
 
 /** What is said where a host cannot do it. */
@@ -17,7 +16,6 @@ const NO_SANDBOX = 'no bubblewrap: apps that ask for a sandbox are not run here'
 export const host: Command = {
   verb: 'host',
   isLasting: true,
-  describe: SUMMARIES.host,
   flags: {
     name: { describe: 'What it is called', otherwise: 'the name of the machine' },
     label: { kind: 'list', describe: 'What apps may ask for, as in region=eu, may be repeated' },

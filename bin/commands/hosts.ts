@@ -2,7 +2,6 @@ import { printableJson } from '../../lib/printing.js'
 import { ADMIN_FLAGS } from '../administration.js'
 import type { Command } from '../command.js'
 import { openApps } from '../deploying.js'
-import { SUMMARIES } from '../summaries.js'
 import { table } from '../table.js'
 import { say } from '../talk.js'
 
@@ -11,7 +10,6 @@ const COLUMNS = ['HOST', 'NAME', 'STATE', 'LABELS', 'MEMORY', 'PLATFORM', 'DRIVE
 /** Lists the machines that run apps. */
 export const hosts: Command = {
   verb: 'hosts',
-  describe: SUMMARIES.hosts,
   flags: ADMIN_FLAGS,
   examples: [
     ['hosts', 'A table'],

@@ -3,7 +3,6 @@ import { text } from 'node:stream/consumers'
 import { SeaportError } from '../../lib/identity.js'
 import { ADMIN_FLAGS, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
-import { SUMMARIES } from '../summaries.js'
 import { say } from '../talk.js'
 
 const { json: _, ...FLAGS } = ADMIN_FLAGS
@@ -12,7 +11,6 @@ const { json: _, ...FLAGS } = ADMIN_FLAGS
 export const importRegistry: Command = {
   verb: 'import',
   positional: 'file',
-  describe: SUMMARIES.import,
   flags: {
     file: {
       describe: 'What export printed',

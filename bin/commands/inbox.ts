@@ -4,7 +4,6 @@ import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
 import { jsonOf, lineOf, MAILING_FLAGS, openPeer } from '../mailing.js'
 import { printData } from '../output.js'
-import { SUMMARIES } from '../summaries.js'
 import { say } from '../talk.js'
 
 /** How long a registrar is looked for, whose directory tells our writers that we are there, in ms. */
@@ -16,7 +15,6 @@ const SILENCE_MS = 2000
 export const inbox: Command = {
   verb: 'inbox',
   isLasting: true,
-  describe: SUMMARIES.inbox,
   flags: {
     follow: {
       kind: 'switch',

@@ -2,7 +2,6 @@ import type { Instance, PathView, PortlessEntry, SeaportError } from '../../lib/
 import { printable, printableJson } from '../../lib/printing.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
-import { SUMMARIES } from '../summaries.js'
 import { table } from '../table.js'
 import { say } from '../talk.js'
 import { ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
@@ -46,7 +45,6 @@ interface Inspected {
 export const inspect: Command = {
   verb: 'inspect',
   positional: 'role',
-  describe: SUMMARIES.inspect,
   flags: {
     role: { ...ROLE_FLAG, otherwise: 'all' },
     json: JSON_FLAG,

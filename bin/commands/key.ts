@@ -1,13 +1,11 @@
 import { keepProcessKey, nextServiceKey, toHex } from '../../lib/identity.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, JSON_FLAG, REGISTRY_PUBLIC_KEY_FLAG } from '../flags.js'
-import { SUMMARIES } from '../summaries.js'
 import { say } from '../talk.js'
 
 /** Shows the keys that need a grant in a private registry, before anything is started. */
 export const key: Command = {
   verb: 'key',
-  describe: SUMMARIES.key,
   flags: {
     registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
     role: { alias: 'r', describe: 'Also the key of a service: its name and exact version' },

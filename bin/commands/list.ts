@@ -5,7 +5,6 @@ import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, JSON_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.js'
 import { freshness } from '../freshness.js'
 import { shownKey } from '../shown-key.js'
-import { SUMMARIES } from '../summaries.js'
 import { table } from '../table.js'
 import { say, waitAloud } from '../talk.js'
 
@@ -33,7 +32,6 @@ const ORDERS: Record<string, (a: Instance, b: Instance) => number> = {
 export const list: Command = {
   verb: 'list',
   positional: 'role',
-  describe: SUMMARIES.list,
   flags: {
     role: { alias: 'r', describe: 'Name and semver range', otherwise: 'all' },
     status: {

@@ -3,7 +3,6 @@ import { printableJson } from '../../lib/printing.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
 import { printData } from '../output.js'
-import { SUMMARIES } from '../summaries.js'
 import { say } from '../talk.js'
 import { ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
 
@@ -14,7 +13,6 @@ export const listen: Command = {
   verb: 'listen',
   isLasting: true,
   positional: ['role', 'type'],
-  describe: SUMMARIES.listen,
   flags: {
     role: ROLE_FLAG,
     type: {

@@ -11,7 +11,6 @@ import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { printData } from '../output.js'
 import { PeerPrompt } from '../peer-prompt.js'
 import type { Settings } from '../settings.js'
-import { SUMMARIES } from '../summaries.js'
 import { say } from '../talk.js'
 
 const PROMPT = '@> '
@@ -22,7 +21,6 @@ export const peer: Command = {
   verb: 'peer',
   isLasting: true,
   makesConfig: true,
-  describe: SUMMARIES.peer,
   flags: {
     name: { describe: 'What it calls itself in lists' },
     store: {

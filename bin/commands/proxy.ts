@@ -12,7 +12,6 @@ import {
 } from '../flags.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { shownKey, wholeKey } from '../shown-key.js'
-import { SUMMARIES } from '../summaries.js'
 import { say, waitAloud } from '../talk.js'
 
 const LOOPBACK = '127.0.0.1'
@@ -25,7 +24,6 @@ const VERSIONS = ['newest', 'all'] as const
 export const proxy: Command = {
   verb: 'proxy',
   isLasting: true,
-  describe: SUMMARIES.proxy,
   flags: {
     port: {
       alias: 'p',

@@ -1,6 +1,5 @@
 import { ADMIN_FLAGS, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
-import { SUMMARIES } from '../summaries.js'
 import { table } from '../table.js'
 
 const COLUMNS = ['REGISTRAR', 'SINCE', 'RENEWED', 'STATE']
@@ -8,7 +7,6 @@ const COLUMNS = ['REGISTRAR', 'SINCE', 'RENEWED', 'STATE']
 /** Lists the registrars, and strikes off those that are gone for good. */
 export const registrars: Command = {
   verb: 'registrars',
-  describe: SUMMARIES.registrars,
   flags: {
     forget: {
       describe:

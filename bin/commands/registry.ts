@@ -14,7 +14,6 @@ import {
 } from '../flags.js'
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import type { Settings } from '../settings.js'
-import { SUMMARIES } from '../summaries.js'
 import { Reporter, say, waitAloud } from '../talk.js'
 import { bytes, checkWebFlags, WEB_FLAGS } from '../web-flags.js'
 import { startWeb } from './web.js'
@@ -28,7 +27,6 @@ const BURST_SECONDS = 2
 export const registry: Command = {
   verb: 'registry',
   isLasting: true,
-  describe: SUMMARIES.registry,
   flags: {
     registrySeed: {
       describe: 'The registry, its seed or @file',

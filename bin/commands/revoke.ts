@@ -1,13 +1,11 @@
 import { SeaportError, toHex } from '../../lib/identity.js'
 import { ADMIN_FLAGS, KEY_FLAG, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
-import { SUMMARIES } from '../summaries.js'
 
 /** Takes back all that a key was granted. */
 export const revoke: Command = {
   verb: 'revoke',
   positional: 'key',
-  describe: SUMMARIES.revoke,
   flags: { key: KEY_FLAG, ...ADMIN_FLAGS },
   examples: [['revoke abe2…', 'Within a moment it is out, and its instances are gone']],
 

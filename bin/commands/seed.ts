@@ -3,7 +3,6 @@ import { dirname } from 'node:path'
 import { KeyPair, randomSeed, SeaportError, toHex } from '../../lib/identity.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
-import { SUMMARIES } from '../summaries.js'
 
 const OWNER_ONLY = 0o600
 const OWNERS_FOLDER = 0o700
@@ -11,7 +10,6 @@ const OWNERS_FOLDER = 0o700
 /** Makes an identity: what it prints is a config file. */
 export const seed: Command = {
   verb: 'seed',
-  describe: SUMMARIES.seed,
   flags: {
     // Only as a flag: with a seed in the config file, `seed` must still make a new one.
     registrySeed: {

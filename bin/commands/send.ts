@@ -6,7 +6,6 @@ import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
 import { MAILING_FLAGS, openPeer, whyItWaits } from '../mailing.js'
 import { printData } from '../output.js'
-import { SUMMARIES } from '../summaries.js'
 import { say, waitAloud } from '../talk.js'
 
 const STDIN = '-'
@@ -19,7 +18,6 @@ const WAITS = ['delivered'] as const
 export const send: Command = {
   verb: 'send',
   positional: ['to', 'text'],
-  describe: SUMMARIES.send,
   flags: {
     to: {
       describe: 'A key, or a name and semver range with an @',

@@ -15,7 +15,6 @@ import {
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import type { Settings } from '../settings.js'
 import { shownKey, wholeKey } from '../shown-key.js'
-import { SUMMARIES } from '../summaries.js'
 import { say, waitAloud } from '../talk.js'
 
 /** Signals that mean nothing to us, and something to a command. Those that end us end it, too. */
@@ -28,7 +27,6 @@ const STAY_MS = 1000
 export const service: Command = {
   verb: 'service',
   isLasting: true,
-  describe: SUMMARIES.service,
   flags: {
     port: {
       alias: 'p',

@@ -4,7 +4,6 @@ import { printableJson } from '../../lib/printing.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
 import type { Lifetime } from '../lifetime.js'
-import { SUMMARIES } from '../summaries.js'
 import { say } from '../talk.js'
 import { dataOf, keyOf, ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
 
@@ -16,7 +15,6 @@ const SETUP_TIMEOUT_MS = 10_000
 export const state: Command = {
   verb: 'state',
   positional: ['action', 'role', 'name', 'value'],
-  describe: SUMMARIES.state,
   flags: {
     action: {
       describe: `What to do: ${ACTIONS.join(', ')}`,

@@ -3,7 +3,6 @@ import { READER_FLAGS, readerOf } from '../administration.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, JSON_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.js'
 import { shownKey } from '../shown-key.js'
-import { SUMMARIES } from '../summaries.js'
 import { say, waitAloud } from '../talk.js'
 
 /** Shows what is registered now, and every change from then on. */
@@ -11,7 +10,6 @@ export const watch: Command = {
   verb: 'watch',
   isLasting: true,
   positional: 'role',
-  describe: SUMMARIES.watch,
   flags: {
     role: { alias: 'r', describe: 'Name and semver range', otherwise: 'all' },
     ...READER_FLAGS,

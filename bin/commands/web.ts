@@ -14,7 +14,6 @@ import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { dataStats, printData } from '../output.js'
 import type { Settings } from '../settings.js'
 import { shownKey, wholeKey } from '../shown-key.js'
-import { SUMMARIES } from '../summaries.js'
 import { say, waitAloud } from '../talk.js'
 import { logFormat, WEB_FLAGS, webOptions, webRules } from '../web-flags.js'
 
@@ -22,7 +21,6 @@ import { logFormat, WEB_FLAGS, webOptions, webRules } from '../web-flags.js'
 export const web: Command = {
   verb: 'web',
   isLasting: true,
-  describe: SUMMARIES.web,
   flags: {
     port: {
       alias: 'p',
