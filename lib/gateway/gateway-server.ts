@@ -9,6 +9,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { KEEP_ALIVE_MS } from '../core/listen.js'
 import { httpDate } from '../http/date.js'
+import { UNCOUNTED } from '../http/message-head.js'
 import { Pipeline } from './pipeline.js'
 import type { CertificateSource } from './tls-certificate.js'
 
@@ -41,9 +42,6 @@ const CLIENT_ERRORS: Record<string, string> = {
 export function connectionLines(isKept: boolean): string {
   return isKept ? KEPT : NOT_KEPT
 }
-
-/** Their size is bounded. node:http would leave out what comes after the first two thousand, and say nothing. */
-const UNCOUNTED = 0
 
 /** A server that reads requests to the letter of RFC 9112: what is ambiguous is refused, never guessed. */
 export function makeServer({

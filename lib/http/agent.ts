@@ -2,6 +2,7 @@ import { Agent, ClientRequest, type RequestOptions } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
 import type { SocketDuplex } from '../link/socket-duplex.js'
+import { UNCOUNTED } from './message-head.js'
 
 // `onSocket` is not documented, and there is no other way to give a request its stream.
 if (typeof ClientRequest.prototype.onSocket !== 'function') {
@@ -9,9 +10,6 @@ if (typeof ClientRequest.prototype.onSocket !== 'function') {
     `node:http of Node ${process.versions.node} takes no streams for sockets: use Node 20, 22 or 24`
   )
 }
-
-/** Fields of an answer: node:http would leave out what comes after so many, and say nothing. Their size is bounded. */
-const UNCOUNTED = 0
 
 /** Opens a stream for one exchange. */
 export type DialExchange = (options: {

@@ -3,6 +3,9 @@ import type { IncomingHttpHeaders } from 'node:http'
 /** Header fields as they came: names and values by turns, duplicates and case kept. */
 export type RawHeaders = string[]
 
+/** A `maxHeadersCount`. By its own, node:http leaves fields out and says nothing; their size is bounded instead. */
+export const UNCOUNTED = 0
+
 /** The beginning of a request, as node:http reads it or as it is read here. */
 export interface RequestHead {
   method?: string | undefined

@@ -34,8 +34,10 @@ export const ROOMS: Record<string, string[]> = {
 
 /** Runs a room's tests in this process, one file after the other. */
 export async function runRoom(room: string) {
+  const files = testsOf(room)
+  if (files.length === 0) throw new Error(`there are no tests of ${room}`)
   await loadTap()
-  for (const file of testsOf(room)) await import(pathToFileURL(join(TESTS, file)).href)
+  for (const file of files) await import(pathToFileURL(join(TESTS, file)).href)
 }
 
 /**
