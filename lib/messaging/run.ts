@@ -232,7 +232,12 @@ export class Run implements Timed, Inherited {
 
   /** Ends a run whose handler has thrown, or was not called because its input was refused. */
   #onthrown(error: unknown) {
-    this.#failWith(error)
+    try {
+      this.#failWith(error)
+    } catch {
+      // It cannot even be looked at, as a proxy that was revoked.
+      this.#fail(SeaportError.COMMAND_FAILED(messageOf(error)), 'yes')
+    }
     this.#options.onover(this)
   }
 

@@ -213,7 +213,7 @@ async function validOutput(name: string, schema: StandardSchema, body: Body): Pr
 
 /** @throws USAGE */
 function termsOf(command: string | CommandContract): CommandContract {
-  const terms = typeof command === 'string' ? { name: command } : command
+  const terms = typeof command === 'string' ? { name: command } : (command ?? { name: '' })
   try {
     checkName(terms.name, 'a command')
   } catch (error) {

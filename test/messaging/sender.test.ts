@@ -54,7 +54,11 @@ t.test('what a handler throws is told with its code, and never its stack', async
             }
           }
         )
-      }
+      },
+      revoked: () => {
+        throw revoked()
+      },
+      revokedLater: { concurrency: 1, handler: () => Promise.reject(revoked()) }
     }
   }
   const { sender } = await bay(t, { instances })
@@ -67,7 +71,16 @@ t.test('what a handler throws is told with its code, and never its stack', async
   await t.rejects(sender.send('plain'), { ...failed, message: 'COMMAND_FAILED: just so' })
   await t.rejects(sender.send('odd'), failed)
   await t.rejects(sender.send('worst'), failed)
+  await t.rejects(sender.send('revoked'), failed)
+  for (let i = 0; i < 2; i++) await t.rejects(sender.send('revokedLater'), failed, 'its turn ends')
 })
+
+/** What cannot be looked at. */
+function revoked(): object {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  return proxy
+}
 
 t.test("an answer that cannot be sent is the command's failure", async (t) => {
   const cycle: { self?: unknown } = {}
@@ -122,6 +135,7 @@ t.test('what cannot be sent is refused here, and no other call is harmed', async
   }
   await t.rejects(sender.send('echo', 1, { timeout: 0 }), refused)
   await t.rejects(sender.send('no name'), refused)
+  await t.rejects(sender.send(null as unknown as string), refused)
   t.equal(await slow, 1)
 })
 

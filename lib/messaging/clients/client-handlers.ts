@@ -1,4 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
+import { messageOf } from '../../core/thrown.js'
 import type { Client } from './client-session.js'
 import type { ClientAct, ClientsListeners } from './client-types.js'
 
@@ -60,7 +61,7 @@ export class ClientHandlers {
       try {
         listener(told)
       } catch (error) {
-        const text = `a listener to clients has thrown: ${(error as Error)?.message}`
+        const text = `a listener to clients has thrown: ${messageOf(error)}`
         this.#onnotice(SeaportError.COMMAND_FAILED(text, error))
       }
     }

@@ -1,4 +1,5 @@
 import { SeaportError } from '../../core/errors.js'
+import { messageOf, ownError } from '../../core/thrown.js'
 import { type Body, decodeBody, encodeBody, NO_BODY } from '../body.js'
 import type { AnswerHead, MessageHead } from './channel-frames.js'
 import type { GatewayStream } from './gateway-stream.js'
@@ -135,10 +136,7 @@ export class ClientSession implements Client {
   }
 
   #failure(n: number, error: unknown): Answer {
-    const { code, text } =
-      error instanceof SeaportError
-        ? error
-        : SeaportError.COMMAND_FAILED(String((error as Error)?.message ?? error))
+    const { code, text } = ownError(error) ?? SeaportError.COMMAND_FAILED(messageOf(error))
     return { head: { t: 'answer', session: this.session, n, code, text }, body: NO_BODY }
   }
 
