@@ -3,6 +3,7 @@ import { KeyedQueue } from '../../core/keyed-queue.js'
 import type { KeyPair } from '../../core/keys.js'
 import { toHex } from '../../core/keys.js'
 import type { BoxKeyPair } from '../../core/sealed-box.js'
+import { messageOf } from '../../core/thrown.js'
 import { type Body, decodeBody } from '../body.js'
 import { OWN_PREFIX } from '../names.js'
 import {
@@ -106,8 +107,8 @@ export class Inbox {
   readonly #options: InboxOptions
   readonly #key: string
   readonly #retries: readonly number[]
-  /** Letters that are being checked and written. */
-  readonly #taking = new Map<string, Promise<Receipt | null>>()
+  /** Letters that are being checked and written, and whether who has brought one reaches its writer. */
+  readonly #taking = new Map<string, { taken: Promise<Receipt | null>; isToldWriter: boolean }>()
   /** Who waits for the receipt of each letter. */
   readonly #waiting = new Map<string, Set<TellReceipt>>()
   readonly #queue = new KeyedQueue()
@@ -140,16 +141,17 @@ export class Inbox {
       return Promise.reject(error)
     }
     const { id } = letter
-    const taking =
-      this.#taking.get(id) ??
-      this.#take(letter, isToldWriter).finally(() => this.#taking.delete(id))
-    this.#taking.set(id, taking)
-    return taking.then((receipt) => {
-      // The handler may have been done with it while it was written.
-      if (receipt || !this.#options.box.has(id)) return receipt ?? this.#receiptOf(id)
-      this.#wait(id, onreceipt)
-      return null
-    })
+    const known = this.#taking.get(id)
+    const taken = known?.taken ?? this.#take(letter, isToldWriter)
+    this.#taking.set(id, { taken, isToldWriter: isToldWriter || known?.isToldWriter === true })
+    return taken
+      .then((receipt) => {
+        // The handler may have been done with it meanwhile.
+        if (receipt || !this.#options.box.has(id)) return receipt ?? this.#receiptOf(id)
+        this.#wait(id, onreceipt)
+        return null
+      })
+      .finally(() => this.#taking.delete(id))
   }
 
   /** Hands over the letters that wait. Call it when there is a handler. */
@@ -175,7 +177,7 @@ export class Inbox {
     this.#isClosed = true
     for (const timer of this.#timers) clearTimeout(timer)
     this.#waiting.clear()
-    await Promise.allSettled([...this.#taking.values()])
+    await Promise.allSettled([...this.#taking.values()].map(({ taken }) => taken))
     await this.#queue.idle()
   }
 
@@ -328,7 +330,7 @@ export class Inbox {
     const next = wait === undefined ? 'it stays in the inbox' : `again in ${wait / 1000} s`
     onnotice(
       SeaportError.HANDLER_FAILED(
-        `the handler of a letter from ${slip.from} threw (${(error as Error)?.message}); ${next}`
+        `the handler of a letter from ${slip.from} threw (${messageOf(error)}); ${next}`
       )
     )
     await box.change(id, slip)
@@ -349,7 +351,9 @@ export class Inbox {
     else await box.change(id, { ...slip, isAnswered: true }, changes)
     const told = [...(this.#waiting.get(id) ?? [])].filter((tell) => receipt && tell(receipt))
     this.#waiting.delete(id)
-    if (receipt && told.length === 0) this.#tellByLetter(receipt, slip.expiresAt)
+    // Who is just bringing the letter again gets the receipt for an answer.
+    const isTold = told.length > 0 || this.#taking.get(id)?.isToldWriter === true
+    if (receipt && !isTold) this.#tellByLetter(receipt, slip.expiresAt)
   }
 
   /** Nobody takes letters for a key that was put out: a receipt for it would wait, and be tried, until it expired. */

@@ -7,7 +7,12 @@ import { KeyPair, toHex } from '../../../lib/core/keys.js'
 import { boxKeyOf } from '../../../lib/core/sealed-box.js'
 import { encodeBody } from '../../../lib/messaging/body.js'
 import { CALL_LETTER } from '../../../lib/messaging/mail/call-letters.js'
-import { Inbox, type InboxOptions, type MailMessage } from '../../../lib/messaging/mail/inbox.js'
+import {
+  Inbox,
+  type InboxOptions,
+  type InboxSlip,
+  type MailMessage
+} from '../../../lib/messaging/mail/inbox.js'
 import {
   encodeLetter,
   type LetterTerms,
@@ -21,6 +26,7 @@ import { Prekeys } from '../../../lib/messaging/mail/prekeys.js'
 import { isReceiptSigned, type Receipt, signReceipt } from '../../../lib/messaging/mail/receipt.js'
 import { SeenIds } from '../../../lib/messaging/mail/seen-ids.js'
 import { restWhile } from '../../rest.js'
+import { deferred } from '../bay.js'
 
 const registry = KeyPair().publicKey
 const [alice, bob, mallory] = [KeyPair(), KeyPair(), KeyPair()]
@@ -124,6 +130,37 @@ t.test('a letter that comes ten thousand times is handled once', async (t) => {
   }
   t.equal(handled.length, 1)
   t.equal(inbox.stats.taken, 1)
+})
+
+t.test('a letter that comes again while its handler ends has its receipt once', async (t) => {
+  const kept = await store(t)
+  const [box, seen] = [new LetterBox<InboxSlip>(kept, 'inbox', BOX_LIMITS), new SeenIds(kept)]
+  const [handling, looking, handled] = [deferred(), deferred(), deferred()]
+  const byLetter: Receipt[] = []
+  const { inbox, bring } = await inboxOf(t, {
+    box,
+    seen,
+    handler: () => () => handling.promise,
+    tellByLetter: (receipt) => byLetter.push(receipt)
+  })
+  const letter = write()
+  t.equal(await inbox.receive(letter, () => false), null, 'whoever brought it is gone')
+  const { get } = seen
+  seen.get = async (id) => {
+    const known = await get.call(seen, id)
+    looking.resolve()
+    await handled.promise
+    return known
+  }
+  const again = bring(letter)
+  await looking.promise
+  handling.resolve()
+  await restWhile(() => box.list().length > 0)
+  await new Promise(setImmediate)
+  seen.get = get
+  handled.resolve()
+  t.match(await again, { status: 'delivered' })
+  t.same(byLetter, [])
 })
 
 t.test(
