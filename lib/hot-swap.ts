@@ -128,7 +128,8 @@ export function overseerOf(
     },
     isRegistered: (key) => {
       const { registrars, directory } = participant().replica
-      return registrars.length === 0 ? null : directory.get(key)?.live === true
+      const instance = directory.get(key)
+      return registrars.length === 0 ? null : instance?.live === true && instance.role === role
     },
     instances: () =>
       participant()

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../../core/errors.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import type { LinkStream } from '../../link/stream.js'
@@ -40,6 +41,8 @@ export interface HandOverOptions {
 const WRITE_WAIT_MS = 1000
 const TAKE_BACK_AFTER_MS = 10_000
 const RETRY_MS = 1000
+/** How often to look for the record of a newcomer that says that it is registered, in ms. */
+const SEEN_INTERVAL_MS = 50
 /** How many streams newcomers may have at a time. */
 const MAX_STREAMS = 8
 const IDLE_MS = 30_000
@@ -49,6 +52,8 @@ interface Current {
   /** Our word that the newcomer goes on; null before that. Nothing is written here once it is given. */
   over: Claim | null
   isTaken: boolean
+  /** Settles when it has left, or the state was taken back, after the newcomer has said that it is registered. */
+  ending?: Promise<void>
 }
 
 /**
@@ -66,6 +71,7 @@ export class HandOver {
   #takenBackFrom: string | null = null
   #writeTimer: NodeJS.Timeout | null = null
   #takeBackTimer: NodeJS.Timeout | null = null
+  readonly #closing = new AbortController()
 
   constructor(options: HandOverOptions) {
     this.#options = options
@@ -105,6 +111,7 @@ export class HandOver {
   close() {
     if (this.#writeTimer) clearTimeout(this.#writeTimer)
     if (this.#takeBackTimer) clearTimeout(this.#takeBackTimer)
+    this.#closing.abort()
     this.#parked.close()
     for (const stream of this.#streams.keys()) {
       stream.destroy(SeaportError.CLOSED('the service was destroyed'))
@@ -154,7 +161,8 @@ export class HandOver {
     const { rev } = (data ?? {}) as { rev?: unknown }
     if (!Number.isSafeInteger(rev)) throw SeaportError.BAD_INPUT('a newcomer says its revision')
     if (!current.over) {
-      await state.pause()
+      // It is noted before anything is awaited, so that a newcomer that is lost meanwhile is not forgotten, and neither is
+      // that writes wait.
       current.over = signClaim(scope, { key: peer, from: toHex(keyPair.publicKey) }, keyPair)
       this.#writeTimer = setTimeout(
         () => state.refuse(SeaportError.REFUSED('the state is being handed over')),
@@ -162,6 +170,7 @@ export class HandOver {
       )
       this.#takeBackLater(this.#options.takeBackAfter ?? TAKE_BACK_AFTER_MS)
     }
+    await state.pause()
     return state.changesSince(rev as number, current.over)
   }
 
@@ -169,8 +178,19 @@ export class HandOver {
     this.#checkNotTakenBack(peer)
     const current = this.#currentOf(peer)
     if (!current.over) throw SeaportError.BAD_INPUT('nothing was handed over yet')
-    await this.#end(current)
+    current.ending ??= this.#endWhenSeen(current)
+    await current.ending
+    this.#checkNotTakenBack(peer)
     return null
+  }
+
+  /** Ends it once the record of the newcomer is seen, which may be a moment after its word. Without a record it may lie. */
+  async #endWhenSeen(current: Current) {
+    while (this.#options.isRegistered(current.peer) === false) {
+      await sleep(SEEN_INTERVAL_MS, undefined, { signal: this.#closing.signal })
+      if (this.#current !== current) return
+    }
+    await this.#end(current)
   }
 
   /**

@@ -20,7 +20,7 @@ async function dock(t: Test, options: Partial<HandOverOptions> = {}, caller?: Ke
   const berth = made.add('a', {}, keyPair)
   const moved: string[] = []
   const notices: SeaportError[] = []
-  let registered: boolean | null = false
+  let registered: boolean | null = true
   const handOver = new HandOver({
     scope: SCOPE,
     state: berth.state,
@@ -128,9 +128,81 @@ t.test('a newcomer whose word is lost, but whose record is seen, has taken over'
   await t.rejects(berth.state.set('a', 2), { code: 'REFUSED' })
 })
 
-t.test('a newcomer that comes after it was taken back is told so', async (t) => {
-  const { berth, takeOver, notices, moved } = await dock(t, { takeBackAfter: 20 })
+t.test(
+  'a newcomer that says that it is registered, and is not, has taken over nothing',
+  async (t) => {
+    const { berth, takeOver, notices, moved, setRegistered } = await dock(t, { takeBackAfter: 50 })
+    const { state } = berth
+    await state.set('a', 1)
+    setRegistered(false)
+    const swap = takeOver()
+    await swap.begin()
+    const finished = t.rejects(swap.finish(), { code: 'CONFLICT', message: /taken back/ })
+    await until(() => notices.length > 0)
+    t.match(notices, [{ code: 'CONFLICT', message: /taken back/ }])
+    t.same(moved, [])
+    t.equal(await state.set('a', 2), 2)
+    await finished
+  }
+)
+
+t.test('a newcomer whose record is seen a moment after its word has taken over', async (t) => {
+  const { berth, takeOver, moved, setRegistered } = await dock(t, { takeBackAfter: 60_000 })
   await berth.state.set('a', 1)
+  setRegistered(false)
+  const swap = takeOver()
+  await swap.begin()
+  const finished = swap.finish()
+  t.same(moved, [])
+  setRegistered(true)
+  await finished
+  await until(() => moved.length > 0)
+})
+
+t.test('a newcomer that is lost while a write ends keeps nobody from writing', async (t) => {
+  const { berth, pool, cut, notices, setRegistered } = await dock(t, { takeBackAfter: 100 })
+  const { state } = berth
+  await state.set('a', 1)
+  setRegistered(false)
+  const stream = await pool.open(Buffer.from(berth.key, 'hex'), { purpose: TAKEOVER })
+  const caller = new Caller(stream, { onleaving: () => {} })
+  const ask = (name: string, data: unknown) =>
+    new Promise<void>((resolve) => {
+      const outgoing = {
+        name,
+        body: encodeBody(data),
+        meta: {},
+        deadline: performance.now() + 5000
+      }
+      caller.call(outgoing, { onanswer: () => resolve(), onfailure: () => resolve() })
+    })
+  await ask('takeover', null)
+  const { pause } = state
+  let goOn = () => {}
+  const isLost = new Promise<void>((resolve) => {
+    goOn = resolve
+  })
+  const asked = new Promise<void>((resolve) => {
+    state.pause = async () => {
+      resolve()
+      await isLost
+      await pause.call(state)
+    }
+  })
+  const lost = ask('ready', { rev: 1 })
+  await asked
+  cut()
+  await lost
+  goOn()
+  await until(() => notices.length > 0)
+  t.match(notices, [{ code: 'CONFLICT', message: /taken back/ }])
+  t.equal(await state.set('a', 2), 2)
+})
+
+t.test('a newcomer that comes after it was taken back is told so', async (t) => {
+  const { berth, takeOver, notices, moved, setRegistered } = await dock(t, { takeBackAfter: 20 })
+  await berth.state.set('a', 1)
+  setRegistered(false)
   const swap = takeOver()
   await swap.begin()
   await until(() => notices.length > 0)
@@ -138,6 +210,7 @@ t.test('a newcomer that comes after it was taken back is told so', async (t) => 
   t.same(moved, [])
   const again = takeOver()
   t.match(await again.begin(), { head: { rev: 1, term: 3 } }, 'it may ask once more')
+  setRegistered(true)
   await again.finish()
   t.equal(moved.length, 1)
 })
