@@ -49,6 +49,7 @@ export async function arrive(takeOver: TakeOverFrom, options: ArrivalOptions) {
     signal.throwIfAborted()
     await appear(joining)
     if (joining) await newcomer.search(signal)
+    options.state.release()
     if (joining) joined()
     await newcomer.finish()
   } finally {

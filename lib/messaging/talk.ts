@@ -68,6 +68,7 @@ export class Talk {
   readonly #speaker: Speaker
   readonly #program: StdioProgram | null
   readonly #handOverOptions: Omit<HandOverOptions, 'keyPair'>
+  readonly #isNewcomer: boolean
   #handOver: HandOver | null = null
   #isWanted: boolean
   #isListening = false
@@ -90,6 +91,7 @@ export class Talk {
     stdio,
     clients
   }: TalkParts) {
+    this.#isNewcomer = isNewcomer
     this.#isWanted =
       isNewcomer || [commands, stdio, writers, successors].some((given) => given !== undefined)
     this.#onwanted = () => {
@@ -147,6 +149,7 @@ export class Talk {
    */
   async open(keyPair: KeyPair, processKey: Buffer, files: StateFiles & { keptFolder: string }) {
     this.#handOver = new HandOver({ ...this.#handOverOptions, keyPair })
+    if (this.#isNewcomer) this.#state.hold()
     await this.#clients.open(keyPair, files.keptFolder)
     await this.#state.open(keyPair, processKey, files)
     if (this.#state.head) this.#onwanted()

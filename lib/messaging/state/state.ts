@@ -169,6 +169,16 @@ export class State {
     if (files.exists()) await this.#turns.run(() => this.#open())
   }
 
+  /** @internal Writes wait until `release`, so that the state that this one takes over does not replace them. */
+  hold() {
+    this.#writes.hold()
+  }
+
+  /** @internal */
+  release() {
+    this.#writes.release()
+  }
+
   /** @internal */
   async close() {
     this.#writes.end(SeaportError.CLOSED('the service was destroyed'))

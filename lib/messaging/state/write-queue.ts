@@ -42,6 +42,8 @@ export class WriteQueue {
   #waitingBytes = 0
   #isScheduled = false
   #isPaused = false
+  /** Whether writes wait until the service has found the state that it goes on with. */
+  #isHeld = false
   /** Why writes are refused; null if they are not. */
   #over: SeaportError | null = SeaportError.CLOSED('the service has no key yet: set it up first')
 
@@ -53,6 +55,16 @@ export class WriteQueue {
   begin() {
     this.#over = null
     this.#isPaused = false
+    this.#schedule()
+  }
+
+  /** Lets writes wait until `release`. */
+  hold() {
+    this.#isHeld = true
+  }
+
+  release() {
+    this.#isHeld = false
     this.#schedule()
   }
 
@@ -94,7 +106,7 @@ export class WriteQueue {
   }
 
   #schedule() {
-    if (this.#isScheduled || this.#isPaused || this.#waiting.length === 0) return
+    if (this.#isScheduled || this.#isPaused || this.#isHeld || this.#waiting.length === 0) return
     this.#isScheduled = true
     void this.#options.turns.run(async () => {
       this.#isScheduled = false

@@ -101,6 +101,17 @@ t.test('without another one, or a state, it is a service like any other', async 
   t.equal(await (await consumer()).send('who'), second.servicePublicKey)
 })
 
+t.test('what a newcomer writes before it has taken over is not lost', async (t) => {
+  const { service } = await harbor(t)
+  const first = await service().setup()
+  await first.state.set('mode', 'busy')
+  const second = service({ role: 'agent@2.0.0', takeOver: true })
+  const written = once(second, 'listening').then(() => second.state.set('started', 1))
+  await second.setup()
+  t.equal(await written, 2)
+  t.same(valuesOf(second.state.entries()), { mode: 'busy', started: 1 })
+})
+
 t.test('what died in this folder is gone on with at once, and does not come back', async (t) => {
   const { service } = await harbor(t)
   const first = await service({ name: 'a' }).setup()
