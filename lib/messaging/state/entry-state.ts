@@ -120,8 +120,7 @@ export class EntryState {
         if (!known || isLater({ owner, entry }, known)) newest.set(entry.name, { owner, entry })
       }
     }
-    const names = [...newest.keys()].sort()
-    return names.map((name) => {
+    return [...newest.keys()].sort().map((name) => {
       const { owner, entry } = newest.get(name) as { owner: Owner; entry: SignedEntry }
       return view(owner, entry)
     })
@@ -252,6 +251,8 @@ export class EntryState {
     events.on(STATE, (data, { instance }: EventOrigin) => {
       this.#ownerOf(instance)?.follower.take(data)
     })
+    // They are told only when they change, and somebody may have listened to events before.
+    this.#oninstances()
   }
 
   /** Keys of the instances that have a state to read. */
@@ -305,7 +306,7 @@ export class EntryState {
     let bytes = 0
     for (const { copy } of this.#owners.values()) bytes += copy.bytes
     if (bytes <= MAX_BYTES) return
-    const [stale] = [...this.#owners].filter(([, { isStale }]) => isStale)
+    const stale = [...this.#owners].find(([, { isStale }]) => isStale)
     this.#forget(...(stale ?? [key, owner]))
     this.#options.onnotice(
       SeaportError.LIMIT_REACHED(

@@ -99,6 +99,19 @@ t.test('who asks is answered from a copy; what changes is heard', async (t) => {
   t.match(await state.entries(), [{ name: 'mode', value: 'idle' }])
 })
 
+t.test('who listened to events before reads the state all the same', async (t) => {
+  const { add, entry, changed } = await watching(t, {})
+  const { state: own, key } = add('a', {})
+  await own.set('mode', 'busy')
+  changed()
+  for (const options of [{}, { instance: key }]) {
+    const { events, state } = entry()
+    events.on('TICK', () => {})
+    await events.ready()
+    t.equal(await state.get('mode', options), 'busy')
+  }
+})
+
 t.test('a change is there before an event that was emitted after it', async (t) => {
   const { entry, of } = await watching(t, { instances: { a: {} } })
   const { events, state } = entry()
