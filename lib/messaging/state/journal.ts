@@ -18,7 +18,7 @@ const MAX_FILE_BYTES = 256 * 1024 * 1024
 
 /**
  * Lines of JSON in a file, each with a checksum. When `append` resolves, its lines are on the disk. A line that was
- * being written when the machine or the process stopped is dropped, and so is everything after a damaged one.
+ * being written when the machine or the process stopped is dropped, and so is everything from a damaged one on.
  */
 export class Journal {
   readonly #file: JournalFile
@@ -32,7 +32,7 @@ export class Journal {
   }
 
   /**
-   * @returns the journal, the values of its lines, and whether intact lines came after a damaged one
+   * @returns the journal, the values of its lines, and whether one of them is damaged, and not only torn
    * @throws an error of the file system
    */
   static async open(
@@ -56,10 +56,10 @@ export class Journal {
    *
    * @throws an error of the file system
    */
-  static async read(path: string): Promise<unknown[]> {
+  static async read(path: string): Promise<Pick<Read, 'lines' | 'isDamaged'>> {
     const handle = await open(path, 'r')
     try {
-      return (await readLines(handle)).lines
+      return await readLines(handle)
     } finally {
       await handle.close()
     }
@@ -177,7 +177,7 @@ interface Read {
 }
 
 /**
- * Reads lines up to the first damaged one.
+ * Reads lines up to the first damaged one. The last one is torn, and not damaged, if it does not end with a newline.
  *
  * @throws an error of the file system
  */
@@ -196,9 +196,8 @@ async function readLines(handle: FileHandle): Promise<Read> {
     const newline = bytes.indexOf(NEWLINE, at)
     if (newline < 0) return { bytes, lines, end, isDamaged: false }
     const line = readLine(bytes.subarray(at, newline))
-    if (line !== undefined && at > end) return { bytes, lines, end, isDamaged: true }
+    if (line === undefined) return { bytes, lines, end, isDamaged: true }
     at = newline + 1
-    if (line === undefined) continue
     lines.push(line)
     end = at
   }

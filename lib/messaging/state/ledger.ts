@@ -233,6 +233,10 @@ export class Ledger {
   async #restore(lines: readonly unknown[], isDamaged: boolean) {
     const { keyPair, successors, onnotice } = this.#options
     const stored = await this.#read(lines)
+    if (isDamaged)
+      onnotice(cannotKeep(new Error('the end of its journal was damaged, and is lost')))
+    // What was lost may have been of the first term.
+    if (isDamaged && !stored) this.#term = Math.max(this.#term, FIRST_TERM + 1)
     if (!stored || stored.head.owner !== toHex(keyPair.publicKey)) return
     const { map, head, succession, over } = stored
     if (over !== null) {
@@ -246,7 +250,6 @@ export class Ledger {
     this.#succession = succession
     if (isDamaged) {
       await this.renew({ term: head.term + 1, rev: head.rev })
-      onnotice(cannotKeep(new Error('the end of its journal was damaged, and is lost')))
     } else if (JSON.stringify(head.successors) !== JSON.stringify(successors)) {
       await this.renew({ term: head.term, rev: head.rev + 1 })
     }

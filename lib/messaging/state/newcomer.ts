@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { SeaportError } from '../../core/errors.js'
+import { SeaportError } from '../../core/errors.js'
 import { toHex } from '../../core/keys.js'
 import { Journal, type JournalFile } from './journal.js'
 import { Recovery } from './recovery.js'
@@ -223,7 +223,12 @@ export class Newcomer {
   async #readJournal(key: string, path: string): Promise<boolean> {
     const { scope, onnotice } = this.#options
     try {
-      const stored = readStored(await Journal.read(path), scope)
+      const { lines, isDamaged } = await Journal.read(path)
+      const stored = readStored(lines, scope)
+      if (isDamaged) {
+        const text = `the end of the journal of ${key} was damaged (${path}), and is not gone on with`
+        onnotice(SeaportError.STORAGE_FAILED(text))
+      }
       if (!stored || stored.over !== null || stored.head.owner !== key) return false
       const { head, map } = stored
       const claim = claimBy(this.#options, key)

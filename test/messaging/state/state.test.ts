@@ -117,6 +117,26 @@ t.test('damage is told, and what follows counts as later than what was lost', as
   t.match(again.state.head, { term: 2 })
 })
 
+t.test('damage to any line is told, be it the first or the last', async (t) => {
+  const dir = t.testdir({})
+  const { state, path, keyPair } = await owner(t, { dir })
+  for (let i = 0; i < 3; i++) await state.set(`n${i}`, i)
+  await state.close()
+  const whole = await readFile(path)
+  for (const [i, kept] of [{}, { n0: 0 }, { n0: 0, n1: 1 }].entries()) {
+    const bytes = Buffer.from(whole)
+    bytes[bytes.indexOf(`"value":${i}`) + 8] = 0x37
+    await writeFile(path, bytes)
+    const again = await owner(t, { dir, keyPair })
+    t.same(values(again.state), kept)
+    t.match(again.notices, [{ code: 'STORAGE_FAILED', message: /damaged/ }])
+    await again.state.set('later', 1)
+    t.match(again.state.head, { term: 2 }, 'it counts as later than what was lost')
+    t.same(await readFile(`${path}.damaged`), bytes)
+    await again.state.close()
+  }
+})
+
 t.test("another's journal, or one that was tampered with, is not believed", async (t) => {
   const dir = t.testdir({})
   const [a, b] = [await owner(t, { dir }), await owner(t, { dir })]
