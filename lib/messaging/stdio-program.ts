@@ -40,6 +40,8 @@ const BACKOFFS_MS = [100, 500, 1000, 2000, 5000, 10_000]
 /** After a program has run for so long, its next end counts as the first one again, in ms. */
 const STEADY_MS = 10_000
 const GRACE_MS = 5000
+/** How long a program that has closed its stdout may take to end by itself, in ms. */
+const CLOSED_STDOUT_MS = 1000
 /** How much may wait for a program that does not read, in bytes. */
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024
 /** The code of JSON-RPC for an unknown method. */
@@ -99,6 +101,7 @@ export class StdioProgram {
         this.#starts.emit('start')
         process.once('exit', this.#onprocessexit)
         child.once('exit', (code, signal) => this.#onexit(code, signal, startedAt))
+        child.stdout.once('end', () => this.#endMute(child))
         resolve()
       })
       child.on('error', (cause: NodeJS.ErrnoException) => {
@@ -114,9 +117,15 @@ export class StdioProgram {
   /**
    * Lets the program execute a command.
    *
-   * @throws the error that it answered with, REFUSED while it does not run, or BUSY while it does not read
+   * @throws the error that it answered with, REFUSED while it does not run, BUSY while it does not read, or
+   * UNKNOWN_COMMAND for a name that is not for callers
    */
-  ask(name: string, data: unknown, { peer, principal, signal, deadline }: CallContext) {
+  async ask(name: string, data: unknown, { peer, principal, signal, deadline }: CallContext) {
+    if (name.startsWith(OF_CLIENTS)) {
+      // Such a name would pass for word of a browser.
+      const text = `there is no command ${name} here: a program is told of browsers by such names`
+      throw new Passed(SeaportError.UNKNOWN_COMMAND(text).withExecuted('no'))
+    }
     const timeLeft = Math.max(0, deadline - Date.now())
     const params = data instanceof Uint8Array ? Buffer.from(data).toString('base64') : data
     const encoding = data instanceof Uint8Array ? { encoding: 'base64' } : {}
@@ -204,11 +213,25 @@ export class StdioProgram {
     const child = this.#child
     if (!child) return
     const exited = new Promise((resolve) => child.once('exit', resolve))
+    this.#end(child)
+    await exited
+  }
+
+  #end(child: ChildProcessByStdio<Writable, Readable, null>) {
     child.stdin.end()
     child.kill('SIGTERM')
     const timer = setTimeout(() => child.kill('SIGKILL'), this.#options.grace ?? GRACE_MS)
-    await exited
-    clearTimeout(timer)
+    child.once('exit', () => clearTimeout(timer))
+  }
+
+  /** Ends a program that has closed its stdout, unless it does so by itself. It can answer nothing any more. */
+  #endMute(child: ChildProcessByStdio<Writable, Readable, null>) {
+    if (this.#isStopped || this.#child !== child) return
+    const timer = setTimeout(() => {
+      this.#complain('it has closed its stdout, so it can answer nothing, and is ended')
+      this.#end(child)
+    }, CLOSED_STDOUT_MS)
+    child.once('exit', () => clearTimeout(timer))
   }
 
   #write(message: object) {

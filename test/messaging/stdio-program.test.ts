@@ -8,7 +8,7 @@ import { StdioProgram } from '../../lib/messaging/stdio-program.js'
 import { restWhile } from '../rest.js'
 
 /** A program that runs until the test ends. */
-async function running(t: Test, code: string) {
+async function running(t: Test, code: string, backoffs?: number[]) {
   const file = join(t.testdir({}), 'program.mjs')
   await writeFile(file, code)
   const notices: string[] = []
@@ -18,13 +18,14 @@ async function running(t: Test, code: string) {
     onstate: async (name) => checkOwnName(name, 'an entry'),
     onclients: async () => null,
     onnotice: ({ text }: SeaportError) => notices.push(text),
-    grace: 100
+    grace: 100,
+    backoffs
   })
   t.teardown(() => program.stop())
   await program.start()
   const ask = (name: string, data?: unknown, signal = new AbortController().signal) =>
     program.ask(name, data, { peer: '', signal, deadline: Date.now() + 60_000 } as CallContext)
-  return { ask, notices }
+  return { program, ask, notices }
 }
 
 /** Writes what it is asked with, in which ID stands for the id of the request. */
@@ -108,4 +109,32 @@ t.test('a program that has closed its stdin is asked nothing more', async (t) =>
     }
   }
   t.same(await outcome(), ['REFUSED', 'no'])
+})
+
+t.test('a program that has closed its stdout is ended, and starts again', async (t) => {
+  const code = `
+import { closeSync, existsSync, writeFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+if (!existsSync(import.meta.filename + '.once')) {
+  writeFileSync(import.meta.filename + '.once', '')
+  closeSync(1)
+}
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify({ jsonrpc: '2.0', id: JSON.parse(line).id, result: 'here' }))
+}
+`
+  const { program, ask, notices } = await running(t, code, [0])
+  const lost = await ask('echo').catch(({ reason }) => [reason.code, reason.executed])
+  t.same(lost, ['LINK_LOST', 'perhaps'])
+  await restWhile(() => program.stats.starts < 2)
+  t.equal(await ask('echo'), 'here')
+  t.match(notices, [/closed its stdout/, /starts again/])
+})
+
+t.test('no caller speaks to a program as a browser does', async (t) => {
+  const { ask } = await running(t, PARROT)
+  for (const name of ['clients.connect', 'clients.message', 'clients.disconnect']) {
+    const outcome = await ask(name, { client: { id: 'ada' } }).catch(({ reason }) => reason)
+    t.match(outcome, { code: 'UNKNOWN_COMMAND', executed: 'no' }, name)
+  }
 })
