@@ -75,6 +75,7 @@ const MAX_LISTENERS = 1024
 /** How much a listener may leave unread before it is cut. A browser then connects again, and goes on where it was. */
 const MAX_UNREAD_BYTES = 1024 * 1024
 const TIMEOUT_FIELD = 'hyperseaport-timeout'
+const EXECUTED = { 'hyperseaport-executed': 'yes' }
 
 /**
  * Serves commands and events over HTTP (`POST /call/<role@range>/<command>`, and `GET /events/<role@range>` as
@@ -262,9 +263,8 @@ export class Messages {
       const named: unknown = JSON.parse(Buffer.from(String(id), 'base64url').toString())
       for (const [name, epoch, seq] of named as [unknown, unknown, unknown][]) {
         const key = principal.mayReachAll ? String(name) : views.keyOf(String(name))
-        if (key && directory.entry(key) && isCount(epoch) && isCount(seq)) {
-          cursors[key] = { epoch, seq }
-        }
+        const isPlace = isCount(epoch) && isCount(seq)
+        if (key && directory.entry(key) && isPlace) cursors[key] = { epoch, seq }
       }
     } catch {
       return {}
@@ -348,7 +348,7 @@ function metaOf({ headers }: IncomingMessage, principal: Principal): Meta {
 }
 
 function answer(response: ServerResponse, value: unknown) {
-  if (value === undefined) return void response.writeHead(204).end()
+  if (value === undefined) return void response.writeHead(204, EXECUTED).end()
   const isBytes = value instanceof Uint8Array
   const body = isBytes ? value : Buffer.from(`${JSON.stringify(value)}\n`)
   response.writeHead(200, {
@@ -356,7 +356,7 @@ function answer(response: ServerResponse, value: unknown) {
     'Content-Length': body.byteLength,
     'Cache-Control': 'no-store',
     'X-Content-Type-Options': 'nosniff',
-    'hyperseaport-executed': 'yes'
+    ...EXECUTED
   })
   response.end(body)
 }
@@ -381,7 +381,7 @@ function answerFailure(request: IncomingMessage, response: ServerResponse, error
   response.end(body)
 }
 
-/** What is shown in place of texts that name keys and backends; those are for the log alone. */
+/** Shown in place of texts that name keys and backends, which are for the log alone. */
 const PRIVATE = new Map([
   ['NO_INSTANCE', 'no instance of the service could be reached'],
   ['NOT_GRANTED', 'the gateway may not call this command'],

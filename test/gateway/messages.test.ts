@@ -50,7 +50,7 @@ t.test('a command is called by POST, with JSON, bytes or nothing', async (t) => 
   t.match(await call('agent@1.x/echo', { body: '{"a":1}' }), { status: 200, text: '{"a":1}\n' })
   const bytes = { body: 'abc', headers: { 'content-type': 'application/octet-stream' } }
   t.match(await call('agent@1.x/echo', bytes), { status: 200, text: 'abc' })
-  t.match(await call('agent@1.x/echo'), { status: 204, text: '' })
+  t.match(await call('agent@1.x/echo'), { status: 204, text: '', executed: 'yes' })
   const traceparent = `00-${'ab'.repeat(16)}-${'cd'.repeat(8)}-01`
   await call('agent/context', { headers: { traceparent } })
   t.same(contexts, [{ principal: undefined, meta: { traceparent } }])
