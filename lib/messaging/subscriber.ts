@@ -119,11 +119,20 @@ export class Subscriber {
     })
     this.#types = new Set(allowed)
     if (denial && (isAnswer || allowed.length < before)) this.#tell(denial)
-    if (!denial || allowed.length > 0) return true
+    if (!denial || allowed.length > 0) {
+      this.#forgetUnwanted()
+      return true
+    }
     this.#types = null
-    this.#waiting.length = 0
+    this.#forgetUnwanted()
     this.#conversation.end()
     return false
+  }
+
+  /** Forgets those of the waiting events that it does not want any more, or may not hear. */
+  #forgetUnwanted() {
+    this.#waiting = this.#waiting.filter(({ name }) => this.isWanted(name))
+    this.#waitingBytes = this.#waiting.reduce((sum, { bytes }) => sum + bytes.byteLength, 0)
   }
 
   #tell({ code, text }: SeaportError) {

@@ -91,6 +91,21 @@ t.test('what waits is not passed over when it asks for other types', async (t) =
   t.ok(last.seq <= seq && seq < 10_000, `${last.seq} was sent, ${seq} was told`)
 })
 
+t.test('what waits is not heard any more by who loses the right to it', async (t) => {
+  const { line, asks, emit, sent, subscriber, denied } = subscribing()
+  asks(null, ['TICK', '$state'])
+  emit('TICK', 10_000)
+  emit('$state', 10)
+  emit('TICK')
+  denied.add('$state')
+  subscriber.recheck()
+  line.receiveCredit(2 ** 24)
+  while (line.unsent > 0) line.takeTurn([], 2 ** 20)
+  const names = sent.map((frame) => (frame.type === 15 ? frame.name : ''))
+  t.equal(names.at(-1), 'TICK', 'all that waited was sent')
+  t.notOk(names.includes('$state'))
+})
+
 t.test('a right that is given later is heard of', async (t) => {
   const { asks, emit, sent, subscriber, denied } = subscribing()
   denied.add('$state')
