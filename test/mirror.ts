@@ -224,7 +224,7 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/hosting/driver/process-driver.test.ts': [
     'hosting/driver/cgroups',
     'hosting/driver/driver',
-    'hosting/driver/guard',
+    'core/guard',
     'hosting/driver/handed-environment',
     'hosting/driver/proc'
   ],

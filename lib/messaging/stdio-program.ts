@@ -2,6 +2,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
+import { tryToGuardGroup } from '../core/guard.js'
 import { MAX_BODY_LIMIT_BYTES } from './body.js'
 import type { CallContext } from './call-context.js'
 import { JsonLines } from './json-lines.js'
@@ -63,7 +64,8 @@ const OF_CLIENTS = 'clients.'
  *                 {"jsonrpc":"2.0","id":1,"method":"clients.direct","params":{"id":"ada","type":"note","data":…}}
  *
  * What it writes with an `id` is answered, and what goes wrong is an error there.
- * It is kept running. When it ends, commands without an answer fail.
+ * It is kept running. When it ends, commands without an answer fail. It leads a process group of its own, which ends with
+ * it, and with us.
  */
 export class StdioProgram {
   readonly stats = { starts: 0, exits: 0 }
@@ -76,7 +78,7 @@ export class StdioProgram {
   #earlyExits = 0
   #timer: NodeJS.Timeout | null = null
   #isStopped = false
-  readonly #onprocessexit = () => this.#child?.kill('SIGKILL')
+  readonly #onprocessexit = () => this.#signal('SIGKILL')
 
   constructor(options: StdioProgramOptions) {
     this.#options = options
@@ -85,7 +87,7 @@ export class StdioProgram {
   /** @throws COMMAND_FAILED if there is no such program */
   start(): Promise<void> {
     const [program = '', ...args] = this.#options.command
-    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'], detached: hasGroups })
     const startedAt = performance.now()
     const lines = new JsonLines({
       maxBytes: MAX_BODY_LIMIT_BYTES,
@@ -100,7 +102,11 @@ export class StdioProgram {
         this.stats.starts++
         this.#starts.emit('start')
         process.once('exit', this.#onprocessexit)
-        child.once('exit', (code, signal) => this.#onexit(code, signal, startedAt))
+        const guard = hasGroups ? tryToGuardGroup(child.pid as number) : null
+        child.once('exit', (code, signal) => {
+          this.#onexit(code, signal, startedAt)
+          void guard?.then((end) => end())
+        })
         child.stdout.once('end', () => this.#endMute(child))
         resolve()
       })
@@ -219,8 +225,8 @@ export class StdioProgram {
 
   #end(child: ChildProcessByStdio<Writable, Readable, null>) {
     child.stdin.end()
-    child.kill('SIGTERM')
-    const timer = setTimeout(() => child.kill('SIGKILL'), this.#options.grace ?? GRACE_MS)
+    this.#signal('SIGTERM')
+    const timer = setTimeout(() => this.#signal('SIGKILL'), this.#options.grace ?? GRACE_MS)
     child.once('exit', () => clearTimeout(timer))
   }
 
@@ -232,6 +238,17 @@ export class StdioProgram {
       this.#end(child)
     }, CLOSED_STDOUT_MS)
     child.once('exit', () => clearTimeout(timer))
+  }
+
+  /** Sends a signal to the program, and to what it started. */
+  #signal(signal: NodeJS.Signals) {
+    const pid = this.#child?.pid
+    if (pid === undefined) return
+    try {
+      process.kill(hasGroups ? -pid : pid, signal)
+    } catch {
+      // All of them have ended in the meantime.
+    }
   }
 
   #write(message: object) {
@@ -301,6 +318,8 @@ export class StdioProgram {
   }
 
   #onexit(code: number | null, signal: NodeJS.Signals | null, startedAt: number) {
+    // What it has left behind would run on without a use.
+    this.#signal('SIGKILL')
     this.#child = null
     this.stats.exits++
     process.off('exit', this.#onprocessexit)
@@ -322,6 +341,8 @@ export class StdioProgram {
     this.#options.onnotice(SeaportError.COMMAND_FAILED(`${this.#options.command[0]}: ${text}`))
   }
 }
+
+const hasGroups = process.platform !== 'win32'
 
 /** The error for an error of the program, as if a handler had thrown it. */
 function errorOf(error: unknown): Error {

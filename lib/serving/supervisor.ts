@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { SeaportError } from '../core/errors.js'
+import { tryToGuardGroup } from '../core/guard.js'
 import { freePort, isListening } from './local-port.js'
 
 export interface SupervisorOptions {
@@ -48,7 +49,8 @@ const POLL_MS = 50
 /**
  * Keeps a command running that listens on a port of this machine. The command leads a process group of its own. So
  * a Ctrl-C at our terminal does not reach it, and we pass it on once the streams have ended; and whatever the
- * command has started ends together with it.
+ * command has started ends together with it. A guard ends the group if our process is killed: what is left would keep
+ * the port, and the command could not be started again.
  */
 export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly stats = { starts: 0, exits: 0 }
@@ -62,6 +64,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #abort = new AbortController()
   readonly #onprocessexit = () => this.signal('SIGKILL')
   #child: ChildProcess | null = null
+  #endGuard = () => {}
   #port = 0
   #isUp = false
   #earlyExits = 0
@@ -165,6 +168,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     const { code, signal } = await exited
     // The command may have left processes behind, which would hold the port or run on without a use.
     this.signal('SIGKILL')
+    this.#endGuard()
     this.#child = null
     this.stats.exits++
     process.off('exit', this.#onprocessexit)
@@ -218,6 +222,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.stats.starts++
     // If our process exits without a proper stop, the command must not go on.
     process.once('exit', this.#onprocessexit)
+    if (hasGroups) this.#endGuard = await tryToGuardGroup(child.pid as number)
     if (this.#isStopped) this.signal('SIGKILL')
     return child
   }

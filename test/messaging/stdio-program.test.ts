@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -136,5 +138,41 @@ t.test('no caller speaks to a program as a browser does', async (t) => {
   for (const name of ['clients.connect', 'clients.message', 'clients.disconnect']) {
     const outcome = await ask(name, { client: { id: 'ada' } }).catch(({ reason }) => reason)
     t.match(outcome, { code: 'UNKNOWN_COMMAND', executed: 'no' }, name)
+  }
+})
+
+t.test('what a program has started ends with it, and with a process that is killed', async (t) => {
+  const url = import.meta.resolve('../../lib/messaging/stdio-program.js')
+  const holder = async (end: string) => {
+    const run = `
+      const { StdioProgram } = await import(${JSON.stringify(url)})
+      const command = ['sh', '-c', 'sleep 1000 & echo $! >&2; wait']
+      const program = new StdioProgram({ command, onnotice: () => {}, grace: 100 })
+      await program.start()
+      console.error('started')
+      process.stdin.once('data', async () => { ${end} })`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', run], {
+      env: { ...process.env, NODE_OPTIONS: '' },
+      stdio: ['pipe', 'ignore', 'pipe']
+    })
+    t.teardown(() => child.kill('SIGKILL'))
+    let text = ''
+    for await (const piece of child.stderr) {
+      text += piece
+      if (/\d\n/.test(text) && text.includes('started')) break
+    }
+    child.stdin.write('end\n')
+    return Number(/\d+/.exec(text))
+  }
+  const isThere = (pid: number) => {
+    const stat = `/proc/${pid}/stat`
+    return existsSync(stat) && !/\) Z /.test(readFileSync(stat, 'utf8'))
+  }
+  for (const end of [
+    'await program.stop(); setInterval(() => {}, 1000)',
+    'process.kill(process.pid, "SIGKILL")'
+  ]) {
+    const grandchild = await holder(end)
+    await restWhile(() => isThere(grandchild))
   }
 })

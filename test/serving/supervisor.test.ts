@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -7,6 +8,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { connectBackend } from '../../lib/serving/backend.js'
 import { Supervisor, type SupervisorOptions } from '../../lib/serving/supervisor.js'
+import { restWhile } from '../rest.js'
 
 const LISTEN = `require('net').createServer((s) => s.end(process.env.PORT)).listen(process.env.PORT, '127.0.0.1')`
 /** tap's loader in the child would only cost time. */
@@ -104,6 +106,28 @@ t.test(
     t.ok(await isGone(grandchild))
   }
 )
+
+t.test('a command ends with a process that is killed, and with all that it started', async (t) => {
+  const url = import.meta.resolve('../../lib/serving/supervisor.js')
+  const start = `
+    const { Supervisor } = await import(${JSON.stringify(url)})
+    const command = ['sh', '-c', 'sleep 1000 & echo $!; wait']
+    await new Supervisor({ command, output: 'inherit' }).start()
+    console.log('started')`
+  const holder = spawn(process.execPath, ['--input-type=module', '-e', start], {
+    env: { ...process.env, NODE_OPTIONS: '' },
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  let text = ''
+  for await (const piece of holder.stdout) {
+    text += piece
+    if (/\d\n/.test(text) && text.includes('started')) break
+  }
+  const grandchild = Number(/\d+/.exec(text))
+  t.notOk(await isGone(grandchild))
+  holder.kill('SIGKILL')
+  await restWhile(async () => !(await isGone(grandchild)))
+})
 
 t.test('it can be stopped at any time', async (t) => {
   const starting = supervise(t, LISTEN)

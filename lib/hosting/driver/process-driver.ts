@@ -2,6 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { open } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../../core/errors.js'
+import { guardGroup } from '../../core/guard.js'
 import { asUser } from './app-users.js'
 import { Cgroups, endGroup, hasRunOut, memoryOf } from './cgroups.js'
 import {
@@ -14,7 +15,6 @@ import {
   type StartTerms,
   type Usage
 } from './driver.js'
-import { guardGroup } from './guard.js'
 import { handedEnvironment, PATH, takingEnvironment } from './handed-environment.js'
 import { bootId, signalTo, statOf } from './proc.js'
 import { inSandbox, programIn, whyNoSandbox } from './sandbox.js'

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 
 /**
- * A shell script that waits for a word. If none comes, because the host's process has ended, it kills the group of
+ * A shell script that waits for a word. If none comes, because our process has ended, it kills the group of
  * processes that it is given, and all that is left in the cgroups. It repeats that, as they may start others meanwhile.
  */
 const GUARD = `
@@ -19,8 +19,9 @@ done
  * Starts a process that ends a group of processes when this process ends, even by SIGKILL. (Linux can signal a program
  * when its parent ends, `PR_SET_PDEATHSIG`. But what the program has started would run on.)
  *
- * @param onlost called when the guard has ended before `end` was
+ * @param onlost called when the guard has ended before it was told to
  * @returns what ends the guard, and nothing else
+ * @throws errors of the operating system where it cannot be started
  */
 export async function guardGroup(
   pid: number,
@@ -45,3 +46,14 @@ export async function guardGroup(
     stdin?.end('over\n')
   }
 }
+
+/**
+ * The same for a group that may do without: where there is no shell, as in some containers, nobody ends it in our place.
+ *
+ * @returns what ends the guard, and nothing else
+ */
+export async function tryToGuardGroup(pid: number): Promise<() => void> {
+  return guardGroup(pid, [], nothing).catch(() => nothing)
+}
+
+function nothing() {}
