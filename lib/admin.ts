@@ -4,6 +4,7 @@ import { SeaportError } from './core/errors.js'
 import { type KeyPair, parseKey, registryKeysOf, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
 import type { NetworkOptions } from './core/network.js'
+import { checkOptions } from './option-shapes.js'
 import type { RegistrarView } from './registry/replica/known-logs.js'
 import { Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
@@ -59,19 +60,13 @@ class AdminFace extends EventEmitter<AdminEvents> {
   #denial: SeaportError | null = null
 
   /** @throws BAD_KEY, OFFLINE, USAGE */
-  constructor({
-    seed,
-    registryPublicKey,
-    dir,
-    bootstrap,
-    host,
-    kinds,
-    timeout = TIMEOUT_MS
-  }: AdminOptions) {
+  constructor(options: AdminOptions) {
     super()
+    checkOptions(options)
+    const { seed, registryPublicKey, dir, bootstrap, host, kinds } = options
     const { registry, keyPair } = registryKeysOf(seed, registryPublicKey)
     this.#registry = registry
-    this.#timeout = timeout
+    this.#timeout = options.timeout ?? TIMEOUT_MS
     this.#participant = Participant.acquire({
       registry: this.#registry,
       bootstrap,

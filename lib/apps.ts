@@ -27,6 +27,7 @@ import { placeOf, type Release, releaseOf } from './hosting/release.js'
 import { spreadRelease } from './hosting/spread-release.js'
 import { verdictsOn } from './hosting/verdicts.js'
 import type { LinkPool } from './link/pool.js'
+import { checkOptions } from './option-shapes.js'
 import { defaultDir } from './registry/log/storage.js'
 import { type MemberOptions, Participant } from './registry/replica/participant.js'
 import {
@@ -86,20 +87,14 @@ class AppsFace extends EventEmitter<AppsEvents> {
   /** @throws BAD_KEY, OFFLINE, USAGE */
   constructor(options: AppsOptions) {
     super()
+    checkOptions(options)
     const { seed, registryPublicKey, dir, bootstrap, host } = options
     const { registry, keyPair } = registryKeysOf(seed, registryPublicKey)
     this.#registry = registry
     this.#timeout = options.timeout ?? TIMEOUT_MS
     this.#dir = join(dir ?? defaultDir(this.#registry, VERB), 'bundles')
-    this.#participant = Participant.acquire({
-      registry: this.#registry,
-      bootstrap,
-      host,
-      dir,
-      verb: VERB,
-      as: 'observer',
-      keyPair
-    })
+    const member = { registry, bootstrap, host, dir, verb: VERB, as: 'observer', keyPair } as const
+    this.#participant = Participant.acquire(member)
     this.#control = new HostControl({
       registryPublicKey: this.#registry,
       ...{ dir, bootstrap, host, keyPair },

@@ -14,6 +14,7 @@ import type { LinkPool, LinkView, PathView } from './link/pool.js'
 import { ConsumerTalk } from './messaging/consumer-talk.js'
 import { ConsumerMail } from './messaging/mail/consumer-mail.js'
 import { forwarderOf } from './messaging/mail/forwarding.js'
+import { checkOptions } from './option-shapes.js'
 import { TcpProxy } from './proxy/tcp-proxy.js'
 import type { DirectoryListener, Instance, Versions } from './registry/replica/directory.js'
 import { Participant } from './registry/replica/participant.js'
@@ -121,6 +122,7 @@ class ConsumerFace<
   /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
   constructor(roles: R, options: ConsumerOptions) {
     super()
+    checkOptions(options)
     const {
       registryPublicKey,
       ports = [],
@@ -168,12 +170,7 @@ class ConsumerFace<
         versions,
         consumerKey: () => toHex(this.#participant.keyPair.publicKey)
       })
-      const client = new StreamClient({
-        dialer,
-        pool: this.#pool,
-        directory,
-        host: role.role
-      })
+      const client = new StreamClient({ dialer, pool: this.#pool, directory, host: role.role })
       this.#clients.push(client)
       const parts = {
         role,

@@ -19,6 +19,7 @@ import { hostCommands } from './hosting/host-commands.js'
 import { HostFolder } from './hosting/host-folder.js'
 import type { InstanceStatus } from './hosting/hosted-instance.js'
 import type { LinkPool } from './link/pool.js'
+import { checkOptions } from './option-shapes.js'
 import { keepProcessKey } from './registry/log/own-keys.js'
 import { defaultDir } from './registry/log/storage.js'
 import { type MemberOptions, Participant } from './registry/replica/participant.js'
@@ -100,6 +101,7 @@ class HostFace extends EventEmitter<HostEvents> {
   /** @throws BAD_KEY, OFFLINE, USAGE */
   constructor(options: HostOptions) {
     super()
+    checkOptions(options)
     this.#options = options
     const { seed, labels = [], bootstrap, host } = options
     this.#seed = seed === undefined ? null : KeyPair(parseKey(seed, 'registry seed'))

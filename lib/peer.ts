@@ -11,6 +11,7 @@ import type { MailMessage } from './messaging/mail/inbox.js'
 import type { Mail, MailPeer } from './messaging/mail/mail.js'
 import type { MailOptions } from './messaging/mail/mail-options.js'
 import type { LetterReceipt, SendMailOptions, SentLetter } from './messaging/mail/sent-letter.js'
+import { checkOptions } from './option-shapes.js'
 import { keepProcessKey } from './registry/log/own-keys.js'
 import type { MemberOptions } from './registry/replica/participant.js'
 import { PEER, type ServiceRecord } from './registry/trust/signed.js'
@@ -58,8 +59,10 @@ class PeerFace extends EventEmitter<PeerEvents> {
   readonly #mail: Mail
 
   /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
-  constructor({ name, keyPair, ...options }: PeerOptions) {
+  constructor(given: PeerOptions) {
     super()
+    checkOptions(given)
+    const { name, keyPair, ...options } = given
     const { registryPublicKey, dir, accept, ttl, outbox, inbox, hops, links } = options
     const { backoffs, retries, store, handover } = options
     const registry = parseKey(registryPublicKey, 'registry public key')

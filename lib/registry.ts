@@ -7,6 +7,7 @@ import { LOOPBACK } from './core/listen.js'
 import { Network, type NetworkOptions } from './core/network.js'
 import { Relay } from './link/relay/relay.js'
 import { forwarderOf } from './messaging/mail/forwarding.js'
+import { checkOptions } from './option-shapes.js'
 import { defaultDir, Storage, temporaryFolder } from './registry/log/storage.js'
 import { Registrar } from './registry/registrar/registrar.js'
 import type { Instance } from './registry/replica/directory.js'
@@ -76,19 +77,11 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
   #relay: Relay | null = null
 
   /** @throws BAD_KEY, OFFLINE, USAGE */
-  constructor({
-    seed,
-    dir,
-    bootstrap,
-    host,
-    private: isPrivate,
-    staleGrace,
-    limits,
-    relay = RELAY_RATE,
-    forward: forwards,
-    kinds
-  }: RegistryOptions) {
+  constructor(options: RegistryOptions) {
     super()
+    checkOptions(options)
+    const { seed, dir, bootstrap, host, private: isPrivate, staleGrace, limits, kinds } = options
+    const { relay = RELAY_RATE, forward: forwards } = options
     const keyPair = KeyPair(parseKey(seed, 'registry seed'))
     this.publicKey = keyPair.publicKey
     this.#forwards = forwards

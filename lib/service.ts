@@ -16,6 +16,7 @@ import type { Events } from './messaging/events.js'
 import { checkMail, Mail } from './messaging/mail/mail.js'
 import type { State } from './messaging/state/state.js'
 import { Talk } from './messaging/talk.js'
+import { checkOptions } from './option-shapes.js'
 import { checkSlotName, type HeldKey, StateFiles, takeServiceKey } from './registry/log/own-keys.js'
 import { Participant } from './registry/replica/participant.js'
 import { withAdvice } from './registry/swarm/denial.js'
@@ -64,21 +65,9 @@ class ServiceFace extends EventEmitter<ServiceEvents> {
   /** @throws BAD_KEY, BAD_ROLE, OFFLINE, USAGE */
   constructor(options: ServiceOptions) {
     super()
-    const {
-      registryPublicKey,
-      role,
-      keyPair,
-      name,
-      tags = [],
-      allow,
-      server,
-      direct = DIRECT_REACH,
-      dir,
-      verb = VERB,
-      takeOver = false,
-      bootstrap,
-      host
-    } = options
+    checkOptions(options)
+    const { registryPublicKey, role, keyPair, name, tags = [], allow, server } = options
+    const { direct = DIRECT_REACH, dir, verb = VERB, takeOver = false, bootstrap, host } = options
     this.role = parseServiceRole(role)
     this.#registry = parseKey(registryPublicKey, 'registry public key')
     this.#origin = originOf(options)

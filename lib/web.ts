@@ -4,7 +4,7 @@ import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
 import { type KeyPair, parseKey, toHex } from './core/keys.js'
 import { Lifecycle, type SetupOptions } from './core/lifecycle.js'
-import { LOOPBACK } from './core/listen.js'
+import { bareAddress, hostInUrl, LOOPBACK } from './core/listen.js'
 import {
   type Measure,
   Metrics,
@@ -29,6 +29,7 @@ import { type CertificateSource, FileCertificate } from './gateway/tls-certifica
 import { Traffic } from './gateway/traffic.js'
 import type { LinkPool } from './link/pool.js'
 import { forwarderOf } from './messaging/mail/forwarding.js'
+import { checkOptions } from './option-shapes.js'
 import { Participant } from './registry/replica/participant.js'
 
 export { type AccessEntry, toJson, toLine } from './gateway/access-log.js'
@@ -84,6 +85,8 @@ export interface WebEvents {
   access: [entry: AccessEntry]
   /** A request was answered with a status from 500 on, for this reason. */
   failed: [reason: Error, entry: AccessEntry]
+  /** No more requests are taken, and so many that are under way may end until `drainTimeout`. */
+  draining: [requests: number]
   /** Something that may need a person's attention; the gateway goes on. */
   notice: [notice: SeaportError]
 }
@@ -103,7 +106,9 @@ class WebFace extends EventEmitter<WebEvents> {
   /** @throws BAD_KEY, BAD_ROLE, BAD_CONFIG, OFFLINE, USAGE */
   constructor(options: WebOptions) {
     super()
-    const { registryPublicKey, listen = LOOPBACK, tls, keyPair, dir, bootstrap, host } = options
+    checkOptions(options)
+    const { registryPublicKey, tls, keyPair, dir, bootstrap, host } = options
+    const listen = bareAddress(String(options.listen ?? LOOPBACK))
     const registry = parseKey(registryPublicKey, 'registry public key')
     checkExposure(listen, options)
     const rules = readRules(options, this.#apps)
@@ -159,6 +164,7 @@ class WebFace extends EventEmitter<WebEvents> {
     this.#gateway.on('failed', (error: Error, entry: AccessEntry) => {
       this.emit('failed', error, entry)
     })
+    this.#gateway.on('draining', (requests: number) => this.emit('draining', requests))
     this.#gateway.on('notice', this.#onnotice)
   }
 
@@ -170,8 +176,7 @@ class WebFace extends EventEmitter<WebEvents> {
   /** Where it is found, on this machine. */
   get url(): string {
     const { host, port, isSecure } = this.#gateway
-    const name = host.includes(':') ? `[${host}]` : host
-    return `${isSecure ? 'https' : 'http'}://${name}:${port}/`
+    return `${isSecure ? 'https' : 'http'}://${hostInUrl(host)}:${port}/`
   }
 
   /**
@@ -204,6 +209,7 @@ class WebFace extends EventEmitter<WebEvents> {
    * @throws BAD_ROLE, BAD_KEY, BAD_CONFIG, USAGE, and leaves everything as it was
    */
   update(rules: WebRules) {
+    checkOptions(rules)
     checkExposure(this.#gateway.host, rules)
     this.#gateway.update(readRules(rules, this.#apps))
   }

@@ -1,10 +1,12 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { type AddressInfo, createServer, isIPv6, type Server } from 'node:net'
 import { SeaportError } from './errors.js'
 
 export const LOOPBACK = '127.0.0.1'
 export const LOOPBACK_6 = '::1'
+const ANY = '0.0.0.0'
+const ANY_6 = '::'
 /** UDP port of the first node of a private DHT, unless it is told another; those that follow are for the next nodes. */
 export const BOOTSTRAP_PORT = 49737
 /**
@@ -17,6 +19,17 @@ export const NODE_PORTS: [from: number, before: number] = [49747, 49811]
  * that vanished without a word, as at a power cut, would be kept for ever.
  */
 export const KEEP_ALIVE_MS = 15_000
+
+/** An address to listen on. One of IPv6 may be written as in a URL, `[::1]`. */
+export function bareAddress(text: string): string {
+  return text.replace(/^\[(.*)\]$/, '$1')
+}
+
+/** How a URL names an address that is listened on, for who is on this machine. */
+export function hostInUrl(address: string): string {
+  const host = address === ANY ? LOOPBACK : address === ANY_6 ? LOOPBACK_6 : address
+  return isIPv6(host) ? `[${host}]` : host
+}
 
 export interface ListenOptions {
   /** 0 for a free one. */

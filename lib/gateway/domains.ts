@@ -70,6 +70,9 @@ export function readDomain({ host, role }: DomainOptions): DomainRule {
 
 /** @throws USAGE, BAD_KEY */
 export function readHostname({ host, services }: HostnameOptions): DomainRule {
+  if (!Array.isArray(services)) {
+    throw SeaportError.USAGE(`who may claim ${host} is said by services, a list of their keys`)
+  }
   const keys = new Set(services.map((key) => toHex(parseKey(key, 'service key'))))
   return { pattern: readHost(host), keys }
 }

@@ -1,6 +1,27 @@
 import { createServer } from 'node:net'
 import t from 'tap'
-import { LOOPBACK, listen, probeTcpPort, probeUdpPort } from '../../lib/core/listen.js'
+import {
+  bareAddress,
+  hostInUrl,
+  LOOPBACK,
+  listen,
+  probeTcpPort,
+  probeUdpPort
+} from '../../lib/core/listen.js'
+
+t.test('an address is taken as a URL writes it, and written so', async (t) => {
+  for (const [given, bare, inUrl] of [
+    ['[::1]', '::1', '[::1]'],
+    ['::1', '::1', '[::1]'],
+    ['192.0.2.1', '192.0.2.1', '192.0.2.1'],
+    ['localhost', 'localhost', 'localhost'],
+    ['0.0.0.0', '0.0.0.0', '127.0.0.1'],
+    ['[::]', '::', '[::1]']
+  ] as const) {
+    t.equal(bareAddress(given), bare)
+    t.equal(hostInUrl(bare), inUrl)
+  }
+})
 
 t.test('a server listens, on a free port if it is all the same', async (t) => {
   const server = createServer()

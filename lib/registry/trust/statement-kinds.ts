@@ -29,6 +29,11 @@ const BUILT_IN: readonly StatementKind[] = [
   VERDICT
 ]
 
+/** What each kind has. */
+const TEXTS = ['type', 'name', 'kept', 'verified'] as const
+const NUMBERS = ['maxBytes'] as const
+const METHODS = ['checkFields', 'subject', 'signer', 'mayIssue', 'merge'] as const
+
 /** The kinds of statements that this process knows: those of every registry, and those that its user brings. */
 export class StatementKinds {
   readonly #kinds = new Map<string, StatementKind>()
@@ -68,6 +73,7 @@ export class StatementKinds {
   }
 
   #add(kind: StatementKind) {
+    checkKind(kind)
     if (this.#kinds.has(kind.type)) {
       throw SeaportError.USAGE(`two kinds of statements are called ${kind.type}`)
     }
@@ -81,4 +87,19 @@ export class StatementKinds {
 /** The type of a statement from outside, as far as an error repeats it. */
 function named(type: string): string {
   return printable(type.slice(0, MAX_SHOWN_TYPE))
+}
+
+/** Whoever brings one may have no types: what it lacks would be missed by a registrar that is under way. */
+function checkKind(kind: StatementKind) {
+  const lacking = [
+    ...lackingOf(kind, TEXTS, 'string'),
+    ...lackingOf(kind, NUMBERS, 'number'),
+    ...lackingOf(kind, METHODS, 'function')
+  ]
+  if (lacking.length === 0) return
+  throw SeaportError.USAGE(`a kind of statements that kinds has lacks ${lacking.join(', ')}`)
+}
+
+function lackingOf(kind: StatementKind, names: readonly (keyof StatementKind)[], type: string) {
+  return names.filter((name) => typeof kind[name] !== type)
 }

@@ -56,6 +56,14 @@ t.test('no kind may be called as another, or be larger than a message', async (t
   t.throws(() => new StatementKinds([{ ...NOTE, maxBytes: 2 ** 20 }]), { code: 'USAGE' })
 })
 
+t.test('a kind that lacks something is refused, and what it lacks is named', async (t) => {
+  const { merge: _, ...incomplete } = { ...NOTE, name: undefined }
+  t.throws(() => new StatementKinds([incomplete as never]), {
+    message: 'USAGE: a kind of statements that kinds has lacks name, merge'
+  })
+  t.throws(() => new StatementKinds([{} as never]), { code: 'USAGE' })
+})
+
 function certificate() {
   const registrarKey = toHex(publicKey)
   const fields = { registrarKey, logKey: registrarKey, private: false, startedAt: 1, renewedAt: 1 }
