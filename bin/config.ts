@@ -93,10 +93,12 @@ function ifThere(folder: () => string): string | null {
   }
 }
 
-/** What may not be looked at is another user's, who did not mean us. */
+/** What may not be looked at is another user's, who did not mean us; what is neither, as a pipe, might have no end. */
 function kindOf(path: string): 'file' | 'folder' | null {
   try {
-    return statSync(path).isDirectory() ? 'folder' : 'file'
+    const stat = statSync(path)
+    if (stat.isFile()) return 'file'
+    return stat.isDirectory() ? 'folder' : null
   } catch {
     return null
   }

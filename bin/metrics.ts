@@ -8,9 +8,18 @@ export const METRICS_FLAG = {
   describe: 'Port on loopback to serve /metrics on, for Prometheus; 0 for a free one'
 } satisfies Flag
 
+/**
+ * Finds a wrong port before anything is started.
+ *
+ * @throws USAGE
+ */
+export function checkMetricsFlag(settings: Settings): number | null {
+  return settings.listenPort('metrics', null)
+}
+
 /** Serves the numbers, if that was asked for. */
 export async function serveMetrics(settings: Settings, lifetime: Lifetime, measures: Measures) {
-  const port = settings.listenPort('metrics', null)
+  const port = checkMetricsFlag(settings)
   if (port === null) return
   const { MetricsServer } = await import('../lib/metrics.js')
   const server = lifetime.own(new MetricsServer({ port, measures }))

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { parseKey, SeaportError } from '../lib/identity.js'
-import { parseDelay, parseDuration, parseExpiry } from '../lib/options.js'
+import { parseDelay, parseDuration, parseExpiry, parseSize } from '../lib/options.js'
 import { type Config, decodeText, parseConfig, readConfig } from './config.js'
 import type { Declaration, Flag } from './declaration.js'
 
@@ -113,6 +113,13 @@ export class Settings {
   delay<T>(name: string, fallback: T): number | T
   delay(name: string, ...fallback: unknown[]) {
     return this.#read(name, fallback, parseDelay)
+  }
+
+  /** A number of bytes. */
+  size(name: string): number
+  size<T>(name: string, fallback: T): number | T
+  size(name: string, ...fallback: unknown[]) {
+    return this.#read(name, fallback, parseSize)
   }
 
   /** When something ends, in ms since 1970. */

@@ -18,6 +18,12 @@ export function say(text: string): void {
   printTalk(text)
 }
 
+/** Nobody but an init waits for processes that their parents have left. */
+export function sayIfFirst(whoLeaves: string) {
+  if (process.pid !== 1) return
+  say(`as PID 1 this cannot end what ${whoLeaves} behind: use an init, as docker run --init`)
+}
+
 /** Says what happens to one thing after the other, and of a crowd how many more there were in that second. */
 export class Reporter {
   readonly #what: string

@@ -136,10 +136,8 @@ export function webOptions(settings: Settings): Omit<WebOptions, 'registryPublic
       settings.list('timeout').find((text) => !text.includes('=')),
       (text) => seconds('timeout', text)
     ),
-    maxBodyBytes: optional(settings.text('maxBody', undefined), (text) => bytes('maxBody', text)),
-    maxHeaderBytes: optional(settings.text('maxHeader', undefined), (text) =>
-      bytes('maxHeader', text)
-    ),
+    maxBodyBytes: settings.size('maxBody', undefined),
+    maxHeaderBytes: settings.size('maxHeader', undefined),
     requestTimeout: optional(settings.text('maxTime', undefined), (text) =>
       seconds('maxTime', text)
     ),
@@ -204,15 +202,4 @@ function seconds(name: string, text: string): number {
     throw SeaportError.USAGE(`--${name} must be a number of seconds, not ${JSON.stringify(text)}`)
   }
   return Number(text) * 1000
-}
-
-/** A number of bytes. */
-export function bytes(name: string, text: string): number {
-  const [, digits, unit = ''] = /^(\d+)([kmg]?)$/i.exec(text) ?? []
-  if (!(Number(digits) > 0)) {
-    throw SeaportError.USAGE(
-      `--${name} must be a number of bytes, or as in 10m, not ${JSON.stringify(text)}`
-    )
-  }
-  return Number(digits) * 1024 ** ['', 'k', 'm', 'g'].indexOf(unit.toLowerCase())
 }

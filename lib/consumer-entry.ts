@@ -1,5 +1,6 @@
 import type { Agent } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { hostInUrl } from './core/listen.js'
 import type { RoleRange } from './core/role.js'
 import type { BalanceMode } from './dialing/balancer.js'
 import type { Dialer } from './dialing/dialer.js'
@@ -199,8 +200,7 @@ export class ConsumerEntry extends PortlessEntry {
 
   /** Where an HTTP client finds the service, as in `http://127.0.0.1:40123`. */
   get url(): string {
-    const { host } = this.#proxy
-    return `http://${host.includes(':') ? `[${host}]` : host}:${this.port}`
+    return `http://${hostInUrl(this.#proxy.host)}:${this.port}`
   }
 
   /** How many instances match now, what the dials were answered, and what the local port counted. */

@@ -1,7 +1,7 @@
 import { ADMIN_FLAGS, registryOf } from '../administration.js'
 import type { Command } from '../command.js'
 import { networkOptions } from '../flags.js'
-import { say } from '../talk.js'
+import { say, sayIfFirst } from '../talk.js'
 
 /** What is said where a host cannot do it. */
 const CAN = [
@@ -55,8 +55,6 @@ export const host: Command = {
 
   async run(settings, lifetime) {
     const { seed, registryPublicKey } = registryOf(settings)
-    const { parseSize } = await import('../../lib/options.js')
-    const memory = settings.text('memory', undefined)
     const minFree = settings.text('minFree', undefined)
     const { Host } = await import('../../lib/index.js')
     const host = lifetime.own(
@@ -66,7 +64,7 @@ export const host: Command = {
         name: settings.text('name', undefined),
         labels: settings.list('label'),
         drivers: settings.list('driver'),
-        memory: memory === undefined ? undefined : parseSize(memory),
+        memory: settings.size('memory', undefined),
         minFree: minFree === undefined ? undefined : Number(minFree.replace('%', '')) / 100,
         uids: settings.text('uids', undefined),
         stopApps: settings.on('stopApps'),
@@ -85,6 +83,7 @@ export const host: Command = {
       if (line !== last) console.log(line)
       last = line
     })
+    sayIfFirst('apps leave')
     await host.setup()
     const missing = CAN.filter(([ability]) => !host.abilities.includes(ability))
     for (const [, text] of missing) say(text)

@@ -7,7 +7,7 @@ import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
 import type { Lifetime } from '../lifetime.js'
 import { jsonOf, lineOf, MAILING_FLAGS, openPeer, type PeerAnswers } from '../mailing.js'
-import { METRICS_FLAG, serveMetrics } from '../metrics.js'
+import { checkMetricsFlag, METRICS_FLAG, serveMetrics } from '../metrics.js'
 import { printData } from '../output.js'
 import { PeerPrompt } from '../peer-prompt.js'
 import type { Settings } from '../settings.js'
@@ -50,8 +50,9 @@ export const peer: Command = {
     if (address !== undefined) return attachTo(address, lifetime)
     const isAtTerminal = process.stdin.isTTY === true
     const json = settings.on('json')
-    const store = await sizeOf(settings.text('store', undefined))
+    const store = settings.size('store', undefined)
     const port = settings.listenPort('control', undefined)
+    checkMetricsFlag(settings)
     const answers = isAtTerminal ? await ask(settings) : {}
     const name = answers.name ?? settings.text('name', undefined)
     const options = { ...answers, ...(name && { name }), store, isLasting: true }
@@ -75,16 +76,6 @@ export const peer: Command = {
     }
     await serveMetrics(settings, lifetime, () => peer.measures())
     await lifetime.untilStopped()
-  }
-}
-
-async function sizeOf(text: string | undefined): Promise<number | undefined> {
-  if (text === undefined) return undefined
-  const { parseSize } = await import('../../lib/options.js')
-  try {
-    return parseSize(text)
-  } catch (error) {
-    throw SeaportError.USAGE(`--store ${(error as SeaportError).text}`)
   }
 }
 

@@ -112,12 +112,12 @@ export const proxy: Command = {
     for (const event of ['denied', 'refused', 'notice'] as const) {
       consumer.on(event, (error: Error) => say(error.message))
     }
+    const metrics = await import('../../lib/metrics.js')
+    await serveMetrics(settings, lifetime, () => measures(consumer, metrics))
     await waitAloud(
       consumer.setup(),
       () => `still ${waitingFor === 'a grant' ? 'waiting' : 'searching'} for ${waitingFor}`
     )
-    const metrics = await import('../../lib/metrics.js')
-    await serveMetrics(settings, lifetime, () => measures(consumer, metrics))
     await lifetime.untilStopped()
   }
 }

@@ -12,13 +12,13 @@ import {
   NETWORK_FLAGS,
   networkOptions
 } from '../flags.js'
-import { METRICS_FLAG, serveMetrics } from '../metrics.js'
+import { checkMetricsFlag, METRICS_FLAG, serveMetrics } from '../metrics.js'
 import type { Settings } from '../settings.js'
 import { Reporter, say, waitAloud } from '../talk.js'
-import { bytes, checkWebFlags, WEB_FLAGS } from '../web-flags.js'
+import { checkWebFlags, WEB_FLAGS } from '../web-flags.js'
 import { startWeb } from './web.js'
 
-/** How long other lines wait for the one that says that the registry can be reached, in ms. */
+/** How long the lines of a registry that is open wait until it can be reached as well, in ms. */
 const REACHABLE_SOON_MS = 500
 /** How much of its rate a key may send at once. */
 const BURST_SECONDS = 2
@@ -79,6 +79,7 @@ export const registry: Command = {
 
     const web = settings.listenPort('web', null)
     checkWebFlags(settings)
+    checkMetricsFlag(settings)
 
     const metrics = await import('../../lib/metrics.js')
     const registry = lifetime.own(
@@ -100,12 +101,10 @@ export const registry: Command = {
     }
     say(`storing in ${dir}`)
     const opened = new Promise<void>((resolve) => registry.once('opened', resolve))
-    const reachable = waitAloud(
-      registry.setup(),
-      () => 'still announcing the registry on the DHT'
-    ).then(() => console.log(`registryPublicKey=${registry.registryPublicKey}`))
-    // Numbers and pages need nobody else: they do not wait until the registry can be reached.
+    const reachable = waitAloud(registry.setup(), () => 'still announcing the registry on the DHT')
+    // The key, numbers and pages need nobody else: they do not wait until the registry can be reached.
     await Promise.race([reachable, opened.then(() => sleep(REACHABLE_SOON_MS))])
+    console.log(`registryPublicKey=${registry.registryPublicKey}`)
     if (web !== null) {
       // One port has the numbers of both.
       await startWeb(settings, lifetime, {
@@ -147,9 +146,7 @@ function limitsOf(settings: Settings): Partial<Limits> {
 }
 
 function relayOf(settings: Settings): number | undefined {
-  const text = settings.text('relay', undefined)
-  if (text === undefined) return undefined
-  return text === 'off' ? 0 : bytes('relay', text)
+  return settings.text('relay', undefined) === 'off' ? 0 : settings.size('relay', undefined)
 }
 
 function nameOf({ role, version, key }: ServiceRecord): string {

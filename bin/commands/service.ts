@@ -15,7 +15,7 @@ import {
 import { METRICS_FLAG, serveMetrics } from '../metrics.js'
 import type { Settings } from '../settings.js'
 import { shownKey, wholeKey } from '../shown-key.js'
-import { say, waitAloud } from '../talk.js'
+import { say, sayIfFirst, waitAloud } from '../talk.js'
 
 /** Signals that mean nothing to us, and something to a command. Those that end us end it, too. */
 const PASSED_ON: NodeJS.Signals[] = ['SIGUSR1', 'SIGUSR2']
@@ -212,19 +212,15 @@ export const service: Command = {
     for (const event of ['denied', 'refused', 'notice'] as const) {
       service.on(event, (error: Error) => say(error.message))
     }
-    if (process.pid === 1 && command.length > 0) {
-      say(
-        'as PID 1 this cannot end what the command leaves behind: use an init, as docker run --init'
-      )
-    }
+    if (command.length > 0) sayIfFirst('the command leaves')
     for (const signal of 'command' in origin ? PASSED_ON : []) {
       process.on(signal, () => service.sendSignal(signal))
     }
+    await serveMetrics(settings, lifetime, () => service.measures())
     await waitAloud(
       service.setup(),
       () => `still ${waitingFor === registrar ? 'searching' : 'waiting'} for ${waitingFor}`
     )
-    await serveMetrics(settings, lifetime, () => service.measures())
     await Promise.race([lifetime.untilStopped(), moved])
   }
 }

@@ -83,6 +83,10 @@ export async function startWeb(
   web.on('connecting', () => console.log(`connecting to registry ${whole}`))
   web.on('connected', () => console.log('connected to registry'))
   web.on('failed', (error: Error) => say(error.message))
+  web.on('draining', (requests: number) => {
+    const open = `${requests} ${requests === 1 ? 'request' : 'requests'} open`
+    say(`no new requests, ${open}, again to cut`)
+  })
   for (const event of ['denied', 'notice'] as const)
     web.on(event, (error: Error) => say(error.message))
   if (format !== null) {

@@ -280,7 +280,9 @@ export class HttpGateway extends ReadyResource {
     for (const response of this.#responses) response.shouldKeepAlive = false
     for (const session of this.#sessions) session.close()
     this.#messages.close()
-    await this.#ledger.drained(this.#options.drainTimeout ?? DRAIN_TIMEOUT_MS)
+    const { drainTimeout = DRAIN_TIMEOUT_MS } = this.#options
+    if (this.traffic.active > 0 && drainTimeout > 0) this.emit('draining', this.traffic.active)
+    await this.#ledger.drained(drainTimeout)
     if (this.traffic.active === 0) await this.#flushed()
     for (const socket of this.#sockets.values()) socket.destroy()
     this.#messages.destroy()

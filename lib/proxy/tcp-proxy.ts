@@ -3,7 +3,7 @@ import { Abort, type Signal } from '../core/abort.js'
 import { Bag } from '../core/bag.js'
 import { SeaportError } from '../core/errors.js'
 import { ReadyResource } from '../core/holepunch.js'
-import { KEEP_ALIVE_MS, LOOPBACK, listen, probeTcpPort } from '../core/listen.js'
+import { bareAddress, KEEP_ALIVE_MS, LOOPBACK, listen, probeTcpPort } from '../core/listen.js'
 import { cut } from '../link/pipe.js'
 import { splice } from '../link/splice.js'
 import type { LinkStream } from '../link/stream.js'
@@ -52,7 +52,7 @@ export class TcpProxy extends ReadyResource {
   }: TcpProxyOptions) {
     super()
     this.#port = port
-    this.host = host
+    this.host = bareAddress(host)
     this.#dial = dial
     const options = { allowHalfOpen: true, noDelay: true, keepAlive: true }
     this.#server = createServer({ ...options, keepAliveInitialDelay: KEEP_ALIVE_MS }, (socket) =>

@@ -26,6 +26,8 @@ export interface ConnectBackendOptions {
   signal?: Signal
 }
 
+/** A name of loopback (RFC 6761), even where /etc/hosts has it for one of the two families alone. */
+const LOCALHOST = 'localhost'
 /** It is shorter than the timeout of who opens the stream, so that they are told why it failed. */
 const CONNECT_TIMEOUT_MS = 1500
 
@@ -45,7 +47,8 @@ export function parseBackend(target: string | number | undefined): Backend {
       `a backend is a port from 1 to 65535, or host:port, as in 10.0.0.2:5984, not ${JSON.stringify(target)}`
     )
   }
-  return host === undefined ? localBackend(port) : { host, port }
+  if (host === undefined) return localBackend(port)
+  return host === LOCALHOST ? { host, port, otherwise: LOOPBACK_6 } : { host, port }
 }
 
 /**

@@ -52,6 +52,15 @@ t.test('what it prints is a config file that others join it with', async (t) => 
   t.match(await registry.waitForLine('registryPublicKey='), /^[0-9a-f]{64}$/)
 })
 
+t.test('a registry says its key whether or not a node of the DHT answers', async (t) => {
+  const registry = new Cli(t).start([
+    'registry',
+    ...['--registrySeed', '01'.repeat(32), '--bootstrap', '127.0.0.1:1']
+  ])
+  t.match(await registry.waitForLine('registryPublicKey='), /^[0-9a-f]{64}$/)
+  t.match(await registry.kill('SIGTERM'), { code: 0 })
+})
+
 t.test('a port that is taken is refused with a code', async (t) => {
   const socket = createSocket('udp4').bind(0, '127.0.0.1')
   t.teardown(() => socket.close())

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { chownSync, existsSync, lchownSync, symlinkSync } from 'node:fs'
 import t from 'tap'
 import { parseConfig } from '../../bin/config.js'
@@ -71,6 +72,16 @@ t.test('variables that Kubernetes sets are named, and passed over', async (t) =>
     stderr: `${passedOver}USAGE: --port (from ${path}) must be a port from 0 to 65535, not "high". Run 'hyperseaport bootstrap --help'.\n`
   })
   t.match(await cli.ask(['seed'], { env }), { code: 0, stderr: '' }, 'where it would be read')
+})
+
+t.test('what is found and is no file is passed over: it might have no end', async (t) => {
+  const cli = new Cli(t)
+  cli.write('.config/hyperseaport', `registryPublicKey=${KEY}\ndir=~/mine\n`)
+  cli.write('endless/pipe/file', '')
+  execFileSync('mkfifo', [cli.path('endless/pipe/.hyperseaportrc')])
+  symlinkSync('/dev/zero', cli.path('endless/.hyperseaportrc'))
+  t.match(await cli.run(['key'], { cwd: cli.path('endless/pipe') }), { code: 0, stderr: '' })
+  t.ok(existsSync(cli.path('mine')))
 })
 
 t.test(

@@ -80,6 +80,36 @@ t.test('a proxy says that it waits, and listens when the first instance comes', 
   t.equal(await get(proxy), 'hello')
 })
 
+t.test('the numbers of a proxy and a service are there before anybody is found', async (t) => {
+  const cli = new Cli(t)
+  cli.seed()
+  const nowhere = ['--bootstrap', '127.0.0.1:1', '--metrics', '0']
+  for (const line of [
+    ['proxy', '-p', '0', '-r', 'hello@1.x'],
+    ['service', '-p', '1', '-r', 'hello@1.0.0']
+  ]) {
+    const running = cli.start([...line, ...nowhere])
+    const url = await running.waitForLine('metrics on ')
+    t.match(await (await fetch(url)).text(), 'hyperseaport_build_info')
+  }
+})
+
+t.test('a wrong port for the numbers is found before anything is started', async (t) => {
+  const cli = new Cli(t)
+  const { registrySeed } = cli.seed()
+  for (const line of [
+    ['registry', '--registrySeed', registrySeed],
+    ['service', '-p', '1', '-r', 'a@1.0.0'],
+    ['proxy', '-p', '0', '-r', 'a@1.x'],
+    ['web', '-p', '0'],
+    ['peer']
+  ]) {
+    const flags = ['--bootstrap', '127.0.0.1:1', '--metrics', 'high']
+    const stderr = /^USAGE: --metrics must be a port/
+    t.match(await cli.ask([...line, ...flags]), { code: 2, stdout: '', stderr }, line.join(' '))
+  }
+})
+
 t.test('watch shows what is there, what comes and what goes', async (t) => {
   const { cli, start } = await islandOf(t)
   const port = `${start.port}`

@@ -222,6 +222,20 @@ t.test('the version is the package’s', async (t) => {
   t.match(stdout, /^\d+\.\d+\.\d+\n$/)
 })
 
+t.test('every size is written in the same ways, and a wrong one names its flag', async (t) => {
+  const cli = new Cli(t)
+  cli.seed()
+  for (const [verb, flag] of [
+    ['registry', 'relay'],
+    ['registry', 'maxBody'],
+    ['peer', 'store'],
+    ['host', 'memory']
+  ] as const) {
+    const wrong = await cli.ask([verb, `--${flag}`, 'much'])
+    t.match(wrong, { code: 2, stderr: `USAGE: --${flag} must be a size as in 200MB` })
+  }
+})
+
 t.test('flags are taken with dashes too', async (t) => {
   const seed = '01'.repeat(32)
   const { code, stdout } = await new Cli(t).ask(['seed', '--registry-seed', seed])

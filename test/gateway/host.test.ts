@@ -1,9 +1,9 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { connect } from 'node:http2'
 import { join } from 'node:path'
 import t from 'tap'
 import { certify, noOpenssl } from '../openssl.js'
-import { Harbor } from './harbor.js'
+import { Harbor, lists } from './harbor.js'
 import { exchange } from './wire.js'
 
 /** Answers with the Host and the path that it was asked for. */
@@ -37,6 +37,29 @@ t.test('a name below localhost is a role, without a word of configuration', asyn
       else t.equal(answer.body, said, host)
     }
   }
+})
+
+t.test('a gateway on every address says where this machine finds it', async (t) => {
+  const harbor = await Harbor.make(t)
+  const web = await harbor.web({ listen: '0.0.0.0', open: ['*'] })
+  t.equal(web.url, `http://127.0.0.1:${web.port}/`)
+})
+
+t.test('a gateway that stops says how many requests it waits for', async (t) => {
+  const harbor = await Harbor.make(t)
+  const backend = new EventEmitter()
+  await harbor.service('slow@1.0.0', (_, response) => backend.emit('asked', response))
+  const asked = once(backend, 'asked')
+  const web = await harbor.web()
+  await lists(web, 1)
+  const response = fetch(`${web.url}role/slow/`)
+  const [answer] = await asked
+  const draining = once(web, 'draining')
+  const stopped = web.destroy()
+  t.same(await draining, [1])
+  answer.end('at last')
+  t.equal(await (await response).text(), 'at last')
+  await stopped
 })
 
 t.test(

@@ -41,15 +41,17 @@ t.test(
 )
 
 t.test(
-  'as PID 1, who runs a command is told to use an init',
+  'as PID 1, who runs commands or apps is told to use an init',
   { skip: canBeFirst ? false : 'only root of Linux may make a namespace' },
   async (t) => {
     const { cli } = await islandOf(t)
     const script = cli.write('server.cjs', SERVER)
-    const line = ['service', '-r', 'hello@1.0.0', '--', 'node', script]
-    const service = cli.start(line, { at: ['unshare', '--pid', '--fork', '--kill-child'] })
-    t.match(await service.waitForTalk('as PID 1 '), /docker run --init/)
-    await service.waitForLine('registered service {')
+    const at = ['unshare', '--pid', '--fork', '--kill-child']
+    for (const line of [['service', '-r', 'hello@1.0.0', '--', 'node', script], ['host']]) {
+      const running = cli.start(line, { at })
+      t.match(await running.waitForTalk('as PID 1 '), /docker run --init/)
+      await running.waitForLine('registered ')
+    }
   }
 )
 

@@ -11,6 +11,7 @@ t.test('a backend is a port on loopback, or host:port', async (t) => {
   t.same(parseBackend(' 8080 '), parseBackend(8080))
   t.same(parseBackend('db.lan:5432'), { host: 'db.lan', port: 5432 })
   t.same(parseBackend('[::1]:5432'), { host: '::1', port: 5432 })
+  t.same(parseBackend('localhost:80'), { host: 'localhost', port: 80, otherwise: '::1' })
   for (const wrong of [
     undefined,
     '',
@@ -78,6 +79,9 @@ t.test('a port of this machine is found on ::1, too, and the error names 127.0.0
   const socket = await connectBackend(parseBackend(port))
   t.equal(String((await once(socket, 'data'))[0]), 'hello')
   t.ok(await isListening(port))
+  const named = await connectBackend(parseBackend(`localhost:${port}`))
+  t.equal(String((await once(named, 'data'))[0]), 'hello')
+  named.end()
   await t.rejects(freePort(port), { code: 'PORT_IN_USE' }, 'a command is not given that port')
   socket.end()
   server.close()
