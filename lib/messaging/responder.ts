@@ -67,8 +67,8 @@ export class Responder implements Replies {
   #isLeaving = false
   #hasPeerEnded = false
   #leaveTimer: NodeJS.Timeout | null = null
-  /** Called when there is room for further items. */
-  readonly #ondrain: (() => void)[] = []
+  /** Handlers that wait until there is room for further items. */
+  #stalled: { id: number; resume: () => void }[] = []
 
   constructor(stream: LinkStream, options: ResponderOptions) {
     this.peer = options.peer
@@ -175,7 +175,7 @@ export class Responder implements Replies {
 
   item(id: number, body: Body): Promise<void> {
     if (this.#conversation.send({ type: ITEM, id, body })) return Promise.resolve()
-    return new Promise((resolve) => this.#ondrain.push(resolve))
+    return new Promise((resume) => this.#stalled.push({ id, resume }))
   }
 
   queued(id: number) {
@@ -188,6 +188,8 @@ export class Responder implements Replies {
 
   #onreplied(id: number) {
     this.#runs.delete(id)
+    // A run that was cut off may wait for a caller who does not read.
+    if (this.#stalled.length > 0) this.#resumeStalled((stalled) => stalled.id === id)
     this.#endMaybe()
   }
 
@@ -250,7 +252,13 @@ export class Responder implements Replies {
 
   #drained() {
     this.#conversation.resume()
-    for (const resolve of this.#ondrain.splice(0)) resolve()
+    this.#resumeStalled(() => true)
+  }
+
+  #resumeStalled(isOver: (stalled: { id: number }) => boolean) {
+    const stalled = this.#stalled
+    this.#stalled = stalled.filter((one) => !isOver(one))
+    for (const one of stalled) if (isOver(one)) one.resume()
   }
 
   #onclose(reason: SeaportError | null) {

@@ -196,6 +196,7 @@ export class Run implements Timed, Inherited {
       const body = this.#bodyOf(await this.#valid(item))
       if (this.#isReplied) return
       await this.#replies.item(this.id, body)
+      if (this.#isReplied) return
     }
     this.#reply(encodeBody(undefined))
   }

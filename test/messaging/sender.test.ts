@@ -5,6 +5,7 @@ import type { CallContext } from '../../lib/messaging/call-context.js'
 import type { CommandMap } from '../../lib/messaging/commands.js'
 import { contract, type StandardSchema } from '../../lib/messaging/contract.js'
 import { Passed } from '../../lib/messaging/run.js'
+import { restWhile } from '../rest.js'
 import { bay, deferred } from './bay.js'
 
 const echo = (data: unknown) => data
@@ -504,3 +505,40 @@ t.test('a key that may not execute a command is told so, and what runs for it en
 })
 
 const TRACE = `00-${'ab'.repeat(16)}-${'cd'.repeat(8)}-01`
+
+t.test('a handler whose items nobody reads ends when the right to it is lost', async (t) => {
+  let isAllowed = true
+  const ended = deferred()
+  const given = { count: 0 }
+  async function* flow() {
+    try {
+      for (;;) {
+        given.count++
+        yield 'x'.repeat(50_000)
+      }
+    } finally {
+      ended.resolve()
+    }
+  }
+  const { sender, of } = await bay(t, {
+    instances: { a: { flow } },
+    service: { denialOf: () => (isAllowed ? null : SeaportError.NOT_GRANTED('not any more')) }
+  })
+  const items = sender.stream('flow')
+  await items.next()
+  let before = 0
+  await restWhile(() => {
+    const isStill = given.count === before
+    before = given.count
+    return !isStill
+  })
+  isAllowed = false
+  of('a').speaker.recheck()
+  await ended.promise
+  await t.rejects(
+    async () => {
+      for await (const _ of items);
+    },
+    { code: 'NOT_GRANTED', executed: 'perhaps' }
+  )
+})
