@@ -10,6 +10,7 @@ import { Follower, type FollowerOptions } from './follower.js'
 import { Offering } from './offering.js'
 import type { StateEntry, WriteOptions } from './state.js'
 import { compareHeads, type Scope, type SignedEntry } from './statements.js'
+import { jsonOf } from './write-queue.js'
 
 /** An entry of a copy. */
 export interface CopiedEntry extends StateEntry {
@@ -163,8 +164,7 @@ export class EntryState {
    * @throws NOT_ALLOWED, NOT_GRANTED, CONFLICT if `if` does not hold, and the errors of `send`, with `executed`
    */
   async set(name: string, value: unknown, options: SetOptions = {}): Promise<number> {
-    if (value === undefined) throw SeaportError.BAD_INPUT(`${name} has no value to be set to`)
-    return this.#write({ name, value }, options)
+    return this.#write({ name, value: JSON.parse(jsonOf(name, value)) }, options)
   }
 
   /**

@@ -266,7 +266,9 @@ t.test('a writer that the owner named writes, others do not', async (t) => {
   t.equal(of('a').state.get('mode'), 1)
   await t.rejects(state.set('mode', 2, { if: 0 }), { code: 'CONFLICT', executed: 'no' })
   t.equal(await state.set('mode', 2, { if: 1 }), 2)
-  await t.rejects(state.set('mode', undefined), { code: 'BAD_INPUT' })
+  for (const value of [undefined, Buffer.from('busy'), 1n]) {
+    await t.rejects(state.set('mode', value), { code: 'BAD_INPUT', executed: 'no' })
+  }
   await t.rejects(sender.send('$set', { name: 'a b', value: 1 }), { code: 'BAD_INPUT' })
   await t.rejects(sender.send('$set', { name: 'a' }), { code: 'BAD_INPUT' })
   await t.rejects(sender.send('$set', null), { code: 'BAD_INPUT' })
