@@ -74,6 +74,8 @@ const KEEPALIVE_MS = 15_000
 const MAX_LISTENERS = 1024
 /** How much a listener may leave unread before it is cut. A browser then connects again, and goes on where it was. */
 const MAX_UNREAD_BYTES = 1024 * 1024
+/** How many instances an event id has places of, the latest. A browser sends it back as a header, of 32 KiB at most. */
+const MAX_PLACES = 200
 const TIMEOUT_FIELD = 'hyperseaport-timeout'
 const EXECUTED = { 'hyperseaport-executed': 'yes' }
 
@@ -247,11 +249,9 @@ export class Messages {
   }
 
   #cursorText(cursors: Cursors, principal: Principal): string {
-    const named = Object.entries(cursors).map(([key, { epoch, seq }]) => [
-      this.#options.views.nameOf(key, principal),
-      epoch,
-      seq
-    ])
+    const { views } = this.#options
+    const places = Object.entries(cursors).slice(-MAX_PLACES)
+    const named = places.map(([key, { epoch, seq }]) => [views.nameOf(key, principal), epoch, seq])
     return Buffer.from(JSON.stringify(named)).toString('base64url')
   }
 

@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { type CallContext, Service, type ServiceOptions, type WebOptions } from '../../lib/index.js'
 import { BODY_MEMORY } from '../../lib/messaging/body-memory.js'
+import { EntryEvents } from '../../lib/messaging/entry-events.js'
 import { restWhile } from '../rest.js'
 import { Harbor, lists } from './harbor.js'
 
@@ -200,9 +201,14 @@ async function listenTo(t: Test, web: { url: string }, lastEventId?: string) {
   t.match(response.headers.get('content-type'), 'text/event-stream')
   const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
   let text = ''
+  const read = async () => {
+    const piece = await reader?.read()
+    if (!piece || piece.done) throw new Error(`the stream ended with status ${response.status}`)
+    text += piece.value
+  }
   return {
     async ready() {
-      while (!text.includes(': listening')) text += (await reader?.read())?.value ?? ''
+      while (!text.includes(': listening')) await read()
     },
     /** What follows `data:` in the next event, and its id. */
     async next() {
@@ -212,7 +218,7 @@ async function listenTo(t: Test, web: { url: string }, lastEventId?: string) {
           text = text.slice(found.index + found[0].length)
           return { id: found[1] ?? '', type: found[2], data: JSON.parse(found[3] ?? '') }
         }
-        text += (await reader?.read())?.value ?? ''
+        await read()
       }
     },
     leave: () => leave.abort()
@@ -252,6 +258,31 @@ t.test('events are heard as server-sent events, which go on where they were', as
   t.match(await second.next(), { data: { seq: 3, missed: 0, data: { n: 2 } } })
   second.leave()
 })
+
+t.test(
+  'the id of an event is no longer than a header may be, however many instances there were',
+  async (t) => {
+    const { web, service } = await agentBehind(t)
+    const { cursors } = EntryEvents.prototype
+    const gone = Array.from({ length: 1000 }, (_, i) => i.toString(16).padStart(64, '0'))
+    EntryEvents.prototype.cursors = function () {
+      const places = gone.map((key) => [key, { epoch: Date.now(), seq: 1_000_000 }])
+      return { ...Object.fromEntries(places), ...cursors.call(this) }
+    }
+    t.teardown(() => {
+      EntryEvents.prototype.cursors = cursors
+    })
+    const first = await listenTo(t, web)
+    await first.ready()
+    service.events.emit('TICK')
+    const { id } = await first.next()
+    first.leave()
+    service.events.emit('TICK', 'meanwhile')
+    const second = await listenTo(t, web, id)
+    t.match(await second.next(), { data: { seq: 2, missed: 0, data: 'meanwhile' } })
+    second.leave()
+  }
+)
 
 t.test(
   'who asks for events of a type that is no name is refused, and listens to nothing',
