@@ -1,5 +1,6 @@
 import { type ClientHttp2Session, connect } from 'node:http2'
 import type { Signal } from '../core/abort.js'
+import { SeaportError } from '../core/errors.js'
 import { toHex } from '../core/keys.js'
 import type { Lendable } from '../dialing/dialer.js'
 import type { OpenOptions } from '../link/link.js'
@@ -94,9 +95,7 @@ export class Http2Sessions {
 
   #free(key: string): Kept | undefined {
     for (const kept of this.#kept.get(key) ?? []) {
-      const { session, inFlight } = kept
-      const most = Math.min(session.remoteSettings?.maxConcurrentStreams ?? 1, MAX_CONCURRENT)
-      if (!session.closed && !session.destroyed && inFlight < most) return kept
+      if (kept.inFlight < mostOf(kept.session)) return kept
     }
     return undefined
   }
@@ -138,12 +137,23 @@ export class Http2Sessions {
       stream.destroy()
     })
     await ready(session)
+    // Whoever waits for it would open the next one at once, and so on.
+    if (mostOf(session) === 0) {
+      session.close()
+      throw SeaportError.REFUSED('the instance takes no requests over HTTP/2')
+    }
     return kept
   }
 
   #end(key: string) {
     for (const { session } of this.#kept.get(key) ?? []) session.close()
   }
+}
+
+/** How many requests a session takes at a time. */
+function mostOf({ closed, destroyed, remoteSettings }: ClientHttp2Session): number {
+  if (closed || destroyed) return 0
+  return Math.min(remoteSettings?.maxConcurrentStreams ?? 1, MAX_CONCURRENT)
 }
 
 /** Resolves when the other side has said how many requests it takes; rejects if it speaks another protocol. */

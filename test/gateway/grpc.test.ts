@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { connect, createServer as createHttp2Server } from 'node:http2'
-import { type AddressInfo, connect as connectTcp } from 'node:net'
+import { type AddressInfo, connect as connectTcp, createServer } from 'node:net'
 import { join } from 'node:path'
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
@@ -55,6 +55,28 @@ t.test('a service that is not there, or refuses, is told to a client of gRPC', a
     })
   t.match(await ask('plain.localhost'), { code: status.UNAVAILABLE }, 'it speaks HTTP/1.1 only')
   t.match(await ask('other.localhost'), { code: status.UNAUTHENTICATED })
+})
+
+t.test('a service that takes no requests over HTTP/2 is not asked again and again', async (t) => {
+  const harbor = await Harbor.make(t)
+  let connections = 0
+  const backend = createServer((socket) => {
+    connections++
+    socket.on('error', () => {}).resume()
+    // SETTINGS, with no more than 0 requests at a time.
+    socket.write(Buffer.from('000006040000000000000300000000', 'hex'))
+  })
+  backend.listen(0, '127.0.0.1')
+  await once(backend, 'listening')
+  t.teardown(() => backend.close())
+  const { port } = backend.address() as AddressInfo
+  await harbor.service('api@1.0.0', port, { tags: ['protocol=h2'] })
+  const web = await harbor.web()
+  const before = connections
+  const request = 'GET /role/api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+  const { statusLine } = await exchange(web.port, request)
+  t.match(statusLine, ' 503 ')
+  t.equal(connections - before, 1)
 })
 
 t.test('a role is asked over HTTP/2 where its record or the gateway says so', async (t) => {
