@@ -67,6 +67,8 @@ export function requestHeaders(
 /** The header section of an answer as the client gets it. */
 export function responseHeaders(response: AnswerHead, pseudonym: string): RawHeaders {
   const dropped = namedByConnection(response.rawHeaders)
+  // An answer that never has a body may not say how long that is (RFC 9110 §8.6).
+  if (response.statusCode === 204 || response.statusCode === 101) dropped.add('content-length')
   const headers: RawHeaders = []
   copyHeaders(response.rawHeaders, headers, (name) => dropped.has(name))
   headers.push('Via', `${response.httpVersion} ${pseudonym}`)

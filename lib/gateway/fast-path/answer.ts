@@ -55,9 +55,13 @@ export class FastAnswerHead {
     const coding = fields.byName['transfer-encoding'] ?? 'chunked'
     if (!/^chunked$/i.test(coding)) throw new SyntaxError(`the transfer coding ${coding}`)
     this.isBodiless = statusCode === 204 || statusCode === 304
-    this.isLast = httpVersion !== '1.1' || /\bclose\b/i.test(fields.byName.connection ?? '')
+    const options = fields.hasDuplicates
+      ? listed(fields.raw, 'connection').join()
+      : (fields.byName.connection ?? '')
+    this.isLast =
+      httpVersion === '1.1' ? /\bclose\b/i.test(options) : !/\bkeep-alive\b/i.test(options)
     this.#saysChunked = !this.isBodiless && typeof this.framing !== 'number'
-    this.#hasDate = 'date' in fields.byName
+    this.#hasDate = 'date' in fields.byName && !/\bdate\b/i.test(options)
   }
 
   /** The head as the client gets it. */
@@ -131,7 +135,7 @@ export function checkBeginning(text: string) {
 }
 
 /** How the body ends (RFC 9112 §6.3), for an answer that may have one. */
-function framingOf({ httpVersion, fields }: PlainAnswer): Framing {
+export function framingOf({ httpVersion, fields }: PlainAnswer): Framing {
   const { 'transfer-encoding': coding, 'content-length': length } = fields.byName
   if (coding !== undefined) {
     if (httpVersion !== '1.1' || length !== undefined || !isOnly(fields, 'transfer-encoding')) {
@@ -140,7 +144,7 @@ function framingOf({ httpVersion, fields }: PlainAnswer): Framing {
     return 'chunked'
   }
   if (length === undefined) return 'until the end'
-  if (!/^\d{1,15}$/.test(length) || !isOnly(fields, 'content-length')) {
+  if (!/^0*\d{1,15}$/.test(length) || !isOnly(fields, 'content-length')) {
     throw new SyntaxError('no length, or two')
   }
   return Number(length)

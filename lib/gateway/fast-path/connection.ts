@@ -278,7 +278,8 @@ export class FastConnection implements FastPathClient {
   readonly #ondata = (bytes: Buffer) => {
     // A client that does not read its answers gets no further requests served.
     if (this.#exchange || this.#socket.writableNeedDrain) this.#putBack(bytes)
-    else this.#takeSafely(bytes)
+    // What follows the last request is ignored.
+    else if (this.isKept) this.#takeSafely(bytes)
   }
 
   readonly #ondrain = () => {

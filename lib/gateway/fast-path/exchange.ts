@@ -13,7 +13,7 @@ import type { Ledger } from '../ledger.js'
 import { interimHeaders, invalidAnswer } from '../relay.js'
 import type { RetryBudget } from '../retry-budget.js'
 import type { ForwardRoute, Router } from '../router.js'
-import { checkBeginning, FastAnswer, FastAnswerHead } from './answer.js'
+import { checkBeginning, FastAnswer, FastAnswerHead, framingOf } from './answer.js'
 import type { FastStream, FastStreams, StreamSink } from './streams.js'
 
 const CR = 0x0d
@@ -199,7 +199,10 @@ export class FastExchange implements StreamSink, UnderWay {
     this.#beginning = bytes
   }
 
-  #oninterim({ statusCode, statusMessage, rawHeaders }: PlainAnswer) {
+  #oninterim(head: PlainAnswer) {
+    const { statusCode, statusMessage, rawHeaders } = head
+    // It has no body. But one that contradicts itself about that is refused, as node:http does.
+    framingOf(head)
     if (statusCode === 101) throw new SyntaxError('a switch that nobody asked for')
     this.#interim ??= new InterimAnswers()
     const isAdmitted = this.#interim.admit(this.#entry.attempts)

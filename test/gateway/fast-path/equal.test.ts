@@ -108,6 +108,21 @@ const FOUND: [name: string, messages: string[], statuses: string[]][] = [
     ['200', '103', '200']
   ],
   [
+    'a Date that is about the connection, for which one path added no other',
+    [ask('/1'), `HTTP/1.1 200 OK\r\nConnection: Date\r\nDate: x\r\nContent-Length: 5\r\n\r\nhello`],
+    ['200']
+  ],
+  [
+    'an interim one with two lengths',
+    [ask('/1'), `HTTP/1.1 103 Hi\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n${OK}`],
+    ['502']
+  ],
+  [
+    'a length with many zeros',
+    [ask('/1'), `HTTP/1.1 200 OK\r\nContent-Length: ${'0'.repeat(20)}5\r\n\r\nhello`],
+    ['200']
+  ],
+  [
     'a switch of protocols that nobody asked for',
     [ask('/1'), 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'],
     ['502']
