@@ -42,6 +42,12 @@ interface Watcher {
   hosted: string
 }
 
+export const FEED_HEADERS = {
+  'Content-Type': 'text/event-stream; charset=utf-8',
+  'Cache-Control': 'no-store',
+  'X-Accel-Buffering': 'no'
+}
+
 const INTERVAL_MS = 1000
 /** What a watcher may leave unread, in bytes: one that takes nothing is cut, and comes back by itself. */
 const MAX_UNREAD_BYTES = 8 * 1024 * 1024
@@ -78,11 +84,7 @@ export class LiveFeed {
       response.writeHead(503, { 'Retry-After': `${RETRY_AFTER_S}` }).end()
       return
     }
-    response.writeHead(200, {
-      'Content-Type': 'text/event-stream; charset=utf-8',
-      'Cache-Control': 'no-store',
-      'X-Accel-Buffering': 'no'
-    })
+    response.writeHead(200, FEED_HEADERS)
     const watcher = { response, principal, client, logOf: new Map(), hosted: '' }
     this.#watchers.add(watcher)
     response.on('close', () => this.#detach(watcher))

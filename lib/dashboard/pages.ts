@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import type { ServerResponse } from 'node:http'
 import { SeaportError } from '../core/errors.js'
 import type { Page } from '../gateway/request-handler.js'
-import type { LiveFeed } from './live-feed.js'
+import { FEED_HEADERS, type LiveFeed } from './live-feed.js'
 
 /** As `npm run build` leaves them beside this file. */
 const FILES: [path: string, file: string, type: string][] = [
@@ -34,11 +34,13 @@ export function dashboardPages(feed: LiveFeed): Map<string, Page> {
       await sendFile(response, file, type, request.method === 'HEAD')
     })
   }
-  pages.set('/-/events', (_request, response, principal, client) => {
+  pages.set('/-/events', (request, response, principal, client) => {
     if (principal.isAnonymous && principal.mayReachNothing) {
       throw SeaportError.UNAUTHORIZED('the feed needs a name and password, or a token')
     }
-    feed.attach(response, principal, client)
+    // Whoever asks for its head is told at once, and does not watch.
+    if (request.method === 'HEAD') response.writeHead(200, FEED_HEADERS).end()
+    else feed.attach(response, principal, client)
   })
   return pages
 }

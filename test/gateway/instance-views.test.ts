@@ -108,6 +108,8 @@ t.test('feeds of guests leave room for other addresses, and for operators', asyn
   for (let i = 2; i < 8; i++) await statuses(32, from(`192.0.2.${i}`))
   t.strictSame(await statuses(1, from('192.0.2.99')), [503], 'all guests together have an end')
   t.strictSame(await statuses(2, AS_OPS), [200, 200], 'operators have a share of their own')
+  const head = await fetch(`${web.url}-/events`, { method: 'HEAD' })
+  t.equal(head.status, 200, 'whoever asks for the head alone takes no room')
 })
 
 async function text(url: string, headers: Record<string, string> = {}): Promise<string> {
