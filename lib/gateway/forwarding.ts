@@ -17,6 +17,7 @@ import { isIdempotent } from '../http/idempotent.js'
 import type { KeptStreams } from '../http/kept-streams.js'
 import { isOverHttp2, isReason, type RawHeaders } from '../http/message-head.js'
 import { RequestBody } from '../http/request-body.js'
+import { isSent } from './client-response.js'
 import { HalfOpen } from './half-open.js'
 import { InterimAnswers } from './interim.js'
 import { inform, invalidAnswer, relay } from './relay.js'
@@ -107,7 +108,7 @@ export class Forwarding implements UnderWay {
   async run() {
     const { response } = this.#options
     const onclose = () => {
-      if (!response.writableFinished) this.#ending.abort(SeaportError.CLOSED('the client left'))
+      if (!isSent(response)) this.#ending.abort(SeaportError.CLOSED('the client left'))
     }
     response.once('close', onclose)
     this.#context.budget.deposit()
@@ -116,12 +117,10 @@ export class Forwarding implements UnderWay {
       const answer = await this.#ask()
       this.stats.firstByteMs = performance.now() - this.#startedAt
       this.#hasAnswer = true
-      this.stats.bytesOut = await relay(
-        answer,
-        response,
-        this.#context.pseudonym,
-        this.#options.amend
-      )
+      const { method = 'GET' } = this.#options.request
+      const { pseudonym } = this.#context
+      const { amend } = this.#options
+      this.stats.bytesOut = await relay(answer, response, { method, pseudonym, amend })
     } finally {
       this.#context.underWay.delete(this)
       response.off('close', onclose)
@@ -268,8 +267,9 @@ export class Forwarding implements UnderWay {
 
   /** Cuts what is still under way. An answer may be over before its request is. */
   #finish() {
-    if (!this.#options.response.writableFinished) this.#ending.abort(SeaportError.CLOSED('cut'))
+    if (!isSent(this.#options.response)) this.#ending.abort(SeaportError.CLOSED('cut'))
     if (this.#ending.signal.aborted) this.#body.stop()
+    else this.#body.hurry()
   }
 }
 
@@ -286,7 +286,7 @@ function isConnectionFailure(error: unknown): boolean {
   return code === ENDED_EARLY || !String(code).startsWith('HPE_')
 }
 
-function brokenOff(cause: unknown): SeaportError {
+export function brokenOff(cause: unknown): SeaportError {
   return isConnectionFailure(cause)
     ? SeaportError.BAD_GATEWAY('the instance broke off before it answered', cause)
     : invalidAnswer(cause)

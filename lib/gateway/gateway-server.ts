@@ -10,6 +10,7 @@ import type { Duplex } from 'node:stream'
 import { KEEP_ALIVE_MS } from '../core/listen.js'
 import { httpDate } from '../http/date.js'
 import { UNCOUNTED } from '../http/message-head.js'
+import { linger } from './linger.js'
 import { Pipeline } from './pipeline.js'
 import type { CertificateSource } from './tls-certificate.js'
 
@@ -108,7 +109,8 @@ function onClientError(error: NodeJS.ErrnoException, socket: Socket, hasBegun: b
   }
   const status = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request'
   const date = httpDate()
-  socket.end(
+  linger(
+    socket,
     `HTTP/1.1 ${status}\r\nDate: ${date}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
   )
 }

@@ -16,15 +16,18 @@ import { isOverHttp2 } from '../http/message-head.js'
 import type { LinkPool } from '../link/pool.js'
 import type { Directory } from '../registry/replica/directory.js'
 import type { ChannelLimits } from './channels/channel-limits.js'
+import { whenClosed } from './client-response.js'
 import { FastPath } from './fast-path/fast-path.js'
 import type { ForwardingContext } from './forwarding.js'
 import { KEEP_ALIVE_TIMEOUT_MS, makeHttp2Server, makeServer, readFrom } from './gateway-server.js'
 import { InstanceViews } from './instance-views.js'
 import { Ledger } from './ledger.js'
+import { linger } from './linger.js'
 import { Messages } from './messages.js'
 import { Pipeline } from './pipeline.js'
 import { mayBePreface, readPreface } from './preface.js'
 import { refusalOf, refusalText, refuse } from './refusal.js'
+import { RequestDeadlines } from './request-deadlines.js'
 import { type Page, RequestHandler } from './request-handler.js'
 import { RetryBudget } from './retry-budget.js'
 import { Router } from './router.js'
@@ -102,6 +105,7 @@ export class HttpGateway extends ReadyResource {
   readonly #router: Router
   readonly #context: ForwardingContext
   readonly #ledger: Ledger
+  readonly #deadlines: RequestDeadlines
   readonly #handler: RequestHandler
   readonly #messages: Messages
   /** Null if it is off or the gateway serves HTTPS. node:http or node:http2 reads every request then. */
@@ -118,8 +122,9 @@ export class HttpGateway extends ReadyResource {
     this.#port = port
     this.host = host
     this.traffic = options.traffic ?? new Traffic()
-    this.#views = options.views ?? new InstanceViews({ directory })
-    const upstreams = new Upstreams({ directory, views: this.#views, pool })
+    const views = options.views ?? new InstanceViews({ directory })
+    this.#views = views
+    const upstreams = new Upstreams({ directory, views, pool })
     this.#upstreams = upstreams
     const rules = { ...readRules(), ...options.rules }
     this.#router = new Router({
@@ -132,11 +137,10 @@ export class HttpGateway extends ReadyResource {
       trustedProxies: options.trustedProxies
     })
     const isWelcome = welcomedBy(directory)
-    const kept = new KeptStreams({ pool, isWelcome })
     const agent = new StreamAgent({ dial: () => Promise.reject(SeaportError.CLOSED('no stream')) })
     this.#context = {
       agent,
-      kept,
+      kept: new KeptStreams({ pool, isWelcome }),
       http2: new Http2Sessions(pool),
       budget: new RetryBudget(),
       pseudonym,
@@ -145,8 +149,7 @@ export class HttpGateway extends ReadyResource {
     this.#ledger = new Ledger(this.traffic)
     forward(this.#ledger, this, ['access'])
     this.#ledger.on('failed', (error, entry) => this.emit('failed', error, entry))
-    const { channels: channelLimits } = options
-    const views = this.#views
+    const { channels: channelLimits, fastPath = true } = options
     this.#messages = new Messages({ pool, directory, views, context: this.#context, channelLimits })
     this.#handler = new RequestHandler({
       router: this.#router,
@@ -159,6 +162,7 @@ export class HttpGateway extends ReadyResource {
     })
     const maxHeaderBytes = options.maxHeaderBytes ?? MAX_HEADER_BYTES
     const requestTimeout = options.requestTimeout ?? REQUEST_TIMEOUT_MS
+    this.#deadlines = new RequestDeadlines(requestTimeout)
     const headersTimeout = Math.min(options.headersTimeout ?? HEADERS_TIMEOUT_MS, requestTimeout)
     this.#server = makeServer({
       certificate: options.certificate,
@@ -174,25 +178,25 @@ export class HttpGateway extends ReadyResource {
       readPreface(socket, { timeout: headersTimeout, onhttp1: read, onhttp2: readHttp2 })
       socket.resume()
     }
-    const hasFastPath = (options.fastPath ?? true) && !this.isSecure
-    this.#fastPath = hasFastPath
-      ? new FastPath({
-          pool,
-          isWelcome,
-          router: this.#router,
-          ledger: this.#ledger,
-          budget: this.#context.budget,
-          pseudonym,
-          maxHeaderBytes,
-          headersTimeout,
-          // Only a connection that begins like the preface of HTTP/2 is looked at again.
-          leave: (socket, beginning) => {
-            if (beginning !== null && mayBePreface(beginning)) return begin(socket)
-            read(socket)
-            socket.resume()
-          }
-        })
-      : null
+    this.#fastPath =
+      fastPath && !this.isSecure
+        ? new FastPath({
+            pool,
+            isWelcome,
+            router: this.#router,
+            ledger: this.#ledger,
+            budget: this.#context.budget,
+            pseudonym,
+            maxHeaderBytes,
+            headersTimeout,
+            // Only a connection that begins like the preface of HTTP/2 is looked at again.
+            leave: (socket, beginning) => {
+              if (beginning !== null && mayBePreface(beginning)) return begin(socket)
+              read(socket)
+              socket.resume()
+            }
+          })
+        : null
     this.#serve(read, begin)
   }
 
@@ -341,7 +345,7 @@ export class HttpGateway extends ReadyResource {
       to.on('error', () => {})
       // Over HTTP/2 there is no socket of its own, so it is answered like any request.
       if (isOverHttp2(request)) return refuse(request, to as ServerResponse, refusal)
-      this.#inTurn(request, null, async () => void to.end(refusalText(refusal, request)))
+      this.#inTurn(request, null, async () => linger(request.socket, refusalText(refusal, request)))
     })
   }
 
@@ -350,10 +354,11 @@ export class HttpGateway extends ReadyResource {
       if (this.#isClosing) response.shouldKeepAlive = false
       this.#responses.add(response)
       await this.#handler.onrequest(request, response)
-      if (!response.closed) await once(response, 'close')
+      await whenClosed(response)
       this.#responses.delete(response)
     }
     if (!isOverHttp2(request)) return this.#inTurn(request, response, serve)
+    this.#deadlines.add(request, response)
     serve().catch((error: Error) => {
       this.#responses.delete(response)
       this.#onfault(error)
@@ -374,10 +379,8 @@ export class HttpGateway extends ReadyResource {
   }
 
   #onfault(error: Error) {
-    this.emit(
-      'notice',
-      SeaportError.BAD_GATEWAY(`a request could not be served: ${error.message}`, error)
-    )
+    const text = `a request could not be served: ${error.message}`
+    this.emit('notice', SeaportError.BAD_GATEWAY(text, error))
   }
 
   get isSecure(): boolean {
@@ -392,6 +395,7 @@ export class HttpGateway extends ReadyResource {
       suspects.set(key, known)
       return known
     }
+    this.#deadlines.tick(now)
     for (const request of this.#context.underWay) request.tick(now, isSilent)
     this.#fastPath?.tick(now, isSilent)
   }

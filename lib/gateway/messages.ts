@@ -14,6 +14,7 @@ import type { Directory } from '../registry/replica/directory.js'
 import type { Principal } from './access.js'
 import type { ChannelLimits } from './channels/channel-limits.js'
 import { Channels } from './channels/channels.js'
+import { whenClosed } from './client-response.js'
 import type { ForwardingContext, UnderWay } from './forwarding.js'
 import { HalfOpen } from './half-open.js'
 import type { InstanceViews } from './instance-views.js'
@@ -147,9 +148,7 @@ export class Messages {
     const { underWay } = this.#options.context
     const halfOpen = new HalfOpen(request.socket)
     const call: UnderWay = {
-      tick: (now) => {
-        if (halfOpen.hasLeft(now)) response.destroy()
-      }
+      tick: (now) => void (halfOpen.hasLeft(now) && response.destroy())
     }
     underWay.add(call)
     return () => underWay.delete(call)
@@ -205,7 +204,7 @@ export class Messages {
     this.#listening.add(end)
     // A client that sent its FIN may still read. But an event stream never ends by itself, so it would be kept for good.
     request.socket.once('end', end)
-    await new Promise((resolve) => response.once('close', resolve))
+    await whenClosed(response)
     request.socket.off('end', end)
     this.#listening.delete(end)
     clearInterval(keepalive)

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Duplex } from 'node:stream'
+import type { Socket } from 'node:net'
+import { linger } from './linger.js'
 
 /** @param hasBegun whether an answer was begun, so that no other may follow */
 type OnFailure = (hasBegun: boolean) => void
@@ -10,7 +11,13 @@ interface Exchange {
   response: ServerResponse | null
 }
 
-const pipelines = new WeakMap<Duplex, Pipeline>()
+/**
+ * How many requests may wait for their turn. While there are more, no further ones are read: node:http reads as many as
+ * come, and each takes much more memory than the few bytes that a client sends for it.
+ */
+const MAX_WAITING = 64
+
+const pipelines = new WeakMap<Socket, Pipeline>()
 
 /**
  * Serves the requests of one connection of HTTP/1.1 one after the other. A client may send several without waiting for
@@ -24,11 +31,15 @@ export class Pipeline {
   #hasFailed = false
   #onfailure: OnFailure | null = null
 
-  static of(socket: Duplex): Pipeline {
+  static of(socket: Socket): Pipeline {
     const known = pipelines.get(socket)
     if (known) return known
     const pipeline = new Pipeline()
     pipelines.set(socket, pipeline)
+    // node:http resumes it whenever it has read a request, or has answered one.
+    socket.on('resume', () => pipeline.#isFull && socket.pause())
+    // node:http calls this when it has sent its last answer.
+    socket.destroySoon = () => linger(socket)
     return pipeline
   }
 
@@ -40,6 +51,7 @@ export class Pipeline {
    */
   run(exchange: Exchange, serve: () => Promise<void>) {
     this.#size++
+    if (this.#isFull) exchange.request.socket.pause()
     // This listener runs before that of node:http, which ends the connection of a client that sent its FIN.
     exchange.response?.prependListener('finish', () => this.#endFailed())
     this.#last = this.#last.then(() => this.#serve(exchange, serve))
@@ -66,8 +78,14 @@ export class Pipeline {
       await serve()
       this.#current = null
     }
+    const wasFull = this.#isFull
     this.#size--
+    if (wasFull && !this.#isFull) request.socket.resume()
     this.#endFailed()
+  }
+
+  get #isFull(): boolean {
+    return this.#size > MAX_WAITING
   }
 
   /** Reports the failure once no request is left that can be served. */

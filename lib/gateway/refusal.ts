@@ -38,6 +38,7 @@ const TITLES: Record<number, string> = {
   403: 'Not for you',
   404: 'Not found',
   405: 'Method not allowed',
+  408: 'Too slow',
   413: 'Too large',
   429: 'Too many guesses',
   500: 'Something broke in the gateway',
@@ -73,7 +74,7 @@ export function refusalOf(error: unknown): Refusal {
   const headers: Record<string, string> = {}
   if (status === 401)
     headers['WWW-Authenticate'] = 'Bearer, Basic realm="hyperseaport", charset="UTF-8"'
-  if (status === 405) headers.Allow = 'GET, HEAD'
+  if (status === 405) headers.Allow = /with (GET|POST)$/.exec(text)?.[1] ?? 'GET, HEAD'
   if (status === 429) headers['Retry-After'] = /(\d+) s$/.exec(text)?.[1] ?? `${RETRY_AFTER_S}`
   if (status === 503) headers['Retry-After'] = `${RETRY_AFTER_S}`
   return { status, code, text, headers }

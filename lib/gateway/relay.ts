@@ -12,6 +12,16 @@ import { http2Fields, http2Trailers } from '../http/http2-fields.js'
 import type { IncomingAnswer } from '../http/http2-request.js'
 import { fieldLines, type RawHeaders } from '../http/message-head.js'
 import { pairs } from '../http/request-body.js'
+import { isClosed, isHttp2Response as isHttp2, isSent } from './client-response.js'
+
+export interface RelayOptions {
+  /** The method of the request. */
+  method: string
+  /** Our entry in Via. */
+  pseudonym: string
+  /** Changes the header section of the answer. */
+  amend: (headers: RawHeaders) => RawHeaders
+}
 
 /**
  * Passes an answer on to the client, as it comes. Resolves with the bytes of its body when it is over; a
@@ -22,8 +32,7 @@ import { pairs } from '../http/request-body.js'
 export function relay(
   answer: IncomingAnswer,
   response: ServerResponse,
-  pseudonym: string,
-  amend: (headers: RawHeaders) => RawHeaders
+  { method, pseudonym, amend }: RelayOptions
 ): Promise<number> {
   writeHead(answer, response, amend(responseHeaders(answer, pseudonym)))
   // With gRPC, an answer without a body and one with an empty body are different things.
@@ -31,7 +40,7 @@ export function relay(
   return new Promise((resolve) => {
     let bytes = 0
     const onclose = () => {
-      if (!response.writableFinished) answer.destroy()
+      if (!isSent(response)) answer.destroy()
       resolve(bytes)
     }
     const onfailure = () => {
@@ -43,6 +52,7 @@ export function relay(
       if (!response.write(chunk)) answer.pause()
     }
     const onend = () => {
+      if (isCutShort(answer, method)) return cut(response)
       addTrailers(response, trailersOf(answer.rawTrailers))
       response.end()
     }
@@ -53,7 +63,7 @@ export function relay(
     answer.on('close', () => {
       if (!answer.complete) cut(response)
     })
-    if (response.closed) onclose()
+    if (isClosed(response)) onclose()
     else response.on('close', onclose)
     // The head is sent with the first piece of the body, or at the end of this turn: so most answers need one packet.
     setImmediate(() => {
@@ -161,15 +171,26 @@ function setHead(response: Http2ServerResponse, statusCode: number, headers: Raw
  * them.
  */
 function withoutLoneTrailer(answer: IncomingAnswer, response: ServerResponse, headers: RawHeaders) {
-  const isChunked =
-    response.req.method !== 'HEAD' &&
-    response.req.httpVersion !== '1.0' &&
-    answer.headers['content-length'] === undefined &&
-    ![204, 304].includes(answer.statusCode ?? 0)
-  if (isChunked) return headers
+  const { method = 'GET', httpVersion } = response.req
+  if (httpVersion !== '1.0' && isLengthUnknown(answer, method)) return headers
   const kept: RawHeaders = []
   copyHeaders(headers, kept, (name) => name === 'trailer')
   return kept
+}
+
+/** Whether an answer has a body, and its fields do not say how long that is. */
+function isLengthUnknown({ statusCode = 0, headers }: IncomingAnswer, method: string): boolean {
+  const hasBody = method !== 'HEAD' && ![204, 304].includes(statusCode)
+  return hasBody && headers['content-length'] === undefined
+}
+
+/**
+ * Whether an answer that goes on until its stream ends was cut before that. node:http takes every end of a stream for
+ * the end of such an answer.
+ */
+function isCutShort(answer: IncomingAnswer, method: string): boolean {
+  if (!(answer instanceof IncomingMessage) || !isLengthUnknown(answer, method)) return false
+  return answer.headers['transfer-encoding'] === undefined && !answer.socket.readableEnded
 }
 
 /**
@@ -181,10 +202,6 @@ function http2Head(statusCode: number, headers: RawHeaders) {
   return statusCode === 204 || statusCode === 205 || length === undefined
     ? fields
     : { ...fields, 'content-length': length }
-}
-
-function isHttp2(response: unknown): response is Http2ServerResponse {
-  return 'stream' in (response as object)
 }
 
 /** Breaks an answer off, so that the client can tell that it is not complete. */

@@ -5,8 +5,10 @@ import { checkLength } from '../http/request-body.js'
 import type { Principal } from './access.js'
 import type { AccessEntry } from './access-log.js'
 import { principalOnChannel } from './channels/principal.js'
+import { isClosed } from './client-response.js'
 import { Forwarding, type ForwardingContext } from './forwarding.js'
 import type { Ledger } from './ledger.js'
+import { linger } from './linger.js'
 import type { MessageRoute, Messages } from './messages.js'
 import { checkOrigin } from './origin.js'
 import { refusalOf, refusalText, refuse } from './refusal.js'
@@ -52,6 +54,8 @@ export class RequestHandler {
       const preflight = this.#options.router.preflightOf(request)
       if (preflight) return preflight.answerPreflight(response)
       const route = await this.#options.router.route(request)
+      // It may have left while its password was checked, and then nothing would tell that it did.
+      if (isClosed(response)) throw SeaportError.CLOSED('the client left')
       entry.principal = route.principal.name
       if (route.kind === 'forward') await this.#forward(request, response, route, entry)
       else if (route.kind === 'message') await this.#talk(request, response, route, entry)
@@ -111,14 +115,15 @@ export class RequestHandler {
     entry.upstream = upstream.name
     entry.role = target.role.role
     checkOrigin(request, host, new Set(router.rules.cors.map(({ origin }) => origin)))
-    if (request.method !== (target.kind === 'call' ? 'POST' : 'GET')) {
-      throw SeaportError.METHOD_NOT_ALLOWED(
-        'commands are called with POST, events are heard with GET'
-      )
-    }
     if (target.kind === 'call') {
+      if (request.method !== 'POST') {
+        throw SeaportError.METHOD_NOT_ALLOWED('commands are called with POST')
+      }
       const client = router.clientOf(request)
       return messages.call(request, response, { target, upstream, principal, client, maxBody })
+    }
+    if (request.method !== 'GET') {
+      throw SeaportError.METHOD_NOT_ALLOWED('events are heard with GET')
     }
     await messages.listen(request, response, { target, upstream, principal })
   }
@@ -130,6 +135,7 @@ export class RequestHandler {
     let isLasting = false
     try {
       const route = await router.route(request)
+      if (socket.destroyed) throw SeaportError.CLOSED('the client left')
       if (route.kind === 'channel') {
         this.#openChannel(request, socket, route, entry)
         socket.once('close', closing(ledger, entry))
@@ -140,21 +146,23 @@ export class RequestHandler {
       entry.principal = route.principal.name
       entry.upstream = route.upstream.name
       entry.role = route.upstream.instances()[0]?.role ?? ''
+      const cors = router.corsOf(request, route.upstream)
       const outcome = await forwardUpgrade(this.#options.context, {
         request,
-        socket,
+        socket: request.socket,
         upstream: route.upstream,
         path: route.path,
         forwarded: router.forwardedOf(request, route),
         timeout: router.deadlineOf(route),
-        dropAuthorization: route.isOurAuthorization
+        dropAuthorization: route.isOurAuthorization,
+        amend: (headers) => cors?.amend(headers) ?? headers
       })
       Object.assign(entry, outcome)
     } catch (error) {
       const refusal = refusalOf(error)
       entry.status = refusal.status
       ledger.fail(entry, error)
-      socket.end(refusalText(refusal, request))
+      linger(request.socket, refusalText(refusal, request))
     } finally {
       if (!isLasting) ledger.close(entry)
     }

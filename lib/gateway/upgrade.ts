@@ -1,25 +1,42 @@
-import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
+import {
+  type ClientRequest,
+  request as httpRequest,
+  type IncomingMessage,
+  type InformationEvent,
+  ServerResponse
+} from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
 import type { StreamRequestOptions } from '../http/agent.js'
 import type { Forwarded } from '../http/forwarded.js'
+import { guarded } from '../http/guarded.js'
 import { hasBody, requestHeaders, responseHeaders } from '../http/headers.js'
 import { fieldLines, isReason, type RawHeaders } from '../http/message-head.js'
 import { pairs } from '../http/request-body.js'
-import { cut, pipe } from '../link/pipe.js'
-import type { ForwardingContext } from './forwarding.js'
-import { invalidAnswer } from './relay.js'
+import { pipe } from '../link/pipe.js'
+import {
+  brokenOff,
+  type ForwardingContext,
+  MAX_ANSWER_HEADER_BYTES,
+  tooSlow
+} from './forwarding.js'
+import { InterimAnswers } from './interim.js'
+import { linger } from './linger.js'
+import { inform, invalidAnswer, relay } from './relay.js'
 import type { Upstream } from './upstream.js'
 
 export interface UpgradeOptions {
   request: IncomingMessage
-  socket: Duplex
+  socket: Socket
   upstream: Upstream
   path: string
   forwarded: Forwarded
   /** How long the answer may take to begin, in ms. */
   timeout: number
   dropAuthorization: boolean
+  /** Changes the header section of an answer that does not switch protocols. */
+  amend: (headers: RawHeaders) => RawHeaders
 }
 
 /**
@@ -32,33 +49,40 @@ export interface UpgradeOptions {
 export async function forwardUpgrade(
   context: ForwardingContext,
   options: UpgradeOptions
-): Promise<{ status: number; instance: string; firstByteMs: number }> {
-  const { socket, upstream, timeout } = options
+): Promise<{ status: number; instance: string; firstByteMs: number; bytesOut: number }> {
+  const { request, socket, upstream, timeout } = options
   const startedAt = performance.now()
   const ending = new AbortController()
   const onclose = () => ending.abort(SeaportError.CLOSED('the client left'))
-  const late = SeaportError.TOO_SLOW(
-    `the service did not begin to answer within ${timeout / 1000} s`
-  )
-  const timer = setTimeout(() => ending.abort(late), timeout)
+  const timer = setTimeout(() => ending.abort(tooSlow(timeout)), timeout)
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket)
   socket.once('close', onclose)
+  let stream: Duplex | null = null
   try {
     const { signal } = ending
-    const stream = await upstream.dialer.dial({ signal, open: context.kept.openFresh })
+    stream = await upstream.dialer.dial<Duplex>({ signal, open: context.kept.openFresh })
     const instance = context.kept.keyOf(stream)
-    const answer = await ask(context, options, stream, signal)
+    const answer = await ask(context, options, { stream, response, signal })
     clearTimeout(timer)
     const firstByteMs = performance.now() - startedAt
-    if (!isReason(answer.statusMessage ?? '')) {
-      answer.destroy()
-      stream.destroy()
+    const { statusCode: status = 502, statusMessage = '', headers } = answer
+    if (!isReason(statusMessage)) {
       throw invalidAnswer(new SyntaxError('a reason phrase with control characters'))
     }
-    if (answer.statusCode === 101) await join(context, options, answer, stream)
-    else await refuse(context, options, answer)
-    return { status: answer.statusCode ?? 502, instance, firstByteMs }
+    let bytesOut = 0
+    if (status === 101 && headers.upgrade) {
+      response.detachSocket(socket)
+      await join(context, options, answer, stream)
+    } else bytesOut = await refuse(context, options, answer, response)
+    return { status, instance, firstByteMs, bytesOut }
+  } catch (error) {
+    stream?.destroy()
+    throw error
   } finally {
     clearTimeout(timer)
+    if (response.socket) response.detachSocket(socket)
     socket.off('close', onclose)
   }
 }
@@ -84,8 +108,7 @@ export function withoutUpgrade(request: IncomingMessage): Buffer {
 function ask(
   { agent, pseudonym }: ForwardingContext,
   { request, path, forwarded, dropAuthorization }: UpgradeOptions,
-  stream: Duplex,
-  signal: AbortSignal
+  { stream, response, signal }: { stream: Duplex; response: ServerResponse; signal: AbortSignal }
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const { upgrade } = request.headers
@@ -95,21 +118,27 @@ function ask(
       path,
       method: request.method ?? 'GET',
       headers: requestHeaders(request, { forwarded, pseudonym, upgrade, dropAuthorization }),
-      setHost: false
+      setHost: false,
+      maxHeaderSize: MAX_ANSWER_HEADER_BYTES
     }
     const attempt: ClientRequest = httpRequest(asking)
+    const interim = new InterimAnswers()
     const onabort = () => attempt.destroy(signal.reason)
+    const oninformation = (information: InformationEvent) => {
+      if (interim.admit(1)) inform(request, response, information)
+    }
+    const onfailure = (cause: Error) => {
+      reject(invalidAnswer(cause))
+      attempt.destroy()
+    }
     signal.addEventListener('abort', onabort)
+    attempt.on('information', guarded(oninformation, onfailure))
     attempt.on('upgrade', (answer, _stream, head) => {
       if (head.byteLength > 0) stream.unshift(head)
       resolve(answer)
     })
     attempt.on('response', resolve)
-    attempt.on('error', (cause) =>
-      reject(
-        signal.aborted ? signal.reason : SeaportError.BAD_GATEWAY('the instance broke off', cause)
-      )
-    )
+    attempt.on('error', (cause) => reject(signal.aborted ? signal.reason : brokenOff(cause)))
     attempt.on('close', () => signal.removeEventListener('abort', onabort))
     attempt.end()
   })
@@ -128,23 +157,26 @@ async function join(
 }
 
 /**
- * Passes on an answer that does not switch protocols. The client's connection has left node:http by now, so the answer
- * is written by hand, and the connection ends with it.
+ * Passes on an answer that does not switch protocols. node:http has let go of the client's connection by now, so the
+ * connection ends with the answer.
  */
 async function refuse(
   { pseudonym }: ForwardingContext,
-  { socket }: UpgradeOptions,
-  answer: IncomingMessage
-) {
-  const headers = responseHeaders(answer, pseudonym)
-  headers.push('Connection', 'close')
-  socket.write(headOf(answer, headers), 'latin1')
-  const closed = new Promise((resolve) => socket.once('close', resolve))
-  answer.on('error', (error) => cut(socket, error))
-  answer.pipe(socket)
+  { request: { method = 'GET' }, socket, amend }: UpgradeOptions,
+  answer: IncomingMessage,
+  response: ServerResponse
+): Promise<number> {
+  const ondrain = () => response.emit('drain')
+  socket.on('drain', ondrain)
+  response.once('finish', () => {
+    response.detachSocket(socket)
+    linger(socket)
+    response.emit('close')
+  })
   socket.resume()
-  await closed
-  answer.destroy()
+  const bytes = await relay(answer, response, { method, pseudonym, amend })
+  socket.off('drain', ondrain)
+  return bytes
 }
 
 function headOf({ statusCode, statusMessage }: IncomingMessage, headers: RawHeaders): string {

@@ -30,6 +30,7 @@ export class RequestBody {
   #held: Buffer[] = []
   #isHeld = true
   #hasEnded = false
+  #isHurried = false
   #to: OutgoingRequest | null = null
   #ontoolarge: (error: SeaportError) => void = () => {}
 
@@ -89,6 +90,21 @@ export class RequestBody {
     if (!this.hasEnded) this.#request.resume()
   }
 
+  /**
+   * Called when the answer is over. An instance still gets what it takes at once. If it takes no more, the rest is read
+   * and dropped, because a client may send all of its request before it reads the answer.
+   */
+  hurry() {
+    this.#isHurried = true
+    if (!this.hasEnded && this.#request.isPaused()) this.#drop()
+  }
+
+  #drop() {
+    const to = this.#to
+    this.stop()
+    to?.destroy()
+  }
+
   #ondata(chunk: Buffer) {
     this.bytes += chunk.byteLength
     this.movedAt = performance.now()
@@ -98,7 +114,9 @@ export class RequestBody {
       this.#held = []
       this.#isHeld = false
     }
-    if (this.#to && !this.#to.destroyed && !this.#to.write(chunk)) this.#request.pause()
+    if (!this.#to || this.#to.destroyed || this.#to.write(chunk)) return
+    if (this.#isHurried) this.#drop()
+    else this.#request.pause()
   }
 
   #onend() {

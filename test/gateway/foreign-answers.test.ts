@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { certify, noOpenssl } from '../openssl.js'
+import { restWhile } from '../rest.js'
 import { Harbor } from './harbor.js'
 import { exchange, exchangeBytes } from './wire.js'
 
@@ -244,5 +245,123 @@ t.test('a gateway that is stopped lets what is open end, and takes no more', asy
     t.match(answer, 'begun')
     t.match(answer, 'whole')
     await stopped
+  }
+})
+
+/** Answers to an upgrade, and what the client hears of them. */
+const REFUSED_UPGRADES: [name: string, answer: string, heard: RegExp][] = [
+  [
+    'with trailers',
+    'HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n',
+    /^HTTP\/1.1 200 OK\r\n.*Date: .*\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n$/s
+  ],
+  [
+    'cut short',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n',
+    /^HTTP\/1.1 200 OK\r\n.*Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n$/s
+  ],
+  [
+    'after an interim one',
+    `HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 404 No\r\n${OK}`,
+    /^HTTP\/1.1 103 Early Hints\r\nLink: <\/a>\r\n\r\nHTTP\/1.1 404 No\r\n.*Date: .*ok$/s
+  ],
+  [
+    'without content',
+    'HTTP/1.1 204 No\r\nContent-Length: 3\r\n\r\n',
+    /^(?!.*Length).* 204 No\r\n/s
+  ],
+  [
+    'in another coding',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok',
+    / 502 .*not valid/s
+  ],
+  ['of another version', `HTTP/2.0 200 OK\r\n${OK}`, / 502 .*not valid/s],
+  ['of no version', 'what?\r\n\r\n', / 502 .*not valid/s],
+  ['that says too much', 'HTTP/1.1 103 \r\n\r\n'.repeat(70), / 502 .*not valid/s],
+  ['that switches to nothing', 'HTTP/1.1 101 Switching\r\n\r\n', / 502 .*not valid/s]
+]
+
+t.test('an answer to an upgrade that does not switch is passed on as any other', async (t) => {
+  const harbor = await Harbor.make(t)
+  const port = await raw(t, (text, socket) => {
+    const [, answer = ''] = REFUSED_UPGRADES[Number(pathOf(text))] ?? []
+    socket.end(answer, 'latin1')
+  })
+  await harbor.service('api@1.0.0', port)
+  const web = await harbor.web()
+  for (const [index, [name, , expected]] of REFUSED_UPGRADES.entries()) {
+    const heard = await exchangeBytes(
+      web.port,
+      `GET /role/api/${index} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: y\r\n\r\n`
+    )
+    t.match(heard.toString('latin1'), expected, name)
+  }
+  await restWhile(() => web.getStats().gateway.active > 0)
+})
+
+t.test('an answer to the end of its stream is not complete when that is cut', async (t) => {
+  const harbor = await Harbor.make(t)
+  const asked: Socket[] = []
+  const port = await raw(t, (_text, socket) => {
+    asked.push(socket)
+    socket.write('HTTP/1.1 200 OK\r\n\r\nok')
+  })
+  await harbor.service('api@1.0.0', port)
+  const web = await harbor.web()
+  for (const head of ['GET', 'OPTIONS', 'UPGRADE']) {
+    const fields = head === 'UPGRADE' ? 'Connection: Upgrade\r\nUpgrade: y\r\n' : ''
+    const method = head === 'OPTIONS' ? head : 'GET'
+    const answer = await exchange(web.port, (socket) => {
+      socket.once('data', () => asked.shift()?.resetAndDestroy())
+      socket.write(`${method} /role/api/ HTTP/1.1\r\nHost: x\r\n${fields}\r\n`)
+    })
+    t.match(answer.statusLine, '200', head)
+    t.equal(answer.isComplete, false, head)
+  }
+})
+
+t.test('an answer without content does not say how long that is', async (t) => {
+  const harbor = await Harbor.make(t)
+  const port = await raw(t, (_text, socket) => {
+    socket.write('HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nX-A: b\r\n\r\n')
+  })
+  await harbor.service('api@1.0.0', port)
+  const web = await harbor.web()
+  for (const method of ['GET', 'OPTIONS']) {
+    const request = `${method} /role/api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`
+    const { statusLine, headers } = await exchange(web.port, request)
+    t.match(statusLine, ' 204 ')
+    const names = headers.map(([name]) => name)
+    t.notOk(names.includes('Content-Length'), method)
+    t.ok(names.includes('X-A'), method)
+  }
+})
+
+t.test('streams are used again as the service says, both ways of reading that', async (t) => {
+  const harbor = await Harbor.make(t)
+  const port = await raw(t, (text, socket) => {
+    const [version, fields] = pathOf(text).split('?', 2)
+    socket.write(`HTTP/${version} 200 OK\r\n${fields}Content-Length: 2\r\n\r\nok`)
+  })
+  await harbor.service('api@1.0.0', port)
+  const web = await harbor.web()
+  const streams = () => web.getStats().gateway.streams.opened
+  for (const [version, fields, isKept] of [
+    ['1.1', '', true],
+    ['1.1', 'Connection: close\r\nConnection: x-a\r\n', false],
+    ['1.0', '', false],
+    ['1.0', 'Connection: keep-alive\r\n', true]
+  ] as const) {
+    for (const method of ['GET', 'OPTIONS']) {
+      const ask = () =>
+        exchange(
+          web.port,
+          `${method} /role/api/${encodeURIComponent(`${version}?${fields}`)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`
+        )
+      await ask()
+      const before = streams()
+      t.match((await ask()).statusLine, '200')
+      t.equal(streams() - before, isKept ? 0 : 1, `${method} ${version} ${fields}`)
+    }
   }
 })

@@ -59,7 +59,14 @@ t.test('what is not there, away, broken or slow is told apart', async (t) => {
   const page = await ask(`${web.url}role/nobody/`, { headers: { accept: 'text/html,*/*;q=0.8' } })
   t.match(page.headers.get('content-type'), 'text/html')
   t.match(page.text, /<h1>Not found<\/h1>/)
-  t.equal((await ask(`${web.url}list/api`, { method: 'POST' })).status, 405)
+  for (const [path, method, allowed] of [
+    ['list/api', 'POST', 'GET, HEAD'],
+    ['call/api/echo', 'GET', 'POST'],
+    ['events/api', 'POST', 'GET']
+  ] as const) {
+    const { status, headers } = await ask(web.url + path, { method })
+    t.strictSame([status, headers.get('allow')], [405, allowed], path)
+  }
   t.equal((await ask(`${web.url}role/api@1.x/`)).text, 'ok')
   await service.destroy()
 })

@@ -1,5 +1,7 @@
 import { once } from 'node:events'
+import { IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
+import { queryObjects } from 'node:v8'
 import t from 'tap'
 import { Harbor, portOf } from './harbor.js'
 import { exchangeBytes } from './wire.js'
@@ -66,4 +68,35 @@ t.test('what a client asked for before it left is not asked of the service', asy
     t.equal(web.getStats().gateway.active, 0)
   }
   t.strictSame(asked, ['/first', '/first'])
+})
+
+t.test('requests that wait for their turn take little memory, and are all answered', async (t) => {
+  const harbor = await Harbor.make(t)
+  const backend = await harbor.backend(() => {})
+  await harbor.service('api@1.0.0', portOf(backend))
+  const COUNT = 4000
+  /** As many as come in one piece, and some. */
+  const MAX_READ = 3000
+  for (const fastPath of [true, false]) {
+    const web = await harbor.web({ fastPath })
+    const reached = once(backend, 'request')
+    const last = 'GET /no HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+    const heard = exchangeBytes(web.port, async (socket) => {
+      socket.write(ask('/first', 'Content-Length: 0\r\n', 'POST'))
+      const [, response] = await reached
+      const before = queryObjects(IncomingMessage, { format: 'count' })
+      const sent = new Promise((resolve) => {
+        socket.write('GET /no HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(COUNT) + last, resolve)
+      })
+      await sent
+      // The gateway has had many turns to read by then.
+      for (let i = 0; i < 20; i++) await fetch(`${web.url}list/`)
+      const read = queryObjects(IncomingMessage, { format: 'count' }) - before
+      t.ok(read < MAX_READ, `${read} of ${COUNT} were read`)
+      response.end('first')
+    })
+    const statuses = [...`${await heard}`.matchAll(/HTTP\/1\.1 (\d+)/g)]
+    t.equal(statuses.length, COUNT + 2)
+    t.equal(statuses[0]?.[1], '200')
+  }
 })

@@ -1,0 +1,41 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { constants } from 'node:http2'
+import { hasBody } from '../http/headers.js'
+import { isHttp2Response } from './client-response.js'
+import { refuse } from './refusal.js'
+
+interface Arriving {
+  request: IncomingMessage
+  since: number
+}
+
+/**
+ * Ends requests over HTTP/2 that take too long to come in, as node:http does with those over HTTP/1.1. One that is
+ * answered already may go on, because calls of gRPC stream both ways for as long as they like.
+ */
+export class RequestDeadlines {
+  readonly #timeout: number
+  readonly #arriving = new Map<ServerResponse, Arriving>()
+
+  /** @param timeout in ms */
+  constructor(timeout: number) {
+    this.#timeout = timeout
+  }
+
+  /** Watches a request until it is over. */
+  add(request: IncomingMessage, response: ServerResponse) {
+    if (!isHttp2Response(response) || !hasBody(request)) return
+    this.#arriving.set(response, { request, since: performance.now() })
+    response.once('close', () => this.#arriving.delete(response))
+  }
+
+  /** Called from time to time. */
+  tick(now: number) {
+    for (const [response, { request, since }] of this.#arriving) {
+      if (now - since <= this.#timeout || request.complete || response.headersSent) continue
+      const text = `the request did not come in within ${this.#timeout / 1000} s`
+      refuse(request, response, { status: 408, code: 'TOO_LARGE', text, headers: {} })
+      if (isHttp2Response(response)) response.stream.close(constants.NGHTTP2_CANCEL)
+    }
+  }
+}

@@ -1,0 +1,63 @@
+import { once } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
+import t from 'tap'
+import { makeHttp2Server } from '../../lib/gateway/gateway-server.js'
+import { RequestDeadlines } from '../../lib/gateway/request-deadlines.js'
+import { Harbor } from './harbor.js'
+
+t.test('a request over HTTP/2 has to come in within its time, unless it is answered', async (t) => {
+  const TIMEOUT_MS = 1000
+  const server = makeHttp2Server(32 * 1024)
+  t.teardown(() => server.close())
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  const session = connectHttp2(`http://127.0.0.1:${port}`)
+  t.teardown(() => session.destroy())
+  for (const [name, isWhole, isAnswered] of [
+    ['slow', false, false],
+    ['answered', false, true],
+    ['whole', true, false]
+  ] as const) {
+    const stream = session.request({ ':method': 'POST', ':path': '/' })
+    stream.on('error', () => {})
+    stream.write('a')
+    const answered = once(stream, 'response')
+    const [request, response] = (await once(server, 'request')) as unknown as [
+      IncomingMessage,
+      ServerResponse
+    ]
+    request.resume()
+    const deadlines = new RequestDeadlines(TIMEOUT_MS)
+    deadlines.add(request, response)
+    if (isAnswered) response.flushHeaders()
+    if (isWhole) {
+      stream.end()
+      await once(request, 'end')
+    }
+    deadlines.tick(performance.now())
+    deadlines.tick(performance.now() + 2 * TIMEOUT_MS)
+    if (name !== 'slow') response.end('ok')
+    const [fields] = await answered
+    t.equal(fields[':status'], name === 'slow' ? 408 : 200, name)
+    stream.resume().end()
+    await once(stream, 'close')
+  }
+})
+
+t.test('a gateway answers 408 over HTTP/2 to a request that does not come in', async (t) => {
+  const harbor = await Harbor.make(t)
+  await harbor.service('api@1.0.0', (request) => void request.resume())
+  const web = await harbor.web({ requestTimeout: 100 })
+  const session = connectHttp2(web.url)
+  t.teardown(() => session.destroy())
+  const over = once(web, 'access')
+  const stream = session.request({ ':method': 'POST', ':path': '/role/api/' })
+  stream.on('error', () => {}).write('a')
+  const [fields] = await once(stream, 'response')
+  t.equal(fields[':status'], 408)
+  const [entry] = await over
+  t.equal(entry.status, 408)
+  t.equal(web.getStats().gateway.active, 0)
+})
