@@ -297,10 +297,7 @@ export class HttpGateway extends ReadyResource {
   async #flushed() {
     const writing = [...this.#sockets.values()].filter(({ writableLength }) => writableLength > 0)
     const timeout = AbortSignal.timeout(FLUSH_TIMEOUT_MS)
-    const closing = writing.map((socket) => {
-      socket.end()
-      return once(socket, 'close', { signal: timeout })
-    })
+    const closing = writing.map((socket) => once(socket.end(), 'close', { signal: timeout }))
     await Promise.allSettled(closing)
   }
 
