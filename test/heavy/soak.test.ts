@@ -16,7 +16,7 @@ import { untilNothing } from './until.js'
  * member to forge, and another one lies about logs and denies everybody. The seed is printed; the same one makes the same choices.
  * `SOAK_SECONDS=3600 SOAK_SEED=7 npx tap --timeout=4000 …` runs it by hand.
  */
-const SECONDS = Number(process.env.SOAK_SECONDS ?? 60)
+const SECONDS = Number(process.env.SOAK_SECONDS ?? 600)
 const SEED = Number(process.env.SOAK_SEED ?? Date.now() % 1_000_000)
 /** No process needs more, however long it runs; most of it is the runtime and the storage engine. */
 const MAX_MIB = 300
