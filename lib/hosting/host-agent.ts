@@ -239,7 +239,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     // A release failed here. Whether another host could try it may change without an event, so this is checked again
     // and again.
     if (view.apps.some(({ failedOn }) => failedOn?.has(this.#key))) this.look(RETRY_MS)
-    void this.#prune()
+    void this.#prune(view).catch((error) => this.emit('notice', error as SeaportError))
   }
 
   /** Others may see other hosts for a moment after a change, and one host alone is to prepare a release. */
@@ -359,10 +359,11 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   }
 
   /** Deletes what no kept release and no instance needs. */
-  async #prune() {
+  async #prune({ apps }: PlacementView) {
     const { replica } = this.#options
     if (this.#underWay.size > 0 || !replica.isSynced || replica.registrars.length === 0) return
-    await this.#releases.prune([...this.#instances.values()].map(({ occupancy }) => occupancy.hash))
+    const running = [...this.#instances.values()].map(({ occupancy }) => occupancy.hash)
+    await this.#releases.prune([...running, ...apps.map(({ release }) => release)])
   }
 
   #viewOf({ occupancy, state, isSteady }: HostedInstance): InstanceView {

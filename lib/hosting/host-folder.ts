@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { AppLog } from './app-log.js'
 import { type ChunkEntry, hashOf } from './bundle/chunk.js'
@@ -9,8 +9,14 @@ import { endedLog, expireLog, type Occupancy, occupancyOf, writeEnd } from './oc
 import { decodeRelease, type Release } from './release.js'
 
 const RAW = '.raw'
+const GONE = '.gone'
 
 type Bundled = Pick<Release, 'app' | 'bundle' | 'setup' | 'env'>
+
+export interface StoredRelease {
+  hash: string
+  release: Bundled
+}
 
 /** Runs the command `setup` of a release in the folder of its bundle. `name` is the bundle's, for this command. */
 export type SetUp = (folder: string, name: string) => Promise<void>
@@ -125,15 +131,39 @@ export class HostFolder {
   }
 
   /** Deletes bundles and chunks that none of these releases needs. */
-  async prune(releases: readonly { hash: string; release: Bundled }[]) {
+  async prune(releases: readonly StoredRelease[]) {
     const lists = releases.map(({ release }) => release.bundle)
     await this.store.retain([...lists, ...releases.map(({ hash }) => hash)])
     const kept = new Set(releases.map(({ release }) => nameOf(release)))
     const folder = join(this.#dir, 'bundles')
     for (const file of await readdir(folder).catch(() => [])) {
       const name = file.replace(RAW, '')
-      if (!kept.has(name) && !this.#unpacking.has(name)) await removeSealed(join(folder, file))
+      if (!kept.has(name) && !this.#unpacking.has(name)) await this.#remove(file)
     }
+  }
+
+  /**
+   * Deletes the unpacked bundles of some releases, but for those that others need, too, and those that were set up: that
+   * may take long, or what it brought not be had again.
+   */
+  async discard(releases: readonly StoredRelease[], others: readonly StoredRelease[]) {
+    const needed = new Set(others.map(({ release }) => nameOf(release)))
+    for (const { release } of releases) {
+      const name = nameOf(release)
+      const isNeeded = release.setup !== null || needed.has(name) || this.#unpacking.has(name)
+      if (!isNeeded) await this.#remove(name)
+    }
+  }
+
+  /** Under another name, so that what is left of it after a crash is not taken for a whole bundle. */
+  async #remove(name: string) {
+    const folder = join(this.#dir, 'bundles', name)
+    const gone = `${folder}${GONE}`
+    await removeSealed(gone)
+    await rename(folder, gone).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error
+    })
+    await removeSealed(gone)
   }
 }
 

@@ -2,7 +2,7 @@ import type { Replica } from '../registry/replica/replica.js'
 import { APP } from '../registry/trust/signed.js'
 import type { ChunkExchange } from './chunks/chunk-exchange.js'
 import { hostsOf } from './fleet.js'
-import type { HostFolder } from './host-folder.js'
+import type { HostFolder, StoredRelease } from './host-folder.js'
 import { decodeRelease, type Release } from './release.js'
 
 export interface KeptReleasesOptions {
@@ -19,6 +19,9 @@ export class KeptReleases extends Map<string, Release> {
   readonly #options: KeptReleasesOptions
   /** When each was fetched last, by a monotonic clock: what was pushed may be asked for a moment later only. */
   readonly #fetchedAt = new Map<string, number>()
+  /** The hashes of what was kept for a rollback alone when `prune` was called last. */
+  #idle = ''
+  #pruning: Promise<void> = Promise.resolve()
 
   constructor(options: KeptReleasesOptions) {
     super()
@@ -33,6 +36,8 @@ export class KeptReleases extends Map<string, Release> {
    */
   async fetch(hash: string, pusher?: string): Promise<Release> {
     this.#fetchedAt.set(hash, performance.now())
+    // It may be deleting what is wanted again.
+    await this.#pruning.catch(() => {})
     const { replica, exchange, folder } = this.#options
     const hosts = hostsOf(replica).map(({ host }) => host)
     const sources = { pusher, peers: hosts }
@@ -44,29 +49,46 @@ export class KeptReleases extends Map<string, Release> {
   }
 
   /**
-   * Deletes what no app statement needs.
+   * Deletes what no app statement needs. Of what is kept for a rollback alone, only the chunks stay: it is unpacked again
+   * when it is wanted.
    *
-   * @param used hashes of releases of which something runs
+   * @param used hashes of releases that run here, or are to
    */
   async prune(used: Iterable<string>) {
-    const { replica, folder } = this.#options
-    const wanted = new Set(used)
-    for (const { state, release, kept } of replica.statements.list(APP)) {
-      if (state === 'removed') continue
-      for (const { release: hash } of [{ release }, ...kept]) wanted.add(hash)
+    const ready = new Set(used)
+    const kept = new Set<string>()
+    for (const app of this.#options.replica.statements.list(APP)) {
+      if (app.state === 'removed') continue
+      ready.add(app.release)
+      for (const { release } of app.kept) kept.add(release)
     }
     for (const [hash, since] of this.#fetchedAt) {
-      if (performance.now() - since < PUSHED_MS) wanted.add(hash)
-      else this.#fetchedAt.delete(hash)
+      const isNamed = ready.has(hash) || kept.has(hash)
+      if (isNamed || performance.now() - since > PUSHED_MS) this.#fetchedAt.delete(hash)
+      else ready.add(hash)
     }
-    const superfluous = [...this.keys()].filter((hash) => !wanted.has(hash))
-    if (superfluous.length === 0) return
+    const idle = [...kept].filter((hash) => !ready.has(hash))
+    const superfluous = [...this.keys()].filter((hash) => !ready.has(hash) && !kept.has(hash))
+    const ofIdle = idle.sort().join()
+    if (superfluous.length === 0 && ofIdle === this.#idle) return
+    this.#idle = ofIdle
     for (const hash of superfluous) this.delete(hash)
-    const releases = await Promise.all(
-      [...wanted].map(async (hash) => ({ hash, release: await folder.release(hash) }))
-    )
-    await folder.prune(
-      releases.flatMap(({ hash, release }) => (release ? [{ hash, release }] : []))
+    this.#pruning = this.#prune([...ready], idle, superfluous.length > 0)
+    await this.#pruning
+  }
+
+  async #prune(ready: string[], idle: string[], hasSuperfluous: boolean) {
+    const { folder } = this.#options
+    const [ofReady, ofIdle] = await Promise.all([this.#stored(ready), this.#stored(idle)])
+    if (hasSuperfluous) await folder.prune([...ofReady, ...ofIdle])
+    await folder.discard(ofIdle, ofReady)
+  }
+
+  async #stored(hashes: string[]): Promise<StoredRelease[]> {
+    const { folder } = this.#options
+    const stored = hashes.map(async (hash) => ({ hash, release: await folder.release(hash) }))
+    return (await Promise.all(stored)).flatMap(({ hash, release }) =>
+      release ? [{ hash, release }] : []
     )
   }
 }

@@ -1,17 +1,9 @@
-/** A disk that is really full: a small tmpfs, which a file fills. */
-import { execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import t, { type Test } from 'tap'
-import type { Cli } from '../bin/cli.js'
+import t from 'tap'
 import { answered, islandOf, list, preparedFor } from '../bin/island.js'
+import { Disk, noDisk } from './disk.js'
 
-const SIZE_BYTES = 16 * 1024 * 1024
 const IN_MEMORY = /^STORAGE_FAILED: .*it works in memory, and keeps nothing/m
-const PIECE = Buffer.alloc(64 * 1024)
-const ONLY_ROOT = 'only root on Linux may mount a tmpfs'
-const skip = mayMount() ? false : ONLY_ROOT
+const skip = noDisk()
 
 t.test(
   'a registry on a disk that fills goes on, and writes again once there is room',
@@ -84,57 +76,3 @@ t.test(
 )
 
 /** A disk of its own in a namespace of mounts, which ends with the test, however that ends. */
-class Disk {
-  readonly path: string
-  /** What runs a program where the disk is. */
-  readonly at: string[]
-  readonly #file: string
-
-  private constructor(path: string, pid: number, home: string) {
-    this.path = path
-    this.at = ['nsenter', `--mount=/proc/${pid}/ns/mnt`, `--wd=${home}`]
-    this.#file = join(`/proc/${pid}/root`, path, 'file-of-others')
-  }
-
-  static async mount(t: Test, { home }: Cli): Promise<Disk> {
-    const path = join(home, 'disk')
-    mkdirSync(path)
-    const script = `mount -t tmpfs -o size=${SIZE_BYTES} disk "$1" && echo mounted && exec cat`
-    const keeper = spawn('unshare', ['--mount', 'sh', '-c', script, 'sh', path], {
-      stdio: ['pipe', 'pipe', 'inherit']
-    })
-    t.teardown(async () => {
-      const ended = once(keeper, 'exit')
-      keeper.stdin.end()
-      await ended
-    })
-    await once(keeper.stdout, 'data')
-    return new Disk(path, keeper.pid as number, home)
-  }
-
-  fill() {
-    try {
-      for (let filled = 0; filled <= SIZE_BYTES; filled += PIECE.length) {
-        writeFileSync(this.#file, PIECE, { flag: 'a' })
-      }
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOSPC') return
-      throw error
-    }
-    throw new Error('the disk has more room than it was made with')
-  }
-
-  empty() {
-    rmSync(this.#file)
-  }
-}
-
-function mayMount(): boolean {
-  const script = 'mount -t tmpfs none /mnt && exec nsenter --mount=/proc/$$/ns/mnt true'
-  try {
-    execFileSync('unshare', ['--mount', 'sh', '-c', script], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
