@@ -81,7 +81,6 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/fleet',
     'hosting/host-agent',
     'hosting/host-control',
-    'hosting/host-folder',
     'hosting/hosted-instance',
     'hosting/log-lines',
     'hosting/merge-items',
