@@ -64,6 +64,7 @@ const ofWeb: Listeners<WebEvents> = {
   denied: onError,
   access: (entry: AccessEntry) => console.log(entry.status),
   failed: (error: Error, entry: AccessEntry) => console.log(error.message, entry.status),
+  draining: (requests: number) => console.log(requests.toFixed()),
   notice: onError
 }
 const ofPeer: Listeners<PeerEvents> = {
