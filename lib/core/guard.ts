@@ -47,12 +47,27 @@ export async function guardGroup(
   }
 }
 
+/** Whether a process may lead a group, with all that it starts. */
+export const hasGroups = process.platform !== 'win32'
+
+/** Sends a signal to a process that leads a group, and to its group. */
+export function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals) {
+  if (pid === undefined) return
+  try {
+    process.kill(hasGroups ? -pid : pid, signal)
+  } catch {
+    // All of them have ended in the meantime.
+  }
+}
+
 /**
- * The same for a group that may do without: where there is no shell, as in some containers, nobody ends it in our place.
+ * The same as `guardGroup` for a group that may do without: where there is no shell, as in some containers, nobody ends
+ * it in our place.
  *
  * @returns what ends the guard, and nothing else
  */
 export async function tryToGuardGroup(pid: number): Promise<() => void> {
+  if (!hasGroups) return nothing
   return guardGroup(pid, [], nothing).catch(() => nothing)
 }
 

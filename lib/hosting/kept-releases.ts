@@ -36,7 +36,7 @@ export class KeptReleases extends Map<string, Release> {
    */
   async fetch(hash: string, pusher?: string): Promise<Release> {
     this.#fetchedAt.set(hash, performance.now())
-    // It may be deleting what is wanted again.
+    // A `prune` that is under way may be deleting the very bundle.
     await this.#pruning.catch(() => {})
     const { replica, exchange, folder } = this.#options
     const hosts = hostsOf(replica).map(({ host }) => host)

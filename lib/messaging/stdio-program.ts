@@ -2,7 +2,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
-import { tryToGuardGroup } from '../core/guard.js'
+import { hasGroups, signalGroup, tryToGuardGroup } from '../core/guard.js'
 import { MAX_BODY_LIMIT_BYTES } from './body.js'
 import type { CallContext } from './call-context.js'
 import { JsonLines } from './json-lines.js'
@@ -102,10 +102,10 @@ export class StdioProgram {
         this.stats.starts++
         this.#starts.emit('start')
         process.once('exit', this.#onprocessexit)
-        const guard = hasGroups ? tryToGuardGroup(child.pid as number) : null
+        const guard = tryToGuardGroup(child.pid as number)
         child.once('exit', (code, signal) => {
           this.#onexit(code, signal, startedAt)
-          void guard?.then((end) => end())
+          void guard.then((end) => end())
         })
         child.stdout.once('end', () => this.#endMute(child))
         resolve()
@@ -242,13 +242,7 @@ export class StdioProgram {
 
   /** Sends a signal to the program, and to what it started. */
   #signal(signal: NodeJS.Signals) {
-    const pid = this.#child?.pid
-    if (pid === undefined) return
-    try {
-      process.kill(hasGroups ? -pid : pid, signal)
-    } catch {
-      // All of them have ended in the meantime.
-    }
+    if (this.#child) signalGroup(this.#child, signal)
   }
 
   #write(message: object) {
@@ -341,8 +335,6 @@ export class StdioProgram {
     this.#options.onnotice(SeaportError.COMMAND_FAILED(`${this.#options.command[0]}: ${text}`))
   }
 }
-
-const hasGroups = process.platform !== 'win32'
 
 /** The error for an error of the program, as if a handler had thrown it. */
 function errorOf(error: unknown): Error {

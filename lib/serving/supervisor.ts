@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { SeaportError } from '../core/errors.js'
-import { tryToGuardGroup } from '../core/guard.js'
+import { hasGroups, signalGroup, tryToGuardGroup } from '../core/guard.js'
 import { freePort, isListening } from './local-port.js'
 
 export interface SupervisorOptions {
@@ -124,13 +124,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   /** Sends a signal to the command, and to what it started. */
   signal(signal: NodeJS.Signals) {
-    const pid = this.#child?.pid
-    if (pid === undefined) return
-    try {
-      process.kill(hasGroups ? -pid : pid, signal)
-    } catch {
-      // The process ended in the meantime.
-    }
+    if (this.#child) signalGroup(this.#child, signal)
   }
 
   /** Ends the command: SIGTERM, and after the grace SIGKILL. */
@@ -222,7 +216,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.stats.starts++
     // If our process exits without a proper stop, the command must not go on.
     process.once('exit', this.#onprocessexit)
-    if (hasGroups) this.#endGuard = await tryToGuardGroup(child.pid as number)
+    this.#endGuard = await tryToGuardGroup(child.pid as number)
     if (this.#isStopped) this.signal('SIGKILL')
     return child
   }
@@ -251,8 +245,6 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     })
   }
 }
-
-const hasGroups = process.platform !== 'win32'
 
 function exitOf(child: ChildProcess): Promise<Omit<Exit, 'restartIn'>> {
   return new Promise((resolve) => {

@@ -6,18 +6,11 @@ import { queryObjects } from 'node:v8'
 import t from 'tap'
 import { makePerson } from '../../lib/access-file.js'
 import { isClosed, isSent, whenClosed } from '../../lib/gateway/client-response.js'
-import { makeHttp2Server } from '../../lib/gateway/gateway-server.js'
 import { restWhile } from '../rest.js'
-import { Harbor, portOf } from './harbor.js'
+import { Harbor, http2Pair, portOf } from './harbor.js'
 
 t.test('an answer over HTTP/2 that was reset is closed, and was not sent', async (t) => {
-  const server = makeHttp2Server(32 * 1024)
-  t.teardown(() => server.close())
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  const session = connectHttp2(`http://127.0.0.1:${port}`)
-  t.teardown(() => session.destroy())
+  const { server, session } = await http2Pair(t)
   for (const isReset of [true, false]) {
     const stream = session.request({ ':path': '/' })
     stream.on('error', () => {}).resume()

@@ -1,7 +1,9 @@
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
+import { makeHttp2Server } from '../../lib/gateway/gateway-server.js'
 import {
   KeyPair,
   Registry,
@@ -89,6 +91,17 @@ export async function listen(t: Test, server: Server): Promise<number> {
     server.close()
   })
   return portOf(server)
+}
+
+/** A connection over HTTP/2 in clear text to a server that emits its requests, and nothing else. */
+export async function http2Pair(t: Test) {
+  const server = makeHttp2Server(32 * 1024)
+  t.teardown(() => server.close())
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  t.teardown(() => session.destroy())
+  return { server, session }
 }
 
 export function portOf(server: Server): number {

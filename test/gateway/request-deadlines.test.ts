@@ -2,19 +2,12 @@ import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect as connectHttp2 } from 'node:http2'
 import t from 'tap'
-import { makeHttp2Server } from '../../lib/gateway/gateway-server.js'
 import { RequestDeadlines } from '../../lib/gateway/request-deadlines.js'
-import { Harbor } from './harbor.js'
+import { Harbor, http2Pair } from './harbor.js'
 
 t.test('a request over HTTP/2 has to come in within its time, unless it is answered', async (t) => {
   const TIMEOUT_MS = 1000
-  const server = makeHttp2Server(32 * 1024)
-  t.teardown(() => server.close())
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  const session = connectHttp2(`http://127.0.0.1:${port}`)
-  t.teardown(() => session.destroy())
+  const { server, session } = await http2Pair(t)
   for (const [name, isWhole, isAnswered] of [
     ['slow', false, false],
     ['answered', false, true],

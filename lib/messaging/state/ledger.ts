@@ -233,10 +233,11 @@ export class Ledger {
   async #restore(lines: readonly unknown[], isDamaged: boolean) {
     const { keyPair, successors, onnotice } = this.#options
     const stored = await this.#read(lines)
-    if (isDamaged)
+    if (isDamaged) {
       onnotice(cannotKeep(new Error('the end of its journal was damaged, and is lost')))
-    // What was lost may have been of the first term.
-    if (isDamaged && !stored) this.#term = Math.max(this.#term, FIRST_TERM + 1)
+      // What was lost may have been of the first term.
+      if (!stored) this.#term = Math.max(this.#term, FIRST_TERM + 1)
+    }
     if (!stored || stored.head.owner !== toHex(keyPair.publicKey)) return
     const { map, head, succession, over } = stored
     if (over !== null) {
