@@ -24,8 +24,7 @@ const UNITS = {
  * @throws USAGE
  */
 export function parseSize(text: string): number {
-  const [, digits, unit = 'B'] =
-    /^(\d+(?:\.\d+)?)(B|kB|KB|MB|GB|KiB|MiB|GiB|[kmgKMG])?$/.exec(text) ?? []
+  const [, digits, unit = 'B'] = /^(\d+(?:\.\d+)?)([a-zA-Z]+)?$/.exec(text) ?? []
   const size = Math.round(Number(digits) * UNITS[unit as keyof typeof UNITS])
   if (size > 0 && Number.isSafeInteger(size)) return size
   throw SeaportError.USAGE(
