@@ -344,7 +344,7 @@ class AppsFace extends EventEmitter<AppsEvents> {
         connect: (key, signal) => pool.open(key, { purpose: CHUNKS, signal }),
         authorize: (key) => membership.grants.allows(key, { kind: 'host' }),
         hosts: this.hosts(),
-        send: (host, hash) => this.#control.fetch(host, release.app, hash)
+        send: (host, hash, signal) => this.#control.fetch(host, release.app, hash, signal)
       },
       release,
       onprogress

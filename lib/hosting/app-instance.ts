@@ -76,6 +76,8 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
   readonly #abort = new Abort()
   #state: InstanceState = 'starting'
   #reason: string | null = null
+  /** How the run before this one ended, if none has passed since. */
+  #lastEnd: string | null = null
   #passingSince: number | null = null
   #failingSince: number | null = performance.now()
   #port: number | null
@@ -224,7 +226,8 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     if (this.#abort.aborted) return
     await this.#forget()
     const restartIn = this.#backoff()
-    this.#set('failing', endingText(ending))
+    this.#lastEnd = endingText(ending)
+    this.#set('failing', this.#lastEnd)
     this.emit('exit', ending, restartIn)
     await this.#wait(restartIn)
   }
@@ -246,7 +249,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
       }
       health.stop()
       const state = this.#state === 'failing' ? 'failing' : 'starting'
-      this.#set(state, reason?.text ?? null)
+      this.#set(state, this.#why(reason?.text ?? null))
       await this.#wait(POLL_MS)
     }
     health.stop()
@@ -258,6 +261,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     if (state === 'passing') {
       this.#passingSince ??= performance.now()
       this.#failingSince = null
+      this.#lastEnd = null
     } else {
       this.#passingSince = null
       this.#failingSince ??= performance.now()
@@ -265,6 +269,12 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     this.#state = state
     this.#reason = reason
     this.emit('change', state)
+  }
+
+  /** Of a program that was started anew, what its check finds says less than how it ended. */
+  #why(found: string | null): string | null {
+    if (this.#lastEnd === null) return found
+    return found === null ? this.#lastEnd : `${found}; before that, ${this.#lastEnd}`
   }
 
   #backoff(): number {

@@ -3,7 +3,7 @@ import semver from 'semver'
 import { Consumer } from '../consumer.js'
 import { SeaportError } from '../core/errors.js'
 import { LOOPBACK, probeTcpPort } from '../core/listen.js'
-import { replaceFile } from '../core/replace-file.js'
+import { replaceUnlessSame } from '../core/replace-file.js'
 import type { MemberOptions } from '../registry/replica/participant.js'
 import { type UsedRole, usedRoles, variablesOf } from './used-roles.js'
 
@@ -74,7 +74,7 @@ export class AppUses {
         }
       }
       const chosen = Object.fromEntries(texts.map((text, i) => [text, ports[i] ?? 0]))
-      await replaceFile(file, JSON.stringify(chosen))
+      await replaceUnlessSame(file, JSON.stringify(chosen))
     } catch (error) {
       await consumer.destroy()
       throw error

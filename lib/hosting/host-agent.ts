@@ -14,7 +14,7 @@ import { fleetOf, type KnownInstance } from './fleet.js'
 import type { HostFolder } from './host-folder.js'
 import { HostJudge } from './host-judge.js'
 import { HostedInstance, type InstanceStatus } from './hosted-instance.js'
-import { KeptReleases } from './kept-releases.js'
+import { type FetchTerms, KeptReleases } from './kept-releases.js'
 import type { Occupancy } from './occupancy.js'
 import { PassingTimes } from './passing-times.js'
 import type { Change } from './placement.js'
@@ -82,8 +82,8 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   readonly #passing = new PassingTimes()
   /** Runs the changes of each app one after the other. */
   readonly #queue = new KeyedQueue()
-  /** The changes that are under way, by their targets. */
-  readonly #underWay = new Set<string>()
+  /** The releases of changes that are under way, by the changes' targets. */
+  readonly #underWay = new Map<string, string>()
   readonly #stops: (() => void)[] = []
   #timer: NodeJS.Timeout | null = null
   #dueAt = Infinity
@@ -107,7 +107,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     this.#preparer = new Preparer({
       ...{ host: this.#key, hostName: name, folder, driver, users },
       ...{ member, terms: this.#terms },
-      fetch: (hash) => this.fetch(hash),
+      fetch: (hash, app) => this.fetch(hash, { app }),
       bundleOf: (hash, release) => this.#bundleOf(hash, release),
       prepared: (app, hash, why) => {
         this.#judge.started({ app, slot: UNPREPARED })
@@ -181,7 +181,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     this.#preparer.close(stopApps)
     for (const stop of this.#stops) stop()
     if (this.#timer) clearTimeout(this.#timer)
-    await this.#queue.idle()
+    await Promise.all([this.#queue.idle(), this.#releases.close()])
     const instances = [...this.#instances.values()]
     const ends = ({ occupancy }: HostedInstance) => stopApps || occupancy.single
     await Promise.all(instances.map((one) => (ends(one) ? one.stop() : one.leave())))
@@ -201,8 +201,8 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   }
 
   /** Fetches a release: its document, and its bundle. */
-  fetch(hash: string, pusher?: string): Promise<Release> {
-    return this.#releases.fetch(hash, pusher)
+  fetch(hash: string, terms: FetchTerms): Promise<Release> {
+    return this.#releases.fetch(hash, terms)
   }
 
   #act() {
@@ -277,7 +277,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     const { action, app, slot } = change
     const id = `${action} ${idOf(change)}`
     if (this.#underWay.has(id)) return
-    this.#underWay.add(id)
+    this.#underWay.set(id, change.release)
     this.#queue
       .run(`${app} ${slot}`, () => (action === 'start' ? this.#start(change) : this.#stop(change)))
       .catch((error) => {
@@ -294,7 +294,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     const { app, slot, release: hash } = change
     if (this.#isClosed || this.#instances.has(idOf(change))) return
     try {
-      await this.fetch(hash)
+      await this.fetch(hash, { app })
       const isSingle = this.#options.replica.statements.get(APP, app)?.place.single === true
       if (this.#isClosed || (isSingle && !this.#singles.mayStart)) return
       const single = isSingle && { single: true as const }
@@ -361,9 +361,12 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
   /** Deletes what no kept release and no instance needs. */
   async #prune({ apps }: PlacementView) {
     const { replica } = this.#options
-    if (this.#underWay.size > 0 || !replica.isSynced || replica.registrars.length === 0) return
-    const running = [...this.#instances.values()].map(({ occupancy }) => occupancy.hash)
-    await this.#releases.prune([...running, ...apps.map(({ release }) => release)])
+    if (!replica.isSynced || replica.registrars.length === 0) return
+    const running = () => [...this.#instances.values()].map(({ occupancy }) => occupancy.hash)
+    await this.#releases.prune(() => ({
+      used: [...running(), ...this.#underWay.values(), ...apps.map(({ release }) => release)],
+      unproven: new Set(apps.flatMap(({ app, isComplete }) => (isComplete ? [] : [app])))
+    }))
   }
 
   #viewOf({ occupancy, state, isSteady }: HostedInstance): InstanceView {

@@ -81,10 +81,8 @@ export function hostCommands(
     /** Fetches a release, from the caller or from others that have it. */
     fetch: async (data, context) => {
       const app = check(data, context)
-      const hash = hashIn(data)
-      const release = await agent.fetch(hash, context.peer)
-      if (release.app === app) return { version: release.version }
-      throw SeaportError.BAD_BUNDLE(`the release is of ${release.app}, and not of ${app}`)
+      const { version } = await agent.fetch(hashIn(data), { app, pusher: context.peer })
+      return { version }
     },
     status: {
       idempotent: true,

@@ -2,6 +2,7 @@ import { Consumer } from '../consumer.js'
 import type { PortlessEntry } from '../consumer-entry.js'
 import { SeaportError } from '../core/errors.js'
 import type { KeyPair } from '../core/keys.js'
+import { MAX_TIMEOUT_MS } from '../messaging/limits.js'
 import type { MemberOptions } from '../registry/replica/participant.js'
 import { HOST_ROLE } from '../registry/trust/rights.js'
 import type { HostAnswer } from './app-status.js'
@@ -22,7 +23,7 @@ export interface HostControlOptions extends Omit<MemberOptions, 'registryPublicK
 }
 
 const ANSWER_MS = 1000
-const FETCH_MS = 10 * 60_000
+const LOGS_MS = 10 * 60_000
 
 /** Talks to the hosts of a registry, by the commands of their role. */
 export class HostControl {
@@ -51,13 +52,14 @@ export class HostControl {
   }
 
   /**
-   * Asks a host to fetch a release, from us or from others that have it.
+   * Asks a host to fetch a release, from us or from others that have it. Only the signal ends it early.
    *
-   * @throws the error of the host
+   * @throws the error of the host, or the signal's reason
    */
-  async fetch(host: string, app: string, release: string): Promise<unknown> {
+  async fetch(host: string, app: string, release: string, signal: AbortSignal): Promise<unknown> {
     const entry = await this.#open()
-    return entry.send('fetch', { app, release }, { instance: host, timeout: FETCH_MS })
+    const options = { instance: host, timeout: MAX_TIMEOUT_MS, signal }
+    return entry.send('fetch', { app, release }, options)
   }
 
   /**
@@ -82,7 +84,7 @@ export class HostControl {
     terms: LogTerms
   ): Promise<{ name: string; items: AsyncGenerator<LogLines, void, void> }[]> {
     const entry = await this.#open()
-    const options = terms.follow ? {} : { timeout: FETCH_MS }
+    const options = terms.follow ? {} : { timeout: LOGS_MS }
     return this.#options.hosts().map(({ host, name }) => ({
       name,
       items: saidBy(entry.stream('logs', { app, ...terms }, { ...options, instance: host }))

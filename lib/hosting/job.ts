@@ -1,6 +1,8 @@
-import { lstat, mkdir, open, readFile, rm } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, lstat, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Signal, unlessAborted } from '../core/abort.js'
+import { unlessOpenLimit } from '../core/open-limit.js'
 import { printable } from '../core/printable.js'
 import { replaceFile } from '../core/replace-file.js'
 import { endingText } from './app-instance.js'
@@ -28,6 +30,9 @@ const CODE_FILE = 'code'
 const MAX_CODE_BYTES = 8
 const TAIL_BYTES = 8192
 const LAST_LINES = 5
+/** The job writes its output by itself. When there is more of it than this, all but its end is dropped. */
+const MAX_LOG_BYTES = 4 * 2 ** 20
+const BOUND_MS = 200
 /** Runs a command, and leaves its exit code in a file, for a host that was started again in between. */
 const WRAPPER =
   'file=$1; shift; "$@"; code=$?; echo "$code" > "$file.new" && mv "$file.new" "$file"; exit "$code"'
@@ -55,10 +60,23 @@ export async function isJobBegun(folder: string): Promise<boolean> {
 
 /** The job that an earlier process of the host has begun, or its exit code; null if there is none. */
 async function found({ driver, folder }: JobOptions): Promise<Running | number | null> {
-  const text = await readFile(join(folder, STATE_FILE), 'utf8').catch(() => null)
+  const text = await readFile(join(folder, STATE_FILE), 'utf8').catch((cause) => {
+    unlessOpenLimit(cause)
+    return null
+  })
   if (text === null) return null
-  const kept = JSON.parse(text) as Kept
-  return (await driver.adopt(kept)) ?? (await codeIn(join(folder, DATA_FOLDER)))
+  const kept = keptIn(text)
+  const running = kept && (await driver.adopt(kept))
+  return running ?? (await codeIn(join(folder, DATA_FOLDER)))
+}
+
+/** Null if the file was not whole on the disk when the power was cut, and whatever ran is gone. */
+function keptIn(text: string): Kept | null {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
 }
 
 async function begun({ driver, terms, folder }: JobOptions, data: string): Promise<Running> {
@@ -78,12 +96,17 @@ async function endOf(running: Running, options: JobOptions): Promise<string | nu
     isLate = true
     void running.kill()
   }, timeout)
+  const log = join(folder, LOG_FILE)
+  const bounding = setInterval(() => void boundLog(log).catch(() => {}), BOUND_MS)
   const ending = await unlessAborted(running.ended, signal)
     .catch(async (reason) => {
       if (options.isKilled()) await running.kill()
       throw reason
     })
-    .finally(() => clearTimeout(timer))
+    .finally(() => {
+      clearTimeout(timer)
+      clearInterval(bounding)
+    })
   if (isLate) return `it took longer than ${timeout / 1000} s`
   return textOf(ending, await codeIn(join(folder, DATA_FOLDER)))
 }
@@ -110,10 +133,7 @@ async function lastLines(log: string): Promise<string[]> {
   const file = await open(log).catch(() => null)
   if (!file) return []
   try {
-    const { size } = await file.stat()
-    const bytes = Buffer.alloc(Math.min(size, TAIL_BYTES))
-    await file.read(bytes, 0, bytes.byteLength, size - bytes.byteLength)
-    const lines = bytes
+    const lines = (await tailOf(file))
       .toString('utf8')
       .split('\n')
       .filter((line) => line.trim() !== '')
@@ -121,4 +141,25 @@ async function lastLines(log: string): Promise<string[]> {
   } finally {
     await file.close()
   }
+}
+
+/** What is written between the two steps is lost. */
+async function boundLog(log: string) {
+  const file = await open(log, constants.O_RDWR | constants.O_APPEND)
+  try {
+    const { size } = await file.stat()
+    if (size <= MAX_LOG_BYTES) return
+    const tail = await tailOf(file)
+    await file.truncate()
+    await file.write(tail)
+  } finally {
+    await file.close()
+  }
+}
+
+async function tailOf(file: FileHandle): Promise<Buffer> {
+  const { size } = await file.stat()
+  const bytes = Buffer.alloc(Math.min(size, TAIL_BYTES))
+  await file.read(bytes, 0, bytes.byteLength, size - bytes.byteLength)
+  return bytes
 }

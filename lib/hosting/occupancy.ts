@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { replaceFile } from '../core/replace-file.js'
+import { unlessOpenLimit } from '../core/open-limit.js'
+import { replaceFile, replaceUnlessSame } from '../core/replace-file.js'
 import { AppLog, removeLog } from './app-log.js'
 import type { Release } from './release.js'
 
@@ -24,7 +25,7 @@ const MAX_LOG_FILES = 100
 
 /** Notes in the folder of an instance that it runs there. */
 export async function writeOccupancy(folder: string, occupancy: Occupancy) {
-  await replaceFile(join(folder, OCCUPANCY_FILE), JSON.stringify(occupancy))
+  await replaceUnlessSame(join(folder, OCCUPANCY_FILE), JSON.stringify(occupancy))
 }
 
 /** What is stored in the place of an instance that has ended: when that was, and how long its log is kept, in ms. */
@@ -50,21 +51,28 @@ export function endedLog(folder: string): AppLog {
 
 /** Deletes the log in the folder of an instance that has ended, once the time for which it is kept is over. */
 export async function expireLog(folder: string, now: number) {
-  const text = await readFile(join(folder, OCCUPANCY_FILE), 'utf8').catch(() => 'null')
-  const { endedAt, keep } = Object(JSON.parse(text)) as Partial<Leftover>
+  const { endedAt, keep } = Object(await noteIn(folder)) as Partial<Leftover>
   if (endedAt === undefined || keep === undefined || now < endedAt + keep) return
   await removeLog(join(folder, LOG_FILE), folder)
 }
 
 /** The instance that ran in a folder when the host ended; null if none did. */
 export async function occupancyOf(folder: string): Promise<Occupancy | null> {
+  const { app, slot, hash, createdAt, single } = Object(await noteIn(folder))
+  if (typeof app !== 'string' || !Number.isInteger(slot)) return null
+  return { app, slot, hash, createdAt, ...(single === true && { single }) }
+}
+
+/**
+ * What is noted in the folder of an instance; null if nothing is, or it is damaged.
+ *
+ * @throws an error if no more files may be opened
+ */
+async function noteIn(folder: string): Promise<unknown> {
   try {
-    const { app, slot, hash, createdAt, single } = JSON.parse(
-      await readFile(join(folder, OCCUPANCY_FILE), 'utf8')
-    )
-    if (typeof app !== 'string' || !Number.isInteger(slot)) return null
-    return { app, slot, hash, createdAt, ...(single === true && { single }) }
-  } catch {
+    return JSON.parse(await readFile(join(folder, OCCUPANCY_FILE), 'utf8'))
+  } catch (error) {
+    unlessOpenLimit(error)
     return null
   }
 }

@@ -8,6 +8,8 @@ import { ChunkStore } from './bundle/chunk-store.js'
 import { type Bundle, packFolder } from './bundle/pack.js'
 import { PackMemory } from './bundle/pack-memory.js'
 
+/** How long chunks of former bundles stay, so that what comes back is not cut and written again; in ms. */
+const UNUSED_MS = 7 * 24 * 3_600_000
 /** The largest output of a build, in bytes. */
 const MAX_OUTPUT = 64 * 2 ** 20
 
@@ -31,6 +33,7 @@ export async function prepareBundle(
   const store = new ChunkStore(join(dir, 'chunks'), { minFree: 0 })
   const memory = await PackMemory.open(join(dir, `${encodeURIComponent(file.name)}.json`))
   const bundle = await packFolder(folder, { store, memory })
+  await store.expire([bundle.list, ...bundle.chunks.map(({ hash }) => hash)], UNUSED_MS)
   for (const { path, why } of bundle.leftOut) onprogress(`left out: ${path} (${why})`)
   onprogress(`${bundle.files} files, ${bundle.size} bytes, ${bundle.chunks.length} chunks`)
   return { file, bundle, store }

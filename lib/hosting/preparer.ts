@@ -29,8 +29,8 @@ export interface PreparerOptions {
   /** The host's membership, in whose name apps reach what they use. */
   member: MemberOptions & { registryPublicKey: Buffer; dir: string }
   terms: AppTerms
-  /** Has a release here: its document, and its bundle. */
-  fetch: (hash: string) => Promise<Release>
+  /** Has a release of an app here: its document, and its bundle. */
+  fetch: (hash: string, app: string) => Promise<Release>
   /** The folder of a bundle that is set up. */
   bundleOf: (hash: string, release: Release) => Promise<string>
   /**
@@ -131,7 +131,7 @@ export class Preparer {
     const { fetch, bundleOf, prepared, troubled } = this.#options
     const job = `before-${hash}`
     try {
-      const release = await fetch(hash)
+      const release = await fetch(hash, app)
       const folder = await bundleOf(hash, release)
       const why = release.before ? await this.#run(job, release.before, release, { folder }) : null
       while (!(await prepared(app, hash, why))) if (this.#abort.aborted) return

@@ -82,6 +82,11 @@ export class SingleRule {
     this.#since = since
   }
 
+  /** Registrars at which a lease was held of late. */
+  get remembered(): number {
+    return this.#heldAt.size
+  }
+
   /**
    * @param counted keys of the registrars, as `countedRegistrars` says
    * @param now in ms, of a clock that only goes forward
@@ -95,6 +100,10 @@ export class SingleRule {
     const hasMost = counted.length - missing.length >= needed
     const times = counted.map((key) => this.#heldAt.get(key) ?? this.#since).sort((a, b) => b - a)
     const left = (times[needed - 1] ?? Number.NEGATIVE_INFINITY) + this.#grace - now
+    // What is as long ago changes nothing any more.
+    for (const [key, at] of this.#heldAt) {
+      if (Math.max(at, this.#since) + this.#grace <= now) this.#heldAt.delete(key)
+    }
     return {
       mayStart: hasMost && left > 0,
       mustStop: left <= 0,

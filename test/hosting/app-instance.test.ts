@@ -114,8 +114,9 @@ t.test(
     await until(instance, 'passing')
     const pid = await pidOf(instance)
     await fetch(`http://127.0.0.1:${instance.port}/sick`)
-    await until(instance, 'failing')
-    t.match(instance.reason, /503/)
+    // On a busy machine it may fail for not answering in time before.
+    while (!instance.reason?.includes('503')) await once(instance, 'change')
+    t.equal(instance.state, 'failing')
     await fetch(`http://127.0.0.1:${instance.port}/well`)
     await until(instance, 'passing')
     t.equal(await pidOf(instance), pid)
@@ -132,6 +133,22 @@ t.test('five early ends in a row are a crash loop', { skip }, async (t) => {
   await instance.stop()
   t.equal(instance.state, 'ended')
 })
+
+t.test(
+  'one that was started anew says how it ended before, until it passes',
+  { skip },
+  async (t) => {
+    const begun = join(await aFolder(t), 'begun')
+    const script = `[ -e ${begun} ] && exec sleep 1000; touch ${begun}; exit 3`
+    const command = ['/bin/sh', '-c', script]
+    const { instance } = await anInstance(t, { command, backoffs: [1] })
+    instance.start()
+    while (!instance.reason?.startsWith('nothing listens') || instance.stats.exits === 0)
+      await once(instance, 'change')
+    t.match(instance.reason, /; before that, it ended with exit code 3$/)
+    await instance.stop()
+  }
+)
 
 t.test('a worker without a port passes while it runs', { skip }, async (t) => {
   const command = ['/bin/sh', '-c', 'echo "port:$PORT"; exec sleep 1000']

@@ -1,6 +1,7 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { ChunkStore } from '../../lib/hosting/bundle/chunk-store.js'
 import { packFolder } from '../../lib/hosting/bundle/pack.js'
 import { HostFolder } from '../../lib/hosting/host-folder.js'
 import { aFolder, fill, read } from './bundle/folders.js'
@@ -33,6 +34,51 @@ t.test(
     t.same(await stored(), [])
   }
 )
+
+t.test('a bundle that is being unpacked is left alone when others are deleted', async (t) => {
+  const { folder, dir, store, stored } = await aHostFolder(t)
+  await store('first')
+  const next = await store('next')
+  await folder.discard([next], [])
+  const { bytesOf } = folder.store
+  folder.store.bytesOf = async function* (entries) {
+    // By now there is the folder in which it is unpacked.
+    await folder.prune([])
+    yield* bytesOf.call(folder.store, entries)
+  }
+  const hold = folder.hold()
+  hold.addBundle(next.release)
+  await folder.store.missing((await folder.store.list(next.release.bundle)) ?? [])
+  t.same(await read(await unpacked(folder, next.release)), { 'server.js': 'next' })
+  t.same(await stored(), [next.release.bundle], 'the other one was deleted')
+  hold.release()
+  await mkdir(join(dir, 'bundles', `${next.release.bundle}.1.part`))
+  await folder.prune([next])
+  t.same(await stored(), [next.release.bundle], 'what another process has left is deleted')
+})
+
+t.test('a bundle is not unpacked where that would leave too little of the disk', async (t) => {
+  const { folder, dir, store } = await aHostFolder(t)
+  for (const setup of [null, ['npm', 'ci']]) {
+    const { hash, release } = await store('first', setup)
+    const hold = folder.hold()
+    hold.addDocument(hash)
+    await folder.store.missing((await folder.store.list(release.bundle)) ?? [])
+    await folder.prune([])
+    hold.release()
+    for (const asked of [0, 1]) {
+      const { store } = folder
+      const { checkRoom } = ChunkStore.prototype
+      let left = asked
+      store.checkRoom = (bytes) => {
+        return left-- > 0 ? checkRoom.call(store, bytes) : checkRoom.call(store, 2 ** 60)
+      }
+      await t.rejects(unpacked(folder, release), { code: 'DISK_FULL' }, `asked ${asked} times`)
+      t.same(await readdir(join(dir, 'bundles')), [])
+      store.checkRoom = checkRoom
+    }
+  }
+})
 
 async function aHostFolder(t: Test) {
   const dir = await aFolder(t)

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { statSync } from 'node:fs'
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -34,6 +35,31 @@ t.test('its result is the same until its folder is removed', { skip }, async (t)
   t.equal(await run(script), 'it ended with exit code 7')
   t.ok(await run(script))
   t.equal(await readFile(join(at, 'runs'), 'utf8'), 'x\n', 'it ran once')
+})
+
+t.test('one whose state a power cut has left empty is run anew', { skip }, async (t) => {
+  const { run, options, at } = await aJob(t)
+  await mkdir(options.folder, { recursive: true })
+  await writeFile(join(options.folder, 'state.json'), '')
+  t.equal(await run('echo x >> runs'), null)
+  t.equal(await readFile(join(at, 'runs'), 'utf8'), 'x\n')
+})
+
+t.test('what it writes is bounded, and its last lines are told', { skip }, async (t) => {
+  const { run, options } = await aJob(t)
+  const log = join(options.folder, 'log')
+  let largest = 0
+  const looking = setInterval(() => {
+    largest = Math.max(largest, statSync(log, { throwIfNoEntry: false })?.size ?? 0)
+  }, 20)
+  t.teardown(() => clearInterval(looking))
+  // In bursts of 1 MB, of which there are some until anybody looks.
+  const burst = 'head -c 1000000 /dev/zero | tr "\\0" x; echo; sleep 0.1'
+  // What is written in the moment in which it is cut may be cut, too.
+  const rest = 'while [ $(stat -Lc %s /dev/stdout) -gt 4194304 ]; do sleep 0.05; done'
+  const script = `for i in $(seq 30); do ${burst}; done; ${rest}; echo the end; exit 3`
+  t.match(await run(script), /exit code 3\n(.*\n)*the end$/)
+  t.ok(largest < 20_000_000, `${largest} bytes at most, of 30 MB`)
 })
 
 t.test(

@@ -102,3 +102,10 @@ t.test(
     t.equal(countedOf({ a: 24, b: 24.1, c: 24.2 }), 'abc', 'all were away, as when a host starts')
   }
 )
+
+t.test('registrars that are gone for longer than counts are forgotten', async (t) => {
+  const rule = new SingleRule()
+  const all = Array.from({ length: 1000 }, (_, i) => `crashed ${i}`)
+  for (const [i, key] of all.entries()) rule.look([key], leasesOf([key], i * 1000), i * 1000)
+  t.ok(rule.remembered < 30, `${rule.remembered} of ${all.length}`)
+})

@@ -1,4 +1,5 @@
-import { access, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { access, mkdir, open, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SeaportError } from '../../core/errors.js'
 import { type ChunkEntry, decodeChunkList, hashOf, isHash, MAX_CHUNK_BYTES } from './chunk.js'
@@ -10,6 +11,7 @@ export interface ChunkStoreOptions {
 
 const MIN_FREE = 0.1
 const PERCENT = 100
+const MARK_BYTES = 8
 
 /**
  * Chunks on a disk, each in a file named by its hash. A chunk is there whole or not at all, and its hash is checked
@@ -21,7 +23,11 @@ export class ChunkStore {
   readonly #folder: string
   readonly #minFree: number
   readonly #holds = new Set<Set<string>>()
+  /** Names our files until they are whole. A pid would not do: a process that was killed may have had the same. */
+  readonly #mark = randomBytes(MARK_BYTES).toString('hex')
   #files = 0
+  /** Settles when the file that is being deleted is gone: whoever holds it by now must not find it there. */
+  #deleting: Promise<unknown> = Promise.resolve()
 
   /** @param folder is made if it does not exist. Nothing else may be in it. */
   constructor(folder: string, { minFree = MIN_FREE }: ChunkStoreOptions = {}) {
@@ -34,6 +40,7 @@ export class ChunkStore {
 
   /** Whether there is such a chunk. It may still turn out to be damaged when it is read. */
   async has(hash: string): Promise<boolean> {
+    await this.#deleting
     return access(this.#pathOf(hash)).then(
       () => true,
       () => false
@@ -53,6 +60,17 @@ export class ChunkStore {
   }
 
   /**
+   * As `read` does, but what is damaged stays as it is.
+   *
+   * @throws STORAGE_FAILED if it is damaged, too
+   */
+  async inspect(hash: string): Promise<Buffer | null> {
+    const chunk = await this.#readFile(hash)
+    if (chunk === null || hashOf(chunk) === hash) return chunk
+    throw SeaportError.STORAGE_FAILED(`${this.#pathOf(hash)} is damaged`)
+  }
+
+  /**
    * Stores a chunk, unless it is there.
    *
    * @returns its hash
@@ -60,11 +78,11 @@ export class ChunkStore {
    */
   async write(chunk: Uint8Array): Promise<string> {
     const hash = hashOf(chunk)
-    for (const hold of this.#holds) hold.add(hash)
+    this.#hold(hash)
     if (await this.has(hash)) return hash
     await this.checkRoom(chunk.byteLength)
     const path = this.#pathOf(hash)
-    const temporary = join(this.#folder, `${process.pid}-${this.#files++}.part`)
+    const temporary = join(this.#folder, `${this.#mark}-${this.#files++}.part`)
     try {
       await mkdir(join(path, '..'), { recursive: true, mode: 0o700 })
       await writeNew(temporary, chunk)
@@ -109,8 +127,9 @@ export class ChunkStore {
     return bytes === null ? null : decodeChunkList(bytes)
   }
 
-  /** The chunks of a list that are not there, each once. */
+  /** The chunks of a list that are not there, each once. All of them are protected by the holds that there are. */
   async missing(entries: readonly ChunkEntry[]): Promise<ChunkEntry[]> {
+    for (const { hash } of entries) this.#hold(hash)
     const each = [...new Map(entries.map((entry) => [entry.hash, entry])).values()]
     const isThere = await inTurn(each, ({ hash }) => this.has(hash))
     return each.filter((_, i) => !isThere[i])
@@ -131,7 +150,10 @@ export class ChunkStore {
     }
   }
 
-  /** Protects chunks that are added to it from `retain` until `release` is called. */
+  /**
+   * Protects chunks from `retain` until `release` is called: those that are added to it, and all that are written or
+   * looked for meanwhile.
+   */
   hold(): { add(hash: string): void; release(): void } {
     const hashes = new Set<string>()
     this.#holds.add(hashes)
@@ -139,33 +161,70 @@ export class ChunkStore {
   }
 
   /**
-   * Deletes all chunks that none of these bundles needs.
+   * Deletes all chunks that none of these bundles and documents needs. If a list cannot be read, nobody knows which those
+   * are, and nothing is deleted.
    *
-   * @param lists the hashes of their lists
+   * @param lists the hashes of the bundles' lists
+   * @param documents the hashes of the documents
    * @throws STORAGE_FAILED
    */
-  async retain(lists: Iterable<string>) {
-    const needed = new Set<string>()
+  async retain(lists: Iterable<string>, documents: Iterable<string> = []) {
+    const needed = new Set(documents)
     for (const list of lists) {
       needed.add(list)
-      const entries = await this.list(list).catch(() => null)
-      for (const { hash } of entries ?? []) needed.add(hash)
+      for (const { hash } of await this.#neededBy(list)) needed.add(hash)
     }
+    await this.#deleteUnless(async (hash) => needed.has(hash))
+  }
+
+  /**
+   * Deletes all that was in no bundle for so long, for a store that several processes write to.
+   *
+   * @param bundle the hashes of what is in a bundle now
+   * @param unused in ms
+   * @throws STORAGE_FAILED
+   */
+  async expire(bundle: Iterable<string>, unused: number, now = Date.now()) {
+    const needed = new Set(bundle)
+    const time = new Date(now)
+    // Other processes go by that. What is gone is found missing later.
+    for (const hash of needed) await utimes(this.#pathOf(hash), time, time).catch(() => {})
+    const isYoung = async (_: string, path: string) =>
+      now - ((await stat(path).catch(() => null))?.mtimeMs ?? now) < unused
+    await this.#deleteUnless(isYoung)
+  }
+
+  /** Files that are no whole chunks have the name ''. */
+  async #deleteUnless(isKept: (hash: string, path: string) => Promise<boolean>) {
     for (const name of await namesIn(this.#folder)) {
-      if (name.endsWith('.part') && !name.startsWith(`${process.pid}-`)) {
-        await rm(join(this.#folder, name), { force: true })
-      }
+      const path = join(this.#folder, name)
+      const isOthers = name.endsWith('.part') && !name.startsWith(`${this.#mark}-`)
+      if (isOthers && !(await isKept('', path))) await rm(path, { force: true })
       if (!/^[0-9a-f]{2}$/.test(name)) continue
-      for (const rest of await namesIn(join(this.#folder, name))) {
+      for (const rest of await namesIn(path)) {
         const hash = name + rest
-        if (needed.has(hash) || this.#isHeld(hash)) continue
-        await rm(join(this.#folder, name, rest), { force: true })
+        const file = join(path, rest)
+        if ((await isKept(hash, file)) || this.#isHeld(hash)) continue
+        const deleted = rm(file, { force: true })
+        this.#deleting = deleted.catch(() => {})
+        await deleted
         this.stats.deleted++
       }
     }
   }
 
+  async #neededBy(list: string): Promise<ChunkEntry[]> {
+    const bytes = await this.inspect(list)
+    try {
+      return bytes === null ? [] : decodeChunkList(bytes)
+    } catch {
+      // It is as it was sent, and no list: no bundle can be made of it.
+      return []
+    }
+  }
+
   async #readFile(hash: string): Promise<Buffer | null> {
+    await this.#deleting
     let file: Awaited<ReturnType<typeof open>> | undefined
     try {
       file = await open(this.#pathOf(hash))
@@ -177,6 +236,10 @@ export class ChunkStore {
     } finally {
       await file?.close()
     }
+  }
+
+  #hold(hash: string) {
+    for (const hold of this.#holds) hold.add(hash)
   }
 
   #isHeld(hash: string): boolean {

@@ -74,7 +74,10 @@ export class BundleFetch {
   readonly #pauses = new Map<string, NodeJS.Timeout>()
   /** The source from which each chunk is expected, by the chunk's hash. */
   readonly #coming = new Map<string, string>()
-  #sources: ChunkSources
+  readonly #seeders = new Set<string>()
+  /** Deployers, the last one first: those before may be gone. */
+  #pushers: readonly string[] = []
+  readonly #peers = new Set<string>()
   /** Whether it is known which chunks are missing. */
   #isPlanned = false
   #onsettled: ((error: SeaportError | null) => void) | null = null
@@ -83,13 +86,12 @@ export class BundleFetch {
     this.list = options.list
     this.#options = options
     this.#store = options.store
-    this.#sources = options.sources
+    this.add(options.sources)
   }
 
   /** Whether a source has all of it. What comes from such a source is progress for those who wait for us. */
   isGiver(key: string): boolean {
-    const { pusher, seeders = [] } = this.#sources
-    return key === pusher || seeders.includes(key)
+    return this.#pushers.includes(key) || this.#seeders.has(key)
   }
 
   /**
@@ -101,16 +103,23 @@ export class BundleFetch {
     return from === undefined ? !this.#isPlanned : this.isGiver(from)
   }
 
-  /** Adds sources that were found since. Those that were excluded may be asked again. */
-  add({ seeders = [], pusher = this.#sources.pusher, peers = [] }: ChunkSources) {
-    const { seeders: former = [], peers: formerPeers = [] } = this.#sources
-    this.#sources = {
-      seeders: [...new Set([...former, ...seeders])],
-      pusher,
-      peers: [...new Set([...formerPeers, ...peers])]
-    }
+  /**
+   * Adds sources that were found since. Those that were excluded may be asked again, and where each chunk is asked for is
+   * planned anew: what turned to others because one was away would leave a deployer that is back more than once.
+   */
+  add({ seeders = [], pusher, peers = [] }: ChunkSources) {
+    for (const key of seeders) this.#seeders.add(key)
+    for (const key of peers) this.#peers.add(key)
+    if (pusher !== undefined) this.#pushers = [...new Set([pusher, ...this.#pushers])]
     this.#out.clear()
     this.#strikes.clear()
+    const waiting = [...this.#queues.values()].flatMap((queue) => queue.splice(0))
+    for (const missing of waiting) {
+      missing.tried.clear()
+      this.#enqueue(missing, unreachable(this.list))
+    }
+    if (waiting.length > 0) this.#options.onchange()
+    for (const key of this.#queues.keys()) this.#pump(key)
   }
 
   /**
@@ -134,7 +143,8 @@ export class BundleFetch {
       const missing = await this.#store.missing(entries)
       this.progress.allChunks = missing.length
       this.progress.allBytes = missing.reduce((sum, { size }) => sum + size, 0)
-      await this.#store.checkRoom(this.progress.allBytes)
+      // What is here already can be used however full the disk is.
+      if (missing.length > 0) await this.#store.checkRoom(this.progress.allBytes)
       await this.#fetchAll(missing)
       return entries
     } finally {
@@ -152,11 +162,14 @@ export class BundleFetch {
 
   async #fetchList(): Promise<ChunkEntry[]> {
     let reason = unreachable(this.list)
-    const { pusher, seeders = [], peers = [] } = this.#sources
-    // The list is small and needed first, so each host asks for it itself, the deployer included.
-    const sources = new Set([...seeders, ...(pusher ? [pusher] : []), ...peers])
-    sources.delete(this.#options.key)
-    for (const key of sources) {
+    const tried = new Set([this.#options.key])
+    for (;;) {
+      // The list is small and needed first, so each host asks for it itself, the deployer included. Others may be added
+      // while one is asked.
+      const sources = [...this.#seeders, ...this.#pushers, ...this.#peers]
+      const key = sources.find((one) => !tried.has(one))
+      if (key === undefined) throw reason
+      tried.add(key)
       try {
         const list = await this.#ask(key, this.list)
         const entries = decodeChunkList(list)
@@ -169,7 +182,6 @@ export class BundleFetch {
         if (reason.code === 'DISK_FULL') throw reason
       }
     }
-    throw reason
   }
 
   #fetchAll(missing: readonly ChunkEntry[]): Promise<void> {
@@ -285,12 +297,10 @@ export class BundleFetch {
   /** The sources to ask for a chunk, in this order. */
   #sourcesOf(hash: string): string[] {
     const { key } = this.#options
-    const { pusher, peers = [] } = this.#sources
-    const seeders = ranked(hash, this.#sources.seeders ?? [])
-    const [first, ...others] = ranked(hash, [...new Set([...peers, key])])
+    const seeders = ranked(hash, [...this.#seeders])
+    const [first, ...others] = ranked(hash, [...new Set([...this.#peers, key])])
     const owner = first === key || first === undefined ? [] : [first]
-    const last = pusher === undefined ? [] : [pusher]
-    const order = [...seeders, ...owner, ...last, ...others]
+    const order = [...seeders, ...owner, ...this.#pushers, ...others]
     return [...new Set(order)].filter((source) => source !== key)
   }
 }

@@ -39,7 +39,7 @@ export interface FetchOptions {
 const PROGRESS_INTERVAL_MS = 500
 /** How many streams one key may have at a time. */
 const MAX_STREAMS = 4
-/** Of how many bundles the lists are remembered, so that they are not read again for each chunk. */
+/** Of how many bundles it is remembered what is in them, and who gave of them. */
 const MAX_LISTS = 16
 
 /**
@@ -58,6 +58,8 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
   readonly #fetches = new Map<string, { fetch: BundleFetch; done: Promise<ChunkEntry[]> }>()
   /** Peers that wait for a chunk that we expect, or for a bundle that we have not been told of yet. */
   readonly #waiting = new Map<ChunkPeer, Set<Want>>()
+  /** The streams that gave something of a bundle last, by the key and the hash of the list. */
+  readonly #givers = new Map<string, ChunkPeer>()
   readonly #lists = new Map<string, ReadonlySet<string>>()
   readonly #abort = new Abort()
   #toldAt = 0
@@ -81,8 +83,12 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
   /** Takes a stream that another peer has opened to us. */
   accept(stream: LinkStream, remotePublicKey: Buffer) {
     const key = toHex(remotePublicKey)
-    if (this.#abort.aborted || (this.#peers.get(key)?.size ?? 0) >= MAX_STREAMS) {
-      return stream.destroy(
+    if (this.#abort.aborted) return stream.destroy(closed())
+    const peers = [...(this.#peers.get(key) ?? [])]
+    if (peers.length >= MAX_STREAMS) {
+      // Whoever was lost and has returned is not kept out by its streams that have not ended yet.
+      const [stalest] = peers.sort((one, other) => one.heardAt - other.heardAt)
+      stalest?.destroy(
         SeaportError.LIMIT_REACHED(`more than ${MAX_STREAMS} streams of chunks to one key`)
       )
     }
@@ -181,8 +187,7 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
 
   /** Ends all streams and fetches. */
   close() {
-    const reason = SeaportError.CLOSED('the exchange of chunks was closed')
-    this.#abort.abort(reason)
+    this.#abort.abort(closed())
     for (const peers of this.#peers.values()) for (const peer of peers) peer.end()
   }
 
@@ -190,16 +195,53 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
   async #ask(key: string, list: string, hash: string, signal: Signal): Promise<Buffer> {
     const isThere = this.#peers.has(key)
     try {
-      return await (await this.#peerOf(key)).ask(list, hash, signal)
+      return await this.#askAny(key, list, hash, signal)
     } catch (error) {
       const isLost = error instanceof SeaportError && error.code === 'LINK_LOST'
       if (!isThere || !isLost || signal.aborted) throw error
-      return (await this.#peerOf(key)).ask(list, hash, signal)
+      return this.#askAny(key, list, hash, signal)
     }
   }
 
+  /**
+   * Asks the stream that has given something of this bundle. If there is none, all streams of the key are asked at once:
+   * one may be dead, or of another deployer that has the same key.
+   *
+   * @throws the error of the newest stream
+   */
+  async #askAny(key: string, list: string, hash: string, signal: Signal): Promise<Buffer> {
+    const newest = await this.#peerOf(key)
+    const name = `${key} ${list}`
+    const giver = this.#givers.get(name)
+    const isKnown = giver !== undefined && !giver.isClosed
+    const peers = isKnown ? [giver] : [newest, ...this.#openPeersOf(key)]
+    const over = new Abort()
+    const onabort = () => over.abort(signal.reason)
+    if (signal.aborted) onabort()
+    signal.addEventListener('abort', onabort, { once: true })
+    const asked = [...new Set(peers)].map(async (peer) => {
+      const chunk = await peer.ask(list, hash, over)
+      remember(this.#givers, name, peer)
+      return chunk
+    })
+    try {
+      return await Promise.any(asked)
+    } catch (error) {
+      if (this.#givers.get(name) === giver) this.#givers.delete(name)
+      throw (error as AggregateError).errors[0]
+    } finally {
+      signal.removeEventListener('abort', onabort)
+      over.abort(SeaportError.CLOSED('another stream has answered'))
+    }
+  }
+
+  #openPeersOf(key: string): ChunkPeer[] {
+    return [...(this.#peers.get(key) ?? [])].filter(({ isClosed }) => !isClosed)
+  }
+
   async #peerOf(key: string): Promise<ChunkPeer> {
-    for (const peer of this.#peers.get(key) ?? []) if (!peer.isClosed) return peer
+    const newest = this.#openPeersOf(key).at(-1)
+    if (newest) return newest
     const connecting = this.#connecting.get(key) ?? this.#connect(key)
     this.#connecting.set(key, connecting)
     return connecting
@@ -277,9 +319,7 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
     const entries = await this.#store.list(list)
     if (!entries) return null
     const hashes = new Set(entries.map(({ hash }) => hash))
-    const [oldest] = this.#lists.keys()
-    if (this.#lists.size >= MAX_LISTS && oldest !== undefined) this.#lists.delete(oldest)
-    this.#lists.set(list, hashes)
+    remember(this.#lists, list, hashes)
     return hashes
   }
 
@@ -314,4 +354,15 @@ export class ChunkExchange extends EventEmitter<ChunkExchangeEvents> {
     if (this.#fetches.size > 0) return
     for (const peer of this.#lent) if (peer.isIdle) peer.end()
   }
+}
+
+/** Adds to a map that keeps the last few. */
+function remember<T>(map: Map<string, T>, key: string, value: T) {
+  const [oldest] = map.keys()
+  if (map.size >= MAX_LISTS && oldest !== undefined && !map.has(key)) map.delete(oldest)
+  map.set(key, value)
+}
+
+function closed(): SeaportError {
+  return SeaportError.CLOSED('the exchange of chunks was closed')
 }

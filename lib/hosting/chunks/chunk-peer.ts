@@ -56,6 +56,9 @@ export class ChunkPeer extends EventEmitter<ChunkPeerEvents> implements Sink {
   readonly key: string
   readonly stats = { sent: 0, sentBytes: 0, received: 0, receivedBytes: 0 }
 
+  /** When bytes came last, or it was made, by a monotonic clock in ms. */
+  heardAt = performance.now()
+
   readonly #stream: LinkStream
   readonly #stallTimeout: number
   readonly #reader: FrameReader<ChunkFrame>
@@ -153,6 +156,7 @@ export class ChunkPeer extends EventEmitter<ChunkPeerEvents> implements Sink {
   ondata(bytes: Buffer): boolean {
     if (this.#closed) return true
     if (this.#stall) this.#restart(this.#stallTimeout)
+    this.heardAt = performance.now()
     this.stats.receivedBytes += bytes.byteLength
     this.emit('heard')
     try {

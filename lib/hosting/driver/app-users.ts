@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { chmod, chown, mkdir, readdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { SeaportError } from '../../core/errors.js'
+import { unlessOpenLimit } from '../../core/open-limit.js'
 import { replaceFile } from '../../core/replace-file.js'
 import { SerialQueue } from '../../core/serial-queue.js'
 
@@ -65,7 +66,11 @@ export class AppUsers {
   uidOf(app: string): Promise<number> {
     return this.#queue.run(async () => {
       const file = join(this.#dir, FILE)
-      const kept = await readFile(file, 'utf8').catch(() => '{}')
+      const kept = await readFile(file, 'utf8').catch((cause) => {
+        // Anew, they would have the users of others.
+        unlessOpenLimit(cause)
+        return '{}'
+      })
       const users = new Map<string, number>(Object.entries(JSON.parse(kept)))
       const known = users.get(app)
       if (known !== undefined) return known

@@ -1,5 +1,6 @@
 import { access, constants, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { onceAllowed } from '../../core/open-limit.js'
 import { signalTo } from './proc.js'
 
 export interface Limits {
@@ -103,7 +104,9 @@ export async function endGroup(group: string) {
 }
 
 export async function pidsIn(group: string): Promise<number[]> {
-  const text = await readFile(join(group, 'cgroup.procs'), 'utf8').catch(() => '')
+  const text = await onceAllowed(() => readFile(join(group, 'cgroup.procs'), 'utf8')).catch(
+    () => ''
+  )
   return text.split('\n').filter(Boolean).map(Number)
 }
 

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { onceAllowed } from '../../core/open-limit.js'
 
 const BOOT_ID = '/proc/sys/kernel/random/boot_id'
 /** Fields of /proc/PID/stat. They are counted after the name, which may contain any characters. */
@@ -20,9 +21,12 @@ export interface ProcessStat {
   cpu: number
 }
 
-/** What the kernel says of a process; null if there is none, or it is a zombie. */
+/**
+ * What the kernel says of a process; null if there is none, or it is a zombie. Waits while no more files may be opened:
+ * who took a process for gone would end its group, or start another beside it.
+ */
 export async function statOf(pid: number): Promise<ProcessStat | null> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => null)
+  const stat = await onceAllowed(() => readFile(`/proc/${pid}/stat`, 'latin1')).catch(() => null)
   if (stat === null) return null
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   if (fields[STATE] === 'Z' || fields[STATE] === 'X') return null
@@ -36,7 +40,7 @@ export async function statOf(pid: number): Promise<ProcessStat | null> {
 
 /** The id of this boot of the machine. Processes that were recorded in another boot are gone. */
 export async function bootId(): Promise<string> {
-  return (await readFile(BOOT_ID, 'utf8')).trim()
+  return (await onceAllowed(() => readFile(BOOT_ID, 'utf8'))).trim()
 }
 
 /** Sends a signal to a process, or with a negative pid to its group. If it has ended, nothing happens. */

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { access, readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { onceAllowed } from '../../core/open-limit.js'
 import { PATH } from './handed-environment.js'
 
 /** What a program may see of the machine beside its own folders. It can change nothing of it. */
@@ -93,7 +94,7 @@ export async function programIn(
 }
 
 async function childOf(pid: number): Promise<number | null> {
-  const text = await readFile(childrenOf(pid), 'utf8').catch(() => '')
+  const text = await onceAllowed(() => readFile(childrenOf(pid), 'utf8')).catch(() => '')
   return Number(text.split(' ')[0]) || null
 }
 

@@ -1,4 +1,4 @@
-import { readdir, truncate, writeFile } from 'node:fs/promises'
+import { readdir, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import {
@@ -47,6 +47,19 @@ t.test(
   }
 )
 
+t.test(
+  'what a process that was killed has left is not taken for ours, be its pid the same',
+  async (t) => {
+    const folder = await aFolder(t)
+    const left = join(folder, `${process.pid}-0.part`)
+    await writeFile(left, 'half of a chunk')
+    const store = new ChunkStore(folder, { minFree: 0 })
+    t.equal(await store.write(CHUNK), HASH)
+    await store.retain([])
+    t.same(await readdir(folder), [HASH.slice(0, 2)])
+  }
+)
+
 t.test('what no kept bundle needs is deleted, but for what is held', async (t) => {
   const folder = await aFolder(t)
   const store = new ChunkStore(folder, { minFree: 0 })
@@ -73,6 +86,41 @@ t.test('what no kept bundle needs is deleted, but for what is held', async (t) =
   await store.retain([two])
   t.notOk(await isThere('d'))
 })
+
+t.test(
+  'what was in no bundle for long is deleted, whichever process has written it, but for what is held',
+  async (t) => {
+    const folder = await aFolder(t)
+    const store = new ChunkStore(folder, { minFree: 0 })
+    const write = (text: string) => store.write(Buffer.from(text))
+    const old = await write('old')
+    const used = await write('used')
+    const held = await write('held')
+    const young = await write('young')
+    const left = join(folder, '1-0.part')
+    await writeFile(left, 'left by a process that was killed')
+    const now = Date.now()
+    const long = new Date(now - 8000)
+    for (const hash of [old, used, held]) {
+      await utimes(join(folder, hash.slice(0, 2), hash.slice(2)), long, long)
+    }
+    await utimes(left, long, long)
+    const hold = store.hold()
+    hold.add(held)
+    const other = new ChunkStore(folder, { minFree: 0 })
+    await other.expire([used], 10_000, now)
+    t.ok(await store.has(old), 'nothing is that old yet')
+    await store.expire([], 5000, now)
+    t.notOk(await store.has(old))
+    t.ok(await store.has(used), 'the other process needed it')
+    t.ok(await store.has(held))
+    t.ok(await store.has(young))
+    t.notOk((await readdir(folder)).includes('1-0.part'))
+    hold.release()
+    await store.expire([used], 5000, now)
+    t.notOk(await store.has(held))
+  }
+)
 
 t.test('nothing is taken that would leave less of the disk than is to stay free', async (t) => {
   const folder = await aFolder(t)

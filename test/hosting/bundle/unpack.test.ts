@@ -1,6 +1,8 @@
-import { mkdir, readdir, stat } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { chmod, mkdir, open, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { SeaportError } from '../../../lib/core/errors.js'
 import { EntryTable } from '../../../lib/hosting/bundle/entry-table.js'
 import { staysInside } from '../../../lib/hosting/bundle/link-target.js'
 import { seal, unpack } from '../../../lib/hosting/bundle/unpack.js'
@@ -132,6 +134,56 @@ t.test('a source that fails fails the whole, and nothing stays', async (t) => {
   t.same(await readdir(root), [])
 })
 
+t.test('no more is unpacked than there is room for, and nothing of it stays', async (t) => {
+  const large = Array.from({ length: 20 }, (_, i) =>
+    tarEntry({ name: `large-${i}`, content: 'x'.repeat(500_000) })
+  )
+  const small = Array.from({ length: 1000 }, (_, i) =>
+    tarEntry({ name: `small-${i}`, content: 'x' })
+  )
+  for (const entries of [large, small]) {
+    const root = await aFolder(t)
+    const room = 2_000_000
+    let most = 0
+    const checkRoom = async (bytes: number) => {
+      const taken = await blocksOf(root)
+      most = Math.max(most, taken)
+      if (taken + bytes > room) throw SeaportError.DISK_FULL('there is no room')
+    }
+    await t.rejects(unpack(each(entries), join(root, 'app'), checkRoom), { code: 'DISK_FULL' })
+    t.same(await readdir(root), [])
+    t.ok(most > room / 2 && most <= room, `${most} bytes were taken`)
+  }
+})
+
+t.test('all of it is on the disk before it is there', async (t) => {
+  const root = await aFolder(t)
+  const folder = join(root, 'app')
+  const log = join(root, 'log')
+  const { PATH } = process.env
+  t.teardown(() => Object.assign(process.env, { PATH }))
+  const entries = ['a', 'b/c'].map((name) => tarEntry({ name, content: 'x' }))
+  await fill(root, { 'bin/sync': `#!/bin/sh\n[ ! -e '${folder}' ] && echo "$*" > '${log}'` })
+  await chmod(join(root, 'bin/sync'), 0o755)
+  process.env.PATH = `${join(root, 'bin')}:${PATH}`
+  await unpack(each(entries), folder)
+  t.match(await readFile(log, 'utf8'), `-f ${folder}.`, 'the system is asked to write it')
+
+  const file = await open(log)
+  const prototype = Object.getPrototypeOf(file)
+  await file.close()
+  const { sync } = prototype
+  t.teardown(() => Object.assign(prototype, { sync }))
+  const synced: boolean[] = []
+  prototype.sync = function () {
+    synced.push(existsSync(`${folder}-2`))
+    return sync.call(this)
+  }
+  process.env.PATH = join(root, 'none')
+  await unpack(each(entries), `${folder}-2`)
+  t.same(synced, [false, false, false, false], 'or else each file and folder is written')
+})
+
 t.test('a folder that is there already is not touched', async (t) => {
   const root = await aFolder(t)
   await fill(root, { 'app/mine': 'kept' })
@@ -162,6 +214,15 @@ t.test('a link stays inside if it goes up by leading dots, no further than the r
     t.notOk(staysInside(path, target), JSON.stringify([path, target]))
   }
 })
+
+/** The bytes that files take on a disk that gives each whole blocks. */
+async function blocksOf(root: string): Promise<number> {
+  const sizes = (await readdir(root, { recursive: true })).map((name) => stat(join(root, name)))
+  return (await Promise.all(sizes)).reduce(
+    (sum, { size }) => sum + Math.ceil(size / 4096) * 4096,
+    0
+  )
+}
 
 async function* each(entries: Buffer[]) {
   yield* [...entries, END]

@@ -18,6 +18,7 @@ import { aFolder } from '../bundle/folders.js'
 /** Somebody with a store, and links in memory to the others. */
 export interface Berth {
   key: string
+  keyPair: KeyPair
   store: ChunkStore
   exchange: ChunkExchange
   notices: SeaportError[]
@@ -34,8 +35,9 @@ export function quay(t: Test) {
   const stop = new Abort()
   t.teardown(() => stop.abort(SeaportError.CLOSED('the test is over')))
 
-  async function berth(options: Partial<ChunkExchangeOptions> = {}): Promise<Berth> {
-    const keyPair = KeyPair()
+  /** @param same whose key it has, too */
+  async function berth(options: Partial<ChunkExchangeOptions> = {}, same?: Berth): Promise<Berth> {
+    const keyPair = same?.keyPair ?? KeyPair()
     const key = toHex(keyPair.publicKey)
     const store = options.store ?? new ChunkStore(await aFolder(t), { minFree: 0 })
     const notices: SeaportError[] = []
@@ -49,7 +51,16 @@ export function quay(t: Test) {
       pause: 10,
       ...options
     })
-    const made: Berth = { key, store, exchange, notices, isReachable: true, pairs: [], connect }
+    const made: Berth = {
+      key,
+      keyPair,
+      store,
+      exchange,
+      notices,
+      isReachable: true,
+      pairs: [],
+      connect
+    }
     exchange.on('notice', (notice) => notices.push(notice))
     t.teardown(() => exchange.close())
     berths.set(key, made)
