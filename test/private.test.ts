@@ -1,8 +1,10 @@
 import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { parseKey } from '../lib/core/keys.js'
+import { parseKey, toHex } from '../lib/core/keys.js'
 import { Admin, Consumer, KeyPair, Registry, type SeaportError, Service } from '../lib/index.js'
 import { keepProcessKey } from '../lib/registry/log/own-keys.js'
 import { signGrant } from '../lib/registry/trust/grant.js'
@@ -71,6 +73,17 @@ t.test('a stranger in a private registry is told that it has no grant', async (t
   const { testbed, options } = await privateRegistry(t)
   const consumer = Consumer(['echo'], { ...options, dir: await testbed.dir(), denialTimeout: 0 })
   await t.rejects(consumer.setup(), { code: 'NOT_GRANTED' })
+})
+
+t.test('who can keep no key is told what would let it keep one, and of no grant', async (t) => {
+  const { testbed, options } = await privateRegistry(t)
+  const file = join(await testbed.dir(), 'file')
+  await writeFile(file, '')
+  const consumer = Consumer(['echo'], { ...options, dir: join(file, 'data'), denialTimeout: 0 })
+  const error: SeaportError = await consumer.setup().catch((error) => error)
+  t.match(error, { code: 'NOT_GRANTED', message: /no key can be kept in .*file\/data/ })
+  t.match(error.message, /--dir.*HYPERSEAPORT_DIR/)
+  t.notMatch(error.message, 'hyperseaport grant', 'the next run has another key')
 })
 
 for (const isPrivate of [false, true]) {
@@ -247,6 +260,39 @@ t.test('the grants of an export are taken by a registry that lost its disks', as
   await t.rejects(second.import(['no JSON']), { code: 'BAD_MESSAGE' })
   const forged = backup[0]?.replace('"consume":["a"]', '"consume":["*"]') ?? ''
   await t.rejects(second.import([forged]), { code: 'BAD_SIGNATURE' })
+})
+
+t.test('an export waits for what registrars know that are heard of late', async (t) => {
+  const testbed = await Testbed.make(t)
+  const seed = KeyPair().publicKey
+  const { bootstrap } = testbed
+  const dirs = { old: await testbed.dir(), fresh: await testbed.dir(), admin: await testbed.dir() }
+  const start = async <T extends { setup(): Promise<unknown>; destroy(): Promise<void> }>(
+    one: T
+  ) => {
+    t.teardown(() => one.destroy())
+    await one.setup()
+    return one
+  }
+  const registrar = (dir: string) => start(Registry({ seed, dir, bootstrap, private: true }))
+  const admin = (dir: string) => start(Admin({ seed, dir, bootstrap }))
+  const first = await registrar(dirs.old)
+  await (await admin(dirs.admin)).destroy()
+  const { publicKey } = KeyPair()
+  const other = await admin(await testbed.dir())
+  await other.grant(publicKey, { consume: ['*'] })
+  await Promise.all([other.destroy(), first.destroy()])
+
+  // It begins on an empty disk, and is heard first.
+  await registrar(dirs.fresh)
+  const late = await admin(dirs.admin)
+  t.match(await late.missing(50), [{ live: false }])
+  const isThere = () => late.export().some((line) => line.includes(toHex(publicKey)))
+  t.notOk(isThere())
+  const all = late.missing(60_000)
+  await registrar(dirs.old)
+  t.strictSame(await all, [])
+  t.ok(isThere())
 })
 
 function nonEmpty<T>(list: T[]): T[] {

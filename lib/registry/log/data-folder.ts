@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
-import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { SeaportError } from '../../core/errors.js'
+import { homeFolder } from '../../core/home-folder.js'
 import { toHex } from '../../core/keys.js'
 
 /** Only this user may read what the registry's members alone should see. */
@@ -57,7 +57,8 @@ function unlessThere(cause: NodeJS.ErrnoException) {
 
 function dataHome(): string {
   const { XDG_DATA_HOME, LOCALAPPDATA } = process.env
-  if (XDG_DATA_HOME) return XDG_DATA_HOME
+  // As its specification says, a relative one is passed over.
+  if (XDG_DATA_HOME && isAbsolute(XDG_DATA_HOME)) return XDG_DATA_HOME
   if (process.platform === 'darwin') return join(home(), 'Library', 'Application Support')
   if (process.platform === 'win32') return LOCALAPPDATA ?? join(home(), 'AppData', 'Local')
   return join(home(), '.local', 'share')
@@ -66,10 +67,10 @@ function dataHome(): string {
 /** Users that no list of the system names have none, as in containers, unless HOME says where. */
 function home(): string {
   try {
-    return homedir()
+    return homeFolder()
   } catch (cause) {
     throw SeaportError.STORAGE_FAILED(
-      'this user has no home folder to keep data in; name a folder with --dir, or set HOME',
+      'this user has no home folder to keep data in; name a folder with --dir or HYPERSEAPORT_DIR, or set HOME',
       cause
     )
   }

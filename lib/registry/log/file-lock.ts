@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { PRIVATE_FILE } from './data-folder.js'
 
@@ -57,6 +57,13 @@ export class FileLock {
       if (!isTaken) closeSync(descriptor)
     }
     return isTaken ? new FileLock(descriptor) : null
+  }
+
+  /** Whether a path leads to the file that is locked still: it may have been replaced by another since. */
+  isOf(path: string): boolean {
+    if (this.#descriptor === null) return false
+    const [locked, there] = [fstatSync(this.#descriptor), statSync(path)]
+    return locked.ino === there.ino && locked.dev === there.dev
   }
 
   /** Lets others have it. May be called more than once. */

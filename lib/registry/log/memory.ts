@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { unlessOpenLimit } from '../../core/open-limit.js'
 import type { Snapshot } from '../trust/snapshot.js'
 
 /** What a participant remembers beside the logs. */
@@ -31,7 +32,11 @@ export function noMemory(): Memory {
   return { certificates: [], grants: [], mode: null, signedAt: 0, ...nothingStored() }
 }
 
-/** A memory that cannot be read is as good as none: the network knows the rest. */
+/**
+ * A memory that cannot be read is as good as none: the network knows the rest.
+ *
+ * @throws an error of the file system, if no more files may be opened now
+ */
 export async function loadMemory(dir: string): Promise<Memory> {
   try {
     const text = await readFile(join(dir, MEMORY_FILE), 'utf8')
@@ -48,7 +53,8 @@ export async function loadMemory(dir: string): Promise<Memory> {
       strays: { ...strays },
       run
     }
-  } catch {
+  } catch (cause) {
+    unlessOpenLimit(cause)
     return noMemory()
   }
 }

@@ -3,9 +3,12 @@ import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'n
 import { join } from 'node:path'
 import { SeaportError } from '../../core/errors.js'
 import { KeyPair, randomSeed, toHex } from '../../core/keys.js'
+import { isOpenLimit, MORE_FILES } from '../../core/open-limit.js'
 import { defaultDir, makeFolder, PRIVATE_FILE, registryDir } from './data-folder.js'
 import { FileLock } from './file-lock.js'
 
+export { makeFolder, userDir } from './data-folder.js'
+export { FileLock } from './file-lock.js'
 export { StateFiles } from './state-files.js'
 
 /** The file name of the process key. */
@@ -211,8 +214,11 @@ async function withKeys<T>(dir: string, act: (folder: string) => T): Promise<T> 
     return act(folder)
   } catch (cause) {
     if (cause instanceof SeaportError) throw cause
+    const remedy = isOpenLimit(cause)
+      ? MORE_FILES
+      : 'choose another folder with --dir or HYPERSEAPORT_DIR, or give a service a --seed'
     throw SeaportError.STORAGE_FAILED(
-      `no key can be kept in ${dir} (${(cause as Error).message}), choose another folder with --dir, or give a service a --seed`,
+      `no key can be kept in ${dir} (${(cause as Error).message}), ${remedy}`,
       cause
     )
   }

@@ -2,6 +2,7 @@ import { readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SeaportError } from '../../core/errors.js'
 import { ReadyResource } from '../../core/holepunch.js'
+import { isOpenLimit, MORE_FILES } from '../../core/open-limit.js'
 import { replaceFile } from '../../core/replace-file.js'
 import { SerialQueue } from '../../core/serial-queue.js'
 import { makeFolder, PRIVATE_FILE } from './data-folder.js'
@@ -10,7 +11,7 @@ import { loadMemory, MEMORY_FILE, type Memory, noMemory, nothingStored } from '.
 import { MemoryDatabase } from './memory-database.js'
 import { isLocked, isMoved, isRefused, makeStore, removeOldLogs } from './store.js'
 
-export { defaultDir, makeFolder, userDir } from './data-folder.js'
+export { defaultDir, makeFolder } from './data-folder.js'
 export { isLocked, isRefused, removeOldLogs } from './store.js'
 export { temporaryFolder } from './temporary-folder.js'
 
@@ -35,6 +36,8 @@ export interface StorageFailure {
 
 const STORE = 'store'
 const ASIDE = 'store-set-aside-'
+/** It is made first, and says which file on which disk the store is. */
+const MARK = 'CORESTORE'
 /** Copies of one user, registry and verb on one machine that are kept; those beyond are in memory. */
 const MAX_SLOTS = 64
 /** A copy is small, and its processes are many: RocksDB would take 72 MB of disk for each, and as much memory. */
@@ -159,7 +162,9 @@ export class Storage extends ReadyResource {
     const home = typeof dir === 'string' ? dir : dir()
     for (const folder of isCopy ? slotsIn(home) : [home]) {
       try {
-        this.memory = await loadMemory(folder)
+        this.memory = await loadMemory(folder).catch((cause) => {
+          throw cannotUse(folder, cause)
+        })
         return await this.#openIn(folder)
       } catch (error) {
         if (!isCopy || (error as SeaportError).code !== 'STORAGE_LOCKED') throw error
@@ -207,6 +212,7 @@ export class Storage extends ReadyResource {
     if (this.#options.isCopy) await removeAside(dir)
     const aside = join(dir, `${ASIDE}${Date.now()}`)
     try {
+      if (await isUnbegun(join(dir, STORE))) return await rm(join(dir, STORE), { recursive: true })
       await rename(join(dir, STORE), aside)
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cannotUse(dir, cause as Error)
@@ -312,9 +318,15 @@ async function hasStore(dir: string): Promise<boolean> {
   )
 }
 
+/** Whether a store holds nothing: its making ended before its database was begun, as on a full disk. */
+async function isUnbegun(store: string): Promise<boolean> {
+  const names = await readdir(store)
+  return names.every((name) => name === MARK)
+}
+
 /** Whether a store is certain not to be there. */
 async function lacksStore(dir: string): Promise<boolean> {
-  return stat(join(dir, STORE, 'CORESTORE')).then(
+  return stat(join(dir, STORE, MARK)).then(
     () => false,
     (cause) => isMissing(cause)
   )
@@ -335,8 +347,7 @@ function remedyFor(cause: Error): string {
   const text = `${(cause as NodeJS.ErrnoException).code} ${cause.message}`
   if (/no space|ENOSPC|quota|EDQUOT|too large/i.test(text))
     return 'make room there, or choose another with --dir'
-  if (/EMFILE|too many open/i.test(text))
-    return 'let this process open more files, as with ulimit -n 1024'
+  if (isOpenLimit(cause)) return MORE_FILES
   if (/no such file|ENOENT/i.test(text)) return 'it was deleted, or its disk is not there'
   return 'let this user write there, or choose another with --dir'
 }

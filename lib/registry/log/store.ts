@@ -1,5 +1,6 @@
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isOpenLimit } from '../../core/open-limit.js'
 import { type CoreStorage, Corestore, defaultStorage } from './hypercore.js'
 
 export interface StoreOptions {
@@ -32,7 +33,7 @@ export async function removeOldLogs(folder: string) {
 
 /** Whether an error says that another process has the store. It has no code; reworded, it is any failure to open. */
 export function isLocked(error: unknown): boolean {
-  return says(error, /could not be locked|lock file|No locks available/i)
+  return says(error, /could not be locked|lock file|No locks available/i) && !isOpenLimit(error)
 }
 
 /** Whether an error says that a store was copied: storage remembers which file on which disk it is. */
@@ -45,11 +46,11 @@ export function isMoved(error: unknown): boolean {
  * written or is broken, or this process may open no more files. Any other failure is taken for damage.
  */
 export function isRefused(error: unknown): boolean {
-  return says(
-    error,
-    /no space|quota|too large|read-only|permission|not permitted|EACCES|EROFS|ENOSPC|too many open|EMFILE|input\/output|memory/i
-  )
+  return isOpenLimit(error) || says(error, REFUSED)
 }
+
+const REFUSED =
+  /no space|quota|too large|read-only|permission|not permitted|EACCES|EROFS|ENOSPC|input\/output|memory/i
 
 function says(error: unknown, text: RegExp): boolean {
   return error instanceof Error && text.test(error.message)

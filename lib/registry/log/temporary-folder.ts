@@ -2,6 +2,8 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { SeaportError } from '../../core/errors.js'
+import { isOpenLimit, MORE_FILES } from '../../core/open-limit.js'
 import { FileLock } from './file-lock.js'
 
 /** Ours, and those that earlier builds made for what found its folder in use. */
@@ -9,11 +11,26 @@ const NAME = /^hyperseaport-(demo-)?[A-Za-z0-9]{6}$/
 /** What the process that uses a folder has locked: ours, or its store. */
 const LOCKS = ['lock', join('store', 'CORESTORE')]
 
-/** A folder that goes with `destroy`, or with the next one that is made, if this process does not get that far. */
+/** What names another place for them. */
+const VARIABLE = process.platform === 'win32' ? 'TEMP' : 'TMPDIR'
+
+/**
+ * A folder that goes with `destroy`, or with the next one that is made, if this process does not get that far.
+ *
+ * @throws STORAGE_FAILED
+ */
 export async function temporaryFolder() {
-  await sweep(tmpdir())
-  const path = await mkdtemp(join(tmpdir(), 'hyperseaport-demo-'))
-  const lock = FileLock.tryTake(join(path, 'lock'))
+  const parent = tmpdir()
+  await sweep(parent)
+  const { path, lock } = await makeIn(parent).catch((cause) => {
+    const remedy = isOpenLimit(cause)
+      ? MORE_FILES
+      : `let this user write there, make room, or name another by ${VARIABLE}`
+    throw SeaportError.STORAGE_FAILED(
+      `the folder for temporary files, ${parent}, cannot be used (${cause.code}); ${remedy}`,
+      cause
+    )
+  })
   return {
     path,
     async destroy() {
@@ -23,9 +40,14 @@ export async function temporaryFolder() {
   }
 }
 
-/** Removes the folders of processes that have ended without doing so. */
+async function makeIn(parent: string) {
+  const path = await mkdtemp(join(parent, 'hyperseaport-demo-'))
+  return { path, lock: FileLock.tryTake(join(path, 'lock')) }
+}
+
+/** Removes the folders of processes that have ended without doing so. Those of one that cannot be listed stay. */
 async function sweep(parent: string) {
-  for (const name of await readdir(parent)) {
+  for (const name of await readdir(parent).catch(() => [])) {
     if (NAME.test(name)) await removeUnlessUsed(join(parent, name))
   }
 }

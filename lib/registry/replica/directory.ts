@@ -32,6 +32,7 @@ export class Directory {
   /** Each instance as the listeners were last told of it. */
   readonly #told = new Map<string, Instance>()
   readonly #rule: InstanceRule | null
+  #isClosed = false
 
   /** @param rule which records count. Default: all */
   constructor(rule: InstanceRule | null = null) {
@@ -55,6 +56,11 @@ export class Directory {
     }
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  /** From now on no change is told: that whoever closes loses its registrars is no news of the instances. */
+  close() {
+    this.#isClosed = true
   }
 
   /** Number of instances that are present. */
@@ -267,7 +273,7 @@ export class Directory {
   }
 
   #tell(key: string) {
-    if (this.#listeners.size === 0) return
+    if (this.#isClosed || this.#listeners.size === 0) return
     const before = this.#told.get(key)
     const now = this.#instance(key)
     if (now) this.#told.set(key, now)

@@ -2,12 +2,14 @@ import { SeaportError } from '../../core/errors.js'
 import type { Peer } from '../swarm/peer.js'
 import type { Statement } from '../trust/statement.js'
 
+/** Registrars whose last ping is remembered. Of one that crashes again and again on an empty disk, each is another one. */
+const MAX_HEARD = 1024
+
 /** The registrars that ping us, the log that each writes, and when each was last heard of. */
 export class LiveRegistrars {
   readonly #live = new Map<string, { peer: Peer; logKey: string }>()
-  readonly #heardAt = new Map<string, number>()
-  /** The same by `performance.now()`. */
-  readonly #heardSince = new Map<string, number>()
+  /** By `Date.now()`, and by `performance.now()`. Who pinged last comes last. */
+  readonly #heard = new Map<string, { at: number; since: number }>()
 
   get size(): number {
     return this.#live.size
@@ -24,12 +26,12 @@ export class LiveRegistrars {
 
   /** When it last pinged, in ms since 1970; null if not in this run. */
   heardAt(registrarKey: string): number | null {
-    return this.#heardAt.get(registrarKey) ?? null
+    return this.#heard.get(registrarKey)?.at ?? null
   }
 
   /** The same by `performance.now()`; -Infinity if not in this run. */
   heardSince(registrarKey: string): number {
-    return this.#heardSince.get(registrarKey) ?? Number.NEGATIVE_INFINITY
+    return this.#heard.get(registrarKey)?.since ?? Number.NEGATIVE_INFINITY
   }
 
   /** Whether it pinged in the last `ms`, whatever became of the clock. */
@@ -39,9 +41,12 @@ export class LiveRegistrars {
 
   /** Takes a ping of a registrar. */
   hear(peer: Peer, logKey: string) {
-    this.#heardAt.set(peer.key, Date.now())
-    this.#heardSince.set(peer.key, performance.now())
     this.#live.set(peer.key, { peer, logKey })
+    this.#heard.delete(peer.key)
+    this.#heard.set(peer.key, { at: Date.now(), since: performance.now() })
+    if (this.#heard.size <= MAX_HEARD) return
+    const oldest = [...this.#heard.keys()].find((key) => !this.#live.has(key))
+    if (oldest !== undefined) this.#heard.delete(oldest)
   }
 
   /** Returns the log that nobody pings for any more, null if the connection did not count. */

@@ -7,6 +7,7 @@ import { Network, type NetworkOptions, networkId } from '../../core/network.js'
 import type { RelayOffer } from '../../core/relay-offer.js'
 import { keepProcessKey } from '../log/own-keys.js'
 import { defaultDir, nothingKept, Storage, type StorageFailure } from '../log/storage.js'
+import { type Wanted, withAdvice } from '../swarm/denial.js'
 import { Membership } from '../swarm/membership.js'
 import type { PeeringOptions } from '../swarm/peering.js'
 import type { StatementKind } from '../trust/statement-kind.js'
@@ -57,6 +58,8 @@ export class Participant extends ReadyResource {
 
   readonly #dir: string | undefined
   #ownKeyPair: KeyPair | null
+  /** Why that key is of this run only; null if it is kept. */
+  #keyLack: SeaportError | null = null
   #users = 1
   /** Whether a damaged store was set aside in this run. */
   #isRepaired = false
@@ -118,6 +121,11 @@ export class Participant extends ReadyResource {
   get keyPair(): KeyPair {
     if (!this.#ownKeyPair) throw SeaportError.CLOSED('the participant is not open')
     return this.#ownKeyPair
+  }
+
+  /** A denial, with what would help this process. */
+  withAdvice(denial: SeaportError, wanted: Pick<Wanted, 'consume'> = {}): SeaportError {
+    return withAdvice(denial, { key: this.keyPair.publicKey, lack: this.#keyLack, ...wanted })
   }
 
   /** @throws STORAGE_FAILED */
@@ -203,7 +211,8 @@ export class Participant extends ReadyResource {
     try {
       return await keepProcessKey(this.replica.registry, this.#dir)
     } catch (error) {
-      const { text } = error as SeaportError
+      this.#keyLack = error as SeaportError
+      const { text } = this.#keyLack
       this.emit(
         'notice',
         SeaportError.STORAGE_FAILED(

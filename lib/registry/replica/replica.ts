@@ -13,6 +13,7 @@ import type { Peer } from '../swarm/peer.js'
 import { Peering, type PeeringOptions } from '../swarm/peering.js'
 import type { LogNotice, Ping } from '../swarm/protocol.js'
 import type { Certificate } from '../trust/certificate.js'
+import { GrantExpiry } from '../trust/grant-expiry.js'
 import { counts, type Mode } from '../trust/mode.js'
 import type { Snapshot } from '../trust/snapshot.js'
 import type { Statement } from '../trust/statement.js'
@@ -46,8 +47,6 @@ export interface ReplicaOptions {
   limits?: Partial<Limits> | undefined
 }
 
-/** How often grants are checked for having expired. */
-const EXPIRY_CHECK_MS = 1000
 /** How often connections are searched for peers that may not read any more. */
 const SWEEP_MS = 5000
 
@@ -83,7 +82,8 @@ export class Replica extends ReadyResource {
   /** The last ping of each peer, which may come before the certificate that says what the peer is. */
   readonly #pings = new WeakMap<Peer, Ping>()
   #mode: Mode | null = null
-  readonly #timers: NodeJS.Timeout[] = []
+  readonly #grantExpiry: GrantExpiry
+  #sweep: NodeJS.Timeout | null = null
   #stopWatching: () => void = () => {}
 
   constructor({
@@ -105,6 +105,7 @@ export class Replica extends ReadyResource {
     this.registry = registry
     this.key = toHex(keyPair.publicKey)
     this.membership = membership
+    this.#grantExpiry = new GrantExpiry(membership.grants)
     this.directory = new Directory(membership.instances)
     this.#memory = new Recollection({ storage, registry, remember: (m) => this.#remember(m) })
     forward(this.#memory, this, ['notice'])
@@ -116,8 +117,7 @@ export class Replica extends ReadyResource {
     })
     this.#sync = new Sync({ progress: () => this.logs(), patience, stall })
     forward(this.#sync, this, ['synced'])
-    const options = { network, registry, keyPair, membership, as, replicaPeers, limits }
-    this.peering = new Peering(options)
+    this.peering = new Peering({ network, registry, keyPair, membership, as, replicaPeers, limits })
     this.peering.on('peer', (peer: Peer) => this.#onpeer(peer))
     forward(this.peering, this, ['denied', 'notice'])
     this.#sources = new StatementSources(this.statements)
@@ -207,18 +207,18 @@ export class Replica extends ReadyResource {
     this.#oldLogs.review()
     for (const statement of this.#memory.grants()) this.statements.add(statement)
     this.#stopWatching = this.membership.grants.watch((subject) => this.#onrights(subject))
-    this.#timers.push(
-      setInterval(() => this.membership.grants.expire(), EXPIRY_CHECK_MS),
-      setInterval(() => this.#cutTheUnwelcome(), SWEEP_MS)
-    )
+    this.#grantExpiry.start()
+    this.#sweep = setInterval(() => this.#cutTheUnwelcome(), SWEEP_MS)
     await this.peering.ready()
     this.#sync.start()
   }
 
   override async _close() {
+    this.directory.close()
     this.#sync.stop()
     this.#oldLogs.close()
-    for (const timer of this.#timers) clearInterval(timer)
+    this.#grantExpiry.stop()
+    if (this.#sweep) clearInterval(this.#sweep)
     this.#stopWatching()
     await this.peering.close()
     await this.#followers.close()

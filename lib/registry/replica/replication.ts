@@ -1,4 +1,5 @@
 import { toHex } from '../../core/keys.js'
+import { boundAnnouncements } from '../log/announcements.js'
 import {
   type Corestore,
   connectionOf,
@@ -58,6 +59,7 @@ export class Replication {
   /** Serves a peer, and asks it for what is needed. */
   add(peer: Peer) {
     if (this.#peers.has(peer)) return
+    boundAnnouncements(peer.mux, (messages) => peer.spend(messages))
     this.#store.replicate(peer.mux)
     this.#peers.add(peer)
     peer.on('close', () => {

@@ -238,20 +238,22 @@ export class Peer extends EventEmitter<PeerEvents> {
     return this.#channel.addMessage({
       encoding,
       onmessage: (value) => {
-        this.#spend()
+        this.spend()
         onmessage(value)
       }
     })
   }
 
   /**
-   * Counts a message. A peer that sends too much is not read from for a while, so that what waits fills its own
-   * memory.
+   * Counts a message, or what costs as much as some of them. A peer that sends too much is not read from for a while, so
+   * that what waits fills its own memory.
+   *
+   * @throws LIMIT_REACHED
    */
-  #spend() {
-    let wait = this.#budget.spend(this.key)
+  spend(count = 1) {
+    let wait = this.#budget.spend(this.key, count)
     for (const key of this.identities) {
-      if (key !== this.key) wait = Math.max(wait, this.#budget.spend(key))
+      if (key !== this.key) wait = Math.max(wait, this.#budget.spend(key, count))
     }
     if (wait === 0) return
     if (wait > MAX_WAIT_MS) throw SeaportError.LIMIT_REACHED('far too many messages at once')

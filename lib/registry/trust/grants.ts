@@ -51,6 +51,10 @@ export class Grants implements Rights {
     for (const listener of [...this.#listeners]) listener(undefined)
   }
 
+  get isEmpty(): boolean {
+    return this.#grants.size === 0
+  }
+
   /**
    * Calls the listener with each key whose rights may have changed, until the returned function is called.
    */

@@ -5,6 +5,7 @@ import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import type { Hypercore } from '../../../lib/registry/log/hypercore.js'
 import { Storage } from '../../../lib/registry/log/storage.js'
+import { skipWithoutLimits, withFewFiles } from '../../few-files.js'
 import { secretPair } from '../../link/pair.js'
 import { Testbed } from '../../testbed.js'
 
@@ -116,6 +117,21 @@ t.test('logs of what RocksDB did in earlier runs do not pile up', async (t) => {
   )
 })
 
+t.test('a store whose making ended at once, as on a full disk, is begun quietly', async (t) => {
+  const testbed = await Testbed.make(t)
+  for (const isCopy of [false, true]) {
+    const dir = await testbed.dir()
+    await mkdir(join(dir, 'store'), { recursive: true })
+    await writeFile(join(dir, 'store', 'CORESTORE'), '')
+    const storage = new Storage({ dir, isCopy })
+    t.teardown(() => storage.close())
+    storage.on('notice', (notice) => t.fail(notice.message))
+    await storage.ready()
+    t.equal(storage.dir, dir)
+    t.notOk((await readdir(dir)).some((name) => name.includes('set-aside')))
+  }
+})
+
 t.test('a damaged store is set aside, and what is known of it forgotten', async (t) => {
   const testbed = await Testbed.make(t)
   for (const isCopy of [false, true]) {
@@ -138,6 +154,47 @@ t.test('a damaged store is set aside, and what is known of it forgotten', async 
     t.equal((await readdir(dir)).filter((name) => name.startsWith('store-set-aside-')).length, 1)
   }
 })
+
+t.test(
+  'where no more files may be opened, nothing is set aside, forgotten or called in use',
+  { skip: skipWithoutLimits },
+  async (t) => {
+    const dir = t.testdir()
+    const script = `
+      import { loadMemory } from ${moduleOf('memory')}
+      import { keepProcessKey } from ${moduleOf('own-keys')}
+      import { Storage } from ${moduleOf('storage')}
+      const [, dir] = process.argv
+      const first = new Storage({ dir })
+      await first.ready()
+      first.memory.grants.push('a grant')
+      await first.save()
+      await first.close()
+      const failures = []
+      leaveOpen(0)
+      await loadMemory(dir).catch(({ code }) => failures.push(code))
+      await keepProcessKey(Buffer.alloc(32), dir).catch(({ message }) => failures.push(message))
+      for (let few = 0; ; few++) {
+        leaveOpen(few)
+        const storage = new Storage({ dir })
+        storage.on('notice', ({ message }) => failures.push(message))
+        const error = await storage.ready().then(() => null, (error) => error)
+        if (!error) {
+          const { grants } = storage.memory
+          await storage.close()
+          console.log(JSON.stringify({ failures, grants }))
+          process.exit()
+        }
+        failures.push(error.message)
+      }`
+    const { failures, grants } = withFewFiles(script, dir) as Record<string, string[]>
+    t.ok(failures && failures.length > 4, `${failures?.length} failures`)
+    t.equal(failures?.shift(), 'EMFILE')
+    for (const failure of failures ?? []) t.match(failure, /^STORAGE_FAILED: .*ulimit -n/)
+    t.strictSame(grants, ['a grant'])
+    t.notOk((await readdir(dir)).some((name) => name.includes('set-aside')))
+  }
+)
 
 t.test('a folder that is deleted is noticed, and can be made again', async (t) => {
   const testbed = await Testbed.make(t)
@@ -175,6 +232,10 @@ t.test('what remembers nothing any more says so, and a copy goes on', async (t) 
     t.equal(storage.dir, '')
   }
 })
+
+function moduleOf(name: string): string {
+  return JSON.stringify(new URL(`../../../lib/registry/log/${name}.js`, import.meta.url).href)
+}
 
 /** Resolves when a block is written and waits to be told of, to what ends the wait. */
 function holdWriting(session: Hypercore): Promise<() => void> {

@@ -47,6 +47,7 @@ t.test('a disk that refuses is told from one whose files are damaged', async (t)
     "EACCES: permission denied, open '/x/CORESTORE'",
     'EROFS: read-only file system, mkdir',
     'IO error: While open a file for appending: /x: Too many open files',
+    'ENFILE: file table overflow, open /x/CORESTORE',
     'IO error: File too large: While appending'
   ]) {
     t.ok(isRefused(new Error(text)), text)

@@ -169,6 +169,21 @@ t.test('stale comes after what a live log says for sure, and before what a dead 
   t.end()
 })
 
+t.test('a directory that is closed tells no more changes, and still answers', (t) => {
+  const one = record()
+  const directory = directoryOf('log', [one])
+  directory.setLive('log', true)
+  const told: string[] = []
+  directory.watch((change) => told.push(change))
+  directory.close()
+  directory.watch((change) => told.push(change))
+  directory.setLive('log', false)
+  directory.drop('log')
+  t.strictSame(told, [])
+  t.equal(directory.size, 0)
+  t.end()
+})
+
 t.test('instances that only dead logs know are tried last, even if they are newer', (t) => {
   const [old, young] = [record({ version: '1.0.0' }), record({ version: '1.1.0' })]
   const directory = new Directory()

@@ -2,7 +2,13 @@ import { once } from 'node:events'
 import fc from 'fast-check'
 import t from 'tap'
 import type { SeaportError } from '../../../lib/core/errors.js'
-import { c, crypto, Protomux, type SecretStream } from '../../../lib/core/holepunch.js'
+import {
+  c,
+  crypto,
+  type MuxMessage,
+  Protomux,
+  type SecretStream
+} from '../../../lib/core/holepunch.js'
 import { KeyPair, toHex } from '../../../lib/core/keys.js'
 import type { Registrar } from '../../../lib/registry/registrar/registrar.js'
 import { exchangeHello } from '../../../lib/registry/swarm/hello.js'
@@ -152,6 +158,24 @@ t.test('a member who sends garbage is dropped and reported, and disturbs nobody'
   lease.update({ tags: ['still here'] })
   await once(lease, 'registered')
   t.ok(notices.length <= 5, `reported ${notices.length} times`)
+})
+
+t.test('a member who says that it has 2^52 blocks of a log disturbs nobody', async (t) => {
+  const testbed = await Testbed.make(t)
+  const registrar = await testbed.registrar()
+  const [log] = registrar.replica.logs()
+  const peer = await member(testbed, registrar)
+  const store = (await testbed.storage()).store
+  const copy = store.get({ key: Buffer.from(log?.logKey ?? '', 'hex') })
+  await copy.ready()
+  store.replicate(peer.mux)
+  const [teller] = (await once(copy, 'peer-add')) as [{ wireRange: MuxMessage<object> }]
+  teller.wireRange.send({ drop: false, start: 1, length: 2 ** 52 })
+  teller.wireRange.send({ drop: false, start: 2 ** 52, length: 1 })
+  await copy.update({ wait: true })
+  const owner = await testbed.replica()
+  await testbed.lease(owner)
+  t.notOk(peer.closed)
 })
 
 t.test('a message that should be JSON and is not ends the connection, and no more', async (t) => {

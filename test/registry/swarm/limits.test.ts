@@ -54,13 +54,15 @@ async function flood(t: Test, times: number, limits: Partial<Limits> = {}) {
   const registrar = await testbed.registrar({ limits })
   const notices: SeaportError[] = []
   registrar.on('notice', (notice) => notices.push(notice))
+  // The end of a connection may be seen at its other side first.
+  const told = once(registrar, 'notice')
   const holder = KeyPair()
   const peer = await join(testbed, await dial(testbed, registrar, holder))
   const record = recordFor(testbed, holder)
   peer.mux.cork()
   for (let i = 0; i < times; i++) peer.lease(record).catch(() => {})
   peer.mux.uncork()
-  await once(peer, 'close')
+  await Promise.all([once(peer, 'close'), told])
   return notices
 }
 
