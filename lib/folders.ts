@@ -1,2 +1,3 @@
-/** Where a user's files are. */
-export { makeFolder, userDir } from './registry/log/storage.js'
+/** Where a user's files are, and how one is replaced. */
+export { replaceFile } from './core/replace-file.js'
+export { FileLock, makeFolder, userDir } from './registry/log/own-keys.js'

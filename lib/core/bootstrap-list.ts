@@ -90,7 +90,8 @@ export class BootstrapList {
 }
 
 /**
- * The nodes that are meant: those that are given, else those that the environment names. Undefined for the public DHT.
+ * The nodes that are meant: those that are given, else those that the environment names. Undefined for the public DHT,
+ * which an empty list means, too.
  *
  * @throws OFFLINE, USAGE
  */
@@ -100,6 +101,12 @@ export function readBootstrap(
   const nodes =
     typeof bootstrap === 'string' ? parseBootstrap(bootstrap) : bootstrap?.flatMap(readNode)
   if (nodes && nodes.length > 0) return nodes
+  // An empty text may come of a variable that is not set. Whoever meant an island must not be brought to the public DHT.
+  if (typeof bootstrap === 'string') {
+    throw SeaportError.USAGE(
+      '--bootstrap names no node: say host:port, or leave it out for the public DHT'
+    )
+  }
   if (process.env.HYPERSEAPORT_OFFLINE === '1') {
     throw SeaportError.OFFLINE(
       'HYPERSEAPORT_OFFLINE=1 forbids the public DHT: name a private node with --bootstrap host:port'

@@ -1,5 +1,12 @@
 import { SeaportError } from './errors.js'
-import type { Address, ConnectOptions, DHTServer, HyperDHT, UdxSocket } from './holepunch.js'
+import type {
+  Address,
+  ConnectOptions,
+  DHTServer,
+  HyperDHT,
+  SecretStream,
+  UdxSocket
+} from './holepunch.js'
 
 /**
  * What HyperDHT does for itself in the public DHT, and has no door to: a private one has too few nodes for
@@ -72,8 +79,10 @@ export function announceAfresh(server: DHTServer) {
 }
 
 /**
- * A DHT node for a swarm, which destroys the node that it is given, with its listeners on it. This one is not the
- * swarm's to destroy. Methods run on the node itself: a class with `#private` members refuses a Proxy.
+ * A DHT node for a swarm, which destroys the node that it is given, with its listeners on it and the calls that it makes.
+ * This one is not the swarm's to destroy, so those alone end: a call at a peer that is gone would go on for seconds, with
+ * 70 KB and a place among the questions to the DHT, and who makes swarms faster than that would pile them up. Methods run
+ * on the node itself: a class with `#private` members refuses a Proxy.
  *
  * @param mayPunch whether a key is worth a punch at random ports, of which there are few at a time
  */
@@ -82,6 +91,7 @@ export function lend(
   mayPunch: (remotePublicKey: Buffer) => boolean = () => true
 ): HyperDHT {
   const listeners: [event: string, listener: (...args: unknown[]) => void][] = []
+  const calls = new Set<SecretStream>()
   const own: Partial<HyperDHT> = {
     on(event: string, listener: (...args: unknown[]) => void) {
       listeners.push([event, listener])
@@ -91,9 +101,13 @@ export function lend(
     connect(key: Buffer, options?: ConnectOptions) {
       const holepunch = (...sides: [remote: number, local: number]) =>
         Math.max(...sides) < FIREWALL_RANDOM || mayPunch(key)
-      return dht.connect(key, { ...options, holepunch })
+      const call = dht.connect(key, { ...options, holepunch })
+      calls.add(call)
+      call.once('close', () => calls.delete(call))
+      return call
     },
     async destroy() {
+      for (const call of calls) call.destroy()
       for (const [event, listener] of listeners.splice(0)) dht.off(event, listener)
     }
   }

@@ -180,6 +180,7 @@ export interface ChannelOptions<H> {
   id?: Buffer | null
   unique?: boolean
   handshake?: Encoding<H> | null
+  messages?: { onmessage?: (message: unknown, channel: object) => unknown }[]
   onopen?: (handshake: H) => void | Promise<void>
   onclose?: (isRemote: boolean) => void
   ondestroy?: () => void

@@ -9,6 +9,11 @@ export class KeyedQueue {
     return this.#queues.size
   }
 
+  /** Whether a task of this key runs or waits. */
+  has(key: string): boolean {
+    return this.#queues.has(key)
+  }
+
   /** Settles as the task does. */
   async run<T>(key: string, task: () => Promise<T>): Promise<T> {
     const queue = this.#queues.get(key) ?? new SerialQueue()

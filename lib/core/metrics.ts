@@ -46,6 +46,7 @@ const MEANINGS: Meanings = {
   service_accepted: ['counter', 'Streams that were joined with the backend'],
   service_refused: ['counter', 'Streams that were refused'],
   service_reset: ['counter', 'Streams that were cut before their end'],
+  service_displaced: ['counter', 'Idle links that gave way, as there were too many'],
   service_health_checks: ['counter', 'Times that the backend was looked at'],
   service_health_failures: ['counter', 'Times that the backend was not well'],
   service_mail_outbox_sent: ['counter', 'Letters that were written'],
@@ -82,6 +83,15 @@ const MEANINGS: Meanings = {
   service_clients_refused: ['counter', 'Pages that were refused here'],
   service_clients_messages: ['counter', 'Messages of clients'],
   service_clients_sent: ['counter', 'Messages to clients: broadcasts, directs and presence'],
+  service_clients_kept: ['gauge', 'Directs that are kept for people whose pages are all away'],
+  service_clients_kept_bytes: ['gauge', 'Bytes of directs that are kept'],
+  service_clients_kept_expired: ['counter', 'Kept directs whose time was over'],
+  service_events_emitted: ['counter', 'Events that were emitted'],
+  service_events_subscribers: ['gauge', 'Subscriptions to events'],
+  service_events_dropped: ['counter', 'Events that a subscriber missed, as it did not read'],
+  service_state_written: ['counter', 'Writes to the shared state'],
+  service_state_failed: ['counter', 'Writes to the shared state that were refused'],
+  service_state_entries: ['gauge', 'Entries of the shared state'],
   service_command_starts: ['counter', 'Starts of the supervised command'],
   service_command_exits: ['counter', 'Ends of the supervised command'],
   proxy_instances: ['gauge', 'Instances that match'],
@@ -91,7 +101,7 @@ const MEANINGS: Meanings = {
     'Blocks of the logs of live registrars that are not in the directory yet'
   ],
   proxy_peers: ['gauge', 'Connections to other participants'],
-  proxy_links_links: ['gauge', 'Links to services'],
+  proxy_links: ['gauge', 'Links to services'],
   proxy_links_direct: ['gauge', 'Links to services on the direct path'],
   proxy_links_made: ['counter', 'Links that were made'],
   proxy_links_lost: ['counter', 'Links that were lost'],
@@ -100,12 +110,15 @@ const MEANINGS: Meanings = {
   proxy_proxy_refused: ['counter', 'Connections that found no instance'],
   proxy_proxy_reset: ['counter', 'Connections that were cut before their end'],
   proxy_dialer_dialed: ['counter', 'Streams that were connected'],
+  proxy_dialer_overtaken: ['counter', 'Attempts that another instance answered first'],
   proxy_dialer_failed_attempts: ['counter', 'Attempts at an instance that failed'],
   proxy_dialer_failed: ['counter', 'Dials that found no instance'],
+  proxy_commands_sent: ['counter', 'Commands that were sent'],
+  proxy_commands_failed: ['counter', 'Commands that ended with an error'],
   web_registrars: ['gauge', 'Registrars that are connected'],
   web_behind: ['gauge', 'Blocks of the logs of live registrars that are not in the directory yet'],
   web_peers: ['gauge', 'Connections to other participants'],
-  web_links_links: ['gauge', 'Links to services'],
+  web_links: ['gauge', 'Links to services'],
   web_links_direct: ['gauge', 'Links to services on the direct path'],
   web_links_made: ['counter', 'Links that were made'],
   web_links_lost: ['counter', 'Links that were lost'],
@@ -271,8 +284,7 @@ function samplesOf({ labels = {}, ...measure }: Measure): Sample[] {
   if (measure.type !== 'histogram') return [{ suffix: '', labels, value: measure.value }]
   const { count, sum } = measure.value
   const buckets = measure.value.buckets().map(([bound, value]): Sample => {
-    const le = bound === Infinity ? '+Inf' : String(bound)
-    return { suffix: '_bucket', labels: { ...labels, le }, value }
+    return { suffix: '_bucket', labels: { ...labels, le: bound }, value }
   })
   return [
     ...buckets,

@@ -85,3 +85,9 @@ t.test('nodes in a list may be texts, too, and what is none is refused', async (
     t.throws(() => readBootstrap([wrong as never]), { code: 'USAGE' })
   }
 })
+
+t.test('whoever names nodes, and none at all, is not brought to the public DHT', async (t) => {
+  for (const empty of ['', ' ', ',']) {
+    t.throws(() => readBootstrap(empty), { code: 'USAGE', message: /--bootstrap names no node/ })
+  }
+})

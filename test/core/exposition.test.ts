@@ -13,7 +13,9 @@ const FAMILIES: Family[] = [
     help: 'Until',
     type: 'histogram',
     samples: [
-      { suffix: '_bucket', labels: { le: '+Inf' }, value: 1 },
+      ...[0.25, 1, 10, Infinity].map((le) => ({
+        ...{ suffix: '_bucket' as const, labels: { le }, value: 1 }
+      })),
       { suffix: '_sum', labels: {}, value: 0.5 },
       { suffix: '_count', labels: {}, value: 1 }
     ]
@@ -32,6 +34,8 @@ t.test('a scraper gets the format that it asks for', async (t) => {
     '*/*',
     'text/plain;version=0.0.4;q=0.5,*/*;q=0.1',
     'application/openmetrics-text;q=0, text/plain',
+    'text/plain;q=0.9,application/openmetrics-text;q=0.1',
+    'application/openmetrics-text; q=0.4, text/plain',
     'application/openmetrics-text;version=1.0.0;q=0.0,text/plain'
   ]
   for (const accept of plain) t.notOk(formatFor(accept).isOpenMetrics, `${accept}`)
@@ -54,5 +58,12 @@ t.test('counters end in _total, in each format where it wants it', async (t) => 
     open,
     'latency_seconds_bucket{le="+Inf"} 1\nlatency_seconds_sum 0.5\nlatency_seconds_count 1\n'
   )
+  t.same(limitsIn(open), ['0.25', '1.0', '10.0', '+Inf'])
+  t.same(limitsIn(plain), ['0.25', '1', '10', '+Inf'])
   t.match(open, 'odd NaN\nodd +Inf\nodd -Inf\n# EOF\n')
 })
+
+/** The limits of the buckets, as they are written. */
+function limitsIn(text: string): string[] {
+  return [...text.matchAll(/\ble="(.*?)"/g)].map(([, limit]) => String(limit))
+}

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { BootstrapNode, ENOUGH_NODES } from '../../lib/core/bootstrap-node.js'
-import type { SecretStream } from '../../lib/core/holepunch.js'
+import { allConnections, type SecretStream } from '../../lib/core/holepunch.js'
 import { KeyPair, randomSeed, toHex } from '../../lib/core/keys.js'
 import { BOOTSTRAP_PORT } from '../../lib/core/listen.js'
 import { Network } from '../../lib/core/network.js'
@@ -233,13 +233,7 @@ t.test(
   'a peer that lives is met among many that are dead before one of those is given up',
   async (t) => {
     const testbed = await Testbed.make(t)
-    const dying = new Network({ bootstrap: testbed.bootstrap })
-    await dying.ready()
-    const dead = Array.from({ length: MANY_DEAD }, () => KeyPair())
-    await Promise.all(dead.map((keyPair) => dying.dht.createServer({}).listen(keyPair)))
-    // As with kill -9: nobody tells the DHT.
-    await dying.dht.destroy({ force: true })
-    await dying.release()
+    const dead = await theDead(testbed, MANY_DEAD)
     const living = KeyPair()
     const far = await testbed.network()
     const server = await far.dht
@@ -266,6 +260,20 @@ t.test('a swarm leaves nothing behind on the node that it was lent', async (t) =
   const before = listeners()
   await network.swarm(KeyPair()).destroy()
   t.same(listeners(), before)
+})
+
+t.test('a swarm that ends gives up the calls that it was making', async (t) => {
+  const testbed = await Testbed.make(t)
+  const network = await testbed.network()
+  const swarm = network.swarm(KeyPair())
+  for (const { publicKey } of await theDead(testbed, MANY_DEAD)) swarm.joinPeer(publicKey)
+  const calls = [...allConnections(swarm)]
+  t.equal(calls.length, MANY_DEAD)
+  const over = Promise.all(calls.map((call) => once(call, 'close')))
+  await swarm.destroy()
+  t.ok(calls.every(({ destroying }) => destroying))
+  await over
+  t.same([...allConnections(swarm)], [])
 })
 
 t.test('an address that cannot be bound is refused with what to give instead', async (t) => {
@@ -312,4 +320,16 @@ function connected(connection: SecretStream): Promise<void> {
     connection.on('connect', resolve)
     connection.on('error', reject)
   })
+}
+
+/** Keys that are still announced, and whose process is gone. */
+async function theDead({ bootstrap }: Testbed, count: number): Promise<KeyPair[]> {
+  const dying = new Network({ bootstrap })
+  await dying.ready()
+  const dead = Array.from({ length: count }, () => KeyPair())
+  await Promise.all(dead.map((keyPair) => dying.dht.createServer({}).listen(keyPair)))
+  // As with kill -9: nobody tells the DHT.
+  await dying.dht.destroy({ force: true })
+  await dying.release()
+  return dead
 }
