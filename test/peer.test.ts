@@ -303,6 +303,19 @@ t.test(
 )
 
 t.test(
+  'the writer of a letter that a mailbox brought by way of others hears what became of it',
+  async (t) => {
+    const { peer } = await mailHarbor(t)
+    const [alice, bob] = [await peer({ links: false, hops: 0 }), await peer()]
+    await restWhile(() => alice.peers().length === 0)
+    const letter = await alice.send(bob.key, 'x')
+    const keeper = await peer({ links: false, store: 1024 * 1024 })
+    t.match(await letter.delivered, { status: 'delivered', by: bob.key })
+    await restWhile(() => keeper.getStats().mail.mailbox?.letters !== 0)
+  }
+)
+
+t.test(
   'a letter that waits with its writer alone says so, and why, until a mailbox comes',
   async (t) => {
     const { peer } = await mailHarbor(t)

@@ -144,6 +144,10 @@ export class Mailbox {
     return place ? this.#options.segments.read(place) : null
   }
 
+  hasLettersTo(to: string): boolean {
+    return this.#letters.countTo(to).letters > 0
+  }
+
   /** The letters to a key, in the order in which they were written. */
   async *lettersTo(to: string): AsyncGenerator<Buffer, void, undefined> {
     for (const { id } of this.#letters.to(to)) {
@@ -152,15 +156,20 @@ export class Mailbox {
     }
   }
 
-  /** Drops a letter for which its receiver has signed. Receipts of others are ignored. */
-  async settle(receipt: Receipt) {
+  /**
+   * Drops a letter for which its receiver has signed. Receipts of others are ignored.
+   *
+   * @returns the letter; null if there was none
+   */
+  async settle(receipt: Receipt): Promise<Kept | null> {
     const letter = this.#letters.get(receipt.id)
     const isFinal = receipt.status !== 'queued' && letter?.to === receipt.from
-    if (!letter || !isFinal || !isReceiptSigned(this.#options.registry, receipt)) return
+    if (!letter || !isFinal || !isReceiptSigned(this.#options.registry, receipt)) return null
     this.#counts.given++
     // A letter that could not be read comes again under the same id, sealed to another key.
     if (receipt.code !== 'UNREADABLE') this.#ended.set(letter.id, letter.from)
     await this.#drop([receipt.id])
+    return letter
   }
 
   /** Drops a letter that its writer takes back. If it is not here yet, it is refused when somebody brings it. */

@@ -1,5 +1,6 @@
 import type { SeaportError, SeaportErrorCode } from '../../core/errors.js'
 import { crypto } from '../../core/holepunch.js'
+import { KeyedRetry } from '../../core/keyed-retry.js'
 import { MAILBOX } from '../../core/purpose.js'
 import type { LinkStream } from '../../link/stream.js'
 import type { Directory } from '../../registry/replica/directory.js'
@@ -20,6 +21,8 @@ export interface MailboxesOptions {
   /** The records of those whom letters go to. */
   records: ReceiverRecords
   open: (mailbox: string) => Promise<LinkStream>
+  /** Waits before a mailbox that could not be reached is asked for letters again, in ms. */
+  backoffs?: readonly number[] | undefined
 }
 
 /**
@@ -30,10 +33,11 @@ const HANDLING_MS = 30_000
 /** The mailboxes of a registry, for writers and receivers of letters. */
 export class Mailboxes {
   readonly #options: MailboxesOptions
-  readonly #fetching = new Set<string>()
+  readonly #fetching: KeyedRetry
 
   constructor(options: MailboxesOptions) {
     this.#options = options
+    this.#fetching = new KeyedRetry((mailbox) => this.#fetchFrom(mailbox), options.backoffs)
   }
 
   /**
@@ -135,22 +139,27 @@ export class Mailboxes {
     return kept
   }
 
-  /** Fetches the letters that any mailbox keeps for us. Never rejects. */
-  async fetchAll() {
-    await Promise.all(this.#all().map((mailbox) => this.fetch(mailbox)))
+  /** Fetches the letters that any mailbox keeps for us. */
+  fetchAll() {
+    for (const mailbox of this.#all()) this.fetch(mailbox)
   }
 
-  /** Fetches the letters that a key keeps for us, if it is a mailbox. Never rejects. */
-  async fetch(mailbox: string) {
-    if (this.#fetching.has(mailbox) || !this.#all().includes(mailbox)) return
-    this.#fetching.add(mailbox)
-    try {
+  /** Fetches the letters that a key keeps for us, if it is a mailbox. It is asked again while it cannot be reached. */
+  fetch(mailbox: string) {
+    this.#fetching.wake(mailbox)
+  }
+
+  /** Asks mailboxes for letters no more. */
+  close() {
+    this.#fetching.close()
+  }
+
+  /** @throws LINK_LOST, OPEN_TIMEOUT, and what the mailbox cut the stream with */
+  async #fetchFrom(mailbox: string): Promise<boolean> {
+    if (this.#all().includes(mailbox)) {
       await fetchLetters(await this.#options.open(mailbox), (letter) => this.#take(letter))
-    } catch {
-      // The mailbox is asked again when it is back, and from time to time.
-    } finally {
-      this.#fetching.delete(mailbox)
     }
+    return true
   }
 
   /**

@@ -1,16 +1,16 @@
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError, type SeaportErrorCode } from '../../core/errors.js'
 import { crypto } from '../../core/holepunch.js'
+import { KeyedRetry } from '../../core/keyed-retry.js'
 import { type KeyPair, toHex } from '../../core/keys.js'
 import { MAIL, MAILBOX } from '../../core/purpose.js'
 import { parseRoleRange } from '../../core/role.js'
 import { linksOf } from '../../dialing/links.js'
 import type { LinkPool, PathView } from '../../link/pool.js'
-import type { LinkStream } from '../../link/stream.js'
 import { defaultDir } from '../../registry/log/storage.js'
 import { MAX_MAILBOXES, recordOf } from '../../registry/trust/signed.js'
-import { type Forwarder, HOPS } from './forwarder.js'
+import { Delivery } from './delivery.js'
+import type { Forwarder } from './forwarder.js'
 import { forwarderOf } from './forwarding.js'
 import { Inbox, type InboxSlip, type MailMessage } from './inbox.js'
 import { LastRecords } from './last-records.js'
@@ -18,7 +18,6 @@ import { BOX_LIMITS, LetterBox } from './letter-box.js'
 import { MailCalls } from './mail-calls.js'
 import type { MailParts } from './mail-options.js'
 import { MailStore } from './mail-store.js'
-import { sendLetter } from './mail-stream.js'
 import { Mailbox } from './mailbox.js'
 import { Mailboxes } from './mailboxes.js'
 import { NamedMailboxes } from './named-mailboxes.js'
@@ -27,24 +26,17 @@ import type { OutboxSlip } from './outbox-slip.js'
 import { Prekeys } from './prekeys.js'
 import type { Receipt } from './receipt.js'
 import { ReceiverRecords } from './receiver-records.js'
-import { Recent } from './recent.js'
 import { SeenIds } from './seen-ids.js'
 import { Segments } from './segments.js'
 
 const FOLDER = 'mail'
 const KEPT = Buffer.from('hyperseaport/kept/1')
 const KEY_NAME_LENGTH = 32
-/** How long a link to the receiver may take, in ms. Random hole punching may need that long. */
-const LINK_TIMEOUT_MS = 10_000
-/** How long a link is waited for before other ways are tried, in ms. */
-const LINK_HEAD_START_MS = 1000
-/** How long letters to a receiver go by way of others at once after a link was of no use, in ms. */
-const DETOUR_MS = 60_000
-/** Codes by which the receiver itself refuses letters. Any other way would end with the same. */
-const FINAL = ['REFUSED', 'NOT_GRANTED', 'NOT_ALLOWED', 'CLOSED']
 /** A mailbox also keeps records of receivers: one (at most 4 KiB) per so many bytes of its size. */
 const BYTES_PER_RECORD = 64 * 1024
 const UPKEEP_MS = 10 * 60_000
+/** How long a receiver that comes has to fetch the letters that we keep for it before we bring them, in ms. */
+const FETCHING_MS = 5000
 /** How long mailboxes may be away before their letters are handed to others, in ms. */
 const HANDOVER_MS = 10_000
 
@@ -86,14 +78,13 @@ export class Office {
   readonly named: NamedMailboxes
   readonly #receivers: ReceiverRecords
   readonly #segments: Segments | null
-  /** Receivers to which a link was of no use. */
-  readonly #detours = new Recent<true>({ max: 10_000, ttl: DETOUR_MS })
+  readonly #delivery: Delivery
   #stopWatching = () => {}
   #detach = () => {}
   #upkeep: NodeJS.Timeout | null = null
   #followTimer: NodeJS.Timeout | null = null
-  /** Receivers that are just being brought letters which we keep. */
-  readonly #bringing = new Set<string>()
+  /** Brings letters that we keep to receivers that are there. */
+  readonly #bringing: KeyedRetry
 
   constructor(parts: MailParts, { keyPair, denialOf, handler }: OfficeParts) {
     const { participant, dir, verb, onnotice, direct, ttl, backoffs, retries } = parts
@@ -117,6 +108,11 @@ export class Office {
       ]
     })
     this.#forwarder = forwarderOf(participant.replica)
+    this.#delivery = new Delivery({
+      ...{ key: this.#key, pool: this.pool, forwarder: this.#forwarder, directory },
+      ...{ links: parts.links, hops: parts.hops, signal: this.#abort.signal },
+      take: (letter, tell) => this.inbox.receive(letter, tell)
+    })
     const mayWrite = (from: string) => participant.membership.grants.allows(from, { kind: 'read' })
     const { store } = parts
     const salt = crypto.hash([KEPT, keyPair.secretKey]).readUInt32LE(0)
@@ -126,7 +122,7 @@ export class Office {
         ? new Mailbox({
             ...{ registry, keyPair, segments: this.#segments, maxBytes: store, mayWrite },
             onkept: ({ to }) => {
-              void this.#bringKept(to)
+              this.#bringing.wake(to)
               void this.#mailboxes.learn(to)
             }
           })
@@ -134,8 +130,9 @@ export class Office {
     this.records = store
       ? new LastRecords(this.store, { registry, max: store / BYTES_PER_RECORD, onnotice })
       : null
+    this.#bringing = new KeyedRetry((to) => this.#bringKept(to), backoffs)
     this.named = new NamedMailboxes(this.store)
-    const open = (mailbox: string) => this.#openStream(mailbox, MAILBOX)
+    const open = (mailbox: string) => this.#delivery.open(mailbox, MAILBOX)
     this.#receivers = new ReceiverRecords({ registry, directory, last: this.records, open })
     this.#mailboxes = new Mailboxes({
       directory,
@@ -143,7 +140,8 @@ export class Office {
       outbox: () => this.outbox,
       inbox: () => this.inbox,
       records: this.#receivers,
-      open
+      open,
+      backoffs
     })
     const common = { registry, keyPair, now: Date.now }
     this.calls = new MailCalls({
@@ -180,7 +178,7 @@ export class Office {
       keep: (id, to, seal) => this.#mailboxes.keep(id, to, seal),
       isAway: (key) => key !== this.#key && directory.get(key) === null,
       isSynced: () => participant.replica.isSynced,
-      deliver: (to, letter, onreceipt) => this.#deliver(to, letter, onreceipt),
+      deliver: (to, letter, onreceipt) => this.#delivery.deliver(to, letter, onreceipt),
       ttl,
       backoffs
     })
@@ -196,20 +194,25 @@ export class Office {
     await this.#loadKept()
     await this.named.load()
     for await (const { key } of this.store.entries('blocked')) this.blocked.add(key)
-    const { replica } = this.#parts.participant
+    const { backoffs, participant } = this.#parts
+    const { replica } = participant
     this.#stopWatching = replica.directory.watch((change, { servicePublicKey, speaks }) => {
       if (change !== 'update') this.outbox.wake(servicePublicKey)
-      if (change === 'up') void this.#mailboxes.fetch(servicePublicKey)
+      if (change === 'up' && this.mailbox?.hasLettersTo(servicePublicKey)) {
+        this.#bringing.wake(servicePublicKey, backoffs?.[0] ?? FETCHING_MS)
+      }
       if (change !== 'down') this.#remember(servicePublicKey)
       if (!speaks.includes(MAILBOX)) return
       this.#followSoon()
-      if (change === 'up') this.outbox.review()
+      if (change !== 'up') return
+      this.#mailboxes.fetch(servicePublicKey)
+      this.outbox.review()
     })
     for (const { servicePublicKey } of replica.directory.list()) this.#remember(servicePublicKey)
     this.#detach = this.#forwarder.attach(this.#key, {
       take: (letter, onreceipt) => this.inbox.receive(letter, onreceipt),
       onreceipt: (receipt) => void this.outbox.receive(receipt),
-      onpassing: (receipt) => this.#settle(receipt)
+      onpassing: (receipt) => this.#settle(receipt, true)
     })
     this.outbox.start()
     this.#followSoon()
@@ -217,7 +220,7 @@ export class Office {
     this.#upkeep = setInterval(() => void this.#keepUp(), UPKEEP_MS)
     this.#upkeep.unref()
     void this.#keepUp()
-    void this.#mailboxes.fetchAll()
+    this.#mailboxes.fetchAll()
     void replica.synced().then(() => this.outbox.review())
   }
 
@@ -254,6 +257,8 @@ export class Office {
     if (this.#upkeep) clearInterval(this.#upkeep)
     if (this.#followTimer) clearTimeout(this.#followTimer)
     this.outbox.close()
+    this.#bringing.close()
+    this.#mailboxes.close()
     await this.pool.close()
   }
 
@@ -270,9 +275,9 @@ export class Office {
     try {
       await this.seen.sweep(Date.now())
       await this.mailbox?.sweep()
-      void this.#mailboxes.fetchAll()
+      this.#mailboxes.fetchAll()
       const receivers = new Set(this.mailbox?.list().map(({ to }) => to))
-      for (const to of receivers) void this.#bringKept(to)
+      for (const to of receivers) this.#bringing.wake(to)
       this.#followSoon()
       if (await this.prekeys.renew(Date.now())) this.#parts.onrecord()
     } catch (error) {
@@ -312,89 +317,30 @@ export class Office {
   }
 
   /**
-   * Brings letters that we keep to a receiver that is there. Its writer found no way to it, but we may. Never rejects.
+   * Brings letters that we keep to a receiver that is there. Its writer found no way to it, but we may. Resolves with
+   * whether none is left that it could have now.
    */
-  async #bringKept(to: string) {
+  async #bringKept(to: string): Promise<boolean> {
     const { mailbox } = this
     const { directory } = this.#parts.participant.replica
-    if (!mailbox || this.#bringing.has(to) || directory.get(to) === null) return
-    this.#bringing.add(to)
-    try {
-      for await (const letter of mailbox.lettersTo(to)) {
-        const receipt = await this.#deliver(to, letter, (late) => this.#settle(late))
-        if (receipt) await mailbox.settle(receipt)
-      }
-    } catch {
-      // The receiver fetches them, or is tried again.
-    } finally {
-      this.#bringing.delete(to)
+    if (!mailbox || directory.get(to) === null) return true
+    for await (const letter of mailbox.lettersTo(to)) {
+      const receipt = await this.#delivery.deliver(to, letter, (late) => this.#settle(late))
+      if (receipt) await mailbox.settle(receipt)
     }
-  }
-
-  #settle(receipt: Receipt) {
-    this.mailbox?.settle(receipt).catch((error) => this.#onfailed(error))
+    return !mailbox.hasLettersTo(to)
   }
 
   /**
-   * Delivers a letter: over a link if there is one within a second, else by way of others, and else over a link that
-   * comes later.
+   * @param isOurs whether it goes no further: a receipt goes back to whoever brought its letter by way of others, and
+   * where that was this mailbox, the writer has to hear of it
    */
-  async #deliver(
-    to: string,
-    letter: Buffer,
-    onreceipt: (receipt: Receipt) => void
-  ): Promise<Receipt | null> {
-    if (to === this.#key) {
-      return this.inbox.receive(letter, (receipt) => {
-        onreceipt(receipt)
-        return true
-      })
-    }
-    const { links = true, hops = HOPS } = this.#parts
-    if (!links) return this.#byOthers(to, letter, hops)
-    // A receiver without a record takes no links, but a way to it may have been heard of a moment ago.
-    const { directory } = this.#parts.participant.replica
-    const isOnlyHeardOf = directory.get(to) === null && this.#forwarder.knowsWayTo(to)
-    const isDetour = (this.#detours.get(to) || isOnlyHeardOf) && this.pool.pathOf(to) === null
-    if (isDetour) {
-      const isTaken = await this.#byOthers(to, letter, hops).then(
-        () => true,
-        () => false
-      )
-      if (isTaken) return null
-    }
-    const linking = this.#openStream(to, MAIL)
-    const first = await Promise.race([
-      linking.catch((error: SeaportError) => {
-        if (FINAL.includes(error.code)) throw error
-        return null
-      }),
-      sleep(LINK_HEAD_START_MS, null, { ref: false })
-    ])
-    if (first) return sendLetter(first, letter, { onreceipt })
+  async #settle(receipt: Receipt, isOurs = false) {
     try {
-      await this.#byOthers(to, letter, hops)
-    } catch {
-      return sendLetter(await linking, letter, { onreceipt })
+      const letter = await this.mailbox?.settle(receipt)
+      if (letter && isOurs) await this.outbox.sendReceipt(receipt, letter.expiresAt)
+    } catch (error) {
+      this.#onfailed(error)
     }
-    // The letter was delivered by way of others, so the link is not needed.
-    linking.then(
-      (stream) => stream.destroy(),
-      () => {}
-    )
-    return null
-  }
-
-  /** @throws LINK_LOST if there is no way */
-  async #byOthers(to: string, letter: Buffer, hops: number): Promise<null> {
-    await this.#forwarder.send(letter, hops)
-    this.#detours.set(to, true)
-    return null
-  }
-
-  #openStream(to: string, purpose: string): Promise<LinkStream> {
-    const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(LINK_TIMEOUT_MS)])
-    const options = { purpose, signal, insist: true }
-    return this.pool.open(Buffer.from(to, 'hex'), options)
   }
 }
