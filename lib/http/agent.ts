@@ -1,7 +1,7 @@
 import { Agent, ClientRequest, type RequestOptions } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
-import type { SocketDuplex } from '../link/socket-duplex.js'
+import { MAX_TIMER_MS, type SocketDuplex } from '../link/socket-duplex.js'
 import { UNCOUNTED } from './message-head.js'
 
 // `onSocket` is not documented, and there is no other way to give a request its stream.
@@ -102,7 +102,8 @@ class DialWait {
 
   #setTimeout(ms: number) {
     if (this.#timer) clearTimeout(this.#timer)
-    this.#timer = ms > 0 ? setTimeout(() => this.#request.emit('timeout'), ms) : null
+    const fire = () => this.#request.emit('timeout')
+    this.#timer = ms > 0 ? setTimeout(fire, Math.min(ms, MAX_TIMER_MS)) : null
   }
 }
 

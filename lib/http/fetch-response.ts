@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
-import { pipeline, type Readable, type Transform } from 'node:stream'
-import { constants, createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
+import { type Duplex, pipeline, type Readable } from 'node:stream'
+import { constants, createBrotliDecompress, createGunzip } from 'node:zlib'
+import { Inflate } from './inflate.js'
 import { pairs } from './request-body.js'
 
 /** What a response has to know of its request. */
@@ -19,10 +20,10 @@ const LENIENT_BROTLI = {
   flush: constants.BROTLI_OPERATION_FLUSH,
   finishFlush: constants.BROTLI_OPERATION_FLUSH
 }
-const DECODERS: Record<string, () => Transform> = {
+const DECODERS: Record<string, () => Duplex> = {
   gzip: () => createGunzip(LENIENT),
   'x-gzip': () => createGunzip(LENIENT),
-  deflate: () => createInflate(LENIENT),
+  deflate: () => new Inflate(LENIENT),
   br: () => createBrotliDecompress(LENIENT_BROTLI)
 }
 /** More codings than these, one in the other, have no use but to fill our memory. */

@@ -1,5 +1,6 @@
 import { type Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { pipeline } from 'node:stream/promises'
+import { fieldsOf, InvalidRequestError } from './fetch-headers.js'
 import { responseOf, wholeResponseOf } from './fetch-response.js'
 import { hasIntegrity } from './integrity.js'
 
@@ -8,6 +9,10 @@ interface Payload {
   /** In bytes; null if it is not known beforehand. */
   length: number | null
   bytes: Uint8Array | Blob | ReadableStream
+  /** The caller gave a stream, so that it cannot be had again (Fetch standard, "source"). */
+  isStream?: boolean
+  /** What the bytes are of, if they can be encoded again. */
+  form?: FormData
 }
 
 /** One request of those that a fetch makes while it follows redirects. */
@@ -23,18 +28,14 @@ export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promi
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 const MAX_REDIRECTS = 20
+/** Of the body of a Request, to be sent with its length, and again after a redirect. */
+const MAX_HELD_BYTES = 16 * 1024 * 1024
+const ONCE_ONLY = 'a body that is a stream cannot be sent again to where the service redirects'
 /**
  * The fields that are about the body, which a redirect without a body drops (Fetch standard, "request-body-header
  * name").
  */
 const OF_BODY = ['content-encoding', 'content-language', 'content-location', 'content-type']
-/** Fields that Node's own fetch sends if the caller does not set them. */
-const DEFAULTS: [name: string, value: string][] = [
-  ['accept', '*/*'],
-  ['accept-language', '*'],
-  ['user-agent', 'node']
-]
-const CODINGS = 'gzip, deflate, br'
 
 /**
  * The standard's `fetch` over the streams of an agent, as Node has it, with one exception: a redirect to another origin
@@ -51,21 +52,16 @@ export function fetchOver(agent: Agent, host: string): Fetch {
       request.body?.cancel(signal.reason).catch(() => {})
       throw signal.reason
     }
-    const headers = new Headers(request.headers)
-    for (const [name, value] of DEFAULTS) if (!headers.has(name)) headers.set(name, value)
-    if (!headers.has('accept-encoding')) {
-      // A part of compressed bytes is of no use, so with a range no compression is asked for.
-      headers.set('accept-encoding', headers.has('range') ? 'identity' : CODINGS)
-    }
-    headers.set('sec-fetch-mode', request.mode)
     const url = new URL(request.url)
     if (!/^https?:$/.test(url.protocol)) throw new TypeError(`${url.protocol} cannot be fetched`)
-    const payload = await payloadOf(request, init?.body)
+    const { headers, declaredLength } = fieldsAllowed(request)
+    const payload = declaredAs(declaredLength, await payloadOf(request, init?.body))
     let exchange: Exchange = { url, method: request.method, headers, payload, signal }
     for (let redirects = 0; ; redirects++) {
       const answer = await ask(agent, exchange)
       const { statusCode = 0, headers } = answer
-      const isRedirect = REDIRECTS.has(statusCode) && headers.location !== undefined
+      const isRedirect =
+        REDIRECTS.has(statusCode) && (headers.location !== undefined || redirect === 'error')
       if (!isRedirect || redirect === 'manual') {
         const asked = { url: exchange.url, method: exchange.method, redirects, signal }
         if (integrity === '') return responseOf(answer, asked)
@@ -76,9 +72,32 @@ export function fetchOver(agent: Agent, host: string): Fetch {
       answer.on('error', () => {}).resume()
       if (redirect === 'error') throw failed(`${exchange.url} redirects`)
       if (redirects >= MAX_REDIRECTS) throw failed('there are too many redirects')
-      exchange = redirected(exchange, statusCode, String(headers.location))
+      exchange = redirected(exchange, statusCode, asUtf8(String(headers.location)))
     }
   }
+}
+
+/** @throws TypeError if one of the fields is refused; nobody reads the body then */
+function fieldsAllowed(request: Request) {
+  try {
+    return fieldsOf(request)
+  } catch (error) {
+    request.body?.cancel(error).catch(() => {})
+    throw failed(error)
+  }
+}
+
+/**
+ * The body with the length that the caller says it has. Without a body, what is said of it counts for nothing.
+ *
+ * @throws TypeError if the length is known, and is another
+ */
+function declaredAs(length: number | null, payload: Payload | null): Payload | null {
+  if (length === null || payload === null) return payload
+  if (payload.length !== null && payload.length !== length) {
+    throw failed(InvalidRequestError.LENGTH_MISMATCH())
+  }
+  return { ...payload, length }
 }
 
 /** Asks once. */
@@ -93,7 +112,9 @@ function ask(agent: Agent, { url, method, headers, payload, signal }: Exchange) 
       headers: {
         host: url.host,
         ...Object.fromEntries(headers),
-        ...(length !== null && { 'content-length': length })
+        ...(length !== null && { 'content-length': length }),
+        // For some methods, as DELETE, node:http would send it without saying where it ends.
+        ...(payload !== null && length === null && { 'transfer-encoding': 'chunked' })
       }
     })
     const onabort = () => void asking.destroy(signal.reason)
@@ -110,23 +131,32 @@ function ask(agent: Agent, { url, method, headers, payload, signal }: Exchange) 
     asking.once('close', () => fail('the service broke off before it answered'))
     // It may be a large file, so it is streamed.
     const body = payload?.bytes instanceof Blob ? payload.bytes.stream() : payload?.bytes
-    if (!(body instanceof ReadableStream)) return void asking.end(body)
+    if (!(body instanceof ReadableStream)) {
+      try {
+        asking.end(body)
+      } catch (error) {
+        // node:http looks at the fields together only now.
+        fail(error)
+        asking.destroy()
+      }
+      return
+    }
     const reader = body.getReader()
     // The source of the body is told that no more is needed, even while a piece of it is awaited.
     asking.once('close', () => reader.cancel(signal.reason).catch(() => {}))
     // A failed pipeline destroys the request before it says why, so the error is passed on first.
-    pipeline(chunksOf(reader, fail), asking).catch(fail)
+    pipeline(chunksOf(reader, length, fail), asking).catch(fail)
   })
 }
 
 async function payloadOf(request: Request, body: unknown): Promise<Payload | null> {
   if (request.body === null) return null
   if (body instanceof Blob) return { length: body.size, bytes: body }
-  if (body === undefined || body === null) return payloadAtOnce(request.body)
-  if (isIterable(body)) return { length: null, bytes: request.body }
+  if (body === undefined || body === null) return payloadOfRequest(request, request.body)
+  if (isIterable(body)) return { length: null, bytes: request.body, isStream: true }
   if (body instanceof FormData) {
     const length = await encodedLength(body, request.headers.get('content-type'))
-    return { length, bytes: request.body }
+    return { length, bytes: request.body, form: body }
   }
   const bytes = new Uint8Array(await request.arrayBuffer())
   return { length: bytes.byteLength, bytes }
@@ -154,45 +184,64 @@ async function encodedLength(form: FormData, type: string | null): Promise<numbe
 }
 
 /**
- * The body of a Request, which does not tell what it was made of. Text and bytes come at once and in one piece, so they are
- * recognized by that and are sent with their length; all else is streamed.
+ * The body of a Request, which does not tell what it was made of. A stream is known by that no request without CORS may
+ * have one (Fetch standard, "new Request"); all else has an end, and is sent with its length unless it is large.
  */
-async function payloadAtOnce(body: ReadableStream): Promise<Payload> {
-  const reader = body.getReader()
-  const reads: ReturnType<typeof reader.read>[] = []
-  const turn = new Promise<null>((resolve) => setImmediate(resolve, null))
-  const next = () => {
-    const read = reader.read()
-    reads.push(read)
-    return Promise.race([read, turn]).catch(() => null)
-  }
-  const value = (await next())?.value
-  if (value instanceof Uint8Array && (await next())?.done) {
-    return { length: value.byteLength, bytes: value }
+async function payloadOfRequest(request: Request, body: ReadableStream): Promise<Payload> {
+  const copy = withoutCors(request)
+  if (!copy?.body) return { length: null, bytes: body, isStream: true }
+  const reader = copy.body.getReader()
+  const pieces: Uint8Array[] = []
+  for (let length = 0; length <= MAX_HELD_BYTES; ) {
+    const { done, value } = await reader.read().catch((error) => Promise.reject(failed(error)))
+    if (done) return { length, bytes: Buffer.concat(pieces) }
+    pieces.push(value)
+    length += value.byteLength
   }
   const pull = async (controller: ReadableStreamDefaultController) => {
-    const { done, value } = await (reads.shift() ?? reader.read())
-    if (done) controller.close()
-    else controller.enqueue(value)
+    const piece = pieces.shift() ?? (await readChunk(reader))
+    if (piece === null) controller.close()
+    else controller.enqueue(piece)
   }
   return { length: null, bytes: new ReadableStream({ pull, cancel: (why) => reader.cancel(why) }) }
+}
+
+/** Takes over the body of a request. Null if that is a stream, which then is left as it was. */
+function withoutCors(request: Request): Request | null {
+  try {
+    const allowed = { mode: 'no-cors', method: 'POST', cache: 'default', integrity: '' } as const
+    return new Request(request, { ...allowed, signal: null })
+  } catch {
+    return null
+  }
 }
 
 function isIterable(body: unknown): boolean {
   return body instanceof ReadableStream || Symbol.asyncIterator in Object(body)
 }
 
+/**
+ * @param length what the body has to have, in bytes; null for any. The other side takes what comes after it for the next
+ *   request, and waits for what is missing.
+ */
 async function* chunksOf(
   body: ReadableStreamDefaultReader,
+  length: number | null,
   onfailure: (error: unknown) => void
 ): AsyncGenerator<Uint8Array> {
-  for (;;) {
-    const chunk = await readChunk(body).catch((error) => {
-      onfailure(error)
-      throw error
-    })
-    if (chunk === null) return
-    yield chunk
+  let sent = 0
+  try {
+    for (;;) {
+      const chunk = await readChunk(body)
+      sent += chunk?.byteLength ?? 0
+      const isWrong = length !== null && (chunk === null ? sent !== length : sent > length)
+      if (isWrong) throw InvalidRequestError.LENGTH_MISMATCH()
+      if (chunk === null) return
+      yield chunk
+    }
+  } catch (error) {
+    onfailure(error)
+    throw error
   }
 }
 
@@ -210,6 +259,7 @@ function redirected(before: Exchange, status: number, location: string): Exchang
   if (to.origin !== url.origin) {
     throw failed(`the redirect leads away from the service, to ${to}: ask with redirect: 'manual'`)
   }
+  if (payload?.isStream && status !== 303) throw failed(ONCE_ONLY)
   const becomesGet =
     (status === 303 && method !== 'GET' && method !== 'HEAD') ||
     (status <= 302 && method === 'POST')
@@ -218,10 +268,26 @@ function redirected(before: Exchange, status: number, location: string): Exchang
     for (const name of OF_BODY) kept.delete(name)
     return { ...before, url: to, method: 'GET', headers: kept, payload: null }
   }
+  if (payload?.form) return { ...before, url: to, ...encodedAgain(before, payload.form) }
   if (payload?.bytes instanceof ReadableStream && status !== 303) {
-    throw failed('a body that is a stream cannot be sent again to where the service redirects')
+    throw failed(ONCE_ONLY)
   }
   return { ...before, url: to }
+}
+
+/** The form of an exchange as it is sent again: each encoding of it has a boundary of its own, which its type names. */
+function encodedAgain(before: Exchange, form: FormData): Pick<Exchange, 'headers' | 'payload'> {
+  const encoded = new Response(form)
+  const headers = new Headers(before.headers)
+  const [old, type] = [headers.get('content-type'), encoded.headers.get('content-type') ?? '']
+  if (old?.startsWith('multipart/form-data')) headers.set('content-type', type)
+  const length = old?.length === type.length ? (before.payload?.length ?? null) : null
+  return { headers, payload: { length, bytes: encoded.body as ReadableStream, form } }
+}
+
+/** The bytes of a field, each of which Node has made a character of. */
+function asUtf8(text: string): string {
+  return Buffer.from(text, 'latin1').toString()
 }
 
 /** A network error, as the standard has it; `cause` is why, and `code` is the cause's. */

@@ -54,6 +54,20 @@ const FORBIDDEN = new Set([
 ])
 
 /**
+ * The largest section of fields that node:http2 sends, in bytes, less what it adds itself. It ends the session on any that
+ * is larger, and with it all that others ask over it.
+ */
+const MAX_SECTION_BYTES = 64 * 1024 - 512
+/** What nghttp2 counts for each field beside its name and value, in bytes (`nghttp2_hd_deflate_bound`). */
+const FIELD_BYTES = 12
+
+/** Whether node:http2 can send fields as one section: a head, an interim answer, or trailers. */
+export function fitsHttp2(headers: RawHeaders): boolean {
+  const bytes = headers.reduce((sum, text) => sum + text.length, 0)
+  return bytes + (headers.length / 2) * FIELD_BYTES <= MAX_SECTION_BYTES
+}
+
+/**
  * Fields as node:http2 takes them: by name, with all values of that name together. If a field may come only once, its
  * first value counts, as with nginx. Fields that HTTP/2 forbids are left out.
  */

@@ -2,7 +2,8 @@ import { EventEmitter } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2'
 import { SeaportError } from '../core/errors.js'
-import { http2Fields, http2Trailers } from './http2-fields.js'
+import { hasEnd, watchEnd } from './http2-end.js'
+import { fitsHttp2, http2Fields, http2Trailers } from './http2-fields.js'
 import type { RawHeaders } from './message-head.js'
 
 /** The interface that requests over HTTP/1.1 and HTTP/2 share. */
@@ -36,7 +37,10 @@ export interface Http2RequestOptions {
   hasBody: boolean
 }
 
-/** A request over HTTP/2 with the events of one of node:http. */
+/**
+ * A request over HTTP/2 with the events of one of node:http. Emits `cancel` when it or its answer is destroyed before
+ * both were over; `close` may come much later, as the session first has to send what it was given before.
+ */
 export class Http2Request extends EventEmitter implements OutgoingRequest {
   readonly #stream: ClientHttp2Stream
   readonly #hasBody: boolean
@@ -62,11 +66,17 @@ export class Http2Request extends EventEmitter implements OutgoingRequest {
     }
     const stream = session.request(head, { endStream: !hasBody, waitForTrailers: hasBody } as never)
     this.#stream = stream
+    watchEnd(stream, () => {
+      // A head that came before the reset is told of in between.
+      process.nextTick(() => {
+        if (!this.#answer) stream.destroy()
+      })
+    })
     stream.on('wantTrailers', () => stream.sendTrailers(this.#trailers))
     stream.on('headers', (fields) => this.emit('information', headOf(fields)))
     stream.on('response', (fields, flags) => {
       const isHeadOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
-      this.#answer = new Http2Answer(stream, headOf(fields), isHeadOnly)
+      this.#answer = new Http2Answer(stream, headOf(fields), isHeadOnly, () => this.#cancel())
       this.emit('response', this.#answer)
     })
     stream.on('drain', () => this.emit('drain'))
@@ -85,7 +95,9 @@ export class Http2Request extends EventEmitter implements OutgoingRequest {
   }
 
   addTrailers(trailers: [string, string][]) {
-    this.#trailers = http2Trailers(trailers.flat())
+    const fields = trailers.flat()
+    if (fitsHttp2(fields)) this.#trailers = http2Trailers(fields)
+    else this.destroy(SeaportError.TOO_LARGE('the trailers are too large for HTTP/2'))
   }
 
   end() {
@@ -94,7 +106,13 @@ export class Http2Request extends EventEmitter implements OutgoingRequest {
 
   destroy(error?: Error) {
     if (error && !this.#answer) this.emit('error', error)
+    this.#cancel()
+  }
+
+  #cancel() {
+    if (this.destroyed) return
     this.#stream.close(constants.NGHTTP2_CANCEL)
+    this.emit('cancel')
   }
 
   #onclose() {
@@ -122,6 +140,7 @@ class Http2Answer extends EventEmitter {
   readonly rawHeaders: RawHeaders
   readonly headers: Pick<IncomingMessage['headers'], 'content-length'>
   readonly isHeadOnly: boolean
+  readonly destroy: () => void
   rawTrailers: RawHeaders = []
   complete = false
   readonly #stream: ClientHttp2Stream
@@ -131,10 +150,12 @@ class Http2Answer extends EventEmitter {
   constructor(
     stream: ClientHttp2Stream,
     { statusCode, rawHeaders, length }: ReturnType<typeof headOf>,
-    isHeadOnly: boolean
+    isHeadOnly: boolean,
+    cancel: () => void
   ) {
     super()
     this.#stream = stream
+    this.destroy = cancel
     this.statusCode = statusCode
     this.rawHeaders = rawHeaders
     this.headers = length === undefined ? {} : { 'content-length': length }
@@ -144,6 +165,7 @@ class Http2Answer extends EventEmitter {
     })
     stream.on('end', () => {
       // A reset ends the reading side as well, which must not look like the end of a whole answer.
+      if (!hasEnd(stream)) return void stream.destroy()
       if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) return
       this.complete = true
       this.#tell('end')
@@ -174,10 +196,6 @@ class Http2Answer extends EventEmitter {
 
   resume() {
     this.#stream.resume()
-  }
-
-  destroy() {
-    this.#stream.close(constants.NGHTTP2_CANCEL)
   }
 }
 

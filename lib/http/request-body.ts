@@ -1,8 +1,11 @@
 import type { IncomingMessage } from 'node:http'
+import type { Http2ServerRequest } from 'node:http2'
 import { SeaportError } from '../core/errors.js'
 import { guarded } from './guarded.js'
 import { hasBody, trailersOf } from './headers.js'
+import { hasEnd } from './http2-end.js'
 import type { OutgoingRequest } from './http2-request.js'
+import { isOverHttp2 } from './message-head.js'
 
 export interface RequestBodyOptions {
   /** In bytes. */
@@ -80,6 +83,7 @@ export class RequestBody {
       'end',
       guarded(() => this.#onend(), onfailure)
     )
+    this.#request.on('close', this.#oncut)
   }
 
   /** Stops sending. What still comes is read and dropped. */
@@ -95,8 +99,13 @@ export class RequestBody {
    * and dropped, because a client may send all of its request before it reads the answer.
    */
   hurry() {
+    if (this.hasEnded) return
+    const { socket } = this.#request
+    if (socket.destroyed) return this.#oncut()
     this.#isHurried = true
-    if (!this.hasEnded && this.#request.isPaused()) this.#drop()
+    // Once a request is answered, node:http does not tell it of the end of its connection.
+    if (!isOverHttp2(this.#request)) socket.once('close', this.#oncut)
+    if (this.#request.isPaused()) this.#drop()
   }
 
   #drop() {
@@ -120,9 +129,31 @@ export class RequestBody {
   }
 
   #onend() {
+    if (!this.#isWhole) return this.#oncut()
     this.#hasEnded = true
+    if (this.#isHurried) this.#request.socket.off('close', this.#oncut)
     this.movedAt = performance.now()
     if (this.#to && !this.#to.destroyed) this.#finish(this.#to)
+  }
+
+  /** Whether all that was announced has come. A stream of HTTP/2 ends for its reader when it is reset, too. */
+  get #isWhole(): boolean {
+    const request = this.#request
+    return isOverHttp2(request)
+      ? hasEnd((request as unknown as Http2ServerRequest).stream)
+      : request.complete
+  }
+
+  /**
+   * Called when the client has left in the middle of the body. The stream to the instance is destroyed, which neither
+   * takes what came for all of it then, nor reads the next request on the stream as the rest of it.
+   */
+  readonly #oncut = () => {
+    if (this.hasEnded) return
+    this.#to?.destroy(SeaportError.CLOSED('the client left'))
+    this.#to = null
+    this.#held = []
+    this.#isHeld = false
   }
 
   #finish(to: OutgoingRequest) {

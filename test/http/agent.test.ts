@@ -1,9 +1,11 @@
 import { once } from 'node:events'
-import { type ClientRequest, type RequestOptions, request } from 'node:http'
+import { type ClientRequest, createServer, type RequestOptions, request } from 'node:http'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { StreamAgent } from '../../lib/http/agent.js'
-import { Consumer } from '../../lib/index.js'
+import { Consumer, Service } from '../../lib/index.js'
 import { Harbor } from '../gateway/harbor.js'
 
 async function entryOf(t: Test) {
@@ -96,4 +98,80 @@ t.test('a client that connects its socket itself finds it connected, as pg does'
   stream.connect(5432)
   await once(stream, 'connect')
   stream.destroy()
+})
+
+t.test(
+  'a timeout that no timer can run does not fire, and one that is none is refused',
+  async (t) => {
+    const fired: string[] = []
+    const dialing = new StreamAgent({ dial: () => new Promise<never>(() => {}) })
+    const entry = await entryOf(t)
+    const { agent } = entry
+    const askings = [
+      request({ agent: dialing, timeout: 2 ** 31 }),
+      request({ agent: dialing }).setTimeout(2 ** 40),
+      request({ agent, path: '/never', timeout: 2 ** 31 })
+    ]
+    for (const asking of askings) {
+      asking.on('error', () => {}).on('timeout', () => fired.push('a request’s'))
+      asking.end()
+    }
+    const [, , last] = askings as [unknown, unknown, ClientRequest]
+    await once(last, 'socket')
+    const stream = (await entry.connect()) as unknown as Socket
+    stream.setTimeout(2 ** 31, () => fired.push('a stream’s'))
+    t.equal(stream.timeout, 2 ** 31)
+    await sleep(50)
+    t.strictSame(fired, [])
+    const thrown = (socket: Socket, timeout: unknown) => {
+      try {
+        socket.setTimeout(timeout as number)
+        return 'nothing'
+      } catch (error) {
+        const { name, code } = error as NodeJS.ErrnoException
+        return `${name} ${code}`
+      }
+    }
+    for (const timeout of [-1, Number.POSITIVE_INFINITY, Number.NaN, '5', 0.5]) {
+      const measure = thrown(new Socket(), timeout)
+      t.equal(thrown(stream, timeout), measure, String(timeout))
+    }
+    stream.destroy()
+    for (const asking of askings) asking.destroy()
+  }
+)
+
+t.test('a stream that is to be destroyed soon sends what was written, and closes', async (t) => {
+  const server = createServer((request, response) => {
+    if (request.url === '/never') return
+    // node:http destroys such a connection soon when it has answered, though the body of the request goes on.
+    response.writeHead(200, { connection: 'close' }).end(Buffer.alloc(1_000_000, 'a'))
+  })
+  const harbor = await Harbor.make(t)
+  const options = { ...harbor.options, dir: await harbor.testbed.dir() }
+  const service = Service({ ...options, role: 'api@1.0.0', server })
+  t.teardown(() => service.destroy())
+  await service.setup()
+  const consumer = Consumer(['api'], { ...harbor.options, dir: await harbor.testbed.dir() })
+  t.teardown(() => consumer.destroy())
+  const [entry] = await consumer.setup()
+  const { agent } = entry
+
+  const stream = (await entry.connect()) as unknown as Socket
+  stream.write('GET / HTTP/1.1\r\nHost: api\r\n\r\n')
+  let byteLength = 0
+  for await (const chunk of stream) byteLength += chunk.length
+  t.ok(byteLength > 1_000_000, 'all of the answer came')
+
+  const asking = request({ agent, path: '/never' })
+  asking.end()
+  const [socket] = await once(asking, 'socket')
+  t.equal(socket.bufferSize, socket.writableLength)
+  socket.destroySoon()
+  t.match(await once(asking, 'error'), [{ code: 'ECONNRESET' }])
+  const other = (await entry.connect()) as unknown as Socket
+  other.write('GET / HTTP/1.1\r\nHost: api\r\n\r\n')
+  other.destroySoon()
+  await once(other, 'close')
+  t.equal(other.errored, null, 'it was not cut')
 })

@@ -1,29 +1,10 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
-import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
-import t, { type Test } from 'tap'
-import { Consumer } from '../../lib/index.js'
-import { Harbor, portOf } from '../gateway/harbor.js'
-
-type Ask = (path: string, init?: RequestInit) => Promise<Response>
-
-/** Node's own fetch to a backend, and that of an entry: each case holds for both, so the first is the measure. */
-async function both(t: Test, listener: RequestListener): Promise<[who: string, ask: Ask][]> {
-  const harbor = await Harbor.make(t)
-  const backend = await harbor.backend(listener)
-  await harbor.service('api@1.0.0', portOf(backend))
-  const dir = await harbor.testbed.dir()
-  const consumer = Consumer(['api'], { ...harbor.options, dir })
-  t.teardown(() => consumer.destroy())
-  const [api] = await consumer.setup()
-  const own = `http://127.0.0.1:${portOf(backend)}`
-  return [
-    ["Node's own", (path, init) => fetch(own + path, init)],
-    ["the entry's", api.fetch]
-  ]
-}
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
+import t from 'tap'
+import { type Ask, both } from './both-fetches.js'
 
 t.test('a fetch that is aborted rejects with the reason, whenever that is', async (t) => {
   const ways = await both(t, ({ url }, response) => {
@@ -176,6 +157,14 @@ t.test('redirects within the service are followed as the standard says', async (
     const body = new Blob(['a']).stream()
     const streamed = ask('/307/a', { method: 'POST', body, duplex: 'half' } as RequestInit)
     await t.rejects(streamed, { name: 'TypeError' }, `${who} with a stream`)
+    for (const status of [301, 302]) {
+      const body = new Blob(['a']).stream()
+      const asked = ask(`/${status}/a`, { method: 'POST', body, duplex: 'half' } as RequestInit)
+      await t.rejects(asked, { name: 'TypeError' }, `${who} with a stream and ${status}`)
+    }
+    const seen = new Blob(['a']).stream()
+    const other = await ask('/303/a', { method: 'POST', body: seen, duplex: 'half' } as RequestInit)
+    t.equal(await other.text(), 'GET /a  ', `${who} with a stream and 303`)
   }
   const [, [, ask]] = ways as [unknown, [string, Ask]]
   const away = await ask('/302/away').catch((error) => error)
@@ -274,5 +263,87 @@ t.test('an answer counts only if it has the hash that was asked for', async (t) 
     for (const integrity of wrong) {
       await t.rejects(answered(integrity), { name: 'TypeError', message: 'fetch failed' }, who)
     }
+  }
+})
+
+t.test(
+  'a body is as long as the caller says it is, or nothing of what is over is sent',
+  async (t) => {
+    const seen: string[] = []
+    const ways = await both(t, async (request, response) => {
+      const { method, url, headers } = request
+      seen.push(`${method} ${url}`)
+      const length = headers['content-length'] ?? 'none'
+      const body = await text(request).catch(() => 'cut')
+      response.end(`${method} ${length} ${body}`)
+    })
+    const streamOf = (...texts: string[]) => {
+      const left = texts.map((text) => Buffer.from(text))
+      return new ReadableStream({
+        pull(controller) {
+          const next = left.shift()
+          if (next) controller.enqueue(next)
+          else controller.close()
+        }
+      })
+    }
+    const asked = (length: string, method: string, body?: RequestInit['body']) =>
+      ({ method, body, duplex: 'half', headers: { 'content-length': length } }) as RequestInit
+    const smuggled = 'hiGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n'
+    const mismatch = {
+      name: 'TypeError',
+      message: 'fetch failed',
+      cause: { code: 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH' }
+    }
+    for (const [who, ask] of ways) {
+      for (const init of [
+        asked('2', 'POST', streamOf(smuggled)),
+        asked('2', 'PUT', streamOf(smuggled)),
+        asked('0', 'POST', streamOf(smuggled)),
+        asked('30', 'POST', streamOf('hi', smuggled)),
+        asked('9', 'POST', streamOf('hi'))
+      ]) {
+        await t.rejects(ask('/', init), mismatch, who)
+      }
+      const invalid = { name: 'TypeError', cause: { code: 'UND_ERR_INVALID_ARG' } }
+      await t.rejects(ask('/', asked('many', 'POST', 'hi')), invalid, who)
+      for (const [init, expected] of [
+        [asked('2', 'POST', streamOf('h', 'i')), 'POST 2 hi'],
+        [asked('2', 'POST', 'hi'), 'POST 2 hi'],
+        [asked('5', 'GET'), 'GET none '],
+        [asked('5', 'DELETE'), 'DELETE none '],
+        [asked('5', 'POST'), 'POST 0 ']
+      ] as const) {
+        t.equal(await (await ask('/', init)).text(), expected, who)
+      }
+    }
+    const [, [, ask]] = ways as [unknown, [string, Ask]]
+    for (const body of ['hi', new Blob(['hi'])]) {
+      for (const length of ['1', '9'])
+        await t.rejects(ask('/', asked(length, 'POST', body)), mismatch)
+    }
+    t.notMatch(seen.join(), 'smuggled')
+  }
+)
+
+t.test('what is packed by deflate is decoded, in the zlib format and without', async (t) => {
+  const long = 'decoded '.repeat(100_000)
+  const ways = await both(t, ({ url }, response) => {
+    response.setHeader('content-encoding', 'deflate')
+    if (url === '/none') return void response.end()
+    if (url === '/bad') return void response.end(Buffer.alloc(100, 0xff))
+    const packed = url === '/raw' ? deflateRawSync(long) : deflateSync(long)
+    response.write(packed.subarray(0, 1))
+    response.end(packed.subarray(1))
+  })
+  for (const [who, ask] of ways) {
+    for (const path of ['/raw', '/zlib']) {
+      t.equal((await (await ask(path)).text()) === long, true, who + path)
+    }
+    t.equal(await (await ask('/none')).text(), '', who)
+    const bad = await ask('/bad')
+    await t.rejects(bad.text(), { name: 'TypeError' }, who)
+    const left = await ask('/raw')
+    await left.body?.cancel()
   }
 })
