@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os'
+import { Bag, type Place } from '../core/bag.js'
 import { SeaportError } from '../core/errors.js'
 import type { WindowBudget } from './window.js'
 
@@ -66,7 +67,7 @@ export class StreamMemory {
   readonly #limit: number
   readonly #stall: number
   readonly #interval: number
-  readonly #holders = new Set<Holder>()
+  readonly #holders = new Bag<Holder>()
   #timer: NodeJS.Timeout | null = null
 
   constructor({
@@ -99,12 +100,13 @@ export class StreamMemory {
     return this.isTight ? SCANT_BYTES : AMPLE_BYTES
   }
 
-  add(holder: Holder) {
-    this.#holders.add(holder)
+  /** @returns what `remove` takes */
+  add(holder: Holder): Place<Holder> {
+    return this.#holders.add(holder)
   }
 
-  remove(holder: Holder) {
-    this.#holders.delete(holder)
+  remove(place: Place<Holder>) {
+    this.#holders.delete(place)
   }
 
   /** Called when more waits. */
@@ -119,7 +121,8 @@ export class StreamMemory {
 
   #relieve() {
     const since = this.now() - this.#stall
-    const stalled = [...this.#holders]
+    const stalled = this.#holders
+      .values()
       .map((holder) => ({ holder, bytes: holder.stalledSince(since) }))
       .filter(({ bytes }) => bytes > 0)
       .sort((a, b) => b.bytes - a.bytes)

@@ -2,13 +2,12 @@ import { Duplex } from 'node:stream'
 import { LOOPBACK } from '../core/listen.js'
 
 const FAMILY = 'IPv4'
+/** The longest that a timer of Node runs; one that is to run for longer fires at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1
 
 /**
  * A Duplex that is dressed as a socket of `node:net` which is connected, for programs that call what every socket has:
  * HTTP and database clients at one end, servers of this process at the other.
- *
- * There is no `destroySoon` on purpose: node:http then ends a stream that it is done with, and does not
- * destroy it, which would reset it before the other side has read the rest.
  */
 export abstract class SocketDuplex extends Duplex {
   /** Loopback, as with a local port in between; a server that trusts it trusts every consumer. */
@@ -46,6 +45,11 @@ export abstract class SocketDuplex extends Duplex {
     return this.readable ? 'readOnly' : 'closed'
   }
 
+  /** Bytes that were written and have not left. */
+  get bufferSize(): number {
+    return this.writableLength
+  }
+
   address(): { address: string; family: string; port: number } {
     return { address: this.localAddress, family: this.localFamily, port: this.localPort }
   }
@@ -65,20 +69,22 @@ export abstract class SocketDuplex extends Duplex {
   /**
    * Emits `timeout` when nothing came or went for so long.
    *
-   * @param timeout in ms, 0 for never
+   * @param timeout in ms, 0 for never; cut to what a timer can run
    */
   setTimeout(timeout: number, listener?: () => void): this {
-    if (typeof timeout !== 'number' || !(timeout >= 0)) {
-      throw Object.assign(new TypeError('a timeout is a number of ms from 0 on'), {
-        code: 'ERR_INVALID_ARG_TYPE'
-      })
+    if (typeof timeout !== 'number') {
+      throw coded(new TypeError('a timeout is a number of ms'), 'ERR_INVALID_ARG_TYPE')
+    }
+    if (!Number.isFinite(timeout) || timeout < 0) {
+      throw coded(new RangeError('a timeout is finite, and 0 or more'), 'ERR_OUT_OF_RANGE')
     }
     if (this.destroyed) return this
     this.timeout = timeout
     if (this.#timer) clearTimeout(this.#timer)
     this.#timer = null
     if (timeout > 0) {
-      this.#timer = setTimeout(() => this.emit('timeout'), timeout).unref()
+      const cut = Math.min(timeout, MAX_TIMER_MS)
+      this.#timer = setTimeout(() => this.emit('timeout'), cut).unref()
       if (listener) this.once('timeout', listener)
     } else if (listener) this.off('timeout', listener)
     return this
@@ -101,7 +107,16 @@ export abstract class SocketDuplex extends Duplex {
   }
 
   resetAndDestroy(): this {
-    return this.destroy(Object.assign(new Error('reset'), { code: 'ECONNRESET' }))
+    return this.destroy(coded(new Error('reset'), 'ECONNRESET'))
+  }
+
+  /**
+   * Ends it, and drops what still comes. It closes when the other side has ended, too: a socket is destroyed once all has
+   * left, which here would be a reset, before the other side has read the rest. node:http calls it when it is done.
+   */
+  destroySoon() {
+    if (this.writable) this.end()
+    this.resume()
   }
 
   /** Called by whoever derives from it when bytes came. */
@@ -121,4 +136,8 @@ export abstract class SocketDuplex extends Duplex {
     this.#timer = null
     done(error)
   }
+}
+
+function coded<E extends Error>(error: E, code: string): E {
+  return Object.assign(error, { code })
 }

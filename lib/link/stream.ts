@@ -1,3 +1,4 @@
+import type { Place } from '../core/bag.js'
 import { SeaportError } from '../core/errors.js'
 import { LinkDuplex } from './duplex.js'
 import {
@@ -43,6 +44,9 @@ export interface LinkStreamOptions {
  * to 256 KiB. So many small pieces for a reader that stalls would hold far more memory than the window allows.
  */
 const COPY_BELOW_BYTES = 32 * 1024
+/** So many pieces are left out of an array at a time, because that may move all the others. */
+const MAX_TAKEN = 1024
+const NO_BYTES = Buffer.alloc(0)
 
 /**
  * One byte stream on a link, which may be half-open. Made by `Streams`. It is as light as can be, since
@@ -57,6 +61,7 @@ export class LinkStream implements SinkSource, Holder {
   isScheduled = false
   readonly #carrier: Carrier
   readonly #window: Window
+  readonly #place: Place<Holder>
   #sink: Sink | null = null
 
   #credit: number
@@ -69,6 +74,8 @@ export class LinkStream implements SinkSource, Holder {
   #hasSaidBlocked = false
 
   #incoming: Buffer[] = []
+  /** How many of them were handed on, and are about to be left out. */
+  #taken = 0
   readonly #unread: Held
   #isFlowing = false
   #remoteHasEnded = false
@@ -86,7 +93,7 @@ export class LinkStream implements SinkSource, Holder {
     this.#window = window
     this.#unsent = new Held(carrier.memory, { isUnread: false })
     this.#unread = new Held(carrier.memory, { isUnread: true })
-    carrier.memory.add(this)
+    this.#place = carrier.memory.add(this)
   }
 
   /** What carries its link. */
@@ -252,18 +259,19 @@ export class LinkStream implements SinkSource, Holder {
   }
 
   #take(byteLength: number): Buffer[] {
-    const parts: Buffer[] = []
+    let whole = 0
     let missing = byteLength
-    while (missing > 0) {
+    for (const { byteLength } of this.#outgoing) {
+      if (byteLength > missing) break
+      missing -= byteLength
+      whole++
+    }
+    // They go at once: each that is taken alone may move all the others, and there may be a hundred thousand.
+    const parts = this.#outgoing.splice(0, whole)
+    if (missing > 0) {
       const chunk = this.#outgoing[0] as Buffer
-      if (chunk.byteLength > missing) {
-        parts.push(chunk.subarray(0, missing))
-        this.#outgoing[0] = chunk.subarray(missing)
-        break
-      }
-      parts.push(chunk)
-      this.#outgoing.shift()
-      missing -= chunk.byteLength
+      parts.push(chunk.subarray(0, missing))
+      this.#outgoing[0] = chunk.subarray(missing)
     }
     this.#unsent.take(byteLength)
     if (this.#needsDrain && this.#unsent.bytes < this.#carrier.memory.share) {
@@ -283,7 +291,7 @@ export class LinkStream implements SinkSource, Holder {
     const sink = this.#sink
     if (!sink) return
     while (this.#isFlowing && this.#incoming.length > 0) {
-      const bytes = this.#incoming.shift() as Buffer
+      const bytes = this.#takeIncoming()
       this.#unread.take(bytes.byteLength)
       this.#hand(sink, bytes)
     }
@@ -295,6 +303,17 @@ export class LinkStream implements SinkSource, Holder {
       sink.onend()
       this.#finishMaybe()
     }
+  }
+
+  #takeIncoming(): Buffer {
+    const bytes = this.#incoming[this.#taken] as Buffer
+    this.#incoming[this.#taken++] = NO_BYTES
+    const isLast = this.#taken === this.#incoming.length
+    if (isLast || this.#taken === MAX_TAKEN) {
+      this.#incoming.splice(0, this.#taken)
+      this.#taken = 0
+    }
+    return bytes
   }
 
   #hand(sink: Sink, bytes: Buffer) {
@@ -317,8 +336,9 @@ export class LinkStream implements SinkSource, Holder {
     this.#outgoing.length = 0
     this.#unsent.clear()
     this.#incoming.length = 0
+    this.#taken = 0
     this.#unread.clear()
-    this.#carrier.memory.remove(this)
+    this.#carrier.memory.remove(this.#place)
     this.#window.release()
     this.#onclosed?.(reason)
     this.#sink?.onclose(reason)
