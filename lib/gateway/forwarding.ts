@@ -5,12 +5,14 @@ import {
   type ServerResponse
 } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { Bag } from '../core/bag.js'
 import { SeaportError } from '../core/errors.js'
 import { toHex } from '../core/keys.js'
 import type { StreamAgent, StreamRequestOptions } from '../http/agent.js'
 import type { Forwarded } from '../http/forwarded.js'
 import { guarded } from '../http/guarded.js'
 import { requestHeaders } from '../http/headers.js'
+import { fitsHttp2 } from '../http/http2-fields.js'
 import type { IncomingAnswer, OutgoingRequest } from '../http/http2-request.js'
 import { Http2Lease, type Http2Sessions } from '../http/http2-sessions.js'
 import { isIdempotent } from '../http/idempotent.js'
@@ -32,7 +34,7 @@ export interface ForwardingContext {
   budget: RetryBudget
   /** Our entry in Via. */
   pseudonym: string
-  underWay: Set<UnderWay>
+  underWay: Bag<UnderWay>
 }
 
 /** A request that is not over. */
@@ -108,11 +110,14 @@ export class Forwarding implements UnderWay {
   async run() {
     const { response } = this.#options
     const onclose = () => {
-      if (!isSent(response)) this.#ending.abort(SeaportError.CLOSED('the client left'))
+      // Without an answer of the instance, the gateway may have sent one of its own.
+      if (!this.#hasAnswer || !isSent(response)) {
+        this.#ending.abort(SeaportError.CLOSED('the client left'))
+      }
     }
     response.once('close', onclose)
     this.#context.budget.deposit()
-    this.#context.underWay.add(this)
+    const place = this.#context.underWay.add(this)
     try {
       const answer = await this.#ask()
       this.stats.firstByteMs = performance.now() - this.#startedAt
@@ -122,7 +127,7 @@ export class Forwarding implements UnderWay {
       const { amend } = this.#options
       this.stats.bytesOut = await relay(answer, response, { method, pseudonym, amend })
     } finally {
-      this.#context.underWay.delete(this)
+      this.#context.underWay.delete(place)
       response.off('close', onclose)
       this.stats.bytesIn = this.#body.bytes
       this.#finish()
@@ -217,6 +222,7 @@ export class Forwarding implements UnderWay {
     const method = request.method ?? 'GET'
     const headers = requestHeaders(request, { forwarded, pseudonym, dropAuthorization })
     if (to instanceof Http2Lease) {
+      if (!fitsHttp2([...headers, 'path', path])) return this.#refuse(to)
       const hasBody = !this.#body.isEmpty
       return to.request({ method, path, headers, hasBody })
     }
@@ -230,6 +236,14 @@ export class Forwarding implements UnderWay {
       maxHeaderSize: MAX_ANSWER_HEADER_BYTES
     }
     return httpRequest(options)
+  }
+
+  /** Gives up a request whose head node:http2 cannot send. */
+  #refuse(to: Http2Lease): never {
+    to.destroy()
+    const error = SeaportError.TOO_LARGE('the head is too large for HTTP/2')
+    this.#ending.abort(error)
+    throw error
   }
 
   #shouldRetry(error: unknown): boolean {

@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import {
   createServer as createHttp2Server,
   createSecureServer,
@@ -9,7 +9,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { KEEP_ALIVE_MS } from '../core/listen.js'
 import { httpDate } from '../http/date.js'
-import { UNCOUNTED } from '../http/message-head.js'
+import { isOverHttp2, UNCOUNTED } from '../http/message-head.js'
 import { linger } from './linger.js'
 import { Pipeline } from './pipeline.js'
 import type { CertificateSource } from './tls-certificate.js'
@@ -34,6 +34,8 @@ const NOT_KEPT = 'Connection: close\r\n'
 const CHECKING_INTERVAL_MS = 1000
 /** How many requests one connection of HTTP/2 may have at a time. */
 const MAX_CONCURRENT_STREAMS = 256
+/** What a field of HTTP/2 counts beside its name and value, in bytes (RFC 9113 §6.5.2). */
+const FIELD_BYTES = 32
 const CLIENT_ERRORS: Record<string, string> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout'
@@ -65,8 +67,8 @@ export function makeServer({
   const server = certificate
     ? createSecureServer({
         ...options,
+        ...http2Options(maxHeaderBytes),
         allowHTTP1: true,
-        settings: settingsFor(maxHeaderBytes),
         SNICallback: (name, done) => done(null, certificate.contextFor(name))
       })
     : createServer(options)
@@ -84,11 +86,27 @@ export function makeServer({
 
 /** Reads HTTP/2 in clear text from the connections that it is given. It does not listen by itself. */
 export function makeHttp2Server(maxHeaderBytes: number): Http2Server {
-  return createHttp2Server({ settings: settingsFor(maxHeaderBytes) })
+  return createHttp2Server(http2Options(maxHeaderBytes))
 }
 
-function settingsFor(maxHeaderBytes: number) {
-  return { maxHeaderListSize: maxHeaderBytes, maxConcurrentStreams: MAX_CONCURRENT_STREAMS }
+/** As over HTTP/1.1, only the size of a head counts, and not its fields, of which Node's limit is 128. */
+function http2Options(maxHeaderBytes: number) {
+  // node:http2 resets what is above its limit. What is above ours can be answered as long as it is below that one.
+  const maxHeaderListSize = 2 * maxHeaderBytes
+  return {
+    settings: { maxHeaderListSize, maxConcurrentStreams: MAX_CONCURRENT_STREAMS },
+    maxHeaderListPairs: Math.ceil(maxHeaderListSize / FIELD_BYTES)
+  }
+}
+
+/** Whether the head of a request over HTTP/2 is too large. node:http refuses those over HTTP/1.1. */
+export function isLargeHead(request: IncomingMessage, maxHeaderBytes: number): boolean {
+  const { rawHeaders } = request
+  const bytes = (rawHeaders.length / 2) * FIELD_BYTES
+  return (
+    isOverHttp2(request) &&
+    rawHeaders.reduce((sum, { length }) => sum + length, bytes) > maxHeaderBytes
+  )
 }
 
 /** Makes a server read requests from a connection, as it does from those that it accepts. */

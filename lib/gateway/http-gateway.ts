@@ -17,9 +17,10 @@ import type { LinkPool } from '../link/pool.js'
 import type { Directory } from '../registry/replica/directory.js'
 import type { ChannelLimits } from './channels/channel-limits.js'
 import { whenClosed } from './client-response.js'
+import { endWhenIdle } from './client-session.js'
 import { FastPath } from './fast-path/fast-path.js'
 import type { ForwardingContext } from './forwarding.js'
-import { KEEP_ALIVE_TIMEOUT_MS, makeHttp2Server, makeServer, readFrom } from './gateway-server.js'
+import { makeHttp2Server, makeServer, readFrom } from './gateway-server.js'
 import { InstanceViews } from './instance-views.js'
 import { Ledger } from './ledger.js'
 import { linger } from './linger.js'
@@ -100,7 +101,7 @@ export class HttpGateway extends ReadyResource {
   /** Open sessions of HTTP/2. */
   readonly #sessions = new Set<ServerHttp2Session>()
   /** Answers over HTTP/1.1 that are under way. */
-  readonly #responses = new Set<ServerResponse>()
+  readonly #responses = new Bag<ServerResponse>()
   readonly #upstreams: Upstreams
   readonly #router: Router
   readonly #context: ForwardingContext
@@ -144,12 +145,12 @@ export class HttpGateway extends ReadyResource {
       http2: new Http2Sessions(pool),
       budget: new RetryBudget(),
       pseudonym,
-      underWay: new Set()
+      underWay: new Bag()
     }
     this.#ledger = new Ledger(this.traffic)
     forward(this.#ledger, this, ['access'])
     this.#ledger.on('failed', (error, entry) => this.emit('failed', error, entry))
-    const { channels: channelLimits, fastPath = true } = options
+    const { channels: channelLimits, fastPath = true, maxHeaderBytes = MAX_HEADER_BYTES } = options
     this.#messages = new Messages({ pool, directory, views, context: this.#context, channelLimits })
     this.#handler = new RequestHandler({
       router: this.#router,
@@ -158,9 +159,9 @@ export class HttpGateway extends ReadyResource {
       ledger: this.#ledger,
       messages: this.#messages,
       pages: options.pages ?? new Map(),
+      maxHeaderBytes,
       maxBodyBytes: options.maxBodyBytes
     })
-    const maxHeaderBytes = options.maxHeaderBytes ?? MAX_HEADER_BYTES
     const requestTimeout = options.requestTimeout ?? REQUEST_TIMEOUT_MS
     this.#deadlines = new RequestDeadlines(requestTimeout)
     const headersTimeout = Math.min(options.headersTimeout ?? HEADERS_TIMEOUT_MS, requestTimeout)
@@ -174,10 +175,8 @@ export class HttpGateway extends ReadyResource {
     const http2 = makeHttp2Server(maxHeaderBytes)
     this.#serveRequests(http2)
     const readHttp2 = readFrom(http2)
-    const begin = (socket: Duplex) => {
-      readPreface(socket, { timeout: headersTimeout, onhttp1: read, onhttp2: readHttp2 })
-      socket.resume()
-    }
+    const preface = { timeout: headersTimeout, onhttp1: read, onhttp2: readHttp2 }
+    const begin = (socket: Duplex) => readPreface(socket, preface)
     this.#fastPath =
       fastPath && !this.isSecure
         ? new FastPath({
@@ -281,7 +280,7 @@ export class HttpGateway extends ReadyResource {
     const closed = once(this.#server, 'close')
     this.#server.close()
     this.#isClosing = true
-    for (const response of this.#responses) response.shouldKeepAlive = false
+    for (const response of this.#responses.values()) response.shouldKeepAlive = false
     for (const session of this.#sessions) session.close()
     this.#messages.close()
     const { drainTimeout = DRAIN_TIMEOUT_MS } = this.#options
@@ -331,7 +330,7 @@ export class HttpGateway extends ReadyResource {
   #serveRequests(server: ReturnType<typeof makeServer> | Http2Server) {
     server.on('session', (session: ServerHttp2Session) => {
       this.#sessions.add(session)
-      session.setTimeout(KEEP_ALIVE_TIMEOUT_MS, () => session.close())
+      endWhenIdle(session)
       session.once('close', () => this.#sessions.delete(session))
     })
     server.on('request', this.#onrequest as never)
@@ -349,15 +348,17 @@ export class HttpGateway extends ReadyResource {
   readonly #onrequest = (request: IncomingMessage, response: ServerResponse) => {
     const serve = async () => {
       if (this.#isClosing) response.shouldKeepAlive = false
-      this.#responses.add(response)
-      await this.#handler.onrequest(request, response)
-      await whenClosed(response)
-      this.#responses.delete(response)
+      const place = this.#responses.add(response)
+      try {
+        await this.#handler.onrequest(request, response)
+        await whenClosed(response)
+      } finally {
+        this.#responses.delete(place)
+      }
     }
     if (!isOverHttp2(request)) return this.#inTurn(request, response, serve)
     this.#deadlines.add(request, response)
     serve().catch((error: Error) => {
-      this.#responses.delete(response)
       this.#onfault(error)
       response.destroy()
     })
@@ -368,7 +369,6 @@ export class HttpGateway extends ReadyResource {
     const { socket } = request
     Pipeline.of(socket).run({ request, response }, () =>
       serve().catch((error: Error) => {
-        if (response) this.#responses.delete(response)
         this.#onfault(error)
         socket.destroy()
       })
@@ -393,7 +393,7 @@ export class HttpGateway extends ReadyResource {
       return known
     }
     this.#deadlines.tick(now)
-    for (const request of this.#context.underWay) request.tick(now, isSilent)
+    for (const request of this.#context.underWay.values()) request.tick(now, isSilent)
     this.#fastPath?.tick(now, isSilent)
   }
 }

@@ -150,8 +150,8 @@ export class Messages {
     const call: UnderWay = {
       tick: (now) => void (halfOpen.hasLeft(now) && response.destroy())
     }
-    underWay.add(call)
-    return () => underWay.delete(call)
+    const place = underWay.add(call)
+    return () => underWay.delete(place)
   }
 
   /** Sends the events of all instances that the principal may reach, until the client hangs up. */

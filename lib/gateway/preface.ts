@@ -52,4 +52,5 @@ export function readPreface(connection: Duplex, { timeout, onhttp1, onhttp2 }: P
   connection.on('end', onend)
   connection.on('close', stop)
   connection.on('error', stop)
+  connection.resume()
 }

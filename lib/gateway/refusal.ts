@@ -41,12 +41,20 @@ const TITLES: Record<number, string> = {
   408: 'Too slow',
   413: 'Too large',
   429: 'Too many guesses',
+  431: 'Too large',
   500: 'Something broke in the gateway',
   501: 'Not implemented',
   502: 'The service is broken',
   503: 'The service is away',
   504: 'The service is too slow',
   508: 'Going round in circles'
+}
+
+export const LARGE_HEAD: Refusal = {
+  status: 431,
+  code: 'TOO_LARGE',
+  text: 'the head of the request is too large',
+  headers: {}
 }
 
 /** Codes of instances that were reached and could not do their work. */

@@ -8,7 +8,7 @@ import type { Http2ServerResponse } from 'node:http2'
 import { SeaportError } from '../core/errors.js'
 import { guarded } from '../http/guarded.js'
 import { copyHeaders, listed, responseHeaders, trailersOf } from '../http/headers.js'
-import { http2Fields, http2Trailers } from '../http/http2-fields.js'
+import { fitsHttp2, http2Fields, http2Trailers } from '../http/http2-fields.js'
 import type { IncomingAnswer } from '../http/http2-request.js'
 import { fieldLines, type RawHeaders } from '../http/message-head.js'
 import { pairs } from '../http/request-body.js'
@@ -102,6 +102,7 @@ export function inform(
   }
   const headers = interimHeaders(rawHeaders)
   if (isHttp2(response)) {
+    if (!fitsHttp2(headers)) return
     response.stream.additionalHeaders({ ':status': statusCode, ...http2Fields(headers) })
     return
   }
@@ -120,15 +121,18 @@ export function interimHeaders(rawHeaders: RawHeaders): RawHeaders {
 
 function addTrailers(response: ServerResponse, trailers: RawHeaders) {
   if (trailers.length === 0) return
-  if (isHttp2(response)) response.addTrailers(http2Trailers(trailers))
-  else response.addTrailers(pairs(trailers))
+  if (isHttp2(response)) {
+    if (!fitsHttp2(trailers)) throw new SyntaxError('trailers too large for HTTP/2')
+    response.addTrailers(http2Trailers(trailers))
+  } else response.addTrailers(pairs(trailers))
 }
 
 function writeHead(answer: IncomingAnswer, response: ServerResponse, headers: RawHeaders) {
   const { statusCode = 502, httpVersion } = answer
   const isNamed = httpVersion !== '2.0'
   const statusMessage = (isNamed ? answer.statusMessage : STATUS_CODES[statusCode]) ?? ''
-  const fault = faultOf(answer)
+  const isTooLarge = isHttp2(response) && !fitsHttp2(headers)
+  const fault = isTooLarge ? 'a head too large for HTTP/2' : faultOf(answer)
   if (fault !== null) {
     answer.destroy()
     throw invalidAnswer(new SyntaxError(fault))

@@ -10,8 +10,8 @@ interface Arriving {
 }
 
 /**
- * Ends requests over HTTP/2 that take too long to come in, as node:http does with those over HTTP/1.1. One that is
- * answered already may go on, because calls of gRPC stream both ways for as long as they like.
+ * Ends requests over HTTP/2 that take too long to come in, as node:http does with those over HTTP/1.1. One may go on
+ * while it is answered, because calls of gRPC stream both ways for as long as they like.
  */
 export class RequestDeadlines {
   readonly #timeout: number
@@ -32,10 +32,14 @@ export class RequestDeadlines {
   /** Called from time to time. */
   tick(now: number) {
     for (const [response, { request, since }] of this.#arriving) {
-      if (now - since <= this.#timeout || request.complete || response.headersSent) continue
-      const text = `the request did not come in within ${this.#timeout / 1000} s`
-      refuse(request, response, { status: 408, code: 'TOO_LARGE', text, headers: {} })
-      if (isHttp2Response(response)) response.stream.close(constants.NGHTTP2_CANCEL)
+      if (now - since <= this.#timeout || request.complete || !isHttp2Response(response)) continue
+      const { stream } = response
+      if (!response.headersSent) {
+        const text = `the request did not come in within ${this.#timeout / 1000} s`
+        refuse(request, response, { status: 408, code: 'TOO_SLOW', text, headers: {} })
+      } else if (!stream.writableFinished) continue
+      // Once the answer is whole, the client has to learn that nobody wants the rest (RFC 9113 §8.1).
+      stream.close(constants.NGHTTP2_NO_ERROR)
     }
   }
 }

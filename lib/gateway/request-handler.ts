@@ -5,13 +5,14 @@ import { checkLength } from '../http/request-body.js'
 import type { Principal } from './access.js'
 import type { AccessEntry } from './access-log.js'
 import { principalOnChannel } from './channels/principal.js'
-import { isClosed } from './client-response.js'
+import { closeWhenReset, isClosed } from './client-response.js'
 import { Forwarding, type ForwardingContext } from './forwarding.js'
+import { isLargeHead } from './gateway-server.js'
 import type { Ledger } from './ledger.js'
 import { linger } from './linger.js'
 import type { MessageRoute, Messages } from './messages.js'
 import { checkOrigin } from './origin.js'
-import { refusalOf, refusalText, refuse } from './refusal.js'
+import { LARGE_HEAD, refusalOf, refusalText, refuse } from './refusal.js'
 import type { ChannelRoute, ForwardRoute, Router } from './router.js'
 import { forwardUpgrade } from './upgrade.js'
 import type { Upstreams } from './upstream.js'
@@ -33,6 +34,7 @@ export interface RequestHandlerOptions {
   messages: Messages
   /** Pages by path. */
   pages: ReadonlyMap<string, Page>
+  maxHeaderBytes: number
   maxBodyBytes?: number | undefined
 }
 
@@ -50,7 +52,11 @@ export class RequestHandler {
     const entry = ledger.open(request)
     response.on('error', () => {})
     request.on('error', () => {})
+    closeWhenReset(response)
     try {
+      if (isLargeHead(request, this.#options.maxHeaderBytes)) {
+        return refuse(request, response, LARGE_HEAD)
+      }
       const preflight = this.#options.router.preflightOf(request)
       if (preflight) return preflight.answerPreflight(response)
       const route = await this.#options.router.route(request)

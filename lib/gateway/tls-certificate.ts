@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events'
 import { type Stats, unwatchFile, watchFile } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { SeaportError } from '../core/errors.js'
+import { readSmallFile } from '../core/small-file.js'
 
 /** A source of certificates, such as files or an ACME client. */
 export interface CertificateSource extends EventEmitter<CertificateEvents> {
@@ -80,7 +80,7 @@ export class FileCertificate extends EventEmitter<CertificateEvents> implements 
   /** @throws BAD_CONFIG if the files cannot be read, or do not belong together */
   async reload() {
     try {
-      const pem = { cert: await readFile(this.#certFile), key: await readFile(this.#keyFile) }
+      const pem = { cert: readSmallFile(this.#certFile), key: readSmallFile(this.#keyFile) }
       this.#context = createSecureContext(pem)
       this.#pem = pem
     } catch (cause) {

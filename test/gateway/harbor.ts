@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { connect as connectHttp2 } from 'node:http2'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Server as TcpServer } from 'node:net'
 import type { Test } from 'tap'
 import { makeHttp2Server } from '../../lib/gateway/gateway-server.js'
 import {
@@ -83,11 +83,11 @@ export async function lists(web: { url: string }, count: number): Promise<void> 
   await restWhile(async () => (await listed()).length !== count)
 }
 
-export async function listen(t: Test, server: Server): Promise<number> {
+export async function listen(t: Test, server: Server | TcpServer): Promise<number> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
-    server.closeAllConnections()
+    if ('closeAllConnections' in server) server.closeAllConnections()
     server.close()
   })
   return portOf(server)
@@ -104,6 +104,6 @@ export async function http2Pair(t: Test) {
   return { server, session }
 }
 
-export function portOf(server: Server): number {
+export function portOf(server: Server | TcpServer): number {
   return (server.address() as AddressInfo).port
 }

@@ -118,8 +118,13 @@ async function text(url: string, headers: Record<string, string> = {}): Promise<
 
 async function statusOf(t: Test, url: string, headers: Record<string, string>) {
   const ending = new AbortController()
-  t.teardown(() => ending.abort())
-  return (await fetch(`${url}-/events`, { headers, signal: ending.signal })).status
+  const answer = await fetch(`${url}-/events`, { headers, signal: ending.signal })
+  // Kept until the test ends: undici hangs up on an answer that is collected as garbage.
+  t.teardown(() => {
+    ending.abort()
+    return answer
+  })
+  return answer.status
 }
 
 async function firstEvent(t: Test, url: string, headers: Record<string, string>) {

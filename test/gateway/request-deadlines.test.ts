@@ -3,7 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect as connectHttp2 } from 'node:http2'
 import t from 'tap'
 import { RequestDeadlines } from '../../lib/gateway/request-deadlines.js'
-import { Harbor, http2Pair } from './harbor.js'
+import { restWhile } from '../rest.js'
+import { Frames, RST_STREAM } from './frames.js'
+import { Harbor, http2Pair, portOf } from './harbor.js'
 
 t.test('a request over HTTP/2 has to come in within its time, unless it is answered', async (t) => {
   const TIMEOUT_MS = 1000
@@ -50,7 +52,37 @@ t.test('a gateway answers 408 over HTTP/2 to a request that does not come in', a
   stream.on('error', () => {}).write('a')
   const [fields] = await once(stream, 'response')
   t.equal(fields[':status'], 408)
+  let text = ''
+  stream.on('data', (bytes) => {
+    text += bytes
+  })
+  await new Promise((resolve) => stream.once('close', resolve))
+  t.match(text, /"error":"TOO_SLOW"/)
   const [entry] = await over
   t.equal(entry.status, 408)
   t.equal(web.getStats().gateway.active, 0)
 })
+
+t.test(
+  'a request over HTTP/2 has to come in within its time, even if its answer is over',
+  async (t) => {
+    const harbor = await Harbor.make(t)
+    const backend = await harbor.backend((request, response) => {
+      request.on('error', () => {}).resume()
+      response.end('early')
+    })
+    await harbor.service('api@1.0.0', portOf(backend))
+    const web = await harbor.web({ requestTimeout: 3000 })
+    const frames = await Frames.connect(t, web.port)
+    frames.request(1, 'POST', '/role/api/')
+    frames.data(1, 'begun')
+    const [request] = (await once(backend, 'request')) as [IncomingMessage]
+    const cut = new Promise((resolve) => request.socket.once('close', resolve))
+    await frames.whenEnded(1)
+    // The answer is whole, so this only tells the client to send no more (RFC 9113 §8.1).
+    const { payload } = await frames.whenSeen(({ type }) => type === RST_STREAM)
+    t.equal(payload.readUInt32BE(), 0)
+    await cut
+    await restWhile(() => web.getStats().gateway.active > 0)
+  }
+)

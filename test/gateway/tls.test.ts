@@ -104,3 +104,12 @@ async function certificateOf(port: number): Promise<PeerCertificate> {
   socket.destroy()
   return certificate
 }
+
+t.test(
+  'a certificate that might have no end is refused',
+  { skip: process.platform === 'win32' && 'there is no /dev/zero' },
+  async (t) => {
+    const files = new FileCertificate({ certFile: '/dev/zero', keyFile: '/dev/zero' })
+    await t.rejects(files.open(), { code: 'BAD_CONFIG', message: /neither a file nor a pipe/ })
+  }
+)

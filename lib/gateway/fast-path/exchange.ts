@@ -175,7 +175,9 @@ export class FastExchange implements StreamSink, UnderWay {
   #takeHead(bytes: Buffer) {
     const stream = this.#stream as FastStream
     this.#beginning = null
-    let rest = bytes.subarray(emptyLinesAt(bytes, 0))
+    const before = emptyLinesAt(bytes, 0)
+    // A view of bytes is not for free, and there is hardly ever an empty line.
+    let rest = before === 0 ? bytes : bytes.subarray(before)
     let text = rest.toString('latin1', 0, MAX_ANSWER_HEADER_BYTES)
     while (rest.byteLength > 0) {
       const head = readAnswer(text, stream.answered?.head ?? null)
