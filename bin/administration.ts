@@ -12,7 +12,11 @@ import {
 import type { Lifetime } from './lifetime.js'
 import type { Settings } from './settings.js'
 import { shownKey } from './shown-key.js'
-import { waitAloud } from './talk.js'
+import { say, waitAloud } from './talk.js'
+
+/** What to know of grants where nobody needs one. */
+export const OPEN_REGISTRY =
+  'this registry is open: everybody may serve and consume, granted or not'
 
 /** Flags of the verbs that read or write grants. */
 export const ADMIN_FLAGS = {
@@ -67,6 +71,24 @@ export async function openAdmin(
   )
   await waitAloud(admin.setup(), () => `still searching for a registrar of ${registry}`)
   return admin
+}
+
+/**
+ * Waits for registrars that are known and not heard of yet, and says which are not reached in time: what they alone know is
+ * not in what is printed.
+ *
+ * @param timeout in ms. Default: that of `missing`
+ */
+export async function hearAll(admin: Admin, timeout?: number) {
+  const missing = await waitAloud(
+    admin.missing(timeout),
+    () => 'still waiting for registrars that are known'
+  )
+  for (const { registrarKey } of missing) {
+    say(
+      `the registrar ${registrarKey} is not reached: what it alone knows is missing here. Is it gone for good? hyperseaport registrars --forget ${registrarKey.slice(0, 8)}`
+    )
+  }
 }
 
 /** The registry to read, and the key to read it with: the registry's own, if its seed is there. */

@@ -1,7 +1,6 @@
-import { lstatSync, readFileSync, statSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
-import { SeaportError } from '../lib/identity.js'
+import { lstatSync, statSync } from 'node:fs'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { homeFolder, readSmallFile, SeaportError, whyUnread } from '../lib/identity.js'
 import { parseIni } from './ini.js'
 
 const NEARBY_NAME = '.hyperseaportrc'
@@ -77,8 +76,10 @@ function* candidates(): Iterable<string> {
     const parent = dirname(folder)
     folder = parent === folder ? null : parent
   }
-  const home = ifThere(homedir)
-  const base = process.env.XDG_CONFIG_HOME || (home === null ? null : join(home, '.config'))
+  const home = ifThere(homeFolder)
+  const { XDG_CONFIG_HOME: named = '' } = process.env
+  // As its specification says, a relative one is passed over.
+  const base = isAbsolute(named) ? named : home && join(home, '.config')
   if (base === null) return
   const path = join(base, 'hyperseaport')
   if (kindOf(path) === 'file') yield path
@@ -121,9 +122,8 @@ export function decodeText(bytes: Buffer): string {
 
 function readText(path: string): string {
   try {
-    return decodeText(readFileSync(path))
+    return decodeText(readSmallFile(path))
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    throw SeaportError.BAD_CONFIG(`${path}: cannot be read (${code})`, cause)
+    throw SeaportError.BAD_CONFIG(`${path}: cannot be read (${whyUnread(cause)})`, cause)
   }
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { makeFolder, userDir } from '../lib/folders.js'
 import { SeaportError } from '../lib/identity.js'
+import { waitAloud } from './talk.js'
 
 const LOOPBACK = '127.0.0.1'
 const OWNER_ONLY = 0o600
@@ -13,6 +14,8 @@ const MAX_CLIENTS = 16
 /** How long a client may take to say the secret, in ms. */
 const SECRET_TIMEOUT_MS = 3000
 const MAX_LINE = 128 * 1024
+/** How long a peer may take to close when a prompt leaves, in ms: one that is frozen never does. */
+const LEAVE_GRACE_MS = 500
 
 /** What a client says, a line at a time. */
 type Execute = (line: string, print: (text: string) => void) => Promise<'exit' | 'detach' | null>
@@ -52,7 +55,10 @@ export class Control {
       rmSync(this.#file, { force: true })
       writeFileSync(this.#file, this.#secret, { mode: OWNER_ONLY, flag: 'wx' })
     } catch (cause) {
-      throw SeaportError.STORAGE_FAILED(`${this.#file} cannot be written`, cause)
+      throw SeaportError.STORAGE_FAILED(
+        `${this.#file} cannot be written (${(cause as NodeJS.ErrnoException).code}); let this user write there, or name another folder by XDG_DATA_HOME`,
+        cause
+      )
     }
     return bound
   }
@@ -64,7 +70,7 @@ export class Control {
 
   async destroy() {
     for (const socket of this.#clients) socket.end()
-    if (this.#file) rmSync(this.#file, { force: true })
+    if (this.#file) removeSecret(this.#file)
     if (!this.#server.listening) return
     this.#server.close()
     await Promise.race([once(this.#server, 'close'), once(AbortSignal.timeout(500), 'abort')])
@@ -137,16 +143,34 @@ export async function attach(address: string, signal: AbortSignal, print: (text:
   })
   closed.catch(() => {})
   socket.write(`${secret}\n`)
-  createInterface({ input: socket, crlfDelay: Infinity }).on('line', print)
+  const lines = createInterface({ input: socket, crlfDelay: Infinity }).on('line', print)
   const input = createInterface({ input: process.stdin, prompt: '@> ' })
   input.on('line', (line) => socket.write(`${line}\n`))
   input.on('close', () => socket.write('detach\n'))
-  signal.addEventListener('abort', () => socket.end('detach\n'), { once: true })
+  let grace: NodeJS.Timeout | undefined
+  const leave = () => {
+    socket.end('detach\n')
+    grace = setTimeout(() => socket.destroy(), LEAVE_GRACE_MS)
+  }
+  signal.addEventListener('abort', leave, { once: true })
   try {
+    const greeted = once(lines, 'line')
+    await waitAloud(
+      Promise.race([greeted, closed]),
+      () => `the peer at ${address} does not answer; it is busy, or suspended`
+    )
     await closed
   } finally {
+    clearTimeout(grace)
     input.close()
   }
+}
+
+/** One that stays, as in a folder that may not be written any more, opens nothing: nobody listens for it. */
+function removeSecret(file: string) {
+  try {
+    rmSync(file, { force: true })
+  } catch {}
 }
 
 function secretFile(port: number): string {

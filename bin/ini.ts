@@ -2,8 +2,8 @@ import { SeaportError } from '../lib/identity.js'
 
 const SKIPPED = /^\s*($|[;#])/
 const PAIR = /^\s*([^=\s[][^=]*?)\s*=\s*(.*?)\s*$/
-/** A comment may follow a value, after a space: a # or ; within it is a part of it. */
-const COMMENT = /\s[;#].*$/
+/** A comment may follow a value, after a space, or stand in its place: a # or ; within it is a part of it. */
+const COMMENT = /(?:^|\s)[;#].*$/
 const QUOTED = /^(?:"((?:[^"\\]|\\.)*)"|'([^']*)')\s*(?:[;#].*)?$/
 
 /**

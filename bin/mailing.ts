@@ -101,7 +101,8 @@ export function whyItWaits(state: LetterReceipt | null, isThere: boolean): strin
     return `its receiver is there, but neither a link nor other members lead to it (${code})`
   }
   if (by !== null) return `a mailbox keeps it until its receiver is there: ${by}`
-  if (code === 'NO_INSTANCE') return 'nobody serves this role, so it waits on this disk alone'
+  if (code === 'NO_INSTANCE')
+    return 'nobody serves this role and takes letters, so it waits on this disk alone'
   if (code === 'NO_MAILBOX') {
     return 'its receiver is away and nobody keeps letters, so it waits on this disk alone; a peer with --store 1GiB would keep it'
   }

@@ -1,7 +1,5 @@
-import { readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { dirname, resolve } from 'node:path'
-import { parseKey, SeaportError } from '../lib/identity.js'
+import { homeFolder, parseKey, readSmallFile, SeaportError, whyUnread } from '../lib/identity.js'
 import { parseDelay, parseDuration, parseExpiry, parseSize } from '../lib/options.js'
 import { type Config, decodeText, parseConfig, readConfig } from './config.js'
 import type { Declaration, Flag } from './declaration.js'
@@ -18,6 +16,8 @@ interface Layer {
 const MAX_PORT = 65535
 /** What no flag takes as its value, and Kubernetes sets variables to. */
 const INJECTED = /^(tcp|udp|sctp):\/\//
+/** What Docker sets the name of a link to: that of the consumer, and the alias. */
+const LINK_NAME = /^\/[^/]+\/[^/]+$/
 
 /**
  * What a command was told: by the command line, else the environment, else a config file.
@@ -219,13 +219,13 @@ function foldNames(values: Record<string, string[]>): Map<string, string[]> {
 
 /**
  * `HYPERSEAPORT_REGISTRY_SEED`, `hyperseaport_registrySeed`…; an empty variable counts as unset, and so does one that
- * Kubernetes has set.
+ * Kubernetes or Docker has set.
  */
 function ourVariables(environment: NodeJS.ProcessEnv): Record<string, string[]> {
   const values: Record<string, string[]> = {}
   for (const [variable, text] of Object.entries(environment)) {
     const name = nameIn(variable)
-    if (name && text && !INJECTED.test(text)) values[name] = [text]
+    if (name && text && !isInjected(name, text)) values[name] = [text]
   }
   return values
 }
@@ -242,9 +242,13 @@ export function injectedVariables(
   return Object.entries(environment)
     .filter(([variable, text = '']) => {
       const name = nameIn(variable)
-      return name !== undefined && names.includes(foldName(name)) && INJECTED.test(text)
+      return name !== undefined && names.includes(foldName(name)) && isInjected(name, text)
     })
     .map(([variable]) => variable)
+}
+
+function isInjected(name: string, text: string): boolean {
+  return INJECTED.test(text) || (foldName(name) === 'name' && LINK_NAME.test(text))
 }
 
 function nameIn(variable: string): string | undefined {
@@ -263,10 +267,9 @@ function parsePort(text: string, lowest: number): number {
 function keyInFile(name: string, path: string): string {
   let text: string
   try {
-    text = decodeText(readFileSync(path)).trim()
+    text = decodeText(readSmallFile(path)).trim()
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    throw SeaportError.USAGE(`names a file that cannot be read: ${path} (${code})`)
+    throw SeaportError.USAGE(`names a file that cannot be read: ${path} (${whyUnread(cause)})`)
   }
   if (!/[={]/.test(text)) return text
   const values = foldNames(parseConfig(text, path))
@@ -285,10 +288,10 @@ function workingFolder(): string {
   }
 }
 
-function expandHome(path: string): string {
-  if (!path.startsWith('~/')) return path
+export function expandHome(path: string): string {
+  if (path !== '~' && !path.startsWith('~/')) return path
   try {
-    return homedir() + path.slice(1)
+    return homeFolder() + path.slice(1)
   } catch {
     throw SeaportError.USAGE(`names ${path}, but this user has no home folder; name it in full`)
   }

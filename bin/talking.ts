@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs'
 import { buffer as readAll } from 'node:stream/consumers'
-import { SeaportError } from '../lib/identity.js'
+import { readSmallFile, SeaportError, whyUnread } from '../lib/identity.js'
 import type { PortlessEntry } from '../lib/index.js'
 import { DIRECT_REACHES } from '../lib/options.js'
+import { MAX_MESSAGE_BYTES, messageIn } from './bounded.js'
+import { decodeText } from './config.js'
 import type { Flag } from './declaration.js'
 import {
   COMMON_FLAGS,
@@ -13,7 +14,7 @@ import {
   REGISTRY_PUBLIC_KEY_FLAG
 } from './flags.js'
 import type { Lifetime } from './lifetime.js'
-import type { Settings } from './settings.js'
+import { expandHome, type Settings } from './settings.js'
 import { shownKey } from './shown-key.js'
 import { say, waitAloud } from './talk.js'
 
@@ -100,13 +101,13 @@ export async function dataOf(text: string | undefined, areBytes: boolean): Promi
     throw SeaportError.USAGE('--bytes are of a @file or of stdin, -')
   }
   const bytes = isFile
-    ? readFile(text.slice(1))
+    ? readFile(expandHome(text.slice(1)))
     : text === STDIN
-      ? await readAll(process.stdin)
+      ? await readAll(messageIn(process.stdin))
       : Buffer.from(text)
   if (areBytes) return bytes
   try {
-    return JSON.parse(bytes.toString())
+    return JSON.parse(decodeText(bytes))
   } catch (cause) {
     throw SeaportError.USAGE(
       `what is sent with a command is JSON, and a text has quotes: '"like this"' (${(cause as Error).message})`
@@ -116,9 +117,8 @@ export async function dataOf(text: string | undefined, areBytes: boolean): Promi
 
 function readFile(path: string): Buffer {
   try {
-    return readFileSync(path)
+    return readSmallFile(path, { maxBytes: MAX_MESSAGE_BYTES })
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    throw SeaportError.USAGE(`${path} cannot be read (${code})`)
+    throw SeaportError.USAGE(`${path} cannot be read (${whyUnread(cause)})`)
   }
 }

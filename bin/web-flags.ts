@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs'
-import { SeaportError } from '../lib/identity.js'
+import { SeaportError, whyUnread } from '../lib/identity.js'
 import type { WebOptions, WebRules } from '../lib/index.js'
 import { DIRECT_REACHES } from '../lib/options.js'
 import type { Flag } from './declaration.js'
 import { DIRECT_FLAG } from './flags.js'
+import { readSecret } from './secret-file.js'
 import type { Settings } from './settings.js'
 
 interface Example {
@@ -175,10 +175,10 @@ function tlsFiles(settings: Settings) {
 
 function readAccess(path: string): string {
   try {
-    return readFileSync(path, 'utf8')
+    return readSecret(path)
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    throw SeaportError.BAD_CONFIG(`the access file ${path} cannot be read (${code})`, cause)
+    const why = whyUnread(cause)
+    throw SeaportError.BAD_CONFIG(`the access file ${path} cannot be read (${why})`, cause)
   }
 }
 

@@ -1,12 +1,14 @@
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { text as readAll } from 'node:stream/consumers'
-import { SeaportError } from '../../lib/identity.js'
+import { SeaportError, whyUnread } from '../../lib/identity.js'
+import { bounded } from '../bounded.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS } from '../flags.js'
+import { changeSecret, readSecret } from '../secret-file.js'
 
-const OWNER_ONLY = 0o600
+/** What a browser can send in a head, as base64. */
+const MAX_PASSWORD_BYTES = 4096
 
 /** Keeps the file that `web --auth` reads. */
 export const access: Command = {
@@ -57,36 +59,50 @@ export const access: Command = {
       throw SeaportError.USAGE(`what may ${name} reach? Say --reach with a role, or '*' for all`)
     }
     const { AccessList, makePerson, makeToken } = await import('../../lib/access-file.js')
-    const write = (lines: string[]) => {
-      // Never a file that `web` would not take.
-      new AccessList({ text: textOf(lines) })
-      writeSecret(file, textOf(lines))
-    }
-    const lines = readLines(file)
-    const kept = lines.filter((line) => line.split(':')[1] !== name)
-    if (removed !== null) {
-      if (kept.length === lines.length) throw SeaportError.NOT_FOUND(`${file} has no ${name}`)
-      return write(kept)
-    }
-    const isReplaced = lines.some(
-      (line) => line.split(':')[1] === name && !(person !== null && line.startsWith('basic:'))
-    )
-    if (isReplaced && !settings.on('replace')) {
-      throw SeaportError.USAGE(
-        `${name} is in ${file} already, and what it has would be of no use any more: say --replace for that`
+    const without = (lines: string[]) => {
+      const kept = lines.filter((line) => line.split(':')[1] !== name)
+      if (removed !== null && kept.length === lines.length) {
+        throw SeaportError.NOT_FOUND(`${file} has no ${name}`)
+      }
+      const isReplaced = lines.some(
+        (line) => line.split(':')[1] === name && !(person !== null && line.startsWith('basic:'))
       )
+      if (removed === null && isReplaced && !settings.on('replace')) {
+        throw SeaportError.USAGE(
+          `${name} is in ${file} already, and what it has would be of no use any more: say --replace for that`
+        )
+      }
+      return kept
     }
+    const write = (...added: string[]) =>
+      changeSecret(file, (before) => {
+        const text = textOf([...without(linesOf(before)), ...added])
+        // Never a file that `web` would not take.
+        new AccessList({ text })
+        return text
+      })
+    if (removed !== null) return write()
+    // Nobody is asked for a password in vain.
+    without(readLines(file))
     if (person !== null) {
       const password = process.stdin.isTTY
         ? await askUnseen(`password for ${name}: `)
-        : (await readAll(process.stdin)).replace(/\r?\n$/, '')
+        : (await readAll(passwordIn(process.stdin))).replace(/\r?\n$/, '')
       if (password === '') throw SeaportError.USAGE('the password is expected on stdin')
-      return write([...kept, await makePerson(name, password, reach)])
+      return write(await makePerson(name, password, reach))
     }
     const made = makeToken(name, reach)
-    write([...kept, made.line])
+    await write(made.line)
     console.log(made.token)
   }
+}
+
+function passwordIn(input: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+  return bounded(input, MAX_PASSWORD_BYTES, () =>
+    SeaportError.USAGE(
+      `what is on stdin is no password, which has at most ${MAX_PASSWORD_BYTES} bytes`
+    )
+  )
 }
 
 /** Asks whoever sits at the terminal, which shows nothing of the answer. */
@@ -113,24 +129,17 @@ function askUnseen(question: string): Promise<string> {
 
 function readLines(file: string): string[] {
   try {
-    return readFileSync(file, 'utf8').split('\n').filter(Boolean)
+    return linesOf(readSecret(file))
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    if (code === 'ENOENT') return []
-    throw SeaportError.BAD_CONFIG(`${file} cannot be read (${code})`, cause)
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw SeaportError.BAD_CONFIG(`${file} cannot be read (${whyUnread(cause)})`, cause)
   }
+}
+
+function linesOf(text: string): string[] {
+  return text.split('\n').filter(Boolean)
 }
 
 function textOf(lines: string[]): string {
   return lines.map((line) => `${line}\n`).join('')
-}
-
-function writeSecret(file: string, text: string) {
-  try {
-    writeFileSync(file, text, { mode: OWNER_ONLY })
-    chmodSync(file, OWNER_ONLY)
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    throw SeaportError.STORAGE_FAILED(`${file} cannot be written (${code})`, cause)
-  }
 }

@@ -1,4 +1,4 @@
-import { ADMIN_FLAGS, openAdmin } from '../administration.js'
+import { ADMIN_FLAGS, hearAll, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
 
 const { json: _, ...FLAGS } = ADMIN_FLAGS
@@ -11,6 +11,7 @@ export const exportRegistry: Command = {
 
   async run(settings, lifetime) {
     const admin = await openAdmin(settings, lifetime)
+    await hearAll(admin)
     for (const line of admin.export()) console.log(line)
   }
 }

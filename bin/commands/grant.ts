@@ -1,8 +1,9 @@
 import { SeaportError } from '../../lib/identity.js'
 import type { Deployment, Grant } from '../../lib/index.js'
-import { ADMIN_FLAGS, KEY_FLAG, openAdmin } from '../administration.js'
+import { ADMIN_FLAGS, KEY_FLAG, OPEN_REGISTRY, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
 import type { Settings } from '../settings.js'
+import { say } from '../talk.js'
 
 /**
  * Lets a key into a private registry, and to apps in any. `--host` means two things here: with a value it is the address
@@ -89,6 +90,8 @@ export const grant: Command = {
     const granted = settings.on('replace')
       ? await admin.grant(key, terms)
       : await admin.grantMore(key, terms)
+    const isForAll = [...terms.serve, ...terms.consume].length > 0
+    if (isForAll && !admin.list().private) say(OPEN_REGISTRY)
     console.log(settings.on('json') ? JSON.stringify(granted, null, 2) : toLine(granted))
   }
 }

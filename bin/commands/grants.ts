@@ -1,9 +1,11 @@
 import type { Grant, Revocation } from '../../lib/index.js'
-import { ADMIN_FLAGS, openAdmin } from '../administration.js'
+import { ADMIN_FLAGS, hearAll, OPEN_REGISTRY, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
 import { table } from '../table.js'
 import { say } from '../talk.js'
 
+/** How long registrars that are known may take to be heard of, in ms. Most that run are heard sooner. */
+const HEARING_MS = 1000
 const COLUMNS = ['KEY', 'SERVE', 'CONSUME', 'CALL', 'ADMIN', 'EXPIRES', 'BY']
 
 /** Shows who may do what. */
@@ -18,10 +20,10 @@ export const grants: Command = {
   async run(settings, lifetime) {
     const json = settings.on('json')
     const admin = await openAdmin(settings, lifetime)
+    await hearAll(admin, HEARING_MS)
     const listed = admin.list()
     if (json) return console.log(JSON.stringify(listed, null, 2))
-    if (!listed.private)
-      say('this registry is open: everybody may serve and consume, granted or not')
+    if (!listed.private) say(OPEN_REGISTRY)
     const revoked = listed.revoked.filter(
       ({ subject }) => !listed.grants.some((grant) => grant.subject === subject)
     )

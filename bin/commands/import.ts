@@ -1,11 +1,14 @@
-import { readFile } from 'node:fs/promises'
-import { text } from 'node:stream/consumers'
-import { SeaportError } from '../../lib/identity.js'
+import { buffer } from 'node:stream/consumers'
+import { readSmallFile, SeaportError, whyUnread } from '../../lib/identity.js'
 import { ADMIN_FLAGS, openAdmin } from '../administration.js'
+import { bounded } from '../bounded.js'
 import type { Command } from '../command.js'
+import { decodeText } from '../config.js'
 import { say } from '../talk.js'
 
 const { json: _, ...FLAGS } = ADMIN_FLAGS
+/** More than `export` prints of any registry. */
+const MAX_BACKUP_BYTES = 256 * 1024 * 1024
 
 /** Brings a backup back. */
 export const importRegistry: Command = {
@@ -30,9 +33,14 @@ export const importRegistry: Command = {
 
 async function readText(file: string): Promise<string> {
   try {
-    return await (file === '-' ? text(process.stdin) : readFile(file, 'utf8'))
+    if (file !== '-') return decodeText(readSmallFile(file, { maxBytes: MAX_BACKUP_BYTES }))
+    return decodeText(await buffer(bounded(process.stdin, MAX_BACKUP_BYTES, tooLarge)))
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    throw SeaportError.USAGE(`${file} cannot be read (${code})`)
+    if (error instanceof SeaportError) throw error
+    throw SeaportError.USAGE(`${file} cannot be read (${whyUnread(error)})`)
   }
+}
+
+function tooLarge(): SeaportError {
+  return SeaportError.USAGE('what is on stdin has more than 256 MiB, and is no backup')
 }

@@ -9,7 +9,12 @@ export const key: Command = {
   flags: {
     registryPublicKey: REGISTRY_PUBLIC_KEY_FLAG,
     role: { alias: 'r', describe: 'Also the key of a service: its name and exact version' },
-    port: { alias: 'p', describe: 'Its port, as it will be given to service' },
+    port: {
+      alias: 'p',
+      describe: 'Its port, as it will be given to service',
+      needed:
+        'as it will be given to service, or --target; a service that starts a command, as after --, says its key itself'
+    },
     target: { describe: 'Its target, as it will be given to service' },
     name: { describe: 'Its name, if it will be given to service' },
     json: JSON_FLAG,

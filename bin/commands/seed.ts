@@ -1,11 +1,8 @@
-import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { existsSync } from 'node:fs'
 import { KeyPair, randomSeed, SeaportError, toHex } from '../../lib/identity.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
-
-const OWNER_ONLY = 0o600
-const OWNERS_FOLDER = 0o700
+import { replaceSecret, writeNewSecret } from '../secret-file.js'
 
 /** Makes an identity: what it prints is a config file. */
 export const seed: Command = {
@@ -47,24 +44,12 @@ export const seed: Command = {
       console.log(text)
       return
     }
-    writeSecret(out, `${text}\n`, settings.on('force'))
+    const isReplaced = settings.on('force')
+    if (!isReplaced && existsSync(out)) {
+      throw SeaportError.USAGE(`${out} exists and may hold a seed you need, --force replaces it`)
+    }
+    await (isReplaced ? replaceSecret : writeNewSecret)(out, `${text}\n`)
     console.error(`wrote ${out}, keep it secret`)
     console.error(`registryPublicKey=${pair.registryPublicKey}`)
-  }
-}
-
-function writeSecret(path: string, text: string, replace: boolean) {
-  if (!replace && existsSync(path)) {
-    throw SeaportError.USAGE(`${path} exists and may hold a seed you need, --force replaces it`)
-  }
-  try {
-    // A fresh machine has no ~/.config.
-    mkdirSync(dirname(path), { recursive: true, mode: OWNERS_FOLDER })
-    writeFileSync(path, text, { mode: OWNER_ONLY, flag: replace ? 'w' : 'wx' })
-    // The mode above is for a new file only.
-    chmodSync(path, OWNER_ONLY)
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    throw SeaportError.STORAGE_FAILED(`${path} cannot be written (${code})`, cause)
   }
 }

@@ -2,6 +2,7 @@ import { text as readAll } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SeaportError } from '../../lib/identity.js'
 import type { LetterReceipt, SentLetter } from '../../lib/index.js'
+import { messageIn } from '../bounded.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
 import { MAILING_FLAGS, openPeer, whyItWaits } from '../mailing.js'
@@ -57,7 +58,7 @@ export const send: Command = {
     const isToWait = settings.word('wait', WAITS, undefined) !== undefined
     const json = settings.on('json')
     await checkReceiver(to)
-    const text = given === STDIN ? await readAll(process.stdin) : given
+    const text = given === STDIN ? await readAll(messageIn(process.stdin)) : given
     const peer = await openPeer(settings, lifetime)
     let isThere = false
     peer.on('registered', () => {

@@ -1,10 +1,16 @@
 import { execFileSync } from 'node:child_process'
 import { chownSync, existsSync, lchownSync, symlinkSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t from 'tap'
 import { parseConfig } from '../../bin/config.js'
+import { expandHome } from '../../bin/settings.js'
+import { homeFolder } from '../../lib/core/home-folder.js'
 import { Cli } from './cli.js'
 
 const KEY = '5b64a8956d8f2404c4f4b4e6f402ef439f610f7fe297718093641359130b0d45'
+/** Where nobody answers. */
+const LONELY = { HYPERSEAPORT_BOOTSTRAP: '127.0.0.1:1', HYPERSEAPORT_HOST: '127.0.0.1' }
 const SOMEBODY_ELSE = 54321
 const isRoot = process.getuid?.() === 0
 
@@ -23,6 +29,11 @@ const INI: [text: string, values: Record<string, string[]>][] = [
   ['tag=null', { tag: ['null'] }],
   [' a-b = c = d \r\n', { 'a-b': ['c = d'] }],
   ['port=', { port: [''] }],
+  ['role=# nothing', { role: [''] }],
+  ['role = ; x', { role: [''] }],
+  ['role="" # nothing', { role: [''] }],
+  ['role="# a"', { role: ['# a'] }],
+  ['tag=\\#b', { tag: ['#b'] }],
   ['a=1\na=2', { a: ['2'] }],
   ['a[]=1\na[]=2\n', { a: ['1', '2'] }],
   ['a[]=1\na=2\n', { a: ['1', '2'] }],
@@ -74,6 +85,20 @@ t.test('variables that Kubernetes sets are named, and passed over', async (t) =>
   t.match(await cli.ask(['seed'], { env }), { code: 0, stderr: '' }, 'where it would be read')
 })
 
+t.test('the name that Docker gives a link is named, and passed over', async (t) => {
+  const cli = new Cli(t)
+  const env = { HYPERSEAPORT_NAME: '/web/hyperseaport' }
+  const { stderr } = await cli.ask(['service', '-r', 'a@1.0.0'], { env })
+  t.match(
+    stderr,
+    /^HYPERSEAPORT_NAME=\/web\/hyperseaport is no setting of ours, and is passed over\n/
+  )
+  const { stderr: other } = await cli.ask(['service', '-r', 'a@1.0.0'], {
+    env: { HYPERSEAPORT_DIR: '/a/b', HYPERSEAPORT_NAME: 'one' }
+  })
+  t.notMatch(other, 'passed over')
+})
+
 t.test('what is found and is no file is passed over: it might have no end', async (t) => {
   const cli = new Cli(t)
   cli.write('.config/hyperseaport', `registryPublicKey=${KEY}\ndir=~/mine\n`)
@@ -82,6 +107,39 @@ t.test('what is found and is no file is passed over: it might have no end', asyn
   symlinkSync('/dev/zero', cli.path('endless/.hyperseaportrc'))
   t.match(await cli.run(['key'], { cwd: cli.path('endless/pipe') }), { code: 0, stderr: '' })
   t.ok(existsSync(cli.path('mine')))
+})
+
+t.test('a file that is named and might have no end, or is far too large, is refused', async (t) => {
+  const cli = new Cli(t)
+  const large = cli.write('large.conf', Buffer.alloc(1024 * 1024 + 1, '#'))
+  const named = (path: string) => cli.run(['key'], { env: { HYPERSEAPORT_CONFIG: path } })
+  t.match(await named(large), { code: 2, stderr: /^BAD_CONFIG: .*large.conf.*1 MiB/ })
+  t.match(await named('/dev/zero'), { code: 2, stderr: /^BAD_CONFIG: \/dev\/zero.*pipe/ })
+  const key = await cli.run(['key', '--registryPublicKey', '@/dev/zero'])
+  t.match(key, { code: 2, stderr: /^USAGE: .*\/dev\/zero.*pipe/ })
+  for (const [args, said] of [
+    [['import', '/dev/zero', '--registrySeed', KEY], 'USAGE'],
+    [['call', 'a@1.x', 'b', '@/dev/zero', '--registryPublicKey', KEY], 'USAGE'],
+    [['access', '--auth', '/dev/zero', '--token', 'ci', '--reach', '*'], 'BAD_CONFIG'],
+    [['web', '--port', '0', '--auth', '/dev/zero', '--registryPublicKey', KEY], 'BAD_CONFIG']
+  ] as const) {
+    const stderr = new RegExp(`^${said}: .*neither a file nor a pipe`)
+    const at = ['timeout', '-s', 'KILL', '20']
+    t.match(await cli.run([...args], { at, env: LONELY }), { code: 2, stderr })
+  }
+  execFileSync('mkfifo', [cli.path('pipe')])
+  const fed = named(cli.path('pipe'))
+  await writeFile(cli.path('pipe'), `dir=~/piped\nregistryPublicKey=${KEY}\n`)
+  t.match(await fed, { code: 0, stderr: '' })
+  t.ok(existsSync(cli.path('piped')), 'a pipe has an end')
+  t.match(await named('/dev/null'), { code: 2, stderr: /registryPublicKey is missing/ })
+})
+
+t.test('a ~ alone is the home', (t) => {
+  t.equal(expandHome('~'), homeFolder())
+  t.equal(expandHome('~/a'), join(homeFolder(), 'a'))
+  t.equal(expandHome('~a'), '~a')
+  t.end()
 })
 
 t.test(

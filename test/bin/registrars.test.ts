@@ -35,9 +35,17 @@ t.test('registrars are listed, and one that is gone for good is struck off', asy
   t.match(await forget('xyz'), { code: 1, stderr: /^NOT_FOUND: no registrar has the key xyz/m })
   await other.destroy()
   t.match(await list(), [{ registrarKey: key, live: false, isForgotten: false }, { live: true }])
+  const notReached = new RegExp(
+    `^.*the registrar ${key} is not reached: .* --forget ${key.slice(0, 8)}$`,
+    'm'
+  )
+  for (const verb of ['export', 'grants']) {
+    t.match(await cli.run([verb]), { code: 0, stderr: notReached }, verb)
+  }
   t.match(await forget(key.slice(0, 8)), { code: 0, stdout: `forgot the registrar ${key}\n` })
   t.match(await list(), [{ registrarKey: key, isForgotten: true }, { isForgotten: false }])
   t.match((await cli.run(['registrars'])).stdout, new RegExp(`^${key} .* forgotten$`, 'm'))
+  t.notMatch((await cli.run(['export'])).stderr, notReached, 'which is waited for no longer')
   const { registrar } = JSON.parse((await forget(key, '--json')).stdout)
   t.equal(registrar, key, 'and once more')
 })

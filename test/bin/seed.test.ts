@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import t from 'tap'
 import { Cli } from './cli.js'
 
@@ -83,10 +83,26 @@ t.test('seed makes the folder that its file is to be in', async (t) => {
   t.equal(statSync(cli.path('.config')).mode & 0o777, 0o700)
 })
 
+t.test(
+  'where the disk is full seed leaves no file, or the old one',
+  { skip: process.platform === 'win32' && 'there is no ulimit' },
+  async (t) => {
+    const cli = new Cli(t)
+    const at = ['sh', '-c', 'ulimit -f 0; exec "$@"', '-']
+    const failure = { code: 1, stderr: /^STORAGE_FAILED: .*mine cannot be written \(EFBIG\)\n$/ }
+    t.match(await cli.run(['seed', '--out', 'folder/mine'], { at }), failure)
+    t.strictSame(readdirSync(cli.path('folder')), [])
+    cli.write('folder/mine', 'precious')
+    t.match(await cli.run(['seed', '--out', 'folder/mine', '--force'], { at }), failure)
+    t.equal(readFileSync(cli.path('folder/mine'), 'utf8'), 'precious')
+    t.strictSame(readdirSync(cli.path('folder')), ['mine'])
+  }
+)
+
 t.test('seed says why it cannot write', async (t) => {
   const cli = new Cli(t)
   cli.write('file', '')
   const { code, stderr } = await cli.ask(['seed', '--out', 'file/mine'])
   t.equal(code, 1)
-  t.match(stderr, /^STORAGE_FAILED: file\/mine cannot be written \(EEXIST\)\n$/)
+  t.match(stderr, /^STORAGE_FAILED: file\/mine cannot be written \(ENOTDIR\)\n$/)
 })

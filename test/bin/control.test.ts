@@ -1,0 +1,84 @@
+import { once } from 'node:events'
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { Control } from '../../bin/control.js'
+import { Cli } from './cli.js'
+
+/** A folder for this user's data, for one test. */
+function dataHome(t: Test): string {
+  const [home, before] = [t.testdir(), process.env.XDG_DATA_HOME]
+  process.env.XDG_DATA_HOME = home
+  t.teardown(() => {
+    if (before === undefined) delete process.env.XDG_DATA_HOME
+    else process.env.XDG_DATA_HOME = before
+  })
+  return join(home, 'hyperseaport')
+}
+
+const FATES: [name: string, befall: (folder: string, file: string) => void][] = [
+  ['that is there', () => {}],
+  ['whose folder was deleted', (folder) => rmSync(folder, { recursive: true })],
+  [
+    'that cannot be removed any more',
+    (_folder, file) => {
+      rmSync(file)
+      mkdirSync(join(file, 'in it'), { recursive: true })
+    }
+  ],
+  [
+    'whose folder is none any more',
+    (folder) => {
+      renameSync(folder, `${folder}-gone`)
+      writeFileSync(folder, '')
+    }
+  ]
+]
+
+for (const [name, befall] of FATES) {
+  t.test(`a control ends with a secret ${name}`, async (t) => {
+    const folder = dataHome(t)
+    const control = new Control(async () => null)
+    const port = await control.open(0)
+    const file = join(folder, `control-${port}`)
+    t.ok(existsSync(file))
+    befall(folder, file)
+    await control.destroy()
+    if (name === 'that is there') t.notOk(existsSync(file))
+  })
+}
+
+t.test('a control that can keep no secret says why, and what to do', async (t) => {
+  const folder = dataHome(t)
+  writeFileSync(folder, '')
+  const control = new Control(async () => null)
+  t.teardown(() => control.destroy())
+  await t.rejects(control.open(0), {
+    code: 'STORAGE_FAILED',
+    message: /hyperseaport.*cannot be written \(ENOTDIR\).*XDG_DATA_HOME/
+  })
+})
+
+t.test(
+  'a prompt says that its peer does not answer, as a frozen one, and can be stopped',
+  async (t) => {
+    const cli = new Cli(t)
+    const sockets: Socket[] = []
+    const frozen = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+      sockets.push(socket.on('error', () => {}))
+    }).listen(0, '127.0.0.1')
+    t.teardown(() => {
+      for (const socket of sockets) socket.destroy()
+      frozen.close()
+    })
+    await once(frozen, 'listening')
+    const { port } = frozen.address() as AddressInfo
+    cli.write(`data/hyperseaport/control-${port}`, 'secret')
+    const prompt = cli.start(['peer', '--attach', `127.0.0.1:${port}`], {
+      env: { XDG_DATA_HOME: cli.path('data') }
+    })
+    await prompt.waitForTalk(`the peer at 127.0.0.1:${port} does not answer`)
+    t.match(await prompt.kill(), { code: 0, stdout: '' })
+  }
+)
