@@ -9,7 +9,7 @@ import { Disk, noDisk } from './disk.js'
 /** By hand: `RELEASES=50 RELEASE_MB=100 DISK_MB=2000`. */
 const RELEASES = Number(process.env.RELEASES ?? 12)
 const RELEASE_BYTES = Number(process.env.RELEASE_MB ?? 20) * 1e6
-const DISK_BYTES = Number(process.env.DISK_MB ?? 300) * 1e6
+const DISK_BYTES = Number(process.env.DISK_MB ?? 340) * 1e6
 /** The releases before the wanted one that hosts keep. */
 const KEPT = 10
 /** Part of the disk that a host leaves free. */
@@ -22,7 +22,7 @@ t.test(
     const harbor = await AppHarbor.make(t)
     await harbor.registry()
     const disk = await Disk.mount(t, harbor.cli, DISK_BYTES)
-    const flags = ['--minFree', `${MIN_FREE}`, '--drainTimeout', '1', '--stopApps']
+    const flags = ['--minFree', `${MIN_FREE * 100}%`, '--drainTimeout', '1', '--stopApps']
     const host = harbor.cli.start(['host', '--dir', disk.path, ...flags], { at: disk.at })
     t.teardown(() => host.kill())
     await host.waitForLine('registered host')

@@ -2,10 +2,12 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import type { AppStatus } from '../../lib/index.js'
-import { randomFrom, shuffled } from '../random.js'
+import { randomFrom } from '../random.js'
 import { noHosts } from './hosts.js'
-import { Machines } from './machines.js'
+import { IDLE, Machines } from './machines.js'
 import type { Marked } from './marked.js'
+import { live, wish } from './misfortunes.js'
+import { atRest, PATIENCE_MS, placesOf } from './rest.js'
 import { untilNothing } from './until.js'
 import { overlapsIn, writersOf, writerTo } from './writers.js'
 
@@ -16,17 +18,10 @@ const NAMES = ['one', 'two', 'three']
 /** More than there are machines, so that their ranks decide who has two. */
 const INSTANCES = 4
 const MAX_INSTANCES = 6
-const WISH_MS = 1000
 const BOTH = { crew: INSTANCES, ledger: 1 }
 const WANTED = 3
-/** A program that costs next to nothing, and ends with this process. */
-const COMMAND = ['tail', '-f', '/dev/null', `--pid=${process.pid}`]
-const MAX_EVENTS = 5
-const MAX_PAUSE_MS = 2500
-const MAX_DIVIDED_MS = 8000
 /** Whoever had still something to do would have begun by then, in ms. */
 const REST_MS = 1500
-const PATIENCE_MS = Number(process.env.PATIENCE ?? 60_000)
 /** What is promised, in ms. */
 const APP_PROMISE_MS = 2000
 const MACHINE_PROMISE_MS = 15_000
@@ -48,15 +43,22 @@ t.test(
       version: '1.0.0',
       port: false,
       instances: INSTANCES,
-      command: COMMAND
+      command: IDLE
     }
     const single = { name: 'ledger', version: '1.0.0', place: { single: true } }
     await machines.ask('run', machines.app(crew))
     await machines.ask('run', machines.app(single, writerTo(ledger)))
     await atRest(machines, BOTH)
     const places = await placesOf(machines)
+    const wishes = [
+      async () => {
+        const wanted = 1 + Math.floor(random() * MAX_INSTANCES)
+        return wish(machines, 'scale', ['crew', wanted], `scaled to ${wanted}`)
+      },
+      () => wish(machines, 'restart', 'crew', 'restarted')
+    ]
     for (let i = 0; i < HISTORIES; i++) {
-      const told = await live(machines, random)
+      const told = await live(machines, random, { app: 'crew', wishes })
       machines.heal()
       await machines.bringUp()
       await machines.ask('scale', ['crew', INSTANCES])
@@ -82,7 +84,7 @@ t.test(
   async (t) => {
     const names = [...NAMES, 'four']
     const machines = await Machines.make(t, names, { registrars: ['one'], isQuick: false })
-    const app = { name: 'crew', version: '1.0.0', port: false, instances: WANTED, command: COMMAND }
+    const app = { name: 'crew', version: '1.0.0', port: false, instances: WANTED, command: IDLE }
     await machines.ask('run', machines.app(app))
     await atRest(machines, { crew: WANTED })
     const places = await placesOf(machines)
@@ -123,97 +125,6 @@ t.test(
   }
 )
 
-/** What happens in one history, in words. The network is divided at the beginning. */
-async function live(machines: Machines, random: () => number): Promise<string[]> {
-  const told: string[] = []
-  const some = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T
-  const divide = () => {
-    const order = shuffled(NAMES, random)
-    // The last one alone, or each alone.
-    const groups = random() < 0.75 ? [order.slice(0, 2), order.slice(2)] : order.map((one) => [one])
-    machines.divide(...groups)
-    return `divided ${groups.map((group) => group.join('+')).join(' | ')}`
-  }
-  const events = [
-    divide,
-    () => {
-      machines.heal()
-      return 'healed'
-    },
-    async (name: string) => {
-      await machines.endHost(name, 'SIGTERM')
-      return `host ${name} ended`
-    },
-    async (name: string) => {
-      await machines.endHost(name, 'SIGKILL')
-      return `host ${name} killed`
-    },
-    async (name: string) => {
-      await machines.startHost(name)
-      return `host ${name} started`
-    },
-    async (name: string) => {
-      await machines.killRegistrar(name)
-      return `registrar ${name} killed`
-    },
-    async (name: string) => {
-      await machines.kill(name)
-      return `machine ${name} killed`
-    },
-    async () => {
-      const wanted = 1 + Math.floor(random() * MAX_INSTANCES)
-      return (await wish(machines, 'scale', ['crew', wanted])) ?? `scaled to ${wanted}`
-    },
-    async () => (await wish(machines, 'restart', 'crew')) ?? 'restarted',
-    async () => {
-      const [one] = shuffled(await machines.running('crew'), random)
-      if (one) process.kill(one.pid, 'SIGKILL')
-      return `an app on ${one?.env.APP_HOST} killed`
-    }
-  ]
-  told.push(divide())
-  // Often for so long that what is single has ended on one side, and begun on the other.
-  await setTimeout(random() * MAX_DIVIDED_MS)
-  const count = 1 + Math.floor(random() * MAX_EVENTS)
-  for (let i = 0; i < count; i++) {
-    await setTimeout(random() * MAX_PAUSE_MS)
-    told.push(await some(events)(some(NAMES)))
-  }
-  await setTimeout(random() * MAX_PAUSE_MS)
-  return told
-}
-
-/** Has something done, if that is possible now, and not waited for. Returns why not, if it was not. */
-async function wish(machines: Machines, what: string, argument: unknown): Promise<string | null> {
-  const done = machines.ask(what, argument).then(
-    () => null,
-    (error) => `not ${what}: ${error.message.split('\n')[0]}`
-  )
-  return Promise.race([done, setTimeout(WISH_MS, `${what} is under way`, { ref: false })])
-}
-
-/** Until of each app as many run as are wanted, and nothing else, if need be in these places. */
-async function atRest(
-  machines: Machines,
-  apps: Record<string, number>,
-  { places, patience = PATIENCE_MS }: { places?: string[]; patience?: number } = {}
-): Promise<number> {
-  const missing = async () => {
-    for (const [app, wanted] of Object.entries(apps)) {
-      const running = (await machines.running(app)).length
-      if (running !== wanted) return `${running} of ${wanted} of ${app} run`
-      const { passing, instances, silent } = await machines.ask<AppStatus>('status', app)
-      const isAtRest = passing === wanted && instances.length === wanted && silent.length === 0
-      if (!isAtRest) return `${passing} of ${wanted} of ${app} pass, ${instances.length} are there`
-    }
-    const now = await placesOf(machines)
-    return places && `${now}` !== `${places}` ? `${now} in place of ${places}` : null
-  }
-  return untilNothing(missing, patience).catch(async (error) => {
-    throw new Error(`${error.message}\n${await lastWords(machines)}`)
-  })
-}
-
 /** The instances on one machine. */
 async function onOf(machines: Machines, name: string): Promise<Marked[]> {
   return (await machines.running()).filter(({ env }) => env.APP_HOST === name)
@@ -223,23 +134,4 @@ async function onOf(machines: Machines, name: string): Promise<Marked[]> {
 function pidsOf(running: readonly Marked[], except: string): number[] {
   const others = running.filter(({ env }) => env.APP_HOST !== except)
   return others.map(({ pid }) => pid).sort()
-}
-
-async function placesOf(machines: Machines): Promise<string[]> {
-  return (await machines.running('crew')).map(({ env }) => `${env.APP_HOST}`).sort()
-}
-
-/** What each knows, where it does not come to rest. */
-async function lastWords(machines: Machines): Promise<string> {
-  const reports = await Promise.all(
-    machines.all.map(
-      async ({ name, host }) => `${name}: ${JSON.stringify(await host?.ask('report'))}`
-    )
-  )
-  const running = await machines.running()
-  return [
-    ...reports,
-    ...running.map(({ pid, env }) => `${env.APP_NAME} on ${env.APP_HOST}: ${pid}`),
-    JSON.stringify(await machines.ask('status', 'ledger'))
-  ].join('\n')
 }

@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import { Apps, Service } from '../../lib/index.js'
@@ -143,4 +143,22 @@ t.test('an instance that could not be started is tried again', { skip }, async (
   t.same(host.instances, [])
   await rm(seed)
   await fleet.settled(apps, 'hello')
+})
+
+t.test('what no app needs is deleted while an instance cannot be started', { skip }, async (t) => {
+  const fleet = await Fleet.make(t)
+  const host = await fleet.host()
+  const apps = await fleet.apps()
+  const dir = await fleet.dirOf('one')
+  await apps.run(await fleet.app({ name: 'other', version: '1.0.0', hostnames: [] }))
+  await fleet.settled(apps, 'other')
+  await mkdir(join(dir, 'instances/hello/0'), { recursive: true })
+  await writeFile(join(dir, 'instances/hello/0/seed'), 'no key')
+  const told = new Promise((resolve) => host.on('notice', resolve))
+  await apps.run(await fleet.app({ version: '1.0.0' }))
+  await told
+  const bundles = () => readdir(join(dir, 'bundles'))
+  t.equal((await bundles()).length, 2)
+  await apps.remove('other')
+  while ((await bundles()).length > 1) await new Promise((resolve) => setTimeout(resolve, 50))
 })

@@ -6,6 +6,8 @@ import type { RegistrarArguments } from './fixtures/registrar.js'
 import { Hosts } from './hosts.js'
 import { type Marked, marked } from './marked.js'
 
+/** A program that costs next to nothing, and ends with this process. */
+export const IDLE = ['tail', '-f', '/dev/null', `--pid=${process.pid}`]
 const DHT_NODE = resolve(import.meta.dirname, 'fixtures/dht-node.js')
 const DHT_PORT = 49737
 /** A tenth of what they are otherwise, or more where this machine has to be in time for them; in ms. */
@@ -40,6 +42,8 @@ export class Machines {
   readonly #seed: string
   readonly #bootstrap: string
   readonly #isQuick: boolean
+  /** Those that have a registrar, once all are up. */
+  readonly #registrars: readonly string[]
   readonly #cuts = new Set<string>()
   #deployer: Child<object> | null = null
 
@@ -52,6 +56,7 @@ export class Machines {
       seed: string
       bootstrap: string
       isQuick: boolean
+      registrars: readonly string[]
     }
   ) {
     this.#t = t
@@ -61,21 +66,23 @@ export class Machines {
     this.#seed = parts.seed
     this.#bootstrap = parts.bootstrap
     this.#isQuick = parts.isQuick
+    this.#registrars = parts.registrars
   }
 
   /**
    * Machines on which everything runs, and somebody at the first one who commands apps.
    *
-   * @param options which of them have a registrar, by default all; and whether all wait as long as they do outside of
-   * tests
+   * @param options which of them have a registrar and which a host, by default all; and whether all wait as long as they
+   * do outside of tests
    */
   static async make(
     t: Test,
     names: readonly string[],
     {
       registrars = names,
+      hosts: withHosts = names,
       isQuick = true
-    }: { registrars?: readonly string[]; isQuick?: boolean } = {}
+    }: { registrars?: readonly string[]; hosts?: readonly string[]; isQuick?: boolean } = {}
   ): Promise<Machines> {
     const cli = new Cli(t)
     const hosts = new Hosts(t)
@@ -93,11 +100,11 @@ export class Machines {
     )
     const bootstrap = all.map(({ address }) => `${address}:${DHT_PORT}`).join()
     const { registrySeed: seed } = cli.seed()
-    const machines = new Machines(t, { cli, hosts, all, seed, bootstrap, isQuick })
+    const machines = new Machines(t, { cli, hosts, all, seed, bootstrap, isQuick, registrars })
     t.teardown(() => machines.#endApps(() => true))
     await Promise.all(registrars.map((name) => machines.startRegistrar(name)))
-    await Promise.all(all.map(({ name }) => machines.startHost(name)))
-    machines.#deployer = await machines.#start('./deployer.js', first, 'deployer', {})
+    await Promise.all(withHosts.map((name) => machines.startHost(name)))
+    machines.#deployer = await machines.startDeployer(first.name)
     return machines
   }
 
@@ -117,6 +124,11 @@ export class Machines {
   /** Asks whoever commands apps. */
   ask<A>(name: string, argument: unknown): Promise<A> {
     return (this.#deployer as Child<object>).ask<A>(name, argument)
+  }
+
+  /** Somebody who commands apps from this machine. The same name has the same folder. */
+  startDeployer(name: string): Promise<Child<object>> {
+    return this.#start('./deployer.js', this.machine(name), 'deployer', {})
   }
 
   async startRegistrar(name: string) {
@@ -180,8 +192,13 @@ export class Machines {
 
   /** Starts what does not run. */
   async bringUp() {
-    await Promise.all(this.names.map((name) => this.startRegistrar(name)))
+    await Promise.all(this.#registrars.map((name) => this.startRegistrar(name)))
     await Promise.all(this.names.map((name) => this.startHost(name)))
+  }
+
+  /** The folder of a machine's host. */
+  folderOf(name: string): string {
+    return this.#cli.path(`${name}-host`)
   }
 
   /** Writes an app's folder. Its program ends with this process. */

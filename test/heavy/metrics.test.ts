@@ -49,6 +49,10 @@ t.test('promtool has nothing to say against the metrics of any verb', async (t) 
       t.equal(text.endsWith('# EOF\n'), accept !== FORMATS[0], accept)
       t.match(text, 'hyperseaport_build_info{')
       t.notMatch(text, /retries_retries/)
+      const unsaid = [...text.matchAll(/^# HELP hyperseaport_(\S+) (.*)$/gm)]
+        .filter(([, name = '', help]) => help === name.replaceAll('_', ' '))
+        .map(([, name]) => name)
+      t.same(unsaid, [], 'of each number it is said what it means')
       // promtool reads the plain format; the other differs in where a counter says _total, and in its end.
       if (accept === FORMATS[0]) t.equal(await promtool(text), '', url)
     }

@@ -115,7 +115,7 @@ export async function main(roles: string[]): Promise<void> {
   const admin: Admin = await Admin({ seed, bootstrap }).setup({ timeout: 1000 })
   const grant: Grant = await admin.grant(KeyPair().publicKey, { serve: ['a@^1'], expiresAt: 0 })
   const revocation: Revocation = await admin.revoke(grant.subject)
-  const registrars: RegistrarView[] = await admin.registrars()
+  const registrars: RegistrarView[] = [...(await admin.registrars()), ...(await admin.missing(0))]
   const forgotten: Forgotten = await admin.forget(registrars[0]?.registrarKey ?? '')
   console.log(revocation.type, forgotten.type, admin.list(), admin.export())
 

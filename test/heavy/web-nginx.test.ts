@@ -9,11 +9,11 @@ import { mutants } from '../fuzz/mutants.js'
 import { Harbor, portOf } from '../gateway/harbor.js'
 import { noNginx, startNginx } from './nginx.js'
 
-/** `FUZZ_RUNS=1000000` for the long run, `FUZZ_SEED=…` for other mutants. */
+/** `FUZZ_RUNS=1000000 FUZZ_AT_ONCE=128` for the long run, `FUZZ_SEED=…` for other mutants. */
 const RUNS = Number(process.env.FUZZ_RUNS ?? 2000)
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 1_000_000)
 /** Conversations at a time. */
-const AT_ONCE = 64
+const AT_ONCE = Number(process.env.FUZZ_AT_ONCE ?? 64)
 /** A client to which nobody says anything for so long asks for no more, in ms. */
 const SILENCE_MS = 300
 /** Who has not closed by then is hung up on, in ms. */
@@ -205,8 +205,8 @@ t.test(
     const compare = async (pieces: Buffer[]) => {
       const [theirs, ours] = await Promise.all([through(port, pieces), through(web.port, pieces)])
       const routed = theirs.flatMap(([method, url, body]): Seen[] => {
-        const path = /^\/role\/api(\/.*)$/.exec(url)?.[1]
-        return path === undefined ? [] : [[method, path, body]]
+        const path = /^\/role\/api([/?].*)$/.exec(url)?.[1]
+        return path === undefined ? [] : [[method, path.replace(/^\?/, '/?'), body]]
       })
       const [fewer, more] = ours.length <= routed.length ? [ours, routed] : [routed, ours]
       if (fewer.length === more.length) tally.both++

@@ -117,7 +117,8 @@ export class World {
 
   /** All that the registry says, as signed. */
   async export(): Promise<string[]> {
-    const { stdout } = await this.#cli.run(['export'], { at: this.#sites.at.here })
+    const { code, stdout, stderr } = await this.#cli.run(['export'], { at: this.#sites.at.here })
+    if (code !== 0) throw new Error(`export ended with ${code}: ${stderr}`)
     return stdout.trim().split('\n')
   }
 
