@@ -1,4 +1,4 @@
-import { EventEmitter, once } from 'node:events'
+import { EventEmitter } from 'node:events'
 import { type Callable, callable } from './core/callable.js'
 import { SeaportError } from './core/errors.js'
 import { type KeyPair, parseKey, registryKeysOf, toHex } from './core/keys.js'
@@ -7,7 +7,6 @@ import type { NetworkOptions } from './core/network.js'
 import { checkOptions } from './option-shapes.js'
 import type { RegistrarView } from './registry/replica/known-logs.js'
 import { Participant } from './registry/replica/participant.js'
-import { withAdvice } from './registry/swarm/denial.js'
 import {
   type Forgotten,
   type Grant,
@@ -39,9 +38,11 @@ const TIMEOUT_MS = 10_000
 const DENIAL_TIMEOUT_MS = 1500
 /** How long registrars that are known may take to be heard of. */
 const HEARING_TIMEOUT_MS = 1000
-/** The same before one is struck off. */
-const STRIKING_TIMEOUT_MS = 5000
+/** The same where one that is heard of late matters: before one is struck off, and for a backup. */
+const LATE_TIMEOUT_MS = 5000
 const VERB = 'admin'
+/** What a replica emits when more is known of registrars. */
+const NEWS = ['registrar', 'peer', 'applied']
 
 /** What an administration emits. */
 export interface AdminEvents {
@@ -186,7 +187,7 @@ class AdminFace extends EventEmitter<AdminEvents> {
   async forget(registrar: string): Promise<Forgotten> {
     const isMeant = ({ registrarKey }: RegistrarView) => registrarKey.startsWith(registrar)
     const isNone = (one: RegistrarView) => !isMeant(one) || one.isForgotten
-    await this.#heard(STRIKING_TIMEOUT_MS, (one) => isNone(one) || one.live)
+    await this.#heard(LATE_TIMEOUT_MS, (one) => isNone(one) || one.live)
     const matching = this.#participant.replica.knownRegistrars.filter(isMeant)
     const [found] = matching
     if (!found || matching.length > 1) {
@@ -205,8 +206,24 @@ class AdminFace extends EventEmitter<AdminEvents> {
   }
 
   /**
-   * All that the registry says now, a signed JSON object each: its records, grants, revocations and statements of
-   * other kinds. A backup of all but the records, which come back by themselves, with their owners.
+   * Waits until each registrar that is known, but for those that were struck off, is heard of, and what it wrote is read.
+   *
+   * @param timeout how long, in ms
+   * @returns those of which that is not so: an `export()` lacks what they alone know
+   */
+  async missing(timeout = LATE_TIMEOUT_MS): Promise<RegistrarView[]> {
+    const { replica } = this.#participant
+    const isMissing = ({ registrarKey, live, isForgotten }: RegistrarView) =>
+      !isForgotten &&
+      !(live && replica.logs().every((log) => log.registrarKey !== registrarKey || !log.behind))
+    await this.#heard(timeout, (registrar) => !isMissing(registrar))
+    return replica.knownRegistrars.filter(isMissing)
+  }
+
+  /**
+   * All that is known of what the registry says, a signed JSON object each: its records, grants, revocations and statements
+   * of other kinds. A backup of all but the records, which come back by themselves, with their owners. Wait for
+   * `missing()` first: the registrar that was heard first may have begun a moment ago, and know nothing yet.
    */
   export(): string[] {
     return this.#participant.replica.backup.export()
@@ -227,10 +244,19 @@ class AdminFace extends EventEmitter<AdminEvents> {
   /** Waits until all registrars are as is expected of them, or the time is over. */
   async #heard(timeout: number, isSo: (registrar: RegistrarView) => boolean) {
     const { replica } = this.#participant
-    const signal = AbortSignal.timeout(timeout)
-    while (!replica.knownRegistrars.every(isSo) && !signal.aborted) {
-      await once(replica, 'registrar', { signal }).catch(() => {})
-    }
+    await new Promise<void>((resolve) => {
+      const check = () => {
+        if (replica.knownRegistrars.every(isSo)) end()
+      }
+      const end = () => {
+        clearTimeout(timer)
+        for (const event of NEWS) replica.off(event, check)
+        resolve()
+      }
+      const timer = setTimeout(end, timeout)
+      for (const event of NEWS) replica.on(event, check)
+      check()
+    })
   }
 
   /**
@@ -284,7 +310,7 @@ class AdminFace extends EventEmitter<AdminEvents> {
   /** What a mere member says is told when nothing better comes in time. */
   readonly #ondenied = (reason: SeaportError, byRegistry: boolean) => {
     if (!byRegistry && this.#denial) return
-    this.#denial = withAdvice(reason, { key: this.#issuer.publicKey })
+    this.#denial = this.#participant.withAdvice(reason)
     this.emit('denied', this.#denial)
     if (byRegistry) this.#lifecycle.hurry(DENIAL_TIMEOUT_MS)
   }

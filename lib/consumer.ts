@@ -18,7 +18,6 @@ import { checkOptions } from './option-shapes.js'
 import { TcpProxy } from './proxy/tcp-proxy.js'
 import type { DirectoryListener, Instance, Versions } from './registry/replica/directory.js'
 import { Participant } from './registry/replica/participant.js'
-import { withAdvice } from './registry/swarm/denial.js'
 
 export { BALANCE_MODES } from './dialing/balancer.js'
 
@@ -314,8 +313,7 @@ class ConsumerFace<
   /** What a mere member says is a notice, and the error when nothing better comes in time. */
   readonly #ondenied = (reason: SeaportError, byRegistry: boolean) => {
     if (!byRegistry && this.#denial) return
-    const key = this.#participant.keyPair.publicKey
-    this.#denial = withAdvice(reason, { key, consume: this.#all.map(String) })
+    this.#denial = this.#participant.withAdvice(reason, { consume: this.#all.map(String) })
     this.emit(byRegistry ? 'denied' : 'notice', this.#denial)
     if (!byRegistry) return
     if (!this.#participant.replica.isSynced) this.#lifecycle.hurry(this.#denialTimeout)

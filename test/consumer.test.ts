@@ -96,6 +96,18 @@ t.test(
   }
 )
 
+t.test('a consumer that is destroyed tells no change of instances that go on', async (t) => {
+  const { testbed, options } = await registry(t)
+  const port = await httpBackend(t, 'hello')
+  const service = Service({ ...options, role: 'hello@1.0.0', port, dir: await testbed.dir() })
+  t.teardown(() => service.destroy())
+  await service.setup()
+  const consumer = Consumer(['hello'], { ...options, dir: await testbed.dir() })
+  await consumer.setup()
+  consumer.watch((change, { live }) => t.fail(`${change}, ${live}`))
+  await consumer.destroy()
+})
+
 t.test(
   'setup and destroy may be called twice, and a destroyed consumer gives its port back',
   async (t) => {

@@ -13,6 +13,7 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/core/serial-queue.test.ts': ['core/keyed-queue'],
   'test/dialing/dialer.test.ts': ['dialing/instance-stats'],
   'test/dialing/ejection.test.ts': ['dialing/load'],
+  'test/gateway/broken-off.test.ts': ['http/http2-end'],
   'test/gateway/conformance.test.ts': [
     'gateway/forwarding',
     'gateway/relay',
@@ -63,17 +64,14 @@ export const TESTED_BY: Record<string, string[]> = {
     'gateway/router',
     'gateway/traffic',
     'gateway/upstream',
-    'gateway/refusal',
-    'gateway/gateway-server'
+    'gateway/refusal'
   ],
-  'test/gateway/grpc.test.ts': ['gateway/preface', 'http/http2-request', 'http/http2-sessions'],
+  'test/gateway/grpc.test.ts': ['gateway/preface', 'http/http2-request'],
   'test/gateway/tls.test.ts': ['gateway/tls-certificate'],
   'test/gateway/host-guard.test.ts': ['web', 'dashboard/pages'],
   'test/heavy/host.test.ts': [
     'dashboard/hosted',
     'hosting/arrivals',
-    'hosting/kept-releases',
-    'hosting/occupancy',
     'hosting/passing-times',
     'host',
     'apps',
@@ -83,9 +81,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/host-control',
     'hosting/hosted-instance',
     'hosting/log-lines',
-    'hosting/merge-items',
-    'hosting/prepare-bundle',
-    'hosting/spread-release'
+    'hosting/merge-items'
   ],
   'test/heavy/single.test.ts': ['hosting/single-watch'],
   'test/heavy/app-users.test.ts': ['hosting/driver/app-users'],
@@ -164,6 +160,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/mail/sent-letter'
   ],
   'test/peer.test.ts': [
+    'messaging/mail/delivery',
     'messaging/mail/forwarding',
     'messaging/mail/mail',
     'messaging/mail/mail-frames',
@@ -180,8 +177,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/mail/kept-letters',
     'messaging/mail/letter-thread',
     'messaging/mail/letter-verifier',
-    'messaging/mail/mailbox-stream',
-    'messaging/mail/mailboxes'
+    'messaging/mail/mailbox-stream'
   ],
   'test/messaging/mail/receiver-records.test.ts': [
     'messaging/mail/last-records',
@@ -194,7 +190,7 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/mail/seen-ids'
   ],
   'test/http/agent.test.ts': ['link/socket-duplex'],
-  'test/http/fetch.test.ts': ['http/fetch-response', 'http/integrity'],
+  'test/http/fetch.test.ts': ['http/fetch-response', 'http/inflate', 'http/integrity'],
   'test/http/client.test.ts': [
     'http/idempotent',
     'http/idle-streams',
@@ -216,7 +212,6 @@ export const TESTED_BY: Record<string, string[]> = {
     'hosting/bundle/link-target'
   ],
   'test/hosting/chunks/chunk-exchange.test.ts': [
-    'hosting/chunks/bundle-fetch',
     'hosting/chunks/chunk-frames',
     'hosting/chunks/chunk-peer'
   ],
@@ -244,11 +239,15 @@ export const TESTED_BY: Record<string, string[]> = {
     'link/link-options',
     'link/path',
     'link/sink',
-    'link/stream',
     'link/streams'
   ],
   'test/link/purpose.test.ts': ['link/channel-handshake'],
-  'test/private.test.ts': ['admin', 'registry/swarm/denial', 'registry/trust/grant'],
+  'test/private.test.ts': [
+    'admin',
+    'registry/swarm/denial',
+    'registry/trust/grant',
+    'registry/trust/grant-expiry'
+  ],
   'test/link/pool.test.ts': ['core/relay-offer'],
   'test/link/relay/relay.test.ts': ['core/blind-relay'],
   'test/registry/log/log.test.ts': [
@@ -293,7 +292,6 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/registry/replica/directory.test.ts': ['registry/replica/instance'],
   'test/registry/replica/freshness.test.ts': [
     'registry/replica/known-logs',
-    'registry/replica/live-registrars',
     'registry/replica/replica'
   ],
   'test/registry/swarm/hostile.test.ts': ['registry/swarm/peer', 'registry/swarm/protocol'],

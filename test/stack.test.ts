@@ -152,7 +152,10 @@ t.test('the peers of a hypercore tell their connection', async (t) => {
   if (core.peers.length === 0) await once(core, 'peer-add')
   await copy.ready()
   t.equal(core.peers[0].protomux.stream, near, 'Hypercore.peers: protomux')
-  t.type(core.peers[0].channel.close, 'function', 'Hypercore.peers: channel.close')
+  const { channel } = core.peers[0]
+  t.type(channel.close, 'function', 'Hypercore.peers: channel.close')
+  t.equal(channel.protocol, 'hypercore/alpha', 'Hypercore.peers: channel.protocol')
+  t.equal(channel.userData.core.state.length, 0, 'MuxChannel of a core: userData.core.state')
 })
 
 t.test('hyperbee shows the tree of a batch', async (t) => {

@@ -177,13 +177,13 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     await this.#wait(restartIn)
   }
 
-  /** Waits until it listens. False if it ends first. */
+  /** Waits until it listens. False if it ends first, or is to end. */
   async #listens(exited: Promise<unknown>): Promise<boolean> {
     let hasExited = false
     const exit = exited.then(() => {
       hasExited = true
     })
-    while (!hasExited) {
+    while (!hasExited && !this.#isStopped) {
       if (await isListening(this.#port)) return !hasExited
       await Promise.race([this.#wait(POLL_MS), exit])
     }

@@ -1,10 +1,11 @@
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { connectBackend } from '../../lib/serving/backend.js'
 import { Supervisor, type SupervisorOptions } from '../../lib/serving/supervisor.js'
@@ -138,6 +139,28 @@ t.test('it can be stopped at any time', async (t) => {
   await once(waiting, 'exit')
   await waiting.stop()
   await waiting.stop()
+})
+
+t.test('it can be stopped where connections fail at once, as without a loopback', async (t) => {
+  const url = import.meta.resolve('../../lib/serving/supervisor.js')
+  const script = `
+    import { Socket } from 'node:net'
+    Socket.prototype.connect = function () {
+      return this.destroy(Object.assign(new Error('unreachable'), { code: 'ENETUNREACH' }))
+    }
+    const { Supervisor } = await import(${JSON.stringify(url)})
+    const supervisor = new Supervisor({ command: ['sleep', '1000'] })
+    await supervisor.start()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    await supervisor.stop()
+    console.log('stopped', supervisor.stats.exits)`
+  // One that waits without end would keep its process busy, so that nothing but SIGKILL ends it.
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--input-type=module', '--eval', script],
+    { env: { ...process.env, NODE_OPTIONS: '' }, timeout: 25_000, killSignal: 'SIGKILL' }
+  )
+  t.equal(stdout, 'stopped 1\n')
 })
 
 t.test('what cannot be started is refused', async (t) => {
