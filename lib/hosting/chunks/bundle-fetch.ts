@@ -78,6 +78,8 @@ export class BundleFetch {
   /** Deployers, the last one first: those before may be gone. */
   #pushers: readonly string[] = []
   readonly #peers = new Set<string>()
+  /** How often sources were added. What was asked of one before says nothing of what it has now. */
+  #additions = 0
   /** Whether it is known which chunks are missing. */
   #isPlanned = false
   #onsettled: ((error: SeaportError | null) => void) | null = null
@@ -111,6 +113,7 @@ export class BundleFetch {
     for (const key of seeders) this.#seeders.add(key)
     for (const key of peers) this.#peers.add(key)
     if (pusher !== undefined) this.#pushers = [...new Set([pusher, ...this.#pushers])]
+    this.#additions++
     this.#out.clear()
     this.#strikes.clear()
     const waiting = [...this.#queues.values()].flatMap((queue) => queue.splice(0))
@@ -162,12 +165,13 @@ export class BundleFetch {
 
   async #fetchList(): Promise<ChunkEntry[]> {
     let reason = unreachable(this.list)
-    const tried = new Set([this.#options.key])
+    const tried = new Set<string>()
     for (;;) {
+      const additions = this.#additions
       // The list is small and needed first, so each host asks for it itself, the deployer included. Others may be added
       // while one is asked.
       const sources = [...this.#seeders, ...this.#pushers, ...this.#peers]
-      const key = sources.find((one) => !tried.has(one))
+      const key = sources.find((one) => one !== this.#options.key && !tried.has(one))
       if (key === undefined) throw reason
       tried.add(key)
       try {
@@ -180,6 +184,7 @@ export class BundleFetch {
         this.#check()
         reason = error as SeaportError
         if (reason.code === 'DISK_FULL') throw reason
+        if (additions !== this.#additions) tried.clear()
       }
     }
   }
@@ -231,6 +236,7 @@ export class BundleFetch {
 
   /** Never rejects. */
   async #fetchFrom(key: string, missing: Missing) {
+    const additions = this.#additions
     try {
       const chunk = await this.#ask(key, missing.hash)
       this.#strikes.delete(key)
@@ -241,18 +247,22 @@ export class BundleFetch {
       this.#options.onchange(missing.hash)
       if (this.#coming.size === 0) this.#onsettled?.(null)
     } catch (error) {
-      this.#onfailed(key, missing, error as SeaportError)
+      const isNews = additions === this.#additions
+      this.#onfailed(key, missing, error as SeaportError, isNews)
     } finally {
       this.#asking.set(key, (this.#asking.get(key) ?? 1) - 1)
       this.#pump(key)
     }
   }
 
-  #onfailed(key: string, missing: Missing, error: SeaportError) {
+  /** @param isNews whether no source was added since the chunk was asked for */
+  #onfailed(key: string, missing: Missing, error: SeaportError, isNews: boolean) {
     if (!this.#onsettled) return
     if (error.code === 'DISK_FULL' || error.code === 'STORAGE_FAILED') return this.#onsettled(error)
     const turned = [missing]
-    if (PASSING.includes(error.code) && this.#strike(key)) {
+    if (!isNews && error.code !== 'BAD_BUNDLE') {
+      missing.tried.clear()
+    } else if (PASSING.includes(error.code) && this.#strike(key)) {
       // If there is no other source, this one is asked again.
       if (this.#nextFor(missing) === undefined) missing.tried.delete(key)
     } else if (error.code !== 'NOT_FOUND') {

@@ -100,6 +100,41 @@ t.test(
   }
 )
 
+t.test(
+  'what is being asked for when a deployer returns is asked of it once more, if that fails',
+  async (t) => {
+    const store = new ChunkStore(await aFolder(t), { minFree: 0 })
+    const { list, entries } = await aBundle(store, SIZES)
+    const chunks = new Map<string, Buffer>()
+    for (const { hash } of [...entries, { hash: list }])
+      chunks.set(hash, (await store.read(hash)) as Buffer)
+    for (const listIsHere of [true, false]) {
+      await store.retain([], listIsHere ? [list] : [])
+      const [self = '', other = '', pusher = ''] = ['aa', 'bb', 'cc'].map((byte) => byte.repeat(32))
+      const sources = { pusher, peers: [self, other] }
+      let isBack = false
+      const lost = new Set<string>()
+      const fetch: BundleFetch = new BundleFetch({
+        ...{ list, key: self, store, sources },
+        signals: [],
+        ask: async (key, hash) => {
+          if (isBack && key === pusher) return chunks.get(hash) as Buffer
+          if (key === other && lost.has(hash) && !isBack) {
+            isBack = true
+            fetch.add(sources)
+          }
+          lost.add(hash)
+          throw SeaportError.NOT_FOUND('it was lost')
+        },
+        onnotice: (error) => t.fail(error.message),
+        onchange: () => {}
+      })
+      await fetch.run()
+      t.same(await store.missing(entries), [])
+    }
+  }
+)
+
 t.test('two deployers with one key are each asked for what they have', async (t) => {
   const { berth } = quay(t)
   const host = await berth()
