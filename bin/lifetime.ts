@@ -14,6 +14,11 @@ export class Lifetime {
   readonly #stop = new AbortController()
   #ending: Promise<void> | null = null
 
+  /** Aborted by `stop`, with CLOSED. */
+  get signal(): AbortSignal {
+    return this.#stop.signal
+  }
+
   get stopped(): boolean {
     return this.#stop.signal.aborted
   }
@@ -36,7 +41,7 @@ export class Lifetime {
 
   /** Wakes those in `untilStopped` and closes everything. */
   async stop(): Promise<void> {
-    this.#stop.abort()
+    this.#stop.abort(SeaportError.CLOSED('stopped'))
     await this.end()
   }
 

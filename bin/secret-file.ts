@@ -1,7 +1,9 @@
 import {
   chmod,
   chown,
+  constants,
   type FileHandle,
+  lstat,
   open,
   realpath,
   rm,
@@ -9,8 +11,10 @@ import {
   writeFile
 } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { FileLock, makeFolder, replaceFile } from '../lib/folders.js'
 import { readSmallFile, SeaportError, whyUnread } from '../lib/identity.js'
+import { waitAloud } from './talk.js'
 
 const OWNER_ONLY = 0o600
 /** More than the longest list of those who have access. */
@@ -24,6 +28,9 @@ const EVERYBODYS = 0o007
  * another user's or group's, to whom no new one can be given.
  */
 const NOT_REPLACED = ['EBUSY', 'EACCES', 'EPERM', 'EROFS']
+/** Nobody reads a pipe, or it is full. */
+const NOT_READ = ['ENXIO', 'EAGAIN']
+const POLL_MS = 50
 
 /**
  * Reads such a file.
@@ -58,17 +65,23 @@ export async function writeNewSecret(path: string, text: string) {
 
 /**
  * Writes such a file in place of one that may be there: as a whole, or the old one stays. What a link leads to is
- * replaced, and not the link; and whose file and whose group's it was, theirs it stays.
+ * replaced or made, and not the link; and whose file and whose group's it was, theirs it stays. The reader of a pipe is
+ * waited for.
  *
- * @throws STORAGE_FAILED
+ * @param signal ends that wait
+ * @throws STORAGE_FAILED, or the signal's reason
  */
-export async function replaceSecret(path: string, text: string) {
+export async function replaceSecret(path: string, text: string, signal?: AbortSignal) {
   try {
-    const file = await realpath(path).catch(() => null)
-    if (file === null) return await writeNewSecret(path, text)
-    const old = await stat(file)
+    const old = await statIfThere(path)
+    if (old === null) {
+      if (await isLink(path)) return await writeBehindLink(path, text)
+      return await writeNewSecret(path, text)
+    }
     // A device or pipe keeps nothing that could be lost.
-    if (!old.isFile()) return await writeFile(file, text)
+    if (old.isFIFO()) return await writeToPipe(path, Buffer.from(text), signal)
+    if (!old.isFile()) return await writeFile(path, text)
+    const file = await realpath(path)
     const isShared = (old.mode & EVERYBODYS) === 0
     try {
       // Nobody else may read it before, nor find for a moment that they may not.
@@ -118,6 +131,56 @@ async function changeLocked(path: string, change: (text: string) => string): Pro
   } finally {
     lock.release()
   }
+}
+
+async function statIfThere(path: string) {
+  try {
+    return await stat(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+}
+
+async function isLink(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => null)
+  return found?.isSymbolicLink() === true
+}
+
+/** Makes the file that a link names, and that is not there. Where that fails, there is none. */
+async function writeBehindLink(link: string, text: string) {
+  try {
+    await writeFile(link, text, { mode: OWNER_ONLY, flush: true })
+  } catch (cause) {
+    const made = await realpath(link).catch(() => null)
+    if (made !== null) await rm(made, { force: true })
+    throw cause
+  }
+}
+
+/** Opening a pipe as a file is opened would wait for its reader, and nothing could end that. */
+async function writeToPipe(path: string, bytes: Buffer, signal = new AbortController().signal) {
+  let done = 0
+  const attempt = async () => {
+    const file = await open(path, constants.O_WRONLY | (constants.O_NONBLOCK ?? 0))
+    try {
+      while (done < bytes.byteLength) done += (await file.write(bytes, done)).bytesWritten
+    } finally {
+      await file.close()
+    }
+  }
+  const untilRead = async () => {
+    for (;;) {
+      signal.throwIfAborted()
+      try {
+        return await attempt()
+      } catch (error) {
+        if (!NOT_READ.includes(`${(error as NodeJS.ErrnoException).code}`)) throw error
+      }
+      await sleep(POLL_MS)
+    }
+  }
+  await waitAloud(untilRead(), () => `${path} is a pipe, and nobody reads it yet`)
 }
 
 /** What is more than before comes first: where there is no room for that, nothing of the old text was touched. */

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
 import { KeyPair, randomSeed, SeaportError, toHex } from '../../lib/identity.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, JSON_FLAG } from '../flags.js'
@@ -30,7 +30,7 @@ export const seed: Command = {
     ['seed --registrySeed @seed.txt', 'Show the public key of a seed']
   ],
 
-  async run(settings) {
+  async run(settings, lifetime) {
     const secret = settings.key('registrySeed', undefined) ?? randomSeed()
     const out = settings.path('out', undefined)
     const pair = {
@@ -44,12 +44,21 @@ export const seed: Command = {
       console.log(text)
       return
     }
-    const isReplaced = settings.on('force')
-    if (!isReplaced && existsSync(out)) {
+    if (settings.on('force')) await replaceSecret(out, `${text}\n`, lifetime.signal)
+    else if (isThere(out)) {
       throw SeaportError.USAGE(`${out} exists and may hold a seed you need, --force replaces it`)
-    }
-    await (isReplaced ? replaceSecret : writeNewSecret)(out, `${text}\n`)
+    } else await writeNewSecret(out, `${text}\n`)
     console.error(`wrote ${out}, keep it secret`)
     console.error(`registryPublicKey=${pair.registryPublicKey}`)
+  }
+}
+
+/** A link counts, too: the disk that it leads to may only be away for now. */
+function isThere(path: string): boolean {
+  try {
+    lstatSync(path)
+    return true
+  } catch {
+    return false
   }
 }

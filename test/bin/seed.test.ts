@@ -1,4 +1,6 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, lstatSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import { Cli } from './cli.js'
 
@@ -74,6 +76,46 @@ t.test('seed replaces a file only when it is forced', async (t) => {
   t.match(readFileSync(cli.path('mine'), 'utf8'), /^registrySeed=/)
   t.equal(statSync(cli.path('mine')).mode & 0o777, 0o600)
 })
+
+t.test('seed makes the file that a link names and that is not there, if forced', async (t) => {
+  const cli = new Cli(t)
+  cli.write('disk/other', '')
+  symlinkSync('disk/mine', cli.path('link'))
+  symlinkSync('away/mine', cli.path('astray'))
+  symlinkSync('loop', cli.path('loop'))
+  for (const name of ['link', 'astray', 'loop']) {
+    const refused = await cli.ask(['seed', '--out', name])
+    t.match(refused, { code: 2, stderr: `USAGE: ${name} exists` })
+  }
+  const forced = ['seed', '--force', '--registrySeed', SEED, '--out']
+  t.match(await cli.ask([...forced, 'link']), { code: 0, stdout: '' })
+  t.ok(lstatSync(cli.path('link')).isSymbolicLink())
+  t.equal(readFileSync(cli.path('disk/mine'), 'utf8'), PAIR)
+  t.equal(statSync(cli.path('disk/mine')).mode & 0o777, 0o600)
+  const astray = await cli.ask([...forced, 'astray'])
+  t.match(astray, { code: 1, stderr: 'STORAGE_FAILED: astray cannot be written (ENOENT)' })
+  t.notOk(existsSync(cli.path('away')), 'a disk that is away is not made')
+  const loop = await cli.ask([...forced, 'loop'])
+  t.match(loop, { code: 1, stderr: 'STORAGE_FAILED: loop cannot be written (ELOOP)' })
+})
+
+t.test(
+  'seed waits aloud for the reader of a pipe, and can be stopped',
+  { skip: process.platform === 'win32' && 'there are no pipes with a name' },
+  async (t) => {
+    const cli = new Cli(t)
+    execFileSync('mkfifo', [cli.path('pipe')])
+    const line = ['seed', '--force', '--registrySeed', SEED, '--out', 'pipe']
+    const stopped = cli.start(line)
+    await stopped.waitForTalk('pipe is a pipe, and nobody reads it yet')
+    t.match(await stopped.kill(), { code: 143, stdout: '' })
+    const read = cli.start(line)
+    await read.waitForTalk('pipe is a pipe, and nobody reads it yet')
+    t.equal(await readFile(cli.path('pipe'), 'utf8'), PAIR)
+    t.match(await read.outcome, { code: 0, stdout: '' })
+    t.match(await cli.ask(['seed', '--out', 'pipe']), { code: 2, stderr: /^USAGE: pipe exists/ })
+  }
+)
 
 t.test('seed makes the folder that its file is to be in', async (t) => {
   const cli = new Cli(t)
