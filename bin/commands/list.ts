@@ -82,7 +82,9 @@ export const list: Command = {
         ...networkOptions(settings)
       })
     )
-    consumer.on('notice', (notice: Error) => {
+    let unreachable: SeaportError | null = null
+    consumer.on('notice', (notice: SeaportError) => {
+      if (notice.code === 'DHT_UNREACHABLE') unreachable = notice
       if (verbose) say(notice.message)
     })
     let isDenied = false
@@ -106,6 +108,7 @@ export const list: Command = {
     else if (instances.length > 0) console.log(table([columns, ...instances.map(toRow)]))
     else say(nothingFound(role, statuses))
     if (!json) for (const instance of instances.filter(isFailing)) say(whyItFails(instance))
+    if (consumer.getStats().peers === 0) sayIfCopy(unreachable, verbose)
   }
 }
 
@@ -124,6 +127,13 @@ function nothingFound(role: string | undefined, statuses: string[]): string {
   if (statuses.length > 0)
     return `nothing${role === undefined ? '' : ` of ${role}`} is ${statuses.join(' or ')}`
   return role === undefined ? 'nothing is registered' : `nobody serves ${role}`
+}
+
+/** Nobody was asked, so what was printed is what was known when somebody answered last. */
+function sayIfCopy(unreachable: SeaportError | null, isSaid: boolean) {
+  if (!unreachable) return
+  if (!isSaid) say(unreachable.message)
+  say('this is the copy on this disk, as it was when others were reached last')
 }
 
 function isFailing({ reason }: Instance): boolean {

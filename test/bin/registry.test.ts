@@ -50,3 +50,17 @@ t.test('list --verbose says which registrars are alive, and how fresh its copy i
   t.match(one.stderr, /^registrar [0-9a-f]{8}… is away, not heard of; /m)
   t.notMatch((await cli.ask(['list'])).stderr, 'registrar')
 })
+
+t.test('list says why it shows its copy only, where the DHT does not answer', async (t) => {
+  const { cli, start } = await registryOf(t)
+  await start.instance('a@1.0.0')
+  const online = await cli.run(['list'])
+  t.match(online, { code: 0, stdout: /^ROLE/, stderr: '' })
+  const away = { env: { HYPERSEAPORT_BOOTSTRAP: '127.0.0.1:1' } }
+  for (const format of [[], ['--json'], ['--verbose']]) {
+    const { code, stdout, stderr } = await cli.run(['list', ...format], away)
+    t.match({ code, stdout }, { code: 0, stdout: /a\b.*1\.0\.0/s }, format.join())
+    t.equal(stderr.match(/^DHT_UNREACHABLE: /gm)?.length, 1, stderr)
+    t.match(stderr, /this is the copy on this disk/)
+  }
+})
