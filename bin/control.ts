@@ -145,8 +145,22 @@ export async function attach(address: string, signal: AbortSignal, print: (text:
   socket.write(`${secret}\n`)
   const lines = createInterface({ input: socket, crlfDelay: Infinity }).on('line', print)
   const input = createInterface({ input: process.stdin, prompt: '@> ' })
-  input.on('line', (line) => socket.write(`${line}\n`))
-  input.on('close', () => socket.write('detach\n'))
+  const silence = () => `the peer at ${address} does not answer; it is busy, or suspended`
+  let isAwaited = false
+  const awaitAnswer = async () => {
+    if (isAwaited) return
+    isAwaited = true
+    await waitAloud(Promise.race([once(lines, 'line'), closed]), silence).catch(() => {})
+    isAwaited = false
+  }
+  input.on('line', (line) => {
+    socket.write(`${line}\n`)
+    if (line.trim() !== '') void awaitAnswer()
+  })
+  input.on('close', () => {
+    socket.write('detach\n')
+    void awaitAnswer()
+  })
   let grace: NodeJS.Timeout | undefined
   const leave = () => {
     socket.end('detach\n')
@@ -154,11 +168,7 @@ export async function attach(address: string, signal: AbortSignal, print: (text:
   }
   signal.addEventListener('abort', leave, { once: true })
   try {
-    const greeted = once(lines, 'line')
-    await waitAloud(
-      Promise.race([greeted, closed]),
-      () => `the peer at ${address} does not answer; it is busy, or suspended`
-    )
+    await awaitAnswer()
     await closed
   } finally {
     clearTimeout(grace)

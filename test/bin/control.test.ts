@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -60,25 +62,39 @@ t.test('a control that can keep no secret says why, and what to do', async (t) =
   })
 })
 
-t.test(
-  'a prompt says that its peer does not answer, as a frozen one, and can be stopped',
-  async (t) => {
-    const cli = new Cli(t)
-    const sockets: Socket[] = []
-    const frozen = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
-      sockets.push(socket.on('error', () => {}))
-    }).listen(0, '127.0.0.1')
-    t.teardown(() => {
-      for (const socket of sockets) socket.destroy()
-      frozen.close()
-    })
-    await once(frozen, 'listening')
-    const { port } = frozen.address() as AddressInfo
-    cli.write(`data/hyperseaport/control-${port}`, 'secret')
-    const prompt = cli.start(['peer', '--attach', `127.0.0.1:${port}`], {
-      env: { XDG_DATA_HOME: cli.path('data') }
-    })
-    await prompt.waitForTalk(`the peer at 127.0.0.1:${port} does not answer`)
-    t.match(await prompt.kill(), { code: 0, stdout: '' })
-  }
-)
+for (const [when, greets] of [
+  ['before it greeted', false],
+  ['after it greeted', true]
+] as const) {
+  t.test(
+    `a prompt says that its peer does not answer, frozen ${when}, and can be stopped`,
+    async (t) => {
+      const cli = new Cli(t)
+      const sockets: Socket[] = []
+      const frozen = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+        sockets.push(socket.on('error', () => {}))
+        if (greets) socket.write('attached\n')
+      }).listen(0, '127.0.0.1')
+      t.teardown(() => {
+        for (const socket of sockets) socket.destroy()
+        frozen.close()
+      })
+      await once(frozen, 'listening')
+      const { port } = frozen.address() as AddressInfo
+      cli.write(`data/hyperseaport/control-${port}`, 'secret')
+      execFileSync('mkfifo', [cli.path('typed')])
+      const typed = await open(cli.path('typed'), 'r+')
+      t.teardown(() => typed.close())
+      const prompt = cli.start(['peer', '--attach', `127.0.0.1:${port}`], {
+        env: { XDG_DATA_HOME: cli.path('data') },
+        at: ['sh', '-c', 'exec "$@" < typed', '-']
+      })
+      if (greets) {
+        await prompt.waitForLine('attached')
+        await typed.write('peers\n')
+      }
+      await prompt.waitForTalk(`the peer at 127.0.0.1:${port} does not answer`)
+      t.match(await prompt.kill(), { code: 0 })
+    }
+  )
+}
