@@ -17,6 +17,16 @@ const CONDITIONS = [
 ]
 /** In bytes. Of what is longer only the origin is told. */
 const MAX_REFERRER = 4096
+const POLICIES = new Set([
+  'no-referrer',
+  'no-referrer-when-downgrade',
+  'same-origin',
+  'origin',
+  'strict-origin',
+  'origin-when-cross-origin',
+  'strict-origin-when-cross-origin',
+  'unsafe-url'
+])
 const OF_CONNECTION = new Set(['close', 'keep-alive'])
 
 /** Why a request cannot be sent, with the code that Node's own fetch has for it. */
@@ -90,8 +100,20 @@ function cacheFields({ cache, headers }: Request): [name: string, value: string]
   ]
 }
 
+export type ReferrerPolicy = Request['referrerPolicy']
+
+/** What decides on the `referer` of a request. */
+type Referring = Pick<Request, 'referrer' | 'referrerPolicy' | 'url'>
+
+/** The policy after an answer: the last one in its `Referrer-Policy` that is known, or the one before it. */
+export function policyAfter(before: ReferrerPolicy, field: string | undefined): ReferrerPolicy {
+  const known = (name: string): name is ReferrerPolicy => POLICIES.has(name)
+  const names = field?.split(',').map((name) => name.trim()) ?? []
+  return names.findLast(known) ?? before
+}
+
 /** The page that the caller says it comes from, as far as the policy lets it be told (Referrer Policy, section 8.3). */
-function referrerOf({ referrer, referrerPolicy, url }: Request): string | null {
+export function referrerOf({ referrer, referrerPolicy, url }: Referring): string | null {
   // The caller's own page is the default, and here there is none.
   if (!/^https?:/.test(referrer)) return null
   const whole = new URL(referrer)

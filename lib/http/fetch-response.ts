@@ -26,6 +26,8 @@ const DECODERS: Record<string, () => Duplex> = {
   deflate: () => new Inflate(LENIENT),
   br: () => createBrotliDecompress(LENIENT_BROTLI)
 }
+/** More than this the standard's constructor refuses, but a service may answer so, and Node's own fetch says so. */
+const MAX_STATUS = 599
 /** More codings than these, one in the other, have no use but to fill our memory. */
 const MAX_CODINGS = 5
 
@@ -41,9 +43,9 @@ export function responseOf(answer: IncomingMessage, asked: Asked): Response {
   answer.on('error', () => {})
   try {
     const init = { status: statusCode, statusText: statusMessage, headers: pairs(rawHeaders) }
-    if (!isBodiless) return dress(new Response(bodyOf(answer, asked.signal), init), asked)
+    if (!isBodiless) return responseWith(bodyOf(answer, asked.signal), init, asked)
     answer.resume()
-    return dress(new Response(null, init), asked)
+    return responseWith(null, init, asked)
   } catch (cause) {
     answer.destroy()
     throw new TypeError('fetch failed', { cause })
@@ -60,11 +62,20 @@ export async function wholeResponseOf(answer: IncomingMessage, asked: Asked) {
   const bytes = new Uint8Array(await incoming.arrayBuffer())
   const { status, statusText, headers } = incoming
   const body = incoming.body && bytes
-  return { bytes, response: dress(new Response(body, { status, statusText, headers }), asked) }
+  return { bytes, response: responseWith(body, { status, statusText, headers }, asked) }
+}
+
+function responseWith(
+  body: ReadableStream | Uint8Array<ArrayBuffer> | null,
+  { status, ...init }: ResponseInit & { status: number },
+  asked: Asked
+): Response {
+  const response = new Response(body, { ...init, status: status > MAX_STATUS ? 500 : status })
+  return dress(response, asked, status)
 }
 
 /** Sets what the standard's constructor has no options for. */
-function dress(response: Response, asked: Asked): Response {
+function dress(response: Response, asked: Asked, status: number): Response {
   const url = new URL(asked.url)
   url.hash = ''
   const value = () => {
@@ -79,7 +90,8 @@ function dress(response: Response, asked: Asked): Response {
     url: { value: url.href },
     redirected: { value: asked.redirects > 0 },
     type: { value: 'basic' },
-    clone: { value: () => dress(Response.prototype.clone.call(response), asked) }
+    status: { value: status },
+    clone: { value: () => dress(Response.prototype.clone.call(response), asked, status) }
   })
 }
 

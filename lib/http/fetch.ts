@@ -1,6 +1,12 @@
 import { type Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { pipeline } from 'node:stream/promises'
-import { fieldsOf, InvalidRequestError } from './fetch-headers.js'
+import {
+  fieldsOf,
+  InvalidRequestError,
+  policyAfter,
+  type ReferrerPolicy,
+  referrerOf
+} from './fetch-headers.js'
 import { responseOf, wholeResponseOf } from './fetch-response.js'
 import { hasIntegrity } from './integrity.js'
 
@@ -22,6 +28,8 @@ interface Exchange {
   headers: Headers
   payload: Payload | null
   signal: AbortSignal
+  /** What the services on the way are told of where the caller comes from; null if the caller sets the field itself. */
+  referrerPolicy: ReferrerPolicy | null
 }
 
 export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
@@ -56,12 +64,16 @@ export function fetchOver(agent: Agent, host: string): Fetch {
     if (!/^https?:$/.test(url.protocol)) throw new TypeError(`${url.protocol} cannot be fetched`)
     const { headers, declaredLength } = fieldsAllowed(request)
     const payload = declaredAs(declaredLength, await payloadOf(request, init?.body))
-    let exchange: Exchange = { url, method: request.method, headers, payload, signal }
+    const referrerPolicy = request.headers.has('referer') ? null : request.referrerPolicy
+    const { method } = request
+    let exchange: Exchange = { url, method, headers, payload, signal, referrerPolicy }
     for (let redirects = 0; ; redirects++) {
       const answer = await ask(agent, exchange)
-      const { statusCode = 0, headers } = answer
+      const { statusCode = 0 } = answer
+      // Several of them are one URL with commas in it, as for Node's own fetch, and most often lead nowhere.
+      const location = answer.headersDistinct.location?.join(', ')
       const isRedirect =
-        REDIRECTS.has(statusCode) && (headers.location !== undefined || redirect === 'error')
+        REDIRECTS.has(statusCode) && (location !== undefined || redirect === 'error')
       if (!isRedirect || redirect === 'manual') {
         const asked = { url: exchange.url, method: exchange.method, redirects, signal }
         if (integrity === '') return responseOf(answer, asked)
@@ -72,7 +84,8 @@ export function fetchOver(agent: Agent, host: string): Fetch {
       answer.on('error', () => {}).resume()
       if (redirect === 'error') throw failed(`${exchange.url} redirects`)
       if (redirects >= MAX_REDIRECTS) throw failed('there are too many redirects')
-      exchange = redirected(exchange, statusCode, asUtf8(String(headers.location)))
+      const policy = answer.headersDistinct['referrer-policy']?.join()
+      exchange = redirected(told(exchange, policy), statusCode, asUtf8(String(location)))
     }
   }
 }
@@ -249,6 +262,24 @@ async function readChunk(body: ReadableStreamDefaultReader): Promise<Uint8Array 
   const { done, value } = await body.read()
   if (done || value instanceof Uint8Array) return done ? null : value
   throw new TypeError('a chunk of the body is no Uint8Array')
+}
+
+/**
+ * What is said of where the caller comes from may become less with each redirect, and never more (Fetch standard, "main
+ * fetch"). All redirects stay with the service, so it does not matter where this one leads.
+ */
+function told(before: Exchange, policy: string | undefined): Exchange {
+  if (before.referrerPolicy === null) return before
+  const headers = new Headers(before.headers)
+  const referrerPolicy = policyAfter(before.referrerPolicy, policy)
+  const referrer = referrerOf({
+    referrer: headers.get('referer') ?? '',
+    referrerPolicy,
+    url: before.url.href
+  })
+  if (referrer === null) headers.delete('referer')
+  else headers.set('referer', referrer)
+  return { ...before, headers, referrerPolicy }
 }
 
 /** The request that follows a redirect (Fetch standard, "HTTP-redirect fetch"). */
