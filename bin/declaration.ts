@@ -23,6 +23,8 @@ export interface Flag {
   needed?: string
   /** Flags in whose presence it is not needed. */
   unless?: readonly string[]
+  /** Whether it names a file that is read, and may be a pipe. Those given as `@file` need not say so. */
+  isFile?: boolean
   /** Whether the environment and config files cannot set it. */
   commandLineOnly?: boolean
 }

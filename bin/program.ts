@@ -1,14 +1,16 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { SeaportError } from '../lib/identity.js'
+import { readPipeAhead, SeaportError } from '../lib/identity.js'
 import { parseArguments } from './arguments.js'
 import type { Command } from './command.js'
 import { type Config, readConfig } from './config.js'
 import type { Lifetime } from './lifetime.js'
 import { foldName, injectedVariables, Settings } from './settings.js'
 import { withoutKeys } from './shown-key.js'
-import { say } from './talk.js'
+import { say, waitAloud } from './talk.js'
 import { loadVerbs } from './verbs.js'
 
+/** What the largest file may have, that of `import`. */
+const MAX_PIPE_BYTES = 256 * 1024 * 1024
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
 const USAGE_CODES = ['USAGE', 'BAD_KEY', 'BAD_ROLE', 'BAD_CONFIG']
@@ -46,6 +48,7 @@ export class Program {
     }
     const named = environment.path('config', undefined)
     const isToCome = command.makesConfig === true && named !== undefined && !existsSync(named)
+    if (named !== undefined) await this.#readAhead(named)
     const config = isToCome
       ? null
       : readConfig(named, (path, owner) =>
@@ -54,6 +57,7 @@ export class Program {
     if (config) await warnOfUnknownKeys(config, command)
     const settings = new Settings(command, values, process.env, config)
     this.#verbose = settings.on('verbose')
+    for (const file of settings.files()) await this.#readAhead(file)
     // What runs for long gains by it. To what does not, it is a large part of the time.
     if (command.isLasting) await import('./engine.js')
     try {
@@ -61,6 +65,14 @@ export class Program {
     } finally {
       await this.#lifetime.end()
     }
+  }
+
+  /** A pipe's writer may be long in coming. Settings are read all at once, and would be deaf to signals until then. */
+  async #readAhead(path: string) {
+    await waitAloud(
+      readPipeAhead(path, this.#lifetime.signal, { maxBytes: MAX_PIPE_BYTES }),
+      () => `${path} is a pipe, and nothing comes from it yet`
+    )
   }
 
   /** What is printed of an error, one line `CODE: text`, and the exit code. */

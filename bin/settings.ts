@@ -137,6 +137,24 @@ export class Settings {
     return found.texts.flatMap((text) => text.split(',')).map((text) => text.trim())
   }
 
+  /** The files that the command reads, as far as it is told now, named in full. */
+  files(): string[] {
+    return Object.keys(this.#command.flags).flatMap((name) => {
+      const { texts = [], layer } = this.#find(name) ?? {}
+      return texts.flatMap((text) => {
+        const given = text.trim()
+        const isNamed = given.startsWith('@')
+        if (!isNamed && this.#flag(name).isFile !== true) return []
+        try {
+          return resolve(layer?.folder ?? '', expandHome(isNamed ? given.slice(1) : given))
+        } catch {
+          // The command says so when it reads it.
+          return []
+        }
+      })
+    })
+  }
+
   /** One of a few words. */
   word<W extends string, T>(name: string, words: readonly W[], fallback: T): W | T {
     return this.#read(name, [fallback], (text) => {

@@ -43,9 +43,12 @@ export const WEB_FLAGS = {
     describe:
       'Names it may be called by without --auth or --public, beside those of this machine; *.example.com, or * for any'
   },
-  tlsCert: { describe: 'Serve HTTPS with this certificate (PEM), read again when it changes' },
-  tlsKey: { describe: 'Its private key (PEM)' },
-  auth: { describe: "File of who may reach what, see 'hyperseaport access --help'" },
+  tlsCert: {
+    describe: 'Serve HTTPS with this certificate (PEM), read again when it changes',
+    isFile: true
+  },
+  tlsKey: { describe: 'Its private key (PEM)', isFile: true },
+  auth: { describe: "File of who may reach what, see 'hyperseaport access --help'", isFile: true },
   public: {
     kind: 'list',
     describe: 'What needs no credentials: api@1.x, @team/*@2.x, or * for all'

@@ -3,5 +3,5 @@
 export { SeaportError } from './core/errors.js'
 export { homeFolder } from './core/home-folder.js'
 export { KeyPair, parseKey, randomSeed, toHex } from './core/keys.js'
-export { readSmallFile, whyUnread } from './core/small-file.js'
+export { readPipeAhead, readSmallFile, whyUnread } from './core/small-file.js'
 export { keepProcessKey, nextServiceKey } from './registry/log/own-keys.js'

@@ -14,7 +14,11 @@ const MAX_PASSWORD_BYTES = 4096
 export const access: Command = {
   verb: 'access',
   flags: {
-    auth: { describe: 'The file, as for web', needed: 'the file that web --auth reads' },
+    auth: {
+      describe: 'The file, as for web',
+      needed: 'the file that web --auth reads',
+      isFile: true
+    },
     token: { describe: 'Make a token of this name, and print it, once', commandLineOnly: true },
     person: {
       describe: 'Give a person of this name the password on stdin; a terminal is asked for it',

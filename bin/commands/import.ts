@@ -18,7 +18,8 @@ export const importRegistry: Command = {
     file: {
       describe: 'What export printed',
       needed: "the file that 'hyperseaport export' was printed to, or -",
-      commandLineOnly: true
+      commandLineOnly: true,
+      isFile: true
     },
     ...FLAGS
   },

@@ -1,5 +1,7 @@
 import { closeSync, constants, openSync, readSync, realpathSync, statSync } from 'node:fs'
 import { devNull } from 'node:os'
+import { resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 const MIB = 1024 * 1024
 /** More than any config file, seed, key or certificate has. */
@@ -15,6 +17,26 @@ export interface SmallFileOptions {
   silence?: number
 }
 
+/** What pipes had that were read ahead, by their paths, or why nothing was read. */
+const ahead = new Map<string, Buffer | Error>()
+
+/**
+ * Reads a pipe before `readSmallFile` is asked for it, which then waits for nobody: while this waits, signals are heard. What
+ * goes wrong is `readSmallFile`'s to tell, and so is what is no pipe.
+ *
+ * @throws the signal's reason
+ */
+export async function readPipeAhead(
+  path: string,
+  signal: AbortSignal,
+  { maxBytes = MAX_BYTES, silence = SILENCE_MS }: SmallFileOptions = {}
+) {
+  if (!isPipe(path)) return
+  const held = await allOf(path, signal, maxBytes, silence).catch((error: Error) => error)
+  signal.throwIfAborted()
+  ahead.set(resolve(path), held)
+}
+
 /**
  * Reads a file, or a pipe, that somebody has named. A device might have no end, and nothing else is done until it is
  * read; only the one that is always empty is taken. Nor is the writer of a pipe waited for without end.
@@ -23,12 +45,14 @@ export function readSmallFile(
   path: string,
   { maxBytes = MAX_BYTES, silence = SILENCE_MS }: SmallFileOptions = {}
 ): Buffer {
+  const held = ahead.size > 0 && ahead.get(resolve(path))
+  if (held instanceof Error) throw held
+  if (held) return fitting(held, maxBytes)
   const stat = statSync(path)
   if (path !== devNull && !stat.isFile() && !stat.isFIFO() && !stat.isDirectory()) {
     throw new Error('it is neither a file nor a pipe')
   }
-  // Opening a pipe would wait for its writer. Windows has no such flag.
-  const file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+  const file = openNow(path)
   const mayGetWriter = stat.isFIFO() && hasName(path)
   try {
     const pieces: Buffer[] = []
@@ -38,11 +62,66 @@ export function readSmallFile(
       if (piece.byteLength === 0) return Buffer.concat(pieces)
       pieces.push(piece)
       length += piece.byteLength
-      if (length > maxBytes) throw new Error(`it has more than ${maxBytes / MIB} MiB`)
+      if (length > maxBytes) throw tooLarge(maxBytes)
     }
   } finally {
     closeSync(file)
   }
+}
+
+function fitting(bytes: Buffer, maxBytes: number): Buffer {
+  if (bytes.byteLength > maxBytes) throw tooLarge(maxBytes)
+  return bytes
+}
+
+function tooLarge(maxBytes: number): Error {
+  return new Error(`it has more than ${maxBytes / MIB} MiB`)
+}
+
+/** Opening a pipe otherwise would wait for its writer. Windows has no such flag. */
+function openNow(path: string): number {
+  return openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+}
+
+function isPipe(path: string): boolean {
+  try {
+    return statSync(path).isFIFO()
+  } catch {
+    return false
+  }
+}
+
+/** All that comes from a pipe until its end. */
+async function allOf(
+  path: string,
+  signal: AbortSignal,
+  maxBytes: number,
+  silence: number
+): Promise<Buffer> {
+  const [pieces, mayGetWriter, file] = [[] as Buffer[], hasName(path), openNow(path)]
+  try {
+    let heardAt = performance.now()
+    for (let length = 0; length <= maxBytes; ) {
+      const piece = Buffer.allocUnsafe(PIECE_BYTES)
+      const count = readNow(file, piece)
+      if (count !== null && count > 0) {
+        pieces.push(piece.subarray(0, count))
+        length += count
+        heardAt = performance.now()
+      } else {
+        if (count === 0 && (length > 0 || !mayGetWriter)) return Buffer.concat(pieces)
+        if (performance.now() - heardAt > silence) throw nobodyWrites()
+        await sleep(POLL_MS, undefined, { signal })
+      }
+    }
+    throw tooLarge(maxBytes)
+  } finally {
+    closeSync(file)
+  }
+}
+
+function nobodyWrites(): Error {
+  return new Error('it is a pipe, and nobody writes to it')
 }
 
 /** What an error of `readSmallFile` says, in a word or a few. */
@@ -62,7 +141,7 @@ function nextPiece(file: number, isToBegin: boolean, silence: number): Buffer {
   for (;;) {
     const count = readNow(file, piece)
     if (count !== null && (count > 0 || !isToBegin)) return piece.subarray(0, count)
-    if (performance.now() > end) throw new Error('it is a pipe, and nobody writes to it')
+    if (performance.now() > end) throw nobodyWrites()
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, POLL_MS)
   }
 }

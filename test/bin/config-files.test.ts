@@ -135,6 +135,30 @@ t.test('a file that is named and might have no end, or is far too large, is refu
   t.match(await named('/dev/null'), { code: 2, stderr: /registryPublicKey is missing/ })
 })
 
+t.test('a verb that waits for the writer of a pipe says so, and can be stopped', async (t) => {
+  const cli = new Cli(t)
+  const pipe = cli.path('pipe')
+  execFileSync('mkfifo', [pipe])
+  for (const line of [
+    ['key', '--config', 'pipe'],
+    ['key', '--registryPublicKey', '@pipe'],
+    ['call', 'a@1.x', 'b', '@~/pipe', '--registryPublicKey', KEY],
+    ['import', 'pipe', '--registrySeed', KEY],
+    ['access', '--auth', 'pipe', '--token', 'ci', '--reach', '*']
+  ]) {
+    const running = cli.start(line, { env: LONELY })
+    await running.waitForMatch(/pipe is a pipe, and nothing comes from it yet$/)
+    t.match(await running.kill(), { code: 143, stdout: '' }, line.join(' '))
+  }
+  const web = ['web', '--port', '0', '--auth', 'pipe', '--registryPublicKey', KEY]
+  const lasting = cli.start(web, { env: LONELY })
+  await lasting.waitForMatch(/pipe is a pipe, and nothing comes from it yet$/)
+  t.match(await lasting.kill('SIGINT'), { code: 0, stdout: '' })
+  const fed = cli.run(['key', '--registryPublicKey', '@pipe'])
+  await writeFile(pipe, `registryPublicKey=${KEY}\n`)
+  t.match(await fed, { code: 0, stdout: /^processPublicKey=/m })
+})
+
 t.test('a ~ alone is the home', (t) => {
   t.equal(expandHome('~'), homeFolder())
   t.equal(expandHome('~/a'), join(homeFolder(), 'a'))
