@@ -7,7 +7,7 @@ import type { Address, HyperDHT } from './holepunch.js'
 
 export interface ReachabilityOptions {
   dht: HyperDHT
-  /** Leaves it as it is taken for, and only asks who is there. */
+  /** Whether it is known already if others can call us. Then nothing is changed, and nodes are asked only if they are there. */
   isKnown?: boolean
   /** The addresses of this machine. */
   hosts?: () => Set<string>
@@ -39,7 +39,7 @@ export class Reachability extends EventEmitter<{ answer: [node: Address]; change
   readonly #hosts: () => Set<string>
   readonly #views = new Map<string, View>()
   #open: Address | null = null
-  /** Enough is known; what others say may only change it. */
+  /** Called once enough is known. What other nodes say later may still change it. */
   #ondecided: () => void = () => {}
 
   constructor({ dht, isKnown = false, hosts = ownAddresses }: ReachabilityOptions) {
@@ -47,7 +47,7 @@ export class Reachability extends EventEmitter<{ answer: [node: Address]; change
     this.#dht = dht
     this.#isKnown = isKnown
     this.#hosts = hosts
-    // What was asked from another port, and answered since, makes it doubt where it can be called.
+    // An answer to what was sent from another port makes HyperDHT doubt at which address we can be called.
     dht.on('nat-update', () => {
       const open = this.#open
       if (open && (dht.host !== open.host || dht.port !== open.port)) declareReachable(dht, open)
@@ -80,7 +80,7 @@ export class Reachability extends EventEmitter<{ answer: [node: Address]; change
 
   #ask(node: Address): { first: Promise<void>; all: Promise<unknown> } {
     const first = this.#dht.ping(node).then(({ to }) => this.#onview(node, to))
-    // Of itself it says nothing: once the port has sent something, an answer gets through.
+    // The first ping does not show that others can call us: a firewall lets the answer in since we have sent something.
     const second = this.#dht.firewalled
       ? pingFromElsewhere(this.#dht, node).then(({ to }) => this.#onreached(node, to))
       : first

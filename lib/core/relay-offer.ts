@@ -2,9 +2,9 @@ import type { SecretStream } from './holepunch.js'
 
 /** A relay that members of a registry may use. */
 export interface RelayOffer {
-  /** Under which it is called on the DHT. Who knows it may use it. */
+  /** The relay's public key, under which it is called on the DHT. Whoever knows it may use the relay. */
   key: Buffer
-  /** Where what it passes on comes from. */
+  /** The address that packets which it passes on come from. */
   host: string
   port: number
 }

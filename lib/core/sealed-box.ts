@@ -37,7 +37,7 @@ export function boxKeyPair(): BoxKeyPair {
 }
 
 /**
- * What messages to an ed25519 key are sealed to.
+ * The X25519 key to which messages for the owner of an ed25519 key are sealed.
  *
  * @throws BAD_KEY for what is no point of the curve
  */
@@ -51,7 +51,7 @@ export function boxKeyOf(publicKey: Buffer): Buffer {
   return key
 }
 
-/** The same of both keys of a pair. */
+/** The pair that opens what was sealed to the public key of an ed25519 pair. */
 export function boxKeyPairOf({ publicKey, secretKey }: KeyPair): BoxKeyPair {
   const secret = Buffer.alloc(KEY_BYTES)
   sodium().crypto_sign_ed25519_sk_to_curve25519(secret, secretKey)

@@ -17,8 +17,8 @@ export interface ListenersOptions extends Omit<AcceptorOptions, 'dht'> {
 }
 
 /**
- * Where a service takes links: under its key on the DHT, and by TCP. Emits `refused` and `notice` as its
- * acceptor does (and `draining`), and `addresses` when those for TCP have changed.
+ * Where a service takes links: under its key on the DHT, and by TCP. Emits `refused`, `draining`
+ * and `notice` as its acceptor does, and `addresses` when those for TCP have changed.
  */
 export class Listeners extends ReadyResource {
   readonly #network: Network
