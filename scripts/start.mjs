@@ -10,7 +10,7 @@ const ROOT = resolve(import.meta.dirname, '..')
 const PROGRAM = resolve(ROOT, 'dist/bin/hyperseaport.js')
 const REMINDER_MS = 2000
 
-console.error('1 of 2: building from the sources; 10 to 30 s the first time, less after that')
+console.error('1 of 2: building from the sources; 10 to 60 s the first time, less after that')
 const startedAt = Date.now()
 const reminder = setInterval(() => {
   console.error(`        still building, ${Math.round((Date.now() - startedAt) / 1000)} s so far`)
