@@ -16,6 +16,7 @@ export class Output {
   readonly #onresume: (dropped: number) => void
   /** Of the dropped ones, those that nobody was told of. */
   #untold = 0
+  readonly #latest = new Map<string, string>()
 
   /** @param onresume told of how many were dropped, once lines are read again */
   constructor(stream: Writable, onresume: (dropped: number) => void) {
@@ -24,10 +25,45 @@ export class Output {
   }
 
   print(line: string) {
-    if (this.#stream.writableLength < MAX_WAITING_BYTES) {
-      this.#stream.write(`${line}\n`)
-      return
+    if (this.#hasRoom) this.#stream.write(`${line}\n`)
+    else this.#drop()
+  }
+
+  /**
+   * Prints a line, or keeps it until lines are read again; of those with one key only the last is kept. So whoever reads
+   * slowly ends with what is true, and what is kept is no more than there are keys.
+   */
+  printLatest(key: string, line: string) {
+    if (this.#latest.size === 0 && this.#hasRoom) return this.print(line)
+    if (this.#latest.size === 0) this.#stream.once('drain', () => this.#printKept())
+    if (this.#latest.delete(key)) this.#drop()
+    this.#latest.set(key, line)
+  }
+
+  /** Resolves when what was printed was read, or there is nobody to read it. */
+  async allRead(): Promise<void> {
+    if (this.#stream.writableLength === 0) return
+    await new Promise<unknown>((resolve) => this.#stream.write('', resolve))
+  }
+
+  /** Prints what may be large, and resolves when more may be printed. */
+  async printWhole(text: string | Uint8Array): Promise<void> {
+    if (!this.#stream.write(text)) await this.allRead()
+  }
+
+  get #hasRoom(): boolean {
+    return this.#stream.writableLength < MAX_WAITING_BYTES
+  }
+
+  #printKept() {
+    for (const [key, line] of this.#latest) {
+      if (!this.#hasRoom) return void this.#stream.once('drain', () => this.#printKept())
+      this.#latest.delete(key)
+      this.print(line)
     }
+  }
+
+  #drop() {
     this.stats.dropped++
     if (this.#untold++ === 0) this.#stream.once('drain', () => this.#tell())
   }
@@ -48,6 +84,21 @@ export const dataStats = data.stats
 /** Prints a line of what was asked for. */
 export function printData(line: string) {
   data.print(line)
+}
+
+/** Prints a line of what something is now, in place of an earlier one with the same key that nobody has read. */
+export function printLatest(key: string, line: string) {
+  data.printLatest(key, line)
+}
+
+/** Prints what may be large, and resolves when its reader takes more, or there is none any more. */
+export function printWhole(text: string | Uint8Array): Promise<void> {
+  return data.printWhole(text)
+}
+
+/** Resolves when all that was printed on stdout was read, or there is nobody to read it. */
+export function allRead(): Promise<void> {
+  return data.allRead()
 }
 
 /** Prints a line to the person at the terminal. */

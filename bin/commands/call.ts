@@ -3,6 +3,8 @@ import type { Answer, PortlessEntry, SendOptions } from '../../lib/index.js'
 import { printableJson } from '../../lib/printing.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
+import type { Lifetime } from '../lifetime.js'
+import { printWhole } from '../output.js'
 import { dataOf, keyOf, ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
 
 /** Has a service execute a command, and prints the answer. */
@@ -69,7 +71,6 @@ export const call: Command = {
       ...(settings.on('idempotent') && { idempotent: true })
     }
     const indent = settings.on('json') ? 2 : undefined
-    const show = (value: unknown) => print(value, indent)
     const [all, stream] = [settings.on('all'), settings.on('stream')]
     if ((all && stream) || (all && instance !== undefined)) {
       throw SeaportError.USAGE('say one of --all, --stream and --instance')
@@ -77,11 +78,20 @@ export const call: Command = {
 
     const { entries } = await talkTo([role], settings, lifetime, { verb: 'call', timeout })
     const [entry] = entries as [PortlessEntry]
-    if (all) return askAll(entry, command, data, options)
     const wanted = { ...options, instance: instance && keyOf(entry, instance) }
-    if (!stream) return show(await entry.send(command, data, wanted))
-    for await (const item of entry.stream(command, data, wanted)) print(item, undefined)
+    const ask = async () => {
+      if (all) return askAll(entry, command, data, options)
+      if (!stream) return print(await entry.send(command, data, wanted), indent)
+      for await (const item of entry.stream(command, data, wanted)) await print(item)
+    }
+    // It may wait for somebody who does not read, and ends all the same when it is stopped.
+    await Promise.race([ask(), cutBy(lifetime)])
   }
+}
+
+async function cutBy(lifetime: Lifetime): Promise<never> {
+  await lifetime.untilStopped()
+  throw SeaportError.CLOSED('stopped before it was done')
 }
 
 /** Prints a line for each instance. Fails when one has, after all have answered. */
@@ -89,7 +99,7 @@ async function askAll(entry: PortlessEntry, command: string, data: unknown, opti
   let failure: SeaportError | null = null
   for await (const answer of entry.sendAll(command, data, options)) {
     failure ??= answer.error ?? null
-    console.log(printableJson(shown(answer)))
+    await print(shown(answer))
   }
   if (failure) throw failure
 }
@@ -100,8 +110,8 @@ function shown({ instance, value, error }: Answer) {
   return { instance, error: { code, text, executed, handlerCode } }
 }
 
-function print(value: unknown, indent: number | undefined) {
+/** Prints an answer, and waits for its reader: so a slow one holds up what is still to come. */
+async function print(value: unknown, indent?: number) {
   if (value === undefined) return
-  if (value instanceof Uint8Array) process.stdout.write(value)
-  else console.log(printableJson(value, indent))
+  await printWhole(value instanceof Uint8Array ? value : `${printableJson(value, indent)}\n`)
 }

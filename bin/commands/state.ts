@@ -4,6 +4,7 @@ import { printableJson } from '../../lib/printing.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
 import type { Lifetime } from '../lifetime.js'
+import { printLatest } from '../output.js'
 import { say } from '../talk.js'
 import { dataOf, keyOf, ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
 
@@ -107,9 +108,9 @@ async function watch({ entry, instance, name, json }: Asked, lifetime: Lifetime)
   state.on('change', (change: StateChange) => {
     if (name !== undefined && name !== change.name) return
     if (instance !== undefined && instance !== change.owner) return
-    const { name: changed, deleted } = change
-    if (json) console.log(printableJson(change))
-    else console.log(deleted ? `${changed} deleted` : lineOf(change))
+    const { name: changed, owner, deleted } = change
+    const text = deleted ? `${changed} deleted` : lineOf(change)
+    printLatest(`${owner} ${changed}`, json ? printableJson(change) : text)
   })
   await Promise.race([state.ready(), lifetime.untilStopped()])
   say(`watching the state of ${entry}`)

@@ -2,6 +2,7 @@ import type { DirectoryChange, Instance } from '../../lib/index.js'
 import { READER_FLAGS, readerOf } from '../administration.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, JSON_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.js'
+import { printData } from '../output.js'
 import { shownKey } from '../shown-key.js'
 import { say, waitAloud } from '../talk.js'
 
@@ -29,7 +30,7 @@ export const watch: Command = {
     const { registryPublicKey, keyPair } = readerOf(settings)
     const json = settings.on('json')
     const show = (change: DirectoryChange, instance: Instance) => {
-      if (matches(instance)) console.log(json ? toJson(change, instance) : toLine(change, instance))
+      if (matches(instance)) printData(json ? toJson(change, instance) : toLine(change, instance))
     }
 
     const { Consumer } = await import('../../lib/consumer.js')
