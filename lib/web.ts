@@ -204,14 +204,17 @@ class WebFace extends EventEmitter<WebEvents> {
   }
 
   /**
-   * Puts other rules in place of all those given before. What is under way is not touched.
+   * Puts other rules in place of all those given before. What is under way is not touched, but for events and channels:
+   * they have no end of their own, and end when the rights of who hears them have changed.
    *
    * @throws BAD_ROLE, BAD_KEY, BAD_CONFIG, USAGE, and leaves everything as it was
    */
   update(rules: WebRules) {
     checkOptions(rules)
     checkExposure(this.#gateway.host, rules)
-    this.#gateway.update(readRules(rules, this.#apps))
+    const read = readRules(rules, this.#apps)
+    this.#gateway.update(read)
+    this.#feed.recheck(read.access)
   }
 
   /** Requests and answers, links, registrars, peers and logs, as numbers. */

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { Principal } from '../gateway/access.js'
+import type { AccessList, Principal } from '../gateway/access.js'
 import type { InstanceViews } from '../gateway/instance-views.js'
 import type { Flow, Traffic } from '../gateway/traffic.js'
 import type { Directory, DirectoryChange, Instance } from '../registry/replica/directory.js'
@@ -94,6 +94,13 @@ export class LiveFeed {
     this.#stopWatching = this.#options.directory.watch((change, instance) =>
       this.#onchange(change, instance)
     )
+  }
+
+  /** Ends the streams of those whose rights have changed. Their pages come back, and see what they may now. */
+  recheck(access: Pick<AccessList, 'isCurrent'>) {
+    for (const { response, principal } of this.#watchers) {
+      if (!access.isCurrent(principal)) response.end()
+    }
   }
 
   /** Begins to take samples. */

@@ -7,6 +7,8 @@ import { PasswordChecks } from './password-checks.js'
 /** Who sends a request, as far as access rules go. */
 export interface Principal {
   name: string
+  /** What it follows from: the line of the access file, and the roles that need no credentials. */
+  grounds: string
   isAnonymous: boolean
   /** Whether they may reach every role. */
   mayReachAll: boolean
@@ -61,6 +63,8 @@ export class AccessList {
   readonly #anonymous: Principal
   readonly #bearers = new Map<string, Credential>()
   readonly #people = new Map<string, Credential>()
+  /** The grounds of all principals. */
+  readonly #grounds = new Set<string>()
   readonly #remembered = new Map<string, Principal>()
   /** Credentials that are wrong here. They may be the service's own, and then they come with each request. */
   readonly #wrong = new Set<string>()
@@ -76,8 +80,11 @@ export class AccessList {
   constructor({ text = null, open = [], checks = new PasswordChecks() }: AccessListOptions = {}) {
     this.#checks = checks
     this.isOpen = text === null && open.length === 0
-    this.#anonymous = toPrincipal('anonymous', this.isOpen ? [parseRolePattern('*')] : open, true)
+    const anybody = this.isOpen ? [parseRolePattern('*')] : open
+    this.#anonymous = toPrincipal('anonymous', anybody, textOf(anybody))
+    this.#grounds.add(this.#anonymous.grounds)
     for (const credential of parseAccess(text ?? '', open)) {
+      this.#grounds.add(credential.principal.grounds)
       if (credential.kind === 'bearer') this.#bearers.set(credential.hash, credential)
       else this.#people.set(credential.name, credential)
     }
@@ -88,6 +95,11 @@ export class AccessList {
   /** The principal of a request without credentials. */
   get anonymous(): Principal {
     return this.#anonymous
+  }
+
+  /** Whether a principal, perhaps of an earlier list, has the same credential and the same rights here. */
+  isCurrent({ grounds }: Principal): boolean {
+    return this.#grounds.has(grounds)
   }
 
   /**
@@ -170,15 +182,26 @@ function parseAccess(text: string, open: RolePattern[]): Credential[] {
       )
     }
     const reaches = roles.split(',').filter(Boolean).map(parseRolePattern)
-    const principal = toPrincipal(name, [...open, ...reaches], false)
+    const grounds = `${line.trim()} ${textOf(open)}`
+    const principal = toPrincipal(name, [...open, ...reaches], grounds, false)
     credentials.push({ kind: kind as Credential['kind'], name, hash, principal })
   }
   return credentials
 }
 
-function toPrincipal(name: string, reaches: RolePattern[], isAnonymous: boolean): Principal {
+function textOf(patterns: RolePattern[]): string {
+  return patterns.map(({ text }) => text).join()
+}
+
+function toPrincipal(
+  name: string,
+  reaches: RolePattern[],
+  grounds: string,
+  isAnonymous = true
+): Principal {
   return {
     name,
+    grounds,
     isAnonymous,
     mayReachAll: reaches.some(({ isEverything }) => isEverything),
     mayReachNothing: reaches.length === 0,

@@ -225,10 +225,11 @@ export class HttpGateway extends ReadyResource {
     }
   }
 
-  /** Replaces the rules that are given. Requests that are under way go on as they were. */
+  /** Replaces the rules that are given. Requests go on as they were, events and channels if the rights are the same. */
   update(rules: Partial<GatewayRules>) {
     this.#router.rules = { ...this.#router.rules, ...rules }
     this.#upstreams.reset()
+    this.#messages.recheck(this.#router.rules.access)
   }
 
   /**

@@ -5,16 +5,15 @@ import type { LinkPool } from '../link/pool.js'
 import { type Body, decodeBody, encodeBody, MAX_BODY_BYTES } from '../messaging/body.js'
 import { BODY_MEMORY, type HeldBody } from '../messaging/body-memory.js'
 import { Conversations } from '../messaging/conversations.js'
-import { type Cursors, EntryEvents } from '../messaging/entry-events.js'
 import { isTraceparent, type Meta } from '../messaging/meta.js'
 import { STATE } from '../messaging/names.js'
 import { Sender } from '../messaging/sender.js'
 import { maxFrameFor } from '../messaging/speaker.js'
 import type { Directory } from '../registry/replica/directory.js'
-import type { Principal } from './access.js'
+import type { AccessList, Principal } from './access.js'
 import type { ChannelLimits } from './channels/channel-limits.js'
 import { Channels } from './channels/channels.js'
-import { whenClosed } from './client-response.js'
+import { type Asking, EventStreams } from './event-streams.js'
 import type { ForwardingContext, UnderWay } from './forwarding.js'
 import { HalfOpen } from './half-open.js'
 import type { InstanceViews } from './instance-views.js'
@@ -28,13 +27,6 @@ export interface MessagesOptions {
   directory: Directory
   views: InstanceViews
   channelLimits?: Partial<ChannelLimits> | undefined
-}
-
-/** A request for a command or for events: who asks, and of which upstream. */
-export interface Asking<T> {
-  target: T
-  upstream: Upstream
-  principal: Principal
 }
 
 /** Such a request with a body. */
@@ -71,12 +63,6 @@ const STATUSES: Record<string, number> = {
 }
 /** Those of hyperseaport's own commands that may be called here, as they change nothing. */
 const OWN = new Set(['$describe', '$ping', '$stats', STATE])
-const KEEPALIVE_MS = 15_000
-const MAX_LISTENERS = 1024
-/** How much a listener may leave unread before it is cut. A browser then connects again, and goes on where it was. */
-const MAX_UNREAD_BYTES = 1024 * 1024
-/** How many instances an event id has places of, the latest. A browser sends it back as a header, of 32 KiB at most. */
-const MAX_PLACES = 200
 const TIMEOUT_FIELD = 'hyperseaport-timeout'
 const EXECUTED = { 'hyperseaport-executed': 'yes' }
 
@@ -86,16 +72,17 @@ const EXECUTED = { 'hyperseaport-executed': 'yes' }
  */
 export class Messages {
   readonly channels: Channels
+  readonly events: EventStreams
   readonly #options: MessagesOptions
   readonly #conversations: Conversations
   readonly #senders = new WeakMap<Upstream, Sender>()
-  readonly #listening = new Set<() => void>()
 
   constructor(options: MessagesOptions) {
     this.#options = options
     const { pool, directory, views, channelLimits: limits } = options
     this.#conversations = new Conversations({ pool, maxFrame: maxFrameFor() })
     const call = this.#callFor.bind(this)
+    this.events = new EventStreams({ pool, directory, views })
     this.channels = new Channels({ pool, directory, views, limits, call })
   }
 
@@ -154,67 +141,16 @@ export class Messages {
     return () => underWay.delete(place)
   }
 
-  /** Sends the events of all instances that the principal may reach, until the client hangs up. */
-  async listen(
-    request: IncomingMessage,
-    response: ServerResponse,
-    { target, upstream, principal }: Asking<EventsTarget>
-  ) {
-    if (this.#listening.size >= MAX_LISTENERS) {
-      throw SeaportError.NO_INSTANCE('too many listen to events here already')
-    }
-    const { pool, directory, views } = this.#options
-    const events = new EntryEvents({
-      pool,
-      instances: upstream.instances,
-      watch: (listener) => directory.watch(listener),
-      onnotice: (notice) => send(`: ${notice.code}\n\n`)
-    })
-    const send = (text: string) => {
-      response.write(text)
-      if (response.writableLength > MAX_UNREAD_BYTES) response.destroy()
-    }
-    response.writeHead(200, {
-      'Content-Type': 'text/event-stream; charset=utf-8',
-      'Cache-Control': 'no-store',
-      'X-Accel-Buffering': 'no'
-    })
-    response.flushHeaders()
-    const after = this.#cursorsOf(request.headers['last-event-id'], principal)
-    for (const type of target.types) {
-      events.on(
-        type,
-        (data, { type, instance, ...origin }) => {
-          const by = {
-            [principal.mayReachAll ? 'instance' : 'id']: views.nameOf(instance, principal)
-          }
-          const shown = { type, ...by, ...origin, data: shownData(data) }
-          const id = this.#cursorText(events.cursors(), principal)
-          send(`id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(shown)}\n\n`)
-        },
-        { after }
-      )
-    }
-    events.ready().then(
-      () => send(': listening\n\n'),
-      () => {}
-    )
-    const keepalive = setInterval(() => send(':\n\n'), KEEPALIVE_MS)
-    const end = () => response.end()
-    this.#listening.add(end)
-    // A client that sent its FIN may still read. But an event stream never ends by itself, so it would be kept for good.
-    request.socket.once('end', end)
-    await whenClosed(response)
-    request.socket.off('end', end)
-    this.#listening.delete(end)
-    clearInterval(keepalive)
-    events.close()
-  }
-
   /** Ends all event streams and channels. */
   close() {
     this.channels.close()
-    for (const end of this.#listening) end()
+    this.events.close()
+  }
+
+  /** Ends the event streams and channels of those whose rights have changed. */
+  recheck(access: Pick<AccessList, 'isCurrent'>) {
+    this.channels.recheck(access)
+    this.events.recheck(access)
   }
 
   /** Gives up what is left. Call it when all calls have been answered. */
@@ -246,40 +182,12 @@ export class Messages {
     this.#senders.set(upstream, sender)
     return sender
   }
-
-  #cursorText(cursors: Cursors, principal: Principal): string {
-    const { views } = this.#options
-    const places = Object.entries(cursors).slice(-MAX_PLACES)
-    const named = places.map(([key, { epoch, seq }]) => [views.nameOf(key, principal), epoch, seq])
-    return Buffer.from(JSON.stringify(named)).toString('base64url')
-  }
-
-  /** The cursors of an event id that was sent before, as far as it names instances as the principal knows them. */
-  #cursorsOf(id: string | string[] | undefined, principal: Principal): Cursors {
-    const { directory, views } = this.#options
-    const cursors: Cursors = {}
-    try {
-      const named: unknown = JSON.parse(Buffer.from(String(id), 'base64url').toString())
-      for (const [name, epoch, seq] of named as [unknown, unknown, unknown][]) {
-        const key = principal.mayReachAll ? String(name) : views.keyOf(String(name))
-        const isPlace = isCount(epoch) && isCount(seq)
-        if (key && directory.entry(key) && isPlace) cursors[key] = { epoch, seq }
-      }
-    } catch {
-      return {}
-    }
-    return cursors
-  }
 }
 
 /** @throws NOT_GRANTED for one of hyperseaport's own commands that is not for everybody */
 function checkCommand(command: string) {
   if (!command.startsWith('$') || OWN.has(command)) return
   throw SeaportError.NOT_GRANTED(`${command} is not called by way of a gateway`).withExecuted('no')
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 48
 }
 
 /** The data of a command: JSON, or bytes if the Content-Type says otherwise, or undefined for an empty body. */
@@ -392,8 +300,4 @@ const PRIVATE = new Map([
 function shownFailure(error: SeaportError): SeaportError {
   const text = PRIVATE.get(error.code)
   return text === undefined ? error : SeaportError.remote(error.code, text)
-}
-
-function shownData(data: unknown): unknown {
-  return data instanceof Uint8Array ? { base64: Buffer.from(data).toString('base64') } : data
 }

@@ -131,7 +131,7 @@ export class RequestHandler {
     if (request.method !== 'GET') {
       throw SeaportError.METHOD_NOT_ALLOWED('events are heard with GET')
     }
-    await messages.listen(request, response, { target, upstream, principal })
+    await messages.events.listen(request, response, { target, upstream, principal })
   }
 
   /** Never rejects. */

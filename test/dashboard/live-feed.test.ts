@@ -14,6 +14,7 @@ const NOTHING: Hosted = { apps: [], hosts: [] }
 const EVERYBODY = {
   name: 'anonymous',
   mayReach: () => true,
+  grounds: '',
   mayReachRole: () => true,
   mayReachAll: true
 } as unknown as Principal
@@ -56,8 +57,27 @@ t.test(
   }
 )
 
+t.test('the feed ends when the rights of who watches have changed', async (t) => {
+  const { feed, response } = feedOf(t, new Directory())
+  feed.recheck({ isCurrent: (principal) => principal === EVERYBODY })
+  t.equal(response.writableEnded, false)
+  feed.recheck({ isCurrent: () => false })
+  t.equal(response.writableEnded, true)
+})
+
 /** What a watcher is told, one event after the other. */
-function eventsOf(t: Test, directory: Directory, hosted = (): Hosted => NOTHING) {
+function eventsOf(t: Test, directory: Directory, hosted?: () => Hosted) {
+  const events = parse(feedOf(t, directory, hosted).response)
+  return async (wanted: string) => {
+    for (;;) {
+      const { value } = await events.next()
+      if (value?.event === wanted) return value.data
+    }
+  }
+}
+
+/** A feed with a watcher. */
+function feedOf(t: Test, directory: Directory, hosted = (): Hosted => NOTHING) {
   const feed = new LiveFeed({
     registryPublicKey: '5b'.repeat(32),
     directory,
@@ -73,13 +93,7 @@ function eventsOf(t: Test, directory: Directory, hosted = (): Hosted => NOTHING)
   t.teardown(() => feed.close())
   feed.open()
   feed.attach(response as never, EVERYBODY, '127.0.0.1')
-  const events = parse(response)
-  return async (wanted: string) => {
-    for (;;) {
-      const { value } = await events.next()
-      if (value?.event === wanted) return value.data
-    }
-  }
+  return { feed, response }
 }
 
 async function* parse(stream: AsyncIterable<string>) {

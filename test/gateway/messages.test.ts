@@ -1,6 +1,7 @@
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
+import { makeToken } from '../../lib/gateway/access.js'
 import { type CallContext, Service, type ServiceOptions, type WebOptions } from '../../lib/index.js'
 import { BODY_MEMORY } from '../../lib/messaging/body-memory.js'
 import { EntryEvents } from '../../lib/messaging/entry-events.js'
@@ -192,12 +193,20 @@ for (const isGuest of [false, true]) {
   })
 }
 
-/** Listens to TICK through a gateway. */
-async function listenTo(t: Test, web: { url: string }, lastEventId?: string) {
-  const headers = lastEventId ? { 'last-event-id': lastEventId } : {}
+/** Listens to TICK, or another type, through a gateway. */
+async function listenTo(
+  t: Test,
+  web: { url: string },
+  lastEventId?: string,
+  { type = 'TICK', authorization = '' } = {}
+) {
+  const headers = {
+    ...(lastEventId && { 'last-event-id': lastEventId }),
+    ...(authorization && { authorization })
+  }
   const leave = new AbortController()
   const { signal } = leave
-  const response = await fetch(`${web.url}events/agent@1.x?type=TICK`, { headers, signal })
+  const response = await fetch(`${web.url}events/agent@1.x?type=${type}`, { headers, signal })
   t.match(response.headers.get('content-type'), 'text/event-stream')
   const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
   let text = ''
@@ -207,8 +216,17 @@ async function listenTo(t: Test, web: { url: string }, lastEventId?: string) {
     text += piece.value
   }
   return {
+    /** Resolves with the id of the place where it begins. */
     async ready() {
-      while (!text.includes(': listening')) await read()
+      for (;;) {
+        const id = /: listening\nid: (\S+)\n\n/.exec(text)?.[1]
+        if (id) return id
+        await read()
+      }
+    },
+    /** Resolves when the gateway has ended it. */
+    async ended() {
+      while (!(await reader?.read())?.done);
     },
     /** What follows `data:` in the next event, and its id. */
     async next() {
@@ -257,6 +275,55 @@ t.test('events are heard as server-sent events, which go on where they were', as
   const second = await listen(tick.id)
   t.match(await second.next(), { data: { seq: 3, missed: 0, data: { n: 2 } } })
   second.leave()
+})
+
+t.test('a listener that has heard nothing yet goes on where it was, too', async (t) => {
+  const { web, service } = await agentBehind(t)
+  const first = await listenTo(t, web)
+  const place = await first.ready()
+  first.leave()
+  await restWhile(() => service.getStats().events.subscribers > 0)
+  service.events.emit('TICK', 'meanwhile')
+  const second = await listenTo(t, web, place)
+  t.match(await second.next(), { data: { seq: 1, missed: 0, data: 'meanwhile' } })
+  second.leave()
+})
+
+t.test('keys that are kept from a listener are not in what is told of a state', async (t) => {
+  for (const open of [['agent'], ['*']]) {
+    const { web, service } = await agentBehind(t, { open })
+    const listener = await listenTo(t, web, undefined, { type: '$state' })
+    await listener.ready()
+    await service.state.set('mode', { owner: 'busy' })
+    const { data } = await listener.next()
+    const change = { entry: { name: 'mode', rev: 1, value: { owner: 'busy' } }, head: { rev: 1 } }
+    t.match(data, { type: '$state', data: change })
+    const keys: string[] = JSON.stringify(data).match(/[0-9a-f]{64}/g) ?? []
+    if (open[0] === '*') t.ok(keys.includes(service.servicePublicKey), 'who may reach all sees it')
+    else t.match([keys, data.data.head], [[], { id: data.id }])
+    await service.state.delete('mode')
+    t.match((await listener.next()).data, { data: { entry: { name: 'mode', deleted: true } } })
+    listener.leave()
+  }
+})
+
+t.test('a listener whose token is taken away hears no more', async (t) => {
+  const [ada, bob] = [makeToken('ada', ['agent@1.x']), makeToken('bob', ['agent'])]
+  const access = `${ada.line}\n${bob.line}\n`
+  const { web, service } = await agentBehind(t)
+  web.update({ access })
+  const listen = ({ token }: { token: string }) =>
+    listenTo(t, web, undefined, { authorization: `Bearer ${token}` })
+  const listeners = [await listen(ada), await listen(bob)] as const
+  for (const listener of listeners) await listener.ready()
+  web.update({ access: `# sorted\n${bob.line}\n${ada.line}\n` })
+  service.events.emit('TICK')
+  for (const listener of listeners) t.match(await listener.next(), { data: { seq: 1 } })
+  web.update({ access: `${bob.line}\n` })
+  await listeners[0].ended()
+  service.events.emit('TICK')
+  t.match(await listeners[1].next(), { data: { seq: 2 } }, 'nobody else is ended')
+  listeners[1].leave()
 })
 
 t.test(

@@ -8,7 +8,7 @@ import type { Body } from '../../messaging/body.js'
 import { byRendezvous } from '../../messaging/clients/rendezvous.js'
 import { readTicket } from '../../messaging/clients/ticket.js'
 import type { Directory } from '../../registry/replica/directory.js'
-import type { Principal } from '../access.js'
+import type { AccessList, Principal } from '../access.js'
 import type { InstanceViews } from '../instance-views.js'
 import type { Upstream } from '../upstream.js'
 import { Audience } from './audience.js'
@@ -117,6 +117,13 @@ export class Channels {
   close() {
     this.#isClosed = true
     for (const browser of [...this.#visitors]) browser.close(CLOSE.LEAVING)
+  }
+
+  /** Ends the channels of those whose rights have changed. Their pages come back, and are admitted or refused. */
+  recheck(access: Pick<AccessList, 'isCurrent'>) {
+    for (const [browser, { principal }] of [...this.#places]) {
+      if (!access.isCurrent(principal)) browser.close(CLOSE.LEAVING)
+    }
   }
 
   /** Gives up what is left. Call it when all pages have left. */

@@ -109,6 +109,8 @@ t.test('access is for the gateway, and the token for the service', async (t) => 
   t.equal(await refused.closed, 4003)
   const page = new RawPage(web)
   t.match(await page.connect({ access: token, token: 'ada' }), { id: 'ada' })
+  web.update({ access: makeToken('another', ['chat']).line })
+  t.equal(await page.closed, 4001, 'whose token is taken away has to come back, and is refused')
 })
 
 t.test('a gateway that was not granted it brings no pages to a service', async (t) => {
