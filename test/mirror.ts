@@ -14,6 +14,7 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/dialing/dialer.test.ts': ['dialing/instance-stats'],
   'test/dialing/ejection.test.ts': ['dialing/load'],
   'test/gateway/broken-off.test.ts': ['http/http2-end'],
+  'test/gateway/messages.test.ts': ['gateway/event-streams'],
   'test/gateway/conformance.test.ts': [
     'gateway/forwarding',
     'gateway/relay',
