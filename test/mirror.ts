@@ -14,7 +14,6 @@ export const TESTED_BY: Record<string, string[]> = {
   'test/dialing/dialer.test.ts': ['dialing/instance-stats'],
   'test/dialing/ejection.test.ts': ['dialing/load'],
   'test/gateway/broken-off.test.ts': ['http/http2-end'],
-  'test/gateway/messages.test.ts': ['gateway/event-streams'],
   'test/gateway/conformance.test.ts': [
     'gateway/forwarding',
     'gateway/relay',
@@ -134,7 +133,11 @@ export const TESTED_BY: Record<string, string[]> = {
     'messaging/state/follower',
     'messaging/state/statements'
   ],
-  'test/gateway/messages.test.ts': ['gateway/origin', 'messaging/command-measures'],
+  'test/gateway/messages.test.ts': [
+    'gateway/event-streams',
+    'gateway/origin',
+    'messaging/command-measures'
+  ],
   'test/heavy/mail-verbs.test.ts': ['folders'],
   'test/heavy/messages-verbs.test.ts': ['messaging/json-lines', 'printing'],
   'test/messaging/events.test.ts': [
