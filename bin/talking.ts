@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { buffer as readAll } from 'node:stream/consumers'
 import { readSmallFile, SeaportError, whyUnread } from '../lib/identity.js'
 import type { PortlessEntry } from '../lib/index.js'
@@ -106,8 +107,13 @@ export async function dataOf(text: string | undefined, areBytes: boolean): Promi
       ? await readAll(messageIn(process.stdin))
       : Buffer.from(text)
   if (areBytes) return bytes
+  const json = decodeText(bytes)
+  // What is no text of either encoding would be sent as something else.
+  if (!isUtf8(bytes) && json.includes('\uFFFD')) {
+    throw SeaportError.USAGE('what is sent with a command is JSON in UTF-8; --bytes sends anything')
+  }
   try {
-    return JSON.parse(decodeText(bytes))
+    return JSON.parse(json)
   } catch (cause) {
     throw SeaportError.USAGE(
       `what is sent with a command is JSON, and a text has quotes: '"like this"' (${(cause as Error).message})`

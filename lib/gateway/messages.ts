@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { SeaportError } from '../core/errors.js'
 import { isOverHttp2 } from '../http/message-head.js'
@@ -198,7 +199,10 @@ async function dataOf(
 ): Promise<unknown> {
   const bytes = await readAll(request, maxBytes, held)
   if (bytes.byteLength === 0) return undefined
-  if (!/json|^text\/|x-www-form|^$/.test(request.headers['content-type'] ?? '')) return bytes
+  if (!/json|^text\/|x-www-form|^$/i.test(request.headers['content-type'] ?? '')) return bytes
+  if (!isUtf8(bytes)) {
+    throw SeaportError.BAD_INPUT('the body is no JSON (it is not in UTF-8)').withExecuted('no')
+  }
   try {
     return JSON.parse(bytes.toString())
   } catch (cause) {

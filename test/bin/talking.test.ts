@@ -6,6 +6,7 @@ import { Cli } from './cli.js'
 t.test('data of a file is read as Windows writes it, and found below ~', async (t) => {
   const home = t.testdir({
     'mark.json': '\uFEFF{"a":1}',
+    'broken.json': Buffer.from('"\xff\xc0"', 'latin1'),
     'wide.json': Buffer.from('\uFEFF{"a":"ü"}', 'utf16le')
   })
   const { HOME } = process.env

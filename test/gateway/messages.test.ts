@@ -41,6 +41,7 @@ async function agentBehind(t: Test, options: Partial<WebOptions> = {}) {
     return {
       status: response.status,
       executed: response.headers.get('hyperseaport-executed'),
+      type: response.headers.get('content-type'),
       text: await response.text()
     }
   }
@@ -52,6 +53,15 @@ t.test('a command is called by POST, with JSON, bytes or nothing', async (t) => 
   t.match(await call('agent@1.x/echo', { body: '{"a":1}' }), { status: 200, text: '{"a":1}\n' })
   const bytes = { body: 'abc', headers: { 'content-type': 'application/octet-stream' } }
   t.match(await call('agent@1.x/echo', bytes), { status: 200, text: 'abc' })
+  const named = { body: '[1]', headers: { 'content-type': 'Application/JSON' } }
+  const json = { type: /^application\/json/, text: '[1]\n' }
+  t.match(
+    await call('agent@1.x/echo', named),
+    json,
+    "the case of a media type is nobody's business"
+  )
+  const broken = await call('agent@1.x/echo', { body: Buffer.from('"\xff"', 'latin1') })
+  t.match(broken, { status: 400, executed: 'no', text: 'UTF-8' }, 'and is not sent as another text')
   t.match(await call('agent@1.x/echo'), { status: 204, text: '', executed: 'yes' })
   const traceparent = `00-${'ab'.repeat(16)}-${'cd'.repeat(8)}-01`
   await call('agent/context', { headers: { traceparent } })
