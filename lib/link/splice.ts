@@ -36,6 +36,8 @@ class Joint implements Sink {
     socket.on('end', () => stream.end())
     stream.attach(this)
     stream.resume()
+    // A socket that ended without a byte before it was joined says so once only, and not to us.
+    if (socket.readableEnded) stream.end()
     socket.on('data', (chunk: Buffer) => {
       if (!stream.write(chunk)) socket.pause()
     })

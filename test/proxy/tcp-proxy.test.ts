@@ -50,6 +50,36 @@ t.test('nothing that a client sends is taken before its stream is open', async (
   t.equal(String(await readAll(socket)), 'late')
 })
 
+t.test('a client that comes and goes without a word leaves nothing behind', async (t) => {
+  const ended: Promise<unknown>[] = []
+  const { opener } = linkPair(t, (incoming) => {
+    const far = incoming.accept()?.toDuplex() as Duplex
+    far.resume().on('end', () => far.end())
+    ended.push(once(far, 'close'))
+  })
+  let open: () => void = () => {}
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  const { proxy, client } = await proxied(t, async () => {
+    await opened
+    return opener.open()
+  })
+  for (let i = 0; i < 10; i++) {
+    const socket = client()
+    await once(socket, 'connect')
+    socket.destroy()
+  }
+  await restWhile(() => proxy.stats.connections < 10)
+  // Their ends should be here before the streams are; nothing tells of them.
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  open()
+  await restWhile(() => ended.length < 10)
+  await Promise.all(ended)
+  await restWhile(() => proxy.stats.connections > 0)
+  t.equal(proxy.stats.connections, 0)
+})
+
 t.test('a client for whom there is no stream is reset, and the reason is told', async (t) => {
   const { proxy, client } = await proxied(t, async () => {
     throw SeaportError.NO_INSTANCE('nobody serves api@1.x now')
