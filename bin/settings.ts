@@ -167,8 +167,10 @@ export class Settings {
   /** Whether a switch is on. */
   on(name: string): boolean
   on<T>(name: string, fallback: T): boolean | T
-  on(name: string, fallback: unknown = false) {
-    return this.#read(name, [fallback], (text) => {
+  on(name: string, ...given: unknown[]) {
+    // A fallback that is undefined is one, too: it says that nobody has said anything.
+    const fallback = given.length > 0 ? given : [false]
+    return this.#read(name, fallback, (text) => {
       if (/^(true|yes|on|1)$/i.test(text)) return true
       if (/^(false|no|off|0)$/i.test(text)) return false
       throw SeaportError.USAGE(`must be true or false, not ${JSON.stringify(text)}`)

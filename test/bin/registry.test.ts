@@ -34,6 +34,25 @@ t.test('a registry takes no more of others than its flags say, which they are to
   })
 })
 
+t.test('a private registry that is started again without a word stays shut', async (t) => {
+  const { cli, start, registry } = await registryOf(t, '--private')
+  await registry.kill()
+  // Other tests have it say false.
+  cli.setEnv('HYPERSEAPORT_PRIVATE', '')
+  const again = cli.start(['registry'])
+  const started = again.waitForLine('registryPublicKey=').catch(() => null)
+  t.match(await Promise.race([again.outcome, started]), {
+    code: 1,
+    stdout: '',
+    stderr: /^PRIVATE_REGISTRY: .*--private=false/m
+  })
+  if (!again.hasEnded) return
+  for (const flags of [['--private'], ['--private=false'], []]) {
+    await start.aRegistry(...flags)
+    await start.registry.kill()
+  }
+})
+
 t.test('list --verbose says which registrars are alive, and how fresh its copy is', async (t) => {
   const { cli, start } = await registryOf(t)
   const second = await start.aRegistry('--registryDir', cli.path('second'))

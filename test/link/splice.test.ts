@@ -26,19 +26,22 @@ t.test('a client that shuts its side still receives the answer', async (t) => {
   t.equal(await over, null)
 })
 
-t.test('a socket that had ended before it was joined ends its direction of the stream', async (t) => {
-  const { openBare } = await streamPair(t)
-  const [stream, end] = await openBare()
-  const { client, socket } = await tcpPair(t)
-  client.end()
-  await once(socket, 'end')
-  const far = end.toDuplex()
-  const over = splice(stream, socket)
-  t.equal(String(await readAll(far)), '')
-  far.end('answer')
-  t.equal(String(await readAll(client)), 'answer')
-  t.equal(await over, null)
-})
+t.test(
+  'a socket that had ended before it was joined ends its direction of the stream',
+  async (t) => {
+    const { openBare } = await streamPair(t)
+    const [stream, end] = await openBare()
+    const { client, socket } = await tcpPair(t)
+    client.end()
+    await once(socket, 'end')
+    const far = end.toDuplex()
+    const over = splice(stream, socket)
+    t.equal(String(await readAll(far)), '')
+    far.end('answer')
+    t.equal(String(await readAll(client)), 'answer')
+    t.equal(await over, null)
+  }
+)
 
 t.test('a server that ends first still receives the rest', async (t) => {
   const { client, far, over } = await joined(t)
