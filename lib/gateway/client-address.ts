@@ -16,9 +16,23 @@ export function clientOf(
   while (isTrusted(client)) {
     const before = (said.pop() ?? '').trim()
     if (isIP(before) === 0) break
-    client = before
+    client = plain(before)
   }
   return networkOf(client)
+}
+
+/** Addresses of IPv4 as IPv6 writes them. Proxies that listen on both name their clients so. */
+const MAPPED = /^(?:::|(?:0{1,4}:){5})ffff:(?:([\d.]+)|([0-9a-f]{1,4}):([0-9a-f]{1,4}))$/i
+
+function plain(address: string): string {
+  const [, ipv4, high, low] = MAPPED.exec(address) ?? []
+  if (ipv4 !== undefined) return ipv4
+  if (high === undefined || low === undefined) return address
+  return [high, low].flatMap((group) => [...toBytes(Number.parseInt(group, 16))]).join('.')
+}
+
+function toBytes(group: number): [number, number] {
+  return [group >> 8, group & 0xff]
 }
 
 /** IPv6 addresses count by their /64 network, because whoever has one address of it usually has all. */

@@ -19,13 +19,15 @@ const MAX_OF_PAIR = 2
  */
 const FREE_FAILURES = 5
 const BACKOFFS_MS = [1000, 2000, 4000, 8000, 16_000, 30_000]
-/** How many pairs are remembered. The least recently used is forgotten first. */
+/**
+ * How many pairs with wrong passwords are remembered. The least recently used is forgotten first. Each costs a check,
+ * so nobody can have them forgotten quickly.
+ */
 const MAX_PAIRS = 4096
 
-/** What is known of one name from one client address. */
-interface Pair {
-  failures: number
-  underWay: number
+/** What wrong passwords one name had from one client address. */
+interface Failures {
+  count: number
   /** Until when the pair has to wait, by the process's monotonic clock, in ms. */
   waitsUntil: number
 }
@@ -38,7 +40,9 @@ interface Pair {
  */
 export class PasswordChecks {
   readonly #now: () => number
-  readonly #pairs = new Map<string, Pair>()
+  readonly #failures = new Map<string, Failures>()
+  /** How many checks of a pair run or wait. */
+  readonly #underWay = new Map<string, number>()
   /** Waiting checks by client address, in the order of their turns. Of each address the last one runs first. */
   readonly #waiting = new Map<string, Waiting[]>()
   #size = 0
@@ -55,11 +59,12 @@ export class PasswordChecks {
    * @throws TOO_MANY_GUESSES; nothing was checked then
    */
   async run(name: string, client: string, check: () => Promise<boolean>): Promise<boolean> {
-    const pair = this.#pairOf(`${client} ${name}`)
-    const wait = pair.waitsUntil - this.#now()
+    const pair = `${client} ${name}`
+    const wait = (this.#failuresOf(pair)?.waitsUntil ?? 0) - this.#now()
     if (wait > 0) throw tooMany(wait)
-    if (pair.underWay >= MAX_OF_PAIR) throw tooMany(BACKOFFS_MS[0] as number)
-    pair.underWay++
+    const underWay = this.#underWay.get(pair) ?? 0
+    if (underWay >= MAX_OF_PAIR) throw tooMany(BACKOFFS_MS[0] as number)
+    this.#underWay.set(pair, underWay + 1)
     try {
       await this.#turn(client)
       try {
@@ -71,25 +76,34 @@ export class PasswordChecks {
         this.#startNext()
       }
     } finally {
-      pair.underWay--
+      this.#leave(pair)
     }
   }
 
-  #judge(pair: Pair, isRight: boolean) {
-    pair.failures = isRight ? 0 : pair.failures + 1
-    const over = pair.failures - FREE_FAILURES
-    if (over < 0) return
-    const backoff = BACKOFFS_MS[Math.min(over, BACKOFFS_MS.length - 1)] as number
-    pair.waitsUntil = this.#now() + backoff
+  #leave(pair: string) {
+    const left = (this.#underWay.get(pair) ?? 0) - 1
+    if (left > 0) this.#underWay.set(pair, left)
+    else this.#underWay.delete(pair)
   }
 
-  #pairOf(id: string): Pair {
-    const pair = this.#pairs.get(id) ?? { failures: 0, underWay: 0, waitsUntil: 0 }
-    this.#pairs.delete(id)
-    this.#pairs.set(id, pair)
-    const [oldest] = this.#pairs.keys()
-    if (this.#pairs.size > MAX_PAIRS && oldest !== undefined) this.#pairs.delete(oldest)
-    return pair
+  #judge(pair: string, isRight: boolean) {
+    const count = (this.#failures.get(pair)?.count ?? 0) + 1
+    this.#failures.delete(pair)
+    if (isRight) return
+    const over = count - FREE_FAILURES
+    const backoff = over < 0 ? 0 : (BACKOFFS_MS[Math.min(over, BACKOFFS_MS.length - 1)] as number)
+    this.#failures.set(pair, { count, waitsUntil: this.#now() + backoff })
+    const [oldest] = this.#failures.keys()
+    if (this.#failures.size > MAX_PAIRS && oldest !== undefined) this.#failures.delete(oldest)
+  }
+
+  /** Who asks again is remembered for longer. */
+  #failuresOf(pair: string): Failures | undefined {
+    const failures = this.#failures.get(pair)
+    if (!failures) return undefined
+    this.#failures.delete(pair)
+    this.#failures.set(pair, failures)
+    return failures
   }
 
   /** Resolves when a check may run. */

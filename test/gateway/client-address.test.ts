@@ -13,6 +13,11 @@ t.test('a request counts for its connection, or for whom a trusted proxy names',
   t.equal(of('127.0.0.1', '198.51.100.1'), '198.51.100.1')
   t.equal(of('127.0.0.1', '1.1.1.1, 198.51.100.1', '10.0.0.1'), '198.51.100.1')
   t.equal(of('127.0.0.1', 'unknown'), '127.0.0.1')
+  for (const mapped of ['::ffff:198.51.100.1', '::FFFF:c633:6401', '0:0:0:0:0:ffff:198.51.100.1']) {
+    t.equal(of('127.0.0.1', mapped), '198.51.100.1', `${mapped} is an address of IPv4`)
+  }
+  t.equal(of('127.0.0.1', '198.51.100.1, ::ffff:10.0.0.1'), '198.51.100.1')
+  t.not(of('127.0.0.1', '::ffff:198.51.100.1'), of('127.0.0.1', '::ffff:198.51.100.2'))
   t.equal(of('2001:db8:0:1::1'), of('2001:db8::1:2:3:4:5'), 'one network is one client')
   t.not(of('2001:db8:0:1::1'), of('2001:db8:0:2::1'))
 })

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { AccessList, makePerson, makeToken } from '../../lib/gateway/access.js'
 import { PasswordChecks } from '../../lib/gateway/password-checks.js'
@@ -36,6 +37,26 @@ t.test('few checks run at a time, and a flood of one address delays no other', a
   t.ok(names.indexOf('bob') <= 4, 'and so is who came last from the same')
   t.ok(names.length <= 21, `of 402, ${names.length} were checked`)
   await Promise.all([...flood, other, same])
+})
+
+t.test('a flood of other names does not end the wait of one', async (t) => {
+  const { running, ask } = held(new PasswordChecks({ now: () => 0 }))
+  for (let i = 0; i < 5; i++) {
+    const guess = ask('ada')
+    await new Promise(setImmediate)
+    running.shift()?.end(false)
+    await guess
+  }
+  const wait = { code: 'TOO_MANY_GUESSES', message: /in 1 s$/ }
+  await t.rejects(ask('ada'), wait)
+  const flood = Array.from({ length: 5000 }, (_, i) => ask(`name-${i}`).catch(() => {}))
+  const again = await Promise.race([ask('ada').catch((error) => error), setTimeout(100)])
+  t.match(again, wait, 'nothing was checked for the others')
+  while (running.length > 0) {
+    running.shift()?.end(false)
+    await new Promise(setImmediate)
+  }
+  await Promise.all(flood)
 })
 
 t.test('who guesses has to wait, by name and address together', async (t) => {
