@@ -67,12 +67,12 @@ export async function forwardUpgrade(
     const answer = await ask(context, options, { stream, response, signal })
     clearTimeout(timer)
     const firstByteMs = performance.now() - startedAt
-    const { statusCode: status = 502, statusMessage = '', headers } = answer
+    const { statusCode: status = 502, statusMessage = '' } = answer
     if (!isReason(statusMessage)) {
       throw invalidAnswer(new SyntaxError('a reason phrase with control characters'))
     }
     let bytesOut = 0
-    if (status === 101 && headers.upgrade) {
+    if (status === 101) {
       response.detachSocket(socket)
       await join(context, options, answer, stream)
     } else bytesOut = await refuse(context, options, answer, response)
@@ -137,7 +137,11 @@ function ask(
       if (head.byteLength > 0) stream.unshift(head)
       resolve(answer)
     })
-    attempt.on('response', resolve)
+    attempt.on('response', (answer) => {
+      // node:http takes what follows for another answer, so the first bytes of the new protocol are lost.
+      if (answer.statusCode === 101) onfailure(new SyntaxError('a switch without Connection'))
+      else resolve(answer)
+    })
     attempt.on('error', (cause) => reject(signal.aborted ? signal.reason : brokenOff(cause)))
     attempt.on('close', () => signal.removeEventListener('abort', onabort))
     attempt.end()

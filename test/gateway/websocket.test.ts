@@ -348,3 +348,18 @@ t.test('who is not let in gets the server’s answer, whatever body it has', asy
     t.ok(through.isComplete)
   }
 })
+
+t.test(
+  'a switch of protocols that lacks one of its fields is refused, and loses no bytes',
+  async (t) => {
+    const fields = ['Connection: Upgrade\r\n', 'Upgrade: websocket\r\n']
+    let answer = ''
+    const { web } = await raw(t, (socket) => socket.end(answer))
+    for (const field of fields) {
+      answer = `HTTP/1.1 101 Switching Protocols\r\n${field}\r\nhello`
+      const { statusLine, body } = await exchange(web.port, opening('/role/echo/'))
+      t.equal(statusLine, 'HTTP/1.1 502 Bad Gateway', field)
+      t.match(JSON.parse(body), { error: 'BAD_GATEWAY' })
+    }
+  }
+)
