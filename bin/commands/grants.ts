@@ -1,4 +1,5 @@
 import type { Grant, Revocation } from '../../lib/index.js'
+import { printableJson } from '../../lib/printing.js'
 import { ADMIN_FLAGS, hearAll, OPEN_REGISTRY, openAdmin } from '../administration.js'
 import type { Command } from '../command.js'
 import { table } from '../table.js'
@@ -22,7 +23,7 @@ export const grants: Command = {
     const admin = await openAdmin(settings, lifetime)
     await hearAll(admin, HEARING_MS)
     const listed = admin.list()
-    if (json) return console.log(JSON.stringify(listed, null, 2))
+    if (json) return console.log(printableJson(listed, 2))
     if (!listed.private) say(OPEN_REGISTRY)
     const revoked = listed.revoked.filter(
       ({ subject }) => !listed.grants.some((grant) => grant.subject === subject)

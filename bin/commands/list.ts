@@ -1,5 +1,6 @@
 import { SeaportError } from '../../lib/identity.js'
 import type { Consumer, Instance, PathView } from '../../lib/index.js'
+import { printableJson } from '../../lib/printing.js'
 import { READER_FLAGS, readerOf } from '../administration.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, JSON_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.js'
@@ -104,7 +105,7 @@ export const list: Command = {
     if (order) wanted.sort(order)
     const instances = verbose ? await reached(consumer, wanted) : wanted
     const columns = verbose ? VERBOSE_COLUMNS : COLUMNS
-    if (json) console.log(JSON.stringify(instances, null, 2))
+    if (json) console.log(printableJson(instances, 2))
     else if (instances.length > 0) console.log(table([columns, ...instances.map(toRow)]))
     else say(nothingFound(role, statuses))
     if (!json) for (const instance of instances.filter(isFailing)) say(whyItFails(instance))

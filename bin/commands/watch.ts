@@ -1,4 +1,5 @@
 import type { DirectoryChange, Instance } from '../../lib/index.js'
+import { printableJson } from '../../lib/printing.js'
 import { READER_FLAGS, readerOf } from '../administration.js'
 import type { Command } from '../command.js'
 import { COMMON_FLAGS, DIR_FLAG, JSON_FLAG, NETWORK_FLAGS, networkOptions } from '../flags.js'
@@ -64,7 +65,7 @@ async function matcher(text: string): Promise<(instance: Instance) => boolean> {
 }
 
 function toJson(change: DirectoryChange, instance: Instance): string {
-  return JSON.stringify({ change, ...instance, time: now() })
+  return printableJson({ change, ...instance, time: now() })
 }
 
 function toLine(change: DirectoryChange, instance: Instance): string {

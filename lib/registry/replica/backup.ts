@@ -1,5 +1,6 @@
 import { SeaportError } from '../../core/errors.js'
 import { toHex } from '../../core/keys.js'
+import { printableJson } from '../../core/printable.js'
 import { isObject, type Statement } from '../trust/statement.js'
 import { checkStatement } from '../trust/statement-kind.js'
 import type { Statements } from '../trust/statements.js'
@@ -35,7 +36,7 @@ export class Backup {
       .all()
       .filter(({ isExported }) => isExported)
       .flatMap((kind) => statements.list(kind))
-    return [...others, ...records].map((statement) => JSON.stringify(statement))
+    return [...others, ...records].map((statement) => printableJson(statement))
   }
 
   /**
