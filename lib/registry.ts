@@ -153,7 +153,7 @@ class RegistryFace extends EventEmitter<RegistryEvents> {
 
   async #start() {
     await this.#storage.ready()
-    this.#registrar.recallMode()
+    await this.#registrar.recallMode()
     await this.#lifecycle.unlessDestroyed(this.#network.ready())
     const { fault } = this.#network
     if (fault) this.emit('notice', fault)

@@ -12,7 +12,6 @@ import type { Limits } from '../swarm/limits.js'
 import { Membership } from '../swarm/membership.js'
 import type { Peer } from '../swarm/peer.js'
 import type { LeaseRequest, PutRequest } from '../swarm/protocol.js'
-import { checkMode } from '../trust/mode.js'
 import {
   isGone,
   isPresent,
@@ -104,17 +103,19 @@ export class Registrar extends ReadyResource {
   }
 
   /**
-   * Reads from the folder, which has to be open, whether the registry is private.
+   * Reads from the folder, which has to be open, whether the registry is private, and writes what its user said.
    *
    * @throws PRIVATE_REGISTRY
    */
-  recallMode() {
-    const { mode } = this.#storage.memory
-    this.#mode.recall(mode === null ? null : checkMode(mode, this.#keyPair.publicKey))
+  async recallMode() {
+    const { memory } = this.#storage
+    if (!this.#mode.recall(memory.mode)) return
+    memory.mode = this.#mode.current
+    await this.#storage.save().catch((notice) => this.emit('notice', notice))
   }
 
   override async _open() {
-    this.recallMode()
+    await this.recallMode()
     // Before anything is dated.
     this.#membership.statements.dates.hear(this.#storage.memory.signedAt)
     await this.#writer.ready()
@@ -269,7 +270,7 @@ export class Registrar extends ReadyResource {
   async #take({ peer, record, id }: HeldLease, signed: Promise<void>) {
     const { key } = record
     await signed
-    this.#checkMayServe(record)
+    if (isPresent(record) && !this.#mayServe(record)) throw mayNotServe(record)
     if (isPresent(record)) this.#checkRoom(peer, key)
     await this.#displace(peer, key)
     if (peer.closed) throw SeaportError.CLOSED('the connection closed')
@@ -305,10 +306,6 @@ export class Registrar extends ReadyResource {
     const { leasesPerKey } = this.replica.peering.limits
     if (this.#leases.heldBy(peer.key) < leasesPerKey) return
     throw SeaportError.LIMIT_REACHED(`one participant may register ${leasesPerKey} services here`)
-  }
-
-  #checkMayServe(record: ServiceRecord) {
-    if (isPresent(record) && !this.#mayServe(record)) throw mayNotServe(record)
   }
 
   #mayServe(record: ServiceRecord): boolean {

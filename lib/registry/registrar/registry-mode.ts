@@ -1,6 +1,6 @@
 import { SeaportError } from '../../core/errors.js'
 import type { KeyPair } from '../../core/keys.js'
-import { counts, type Mode, signMode } from '../trust/mode.js'
+import { checkMode, counts, type Mode, signMode } from '../trust/mode.js'
 
 export interface RegistryModeOptions {
   /** The registry's own key pair. */
@@ -39,11 +39,13 @@ export class RegistryMode {
   }
 
   /**
-   * Takes what the folder remembers.
+   * Takes what the folder remembers, which may be anything; null if that is nothing.
    *
+   * @returns whether something else counts from now on
    * @throws PRIVATE_REGISTRY if the registry was private and nobody says whether it stays so
    */
-  recall(known: Mode | null) {
+  recall(kept: unknown): boolean {
+    const known = kept === null ? null : checkMode(kept, this.#keyPair.publicKey)
     if (known?.private && this.#told === undefined) {
       throw SeaportError.PRIVATE_REGISTRY(
         'this registry is private, as its folder knows: start it with --private to keep it so, or with --private=false to open it to all who know its public key'
@@ -51,6 +53,7 @@ export class RegistryMode {
     }
     this.#current = known
     if (this.#told !== undefined) this.#say(this.#told)
+    return this.#current !== known
   }
 
   /**

@@ -1,6 +1,9 @@
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t from 'tap'
 import { KeyPair } from '../../../lib/core/keys.js'
+import { MEMORY_FILE } from '../../../lib/registry/log/memory.js'
 import { Registrar } from '../../../lib/registry/registrar/registrar.js'
 import { RegistryMode } from '../../../lib/registry/registrar/registry-mode.js'
 import { signMode } from '../../../lib/registry/trust/mode.js'
@@ -61,6 +64,19 @@ t.test('a private registry is not opened by a start that does not say so', async
   const guest = await testbed.replica()
   await guest.synced()
   t.pass('all who know its key get in')
+})
+
+t.test('what its user said of a registry is in the folder before anything else', async (t) => {
+  const testbed = await Testbed.make(t)
+  const dir = await testbed.dir()
+  const storage = await testbed.storage(dir)
+  const network = await testbed.network()
+  const { keyPair } = testbed
+  const registrar = new Registrar({ network, keyPair, storage, private: true })
+  await registrar.recallMode()
+  const { mode } = JSON.parse(await readFile(join(dir, MEMORY_FILE), 'utf8'))
+  t.match(mode, { private: true })
+  await registrar.close()
 })
 
 t.test('a registrar on an empty folder admits nobody before it is told the mode', async (t) => {
