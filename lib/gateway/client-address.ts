@@ -14,11 +14,17 @@ export function clientOf(
   let client = addressOf(socket)
   const said = listed(rawHeaders, 'x-forwarded-for').join(',').split(',')
   while (isTrusted(client)) {
-    const before = (said.pop() ?? '').trim()
+    const before = withoutPort((said.pop() ?? '').trim())
     if (isIP(before) === 0) break
     client = plain(before)
   }
   return networkOf(client)
+}
+
+/** Some proxies name the port of their client, too: `192.0.2.1:50000`, `[2001:db8::1]:50000`. */
+function withoutPort(text: string): string {
+  const [, ipv6, ipv4] = /^(?:\[([\da-f:.]+)\]|([\d.]+))(?::\d+)?$/i.exec(text) ?? []
+  return ipv6 ?? ipv4 ?? text
 }
 
 /** Addresses of IPv4 as IPv6 writes them. Proxies that listen on both name their clients so. */

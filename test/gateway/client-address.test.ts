@@ -13,6 +13,16 @@ t.test('a request counts for its connection, or for whom a trusted proxy names',
   t.equal(of('127.0.0.1', '198.51.100.1'), '198.51.100.1')
   t.equal(of('127.0.0.1', '1.1.1.1, 198.51.100.1', '10.0.0.1'), '198.51.100.1')
   t.equal(of('127.0.0.1', 'unknown'), '127.0.0.1')
+  for (const [named, client] of [
+    ['198.51.100.1:50000', '198.51.100.1'],
+    ['[::ffff:198.51.100.1]:50000', '198.51.100.1'],
+    ['[2001:db8:0:1::1]:50000', '2001:db8:0:1'],
+    ['[2001:db8:0:1::1]', '2001:db8:0:1'],
+    ['198.51.100.1:', '127.0.0.1'],
+    ['198.51.100.1:50000:1', '127.0.0.1']
+  ] as const) {
+    t.equal(of('127.0.0.1', named), client, `${named} has a port`)
+  }
   for (const mapped of ['::ffff:198.51.100.1', '::FFFF:c633:6401', '0:0:0:0:0:ffff:198.51.100.1']) {
     t.equal(of('127.0.0.1', mapped), '198.51.100.1', `${mapped} is an address of IPv4`)
   }
