@@ -82,6 +82,8 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
   #failingSince: number | null = performance.now()
   #port: number | null
   #running: Running | null = null
+  /** What an earlier process of the host has started; null if that is gone. */
+  #found: Promise<Running | null> | null = null
   #check: HealthCheck | null = null
   #earlyEnds = 0
   #living: Promise<void> | null = null
@@ -132,11 +134,15 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     this.#living ??= this.#live()
   }
 
-  /** Ends the program with SIGTERM, and after the grace with SIGKILL. It is not started again. */
+  /**
+   * Ends the program with SIGTERM, and after the grace with SIGKILL, be it that an earlier process of the host started it
+   * and nobody has looked for it yet. It is not started again.
+   */
   async stop(grace = this.#options.grace ?? GRACE_MS) {
     this.#abort.abort(SeaportError.CLOSED('the instance was stopped'))
     this.#set('ending')
-    const running = this.#running
+    this.#found ??= this.#find()
+    const running = this.#running ?? (await this.#found)
     if (running && !this.#isLeft) {
       running.signal('SIGTERM')
       const timer = setTimeout(() => void running.kill(), grace)
@@ -162,7 +168,8 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
 
   /** Never rejects. */
   async #live() {
-    let running = await this.#find()
+    this.#found = this.#find()
+    let running = await this.#found
     while (!this.#abort.aborted) {
       running ??= await this.#spawn()
       if (running) await this.#watch(running)

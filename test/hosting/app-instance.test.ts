@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -190,6 +190,31 @@ t.test('one that is stopped while it is being started leaves nothing', { skip },
   for (const pid of pids) t.equal(await statOf(pid), null)
   t.equal(instance.state, 'ended')
 })
+
+t.test(
+  'one that is stopped before it was found again ends, in its own way',
+  { skip },
+  async (t) => {
+    const ends = join(await aFolder(t), 'ends')
+    const script = `trap 'echo ended > ${ends}; exit' TERM; echo ready; while :; do sleep 0.01; done`
+    const command = ['/bin/sh', '-c', script]
+    for (const isLookedFor of [true, false]) {
+      const { instance, options } = await anInstance(t, { command, port: null, check: 'none' })
+      instance.start()
+      while ((await linesOf(options.terms.log))[0] !== 'ready') await pause()
+      const { pid } = instance
+      await instance.leave()
+      const next = new AppInstance(options)
+      if (isLookedFor) next.start()
+      await next.stop()
+      t.equal(await statOf(pid as number), null)
+      t.equal(await readFile(ends, 'utf8'), 'ended\n')
+      await rm(ends)
+      await t.rejects(readFile(options.stateFile), { code: 'ENOENT' })
+      t.equal(next.state, 'ended')
+    }
+  }
+)
 
 t.test('one that does not end when it is asked to is ended', { skip }, async (t) => {
   const command = ['/bin/sh', '-c', 'trap "" TERM; echo deaf; while :; do sleep 1; done']
