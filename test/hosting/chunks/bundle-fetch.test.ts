@@ -119,7 +119,8 @@ t.test(
         signals: [],
         ask: async (key, hash) => {
           if (isBack && key === pusher) return chunks.get(hash) as Buffer
-          if (key === other && lost.has(hash) && !isBack) {
+          // Whoever is asked second for a chunk is the last who could have it.
+          if (lost.has(hash) && !isBack) {
             isBack = true
             fetch.add(sources)
           }
