@@ -185,8 +185,8 @@ t.test('a damaged key is not replaced, and the error says which file it is', asy
   const files = await keyFiles(dir)
   t.equal(files.length, 2)
   for (const file of files) await writeFile(file, 'half a k')
-  for (const attempt of [take('1.0.0'), keepProcessKey(REGISTRY, dir)]) {
-    const error = await attempt.then(
+  for (const attempt of [() => take('1.0.0'), () => keepProcessKey(REGISTRY, dir)]) {
+    const error = await attempt().then(
       () => null,
       (error: Error) => error
     )
