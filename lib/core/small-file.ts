@@ -32,7 +32,7 @@ export async function readPipeAhead(
   { maxBytes = MAX_BYTES, silence = SILENCE_MS }: SmallFileOptions = {}
 ) {
   if (!isPipe(path)) return
-  const held = await allOf(path, signal, maxBytes, silence).catch((error: Error) => error)
+  const held = await readAside(path, signal, { maxBytes, silence }).catch((error: Error) => error)
   signal.throwIfAborted()
   ahead.set(resolve(path), held)
 }
@@ -52,21 +52,11 @@ export function readSmallFile(
   if (path !== devNull && !stat.isFile() && !stat.isFIFO() && !stat.isDirectory()) {
     throw new Error('it is neither a file nor a pipe')
   }
-  const file = openNow(path)
-  const mayGetWriter = stat.isFIFO() && hasName(path)
-  try {
-    const pieces: Buffer[] = []
-    let length = 0
-    for (;;) {
-      const piece = nextPiece(file, mayGetWriter && length === 0, silence)
-      if (piece.byteLength === 0) return Buffer.concat(pieces)
-      pieces.push(piece)
-      length += piece.byteLength
-      if (length > maxBytes) throw tooLarge(maxBytes)
-    }
-  } finally {
-    closeSync(file)
+  const pieces: Buffer[] = []
+  for (const _ of read(path, pieces, { maxBytes, silence })) {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, POLL_MS)
   }
+  return Buffer.concat(pieces)
 }
 
 function fitting(bytes: Buffer, maxBytes: number): Buffer {
@@ -78,11 +68,6 @@ function tooLarge(maxBytes: number): Error {
   return new Error(`it has more than ${maxBytes / MIB} MiB`)
 }
 
-/** Opening a pipe otherwise would wait for its writer. Windows has no such flag. */
-function openNow(path: string): number {
-  return openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
-}
-
 function isPipe(path: string): boolean {
   try {
     return statSync(path).isFIFO()
@@ -91,28 +76,40 @@ function isPipe(path: string): boolean {
   }
 }
 
-/** All that comes from a pipe until its end. */
-async function allOf(
+/** Reads a pipe to its end, and lets others go on meanwhile. */
+async function readAside(
   path: string,
   signal: AbortSignal,
-  maxBytes: number,
-  silence: number
+  options: Required<SmallFileOptions>
 ): Promise<Buffer> {
-  const [pieces, mayGetWriter, file] = [[] as Buffer[], hasName(path), openNow(path)]
+  const pieces: Buffer[] = []
+  for (const _ of read(path, pieces, options)) await sleep(POLL_MS, undefined, { signal })
+  return Buffer.concat(pieces)
+}
+
+/** Reads a file or pipe to its end. Whenever there is nothing now it yields, to be asked again a moment later. */
+function* read(
+  path: string,
+  pieces: Buffer[],
+  { maxBytes, silence }: Required<SmallFileOptions>
+): Generator<void> {
+  const mayGetWriter = isPipe(path) && hasName(path)
+  // Opening a pipe otherwise would wait for its writer. Windows has no such flag.
+  const file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
   try {
     let heardAt = performance.now()
-    for (let length = 0; length <= maxBytes; ) {
+    let length = 0
+    while (length <= maxBytes) {
       const piece = Buffer.allocUnsafe(PIECE_BYTES)
       const count = readNow(file, piece)
       if (count !== null && count > 0) {
         pieces.push(piece.subarray(0, count))
         length += count
         heardAt = performance.now()
-      } else {
-        if (count === 0 && (length > 0 || !mayGetWriter)) return Buffer.concat(pieces)
-        if (performance.now() - heardAt > silence) throw nobodyWrites()
-        await sleep(POLL_MS, undefined, { signal })
-      }
+      } else if (count === 0 && (length > 0 || !mayGetWriter)) return
+      else if (performance.now() - heardAt > silence)
+        throw new Error('it is a pipe, and nobody writes to it')
+      else yield
     }
     throw tooLarge(maxBytes)
   } finally {
@@ -120,30 +117,10 @@ async function allOf(
   }
 }
 
-function nobodyWrites(): Error {
-  return new Error('it is a pipe, and nobody writes to it')
-}
-
 /** What an error of `readSmallFile` says, in a word or a few. */
 export function whyUnread(cause: unknown): string {
   const { code, message } = cause as NodeJS.ErrnoException
   return code ?? message
-}
-
-/**
- * The next bytes; none at the end.
- *
- * @param isToBegin no end is one yet, since who writes may be still to come
- */
-function nextPiece(file: number, isToBegin: boolean, silence: number): Buffer {
-  const piece = Buffer.allocUnsafe(PIECE_BYTES)
-  const end = performance.now() + silence
-  for (;;) {
-    const count = readNow(file, piece)
-    if (count !== null && (count > 0 || !isToBegin)) return piece.subarray(0, count)
-    if (performance.now() > end) throw nobodyWrites()
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, POLL_MS)
-  }
 }
 
 /** How many bytes were read; null if there are none now. */
