@@ -29,7 +29,8 @@ export async function settle(
   done: string
 ) {
   const json = settings.on('json')
-  const stop = stopOf(lifetime)
+  // The hosts go on then.
+  const stop = lifetime.cut()
   let end = performance.now() + WAIT_MS
   const shown = new Set<string>()
   const tell = (text: string) => {
@@ -75,16 +76,6 @@ export async function settle(
   }
 }
 
-/** Rejects when whoever waits is told to stop. The hosts go on then. */
-function stopOf(lifetime: Lifetime): Promise<never> {
-  const stop = lifetime.untilStopped().then((): never => {
-    throw SeaportError.CLOSED('it is not watched any more')
-  })
-  // It may come when nobody waits any more.
-  stop.catch(() => {})
-  return stop
-}
-
 function failureOf({ app, version }: AppStatus['statement'], { hostName, why }: Failure): string {
   return `${app}@${version} failed on ${hostName}: ${printable(why.replaceAll('\n', '; '))}`
 }
@@ -100,7 +91,8 @@ function verdictOf({ statement, current, failures, mayRun }: AppStatus): string 
 /** Until no host runs anything of an app. Hosts that do not answer end it when they are back. */
 export async function settleRemoved(apps: Apps, lifetime: Lifetime, name: string) {
   const end = performance.now() + WAIT_MS
-  const stop = stopOf(lifetime)
+  // The hosts go on then.
+  const stop = lifetime.cut()
   let shown = ''
   for (;;) {
     const { instances, silent } = await Promise.race([apps.running(name), stop])

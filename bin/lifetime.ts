@@ -39,6 +39,15 @@ export class Lifetime {
     if (!this.stopped) await once(this.#stop.signal, 'abort')
   }
 
+  /** Rejects with CLOSED when it is stopped. That may come when nobody waits any more. */
+  cut(): Promise<never> {
+    const cut = this.untilStopped().then((): never => {
+      throw this.signal.reason
+    })
+    cut.catch(() => {})
+    return cut
+  }
+
   /** Wakes those in `untilStopped` and closes everything. */
   async stop(): Promise<void> {
     this.#stop.abort(SeaportError.CLOSED('stopped'))

@@ -159,7 +159,7 @@ async function writeBehindLink(link: string, text: string) {
 }
 
 /** Opening a pipe as a file is opened would wait for its reader, and nothing could end that. */
-async function writeToPipe(path: string, bytes: Buffer, signal = new AbortController().signal) {
+async function writeToPipe(path: string, bytes: Buffer, signal?: AbortSignal) {
   let done = 0
   const attempt = async () => {
     const file = await open(path, constants.O_WRONLY | (constants.O_NONBLOCK ?? 0))
@@ -171,7 +171,7 @@ async function writeToPipe(path: string, bytes: Buffer, signal = new AbortContro
   }
   const untilRead = async () => {
     for (;;) {
-      signal.throwIfAborted()
+      signal?.throwIfAborted()
       try {
         return await attempt()
       } catch (error) {

@@ -3,7 +3,6 @@ import type { Answer, PortlessEntry, SendOptions } from '../../lib/index.js'
 import { printableJson } from '../../lib/printing.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
-import type { Lifetime } from '../lifetime.js'
 import { printWhole } from '../output.js'
 import { dataOf, keyOf, ROLE_FLAG, TALKING_FLAGS, talkTo } from '../talking.js'
 
@@ -85,13 +84,8 @@ export const call: Command = {
       for await (const item of entry.stream(command, data, wanted)) await print(item)
     }
     // It may wait for somebody who does not read, and ends all the same when it is stopped.
-    await Promise.race([ask(), cutBy(lifetime)])
+    await Promise.race([ask(), lifetime.cut()])
   }
-}
-
-async function cutBy(lifetime: Lifetime): Promise<never> {
-  await lifetime.untilStopped()
-  throw SeaportError.CLOSED('stopped before it was done')
 }
 
 /** Prints a line for each instance. Fails when one has, after all have answered. */

@@ -169,7 +169,5 @@ async function control(
 
 async function attachTo(address: string, lifetime: Lifetime) {
   const { attach } = await import('../control.js')
-  const stopped = new AbortController()
-  void lifetime.untilStopped().then(() => stopped.abort())
-  await attach(address, stopped.signal, (text) => console.log(text))
+  await attach(address, lifetime.signal, (text) => console.log(text))
 }
