@@ -10,9 +10,9 @@ export interface LifecycleSteps {
 
 /**
  * How `setup()` and `destroy()` of `Registry`, `Service`, `Consumer`, `Web`, `Admin` and `BootstrapNode` work: each
- * is idempotent, and whoever calls one again gets the same promise. Those classes hold a lifecycle and do not extend it, so
- * that callers see none of its members. Whoever waits inside `start` does so with `waitFor` or `unlessDestroyed`, so that `destroy()` during
- * `setup()` ends both.
+ * is idempotent, and whoever calls one again gets the same promise. Those classes hold a lifecycle and do not extend it,
+ * so that callers see none of its members. Whoever waits inside `start` does so with `waitFor` or `unlessDestroyed`, so
+ * that `destroy()` during `setup()` ends both.
  */
 export class Lifecycle {
   readonly #steps: LifecycleSteps

@@ -6,6 +6,7 @@ import { slowness } from '../../watchdog.js'
 import { aFolder } from '../bundle/folders.js'
 import { aBundle, quay } from './quay.js'
 
+const KEYS = ['aa'.repeat(32), 'bb'.repeat(32), 'cc'.repeat(32)] as const
 const SIZES = Array.from({ length: 20 }, (_, i) => 10_000 + i)
 
 t.test(
@@ -59,10 +60,9 @@ t.test(
   async (t) => {
     const store = new ChunkStore(await aFolder(t), { minFree: 0 })
     const { list, entries } = await aBundle(store, SIZES)
-    const chunks = new Map<string, Buffer>()
-    for (const { hash } of entries) chunks.set(hash, (await store.read(hash)) as Buffer)
+    const chunks = await chunksIn(store, entries)
     await store.retain([], [list])
-    const [self = '', other = '', pusher = ''] = ['aa', 'bb', 'cc'].map((byte) => byte.repeat(32))
+    const [self, other, pusher] = KEYS
     const sources = { pusher, peers: [self, other] }
     const asked: string[] = []
     const given: string[] = []
@@ -105,12 +105,10 @@ t.test(
   async (t) => {
     const store = new ChunkStore(await aFolder(t), { minFree: 0 })
     const { list, entries } = await aBundle(store, SIZES)
-    const chunks = new Map<string, Buffer>()
-    for (const { hash } of [...entries, { hash: list }])
-      chunks.set(hash, (await store.read(hash)) as Buffer)
+    const chunks = await chunksIn(store, [...entries, { hash: list }])
     for (const listIsHere of [true, false]) {
       await store.retain([], listIsHere ? [list] : [])
-      const [self = '', other = '', pusher = ''] = ['aa', 'bb', 'cc'].map((byte) => byte.repeat(32))
+      const [self, other, pusher] = KEYS
       const sources = { pusher, peers: [self, other] }
       let isBack = false
       const lost = new Set<string>()
@@ -189,3 +187,10 @@ t.test('a second deployer does not keep the first from being asked', async (t) =
   await second
   t.same(await host.store.missing(entries), [])
 })
+
+/** Chunks of a store by their hashes, to be had when they are deleted there. */
+async function chunksIn(store: ChunkStore, entries: readonly { hash: string }[]) {
+  const chunks = new Map<string, Buffer>()
+  for (const { hash } of entries) chunks.set(hash, (await store.read(hash)) as Buffer)
+  return chunks
+}
