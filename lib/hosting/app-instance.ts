@@ -194,18 +194,16 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
   async #spawn(): Promise<Running | null> {
     const { driver, terms } = this.#options
     const { uid = null, port = this.#options.port } = this.#startOptions
-    let running: Running | null = null
     try {
       this.#port = port === null ? null : await freePort(port)
       const env = { ...terms.env, ...this.#startOptions.env }
       if (this.#port !== null) env.PORT = `${this.#port}`
-      running = await driver.start({ ...terms, env, uid })
+      const running = await driver.start({ ...terms, env, uid }, (kept) =>
+        writeState(this.#options.stateFile, { kept, port: this.#port })
+      )
       this.stats.starts++
-      await writeState(this.#options.stateFile, { kept: running.kept, port: this.#port })
       return running
     } catch (error) {
-      // A program that no file names could not be found again, so it is killed.
-      await running?.kill()
       this.#set('failing', (error as Error).message)
       return null
     }

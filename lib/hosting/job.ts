@@ -84,9 +84,9 @@ async function begun({ driver, terms, folder }: JobOptions, data: string): Promi
   await mkdir(data, { recursive: true, mode: PRIVATE })
   if (typeof terms.uid === 'number') await giveData(terms.uid, data)
   const command = ['/bin/sh', '-c', WRAPPER, 'sh', join(data, CODE_FILE), ...terms.command]
-  const running = await driver.start({ ...terms, command, data, log: join(folder, LOG_FILE) })
-  await replaceFile(join(folder, STATE_FILE), JSON.stringify(running.kept))
-  return running
+  return driver.start({ ...terms, command, data, log: join(folder, LOG_FILE) }, (kept) =>
+    replaceFile(join(folder, STATE_FILE), JSON.stringify(kept))
+  )
 }
 
 async function endOf(running: Running, options: JobOptions): Promise<string | null> {

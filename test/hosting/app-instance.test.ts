@@ -176,12 +176,23 @@ t.test(
   }
 )
 
+t.test('what could not be found again is not begun', { skip }, async (t) => {
+  const stateFile = join(await aFolder(t), 'nowhere', 'state.json')
+  const command = ['/bin/sh', '-c', 'echo begun']
+  const { instance, options } = await anInstance(t, { command, stateFile, backoffs: [10_000] })
+  instance.start()
+  await until(instance, 'failing')
+  t.match(instance.reason, /ENOENT/)
+  t.same(await linesOf(options.terms.log), [''])
+  t.same(instance.stats, { starts: 0, exits: 0 })
+})
+
 t.test('one that is stopped while it is being started leaves nothing', { skip }, async (t) => {
   const { instance, options } = await anInstance(t)
   const { start } = options.driver
   const pids: number[] = []
-  options.driver.start = async (terms) => {
-    const running = await start.call(options.driver, terms)
+  options.driver.start = async (...terms) => {
+    const running = await start.call(options.driver, ...terms)
     pids.push(running.kept.pid)
     return running
   }

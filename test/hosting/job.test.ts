@@ -45,6 +45,22 @@ t.test('one whose state a power cut has left empty is run anew', { skip }, async
   t.equal(await readFile(join(at, 'runs'), 'utf8'), 'x\n')
 })
 
+t.test('one that could not be found again is not begun', { skip }, async (t) => {
+  const { options, at } = await aJob(t)
+  const driver = new ProcessDriver()
+  const start = driver.start.bind(driver)
+  driver.start = (terms, keep) =>
+    start(terms, async (kept) => {
+      await keep?.(kept)
+      throw new Error('no space')
+    })
+  const terms = { ...options.terms, command: ['/bin/sh', '-c', 'echo x >> runs'] }
+  await t.rejects(runJob({ ...options, driver, terms }), { message: 'no space' })
+  t.ok(await isJobBegun(options.folder), 'the next process finds its file')
+  t.equal(await runJob({ ...options, terms }), null)
+  t.equal(await readFile(join(at, 'runs'), 'utf8'), 'x\n', 'it ran once')
+})
+
 t.test('what it writes is bounded, and its last lines are told', { skip }, async (t) => {
   const { run, options } = await aJob(t)
   const log = join(options.folder, 'log')

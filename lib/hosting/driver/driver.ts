@@ -95,8 +95,14 @@ export interface Driver {
   readonly name: string
   /** @throws UNSUPPORTED_DEPENDENCY if it cannot run anything here */
   available(): Promise<Abilities>
-  /** @throws COMMAND_FAILED, STORAGE_FAILED */
-  start(terms: StartTerms): Promise<Running>
+  /**
+   * Starts a program.
+   *
+   * @param keep stores what finds it again. Until that is done the program does not begin, and never begins if this
+   *   process ends before or if it fails
+   * @throws COMMAND_FAILED, STORAGE_FAILED, and the errors of `keep`
+   */
+  start(terms: StartTerms, keep?: (kept: Kept) => Promise<void>): Promise<Running>
   /**
    * Finds an instance again that was started by an earlier process.
    *

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { open } from 'node:fs/promises'
-import type { Duplex } from 'node:stream'
+import type { Duplex, Writable } from 'node:stream'
 import { SeaportError } from '../../core/errors.js'
 import { guardGroup } from '../../core/guard.js'
 import { asUser } from './app-users.js'
@@ -31,11 +31,12 @@ const KIB = 1024
 /**
  * A shell script that joins the cgroups and then becomes the program, so that nothing of it runs outside of them. Where
  * there are no groups it limits the data of each process instead. (With a limit of the address space Node would not
- * start.) One that is bound to the host waits for its word, so that it never runs without its guard.
+ * start.) It waits for the host's word first, and ends if that does not come: nothing runs without its guard, or without
+ * what the host finds it by.
  */
 const WRAPPER = `
-bound=$1; groups=$2; data=$3; shift 3
-if [ "$bound" = 1 ]; then read -r word || exit 126; exec </dev/null; fi
+groups=$1; data=$2; shift 2
+read -r word || exit 126; exec </dev/null
 while [ "$groups" -gt 0 ]; do echo $$ > "$1/cgroup.procs" || exit 126; shift; groups=$((groups - 1)); done
 [ "$data" = 0 ] || ulimit -d "$data" || exit 126
 exec "$@"
@@ -82,7 +83,7 @@ export class ProcessDriver implements Driver {
     return { limits, users: mayChangeUser(), noSandbox: await this.#whyNoSandbox() }
   }
 
-  async start(terms: StartTerms): Promise<Running> {
+  async start(terms: StartTerms, keep = async (_kept: Kept) => {}): Promise<Running> {
     const {
       name,
       command,
@@ -123,23 +124,27 @@ export class ProcessDriver implements Driver {
     try {
       // So that it may open its own output by its name, too, as in /dev/stdout.
       if (uid !== null) await file.chown(uid, uid)
-      const numbers = [Number(isBound), cgroups.length, limit].map(String)
+      const numbers = [cgroups.length, limit].map(String)
       const args = ['-c', WRAPPER, 'sh', ...numbers, ...cgroups, ...words]
       const child = spawn('/bin/sh', args, {
         cwd: folder,
         env: dropsRights ? { PATH, ...handedEnvironment(own) } : own,
-        stdio: [
-          ...[isBound ? ('pipe' as const) : ('ignore' as const), file.fd, file.fd],
-          ...(sandbox ? ['pipe' as const] : [])
-        ],
+        stdio: ['pipe', file.fd, file.fd, ...(sandbox ? ['pipe' as const] : [])],
         detached: true
       })
       await started(child)
       child.unref()
-      const release = isBound ? await bind(child, cgroups) : null
+      const release = isBound ? await guarded(child, cgroups) : null
+      // In a sandbox the program waits once more, since only there it can be found.
+      if (sandbox) sayGo(child.stdin)
       const kept = { ...(await keptOf(child, sandbox)), boot: await bootId(), cgroups }
       const running = new RunningProcess(kept, child)
       if (release) void running.ended.then(release)
+      await keep(kept).catch(async (error) => {
+        await running.kill()
+        throw error
+      })
+      sayGo(sandbox ? (child.stdio[3] as Duplex) : child.stdin)
       return running
     } finally {
       await file.close()
@@ -224,23 +229,27 @@ class RunningProcess implements Running {
 }
 
 /**
- * Lets a program that waits for it run, now that it ends with this process.
+ * Sees to it that a program ends with this process.
  *
  * @returns what ends its guard
  */
-async function bind(child: ChildProcess, cgroups: readonly string[]): Promise<() => void> {
+async function guarded(child: ChildProcess, cgroups: readonly string[]): Promise<() => void> {
   const pid = child.pid as number
   const kill = async () => {
     if (child.exitCode === null && child.signalCode === null) signalTo(-pid, 'SIGKILL')
     await Promise.all(cgroups.map(endGroup))
   }
-  const release = await guardGroup(pid, cgroups, () => void kill()).catch(async (error) => {
+  return guardGroup(pid, cgroups, () => void kill()).catch(async (error) => {
     await kill()
     throw SeaportError.COMMAND_FAILED(`it cannot be started: ${error.message}`, error)
   })
-  child.stdin?.on('error', () => {})
-  child.stdin?.end('go\n')
-  return release
+}
+
+/** Lets a program run that waits for a word. */
+function sayGo(waiting: Writable | null) {
+  // It may have ended instead.
+  waiting?.on('error', () => {})
+  waiting?.end('go\n')
 }
 
 /** What finds the program of a child again: the child itself, or one that runs in its sandbox. */
@@ -251,13 +260,9 @@ async function keptOf(
   const pid = child.pid as number
   const ticksOf = async (one: number) => ({ pid: one, ticks: (await statOf(one))?.ticks ?? '' })
   if (!sandbox) return ticksOf(pid)
-  const waiting = child.stdio[3] as Duplex
-  const found = await programIn(pid, waiting)
-  const kept = found
-    ? { ...(await ticksOf(found.program)), leader: await ticksOf(found.leader) }
-    : await ticksOf(pid)
-  waiting.end('go\n')
-  return kept
+  const found = await programIn(pid, child.stdio[3] as Duplex)
+  if (!found) return ticksOf(pid)
+  return { ...(await ticksOf(found.program)), leader: await ticksOf(found.leader) }
 }
 
 /** The process that leads the group of a program. */

@@ -146,6 +146,40 @@ t.test(
   }
 )
 
+t.test(
+  'a program begins when it can be found again, and never if the host is gone by then',
+  { skip },
+  async (t) => {
+    const { terms, start, output } = await aHost(t)
+    const command = ['/bin/sh', '-c', 'echo begun; exec sleep 1000']
+    for (const isBound of [false, true]) {
+      const host = `
+    import { ProcessDriver } from ${JSON.stringify(DRIVER)}
+    const keep = (kept) => { console.log(JSON.stringify(kept)); return new Promise(() => {}) }
+    setInterval(() => {}, 60_000)
+    await new ProcessDriver().start(${JSON.stringify({ ...terms, command, isBound })}, keep)`
+      const first = spawn(process.execPath, ['--input-type=module', '-e', host])
+      const [line] = await once(first.stdout, 'data')
+      const kept: Kept = JSON.parse(line)
+      t.not(await statOf(kept.pid), null, 'it waits')
+      first.kill('SIGKILL')
+      await gone(kept.pid)
+      t.equal(await driver.adopt(kept), null)
+      const failing = async () => Promise.reject(new Error('no space'))
+      await t.rejects(driver.start({ ...terms, command, isBound }, failing), {
+        message: 'no space'
+      })
+      t.equal(await output(), '', 'it has not begun')
+    }
+    let found: Kept | null = null
+    const running = await start({ command }, async (kept) => {
+      found = kept
+    })
+    t.same(running.kept, found)
+    while ((await output()) !== 'begun\n') await pause()
+  }
+)
+
 t.test('a stranger who has the pid now is not touched', { skip }, async (t) => {
   const stranger = spawn('sleep', ['1000'], { detached: true })
   t.teardown(() => stranger.kill('SIGKILL'))
@@ -278,8 +312,8 @@ async function aHost(t: Test, by = driver) {
   const log = join(data, 'log')
   const name = `test-${process.pid}-${Math.random().toString(36).slice(2, 10)}`
   const terms: StartTerms = { name, command: ['true'], folder, data, env: {}, log, memory: 0 }
-  const start = async (fields: Partial<StartTerms>) => {
-    const running = await by.start({ ...terms, ...fields })
+  const start = async (fields: Partial<StartTerms>, keep?: (kept: Kept) => Promise<void>) => {
+    const running = await by.start({ ...terms, ...fields }, keep)
     t.teardown(() => running.kill())
     return running
   }

@@ -134,6 +134,19 @@ t.test('one that is bound to the host ends with it', { skip }, async (t) => {
   for (const pid of [kept.pid, ...all]) await restWhile(async () => (await statOf(pid)) !== null)
 })
 
+t.test('one that nobody can find again has not begun', { skip }, async (t) => {
+  const { terms, output } = await aHost(t)
+  const host = hostOf(
+    { ...terms, command: ['/bin/sh', '-c', 'echo begun; exec sleep 1000'] },
+    false
+  )
+  const { pid, leader } = await keptBy(host)
+  host.kill('SIGKILL')
+  for (const one of [pid, leader?.pid as number])
+    await restWhile(async () => (await statOf(one)) !== null)
+  t.equal(await output(), '')
+})
+
 t.test('what cannot be started says so in its log, and ends', { skip }, async (t) => {
   const { start, output } = await aHost(t)
   t.match(await (await start({ command: ['no-such-program'] })).ended, { code: 127 })
@@ -180,13 +193,15 @@ async function aHost(t: Test, uid: number | null = null, driver = new ProcessDri
   return { terms, key, start, output: () => readFile(log, 'utf8').catch(() => '') }
 }
 
-/** Another process that starts an instance, and prints what it is found by. */
-function hostOf(terms: StartTerms) {
+/** Another process that starts an instance, and prints what it is found by. It may never be done with keeping that. */
+function hostOf(terms: StartTerms, isKept = true) {
   const host = `
     import { ProcessDriver } from ${JSON.stringify(DRIVER)}
-    const { kept } = await new ProcessDriver().start(${JSON.stringify(terms)})
-    console.log(JSON.stringify(kept))
-    setInterval(() => {}, 60_000)`
+    setInterval(() => {}, 60_000)
+    const say = (kept) => console.log(JSON.stringify(kept))
+    const forEver = (kept) => new Promise(() => say(kept))
+    const keep = ${isKept} ? async () => {} : forEver
+    say((await new ProcessDriver().start(${JSON.stringify(terms)}, keep)).kept)`
   return spawn(process.execPath, ['--input-type=module', '-e', host])
 }
 
