@@ -13,6 +13,10 @@ const skip = process.platform !== 'linux' && 'only Linux has it'
 const JOB = new URL('../../lib/hosting/job.js', import.meta.url).href
 const DRIVER = new URL('../../lib/hosting/driver/process-driver.js', import.meta.url).href
 
+// What a job does keeps nobody alive.
+const alive = setInterval(() => {}, 60_000)
+t.teardown(() => clearInterval(alive))
+
 t.test('a job ends well, or says why it did not, with its last lines', { skip }, async (t) => {
   const { run, at } = await aJob(t)
   t.equal(await run('pwd > here; test "$A" = b && test -w "$HOME"'), null)
