@@ -194,7 +194,8 @@ export class RequestHandler {
         )
         entry.principal = principal.name
         return { principal, upstream: upstreams.ofRole(route.role, principal) }
-      }
+      },
+      isCurrent: (principal) => router.rules.access.isCurrent(principal)
     })
   }
 

@@ -135,9 +135,13 @@ export class Router {
     if (!HOST.test(host)) throw SeaportError.BAD_REQUEST('the Host is not a name with a port')
     this.#checkHost(host, request)
     const identity = this.#identify(request)
-    return identity instanceof Promise
-      ? identity.then((identity) => ({ host, ...identity }))
-      : { host, ...identity }
+    if (!(identity instanceof Promise)) return { host, ...identity }
+    return identity.then((identity) =>
+      // The rights may have changed while the password was checked.
+      this.rules.access.isCurrent(identity.principal)
+        ? { host, ...identity }
+        : this.callerOf(request)
+    )
   }
 
   /**

@@ -1,7 +1,8 @@
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
-import { makeToken } from '../../lib/gateway/access.js'
+import { makePerson, makeToken } from '../../lib/gateway/access.js'
+import { PasswordChecks } from '../../lib/gateway/password-checks.js'
 import { type CallContext, Service, type ServiceOptions, type WebOptions } from '../../lib/index.js'
 import { BODY_MEMORY } from '../../lib/messaging/body-memory.js'
 import { EntryEvents } from '../../lib/messaging/entry-events.js'
@@ -334,6 +335,25 @@ t.test('a listener whose token is taken away hears no more', async (t) => {
   service.events.emit('TICK')
   t.match(await listeners[1].next(), { data: { seq: 2 } }, 'nobody else is ended')
   listeners[1].leave()
+})
+
+t.test('who loses a right while its password is checked is refused', async (t) => {
+  const { web } = await agentBehind(t)
+  web.update({ access: await makePerson('ada', 'secret', ['agent']) })
+  const { run } = PasswordChecks.prototype
+  PasswordChecks.prototype.run = async function (...terms) {
+    const isRight = await run.apply(this, terms)
+    web.update({ access: makeToken('bob', ['agent']).line })
+    return isRight
+  }
+  t.teardown(() => {
+    PasswordChecks.prototype.run = run
+  })
+  const authorization = `Basic ${Buffer.from('ada:secret').toString('base64')}`
+  const { status } = await fetch(`${web.url}events/agent@1.x?type=TICK`, {
+    headers: { authorization }
+  })
+  t.equal(status, 401)
 })
 
 t.test(

@@ -39,6 +39,8 @@ export interface Visit {
    * @throws an error if it may not go there
    */
   enter: (access: string | undefined) => Promise<{ upstream: Upstream; principal: Principal }>
+  /** Whether a principal still has the rights that it entered with. */
+  isCurrent: (principal: Principal) => boolean
 }
 
 interface Place {
@@ -151,7 +153,7 @@ export class Channels {
 
   /** Asks instances to admit a page, or ends its connection. Never rejects. */
   async #admit(browser: Browser, { head }: WireFrame) {
-    const { request, enter } = this.#visits.get(browser) as Visit
+    const { request, enter, isCurrent } = this.#visits.get(browser) as Visit
     this.#visits.delete(browser)
     const { origin } = request.headers
     try {
@@ -172,6 +174,7 @@ export class Channels {
         const admitted = await this.#feeds.get(key)?.connect(asked)
         if (admitted === 'refused') throw SeaportError.NOT_ALLOWED('the service refused it')
         if (!admitted) continue
+        if (!isCurrent(principal)) browser.close(CLOSE.LEAVING)
         if (browser.isClosed) return this.#forgetIfUnused(audience)
         const isResumed = admitted.resumed === 1
         return this.#enter(browser, { audience, principal }, admitted, isResumed, resume)

@@ -3,6 +3,7 @@ import t from 'tap'
 import WebSocket from 'ws'
 import { CHANNEL } from '../../../lib/core/purpose.js'
 import { makeToken } from '../../../lib/gateway/access.js'
+import { Feed } from '../../../lib/gateway/channels/feed.js'
 import { KeyPair } from '../../../lib/index.js'
 import { signGrant } from '../../../lib/registry/trust/grant.js'
 import { Grants } from '../../../lib/registry/trust/grants.js'
@@ -99,10 +100,7 @@ t.test("a stranger's page may not connect", async (t) => {
 t.test('access is for the gateway, and the token for the service', async (t) => {
   const { token, line } = makeToken('viewer', ['chat'])
   const { web } = await pier(t, { access: line })
-  const headers = { authorization: `Bearer ${token}` }
-  const count = async () =>
-    ((await (await fetch(`${web.url}list/`, { headers })).json()) as unknown[]).length
-  await restWhile(async () => (await count()) < 1)
+  await listed(web, token)
   const refused = new RawPage(web)
   await refused.opened()
   refused.send({ t: 'connect', token: 'ada' })
@@ -111,6 +109,26 @@ t.test('access is for the gateway, and the token for the service', async (t) => 
   t.match(await page.connect({ access: token, token: 'ada' }), { id: 'ada' })
   web.update({ access: makeToken('another', ['chat']).line })
   t.equal(await page.closed, 4001, 'whose token is taken away has to come back, and is refused')
+})
+
+t.test('whose token is taken away while it is being admitted is not', async (t) => {
+  const { token, line } = makeToken('viewer', ['chat'])
+  const { web } = await pier(t, { access: line })
+  const { connect } = Feed.prototype
+  Feed.prototype.connect = async function (...terms) {
+    const admitted = await connect.apply(this, terms)
+    web.update({ access: makeToken('another', ['chat']).line })
+    return admitted
+  }
+  t.teardown(() => {
+    Feed.prototype.connect = connect
+  })
+  await listed(web, token)
+  const page = new RawPage(web)
+  await page.opened()
+  page.send({ t: 'connect', access: token, token: 'ada' })
+  t.equal(await page.closed, 4001)
+  t.match(web.getStats().gateway.channels, { sessions: 0 })
 })
 
 t.test('a gateway that was not granted it brings no pages to a service', async (t) => {
@@ -134,3 +152,10 @@ t.test('a gateway that was not granted it brings no pages to a service', async (
   t.match(may(consumer), { code: 'NOT_GRANTED' })
   t.equal(may(gateway), true)
 })
+
+/** Resolves when the service is listed for whoever has a token. */
+async function listed(web: { url: string }, token: string) {
+  const headers = { authorization: `Bearer ${token}` }
+  const list = async () => (await (await fetch(`${web.url}list/`, { headers })).json()) as unknown[]
+  await restWhile(async () => (await list()).length < 1)
+}
