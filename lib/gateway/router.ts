@@ -10,6 +10,7 @@ import { clientOf } from './client-address.js'
 import { Cors, type CorsTarget } from './cors.js'
 import { DomainRoutes } from './domain-routes.js'
 import type { MessageRoute } from './messages.js'
+import { hostOf, isHost, pathOf } from './request-target.js'
 import type { GatewayRules } from './rules.js'
 import {
   type ChannelTarget,
@@ -132,16 +133,15 @@ export class Router {
   callerOf(request: RequestHead): Caller | Promise<Caller> {
     this.#checkMessage(request)
     const host = hostOf(request)
-    if (!HOST.test(host)) throw SeaportError.BAD_REQUEST('the Host is not a name with a port')
+    if (!isHost(host)) throw SeaportError.BAD_REQUEST('the Host is not a name with a port')
     this.#checkHost(host, request)
     const identity = this.#identify(request)
     if (!(identity instanceof Promise)) return { host, ...identity }
-    return identity.then((identity) =>
+    return identity.then((known) => {
       // The rights may have changed while the password was checked.
-      this.rules.access.isCurrent(identity.principal)
-        ? { host, ...identity }
-        : this.callerOf(request)
-    )
+      if (!this.rules.access.isCurrent(known.principal)) return this.callerOf(request)
+      return { host, ...known }
+    })
   }
 
   /**
@@ -349,40 +349,6 @@ export class Router {
     if (principal.mayReachAll && !isKnown(role)) return null
     return this.#upstreams.ofRole(readRole(role), principal)
   }
-}
-
-/**
- * The absolute form of a request's target, which names host and path both. Host does not count then (RFC 9112 §3.2.2).
- */
-const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
-
-/** The path that is asked for, with its query. */
-function pathOf({ url = '/' }: RequestHead): string {
-  if (url.startsWith('/')) return url
-  if (url === '*') return '/'
-  const path = ABSOLUTE.exec(url)?.[2]
-  if (path === undefined) throw SeaportError.BAD_REQUEST('the request target is not a path')
-  return path.startsWith('/') ? path : `/${path}`
-}
-
-/** A name or an address, with or without a port (RFC 3986 §3.2). */
-const HOST = /^(\[[0-9a-f:.]+\]|[\w.~!$&'()*+,;=%-]+)(:\d*)?$/i
-
-/**
- * The hostname that is asked for, with its port. Over HTTP/2 the authority counts and not Host (RFC 9113 §8.3.1). A
- * request without either, as HTTP/1.0 allows, means the address that it connected to.
- */
-function hostOf({ url = '/', headers, socket }: RequestHead): string {
-  const named = url.startsWith('/') ? undefined : ABSOLUTE.exec(url)?.[1]
-  // A user and a password in a URL are not part of the name (RFC 9110 §4.2.4).
-  const host = named?.replace(/^.*@/, '') || headers[':authority'] || headers.host
-  return String(host || localNameOf(socket))
-}
-
-function localNameOf({ localAddress = 'localhost', localPort }: RequestHead['socket']): string {
-  const address = localAddress.replace(/^::ffff:/, '')
-  const name = address.includes(':') ? `[${address.replace(/%.*$/, '')}]` : address
-  return localPort === undefined ? name : `${name}:${localPort}`
 }
 
 function notServed(name: string): SeaportError {
