@@ -1,12 +1,15 @@
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Consumer, KeyPair, Registry, Service, type ServiceTerms } from '../lib/index.js'
 import { Testbed } from './testbed.js'
 
 const CLIENTS = 4
 const ROUNDS = 3
+/** Who takes a long time for none has cut what is open by then. */
+const LATER_MS = 100
 
 t.test('rolling restarts under load lose no request', async (t) => {
   const { serve, proxy } = await harbor(t)
@@ -69,6 +72,25 @@ t.test('it does not wait for a stream without end', async (t) => {
   t.pass()
 })
 
+t.test('it waits for open streams as long as it was told, however long that is', async (t) => {
+  const { serve, proxy } = await harbor(t)
+  for (const drainTimeout of [30 * 86_400_000, Infinity]) {
+    const service = await serve({ drainTimeout })
+    const { port, consumer } = await proxy({ drainTimeout })
+    const socket = connect({ port, host: '127.0.0.1' })
+    t.teardown(() => socket.destroy())
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n')
+    await once(service.streams, 'open')
+    const stopped = Promise.all([service.destroy(), consumer.destroy()])
+    await sleep(LATER_MS)
+    socket.write('\r\n')
+    let answer = ''
+    for await (const chunk of socket) answer += chunk
+    t.match(answer, /^HTTP\/1.1 200 /, `${drainTimeout} ms`)
+    await stopped
+  }
+})
+
 /** A registry and an HTTP backend, which is to be served and asked through a proxy. */
 async function harbor(t: Test) {
   const testbed = await Testbed.make(t)
@@ -106,15 +128,16 @@ async function harbor(t: Test) {
     await service.setup()
     return Object.assign(service, { streams })
   }
-  const proxy = async () => {
+  const proxy = async (options: { drainTimeout?: number } = {}) => {
     const consumer = Consumer(['api@1.x'], {
       registryPublicKey,
       bootstrap,
-      dir: await testbed.dir()
+      dir: await testbed.dir(),
+      ...options
     })
     t.teardown(() => consumer.destroy())
     const [entry] = await consumer.setup()
-    return { port: entry?.port ?? 0 }
+    return { port: entry?.port ?? 0, consumer }
   }
   return { serve, proxy }
 }

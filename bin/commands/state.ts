@@ -1,5 +1,6 @@
 import { SeaportError } from '../../lib/identity.js'
 import type { CopiedEntry, PortlessEntry, StateChange } from '../../lib/index.js'
+import { startTimer } from '../../lib/options.js'
 import { printableJson } from '../../lib/printing.js'
 import type { Command } from '../command.js'
 import { JSON_FLAG } from '../flags.js'
@@ -125,7 +126,7 @@ async function within(timeout: number, act: Promise<void>) {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     const error = SeaportError.DEADLINE(`no instance told its state within ${timeout} ms`)
-    timer = setTimeout(() => reject(error), timeout)
+    timer = startTimer(() => reject(error), timeout)
   })
   await Promise.race([act, late]).finally(() => clearTimeout(timer))
 }

@@ -1,4 +1,5 @@
 import { SeaportError } from './errors.js'
+import { startTimer } from './timer.js'
 
 /** What a lifecycle does at its two ends. Each runs once. */
 export interface LifecycleSteps {
@@ -84,7 +85,7 @@ export class Lifecycle {
         if (performance.now() + timeout >= deadline) return
         deadline = performance.now() + timeout
         clearTimeout(timer)
-        timer = setTimeout(() => settle(() => reject(late())), timeout)
+        timer = startTimer(() => settle(() => reject(late())), timeout)
       }
       const onabort = () => settle(() => reject(this.signal.reason))
       const settle = (end: () => void) => {

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { SeaportError } from '../core/errors.js'
+import { startTimer } from '../core/timer.js'
 import type { RequestHead } from '../http/message-head.js'
 import { AccessEntry } from './access-log.js'
 import { refusalOf } from './refusal.js'
@@ -33,7 +34,7 @@ export class Ledger extends EventEmitter<LedgerEvents> {
   drained(timeout: number): Promise<void> {
     return new Promise((resolve) => {
       if (this.#traffic.active === 0) return resolve()
-      const timer = setTimeout(resolve, timeout)
+      const timer = startTimer(resolve, timeout)
       this.once('idle', () => {
         clearTimeout(timer)
         resolve()

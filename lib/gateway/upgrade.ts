@@ -8,6 +8,7 @@ import {
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
+import { startTimer } from '../core/timer.js'
 import type { StreamRequestOptions } from '../http/agent.js'
 import type { Forwarded } from '../http/forwarded.js'
 import { guarded } from '../http/guarded.js'
@@ -54,7 +55,7 @@ export async function forwardUpgrade(
   const startedAt = performance.now()
   const ending = new AbortController()
   const onclose = () => ending.abort(SeaportError.CLOSED('the client left'))
-  const timer = setTimeout(() => ending.abort(tooSlow(timeout)), timeout)
+  const timer = startTimer(() => ending.abort(tooSlow(timeout)), timeout)
   const response = new ServerResponse(request)
   response.shouldKeepAlive = false
   response.assignSocket(socket)

@@ -3,6 +3,7 @@ import { readFile, rm } from 'node:fs/promises'
 import { Abort, type Signal } from '../core/abort.js'
 import { SeaportError } from '../core/errors.js'
 import { replaceFile } from '../core/replace-file.js'
+import { startTimer } from '../core/timer.js'
 import { connectBackend, localBackend } from '../serving/backend.js'
 import { HealthCheck } from '../serving/health.js'
 import { freePort } from '../serving/local-port.js'
@@ -145,7 +146,7 @@ export class AppInstance extends EventEmitter<AppInstanceEvents> {
     const running = this.#running ?? (await this.#found)
     if (running && !this.#isLeft) {
       running.signal('SIGTERM')
-      const timer = setTimeout(() => void running.kill(), grace)
+      const timer = startTimer(() => void running.kill(), grace)
       await running.ended
       clearTimeout(timer)
     }

@@ -5,6 +5,7 @@ import { type Signal, unlessAborted } from '../core/abort.js'
 import { unlessOpenLimit } from '../core/open-limit.js'
 import { printable } from '../core/printable.js'
 import { replaceFile } from '../core/replace-file.js'
+import { startTimer } from '../core/timer.js'
 import { endingText } from './app-instance.js'
 import { giveData } from './driver/app-users.js'
 import type { Driver, Ending, Kept, Running, StartTerms } from './driver/driver.js'
@@ -92,7 +93,7 @@ async function begun({ driver, terms, folder }: JobOptions, data: string): Promi
 async function endOf(running: Running, options: JobOptions): Promise<string | null> {
   const { folder, timeout, signal } = options
   let isLate = false
-  const timer = setTimeout(() => {
+  const timer = startTimer(() => {
     isLate = true
     void running.kill()
   }, timeout)

@@ -1,7 +1,8 @@
 import { Agent, ClientRequest, type RequestOptions } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { SeaportError } from '../core/errors.js'
-import { MAX_TIMER_MS, type SocketDuplex } from '../link/socket-duplex.js'
+import { startTimer } from '../core/timer.js'
+import type { SocketDuplex } from '../link/socket-duplex.js'
 import { UNCOUNTED } from './message-head.js'
 
 // `onSocket` is not documented, and there is no other way to give a request its stream.
@@ -103,7 +104,7 @@ class DialWait {
   #setTimeout(ms: number) {
     if (this.#timer) clearTimeout(this.#timer)
     const fire = () => this.#request.emit('timeout')
-    this.#timer = ms > 0 ? setTimeout(fire, Math.min(ms, MAX_TIMER_MS)) : null
+    this.#timer = ms > 0 ? startTimer(fire, ms) : null
   }
 }
 

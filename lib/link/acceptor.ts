@@ -10,6 +10,7 @@ import {
 } from '../core/holepunch.js'
 import { type KeyPair, toHex } from '../core/keys.js'
 import { BYTES, checkPurpose } from '../core/purpose.js'
+import { startTimer } from '../core/timer.js'
 import { Admission } from './admission.js'
 import type { IncomingStream } from './incoming-stream.js'
 import { CONNECT_TIMEOUT_MS, Link } from './link.js'
@@ -258,7 +259,7 @@ export class Acceptor extends ReadyResource {
   #settled(timeout: number): Promise<void> {
     return new Promise((resolve) => {
       if (this.#joined === 0) return resolve()
-      const timer = setTimeout(resolve, timeout)
+      const timer = startTimer(resolve, timeout)
       this.#onsettled = () => {
         clearTimeout(timer)
         resolve()

@@ -1,9 +1,8 @@
 import { Duplex } from 'node:stream'
 import { LOOPBACK } from '../core/listen.js'
+import { startTimer } from '../core/timer.js'
 
 const FAMILY = 'IPv4'
-/** The longest that a timer of Node runs; one that is to run for longer fires at once. */
-export const MAX_TIMER_MS = 2 ** 31 - 1
 
 /**
  * A Duplex that is dressed as a socket of `node:net` which is connected, for programs that call what every socket has:
@@ -83,8 +82,7 @@ export abstract class SocketDuplex extends Duplex {
     if (this.#timer) clearTimeout(this.#timer)
     this.#timer = null
     if (timeout > 0) {
-      const cut = Math.min(timeout, MAX_TIMER_MS)
-      this.#timer = setTimeout(() => this.emit('timeout'), cut).unref()
+      this.#timer = startTimer(() => this.emit('timeout'), timeout).unref()
       if (listener) this.once('timeout', listener)
     } else if (listener) this.off('timeout', listener)
     return this

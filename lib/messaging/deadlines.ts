@@ -1,4 +1,5 @@
 import { Bag, type Place } from '../core/bag.js'
+import { MAX_TIMER_MS } from '../core/timer.js'
 import { inherited } from './call-context.js'
 
 /** Something that ends at a deadline. */
@@ -17,8 +18,6 @@ export interface Waiting {
 
 /** `onlate` is called up to this much after the deadline, in ms. */
 const PERIOD_MS = 8
-/** The longest delay that Node's timers accept. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 
 /**
  * Watches many deadlines with one timer. Nearly every deadline is stopped before its time, so a timer of Node's for

@@ -4,6 +4,7 @@ import { Bag } from '../core/bag.js'
 import { SeaportError } from '../core/errors.js'
 import { ReadyResource } from '../core/holepunch.js'
 import { bareAddress, KEEP_ALIVE_MS, LOOPBACK, listen, probeTcpPort } from '../core/listen.js'
+import { startTimer } from '../core/timer.js'
 import { cut } from '../link/pipe.js'
 import { splice } from '../link/splice.js'
 import type { LinkStream } from '../link/stream.js'
@@ -94,7 +95,7 @@ export class TcpProxy extends ReadyResource {
     if (!this.#server.listening) return
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timeout)
+      timer = startTimer(resolve, timeout)
     })
     await Promise.race([this.#stopListening(), late])
     clearTimeout(timer)

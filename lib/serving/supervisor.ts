@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { SeaportError } from '../core/errors.js'
 import { hasGroups, signalGroup, tryToGuardGroup } from '../core/guard.js'
+import { startTimer } from '../core/timer.js'
 import { freePort, isListening } from './local-port.js'
 
 export interface SupervisorOptions {
@@ -133,7 +134,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     const child = this.#child
     if (child) {
       this.signal('SIGTERM')
-      const timer = setTimeout(() => this.signal('SIGKILL'), this.#grace)
+      const timer = startTimer(() => this.signal('SIGKILL'), this.#grace)
       await exitOf(child)
       clearTimeout(timer)
     }

@@ -1,3 +1,5 @@
+import { startTimer } from '../../core/timer.js'
+
 /** A timer for each owner that has some time to come back before its record is removed. */
 export class GracePeriods {
   readonly #onover: (key: string) => void
@@ -29,7 +31,7 @@ export class GracePeriods {
       this.#timers.delete(key)
       this.#onover(key)
     }
-    this.#timers.set(key, setTimeout(over, ms))
+    this.#timers.set(key, startTimer(over, ms))
   }
 
   /** Stops the period: the owner is back, or is known to have left. */
