@@ -80,6 +80,15 @@ export async function startWeb(
   const web = lifetime.own(
     Web({ ...options, registryPublicKey, keyPair, port, dir, timeout: Infinity })
   )
+  // It may look for its registry for hours, and is not to end when it is told to read its rules meanwhile.
+  lifetime.reread = () => {
+    try {
+      web.update(webRules(settings.reread()))
+      say('read the configuration again')
+    } catch (error) {
+      say(`the configuration stays as it was: ${(error as Error).message}`)
+    }
+  }
   web.on('connecting', () => console.log(`connecting to registry ${whole}`))
   web.on('connected', () => console.log('connected to registry'))
   web.on('failed', (error: Error) => say(error.message))
@@ -101,13 +110,5 @@ export async function startWeb(
   await waitAloud(web.setup(), () => `still searching for the registry ${registry}`)
   console.log(`web server listening on port ${web.port}`)
   say(`see ${web.url}`)
-  lifetime.reread = () => {
-    try {
-      web.update(webRules(settings.reread()))
-      say('read the configuration again')
-    } catch (error) {
-      say(`the configuration stays as it was: ${(error as Error).message}`)
-    }
-  }
   return web
 }
