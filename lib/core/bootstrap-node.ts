@@ -1,12 +1,13 @@
 import { EventEmitter } from 'node:events'
 import { callable } from './callable.js'
-import type { SeaportError } from './errors.js'
+import { SeaportError } from './errors.js'
 import { HyperDHT } from './holepunch.js'
 import { Lifecycle } from './lifecycle.js'
 import { BOOTSTRAP_PORT, LOOPBACK, listenError, probeUdpPort } from './listen.js'
 
 /** How many nodes tell two homes enough of their routers to meet. */
 export const ENOUGH_NODES = 4
+const MAX_PORT = 65535
 
 /** What a bootstrap node is told. */
 export interface BootstrapNodeOptions {
@@ -36,8 +37,15 @@ class BootstrapNodeFace extends EventEmitter<BootstrapNodeEvents> {
   readonly #ports: number[] = []
   readonly #nodes: HyperDHT[] = []
 
+  /** @throws USAGE if there are no ports for so many nodes */
   constructor({ port = BOOTSTRAP_PORT, host = LOOPBACK, nodes = 1 }: BootstrapNodeOptions = {}) {
     super()
+    const first = Math.max(port, 1)
+    if (first + nodes - 1 > MAX_PORT) {
+      throw SeaportError.USAGE(
+        `nodes can be ${MAX_PORT - first + 1} at most, not ${nodes}: from port ${first} on there are no more`
+      )
+    }
     this.#port = port
     this.#host = host
     this.#count = nodes

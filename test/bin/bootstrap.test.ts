@@ -34,6 +34,18 @@ t.test('a port after the first that is taken costs a node, and is named', async 
   await node.waitForTalk(`PORT_IN_USE: UDP port ${first + 1}`)
 })
 
+t.test('no more nodes are asked for than there are ports', async (t) => {
+  const cli = new Cli(t)
+  for (const [port, nodes, most] of [
+    ['65534', '3', 2],
+    ['0', '999999999', 65535]
+  ] as const) {
+    const { code, stderr } = await cli.run(['bootstrap', '--port', port, '--nodes', nodes])
+    t.equal(code, 2)
+    t.match(stderr, `USAGE: nodes can be ${most} at most, not ${nodes}`)
+  }
+})
+
 t.test('a signal ends it with 0', async (t) => {
   const cli = new Cli(t)
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
