@@ -18,6 +18,7 @@ import { ChunkStore } from './hosting/bundle/chunk-store.js'
 import type { Bundle } from './hosting/bundle/pack.js'
 import { CHUNKS } from './hosting/chunks/chunk-frames.js'
 import { hostsOf, type KnownHost } from './hosting/fleet.js'
+import { formerRelease } from './hosting/former-release.js'
 import { HostControl } from './hosting/host-control.js'
 import { areLogLines, type LogLines, type LogTerms } from './hosting/log-lines.js'
 import { mergeItems } from './hosting/merge-items.js'
@@ -138,13 +139,8 @@ class AppsFace extends EventEmitter<AppsEvents> {
    * @param onprogress what happens, as people read it
    * @throws BAD_CONFIG, BAD_BUNDLE, NO_INSTANCE, NOT_GRANTED, DISK_FULL
    */
-  async push(folder: string, onprogress: (text: string) => void = () => {}): Promise<Pushed> {
-    const { file, bundle, store } = await prepareBundle(folder, this.#dir, onprogress)
-    this.emit('packed', bundle)
-    const former = this.#statement(file.name)?.release ?? null
-    const release = releaseOf(file, bundle, { former })
-    const { hash, hosts } = await this.#spread(store, release, onprogress)
-    return { file, hash, bundle, hosts }
+  push(folder: string, onprogress: (text: string) => void = () => {}): Promise<Pushed> {
+    return this.#push(folder, onprogress, async (pushed) => pushed)
   }
 
   /**
@@ -152,19 +148,14 @@ class AppsFace extends EventEmitter<AppsEvents> {
    *
    * @throws as `push` does, and CONFLICT, HOSTNAME_TAKEN, REGISTRAR_NOT_FOUND
    */
-  async run(folder: string, onprogress: (text: string) => void = () => {}): Promise<AppStatement> {
-    const { file, hash, bundle } = await this.push(folder, onprogress)
-    const { name: app, version, instances, hostnames, before } = file
-    return this.#put({
-      app,
-      state: 'running',
-      version,
-      release: hash,
-      instances,
-      hostnames,
-      restarts: 0,
-      before: before ? true : undefined,
-      place: placeOf(file, bundle)
+  run(folder: string, onprogress: (text: string) => void = () => {}): Promise<AppStatement> {
+    return this.#push(folder, onprogress, ({ file, hash, bundle }) => {
+      const { name: app, version, instances, hostnames, before } = file
+      return this.#put({
+        ...{ app, state: 'running', version, release: hash, instances, hostnames, restarts: 0 },
+        before: before ? true : undefined,
+        place: placeOf(file, bundle)
+      })
     })
   }
 
@@ -199,23 +190,9 @@ class AppsFace extends EventEmitter<AppsEvents> {
   /** Goes back to an earlier release: the one before, or the last one of a version. @throws as `start` does */
   rollback(app: string, version?: string): Promise<AppStatement> {
     const [, ...former] = this.history(app)
-    const kept = former.filter(({ hasFailed }) => !hasFailed)
-    const found = version === undefined ? kept[0] : kept.find((one) => one.version === version)
-    if (found) {
-      const place = { ...this.#known(app).place, driver: driverOf(found) }
-      const { version, release, before } = found
-      return this.#change(app, { version, release, before, place })
-    }
-    const versions = kept.map((one) => one.version).join(', ') || 'none'
-    const failed = former.find((one) => one.version === version)
-    if (failed) {
-      throw SeaportError.CHECK_FAILED(
-        `${app}@${version} failed when it was tried (${failed.failures[0]?.why}); push it again to try it anew, or go back to one of ${versions}`
-      )
-    }
-    throw SeaportError.NOT_FOUND(
-      `${app} has no ${version ? `release ${version}` : 'release before'}; there are ${versions}`
-    )
+    const { release, before, ...found } = formerRelease(app, former, version)
+    const place = { ...this.#known(app).place, driver: driverOf(found) }
+    return this.#change(app, { version: found.version, release, before, place })
   }
 
   /** Replaces each instance by a new one of the same version. @throws as `start` does */
@@ -327,6 +304,23 @@ class AppsFace extends EventEmitter<AppsEvents> {
     this.#participant.off('notice', this.#onnotice)
     await this.#control.close()
     await this.#participant.release(async () => this.#pool?.close())
+  }
+
+  /** Pushes a folder. What is old here is deleted only when `then` has done what follows. */
+  async #push<T>(
+    folder: string,
+    onprogress: (text: string) => void,
+    then: (pushed: Pushed) => Promise<T>
+  ): Promise<T> {
+    const { file, bundle, store, expire } = await prepareBundle(folder, this.#dir, onprogress)
+    try {
+      this.emit('packed', bundle)
+      const former = this.#statement(file.name)?.release ?? null
+      const release = releaseOf(file, bundle, { former })
+      return await then({ file, bundle, ...(await this.#spread(store, release, onprogress)) })
+    } finally {
+      await expire().catch((notice) => this.emit('notice', notice))
+    }
   }
 
   /** Has hosts fetch a release from us. */

@@ -15,6 +15,20 @@ const MAX_OUTPUT = 64 * 2 ** 20
 
 const run = promisify(execFile)
 
+/** A folder that was packed, and is yet to be pushed. */
+export interface PreparedBundle {
+  file: AppFile
+  bundle: Bundle
+  store: ChunkStore
+  /**
+   * Deletes what was in no bundle for a week. It looks at all that is stored, so nobody should have to wait for that
+   * before the push.
+   *
+   * @throws STORAGE_FAILED
+   */
+  expire: () => Promise<void>
+}
+
 /**
  * Reads the app file of a folder, builds it where the file says how, and packs it.
  *
@@ -26,17 +40,18 @@ export async function prepareBundle(
   folder: string,
   dir: string,
   onprogress: (text: string) => void
-): Promise<{ file: AppFile; bundle: Bundle; store: ChunkStore }> {
+): Promise<PreparedBundle> {
   const file = await readAppFile(folder)
   await buildApp(folder, file, onprogress)
   await mkdir(dir, { recursive: true })
   const store = new ChunkStore(join(dir, 'chunks'), { minFree: 0 })
   const memory = await PackMemory.open(join(dir, `${encodeURIComponent(file.name)}.json`))
   const bundle = await packFolder(folder, { store, memory })
-  await store.expire([bundle.list, ...bundle.chunks.map(({ hash }) => hash)], UNUSED_MS)
+  const hashes = [bundle.list, ...bundle.chunks.map(({ hash }) => hash)]
+  await store.use(hashes)
   for (const { path, why } of bundle.leftOut) onprogress(`left out: ${path} (${why})`)
   onprogress(`${bundle.files} files, ${bundle.size} bytes, ${bundle.chunks.length} chunks`)
-  return { file, bundle, store }
+  return { file, bundle, store, expire: () => store.expire(hashes, UNUSED_MS) }
 }
 
 /**

@@ -177,6 +177,14 @@ export class ChunkStore {
     await this.#deleteUnless(async (hash) => needed.has(hash))
   }
 
+  /** Has no process that writes to the store take this for unused, as of now. What is gone is found missing later. */
+  async use(bundle: Iterable<string>, now = Date.now()) {
+    const time = new Date(now)
+    for (const hash of new Set(bundle)) {
+      await utimes(this.#pathOf(hash), time, time).catch(() => {})
+    }
+  }
+
   /**
    * Deletes all that was in no bundle for so long, for a store that several processes write to.
    *
@@ -185,10 +193,7 @@ export class ChunkStore {
    * @throws STORAGE_FAILED
    */
   async expire(bundle: Iterable<string>, unused: number, now = Date.now()) {
-    const needed = new Set(bundle)
-    const time = new Date(now)
-    // Other processes go by that. What is gone is found missing later.
-    for (const hash of needed) await utimes(this.#pathOf(hash), time, time).catch(() => {})
+    await this.use(bundle, now)
     const isYoung = async (_: string, path: string) =>
       now - ((await stat(path).catch(() => null))?.mtimeMs ?? now) < unused
     await this.#deleteUnless(isYoung)
