@@ -202,7 +202,7 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
 
   /** Fetches a release: its document, and its bundle. */
   fetch(hash: string, terms: FetchTerms): Promise<Release> {
-    return this.#releases.fetch(hash, terms)
+    return this.#releases.fetch(hash, terms).finally(() => this.look())
   }
 
   #act() {
@@ -363,10 +363,11 @@ export class HostAgent extends EventEmitter<HostAgentEvents> {
     const { replica } = this.#options
     if (!replica.isSynced || replica.registrars.length === 0) return
     const running = () => [...this.#instances.values()].map(({ occupancy }) => occupancy.hash)
-    await this.#releases.prune(() => ({
+    const again = await this.#releases.prune(() => ({
       used: [...running(), ...this.#underWay.values(), ...apps.map(({ release }) => release)],
       unproven: new Set(apps.flatMap(({ app, isComplete }) => (isComplete ? [] : [app])))
     }))
+    if (again < Infinity) this.look(again + 1)
   }
 
   #viewOf({ occupancy, state, isSteady }: HostedInstance): InstanceView {

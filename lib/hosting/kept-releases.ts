@@ -30,7 +30,10 @@ export interface Needed {
   unproven: ReadonlySet<string>
 }
 
-/** How long what was pushed is kept for an app statement that names it, in ms. */
+/**
+ * How long what was pushed is kept for an app statement that names it, in ms; and what came of a fetch that failed, for
+ * whoever tries it again.
+ */
 const PUSHED_MS = 600_000
 
 /** After it could not be read what is needed, for how long nothing is deleted, in ms. */
@@ -46,6 +49,8 @@ export class KeptReleases extends Map<string, Release> {
   #idle = ''
   /** When it is tried again to delete something, after that has failed. */
   #againAt = 0
+  /** When what is left of fetches that failed is looked for. The process before may have left something, too. */
+  #straysAt: number
   readonly #fetching = new Set<Promise<Release>>()
   readonly #abort = new Abort()
   /** Deletes one time after the other. */
@@ -55,6 +60,7 @@ export class KeptReleases extends Map<string, Release> {
     super()
     this.#options = options
     this.#now = options.now ?? (() => performance.now())
+    this.#straysAt = this.#now() + PUSHED_MS
   }
 
   /**
@@ -88,6 +94,7 @@ export class KeptReleases extends Map<string, Release> {
       return release
     } finally {
       this.#fetchedAt.set(hash, this.#now())
+      this.#awaitStrays()
       // A `prune` that is under way may have decided what it deletes before the release was here.
       void this.#pruning.idle().then(() => hold.release())
     }
@@ -105,14 +112,16 @@ export class KeptReleases extends Map<string, Release> {
    * when it is wanted.
    *
    * @param needed called when its turn has come
+   * @returns in how many ms there may be more to delete, whatever else happens; Infinity if there is nothing
    * @throws STORAGE_FAILED if it cannot be read what is needed; nothing is tried for a minute then
    */
-  prune(needed: () => Needed): Promise<void> {
+  prune(needed: () => Needed): Promise<number> {
     return this.#pruning.run(() => this.#prune(needed()))
   }
 
-  async #prune({ used, unproven }: Needed) {
-    if (this.#now() < this.#againAt) return
+  async #prune({ used, unproven }: Needed): Promise<number> {
+    const now = this.#now()
+    if (now < this.#againAt) return this.#againAt - now
     const ready = new Set(used)
     const kept = new Set<string>()
     for (const app of this.#options.replica.statements.list(APP)) {
@@ -124,21 +133,25 @@ export class KeptReleases extends Map<string, Release> {
     }
     for (const [hash, since] of this.#fetchedAt) {
       const isNamed = ready.has(hash) || kept.has(hash)
-      if (isNamed || this.#now() - since > PUSHED_MS) this.#fetchedAt.delete(hash)
+      if (isNamed || now - since >= PUSHED_MS) this.#fetchedAt.delete(hash)
       else ready.add(hash)
     }
     const idle = [...kept].filter((hash) => !ready.has(hash))
     const superfluous = [...this.keys()].filter((hash) => !ready.has(hash) && !kept.has(hash))
     const names = idle.sort().join()
-    if (superfluous.length === 0 && names === this.#idle) return
+    const isAnyGone = superfluous.length > 0 || now >= this.#straysAt
+    if (!isAnyGone && names === this.#idle) return this.#dueIn(now)
     const removed = superfluous.map((hash) => [hash, this.get(hash) as Release] as const)
     for (const hash of superfluous) this.delete(hash)
     try {
       const { folder } = this.#options
       const [ofReady, ofIdle] = [await folder.stored(ready), await folder.stored(idle)]
-      if (superfluous.length > 0) await folder.prune([...ofReady, ...ofIdle])
+      if (isAnyGone) await folder.prune([...ofReady, ...ofIdle])
       await folder.discard(ofIdle, ofReady)
       this.#idle = names
+      if (isAnyGone) this.#straysAt = Infinity
+      this.#awaitStrays()
+      return this.#dueIn(now)
     } catch (error) {
       for (const [hash, release] of removed) if (!this.has(hash)) this.set(hash, release)
       this.#againAt = this.#now() + PAUSE_MS
@@ -148,6 +161,17 @@ export class KeptReleases extends Map<string, Release> {
         error
       )
     }
+  }
+
+  /** A fetch that failed may have left something, which is deleted when nobody has tried it again for long enough. */
+  #awaitStrays() {
+    const hasFailed = [...this.#fetchedAt.keys()].some((hash) => !this.has(hash))
+    if (hasFailed) this.#straysAt = Math.min(this.#straysAt, this.#now() + PUSHED_MS)
+  }
+
+  #dueIn(now: number): number {
+    const dueAt = [...this.#fetchedAt.values()].map((since) => since + PUSHED_MS)
+    return Math.min(this.#straysAt, ...dueAt) - now
   }
 }
 

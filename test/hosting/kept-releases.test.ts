@@ -26,7 +26,7 @@ t.test('a release that is fetched while others are deleted is whole, and stays',
     return prune(releases)
   }
   const { fetchDocument, fetch } = host.exchange
-  let pruning = Promise.resolve()
+  let pruning: Promise<unknown> = Promise.resolve()
   host.exchange.fetchDocument = async (...terms) => {
     pruning = kept.prune(() => NOTHING)
     await isDecided.opened
@@ -158,6 +158,58 @@ t.test('a document that is none keeps nothing from being deleted', async (t) => 
   t.notOk(await folder.release(hash))
 })
 
+t.test(
+  'what came of a fetch that failed stays for ten minutes after the last try, and goes',
+  async (t) => {
+    const { kept, folder, dir, pusher, push, pass } = await aHost(t)
+    const [lost, other] = [await push('lost'), await push('other')]
+    const terms = { app: 'hello', pusher: pusher.key }
+    t.equal(await kept.prune(() => NOTHING), 600_000, 'what the last process left may be asked for')
+    pass(600_000)
+    t.equal(await kept.prune(() => NOTHING), Infinity)
+    const { bundle } = folder
+    folder.bundle = async () => {
+      throw SeaportError.DISK_FULL('there is no room')
+    }
+    await t.rejects(kept.fetch(lost.hash, terms), { code: 'DISK_FULL' })
+    pass(300_000)
+    t.equal(await kept.prune(() => NOTHING), 300_000)
+    await t.rejects(kept.fetch(lost.hash, terms), { code: 'DISK_FULL' })
+    folder.bundle = bundle
+    await kept.fetch(other.hash, terms)
+    pass(300_000)
+    await kept.prune(() => NOTHING)
+    t.ok(await folder.release(lost.hash), 'another try may come yet')
+    pass(300_000)
+    t.equal(await kept.prune(() => NOTHING), Infinity)
+    const isEmpty = (path: string) => /^(bundles|chunks(\/..)?)$/.test(path)
+    t.same(
+      (await filesIn(dir)).filter((path) => !isEmpty(path)),
+      []
+    )
+  }
+)
+
+t.test(
+  'what the last process left of fetches that failed is deleted after ten minutes',
+  async (t) => {
+    const { kept, dir, pusher, push, apps, pass, again } = await aHost(t)
+    const [wanted, stray] = [await push('wanted'), await push('stray')]
+    for (const { hash } of [wanted, stray])
+      await kept.fetch(hash, { app: 'hello', pusher: pusher.key })
+    apps.push({ app: 'hello', release: wanted.hash, kept: [] })
+    const next = again()
+    const all = await filesIn(dir)
+    await next.prune(() => NOTHING)
+    t.same(await filesIn(dir), all, 'who pushes may come back')
+    pass(600_000)
+    await next.prune(() => NOTHING)
+    const left = await filesIn(dir)
+    t.ok(left.includes(join('bundles', wanted.release.bundle, 'server.js')))
+    t.notOk(left.some((file) => file.includes(stray.release.bundle)))
+  }
+)
+
 /** A host, the app statements that it knows, and a deployer of which it fetches. */
 async function aHost(t: Test) {
   const { berth } = quay(t)
@@ -167,12 +219,14 @@ async function aHost(t: Test) {
   const apps: { app: string; release: string; kept: { release: string }[] }[] = []
   const replica = { directory: { resolve: () => [] }, statements: { list: () => apps } }
   let now = 0
-  const kept = new KeptReleases({
-    replica: replica as unknown as Replica,
-    folder,
-    exchange: host.exchange,
-    now: () => now
-  })
+  const again = () =>
+    new KeptReleases({
+      replica: replica as unknown as Replica,
+      folder,
+      exchange: host.exchange,
+      now: () => now
+    })
+  const kept = again()
   const pass = (ms: number) => {
     now += ms
   }
@@ -188,7 +242,7 @@ async function aHost(t: Test) {
     await pusher.store.write(bytes)
     return { hash, release, bytes }
   }
-  return { kept, folder, dir, host, pusher, push, apps, pass }
+  return { kept, folder, dir, host, pusher, push, apps, pass, again }
 }
 
 function releaseOnly({ hash }: { hash: string }) {
