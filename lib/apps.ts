@@ -22,7 +22,12 @@ import { formerRelease } from './hosting/former-release.js'
 import { HostControl } from './hosting/host-control.js'
 import { areLogLines, type LogLines, type LogTerms } from './hosting/log-lines.js'
 import { mergeItems } from './hosting/merge-items.js'
-import { outcomeOf, type ReleaseOutcome, releasesWithOutcomes } from './hosting/outcome.js'
+import {
+  outcomeOf,
+  overruledOutcomes,
+  type ReleaseOutcome,
+  releasesWithOutcomes
+} from './hosting/outcome.js'
 import { prepareBundle } from './hosting/prepare-bundle.js'
 import { placeOf, type Release, releaseOf } from './hosting/release.js'
 import { spreadRelease } from './hosting/spread-release.js'
@@ -36,6 +41,7 @@ import {
   type AppFields,
   type AppStatement,
   driverOf,
+  OVERRULED,
   signApp,
   signDrain
 } from './registry/trust/signed.js'
@@ -210,11 +216,16 @@ class AppsFace extends EventEmitter<AppsEvents> {
     return this.#change(app, { ...change, restarts: known.restarts + 1, place })
   }
 
-  /** The releases that hosts keep, the wanted one first, and what became of each. @throws NOT_FOUND */
+  /** The releases that hosts keep, the wanted one first, and what became of each; then what was `overruled`. @throws NOT_FOUND */
   history(app: string): ReleaseOutcome[] {
     const statement = this.#known(app)
     const { replica } = this.#participant
-    return releasesWithOutcomes(statement, verdictsOn(replica, statement, this.hosts()))
+    const verdicts = verdictsOn(replica, statement, this.hosts())
+    const lost = replica.statements.get(OVERRULED, app)?.changes
+    return [
+      ...releasesWithOutcomes(statement, verdicts),
+      ...overruledOutcomes(statement, verdicts, lost)
+    ]
   }
 
   /** What hosts run of an app, whatever is wanted of it, as they say within a second; and which of them are silent. */

@@ -209,12 +209,12 @@ const RUN: Record<string, Action> = {
     const name = await nameOf(settings)
     const releases = (await openApps(settings, lifetime)).history(name)
     if (settings.on('json')) return console.log(printableJson(releases, 2))
-    const rows = releases.map(({ version, release, ...rest }, i) => [
-      version,
-      release,
-      i === 0 ? 'wanted' : 'kept',
-      rest.isComplete ? 'complete' : rest.hasFailed ? 'failed' : '-',
-      rest.isComplete ? '-' : printable(rest.failures[0]?.why.split('\n')[0] ?? '-')
+    const rows = releases.map((one, i) => [
+      one.version,
+      one.release,
+      one.overruled ? 'overruled' : i === 0 ? 'wanted' : 'kept',
+      one.isComplete ? 'complete' : one.hasFailed ? 'failed' : '-',
+      printable(whyOf(one))
     ])
     console.log(table([['VERSION', 'RELEASE', 'STATE', 'OUTCOME', 'WHY'], ...rows]))
   },
@@ -233,6 +233,16 @@ const RUN: Record<string, Action> = {
     const { version } = JSON.parse(readFileSync(manifest, 'utf8'))
     console.log(settings.on('json') ? JSON.stringify({ version }) : version)
   }
+}
+
+function whyOf({ isComplete, failures, overruled }: ReturnType<Apps['history']>[number]): string {
+  if (!overruled) return (!isComplete && failures[0]?.why.split('\n')[0]) || '-'
+  const { issuer, issuedAt, state, instances, by } = overruled
+  return `${said(issuer, issuedAt)}: ${state}, instances ${instances}; overruled by ${said(by.issuer, by.issuedAt)}`
+}
+
+function said(issuer: string, time: number): string {
+  return `${issuer.slice(0, 8)}… at ${new Date(time).toISOString()}`
 }
 
 /** What is wanted is written down by a registrar, so one is waited for. */

@@ -4,14 +4,15 @@ import type { ReleaseOutcome } from './outcome.js'
 /**
  * The release that a rollback goes back to: the one before, or the last one of a version.
  *
- * @param former the kept releases before the wanted one, the latest first
+ * @param history the kept releases before the wanted one, the latest first, and changes that were overruled
  * @throws CHECK_FAILED if it failed when it was tried, NOT_FOUND
  */
 export function formerRelease(
   app: string,
-  former: readonly ReleaseOutcome[],
+  history: readonly ReleaseOutcome[],
   version?: string
 ): ReleaseOutcome {
+  const former = history.filter(({ overruled }) => !overruled)
   const kept = former.filter(({ hasFailed }) => !hasFailed)
   const found = version === undefined ? kept[0] : kept.find((one) => one.version === version)
   if (found) return found

@@ -1,6 +1,8 @@
 import {
   type AppRelease,
   type AppStatement,
+  hashOf,
+  type OverruledChange,
   type Verdict,
   wantedOf
 } from '../registry/trust/signed.js'
@@ -26,6 +28,11 @@ export interface ReleaseOutcome extends AppRelease {
    * that could run it.
    */
   hasFailed: boolean
+  /**
+   * Set for a change that lost against another one, which was written on the other side of a partition: what was wanted,
+   * by whom and when, and which counts (`by`). Hosts do not keep its release.
+   */
+  overruled?: OverruledChange
 }
 
 /** What hosts run of an app. */
@@ -71,6 +78,19 @@ export function releasesWithOutcomes(
   verdicts: readonly Verdict[]
 ): ReleaseOutcome[] {
   return [wantedOf(app), ...app.kept].map((one) => outcomeIn(one, verdicts))
+}
+
+/** The changes that lost against others, the latest first. One that counts after all, as rights have changed, is none. */
+export function overruledOutcomes(
+  app: AppStatement,
+  verdicts: readonly Verdict[],
+  changes: readonly OverruledChange[] = []
+): ReleaseOutcome[] {
+  const lost = changes.filter(({ hash }) => hash !== hashOf(app))
+  return lost.map((overruled) => {
+    const { version, release } = overruled
+    return { ...outcomeIn({ version, release }, verdicts), overruled }
+  })
 }
 
 function outcomeIn(one: AppRelease, verdicts: readonly Verdict[]): ReleaseOutcome {

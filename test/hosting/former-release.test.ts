@@ -16,6 +16,11 @@ t.test(
       code: 'NOT_FOUND',
       message: /3\.0\.0/
     })
+    const by = { seq: 2, issuer: '', issuedAt: 1 }
+    const overruled = { hash: '', seq: 2, issuer: '', issuedAt: 1, state: 'running', by } as const
+    const lost = { version: '4.0.0', release: 'd', instances: 1 }
+    const unkept = { ...outcome('4.0.0', 'd'), overruled: { ...overruled, ...lost } }
+    t.throws(() => formerRelease('shop', [unkept], '4.0.0'), { code: 'NOT_FOUND' })
     t.throws(() => formerRelease('shop', []), { code: 'NOT_FOUND', message: /there are none/ })
     t.end()
   }

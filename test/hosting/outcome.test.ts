@@ -1,6 +1,7 @@
 import t from 'tap'
-import { outcomeOf, releasesWithOutcomes } from '../../lib/hosting/outcome.js'
-import type { AppStatement } from '../../lib/registry/trust/app-statement.js'
+import { outcomeOf, overruledOutcomes, releasesWithOutcomes } from '../../lib/hosting/outcome.js'
+import { type AppStatement, hashOf } from '../../lib/registry/trust/app-statement.js'
+import { type OverruledChange, overruledChange } from '../../lib/registry/trust/overruled.js'
 import type { Judgement, Verdict } from '../../lib/registry/trust/verdict.js'
 
 const [R1, R2, R3] = ['a', 'b', 'c'].map((letter) => letter.repeat(64)) as [string, string, string]
@@ -46,6 +47,22 @@ t.test('where nothing is left to go back to, the wanted one is tried on', async 
   t.match(current, { version: '3.0.0', hasFailed: true })
   t.equal(failedOn.size, 0)
 })
+
+t.test(
+  'what was overruled is told with its outcome, unless it is what counts after all',
+  async (t) => {
+    const signed = (mark: string) => ({ ...app, signature: mark.repeat(128) })
+    const [counts, lost] = [signed('1'), { ...signed('2'), version: '2.5.0', release: R2 }]
+    const change = overruledChange(lost, counts)
+    const flipped = { ...change, hash: hashOf(counts) } as OverruledChange
+    const verdicts = [aVerdict('one', failed(R2))]
+    t.match(overruledOutcomes(counts, verdicts, [change, flipped]), [
+      { version: '2.5.0', failures: [{ host: 'one' }], overruled: change }
+    ])
+    t.equal(overruledOutcomes(counts, verdicts, [change, flipped]).length, 1)
+    t.same(overruledOutcomes(counts, verdicts), [])
+  }
+)
 
 function failed(release: string, isLast = false): Judgement {
   return { release, outcome: 'failed', isLast, at: 1, why: 'it ended' }

@@ -26,6 +26,7 @@ import { StatementKinds } from '../trust/statement-kinds.js'
 import { LeaseExpiry } from './lease-expiry.js'
 import { type HeldLease, Leases } from './leases.js'
 import { LogWriter } from './log-writer.js'
+import { watchOverruled } from './overruled-watch.js'
 import { cannotBeWritten, PublishedLog } from './published-log.js'
 import { recordVerifier } from './record-verifier.js'
 import type { RegistrarOptions } from './registrar-options.js'
@@ -118,6 +119,7 @@ export class Registrar extends ReadyResource {
     await this.recallMode()
     // Before anything is dated.
     this.#membership.statements.dates.hear(this.#storage.memory.signedAt)
+    this.#watches.push(watchOverruled(this.#membership.statements, this.#keyPair))
     await this.#writer.ready()
     const replica = new Replica({
       network: this.#network,

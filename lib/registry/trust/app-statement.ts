@@ -102,7 +102,7 @@ export const APP: StatementKind<AppStatement> = {
     if (value.seq === 1 ? value.after !== '' : !isHex(value.after, 32)) throw bad('after')
     if (!isHex(value.issuer, 32)) throw bad('issuer')
     if (!isWhole(value.issuedAt)) throw bad('issuedAt')
-    if (!STATES.has(value.state)) throw bad('state')
+    if (!isState(value.state)) throw bad('state')
     if (!isExactVersion(value.version)) throw bad('version')
     if (!isHex(value.release, 32)) throw bad('release')
     if (!isFlag(value.before)) throw bad('before')
@@ -251,7 +251,11 @@ function checkClaims(
   }
 }
 
-function isCount(value: unknown): boolean {
+export function isState(value: unknown): boolean {
+  return STATES.has(value)
+}
+
+export function isCount(value: unknown): boolean {
   return value === 'all' || (isWhole(value) && value <= MAX_INSTANCES)
 }
 

@@ -8,6 +8,7 @@ export {
   type AppRelease,
   type AppStatement,
   driverOf,
+  hashOf,
   ownersOf,
   signApp,
   wantedOf
@@ -24,6 +25,7 @@ export {
   signRevocation
 } from './grant.js'
 export { type InstanceProof, signInstance } from './instance-proof.js'
+export { OVERRULED, type OverruledChange, type OverruledChanges } from './overruled.js'
 export {
   checkTags,
   MAX_MAILBOXES,

@@ -6,6 +6,7 @@ import { DRAIN } from './drain.js'
 import { FORGOTTEN } from './forgotten.js'
 import { GRANT, REVOCATION } from './grant.js'
 import { MODE } from './mode.js'
+import { OVERRULED } from './overruled.js'
 import { RECORD } from './record.js'
 import { SNAPSHOT } from './snapshot.js'
 import { isObject, parseJson, type Statement } from './statement.js'
@@ -26,7 +27,8 @@ const BUILT_IN: readonly StatementKind[] = [
   APP,
   DRAIN,
   FORGOTTEN,
-  VERDICT
+  VERDICT,
+  OVERRULED
 ]
 
 /** What each kind has. */

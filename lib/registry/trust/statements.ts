@@ -12,6 +12,9 @@ export type StatementListener<T extends Statement = Statement> = (
   before: T | null
 ) => void
 
+/** Told of two different statements of one subject, the one that counts first. */
+export type MeetingListener = (counts: Statement, other: Statement) => void
+
 /**
  * What all logs say together, leases apart: of each kind and subject the statement that counts. Statements of
  * unknown kinds are passed over without a word.
@@ -25,6 +28,7 @@ export class Statements {
   /** By type, then by subject. */
   readonly #current = new Map<string, Map<string, Statement>>()
   readonly #listeners = new Set<StatementListener>()
+  readonly #meetings = new Set<MeetingListener>()
 
   /**
    * @param isStrict whether this is a registrar, which takes nothing that is dated too far ahead. Whoever only reads
@@ -76,6 +80,15 @@ export class Statements {
     return () => this.#listeners.delete(listener)
   }
 
+  /**
+   * Calls the listener whenever a statement meets another one of its subject, whichever of them counts, until the returned
+   * function is called. It is called before those that `watch` and `watchAll` call.
+   */
+  watchMeetings(listener: MeetingListener): () => void {
+    this.#meetings.add(listener)
+    return () => this.#meetings.delete(listener)
+  }
+
   /** Which statement counts for the subject of another; that one itself if it does. */
   currentFor(statement: Statement): Statement | null {
     const kind = this.kinds.get(statement.type)
@@ -92,13 +105,17 @@ export class Statements {
     const kind = this.kinds.get(statement.type)
     if (!kind) return false
     const known = this.currentFor(statement)
-    if (known && !this.#supersedes(kind, statement, known)) return false
+    if (known && !this.#supersedes(kind, statement, known)) {
+      this.#meet(known, statement)
+      return false
+    }
     if (this.#isStrict && !this.isTimely(statement)) return false
     if (kind.verified === 'when used' && !isSigned(kind, statement)) return false
     if (kind.date && kind.signer(statement) === this.#rights.registry)
       this.dates.hear(kind.date(statement))
     const bySubject = this.#current.get(kind.type) ?? new Map<string, Statement>()
     this.#current.set(kind.type, bySubject.set(kind.subject(statement), statement))
+    if (known) this.#meet(statement, known)
     for (const listener of [...this.#listeners]) listener(statement, known)
     return true
   }
@@ -131,6 +148,11 @@ export class Statements {
       maxApps
     })
     this.add(statement)
+  }
+
+  #meet(counts: Statement, other: Statement) {
+    if (counts.signature === other.signature) return
+    for (const listener of [...this.#meetings]) listener(counts, other)
   }
 
   #supersedes(kind: StatementKind, next: Statement, known: Statement): boolean {
